@@ -1,0 +1,106 @@
+"""Labelled driving images on disk: CamVid in the layout of the SegNet tutorial."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from zmask_ros.errors import ZmaskError
+
+CAMVID_VARIABLE = "ZMASK_CAMVID"
+CAMVID_DEFAULT = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "camvid"
+CAMVID_COUNTS_PER_SECOND = 30
+CAMVID_UNLABELLED_ON_DISK = 11
+UNLABELLED = 255
+SPLITS = ("train", "val")
+
+
+class DatasetError(ZmaskError):
+    """A dataset that is missing, incomplete or not in the expected layout."""
+
+
+@dataclass(frozen=True)
+class LabelledFrame:
+    """One image with its truth.
+
+    Attributes:
+        name: file name without its ending, unique within a split.
+        image: uint8 [H, W, 3], RGB.
+        labels: uint8 [H, W], class ids 0..10, 255 = unlabelled.
+        stamp_ns: time since the start of the frame's drive, in nanoseconds.
+    """
+
+    name: str
+    image: np.ndarray
+    labels: np.ndarray
+    stamp_ns: int
+
+    @property
+    def drive(self) -> str:
+        """The recording that the frame belongs to; stamps are comparable within it only."""
+        return self.name.split("_")[0]
+
+
+def camvid_root() -> Path | None:
+    """The folder named by ``ZMASK_CAMVID``, else the default one; None if there is no such folder."""
+    root = Path(os.environ.get(CAMVID_VARIABLE) or CAMVID_DEFAULT)
+    return root.resolve() if root.is_dir() else None
+
+
+class CamVid:
+    """One split of CamVid as a sequence of `LabelledFrame`, in the order of the file names.
+
+    ``root`` holds ``<split>/*.png`` and ``<split>annot/*.png`` under the same file names. A split may hold
+    several drives. File names count frames of a 30 Hz camera, whatever the rate of the split itself.
+
+    Raises:
+        DatasetError: no such split, no images, or an image without its label map.
+    """
+
+    def __init__(self, root: Path, split: str) -> None:
+        if split not in SPLITS:
+            raise DatasetError(f"CamVid has no split '{split}'; choose one of {', '.join(SPLITS)}.")
+        self.split = split
+        self._labels = Path(root) / f"{split}annot"
+        self._images = sorted((Path(root) / split).glob("*.png"))
+        if not self._images:
+            raise DatasetError(f"There are no CamVid images in {Path(root) / split}; set {CAMVID_VARIABLE}.")
+        unlabelled = [path.name for path in self._images if not (self._labels / path.name).is_file()]
+        if unlabelled:
+            raise DatasetError(f"{len(unlabelled)} CamVid images have no label map in {self._labels}, "
+                               f"such as {unlabelled[0]}.")
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: int) -> LabelledFrame:
+        path = self._images[index]
+        image = cv2.cvtColor(_read(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        labels = _read(self._labels / path.name, cv2.IMREAD_UNCHANGED)
+        if labels.shape != image.shape[:2]:
+            raise DatasetError(f"The label map of {path} is {labels.shape}, its image {image.shape[:2]}.")
+        labels[labels == CAMVID_UNLABELLED_ON_DISK] = UNLABELLED
+        return LabelledFrame(path.stem, image, labels, _stamp_ns(path.stem))
+
+    def __iter__(self) -> Iterator[LabelledFrame]:
+        return (self[index] for index in range(len(self)))
+
+
+def _read(path: Path, flags: int) -> np.ndarray:
+    pixels = cv2.imread(str(path), flags)
+    if pixels is None:
+        raise DatasetError(f"{path} is not a readable image.")
+    return np.asarray(pixels)
+
+
+def _stamp_ns(stem: str) -> int:
+    count = re.search(r"(\d+)$", stem)
+    if count is None:
+        raise DatasetError(f"The file name {stem} does not end in CamVid's frame count.")
+    return int(count[1]) * 1_000_000_000 // CAMVID_COUNTS_PER_SECOND

@@ -1,0 +1,236 @@
+"""Train the shipped segmenter, lraspp_mobilenet_v3_large, from scratch on CamVid and on the street world.
+
+Two stages, each a one-cycle schedule: CamVid alone first (few frames, the harder task), then batches that
+are half CamVid and half street world. The weights that are kept are an exponential moving average.
+
+    python tools/train_segmenter.py --stage camvid -o out/train/camvid.pt
+    python tools/train_segmenter.py --stage joint --start out/train/camvid.pt -o out/train/joint.pt
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torchvision.models.segmentation import lraspp_mobilenet_v3_large
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+NUM_CLASSES = 11
+IGNORE = 255
+MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
+STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+CROP = (240, 320)
+FRAME = (360, 480)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One one-cycle schedule: steps of ``batch`` crops, peak learning rate, share of the batch from the street."""
+
+    steps: int
+    batch: int
+    peak_lr: float
+    street_share: float
+
+
+STAGES = {
+    "camvid": Stage(steps=1800, batch=8, peak_lr=3e-3, street_share=0.0),
+    "joint": Stage(steps=2600, batch=8, peak_lr=2e-3, street_share=0.375),
+}
+
+
+@dataclass(frozen=True)
+class Frames:
+    """``images`` [N,h,w,3] uint8 RGB and ``labels`` [N,h,w] uint8, 255 = unlabelled."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
+def load_camvid(split: str) -> Frames:
+    from zmask_ros.world.datasets import CamVid, camvid_root
+
+    root = camvid_root()
+    if root is None:
+        raise click.ClickException("CamVid was not found: set ZMASK_CAMVID to the folder with train/ and trainannot/.")
+    frames = [frame for frame in CamVid(root, split)]
+    return Frames(np.stack([f.image for f in frames]), np.stack([f.labels for f in frames]))
+
+
+def load_street(seeds: Sequence[int], frames_per_seed: int) -> Frames:
+    """Frames spread over drives of the street world, brought to the network's input size."""
+    from zmask_ros.world.street import StreetDrive
+
+    images, labels = [], []
+    for seed in seeds:
+        carrier = (None, "billboard", "truck")[seed % 3]
+        drive = StreetDrive(seed, duration_s=20.0, carrier=carrier)
+        for index in np.linspace(0, len(drive) - 1, frames_per_seed).astype(int):
+            frame = drive[int(index)]
+            size = (FRAME[1], FRAME[0])
+            images.append(cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA))
+            labels.append(cv2.resize(frame.labels, size, interpolation=cv2.INTER_NEAREST))
+    return Frames(np.stack(images), np.stack(labels))
+
+
+def random_crop(frames: Frames, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A crop of a random frame, scaled by 2/3 (the whole frame) to 1.8, flipped, with shifted colours."""
+    i = rng.integers(len(frames.images))
+    image, labels = frames.images[i], frames.labels[i]
+    scale = np.exp(rng.uniform(np.log(2 / 3), np.log(1.8)))
+    height, width = (min(int(round(c / scale)), f) for c, f in zip(CROP, FRAME, strict=True))
+    top, left = rng.integers(FRAME[0] - height + 1), rng.integers(FRAME[1] - width + 1)
+    window = np.s_[top : top + height, left : left + width]
+    size = (CROP[1], CROP[0])
+    image = cv2.resize(image[window], size, interpolation=cv2.INTER_LINEAR)
+    labels = cv2.resize(labels[window], size, interpolation=cv2.INTER_NEAREST)
+    if rng.random() < 0.5:
+        image, labels = image[:, ::-1], labels[:, ::-1]
+    return shift_colours(image, rng), np.ascontiguousarray(labels)
+
+
+def shift_colours(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Brightness, contrast, saturation, gamma, white balance, and sometimes blur and noise; float32 in 0..1."""
+    x = image.astype(np.float32) / 255.0
+    x = (x - 0.5) * rng.uniform(0.7, 1.3) + 0.5 + rng.uniform(-0.12, 0.12)
+    grey = x.mean(axis=2, keepdims=True)
+    x = grey + (x - grey) * rng.uniform(0.5, 1.4)
+    x = x * rng.uniform(0.92, 1.08, size=3).astype(np.float32)
+    x = np.clip(x, 0, 1) ** np.float32(rng.uniform(0.75, 1.35))
+    if rng.random() < 0.15:
+        x = cv2.GaussianBlur(x, (0, 0), rng.uniform(0.4, 1.2))
+    if rng.random() < 0.25:
+        x = x + rng.normal(0, rng.uniform(0.005, 0.03), x.shape).astype(np.float32)
+    return np.clip(x, 0, 1)
+
+
+def make_batch(sources: Sequence[tuple[Frames, int]], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    crops = [random_crop(frames, rng) for frames, count in sources for _ in range(count)]
+    images = torch.from_numpy(np.stack([c[0] for c in crops])).permute(0, 3, 1, 2)
+    labels = torch.from_numpy(np.stack([c[1] for c in crops])).long()
+    return ((images - MEAN) / STD).contiguous(memory_format=torch.channels_last), labels
+
+
+def class_weights(sources: Sequence[tuple[Frames, int]]) -> Tensor:
+    """Inverse square root of each class's share, mean 1, at most 4: rare classes count more, none rules."""
+    share = np.zeros(NUM_CLASSES)
+    for frames, count in sources:
+        counts = np.bincount(frames.labels.ravel(), minlength=256)[:NUM_CLASSES]
+        share += count * counts / counts.sum()
+    weights = 1.0 / np.sqrt(share / share.sum() + 1e-4)
+    return torch.tensor(np.minimum(weights / weights.mean(), 4.0), dtype=torch.float32)
+
+
+def segmentation_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """Weighted cross-entropy plus the soft Dice loss of the classes that are present."""
+    entropy = F.cross_entropy(logits, labels, weights, ignore_index=IGNORE, label_smoothing=0.02)
+    valid = (labels != IGNORE).unsqueeze(1)
+    probability = logits.softmax(1) * valid
+    truth = F.one_hot(labels.clamp(max=NUM_CLASSES - 1), NUM_CLASSES).permute(0, 3, 1, 2) * valid
+    both, total = (probability * truth).sum((0, 2, 3)), (probability + truth).sum((0, 2, 3))
+    present = truth.sum((0, 2, 3)) > 0
+    return entropy + 0.5 * (1 - (2 * both + 1) / (total + 1))[present].mean()
+
+
+@torch.inference_mode()
+def mean_iou(network: nn.Module, frames: Frames) -> float:
+    """mIoU over the classes that occur in the truth, at the frames' own size."""
+    network.eval()
+    matrix = np.zeros((NUM_CLASSES, NUM_CLASSES), dtype=np.int64)
+    for image, labels in zip(frames.images, frames.labels, strict=True):
+        x = (torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255.0 - MEAN) / STD
+        predicted = network(x.contiguous(memory_format=torch.channels_last))["out"].argmax(1)[0].numpy()
+        valid = labels != IGNORE
+        flat = labels[valid].astype(np.int64) * NUM_CLASSES + predicted[valid]
+        matrix += np.bincount(flat, minlength=NUM_CLASSES**2).reshape(NUM_CLASSES, NUM_CLASSES)
+    union = matrix.sum(0) + matrix.sum(1) - matrix.diagonal()
+    present = matrix.sum(1) > 0
+    return float((matrix.diagonal()[present] / union[present]).mean())
+
+
+def train(
+    network: nn.Module,
+    sources: Sequence[tuple[Frames, int]],
+    stage: Stage,
+    seed: int,
+    report: Callable[[int, float, nn.Module], None],
+) -> nn.Module:
+    """Run one stage and return the moving average of the weights."""
+    rng = np.random.default_rng(seed)
+    weights = class_weights(sources)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=stage.peak_lr, weight_decay=0.02)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, stage.peak_lr, total_steps=stage.steps, pct_start=0.15)
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.995), use_buffers=True)
+    for step in range(1, stage.steps + 1):
+        images, labels = make_batch(sources, rng)
+        network.train()
+        loss = segmentation_loss(network(images)["out"], labels, weights)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        optimiser.step()
+        schedule.step()
+        average.update_parameters(network)
+        report(step, loss.item(), average.module)
+    return average.module
+
+
+@click.command(help=__doc__)
+@click.option("--stage", "stage_name", type=click.Choice(sorted(STAGES)), required=True)
+@click.option("--start", type=click.Path(path_type=Path, exists=True), help="Weights to start from.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
+@click.option("--seed", default=0, show_default=True)
+@click.option("--steps", type=int, help="Override the stage's number of steps.")
+@click.option("--street-seeds", default=60, show_default=True, help="Drives to train on: seeds 1000, 1001, ...")
+@click.option("--street-frames", default=24, show_default=True, help="Frames from each of those drives.")
+def main(
+    stage_name: str, start: Path | None, output: Path, seed: int, steps: int | None, street_seeds: int, street_frames: int
+) -> None:
+    stage = STAGES[stage_name]
+    if steps is not None:
+        stage = Stage(steps, stage.batch, stage.peak_lr, stage.street_share)
+    torch.manual_seed(seed)
+    torch.set_flush_denormal(True)
+    torch.set_num_threads(int(os.environ.get("ZMASK_TRAIN_THREADS", os.cpu_count() or 1)))
+    network = lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=NUM_CLASSES)
+    network = network.to(memory_format=torch.channels_last)
+    if start is not None:
+        network.load_state_dict(torch.load(start, weights_only=True))
+    street_count = round(stage.batch * stage.street_share)
+    sources = [(load_camvid("train"), stage.batch - street_count)]
+    if street_count:
+        sources.append((load_street(range(1000, 1000 + street_seeds), street_frames), street_count))
+    checks = {"camvid_val": load_camvid("val")}
+    if street_count:
+        checks["street_unseen"] = load_street(range(5000, 5012), 6)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    begun = time.monotonic()
+
+    def report(step: int, loss: float, averaged: nn.Module) -> None:
+        if step % 20 == 0:
+            left = (time.monotonic() - begun) / step * (stage.steps - step) / 60
+            click.echo(f"step {step}/{stage.steps} loss {loss:.3f}, {left:.0f} min left")
+        if step % 300 == 0 or step == stage.steps:
+            torch.save(averaged.state_dict(), output.with_suffix(".partial"))
+            output.with_suffix(".partial").replace(output)
+            figures = {name: round(mean_iou(averaged, frames), 4) for name, frames in checks.items()}
+            click.echo(json.dumps({"step": step, "miou": figures}))
+
+    train(network, sources, stage, seed, report)
+
+
+if __name__ == "__main__":
+    main()

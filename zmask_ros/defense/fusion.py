@@ -1,0 +1,41 @@
+"""The fusion block and the score (Z-Mask, AAAI 2023, Section 3)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+NUM_SCALARS = 8
+
+
+class FusionBlock(nn.Module):
+    """Eight scalars that turn the heat maps of the shallow and of the deep layers into a soft mask.
+
+    `g = sigmoid(w2 tanh(w1 H_D + b1) + b2)` lets shallow heat through only where deep layers agree;
+    `M = sigmoid(w4 tanh(w3 g H_S + b3) + b4)`.
+
+    Args:
+        scalars: float [8], in the order w1, b1, w2, b2, w3, b3, w4, b4.
+    """
+
+    def __init__(self, scalars: Tensor) -> None:
+        super().__init__()
+        if scalars.shape != (NUM_SCALARS,):
+            raise ValueError(f"the fusion block has {NUM_SCALARS} scalars, not {tuple(scalars.shape)}")
+        self.scalars = nn.Parameter(scalars.float().clone(), requires_grad=False)
+
+    def gate(self, deep: Tensor) -> Tensor:
+        """g in 0..1, the shape of ``deep`` (H_D)."""
+        w1, b1, w2, b2 = self.scalars[:4]
+        return torch.sigmoid(w2 * torch.tanh(w1 * deep + b1) + b2)
+
+    def forward(self, shallow: Tensor, deep: Tensor) -> Tensor:
+        """Soft mask M in 0..1 from H_S and H_D, each [B, 1, h, w]."""
+        w3, b3, w4, b4 = self.scalars[4:]
+        return torch.sigmoid(w4 * torch.tanh(w3 * self.gate(deep) * shallow + b3) + b4)
+
+
+def attack_score(shallow: Tensor, deep: Tensor, mask: Tensor) -> Tensor:
+    """`s = sum(H_D H_S M) / (1 + sum M)` an image: [B, 1, h, w] each, to [B], at least 0."""
+    dims = (-3, -2, -1)
+    return (deep * shallow * mask).sum(dims) / (1 + mask.sum(dims))

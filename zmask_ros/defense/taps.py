@@ -1,0 +1,77 @@
+"""Activation taps: the outputs of named layers, all from one forward pass."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from types import TracebackType
+
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from zmask_ros.errors import ZmaskError
+
+
+class LayerError(ZmaskError):
+    """A layer that the network does not have, or that does not give a feature map."""
+
+
+def find_layer(network: nn.Module, name: str) -> nn.Module:
+    """The submodule called ``name``.
+
+    Raises:
+        LayerError: there is none; the sentence names the closest ones.
+    """
+    modules = dict(network.named_modules())
+    if name and name in modules:
+        return modules[name]
+    close = difflib.get_close_matches(name, [m for m in modules if m], n=3, cutoff=0.3)
+    hint = f"; the closest are {', '.join(close)}" if close else ""
+    raise LayerError(f"The network has no layer '{name}'{hint}.")
+
+
+class ActivationTaps:
+    """Context manager that keeps what the named layers put out in the latest forward pass.
+
+    The hooks only keep references: nothing is copied, moved or detached, so gradients flow through.
+
+        with ActivationTaps(network, ["backbone.4"]) as taps:
+            network(x)
+            taps["backbone.4"]  # [B, C, H, W]
+    """
+
+    def __init__(self, network: nn.Module, layers: Sequence[str]) -> None:
+        self._modules = {name: find_layer(network, name) for name in layers}
+        self._activations: dict[str, Tensor] = {}
+        self._handles: list[RemovableHandle] = []
+
+    def __enter__(self) -> ActivationTaps:
+        for name, module in self._modules.items():
+            self._handles.append(module.register_forward_hook(self._keeper(name)))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._activations.clear()
+
+    def __getitem__(self, name: str) -> Tensor:
+        """The activation [B, C, H, W] of layer ``name``.
+
+        Raises:
+            LayerError: the layer was not reached by the forward pass.
+        """
+        if name not in self._activations:
+            raise LayerError(f"Layer '{name}' was not reached by the forward pass; tap another one.")
+        return self._activations[name]
+
+    def _keeper(self, name: str):  # type: ignore[no-untyped-def]
+        def keep(module: nn.Module, inputs: object, output: object) -> None:
+            if not isinstance(output, Tensor) or output.dim() != 4:
+                raise LayerError(f"Layer '{name}' does not put out one [B, C, H, W] tensor; tap another one.")
+            self._activations[name] = output
+
+        return keep

@@ -1,0 +1,7 @@
+"""The one error that users see."""
+
+from __future__ import annotations
+
+
+class ZmaskError(Exception):
+    """Bad input or a user's mistake: one clear sentence that says what to do."""

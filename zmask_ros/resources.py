@@ -1,0 +1,38 @@
+"""Where the files beside the code are: configuration, models, message definitions.
+
+A source checkout holds them beside the package; pip and colcon install them under ``share/zmask_ros``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from zmask_ros.errors import ZmaskError
+
+
+def roots() -> Iterator[Path]:
+    """Folders that may hold ``config/``, ``models/`` and ``msg/``, the nearest first."""
+    checkout = Path(__file__).resolve().parent.parent
+    if (checkout / "package.xml").is_file():
+        yield checkout
+    for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep):
+        if prefix:
+            yield Path(prefix) / "share" / "zmask_ros"
+    yield Path(sys.prefix) / "share" / "zmask_ros"
+
+
+def find_resource(relative: str) -> Path:
+    """The path of a file that comes with the package, such as ``msg/AttackFlag.msg``.
+
+    Raises:
+        ZmaskError: it is nowhere; the sentence names where it was looked for.
+    """
+    looked = [root / relative for root in roots()]
+    for path in looked:
+        if path.exists():
+            return path
+    places = ", ".join(str(path.parent) for path in looked)
+    raise ZmaskError(f"'{Path(relative).name}' belongs to zmask_ros but is missing (looked in {places}): reinstall it.")

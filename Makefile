@@ -1,0 +1,32 @@
+# Every target sets up what it needs: a virtual environment in .venv, the package built into install/. Nothing is done twice.
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow models lint setup build clean
+RUN := scripts/run.sh
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: build  ## a street drive with an adversarial billboard through the defence over real DDS; results in out/demo/
+	@$(RUN) zmask demo
+
+test: lint  ## lint, then all tests but the slow ones
+	@$(RUN) python -m pytest -q -m "not slow"
+
+test-slow: build  ## the tests that take minutes
+	@$(RUN) python -m pytest -q -m slow
+
+models: build  ## make everything in models/ anew: train, patch, fit (hours; needs CamVid)
+	@$(RUN) tools/make_models.sh
+
+lint: build  ## ruff, mypy, shellcheck
+	@$(RUN) scripts/lint.sh
+
+build: setup  ## the package into install/
+	@scripts/build.sh
+
+setup:  ## everything that has to be installed, into .venv
+	@scripts/setup.sh
+
+clean:  ## remove everything that was made here; `rm -rf .venv` removes what was installed as well
+	rm -rf build install log out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find zmask_ros test launch -name __pycache__ -type d -prune -exec rm -rf {} +

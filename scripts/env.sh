@@ -1,0 +1,23 @@
+# shellcheck shell=bash disable=SC1091,SC2154
+# The environment in which everything runs: the venv, ROS 2, this package as built. Sourced, never run.
+# Sourced by the scripts here after common.sh; sets nothing that it can leave to the user.
+
+# A python of another environment of ROS wheels may have set these for itself.
+unset _ROS_WHEELS_BOOTSTRAP_COMPLETE
+if [ "$(ros_flavour)" = system ]; then
+    . "$venv/bin/activate"
+else
+    unset LD_LIBRARY_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH PYTHONPATH
+    . "$venv/setup.bash"
+fi
+
+if [ -f "$root/install/local_setup.bash" ]; then
+    set +u
+    . "$root/install/local_setup.bash"
+    set -u
+fi
+
+export ROS_LOG_DIR=${ROS_LOG_DIR:-$root/log/ros}
+# An image does not fit into the shared memory segment that Fast DDS takes by default.
+export FASTRTPS_DEFAULT_PROFILES_FILE=${FASTRTPS_DEFAULT_PROFILES_FILE:-$root/config/fastdds.xml}
+export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}

@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# Style, types and shell scripts.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+ruff check .
+mypy zmask_ros/
+shellcheck -x --source-path=SCRIPTDIR scripts/*.sh .ci/run

@@ -52,7 +52,7 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
 def test_a_file_that_is_no_image_is_named(tmp_path: Path) -> None:
     write_split(tmp_path, "val", ["0016E5_07959.png"])
     (tmp_path / "val" / "0016E5_07959.png").write_bytes(b"not a picture")
-    with pytest.raises(DatasetError, match="0016E5_07959.png is not a readable image"):
+    with pytest.raises(DatasetError, match=r"0016E5_07959\.png is not a readable image"):
         CamVid(tmp_path, "val")[0]
 
 

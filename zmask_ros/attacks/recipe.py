@@ -1,0 +1,77 @@
+"""All that decides how a patch turns out, as one value that is kept beside it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from zmask_ros.attacks.eot import EotRanges
+from zmask_ros.attacks.errors import AttackError
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to optimise a universal patch; equal recipes, frames and networks give equal patches.
+
+    Attributes:
+        size: (height, width) in patch pixels; at scale 1 also in pixels of the segmenter's input.
+        steps: Adam steps, >= 1.
+        batch: images a step, >= 1.
+        lr: Adam's learning rate for colours in 0..1, > 0; it falls to a tenth along half a cosine.
+        gamma: weight of pixels still correct against those already wrong, 0..1; None: the share still correct.
+        smoothness: weight of the smoothness gradient against the attack's, >= 0, both of length 1.
+        printable: darkest and brightest printable value, within 0..1.
+        eot: how the patch may be seen.
+        seed: of every random choice.
+    """
+
+    size: tuple[int, int] = (150, 200)
+    steps: int = 250
+    batch: int = 4
+    lr: float = 0.04
+    gamma: float | None = None
+    smoothness: float = 0.1
+    printable: tuple[float, float] = (0.03, 0.97)
+    eot: EotRanges = field(default_factory=EotRanges)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        low, high = self.printable
+        demands = {
+            f"size must be at least 8x8, not {self.size[0]}x{self.size[1]}": min(self.size) >= 8,
+            f"steps must be at least 1, not {self.steps}": self.steps >= 1,
+            f"batch must be at least 1, not {self.batch}": self.batch >= 1,
+            f"lr must be positive, not {self.lr}": self.lr > 0,
+            f"gamma must lie within 0..1, not {self.gamma}": self.gamma is None or 0 <= self.gamma <= 1,
+            f"smoothness must not be negative, as {self.smoothness} is": self.smoothness >= 0,
+            f"printable must ascend within 0..1, not {low}..{high}": 0 <= low < high <= 1,
+        }
+        for complaint, holds in demands.items():
+            if not holds:
+                raise AttackError(f"The recipe's {complaint}.")
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2)
+
+    @staticmethod
+    def from_json(text: str) -> Recipe:
+        """The recipe that `to_json` wrote.
+
+        Raises:
+            AttackError: ``text`` is no such JSON, or a value is out of its range.
+        """
+        try:
+            return Recipe.from_dict(json.loads(text))
+        except (json.JSONDecodeError, TypeError, ValueError) as error:
+            raise AttackError(f"This is not a recipe of an attack: {error}.") from error
+
+    @staticmethod
+    def from_dict(entries: dict[str, Any]) -> Recipe:
+        """The recipe with the entries of `to_json`'s object; other names are refused with a TypeError."""
+        unknown = set(entries) - {f.name for f in fields(Recipe)}
+        if unknown:
+            raise TypeError(f"unknown entries {', '.join(sorted(unknown))}")
+        ranges = {name: (float(low), float(high)) for name, (low, high) in entries.get("eot", {}).items()}
+        pairs = {name: tuple(entries[name]) for name in ("size", "printable") if name in entries}
+        return Recipe(**(entries | pairs | {"eot": EotRanges(**ranges)}))  # type: ignore[arg-type]

@@ -1,0 +1,237 @@
+"""Writes what we publish into an mcap bag that `ros2 bag play`, RViz and Foxglove open."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+import numpy as np
+from rosbags.interfaces import Connection, Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+from zmask_ros.resources import find_resource
+from zmask_ros.world.images import encode, encode_compressed
+from zmask_ros.world.recordings import BagError
+
+IMAGE = "sensor_msgs/msg/Image"
+COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
+CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
+ATTACK_FLAG = "zmask_ros/msg/AttackFlag"
+
+# Jazzy also reads its predecessor's metadata, and so do the distributions before it.
+_METADATA_VERSION: Literal[8] = 8
+_FOREVER = QosTime(0, 0)
+
+
+@dataclass(frozen=True)
+class CameraInfoFields:
+    """A pinhole camera: size in pixels, `k` the 3x3 matrix row by row (9 numbers), `d` the distortion (plumb_bob)."""
+
+    height: int
+    width: int
+    k: Sequence[float]
+    d: Sequence[float] = (0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class AttackRecord:
+    """The fields of `zmask_ros/AttackFlag` without its header; `region` is (x, y, width, height) in pixels or None."""
+
+    state: int
+    reason: str
+    score: float
+    threshold: float
+    mask_fraction: float
+    region: tuple[int, int, int, int] | None
+    latency_ms: float
+
+
+class BagWriter:
+    """One bag, written beside its place and put there when it is whole.
+
+    A path that ends in ``.mcap`` becomes that one file, any other a rosbag2 directory. An exception within ``with``,
+    Ctrl-C too, leaves nothing behind.
+
+    Args:
+        path: where the bag will be; its folder is made if need be.
+        compress: zstd chunks; half the size for several times the writing time.
+        overwrite: replace a bag that is there already; anything that is no bag is never replaced.
+
+    Raises:
+        BagError: something is at ``path`` already, or the folder cannot be written to.
+    """
+
+    def __init__(self, path: Path, compress: bool = False, overwrite: bool = False) -> None:
+        self.path = Path(path)
+        self._overwrite = overwrite
+        _check_place(self.path, overwrite)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._folder = Path(tempfile.mkdtemp(".partial", f".{self.path.name}.", self.path.parent))
+        except OSError as error:
+            raise BagError(f"The bag {self.path} cannot be written: {error.strerror}.") from error
+        self._partial = self._folder / self.path.name.removesuffix(".mcap")
+        self._writer = Writer(self._partial, version=_METADATA_VERSION, storage_plugin=StoragePlugin.MCAP)
+        if compress:
+            self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+        self._writer.open()
+        self._connections: dict[str, Connection] = {}
+        self._open = True
+
+    def __enter__(self) -> BagWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 traceback: TracebackType | None) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+    def write_image(self, topic: str, image: np.ndarray, encoding: str, stamp_ns: int, frame_id: str,
+                    received_ns: int | None = None) -> None:
+        """An `Image`; ``image`` and ``encoding`` as in `zmask_ros.world.images.encode`.
+
+        ``stamp_ns`` is the header's; ``received_ns`` (default: the same) orders the messages in the bag.
+        """
+        fields = encode(image, encoding)
+        message = _ros("sensor_msgs/msg/Image")(
+            header=_header(stamp_ns, frame_id), height=fields.height, width=fields.width, encoding=fields.encoding,
+            is_bigendian=fields.is_bigendian, step=fields.step, data=np.frombuffer(fields.data, np.uint8))
+        self.write_message(topic, IMAGE, message, _received(stamp_ns, received_ns))
+
+    def write_compressed(self, topic: str, image: np.ndarray, format: str, stamp_ns: int, frame_id: str,
+                         received_ns: int | None = None) -> None:
+        """A `CompressedImage` of an RGB image; ``format`` is "jpeg" or "png"."""
+        data = np.frombuffer(encode_compressed(image, format), np.uint8)
+        message = _ros(COMPRESSED_IMAGE)(header=_header(stamp_ns, frame_id), format=format, data=data)
+        self.write_message(topic, COMPRESSED_IMAGE, message, _received(stamp_ns, received_ns))
+
+    def write_camera_info(self, topic: str, info: CameraInfoFields, stamp_ns: int, frame_id: str,
+                          received_ns: int | None = None) -> None:
+        """A `CameraInfo` without rectification: R is the identity and P is K."""
+        k = np.asarray(info.k, np.float64)
+        projection = np.hstack([k.reshape(3, 3), np.zeros((3, 1))])
+        message = _ros(CAMERA_INFO)(
+            header=_header(stamp_ns, frame_id), height=info.height, width=info.width, distortion_model="plumb_bob",
+            d=np.asarray(info.d, np.float64), k=k, r=np.eye(3).reshape(9), p=projection.reshape(12),
+            binning_x=0, binning_y=0, roi=_region(None))
+        self.write_message(topic, CAMERA_INFO, message, _received(stamp_ns, received_ns))
+
+    def write_attack(self, topic: str, record: AttackRecord, stamp_ns: int, frame_id: str,
+                     received_ns: int | None = None) -> None:
+        """An `AttackFlag`."""
+        message = _ros(ATTACK_FLAG)(
+            header=_header(stamp_ns, frame_id), state=record.state, reason=record.reason, score=record.score,
+            threshold=record.threshold, mask_fraction=record.mask_fraction, region=_region(record.region),
+            latency_ms=record.latency_ms)
+        self.write_message(topic, ATTACK_FLAG, message, _received(stamp_ns, received_ns))
+
+    def write_message(self, topic: str, msgtype: str, message: Any, received_ns: int) -> None:
+        """Any message of ROS 2 Jazzy's own packages, such as one that `CameraBags.messages` handed on.
+
+        Raises:
+            BagError: a type that is not known, fields that do not fit it, or a disk that is full.
+        """
+        connection = self._connection(topic, msgtype)
+        try:
+            data = _types().serialize_cdr(message, msgtype)
+        # The generated serialisers raise whatever a wrong field makes them raise.
+        except Exception as error:
+            raise BagError(f"A message on {topic} does not fit {msgtype} ({error}).") from error
+        try:
+            self._writer.write(connection, received_ns, data)
+        except OSError as error:
+            raise BagError(f"The bag {self.path} cannot be written any further: {error.strerror}.") from error
+
+    def close(self) -> None:
+        """Finishes the bag and puts it in its place."""
+        if not self._open:
+            return
+        self._open = False
+        try:
+            self._writer.close()
+            self._publish()
+        except OSError as error:
+            raise BagError(f"The bag {self.path} cannot be finished: {error.strerror}.") from error
+        finally:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def abort(self) -> None:
+        """Removes what was written."""
+        if self._open:
+            self._open = False
+            self._writer.abort()
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _publish(self) -> None:
+        _check_place(self.path, self._overwrite)
+        if self.path.suffix == ".mcap":
+            next(self._partial.glob("*.mcap")).replace(self.path)
+            return
+        if self.path.exists():
+            self.path.rename(self._folder / "replaced")
+        self._partial.rename(self.path)
+
+    def _connection(self, topic: str, msgtype: str) -> Connection:
+        if topic not in self._connections:
+            if msgtype not in _types().fielddefs:
+                raise BagError(f"Messages of type {msgtype} (topic {topic}) are not known and cannot be written.")
+            self._connections[topic] = self._writer.add_connection(
+                topic, msgtype, typestore=_types(), offered_qos_profiles=[_qos(msgtype)])
+        connection = self._connections[topic]
+        if connection.msgtype != msgtype:
+            raise BagError(f"Topic {topic} carries {connection.msgtype} and cannot carry {msgtype} too.")
+        return connection
+
+
+@functools.cache
+def _types() -> Any:
+    """ROS 2 Jazzy's messages and ours."""
+    store = get_typestore(Stores.ROS2_JAZZY)
+    store.register(get_types_from_msg(find_resource("msg/AttackFlag.msg").read_text("utf-8"), ATTACK_FLAG))
+    return store
+
+
+def _ros(msgtype: str) -> Any:
+    return _types().types[msgtype]
+
+
+def _header(stamp_ns: int, frame_id: str) -> Any:
+    seconds, nanoseconds = divmod(stamp_ns, 1_000_000_000)
+    stamp = _ros("builtin_interfaces/msg/Time")(sec=seconds, nanosec=nanoseconds)
+    return _ros("std_msgs/msg/Header")(stamp=stamp, frame_id=frame_id)
+
+
+def _region(region: tuple[int, int, int, int] | None) -> Any:
+    x, y, width, height = region or (0, 0, 0, 0)
+    return _ros("sensor_msgs/msg/RegionOfInterest")(
+        x_offset=x, y_offset=y, height=height, width=width, do_rectify=False)
+
+
+def _received(stamp_ns: int, received_ns: int | None) -> int:
+    return stamp_ns if received_ns is None else received_ns
+
+
+def _qos(msgtype: str) -> Qos:
+    """Reliable, as the node publishes: a player offers what was recorded, and any subscriber takes reliable."""
+    depth = 1 if msgtype in (IMAGE, COMPRESSED_IMAGE) else 10
+    return Qos(QosHistory.KEEP_LAST, depth, QosReliability.RELIABLE, QosDurability.VOLATILE, _FOREVER, _FOREVER,
+               QosLiveliness.AUTOMATIC, _FOREVER, False)
+
+
+def _check_place(path: Path, overwrite: bool) -> None:
+    if not path.exists():
+        return
+    if not overwrite:
+        raise BagError(f"{path} exists already; name another place or remove it.")
+    is_bag = (path / "metadata.yaml").is_file() if path.is_dir() else path.suffix == ".mcap"
+    if not is_bag:
+        raise BagError(f"{path} exists and is no bag, so it is not replaced; name another place.")

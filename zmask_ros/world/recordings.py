@@ -1,0 +1,115 @@
+"""What one storage file of a bag gives, whichever reader opened it."""
+
+from __future__ import annotations
+
+import functools
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat
+from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
+
+from zmask_ros.errors import ZmaskError
+
+Serialisation = Literal["cdr", "ros1"]
+
+
+class BagError(ZmaskError):
+    """A bag that is not there, not readable, empty or without the topic that was asked for."""
+
+
+@dataclass(frozen=True)
+class TopicInfo:
+    """One topic of one or several bags: its name, its type (`sensor_msgs/msg/Image`), its number of messages."""
+
+    name: str
+    msgtype: str
+    count: int
+
+
+@dataclass(frozen=True)
+class RawMessage:
+    """One message as it lies in the file."""
+
+    topic: str
+    msgtype: str
+    received_ns: int
+    data: bytes
+
+
+@dataclass
+class MessageTypes:
+    """Turns bytes into messages by the definitions that a bag carries; by those of ROS itself where it has none.
+
+    One store a type: bags of several machines may carry definitions that contradict each other.
+    """
+
+    serialisation: Serialisation = "cdr"
+    _definitions: dict[str, MessageDefinition] = field(default_factory=dict)
+    _stores: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, msgtype: str, definition: MessageDefinition) -> None:
+        if definition.format != MessageDefinitionFormat.NONE:
+            self._definitions.setdefault(msgtype, definition)
+
+    def deserialise(self, message: RawMessage) -> Any:
+        """Raises whatever a damaged message makes the parser raise."""
+        if message.msgtype not in self._stores:
+            self._stores[message.msgtype] = self._store(message.msgtype)
+        store = self._stores[message.msgtype]
+        if self.serialisation == "ros1":
+            return store.deserialize_ros1(message.data, message.msgtype)
+        return store.deserialize_cdr(message.data, message.msgtype)
+
+    def _store(self, msgtype: str) -> Any:
+        definition = self._definitions.get(msgtype)
+        if definition is None:
+            return ros_types(self.serialisation)
+        store = get_typestore(Stores.EMPTY)
+        store.register(_parsed(definition, msgtype))
+        return store
+
+
+@functools.cache
+def ros_types(serialisation: Serialisation = "cdr") -> Any:
+    """The messages of ROS 2 Jazzy or, for ``ros1``, of ROS 1 Noetic."""
+    return get_typestore(Stores.ROS1_NOETIC if serialisation == "ros1" else Stores.ROS2_JAZZY)
+
+
+def _parsed(definition: MessageDefinition, msgtype: str) -> Any:
+    if definition.format == MessageDefinitionFormat.MSG:
+        return get_types_from_msg(definition.data, msgtype)
+    types: dict[str, Any] = {}
+    separator = "=" * 80 + "\n"
+    for part in definition.data.split(separator):
+        if part.strip():
+            types.update(get_types_from_idl(part.split("\n", 1)[1] if part.startswith("IDL: ") else part))
+    return types
+
+
+class Recording(ABC):
+    """One opened storage file.
+
+    Attributes:
+        path: the file.
+        topics: what it holds.
+        types: how its messages are read.
+        damage: empty, or what is wrong with the file; may be found out while reading.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.topics: list[TopicInfo] = []
+        self.types = MessageTypes()
+        self.damage = ""
+
+    @abstractmethod
+    def messages(self, topics: Collection[str]) -> Iterator[RawMessage]:
+        """The messages of ``topics`` in the order of their reception. A file that breaks off sets `damage` and ends."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Gives the file back."""

@@ -140,12 +140,22 @@ class BagWriter:
         Raises:
             BagError: a type that is not known, fields that do not fit it, or a disk that is full.
         """
-        connection = self._connection(topic, msgtype)
+        # A type that is not known is to be told from a message that does not fit its type.
+        self._connection(topic, msgtype)
         try:
             data = _types().serialize_cdr(message, msgtype)
         # The generated serialisers raise whatever a wrong field makes them raise.
         except Exception as error:
             raise BagError(f"A message on {topic} does not fit {msgtype} ({error}).") from error
+        self.write_serialised(topic, msgtype, data, received_ns)
+
+    def write_serialised(self, topic: str, msgtype: str, data: bytes | memoryview, received_ns: int) -> None:
+        """A message as it came over the wire: CDR with its four bytes of header.
+
+        Raises:
+            BagError: a type that is not known, or a disk that is full.
+        """
+        connection = self._connection(topic, msgtype)
         try:
             self._writer.write(connection, received_ns, data)
         except OSError as error:

@@ -11,7 +11,6 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-import zstandard
 from mcap.exceptions import McapError
 from mcap.records import Channel, Chunk, Footer, McapRecord, Message, Schema
 from mcap.stream_reader import StreamReader, breakup_chunk
@@ -21,7 +20,6 @@ from zmask_ros.world.recordings import BagError, RawMessage, Recording, TopicInf
 
 _FORMATS = {"ros2msg": MessageDefinitionFormat.MSG, "ros1msg": MessageDefinitionFormat.MSG,
             "ros2idl": MessageDefinitionFormat.IDL, "omgidl": MessageDefinitionFormat.IDL}
-_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 
 def _definition(encoding: str, text: str) -> MessageDefinition:
@@ -132,7 +130,7 @@ class SqliteScan(Scan):
             for topic_id, received_ns, data in connection.execute("SELECT topic_id, timestamp, data FROM messages"):
                 if topic_id in topics:
                     name, msgtype = topics[topic_id]
-                    yield RawMessage(name, msgtype, received_ns, _plain(data))
+                    yield RawMessage(name, msgtype, received_ns, data)
         except sqlite3.Error as error:
             self.damage = f"its database is cut off or damaged ({error})"
         finally:
@@ -157,13 +155,3 @@ def write_ahead_log(path: Path) -> bool:
 def _database_uri(path: Path) -> str:
     # An immutable database is read without locks, so also from a read-only disk, but without its log.
     return f"file:{quote(str(path))}?mode=ro" + ("" if write_ahead_log(path) else "&immutable=1")
-
-
-def _plain(data: bytes) -> bytes:
-    """Only metadata.yaml says whether single messages were compressed; CDR never begins like zstd."""
-    if not data.startswith(_ZSTD_MAGIC):
-        return data
-    try:
-        return zstandard.ZstdDecompressor().decompressobj().decompress(data)
-    except zstandard.ZstdError:
-        return data

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import zstandard
 from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 
 from zmask_ros.errors import ZmaskError
 
 Serialisation = Literal["cdr", "ros1"]
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 
 class BagError(ZmaskError):
@@ -62,7 +64,7 @@ class MessageTypes:
         store = self._stores[message.msgtype]
         if self.serialisation == "ros1":
             return store.deserialize_ros1(message.data, message.msgtype)
-        return store.deserialize_cdr(message.data, message.msgtype)
+        return store.deserialize_cdr(_plain(message.data), message.msgtype)
 
     def _store(self, msgtype: str) -> Any:
         definition = self._definitions.get(msgtype)
@@ -77,6 +79,11 @@ class MessageTypes:
 def ros_types(serialisation: Serialisation = "cdr") -> Any:
     """The messages of ROS 2 Jazzy or, for ``ros1``, of ROS 1 Noetic."""
     return get_typestore(Stores.ROS1_NOETIC if serialisation == "ros1" else Stores.ROS2_JAZZY)
+
+
+def _plain(data: bytes) -> bytes:
+    """Only metadata.yaml says whether single messages were compressed, and it may be lost; CDR never begins so."""
+    return zstandard.ZstdDecompressor().decompressobj().decompress(data) if data[:4] == _ZSTD_MAGIC else data
 
 
 def _parsed(definition: MessageDefinition, msgtype: str) -> Any:

@@ -1,0 +1,208 @@
+"""Pedestrians and bicyclists: limbs as tapered capsules on a skeleton that walks or pedals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from .canvas import SUBPIXEL, Canvas
+from .labels import Label
+
+_SKIN = ((226, 186, 158), (196, 150, 116), (140, 98, 70), (96, 66, 48))
+_HAIR = ((40, 30, 24), (92, 66, 40), (176, 144, 88), (120, 118, 116), (24, 22, 22))
+_TOPS = (
+    (176, 40, 44), (40, 66, 130), (52, 54, 60), (222, 218, 206), (206, 156, 44), (64, 110, 78), (120, 70, 120),
+    (214, 120, 60), (92, 140, 176), (98, 78, 60),
+)  # fmt: skip
+_TROUSERS = ((38, 46, 74), (44, 42, 44), (96, 84, 66), (70, 74, 82), (28, 30, 36))
+_BIKES = ((160, 32, 34), (36, 40, 44), (40, 90, 140), (196, 196, 196), (60, 120, 70))
+
+
+@dataclass(frozen=True)
+class Looks:
+    """A person's colours (RGB), height in metres, stride phase, and what is carried."""
+
+    skin: tuple[int, int, int]
+    hair: tuple[int, int, int]
+    top: tuple[int, int, int]
+    trousers: tuple[int, int, int]
+    bike: tuple[int, int, int]
+    height: float
+    phase: float
+    bag: bool
+    skirt: bool
+
+
+def draw_looks(rng: np.random.Generator) -> Looks:
+    """Somebody."""
+
+    def one(palette):
+        return palette[rng.integers(len(palette))]
+
+    return Looks(
+        one(_SKIN), one(_HAIR), one(_TOPS), one(_TROUSERS), one(_BIKES), float(rng.uniform(1.58, 1.86)),
+        float(rng.uniform(0, 6.28)), bool(rng.random() < 0.4), bool(rng.random() < 0.25),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Limb:
+    """A tapered capsule between two points; radii in metres."""
+
+    start: np.ndarray
+    end: np.ndarray
+    start_radius: float
+    end_radius: float
+    colour: tuple[float, float, float]
+
+
+def _shaded(colour, factor: float) -> tuple[float, float, float]:
+    r, g, b = (min(255.0, c * factor) for c in colour)
+    return r, g, b
+
+
+def draw_limbs(canvas: Canvas, limbs: list[Limb], label: int) -> None:
+    """Draw capsules far ones first, each with a lit side."""
+    view = canvas.view
+    ends = view.homogeneous(np.array([point for limb in limbs for point in (limb.start, limb.end)]))
+    if ends[:, 2].min() < 0.8:
+        return
+    scale = view.camera.fx
+    for index in np.argsort(-(ends[::2, 2] + ends[1::2, 2]), kind="stable"):
+        limb = limbs[index]
+        a, b = ends[2 * index], ends[2 * index + 1]
+        radii = limb.start_radius * scale / a[2], limb.end_radius * scale / b[2]
+        light = float(canvas.weather.shade(np.array([-0.8, 0.0, 0.6])))
+        colour = canvas.colour(_shaded(limb.colour, light), label, float(a[2]))
+        _capsule(canvas, a[:2] / a[2], b[:2] / b[2], radii, colour)
+        if max(radii) > 2.5:
+            sun_left = -float(np.sign(canvas.weather.sun[1]))
+            shift = np.array([sun_left * 0.35 * max(radii), 0.0])
+            lit = canvas.colour(_shaded(limb.colour, light * 1.16 + 0.03), label, float(a[2]))
+            _capsule(canvas, a[:2] / a[2] + shift, b[:2] / b[2] + shift, (radii[0] * 0.55, radii[1] * 0.55), lit)
+
+
+def _capsule(canvas: Canvas, a: np.ndarray, b: np.ndarray, radii: tuple[float, float], colour) -> None:
+    along = b - a
+    length = float(np.hypot(*along))
+    if length > 0.3:
+        side = np.array([-along[1], along[0]]) / length
+        canvas.fill(np.array([a + side * radii[0], b + side * radii[1], b - side * radii[1], a - side * radii[0]]), colour)
+    for point, radius in zip((a, b), radii, strict=True):
+        centre = int(point[0] * (1 << SUBPIXEL)), int(point[1] * (1 << SUBPIXEL))
+        if max(abs(centre[0]), abs(centre[1])) < 1 << 20 and radius > 0.4:
+            cv2.circle(canvas.pixels, centre, int(radius * (1 << SUBPIXEL)), colour, -1, cv2.LINE_8, SUBPIXEL)
+
+
+def _head(looks: Looks, neck: np.ndarray, heading: float) -> list[Limb]:
+    crown = neck + (0, 0, 0.2)
+    back = np.array([-0.04 * heading, 0.0, 0.045])
+    return [
+        Limb(neck, crown, 0.055, 0.1, looks.skin),
+        Limb(crown + back, crown + back * 1.3, 0.105, 0.1, looks.hair),
+    ]
+
+
+def _bend(start: np.ndarray, first: float, second: float, lengths: tuple[float, float], heading: float):
+    """Middle and end of a two-part limb hanging from `start`; angles from straight down, forward positive."""
+    middle = start + lengths[0] * np.array([heading * np.sin(first), 0.0, -np.cos(first)])
+    return middle, middle + lengths[1] * np.array([heading * np.sin(second), 0.0, -np.cos(second)])
+
+
+def draw_pedestrian(canvas: Canvas, looks: Looks, at: np.ndarray, heading: float, stride: float) -> None:
+    """A person walking along the street.
+
+    Args:
+        canvas: what to draw on.
+        looks: colours and size.
+        at: (x, y) on the ground, metres.
+        heading: 1 away along the street, -1 towards the camera.
+        stride: phase of the gait, radians.
+    """
+    size = looks.height / 1.75
+    phase = stride + looks.phase
+    foot = np.array([at[0], at[1], 0.0])
+    canvas.shadow(foot, 0.32, 0.32)
+    hip = foot + np.array([0.0, 0.0, (0.9 + 0.015 * np.cos(2 * phase)) * size])
+    shoulder = hip + np.array([0.03 * heading, 0.0, 0.5 * size])
+    limbs = []
+    for side, swing in ((-1.0, np.sin(phase)), (1.0, -np.sin(phase))):
+        root = hip + (0.0, side * 0.1, 0.0)
+        knee, ankle = _bend(root, 0.5 * swing, 0.5 * swing - 0.35 * max(0.0, -swing + 0.3), (0.44 * size, 0.42 * size), heading)
+        limbs.append(Limb(root, knee, 0.095, 0.075, looks.trousers))
+        limbs.append(Limb(knee, ankle, 0.07, 0.055, looks.trousers))
+        limbs.append(Limb(ankle, ankle + (0.14 * heading, 0.0, -0.03), 0.055, 0.05, (34, 30, 28)))
+        top = shoulder + (0.0, side * 0.2, -0.03)
+        elbow, hand = _bend(top, -0.45 * swing, -0.4 * swing + 0.25, (0.28 * size, 0.25 * size), heading)
+        limbs.append(Limb(top, elbow, 0.065, 0.055, _shaded(looks.top, 0.88)))
+        limbs.append(Limb(elbow, hand, 0.052, 0.042, _shaded(looks.top, 0.88)))
+        limbs.append(Limb(hand, hand + (0.0, 0.0, -0.05), 0.045, 0.04, looks.skin))
+    draw_limbs(canvas, limbs, Label.PEDESTRIAN)
+    body = [Limb(hip + (0, s * 0.045, 0), shoulder + (0, s * 0.09, -0.04), 0.125, 0.115, looks.top) for s in (-1.0, 1.0)]
+    if looks.skirt:
+        body = [Limb(hip, hip + (0, 0, -0.3), 0.17, 0.22, looks.top), *body]
+    draw_limbs(canvas, body, Label.PEDESTRIAN)
+    draw_limbs(canvas, _head(looks, shoulder + (0, 0, 0.07), heading), Label.PEDESTRIAN)
+    if looks.bag and heading > 0:
+        pack = shoulder + (-0.16, 0.0, -0.1)
+        draw_limbs(canvas, [Limb(pack, pack + (0, 0, -0.28), 0.14, 0.15, looks.bike)], Label.PEDESTRIAN)
+
+
+def _wheel(canvas: Canvas, centre: np.ndarray, radius: float) -> None:
+    """Tyre, spokes, and a disc that is half seen through; all of it is the bicyclist's."""
+    angle = np.linspace(0, 2 * np.pi, 19)[:-1]
+    rim = centre + radius * np.column_stack([np.cos(angle), 0 * angle, np.sin(angle)])
+    seen = canvas.view.homogeneous(np.vstack([rim, centre]))
+    if seen[:, 2].min() < 0.8:
+        return
+    flat, depth = seen[:, :2] / seen[:, 2:], float(seen[-1, 2])
+    thickness = max(2, round(0.06 * canvas.view.camera.fx / depth))
+    canvas.tint(flat[:-1], (70, 70, 74), 0.4, Label.BICYCLIST)
+    points = np.rint(flat[:-1]).astype(np.int32)
+    if np.abs(points).max() < 1 << 14:
+        cv2.polylines(canvas.pixels, [points], True, canvas.colour((26, 26, 28), Label.BICYCLIST, depth), thickness)
+
+
+def draw_bicyclist(canvas: Canvas, looks: Looks, at: np.ndarray, heading: float, turn: float) -> None:
+    """Somebody on a bicycle; arguments as for a pedestrian, `turn` the phase of the pedals in radians."""
+    foot = np.array([at[0], at[1], 0.0])
+
+    def spot(ahead: float, up: float, side: float = 0.0) -> np.ndarray:
+        return foot + (heading * ahead, side, up)
+
+    canvas.shadow(foot, 0.95, 0.22)
+    wheels = sorted((spot(-0.52, 0.34), spot(0.55, 0.34)), key=lambda point: -point[0])
+    saddle, bars, crank = spot(-0.22, 0.98), spot(0.42, 1.05), spot(-0.05, 0.3)
+    frame = [
+        Limb(saddle, crank, 0.035, 0.035, looks.bike),
+        Limb(spot(0.38, 0.9), crank, 0.035, 0.035, looks.bike),
+        Limb(spot(-0.2, 0.85), spot(0.38, 0.9), 0.035, 0.035, looks.bike),
+        Limb(spot(0.55, 0.34), bars, 0.035, 0.035, looks.bike),
+        Limb(spot(-0.52, 0.34), spot(-0.2, 0.8), 0.03, 0.03, looks.bike),
+        Limb(bars + (0, -0.27, 0), bars + (0, 0.27, 0), 0.03, 0.03, (30, 30, 32)),
+        Limb(saddle, saddle + (heading * 0.16, 0, 0.02), 0.07, 0.05, (30, 30, 32)),
+    ]
+    hip, shoulder = spot(-0.2, 1.06), spot(0.12, 1.5)
+    limbs = []
+    for side, phase in ((-1.0, turn + looks.phase), (1.0, turn + looks.phase + np.pi)):
+        pedal = crank + np.array([0.17 * np.cos(phase), side * 0.12, 0.17 * np.sin(phase)])
+        knee = 0.5 * (hip + pedal) + (heading * 0.2, side * 0.1, 0.1)
+        limbs.append(Limb(hip + (0, side * 0.1, 0), knee, 0.1, 0.08, looks.trousers))
+        limbs.append(Limb(knee, pedal, 0.072, 0.055, looks.trousers))
+        limbs.append(Limb(pedal, pedal + (heading * 0.14, 0, -0.02), 0.055, 0.05, (34, 30, 28)))
+        elbow = shoulder + (heading * 0.12, side * 0.27, -0.28)
+        limbs.append(Limb(shoulder + (0, side * 0.19, 0), elbow, 0.065, 0.055, _shaded(looks.top, 0.88)))
+        limbs.append(Limb(elbow, bars + (0, side * 0.25, 0.03), 0.052, 0.045, _shaded(looks.top, 0.88)))
+    torso = [Limb(hip + (0, s * 0.05, 0), shoulder + (0, s * 0.1, 0), 0.13, 0.12, looks.top) for s in (-1.0, 1.0)]
+    head = _head(looks, shoulder + (heading * 0.08, 0, 0.06), heading)
+    helmet = Limb(head[1].start + (0, 0, 0.03), head[1].end + (0, 0, 0.03), 0.125, 0.12, _shaded(looks.bike, 1.2))
+    near_first = [("wheel", wheels[1]), ("body", None), ("wheel", wheels[0])]
+    for part, centre in reversed(near_first):
+        if part == "wheel":
+            _wheel(canvas, centre, 0.34)
+        else:
+            draw_limbs(canvas, frame + limbs, Label.BICYCLIST)
+            draw_limbs(canvas, torso, Label.BICYCLIST)
+            draw_limbs(canvas, [*head[:1], helmet], Label.BICYCLIST)

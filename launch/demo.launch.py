@@ -1,0 +1,98 @@
+"""A drive past a billboard, defended: street_camera -> defense_node, and RViz to look at it."""
+
+from __future__ import annotations
+
+from ament_index_python.packages import get_package_share_path
+from launch.actions import (
+    DeclareLaunchArgument,
+    EmitEvent,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+    RegisterEventHandler,
+)
+from launch.event_handlers import OnProcessExit
+from launch.events import Shutdown
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+from launch import LaunchContext, LaunchDescription
+
+SHARE = get_package_share_path("zmask_ros")
+
+
+def arguments() -> list[DeclareLaunchArgument]:
+    """What can be said on the command line."""
+    return [
+        DeclareLaunchArgument("namespace", default_value="front", description="Namespace of the camera."),
+        DeclareLaunchArgument("seed", default_value="", description="Which street. Empty: street_camera's default."),
+        DeclareLaunchArgument(
+            "picture", default_value="", description="Path of a patch on the billboard. Empty: an advertisement."
+        ),
+        DeclareLaunchArgument(
+            "pace",
+            default_value="",
+            choices=["", "realtime", "lockstep"],
+            description="lockstep waits for the flag of each frame. Empty: street_camera's default.",
+        ),
+        DeclareLaunchArgument(
+            "loop", default_value="false", choices=["true", "false"], description="Drive again and again."
+        ),
+        DeclareLaunchArgument("bag", default_value="", description="Record into this bag. Empty: record nothing."),
+        DeclareLaunchArgument(
+            "rviz", default_value="true", choices=["true", "false"], description="Look at it in RViz."
+        ),
+    ]
+
+
+def actions(context: LaunchContext) -> list[object]:
+    """What is started; everything ends with the drive."""
+    value = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in arguments()}
+    camera = street_camera(value)
+    started: list[object] = [
+        defense(value),
+        camera,
+        RegisterEventHandler(OnProcessExit(target_action=camera, on_exit=[EmitEvent(event=Shutdown())])),
+    ]
+    if value["bag"]:
+        started.append(recorder(value))
+    return started
+
+
+def street_camera(value: dict[str, str]) -> Node:
+    """The camera, with what was given on the command line over its own defaults."""
+    given: dict[str, object] = {name: value[name] for name in ("picture", "pace") if value[name]}
+    if value["seed"]:
+        given["seed"] = int(value["seed"])
+    return Node(
+        package="zmask_ros",
+        executable="street_camera",
+        namespace=value["namespace"],
+        parameters=[{"loop": value["loop"] == "true", "min_subscribers": 2 if value["bag"] else 1, **given}],
+        additional_env={"FASTRTPS_DEFAULT_PROFILES_FILE": str(SHARE / "config" / "fastdds.xml")},
+        output="screen",
+    )
+
+
+def defense(value: dict[str, str]) -> IncludeLaunchDescription:
+    """defense.launch.py."""
+    return IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(str(SHARE / "launch" / "defense.launch.py")),
+        launch_arguments={name: value[name] for name in ("namespace", "rviz")}.items(),
+    )
+
+
+def recorder(value: dict[str, str]) -> Node:
+    """What the camera and the defence publish, into a bag."""
+    return Node(
+        package="zmask_ros",
+        executable="recorder",
+        namespace=value["namespace"],
+        parameters=[{"path": value["bag"]}],
+        output="screen",
+    )
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Read by ros2 launch."""
+    return LaunchDescription([*arguments(), OpaqueFunction(function=actions)])

@@ -1,0 +1,214 @@
+"""What is known about a camera's health, and what it means. Pure Python: `diagnostics_publisher` sends it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+NANOSECONDS = 1_000_000_000
+REMEMBERED_FRAMES = 300
+
+
+class Level(IntEnum):
+    """As in diagnostic_msgs/DiagnosticStatus."""
+
+    OK = 0
+    WARN = 1
+    ERROR = 2
+    STALE = 3
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """One diagnostics task: its name, how bad it is, one sentence, and figures for people."""
+
+    name: str
+    level: Level
+    message: str
+    values: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Counters:
+    """Counted since the start of the node."""
+
+    arrived: int = 0
+    dropped: int = 0
+    lost_in_transport: int = 0
+    clean: int = 0
+    attack: int = 0
+    unknown: int = 0
+    internal_errors: int = 0
+    resets: int = 0
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The state of a camera at one moment.
+
+    Attributes:
+        rate_hz: arrivals per second since the snapshot before.
+        age_s: seconds since the last arrival; None before the first.
+        latencies_ms: of the last processed frames, arrival to flag, ascending.
+        attacks: attacked frames since the snapshot before.
+        incompatible_qos: the policy because of which a publisher cannot be received; empty if there is none.
+        last_state, last_reason, last_score, threshold: of the last flag.
+    """
+
+    counters: Counters
+    rate_hz: float
+    age_s: float | None
+    latencies_ms: tuple[float, ...]
+    attacks: int
+    unknowns: int
+    incompatible_qos: str
+    last_state: str
+    last_reason: str
+    last_score: float
+    threshold: float
+
+
+class CameraHealth:
+    """Collects what happens to the frames of one camera; every thread may tell it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counters = Counters()
+        self._latencies_ms: deque[float] = deque(maxlen=REMEMBERED_FRAMES)
+        self._last_arrival_ns: int | None = None
+        self._incompatible_qos = ""
+        self._last_flag: tuple[str, str, float, float] = ("UNKNOWN", "no frame yet", float("nan"), float("nan"))
+        self._before = Counters()
+        self._before_ns = time.monotonic_ns()
+
+    def arrived(self) -> None:
+        """A message came in."""
+        with self._lock:
+            self._counters.arrived += 1
+            self._last_arrival_ns = time.monotonic_ns()
+
+    def dropped(self) -> None:
+        """A frame was displaced by a newer one."""
+        with self._lock:
+            self._counters.dropped += 1
+
+    def lost(self, count: int) -> None:
+        """The transport says that so many messages were lost on their way."""
+        with self._lock:
+            self._counters.lost_in_transport += count
+
+    def qos_is_incompatible(self, policy: str) -> None:
+        """A publisher cannot be received because of this policy."""
+        with self._lock:
+            self._incompatible_qos = policy
+
+    def reset(self) -> None:
+        """Time jumped back."""
+        with self._lock:
+            self._counters.resets += 1
+            self._latencies_ms.clear()
+
+    def failed(self) -> None:
+        """An exception that nobody expected."""
+        with self._lock:
+            self._counters.internal_errors += 1
+
+    def flagged(self, state: str, reason: str, score: float, threshold: float, latency_ms: float | None) -> None:
+        """A flag was published; ``latency_ms`` is None when the frame was not processed."""
+        with self._lock:
+            key = state.lower()
+            setattr(self._counters, key, getattr(self._counters, key) + 1)
+            self._last_flag = (state, reason, score, threshold)
+            if latency_ms is not None:
+                self._latencies_ms.append(latency_ms)
+
+    def snapshot(self) -> Snapshot:
+        """The state now; rates are those since the call before."""
+        now_ns = time.monotonic_ns()
+        with self._lock:
+            counters, before = Counters(**vars(self._counters)), self._before
+            seconds = max((now_ns - self._before_ns) / NANOSECONDS, 1e-9)
+            self._before, self._before_ns = counters, now_ns
+            age_s = None if self._last_arrival_ns is None else (now_ns - self._last_arrival_ns) / NANOSECONDS
+            return Snapshot(
+                counters,
+                (counters.arrived - before.arrived) / seconds,
+                age_s,
+                tuple(sorted(self._latencies_ms)),
+                counters.attack - before.attack,
+                counters.unknown - before.unknown,
+                self._incompatible_qos,
+                *self._last_flag,
+            )
+
+
+def quantile(ascending: tuple[float, ...], share: float) -> float:
+    """The value below which ``share`` of an ascending sequence lies (nearest rank); NaN when it is empty."""
+    if not ascending:
+        return float("nan")
+    return ascending[min(int(share * len(ascending)), len(ascending) - 1)]
+
+
+def assess_input(camera: str, topic: str, publishers: int, stale_after_s: float, now: Snapshot) -> Assessment:
+    """Whether frames come in, and all of them are looked at."""
+    level, message = Level.OK, f"{now.rate_hz:.1f} frames/s"
+    if now.incompatible_qos and (now.age_s is None or now.age_s > stale_after_s):
+        level = Level.ERROR
+        message = f"no frames: a publisher of {topic} has an incompatible QoS policy ({now.incompatible_qos})"
+    elif now.age_s is None:
+        level = Level.WARN if publishers else Level.ERROR
+        message = f"no frames yet on {topic}, which has {publishers or 'no'} publishers"
+    elif now.age_s > stale_after_s:
+        level, message = Level.ERROR, f"no frames on {topic} for {now.age_s:.1f} s"
+    elif now.unknowns:
+        level, message = Level.WARN, f"{now.unknowns} frames could not be used: {now.last_reason or 'see the flags'}"
+    values = {
+        "topic": topic,
+        "publishers": str(publishers),
+        "rate [frames/s]": f"{now.rate_hz:.2f}",
+        "age of the last frame [s]": "none yet" if now.age_s is None else f"{now.age_s:.3f}",
+        "frames": str(now.counters.arrived),
+        "dropped for a newer frame": str(now.counters.dropped),
+        "lost in transport": str(now.counters.lost_in_transport),
+        "resets because time jumped back": str(now.counters.resets),
+        "incompatible QoS": now.incompatible_qos or "no",
+    }
+    return Assessment(f"{camera} input", level, message, values)
+
+
+def assess_inference(camera: str, device: str, now: Snapshot) -> Assessment:
+    """Whether the network runs, and how fast."""
+    median, high = quantile(now.latencies_ms, 0.5), quantile(now.latencies_ms, 0.99)
+    level, message = Level.OK, f"{median:.0f} ms a frame"
+    if now.counters.internal_errors:
+        level, message = Level.ERROR, f"{now.counters.internal_errors} internal errors; the log has them"
+    elif not now.latencies_ms:
+        message = "no frame processed yet"
+    values = {
+        "device": device,
+        "latency p50 [ms]": f"{median:.1f}",
+        "latency p99 [ms]": f"{high:.1f}",
+        "internal errors": str(now.counters.internal_errors),
+    }
+    return Assessment(f"{camera} inference", level, message, values)
+
+
+def assess_attack(camera: str, now: Snapshot) -> Assessment:
+    """What the defence says."""
+    level, message = Level.OK, "clean"
+    if now.attacks:
+        level, message = Level.ERROR, f"adversarial region in {now.attacks} frames of the last period"
+    elif now.last_state == "UNKNOWN":
+        level, message = Level.WARN, f"unknown: {now.last_reason}"
+    values = {
+        "state": now.last_state,
+        "score": f"{now.last_score:.6g}",
+        "threshold": f"{now.threshold:.6g}",
+        "clean frames": str(now.counters.clean),
+        "attacked frames": str(now.counters.attack),
+        "unknown frames": str(now.counters.unknown),
+    }
+    return Assessment(f"{camera} attack", level, message, values)

@@ -1,0 +1,40 @@
+"""Sends assessments to /diagnostics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+
+from zmask_ros.node.diagnostics import Assessment
+from zmask_ros.node.qos import DIAGNOSTICS_OUT
+
+
+class DiagnosticsPublisher:
+    """Asks for assessments periodically and publishes them."""
+
+    def __init__(self, node: Node, hardware_id: str, period_s: float, assess: Callable[[], list[Assessment]]) -> None:
+        self._node = node
+        self._hardware_id = hardware_id
+        self._assess = assess
+        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", DIAGNOSTICS_OUT)
+        # Simulated time that stands still, or a bag that is over, must not silence it.
+        node.create_timer(period_s, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def publish(self) -> None:
+        """Publish now."""
+        message = DiagnosticArray()
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        message.status = [self._status(assessment) for assessment in self._assess()]
+        self._publisher.publish(message)
+
+    def _status(self, assessment: Assessment) -> DiagnosticStatus:
+        return DiagnosticStatus(
+            level=bytes([assessment.level]),
+            name=f"{self._node.get_name()}: {assessment.name}",
+            message=assessment.message,
+            hardware_id=self._hardware_id,
+            values=[KeyValue(key=key, value=value) for key, value in assessment.values.items()],
+        )

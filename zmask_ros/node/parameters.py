@@ -1,0 +1,133 @@
+"""Parameters of a node as one frozen dataclass: name, type, default, description, range, and whether it is live.
+
+The dataclass is the only table: a node declares from it, with descriptors, and reads its values as attributes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from zmask_ros.errors import ZmaskError
+
+if TYPE_CHECKING:
+    from rcl_interfaces.msg import ParameterDescriptor
+    from rclpy.node import Node
+
+
+class ParameterError(ZmaskError):
+    """A parameter of the wrong type, outside its range, or not one of its choices."""
+
+
+@dataclass(frozen=True)
+class ParameterSpec:
+    """One parameter.
+
+    Attributes:
+        default: its type is the parameter's type: bool, int, float, str or list[str].
+        minimum, maximum: bounds of a number, both inclusive.
+        choices: what a string may be; empty when it may be anything.
+        live: whether it can be changed while the node runs; the others are read-only.
+    """
+
+    name: str
+    default: Any
+    description: str
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    live: bool = False
+
+
+def parameter(
+    default: Any,
+    description: str,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[str, ...] = (),
+    live: bool = False,
+) -> Any:
+    """A field of a dataclass of parameters; the arguments are those of `ParameterSpec`."""
+    limits = {"minimum": minimum, "maximum": maximum, "choices": choices, "live": live}
+    metadata = {"description": description, **limits}
+    if isinstance(default, list):
+        return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+Parameters = TypeVar("Parameters")
+
+
+def specs(table: type) -> list[ParameterSpec]:
+    """Every parameter of a dataclass whose fields were made by `parameter`, in their order."""
+    defaults = table()
+    return [
+        ParameterSpec(field.name, getattr(defaults, field.name), **field.metadata)
+        for field in dataclasses.fields(table)
+    ]
+
+
+def declare(node: Node, table: type[Parameters]) -> Parameters:
+    """Declare every parameter with its descriptor and return the values that the user gave, or the defaults.
+
+    Raises:
+        ParameterError: a value of the wrong type, out of range or not one of the choices.
+    """
+    return table(**{spec.name: _declare_one(node, spec) for spec in specs(table)})
+
+
+def _declare_one(node: Node, spec: ParameterSpec) -> Any:
+    from rclpy.exceptions import ParameterException
+
+    try:
+        value = node.declare_parameter(spec.name, spec.default, _descriptor(spec)).value
+    except ParameterException as error:
+        raise ParameterError(f"{str(error).rstrip('.')}{_limits(spec, ' (', ')')}.") from error
+    if spec.choices and value not in spec.choices:
+        raise ParameterError(f"Parameter {spec.name} must be{_limits(spec, ' ')}, not '{value}'.")
+    return list(value) if isinstance(spec.default, list) else value
+
+
+def _limits(spec: ParameterSpec, before: str = "", after: str = "") -> str:
+    """The range or the choices in words; empty when there are none."""
+    limits = []
+    if spec.minimum is not None:
+        limits.append(f"at least {spec.minimum:g}")
+    if spec.maximum is not None:
+        limits.append(f"at most {spec.maximum:g}")
+    if spec.choices:
+        limits.append(f"one of {', '.join(spec.choices)}")
+    return f"{before}{', '.join(limits)}{after}" if limits else ""
+
+
+def _descriptor(spec: ParameterSpec) -> ParameterDescriptor:
+    from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+
+    descriptor = ParameterDescriptor(
+        name=spec.name,
+        description=spec.description,
+        additional_constraints=_limits(spec),
+        read_only=not spec.live,
+    )
+    if spec.minimum is None and spec.maximum is None:
+        return descriptor
+    if isinstance(spec.default, float):
+        lowest, highest = -sys.float_info.max, sys.float_info.max
+        descriptor.floating_point_range = [
+            FloatingPointRange(
+                from_value=float(lowest if spec.minimum is None else spec.minimum),
+                to_value=float(highest if spec.maximum is None else spec.maximum),
+            )
+        ]
+    else:
+        descriptor.integer_range = [
+            IntegerRange(
+                from_value=int(-(2**31) if spec.minimum is None else spec.minimum),
+                to_value=int(2**31 - 1 if spec.maximum is None else spec.maximum),
+                step=1,
+            )
+        ]
+    return descriptor

@@ -5,6 +5,7 @@ Edges are hard, one pixel is one class; the lens blur of the finished picture so
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import cv2
@@ -56,7 +57,7 @@ class Texture:
 
 
 def _halvings(texels: int, pixels: float) -> int:
-    return min(9, max(0, int(np.floor(np.log2(texels / max(pixels, 1.0)) + 0.5))))
+    return min(9, max(0, math.floor(math.log2(texels / max(pixels, 1.0)) + 0.5)))
 
 
 def clip_near(points: np.ndarray) -> np.ndarray:
@@ -74,7 +75,7 @@ def clip_near(points: np.ndarray) -> np.ndarray:
 
 
 def _fixed(pixels: np.ndarray) -> np.ndarray:
-    return np.rint(np.clip(pixels, -30000, 30000) * (1 << SUBPIXEL)).astype(np.int32)
+    return np.rint(np.maximum(np.minimum(pixels, 30000), -30000) * (1 << SUBPIXEL)).astype(np.int32)
 
 
 class Canvas:
@@ -149,7 +150,7 @@ class Canvas:
         """An RGB colour seen through the haze, with its label: what OpenCV's drawing functions take."""
         alpha = self.weather.haze(depth)
         haze = self.weather.haze_colour
-        r, g, b = (float(c * (1 - alpha) + h * alpha) for c, h in zip(colour, haze, strict=True))
+        r, g, b = (np.asarray(colour) * (1 - alpha) + haze * alpha).tolist()
         return r, g, b, float(label)
 
     def polygon(self, points: np.ndarray, colour: Sequence[float] | np.ndarray, label: int) -> None:

@@ -16,6 +16,7 @@ from .adverts import advert
 from .canvas import Canvas, Texture
 from .ground import FAR, GroundPainter, backdrop
 from .labels import FINAL_LABELS, Label
+from .noise import to_bytes
 from .plan import BILLBOARD_SPACING, PERIOD, Planner, Thing, draw_street
 from .scenery import Billboard
 from .vehicles import TRUCK, Vehicle, truck_mesh
@@ -96,9 +97,10 @@ class StreetDrive:
     def _prepare_carrier(self, rng: np.random.Generator, picture: np.ndarray | None) -> None:
         label = Label.PICTURE_ON_TRUCK if self.carrier == "truck" else Label.PICTURE_ON_BILLBOARD
         self._picture_label = label
-        self._picture = None if picture is None else Texture(np.ascontiguousarray(picture), label)
+        light = np.float32(self.weather.shade(np.array([-1.0, 0.0, 0.0])))
+        self._picture = None if picture is None else Texture(to_bytes(picture * light), label)
         size = (500, 540) if self.carrier == "truck" else (888, 444)
-        self._advert = Texture(advert(rng, *size), int(FINAL_LABELS[label]))
+        self._advert = Texture(to_bytes(advert(rng, *size) * light), int(FINAL_LABELS[label]))
 
     def _build(self, plan_rng: np.random.Generator, ground_rng: np.random.Generator, motion_rng: np.random.Generator):
         street = draw_street(plan_rng)

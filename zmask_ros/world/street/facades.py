@@ -105,9 +105,9 @@ def _shop(rng, image, top: float, storey: float, width: float, lamps: bool) -> N
         _letters(rng, image, x + 0.3 * span, top + 0.4, 0.5 * span, 0.4, (240, 236, 220))
         glass = np.array((222, 196, 140) if lamps else (66, 76, 84), float)
         _rectangle(image, x + 0.2, top + 1.1, span - 0.4, storey - 1.6, glass)
-        for _ in range(int(5 * span)):
-            goods = rng.uniform(30, 210, 3) * (1.0 if lamps else 0.7)
-            _rectangle(image, x + rng.uniform(0.3, span - 0.6), top + rng.uniform(1.7, storey - 0.9), 0.25, 0.35, goods)
+        for _ in range(int(3 * span)):
+            goods = rng.uniform(50, 190) * rng.uniform(0.75, 1.2, 3) * (1.0 if lamps else 0.6)
+            _rectangle(image, x + rng.uniform(0.3, span - 0.6), top + rng.uniform(1.7, storey - 1.0), 0.3, 0.5, goods)
         _rectangle(image, x + 0.2, top + 1.1, span - 0.4, 0.35, glass * 0.7 + 50)
         door = x + rng.uniform(0.3, max(0.31, span - 1.4))
         _rectangle(image, door, top + 1.15, 1.05, storey - 1.15, paint * 0.6)

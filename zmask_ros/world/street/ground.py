@@ -84,11 +84,11 @@ class GroundPainter:
         self._crack()
 
     def _crack(self) -> None:
-        for _ in range(40):
+        for _ in range(24):
             x, y = self._rng.uniform(0, self._street.period), self._rng.uniform(-1, 1) * self._street.kerb
             steps = self._rng.normal(0, 0.35, (12, 2)).cumsum(axis=0) + (x, y)
             points = np.column_stack([(HALF_WIDTH - steps[:, 1]) * TEXELS, steps[:, 0] * TEXELS])
-            cv2.polylines(self._map, [points.astype(np.int32)], False, [48.0] * 3, 1)
+            cv2.polylines(self._map, [points.astype(np.int32)], False, [float(self._map.mean()) * 0.72] * 3, 1)
         for _ in range(9):
             x, y = self._rng.uniform(0, self._street.period), self._rng.uniform(-0.8, 0.8) * self._street.kerb
             centre = int((HALF_WIDTH - y) * TEXELS), int(x * TEXELS)
@@ -119,7 +119,7 @@ class GroundPainter:
     def _line(self, x0: float, x1: float, y: float, width: float) -> None:
         area = self._rows_at(x0, x1), self._columns_at(y + width / 2, y - width / 2)
         region = self._map[area]
-        wear = np.clip(0.86 + 0.16 * speckle(self._rng, *region.shape[:2], tile=256), 0, 1)[..., None]
+        wear = np.clip(0.86 + 0.16 * speckle(self._rng, *region.shape[:2]), 0, 1)[..., None]
         region[:] = region * (1 - wear) + np.float32(226) * wear
 
     def _mark_lanes(self) -> None:

@@ -30,10 +30,10 @@ def fractal(
     return (field - field.mean()) / (field.std() + 1e-6)
 
 
-def speckle(rng: np.random.Generator, height: int, width: int, tile: int = 512) -> np.ndarray:
-    """Fine grain, float32 [height, width] of unit deviation, tiled from a `tile` px square."""
-    base = rng.standard_normal((tile, tile), dtype=np.float32)
-    repeats = (-(-height // tile), -(-width // tile))
+def speckle(rng: np.random.Generator, height: int, width: int, tile: int = 256) -> np.ndarray:
+    """Fine grain, float32 [height, width] of unit deviation, tiled from a square of at most `tile` px."""
+    base = rng.standard_normal((min(tile, height), min(tile, width)), dtype=np.float32)
+    repeats = -(-height // base.shape[0]), -(-width // base.shape[1])
     return np.tile(base, repeats)[:height, :width]
 
 

@@ -17,6 +17,7 @@ _TOPS = (
     (214, 120, 60), (92, 140, 176), (98, 78, 60),
 )  # fmt: skip
 _TROUSERS = ((38, 46, 74), (44, 42, 44), (96, 84, 66), (70, 74, 82), (28, 30, 36))
+_SHOES = (34.0, 30.0, 28.0)
 _BIKES = ((160, 32, 34), (36, 40, 44), (40, 90, 140), (196, 196, 196), (60, 120, 70))
 
 
@@ -96,58 +97,65 @@ def _capsule(canvas: Canvas, a: np.ndarray, b: np.ndarray, radii: tuple[float, f
             cv2.circle(canvas.pixels, centre, int(radius * (1 << SUBPIXEL)), colour, -1, cv2.LINE_8, SUBPIXEL)
 
 
-def _head(looks: Looks, neck: np.ndarray, heading: float) -> list[Limb]:
+def _head(looks: Looks, neck: np.ndarray, ahead: np.ndarray) -> list[Limb]:
     crown = neck + (0, 0, 0.2)
-    back = np.array([-0.04 * heading, 0.0, 0.045])
+    back = -0.04 * ahead + (0.0, 0.0, 0.045)
     return [
         Limb(neck, crown, 0.055, 0.1, looks.skin),
         Limb(crown + back, crown + back * 1.3, 0.105, 0.1, looks.hair),
     ]
 
 
-def _bend(start: np.ndarray, first: float, second: float, lengths: tuple[float, float], heading: float):
+def _bend(start: np.ndarray, first: float, second: float, lengths: tuple[float, float], ahead: np.ndarray):
     """Middle and end of a two-part limb hanging from `start`; angles from straight down, forward positive."""
-    middle = start + lengths[0] * np.array([heading * np.sin(first), 0.0, -np.cos(first)])
-    return middle, middle + lengths[1] * np.array([heading * np.sin(second), 0.0, -np.cos(second)])
+    middle = start + lengths[0] * (np.sin(first) * ahead - (0.0, 0.0, np.cos(first)))
+    return middle, middle + lengths[1] * (np.sin(second) * ahead - (0.0, 0.0, np.cos(second)))
 
 
-def draw_pedestrian(canvas: Canvas, looks: Looks, at: np.ndarray, heading: float, stride: float) -> None:
-    """A person walking along the street.
+def draw_pedestrian(canvas: Canvas, looks: Looks, at: np.ndarray, yaw: float, stride: float) -> None:
+    """A person walking.
 
     Args:
         canvas: what to draw on.
         looks: colours and size.
         at: (x, y) on the ground, metres.
-        heading: 1 away along the street, -1 towards the camera.
+        yaw: where to, radians; 0 is away along the street, pi towards the camera.
         stride: phase of the gait, radians.
     """
     size = looks.height / 1.75
     phase = stride + looks.phase
+    ahead, left = np.array([np.cos(yaw), np.sin(yaw), 0.0]), np.array([-np.sin(yaw), np.cos(yaw), 0.0])
     foot = np.array([at[0], at[1], 0.0])
     canvas.shadow(foot, 0.32, 0.32)
     hip = foot + np.array([0.0, 0.0, (0.9 + 0.015 * np.cos(2 * phase)) * size])
-    shoulder = hip + np.array([0.03 * heading, 0.0, 0.5 * size])
+    shoulder = hip + 0.03 * ahead + (0.0, 0.0, 0.5 * size)
     limbs = []
     for side, swing in ((-1.0, np.sin(phase)), (1.0, -np.sin(phase))):
-        root = hip + (0.0, side * 0.1, 0.0)
-        knee, ankle = _bend(root, 0.5 * swing, 0.5 * swing - 0.35 * max(0.0, -swing + 0.3), (0.44 * size, 0.42 * size), heading)
+        bent = 0.5 * swing - 0.35 * max(0.0, 0.3 - swing)
+        root = hip + side * 0.1 * left
+        knee, ankle = _bend(root, 0.5 * swing, bent, (0.44 * size, 0.42 * size), ahead)
         limbs.append(Limb(root, knee, 0.095, 0.075, looks.trousers))
         limbs.append(Limb(knee, ankle, 0.07, 0.055, looks.trousers))
-        limbs.append(Limb(ankle, ankle + (0.14 * heading, 0.0, -0.03), 0.055, 0.05, (34, 30, 28)))
-        top = shoulder + (0.0, side * 0.2, -0.03)
-        elbow, hand = _bend(top, -0.45 * swing, -0.4 * swing + 0.25, (0.28 * size, 0.25 * size), heading)
+        limbs.append(Limb(ankle, ankle + 0.14 * ahead - (0.0, 0.0, 0.03), 0.055, 0.05, _SHOES))
+        top = shoulder + side * 0.2 * left - (0.0, 0.0, 0.03)
+        elbow, hand = _bend(top, -0.45 * swing, -0.4 * swing + 0.25, (0.28 * size, 0.25 * size), ahead)
         limbs.append(Limb(top, elbow, 0.065, 0.055, _shaded(looks.top, 0.88)))
         limbs.append(Limb(elbow, hand, 0.052, 0.042, _shaded(looks.top, 0.88)))
-        limbs.append(Limb(hand, hand + (0.0, 0.0, -0.05), 0.045, 0.04, looks.skin))
+        limbs.append(Limb(hand, hand - (0.0, 0.0, 0.05), 0.045, 0.04, looks.skin))
     draw_limbs(canvas, limbs, Label.PEDESTRIAN)
-    body = [Limb(hip + (0, s * 0.045, 0), shoulder + (0, s * 0.09, -0.04), 0.125, 0.115, looks.top) for s in (-1.0, 1.0)]
+    body = [_flank(hip, shoulder, side * left, looks) for side in (-1.0, 1.0)]
     if looks.skirt:
-        body = [Limb(hip, hip + (0, 0, -0.3), 0.17, 0.22, looks.top), *body]
+        body.append(Limb(hip, hip - (0, 0, 0.3), 0.17, 0.22, looks.top))
     draw_limbs(canvas, body, Label.PEDESTRIAN)
-    draw_limbs(canvas, _head(looks, shoulder + (0, 0, 0.07), heading), Label.PEDESTRIAN)
-    if looks.bag and heading > 0:
-        pack = shoulder + (-0.16, 0.0, -0.1)
-        draw_limbs(canvas, [Limb(pack, pack + (0, 0, -0.28), 0.14, 0.15, looks.bike)], Label.PEDESTRIAN)
+    draw_limbs(canvas, _head(looks, shoulder + (0, 0, 0.07), ahead), Label.PEDESTRIAN)
+    if looks.bag and ahead[0] > -0.5:
+        pack = shoulder - 0.16 * ahead - (0.0, 0.0, 0.1)
+        draw_limbs(canvas, [Limb(pack, pack - (0, 0, 0.28), 0.14, 0.15, looks.bike)], Label.PEDESTRIAN)
+
+
+def _flank(hip: np.ndarray, shoulder: np.ndarray, out: np.ndarray, looks: Looks) -> Limb:
+    """One half of the trunk; `out` points to its side, length 1."""
+    return Limb(hip + 0.045 * out, shoulder + 0.09 * out - (0, 0, 0.04), 0.125, 0.115, looks.top)
 
 
 def _wheel(canvas: Canvas, centre: np.ndarray, radius: float) -> None:
@@ -166,43 +174,68 @@ def _wheel(canvas: Canvas, centre: np.ndarray, radius: float) -> None:
 
 
 def draw_bicyclist(canvas: Canvas, looks: Looks, at: np.ndarray, heading: float, turn: float) -> None:
-    """Somebody on a bicycle; arguments as for a pedestrian, `turn` the phase of the pedals in radians."""
+    """Somebody on a bicycle along the street.
+
+    Args:
+        canvas: what to draw on.
+        looks: colours and size.
+        at: (x, y) on the ground, metres.
+        heading: 1 away along the street, -1 towards the camera.
+        turn: phase of the pedals, radians.
+    """
     foot = np.array([at[0], at[1], 0.0])
+    canvas.shadow(foot, 0.95, 0.22)
+    far, near = sorted((foot + (-0.52 * heading, 0, 0.34), foot + (0.55 * heading, 0, 0.34)), key=lambda p: -p[0])
+    _wheel(canvas, far, 0.34)
+    draw_limbs(canvas, _bicycle(looks, foot, heading) + _rider_limbs(looks, foot, heading, turn), Label.BICYCLIST)
+    hip, shoulder = foot + (-0.2 * heading, 0, 1.06), foot + (0.12 * heading, 0, 1.5)
+    torso = [_flank(hip, shoulder, np.array([0.0, side, 0.0]), looks) for side in (-1.0, 1.0)]
+    draw_limbs(canvas, torso, Label.BICYCLIST)
+    ahead = np.array([heading, 0.0, 0.0])
+    neck, hair = _head(looks, shoulder + 0.08 * ahead + (0, 0, 0.06), ahead)
+    helmet = Limb(hair.start + (0, 0, 0.03), hair.end + (0, 0, 0.03), 0.125, 0.12, _shaded(looks.bike, 1.2))
+    draw_limbs(canvas, [neck, helmet], Label.BICYCLIST)
+    _wheel(canvas, near, 0.34)
+    lamp = near + (-0.05, 0, 0.42)
+    glow = (200.0, 20.0, 20.0) if heading > 0 else (250.0, 250.0, 230.0)
+    tyre = Limb(near + (0, 0, -0.3), near + (0, 0, 0.3), 0.04, 0.04, (26.0, 26.0, 28.0))
+    draw_limbs(canvas, [tyre, Limb(lamp, lamp + (0, 0, 0.02), 0.05, 0.05, glow)], Label.BICYCLIST)
+
+
+def _bicycle(looks: Looks, foot: np.ndarray, heading: float) -> list[Limb]:
+    """Frame, handlebars and saddle; panniers for those who carry a bag."""
 
     def spot(ahead: float, up: float, side: float = 0.0) -> np.ndarray:
         return foot + (heading * ahead, side, up)
 
-    canvas.shadow(foot, 0.95, 0.22)
-    wheels = sorted((spot(-0.52, 0.34), spot(0.55, 0.34)), key=lambda point: -point[0])
-    saddle, bars, crank = spot(-0.22, 0.98), spot(0.42, 1.05), spot(-0.05, 0.3)
-    frame = [
-        Limb(saddle, crank, 0.035, 0.035, looks.bike),
-        Limb(spot(0.38, 0.9), crank, 0.035, 0.035, looks.bike),
+    black = (30.0, 30.0, 32.0)
+    parts = [
+        Limb(spot(-0.22, 0.98), spot(-0.05, 0.3), 0.035, 0.035, looks.bike),
+        Limb(spot(0.38, 0.9), spot(-0.05, 0.3), 0.035, 0.035, looks.bike),
         Limb(spot(-0.2, 0.85), spot(0.38, 0.9), 0.035, 0.035, looks.bike),
-        Limb(spot(0.55, 0.34), bars, 0.035, 0.035, looks.bike),
+        Limb(spot(0.55, 0.34), spot(0.42, 1.05), 0.035, 0.035, looks.bike),
         Limb(spot(-0.52, 0.34), spot(-0.2, 0.8), 0.03, 0.03, looks.bike),
-        Limb(bars + (0, -0.27, 0), bars + (0, 0.27, 0), 0.03, 0.03, (30, 30, 32)),
-        Limb(saddle, saddle + (heading * 0.16, 0, 0.02), 0.07, 0.05, (30, 30, 32)),
+        Limb(spot(0.42, 1.05, -0.27), spot(0.42, 1.05, 0.27), 0.03, 0.03, black),
+        Limb(spot(-0.22, 0.98), spot(-0.06, 1.0), 0.07, 0.05, black),
     ]
-    hip, shoulder = spot(-0.2, 1.06), spot(0.12, 1.5)
+    if looks.bag:
+        for side in (-0.14, 0.14):
+            parts.append(Limb(spot(-0.55, 0.72, side), spot(-0.55, 0.5, side), 0.1, 0.11, _shaded(looks.bike, 0.8)))
+    return parts
+
+
+def _rider_limbs(looks: Looks, foot: np.ndarray, heading: float, turn: float) -> list[Limb]:
+    hip, shoulder = foot + (-0.2 * heading, 0, 1.06), foot + (0.12 * heading, 0, 1.5)
+    crank, bars = foot + (-0.05 * heading, 0, 0.3), foot + (0.42 * heading, 0, 1.05)
+    sleeve = _shaded(looks.top, 0.88)
     limbs = []
     for side, phase in ((-1.0, turn + looks.phase), (1.0, turn + looks.phase + np.pi)):
         pedal = crank + np.array([0.17 * np.cos(phase), side * 0.12, 0.17 * np.sin(phase)])
         knee = 0.5 * (hip + pedal) + (heading * 0.2, side * 0.1, 0.1)
         limbs.append(Limb(hip + (0, side * 0.1, 0), knee, 0.1, 0.08, looks.trousers))
         limbs.append(Limb(knee, pedal, 0.072, 0.055, looks.trousers))
-        limbs.append(Limb(pedal, pedal + (heading * 0.14, 0, -0.02), 0.055, 0.05, (34, 30, 28)))
+        limbs.append(Limb(pedal, pedal + (heading * 0.14, 0, -0.02), 0.055, 0.05, _SHOES))
         elbow = shoulder + (heading * 0.12, side * 0.27, -0.28)
-        limbs.append(Limb(shoulder + (0, side * 0.19, 0), elbow, 0.065, 0.055, _shaded(looks.top, 0.88)))
-        limbs.append(Limb(elbow, bars + (0, side * 0.25, 0.03), 0.052, 0.045, _shaded(looks.top, 0.88)))
-    torso = [Limb(hip + (0, s * 0.05, 0), shoulder + (0, s * 0.1, 0), 0.13, 0.12, looks.top) for s in (-1.0, 1.0)]
-    head = _head(looks, shoulder + (heading * 0.08, 0, 0.06), heading)
-    helmet = Limb(head[1].start + (0, 0, 0.03), head[1].end + (0, 0, 0.03), 0.125, 0.12, _shaded(looks.bike, 1.2))
-    near_first = [("wheel", wheels[1]), ("body", None), ("wheel", wheels[0])]
-    for part, centre in reversed(near_first):
-        if part == "wheel":
-            _wheel(canvas, centre, 0.34)
-        else:
-            draw_limbs(canvas, frame + limbs, Label.BICYCLIST)
-            draw_limbs(canvas, torso, Label.BICYCLIST)
-            draw_limbs(canvas, [*head[:1], helmet], Label.BICYCLIST)
+        limbs.append(Limb(shoulder + (0, side * 0.19, 0), elbow, 0.065, 0.055, sleeve))
+        limbs.append(Limb(elbow, bars + (0, side * 0.25, 0.03), 0.052, 0.045, sleeve))
+    return limbs

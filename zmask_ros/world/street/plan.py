@@ -223,10 +223,14 @@ class Planner:
     def populate(self, travelled: Callable[[float], float], own_lane_free: bool) -> None:
         """Pedestrians, bicyclists and traffic; `travelled` is the camera's own way in metres."""
         rng, street = self._rng, self._street
-        for _ in range(int(rng.integers(22, 36))):
+        for number in range(int(rng.integers(38, 54))):
             side, heading = (int(s) for s in rng.choice((-1, 1), 2))
             y = side * (street.kerb + rng.uniform(1.5, street.line - street.kerb - 0.5))
-            self._walk(float(rng.uniform(0, PERIOD)), float(y), heading, float(rng.uniform(1.1, 1.6)))
+            start, speed = float(rng.uniform(0, PERIOD)), float(rng.uniform(1.1, 1.6))
+            if number % 4:
+                self._walk(start, float(y), heading, speed)
+            else:
+                self._stroll(start, side, speed)
         edge = street.lane - 0.35
         for heading, speed in ((1, 2.8), (1, 3.2), (-1, 3.4), (-1, 3.9), (-1, 3.6)):
             start = float(rng.uniform(0, PERIOD))
@@ -244,9 +248,24 @@ class Planner:
         looks = draw_looks(self._rng)
 
         def draw(canvas: Canvas, x: float, seconds: float) -> None:
-            draw_pedestrian(canvas, looks, np.array([x, y]), heading, 4.2 * speed * seconds)
+            yaw = 0.0 if heading > 0 else np.pi
+            draw_pedestrian(canvas, looks, np.array([x, y]), yaw, 4.2 * speed * seconds)
 
         self.things.append(Thing(lambda t: start + heading * speed * t, draw, far=70.0))
+
+    def _stroll(self, x: float, side: int, speed: float) -> None:
+        """Somebody who walks to and fro between the kerb and the houses."""
+        looks = draw_looks(self._rng)
+        inner, span = self._street.kerb + 0.8, self._street.line - self._street.kerb - 1.2
+
+        def draw(canvas: Canvas, at: float, seconds: float) -> None:
+            way = (speed * seconds + looks.phase) % (2 * span)
+            outward = way < span
+            y = side * (inner + (way if outward else 2 * span - way))
+            yaw = np.pi / 2 * side * (1 if outward else -1)
+            draw_pedestrian(canvas, looks, np.array([at, y]), yaw, 4.2 * speed * seconds)
+
+        self._stand(x, draw, far=70.0)
 
     def _ride(self, at: Callable[[float], float], y: float, heading: int, speed: float) -> None:
         looks = draw_looks(self._rng)

@@ -80,7 +80,7 @@ def draw_weather(rng: np.random.Generator) -> Weather:
         "overcast": (0.92, 0.1, (205, 208, 212), 300.0, (176, 184, 194), 0.9, (0.95, 0.97, 1.0)),
         "dusk": (0.62, 0.24, (206, 168, 146), 300.0, (92, 108, 152), 0.6, (0.8, 0.72, 0.7)),
         "rain": (0.78, 0.05, (168, 174, 182), 150.0, (140, 147, 157), 0.8, (0.82, 0.85, 0.9)),
-        "hazy": (0.86, 0.16, (214, 214, 208), 85.0, (190, 196, 204), 0.4, (1.0, 0.99, 0.96)),
+        "hazy": (0.86, 0.16, (212, 213, 214), 85.0, (188, 198, 212), 0.4, (1.0, 0.99, 0.98)),
     }[kind]
     ambient, direct, haze, length, zenith, clouds, gain = look
     return Weather(
@@ -90,9 +90,9 @@ def draw_weather(rng: np.random.Generator) -> Weather:
         direct=direct,
         haze_colour=np.array(haze, np.float32) + rng.uniform(-10, 10),
         haze_length=length * rng.uniform(0.8, 1.3),
-        zenith=np.array(zenith, np.float32) + rng.uniform(-14, 14, 3),
+        zenith=np.array(zenith, np.float32) + rng.uniform(-12, 12) + rng.uniform(-5, 5, 3),
         clouds=clouds * rng.uniform(0.5, 1.2),
-        gain=np.array(gain) * rng.uniform(0.9, 1.1) * rng.uniform(0.98, 1.02, 3),
+        gain=np.array(gain) * rng.uniform(0.9, 1.1) * rng.uniform(0.985, 1.015, 3),
         gamma=rng.uniform(0.88, 1.12),
         noise=rng.uniform(1.5, 4.0),
         blur=rng.uniform(0.45, 0.75),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sqlite3
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from bag_makers import STEP_NS, picture, stamp_ns, write_drive, write_rosbag1, write_rosbag2
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from mcap.writer import CompressionType, IndexType
 from mcap.writer import Writer as McapWriter
 from rosbags.rosbag2 import CompressionMode, StoragePlugin
@@ -184,7 +188,51 @@ def test_a_write_ahead_log_is_read_too(tmp_path: Path) -> None:
     assert frames[3].received_ns - frames[2].received_ns == STEP_NS
 
 
-def test_a_cut_ros1_bag_says_what_may_repair_it(tmp_path: Path) -> None:
-    bag = cut(write_rosbag1(tmp_path / "drive.bag", 20, None), 0.7)
-    with pytest.raises(BagError, match=r"not a readable ROS 1 bag .*`rosbag reindex`"):
-        CameraBags(bag)
+@pytest.mark.parametrize("compression", [None, "BZ2", "LZ4"])
+@pytest.mark.parametrize("share", [0.7, 0.999])
+def test_a_cut_ros1_bag_gives_what_it_has(tmp_path: Path, compression: str | None, share: float) -> None:
+    bag = cut(write_rosbag1(tmp_path / "drive.bag", COUNT, compression), share)
+    frames, report, total = read(bag)
+    lost_with_the_last_chunk = 115 if compression else 1
+    assert_beginning_of_a_drive(frames, int(COUNT * share) - lost_with_the_last_chunk, COUNT + 1)
+    assert total == len(frames)
+    assert "it is cut off or damaged" in report.truncated[0]
+
+
+def test_a_ros1_bag_that_was_still_being_recorded(tmp_path: Path) -> None:
+    """Its header says that there is no index yet."""
+    bag = write_rosbag1(tmp_path / "drive.bag", 5, None)
+    data = bag.read_bytes()
+    at = data.index(b"index_pos=") + len(b"index_pos=")
+    bag.write_bytes(data[:at] + bytes(8) + data[at + 8:])
+    frames, report, _ = read(bag)
+    assert_beginning_of_a_drive(frames, 5, 6)
+    assert "no index" in report.truncated[0]
+
+
+@pytest.fixture(scope="module")
+def small_bags(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("small")
+    files = [
+        write_drive(folder / "a.mcap", 3, compress=True),
+        write_rosbag2(folder / "b", 3, StoragePlugin.SQLITE3) / "b.db3",
+        write_rosbag1(folder / "c.bag", 3, "LZ4"),
+    ]
+    return {file.suffix: file.read_bytes() for file in files}
+
+
+@settings(max_examples=40, deadline=None)
+@given(suffix=st.sampled_from([".mcap", ".db3", ".bag"]), share=st.floats(0.0, 1.0), data=st.data())
+def test_no_damage_ends_in_anything_but_a_word(
+    small_bags: dict[str, bytes], suffix: str, share: float, data: st.DataObject
+) -> None:
+    whole = bytearray(small_bags[suffix])
+    for at in data.draw(st.lists(st.integers(0, min(4000, len(whole) - 1)), max_size=4)):
+        whole[at] = data.draw(st.integers(0, 255))
+    with tempfile.TemporaryDirectory() as folder:
+        bag = Path(folder) / f"drive{suffix}"
+        bag.write_bytes(whole[:int(len(whole) * share)])
+        with contextlib.suppress(BagError):
+            frames, report, _ = read(bag)
+            assert len(frames) == report.read
+            assert report.read + report.broken <= 3

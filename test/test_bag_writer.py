@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from bag_makers import CAMERA, TOPIC, picture, write_drive, write_rosbag1
+from bag_makers import CAMERA, TOPIC, image_bytes, picture, write_drive, write_rosbag1
 from mcap.reader import make_reader
 from rosbags.highlevel import AnyReader
 
@@ -85,6 +85,14 @@ def test_messages_pass_through_unchanged_from_ros1_too(tmp_path: Path) -> None:
     assert [frame.topic for frame in frames] == [TOPIC, TOPIC]
     assert np.array_equal(frames[1].image, picture(1))
     assert frames[1].frame_id == "front"
+
+
+def test_messages_are_written_as_they_came_over_the_wire(tmp_path: Path) -> None:
+    with BagWriter(tmp_path / "out") as writer:
+        writer.write_serialised(TOPIC, "sensor_msgs/msg/Image", image_bytes(2), 7)
+    (frame,) = CameraBags(tmp_path / "out").frames(ReadReport())
+    assert np.array_equal(frame.image, picture(2))
+    assert frame.received_ns == 7
 
 
 @pytest.mark.parametrize("name", ["out", "out.mcap"])

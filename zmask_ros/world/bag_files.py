@@ -15,9 +15,10 @@ from rosbags.rosbag1 import Reader as Rosbag1Reader
 from rosbags.rosbag2 import Reader as Rosbag2Reader
 
 from zmask_ros.world.bag_recovery import McapScan, SqliteScan, write_ahead_log
-from zmask_ros.world.recordings import BagError, MessageTypes, RawMessage, Recording, TopicInfo
+from zmask_ros.world.bag_recovery_ros1 import Rosbag1Scan
+from zmask_ros.world.recordings import BagError, MessageTypes, RawMessage, Recording, Scan, TopicInfo
 
-_SCANS: dict[str, type[McapScan] | type[SqliteScan]] = {".mcap": McapScan, ".db3": SqliteScan}
+_SCANS: dict[str, type[Scan]] = {".mcap": McapScan, ".db3": SqliteScan, ".bag": Rosbag1Scan}
 _KINDS = "a rosbag2 directory, an .mcap, a .db3 or a ROS 1 .bag file"
 
 
@@ -116,7 +117,7 @@ def _open_files(path: Path, refusal: str, stack: ExitStack) -> list[Recording]:
 def _open_file(path: Path, stack: ExitStack) -> Recording:
     if path.suffix == ".zstd":
         return _open_file(_unpacked(path, stack), stack)
-    if path.suffix not in (*_SCANS, ".bag"):
+    if path.suffix not in _SCANS:
         raise BagError(f"{path} is not a bag: expected {_KINDS}.")
     if not path.stat().st_size:
         raise BagError(f"{path} is empty: it has 0 bytes.")
@@ -127,9 +128,7 @@ def _open_file(path: Path, stack: ExitStack) -> Recording:
     except PermissionError as error:
         raise BagError(f"{path} may not be read: {error.strerror}.") from error
     # See `IndexedRecording.messages`.
-    except Exception as error:
-        if path.suffix == ".bag":
-            raise BagError(f"{path} is not a readable ROS 1 bag ({error}); `rosbag reindex` may repair it.") from error
+    except Exception:
         return _entered(_SCANS[path.suffix](path), stack)
 
 

@@ -1,4 +1,4 @@
-"""Readers of storage files that have no index: cut off by a full disk or a power cut, or never finished.
+"""Readers of rosbag2 storage files that have no index: cut off by a full disk or a power cut, or never finished.
 
 They read forward as far as the bytes make sense and say in `damage` where that ended.
 """
@@ -6,8 +6,7 @@ They read forward as far as the bytes make sense and say in `damage` where that 
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -16,7 +15,7 @@ from mcap.records import Channel, Chunk, Footer, McapRecord, Message, Schema
 from mcap.stream_reader import StreamReader, breakup_chunk
 from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat
 
-from zmask_ros.world.recordings import BagError, RawMessage, Recording, TopicInfo
+from zmask_ros.world.recordings import RawMessage, Scan, full_type_name
 
 _FORMATS = {"ros2msg": MessageDefinitionFormat.MSG, "ros1msg": MessageDefinitionFormat.MSG,
             "ros2idl": MessageDefinitionFormat.IDL, "omgidl": MessageDefinitionFormat.IDL}
@@ -24,26 +23,6 @@ _FORMATS = {"ros2msg": MessageDefinitionFormat.MSG, "ros1msg": MessageDefinition
 
 def _definition(encoding: str, text: str) -> MessageDefinition:
     return MessageDefinition(_FORMATS.get(encoding, MessageDefinitionFormat.NONE), text)
-
-
-class Scan(Recording):
-    """A file that is read from its beginning; opening reads it once to count, so that progress can be shown."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        counts = Counter((message.topic, message.msgtype) for message in self._scan())
-        if self.damage and not counts:
-            raise BagError(f"{path} is not a readable bag: {self.damage}.")
-        self.topics = [TopicInfo(name, msgtype, count) for (name, msgtype), count in counts.items()]
-
-    def _scan(self) -> Iterator[RawMessage]:
-        raise NotImplementedError
-
-    def messages(self, topics: Collection[str]) -> Iterator[RawMessage]:
-        return (message for message in self._scan() if message.topic in topics)
-
-    def close(self) -> None:
-        """Nothing is held between two scans."""
 
 
 class McapScan(Scan):
@@ -67,7 +46,7 @@ class McapScan(Scan):
             if channel.message_encoding == "ros1":
                 self.types.serialisation = "ros1"
             text = schema.data.decode("utf-8", "replace")
-            self.types.add(_full_name(schema.name), _definition(schema.encoding, text))
+            self.types.add(full_type_name(schema.name), _definition(schema.encoding, text))
 
     def _records(self) -> Iterator[McapRecord]:
         lost = 0
@@ -108,13 +87,7 @@ def _reason(error: Exception) -> str:
 
 def _msgtype(schemas: dict[int, Schema], channel: Channel) -> str:
     schema = schemas.get(channel.schema_id)
-    return _full_name(schema.name) if schema else ""
-
-
-def _full_name(name: str) -> str:
-    """ROS 1 says `sensor_msgs/Image` where ROS 2 says `sensor_msgs/msg/Image`."""
-    package, _, rest = name.partition("/")
-    return f"{package}/msg/{rest}" if rest and "/" not in rest else name
+    return full_type_name(schema.name) if schema else ""
 
 
 class SqliteScan(Scan):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -120,3 +121,30 @@ class Recording(ABC):
     @abstractmethod
     def close(self) -> None:
         """Gives the file back."""
+
+
+class Scan(Recording):
+    """A file that is read from its beginning; opening reads it once to count, so that progress can be shown."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        counts = Counter((message.topic, message.msgtype) for message in self._scan())
+        if self.damage and not counts:
+            raise BagError(f"{path} is not a readable bag: {self.damage}.")
+        self.topics = [TopicInfo(name, msgtype, count) for (name, msgtype), count in counts.items()]
+
+    @abstractmethod
+    def _scan(self) -> Iterator[RawMessage]:
+        """All messages in the order of the file; sets `damage` where it ends too early."""
+
+    def messages(self, topics: Collection[str]) -> Iterator[RawMessage]:
+        return (message for message in self._scan() if message.topic in topics)
+
+    def close(self) -> None:
+        """Nothing is held between two scans."""
+
+
+def full_type_name(name: str) -> str:
+    """ROS 1 says `sensor_msgs/Image` where ROS 2 says `sensor_msgs/msg/Image`."""
+    package, _, rest = name.partition("/")
+    return f"{package}/msg/{rest}" if rest and "/" not in rest else name

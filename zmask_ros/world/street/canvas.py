@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -17,6 +18,18 @@ from .weather import Weather
 NEAR = 0.5
 SUBPIXEL = 4
 _SQUARE = np.array([[0.0, 1.0, 1.0, 0.0], [0.0, 0.0, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0]])
+
+_SHADOW_SHARES, _SHADOW_COLOUR = (0.18, 0.3, 0.3), (8.0, 8.0, 12.0)
+_SHADOW_GROWTH = np.array([[1.15], [1.0], [0.85]])
+
+
+def _rounded_square(corners: int) -> np.ndarray:
+    angle = np.linspace(0, 2 * np.pi, corners, endpoint=False)
+    ring = np.column_stack([np.cos(angle), np.sin(angle)])
+    return np.sign(ring) * np.sqrt(np.abs(ring))
+
+
+_RING = _rounded_square(12)
 
 
 class Texture:
@@ -56,6 +69,15 @@ class Texture:
         return self.level(_halvings(self.width, across_px), _halvings(self.height, down_px))
 
 
+@lru_cache(maxsize=64)
+def _tint_table(colour: tuple[float, ...], share: float, label: int | None) -> np.ndarray:
+    levels = np.arange(256, dtype=np.float32)[:, None]
+    table = np.empty((256, 1, 4), np.uint8)
+    table[:, 0, :3] = levels * (1 - share) + np.array(colour, np.float32) * share
+    table[:, 0, 3] = levels[:, 0] if label is None else label
+    return table
+
+
 def _halvings(texels: int, pixels: float) -> int:
     return min(9, max(0, math.floor(math.log2(texels / max(pixels, 1.0)) + 0.5)))
 
@@ -65,7 +87,7 @@ def clip_near(points: np.ndarray) -> np.ndarray:
     if points[:, 2].min() >= NEAR:
         return points
     kept = []
-    for this, following in zip(points, np.roll(points, -1, axis=0), strict=True):
+    for this, following in zip(points, (*points[1:], points[0]), strict=True):
         if this[2] >= NEAR:
             kept.append(this)
         if (this[2] >= NEAR) != (following[2] >= NEAR):
@@ -106,8 +128,10 @@ class Canvas:
         if box is None:
             return
         if len(visible) == 4 and visible is corners:
-            edges = np.hypot(*(outline - np.roll(outline, -1, axis=0)).T)
-            pixels, alpha = texture.fitting(max(edges[0], edges[2]), max(edges[1], edges[3]))
+            (ax, ay), (bx, by), (cx, cy), (dx, dy) = outline.tolist()
+            across_px = max(math.hypot(bx - ax, by - ay), math.hypot(cx - dx, cy - dy))
+            down_px = max(math.hypot(dx - ax, dy - ay), math.hypot(cx - bx, cy - by))
+            pixels, alpha = texture.fitting(across_px, down_px)
         else:
             pixels, alpha = texture.level(0, 0)
         self._paste(texture, pixels, alpha, plane, outline, box, float(visible[:, 2].mean()))
@@ -127,9 +151,12 @@ class Canvas:
         texel = np.array([[1 / columns, 0, 0.5 / columns], [0, 1 / rows, 0.5 / rows], [0, 0, 1.0]])
         warp = np.array([[1.0, 0, -x0], [0, 1.0, -y0], [0, 0, 1.0]]) @ plane @ texel
         size = x1 - x0, y1 - y0
-        if self.weather.haze(depth) > 0.02:
+        hazy, shrinks = self.weather.haze(depth) > 0.02, size[0] * size[1] < rows * columns
+        if hazy and not shrinks:
             pixels = cv2.LUT(pixels, self.weather.haze_table(depth))
         drawn = cv2.warpPerspective(pixels, warp, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        if hazy and shrinks:
+            drawn = cv2.LUT(drawn, self.weather.haze_table(depth))
         mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
         cv2.fillConvexPoly(mask, _fixed(outline - (x0, y0)), 255, cv2.LINE_8, SUBPIXEL)
         region = self.pixels[y0:y1, x0:x1]
@@ -137,7 +164,7 @@ class Canvas:
             if texture.fills_outline:
                 region[..., 3][mask > 0] = texture.label
             opaque = cv2.warpPerspective(alpha, warp, size, flags=cv2.INTER_LINEAR)
-            mask &= cv2.threshold(opaque, 127, 255, cv2.THRESH_BINARY)[1]
+            cv2.bitwise_and(mask, cv2.threshold(opaque, 127, 255, cv2.THRESH_BINARY)[1], dst=mask)
         cv2.copyTo(drawn, mask, region)
 
     def sprite(self, texture: Texture, foot: np.ndarray, width: float, height: float) -> None:
@@ -170,10 +197,7 @@ class Canvas:
         if box is None:
             return
         x0, y0, x1, y1 = box
-        levels = np.arange(256, dtype=np.float32)[:, None]
-        table = np.empty((256, 1, 4), np.uint8)
-        table[:, 0, :3] = levels * (1 - share) + np.asarray(colour, np.float32) * share
-        table[:, 0, 3] = levels[:, 0] if label is None else label
+        table = _tint_table(tuple(colour), share, label)
         region = self.pixels[y0:y1, x0:x1]
         mask = np.zeros(region.shape[:2], np.uint8)
         cv2.fillConvexPoly(mask, _fixed(outline - (x0, y0)), 255, cv2.LINE_8, SUBPIXEL)
@@ -181,12 +205,10 @@ class Canvas:
 
     def shadow(self, centre: np.ndarray, half_length: float, half_width: float) -> None:
         """A soft contact shadow on the ground around `centre`."""
-        angles = np.linspace(0, 2 * np.pi, 13)[:-1]
-        ring = np.sign(np.cos(angles)) * np.abs(np.cos(angles)) ** 0.5, np.sign(np.sin(angles)) * np.abs(
-            np.sin(angles)
-        ) ** 0.5
-        for growth, share in ((1.15, 0.18), (1.0, 0.3), (0.85, 0.3)):
-            points = np.column_stack([ring[0] * half_length * growth, ring[1] * half_width * growth, 0 * angles])
-            visible = clip_near(self.view.homogeneous(points + (centre[0], centre[1], 0.0)))
+        rings = centre[:2] + _RING[:, None] * _SHADOW_GROWTH * (half_length, half_width)
+        ground = np.column_stack([rings.reshape(-1, 2), np.zeros(rings.shape[0] * rings.shape[1])])
+        seen = self.view.homogeneous(ground).reshape(*rings.shape[:2], 3)
+        for index, share in enumerate(_SHADOW_SHARES):
+            visible = clip_near(seen[:, index])
             if len(visible) >= 3:
-                self.tint(visible[:, :2] / visible[:, 2:], (8, 8, 12), share)
+                self.tint(visible[:, :2] / visible[:, 2:], _SHADOW_COLOUR, share)

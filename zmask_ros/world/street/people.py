@@ -17,6 +17,7 @@ _TOPS = (
     (214, 120, 60), (92, 140, 176), (98, 78, 60),
 )  # fmt: skip
 _TROUSERS = ((38, 46, 74), (44, 42, 44), (96, 84, 66), (70, 74, 82), (28, 30, 36))
+_FACING = np.array([-0.8, 0.0, 0.6])
 _SHOES = (34.0, 30.0, 28.0)
 _BIKES = ((160, 32, 34), (36, 40, 44), (40, 90, 140), (196, 196, 196), (60, 120, 70))
 
@@ -64,37 +65,59 @@ def _shaded(colour, factor: float) -> tuple[float, float, float]:
     return r, g, b
 
 
-def draw_limbs(canvas: Canvas, limbs: list[Limb], label: int) -> None:
-    """Draw capsules far ones first, each with a lit side."""
-    view = canvas.view
-    ends = view.homogeneous(np.array([point for limb in limbs for point in (limb.start, limb.end)]))
-    if ends[:, 2].min() < 0.8:
+def draw_limbs(canvas: Canvas, layers: list[list[Limb]], label: int) -> None:
+    """Draw capsules layer by layer, in each the far ones first, each capsule with a lit side."""
+    view, weather = canvas.view, canvas.weather
+    limbs = [limb for layer in layers for limb in layer]
+    ranks = np.repeat(np.arange(len(layers)), [len(layer) for layer in layers])
+    seen = view.homogeneous(np.array([point for limb in limbs for point in (limb.start, limb.end)])).reshape(-1, 2, 3)
+    depth = seen[..., 2]
+    if depth.min() < 0.8:
         return
-    scale = view.camera.fx
-    for index in np.argsort(-(ends[::2, 2] + ends[1::2, 2]), kind="stable"):
-        limb = limbs[index]
-        a, b = ends[2 * index], ends[2 * index + 1]
-        radii = limb.start_radius * scale / a[2], limb.end_radius * scale / b[2]
-        light = float(canvas.weather.shade(np.array([-0.8, 0.0, 0.6])))
-        colour = canvas.colour(_shaded(limb.colour, light), label, float(a[2]))
-        _capsule(canvas, a[:2] / a[2], b[:2] / b[2], radii, colour)
-        if max(radii) > 2.5:
-            sun_left = -float(np.sign(canvas.weather.sun[1]))
-            shift = np.array([sun_left * 0.35 * max(radii), 0.0])
-            lit = canvas.colour(_shaded(limb.colour, light * 1.16 + 0.03), label, float(a[2]))
-            _capsule(canvas, a[:2] / a[2] + shift, b[:2] / b[2] + shift, (radii[0] * 0.55, radii[1] * 0.55), lit)
+    order = np.lexsort((-depth.sum(axis=1), ranks))
+    pixels = (seen[..., :2] / depth[..., None])[order]
+    if pixels[..., 0].max() < 0 or pixels[..., 0].min() > canvas.width:
+        return
+    radii = (np.array([(limb.start_radius, limb.end_radius) for limb in limbs]) * view.camera.fx / depth)[order]
+    base = np.array([limb.colour for limb in limbs])[order]
+    light, alpha = float(weather.shade(_FACING)), weather.haze(float(depth.mean()))
+    haze = weather.haze_colour * alpha
+    dark = np.minimum(base * light, 255) * (1 - alpha) + haze
+    bright = np.minimum(base * light * 1.17, 255) * (1 - alpha) + haze
+    sunward = -float(np.sign(weather.sun[1]))
+    shift = np.zeros_like(pixels)
+    shift[..., 0] = sunward * 0.35 * radii.max(axis=1, keepdims=True)
+    shaded = _capsules(pixels, radii), _colours(dark, label)
+    lit = _capsules(pixels + shift, radii * 0.55), _colours(bright, label)
+    for index, size in enumerate(radii.max(axis=1)):
+        _draw_capsule(canvas, shaded, index)
+        if size > 2.5:
+            _draw_capsule(canvas, lit, index)
 
 
-def _capsule(canvas: Canvas, a: np.ndarray, b: np.ndarray, radii: tuple[float, float], colour) -> None:
-    along = b - a
-    length = float(np.hypot(*along))
-    if length > 0.3:
-        side = np.array([-along[1], along[0]]) / length
-        canvas.fill(np.array([a + side * radii[0], b + side * radii[1], b - side * radii[1], a - side * radii[0]]), colour)
-    for point, radius in zip((a, b), radii, strict=True):
-        centre = int(point[0] * (1 << SUBPIXEL)), int(point[1] * (1 << SUBPIXEL))
-        if max(abs(centre[0]), abs(centre[1])) < 1 << 20 and radius > 0.4:
-            cv2.circle(canvas.pixels, centre, int(radius * (1 << SUBPIXEL)), colour, -1, cv2.LINE_8, SUBPIXEL)
+def _colours(colours: np.ndarray, label: int) -> list[tuple[float, ...]]:
+    return [(r, g, b, float(label)) for r, g, b in colours.tolist()]
+
+
+def _capsules(ends: np.ndarray, radii: np.ndarray):
+    """Fixed-point outlines int32 [n, 4, 2], and the centres and radii of the round ends, of capsules float [n, 2, 2]."""
+    along = ends[:, 1] - ends[:, 0]
+    length = np.maximum(np.hypot(along[:, 0], along[:, 1]), 0.3)[:, None]
+    side = np.column_stack([-along[:, 1], along[:, 0]]) / length
+    out = side[:, None] * radii[..., None]
+    outlines = np.stack([ends[:, 0] + out[:, 0], ends[:, 1] + out[:, 1], ends[:, 1] - out[:, 1], ends[:, 0] - out[:, 0]])
+    scale = 1 << SUBPIXEL
+    fixed = np.rint(outlines.transpose(1, 0, 2) * scale).astype(np.int32, order="C")
+    return fixed, (ends * scale).astype(int).tolist(), (radii * scale).astype(int).tolist()
+
+
+def _draw_capsule(canvas: Canvas, drawn, index: int) -> None:
+    (outlines, centres, radii), colours = drawn
+    colour = colours[index]
+    cv2.fillConvexPoly(canvas.pixels, outlines[index], colour, cv2.LINE_8, SUBPIXEL)
+    for centre, radius in zip(centres[index], radii[index], strict=True):
+        if radius > 16:
+            cv2.circle(canvas.pixels, centre, radius, colour, -1, cv2.LINE_8, SUBPIXEL)
 
 
 def _head(looks: Looks, neck: np.ndarray, ahead: np.ndarray) -> list[Limb]:
@@ -142,15 +165,14 @@ def draw_pedestrian(canvas: Canvas, looks: Looks, at: np.ndarray, yaw: float, st
         limbs.append(Limb(top, elbow, 0.065, 0.055, _shaded(looks.top, 0.88)))
         limbs.append(Limb(elbow, hand, 0.052, 0.042, _shaded(looks.top, 0.88)))
         limbs.append(Limb(hand, hand - (0.0, 0.0, 0.05), 0.045, 0.04, looks.skin))
-    draw_limbs(canvas, limbs, Label.PEDESTRIAN)
     body = [_flank(hip, shoulder, side * left, looks) for side in (-1.0, 1.0)]
     if looks.skirt:
         body.append(Limb(hip, hip - (0, 0, 0.3), 0.17, 0.22, looks.top))
-    draw_limbs(canvas, body, Label.PEDESTRIAN)
-    draw_limbs(canvas, _head(looks, shoulder + (0, 0, 0.07), ahead), Label.PEDESTRIAN)
+    layers = [limbs, body, _head(looks, shoulder + (0, 0, 0.07), ahead)]
     if looks.bag and ahead[0] > -0.5:
         pack = shoulder - 0.16 * ahead - (0.0, 0.0, 0.1)
-        draw_limbs(canvas, [Limb(pack, pack - (0, 0, 0.28), 0.14, 0.15, looks.bike)], Label.PEDESTRIAN)
+        layers.append([Limb(pack, pack - (0, 0, 0.28), 0.14, 0.15, looks.bike)])
+    draw_limbs(canvas, layers, Label.PEDESTRIAN)
 
 
 def _flank(hip: np.ndarray, shoulder: np.ndarray, out: np.ndarray, looks: Looks) -> Limb:
@@ -187,19 +209,18 @@ def draw_bicyclist(canvas: Canvas, looks: Looks, at: np.ndarray, heading: float,
     canvas.shadow(foot, 0.95, 0.22)
     far, near = sorted((foot + (-0.52 * heading, 0, 0.34), foot + (0.55 * heading, 0, 0.34)), key=lambda p: -p[0])
     _wheel(canvas, far, 0.34)
-    draw_limbs(canvas, _bicycle(looks, foot, heading) + _rider_limbs(looks, foot, heading, turn), Label.BICYCLIST)
+    limbs = _bicycle(looks, foot, heading) + _rider_limbs(looks, foot, heading, turn)
     hip, shoulder = foot + (-0.2 * heading, 0, 1.06), foot + (0.12 * heading, 0, 1.5)
     torso = [_flank(hip, shoulder, np.array([0.0, side, 0.0]), looks) for side in (-1.0, 1.0)]
-    draw_limbs(canvas, torso, Label.BICYCLIST)
     ahead = np.array([heading, 0.0, 0.0])
     neck, hair = _head(looks, shoulder + 0.08 * ahead + (0, 0, 0.06), ahead)
     helmet = Limb(hair.start + (0, 0, 0.03), hair.end + (0, 0, 0.03), 0.125, 0.12, _shaded(looks.bike, 1.2))
-    draw_limbs(canvas, [neck, helmet], Label.BICYCLIST)
+    draw_limbs(canvas, [limbs, torso, [neck, helmet]], Label.BICYCLIST)
     _wheel(canvas, near, 0.34)
     lamp = near + (-0.05, 0, 0.42)
     glow = (200.0, 20.0, 20.0) if heading > 0 else (250.0, 250.0, 230.0)
     tyre = Limb(near + (0, 0, -0.3), near + (0, 0, 0.3), 0.04, 0.04, (26.0, 26.0, 28.0))
-    draw_limbs(canvas, [tyre, Limb(lamp, lamp + (0, 0, 0.02), 0.05, 0.05, glow)], Label.BICYCLIST)
+    draw_limbs(canvas, [[tyre, Limb(lamp, lamp + (0, 0, 0.02), 0.05, 0.05, glow)]], Label.BICYCLIST)
 
 
 def _bicycle(looks: Looks, foot: np.ndarray, heading: float) -> list[Limb]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 
 from .canvas import Canvas
@@ -98,21 +99,22 @@ class Planner:
         return [(float(x) - 22.0, float(x) + 3.0) for x in places]
 
     def _fill(self, side: int, x0: float, x1: float) -> None:
-        last = ""
+        last, last_height = "", 0.0
         while x1 - x0 > 6.0:
             front = self._fronts[side][self._rng.integers(8)]
             width = front.width if x1 - x0 > front.width + 8.0 else x1 - x0
             if width > 24.0 or self._rng.random() < (0.3 if last != "garden" else 0.0):
                 width = min(width, float(self._rng.uniform(10, 16)))
                 self._garden(side, x0, x0 + width)
-                last = "garden"
+                last, last_height = "garden", 0.0
             else:
-                self._house(side, x0, x0 + width, front, self._street.line)
-                last = "house"
+                hidden = last_height >= front.height + front.rise
+                self._house(side, x0, x0 + width, replace(front, end=None) if hidden else front)
+                last, last_height = "house", front.height
             x0 += width
 
-    def _house(self, side: int, x0: float, x1: float, front: Front, line: float) -> None:
-        scaled = Front(**{**front.__dict__, "width": x1 - x0})
+    def _house(self, side: int, x0: float, x1: float, front: Front) -> None:
+        scaled, line = replace(front, width=x1 - x0), self._street.line
         self._stand(x1, lambda canvas, x, seconds: draw_house(canvas, scaled, side, x, line), x1 - x0)
         y0, y1 = side * line, side * (line + front.depth)
         self._cast(np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)]), front.height)
@@ -123,7 +125,7 @@ class Planner:
         wood, hedge = self._wood[side], self._hedges[side]
         with_hedge = rng.random() < 0.6
         trees = [(Tree(rng, self._crown(), False), float(rng.uniform(2, x1 - x0 - 2))) for _ in range(2)]
-        scaled = Front(**{**front.__dict__, "width": x1 - x0})
+        scaled = replace(front, width=x1 - x0)
 
         def draw(canvas: Canvas, x: float, seconds: float) -> None:
             near = x - (x1 - x0)
@@ -139,7 +141,7 @@ class Planner:
 
     def _lot(self, side: int, x0: float, x1: float) -> None:
         line, front = self._street.line, self._fronts[side][self._rng.integers(8)]
-        scaled = Front(**{**front.__dict__, "width": x1 - x0})
+        scaled = replace(front, width=x1 - x0)
         wood = self._wood[side]
 
         def draw(canvas: Canvas, x: float, seconds: float) -> None:
@@ -151,7 +153,7 @@ class Planner:
     def _side_street(self, side: int, x0: float, x1: float) -> None:
         rng, kerb = self._rng, self._street.kerb
         front = self._fronts[side][rng.integers(8)]
-        scaled = Front(**{**front.__dict__, "width": 22.0})
+        scaled = replace(front, width=22.0)
         self._stand(x1, lambda canvas, x, seconds: draw_house(canvas, scaled, side, x + 6.5, 21.0), x1 - x0)
         for place, at in ((-kerb - 0.5, x0 - 5.8), (kerb + 0.5, x0 - 1.0)):
             light = TrafficLight(rng)
@@ -311,6 +313,4 @@ def _apart(gaps):
 
 
 def _hull(points: np.ndarray) -> np.ndarray:
-    import cv2
-
     return cv2.convexHull(points.astype(np.float32), returnPoints=False)[:, 0]

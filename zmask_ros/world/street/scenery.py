@@ -29,10 +29,10 @@ def along_street(canvas: Canvas, texture: Texture, side: int, x0: float, x1: flo
 
 @dataclass(frozen=True)
 class Front:
-    """A house's front and what goes with it; metres."""
+    """A house's front and what goes with it; metres. Without `end` it leans on a house that is as high."""
 
     front: Texture
-    end: Texture
+    end: Texture | None
     roof: Texture | None
     gable: np.ndarray
     width: float
@@ -64,20 +64,35 @@ def draw_front(rng: np.random.Generator, weather: Weather, side: int) -> Front:
 
 def draw_house(canvas: Canvas, house: Front, side: int, far_x: float, line: float) -> None:
     """Draw a house whose front is `line` metres from the middle of the street and ends at `far_x`."""
-    near_x, y, back = far_x - house.width, side * line, side * (line + house.depth)
-    top, ridge = house.height, house.height + house.rise
-    if house.roof is not None:
-        start, length = (near_x, house.width) if side > 0 else (far_x, -house.width)
-        middle = (y + back) / 2
-        slope = np.array([0.0, y - middle - side * 0.3, top - ridge - 0.1])
-        canvas.quad(house.roof, np.array([start, middle, ridge]), np.array([length, 0.0, 0.0]), slope)
-        gable = np.array([(near_x, y, top), (near_x, middle, ridge), (near_x, back, top)])
-        canvas.polygon(gable, house.gable, Label.BUILDING)
-    left = max(y, back)
-    wall = np.array([near_x, left, top])
-    canvas.quad(house.end, wall, np.array([0.0, -house.depth, 0.0]), -_UP * top)
-    along_street(canvas, house.front, side, near_x, far_x, y, (0.0, top))
+    if house.end is not None:
+        _draw_end(canvas, house, side, far_x - house.width, line)
+    if house.roof is not None and _rises_above(canvas, house, side, line):
+        _draw_roof(canvas, house, side, far_x, line)
+    along_street(canvas, house.front, side, far_x - house.width, far_x, side * line, (0.0, house.height))
 
+
+def _rises_above(canvas: Canvas, house: Front, side: int, line: float) -> bool:
+    """Whether the ridge is seen over the eaves."""
+    eye, away = canvas.view.position[2], line - side * canvas.view.position[1]
+    ridge = house.height + house.rise - eye
+    return bool(ridge * away > (house.height - eye) * (away + house.depth / 2))
+
+
+def _draw_roof(canvas: Canvas, house: Front, side: int, far_x: float, line: float) -> None:
+    start, length = (far_x - house.width, house.width) if side > 0 else (far_x, -house.width)
+    half = side * house.depth / 2
+    ridge = np.array([start, side * line + half, house.height + house.rise])
+    slope = np.array([0.0, -half - side * 0.3, -house.rise - 0.1])
+    canvas.quad(house.roof, ridge, np.array([length, 0.0, 0.0]), slope)
+
+
+def _draw_end(canvas: Canvas, house: Front, side: int, near_x: float, line: float) -> None:
+    y, back, top = side * line, side * (line + house.depth), house.height
+    if house.rise:
+        gable = np.array([(near_x, y, top), (near_x, (y + back) / 2, top + house.rise), (near_x, back, top)])
+        canvas.polygon(gable, house.gable, Label.BUILDING)
+    wall = np.array([near_x, max(y, back), top])
+    canvas.quad(house.end, wall, np.array([0.0, -house.depth, 0.0]), -_UP * top)
 
 class Fence:
     """A wooden fence or a metal railing along the street."""

@@ -35,7 +35,7 @@ class EotRanges:
     """
 
     place: Range = (0.0, 1.0)
-    scale: Range = (0.3, 1.1)
+    scale: Range = (0.25, 1.0)
     rotation_deg: Range = (-5.0, 5.0)
     yaw_deg: Range = (-25.0, 25.0)
     brightness: Range = (-0.1, 0.1)

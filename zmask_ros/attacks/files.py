@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from zmask_ros.attacks.errors import AttackError
 from zmask_ros.attacks.optimise import PatchResult
 from zmask_ros.attacks.pasting import to_uint8
 from zmask_ros.attacks.recipe import Recipe
+from zmask_ros.files import check_place, replace_file
 from zmask_ros.segmenters import Segmenter
 
 FORMAT = 1
@@ -30,7 +30,7 @@ def save_patch(
     """Write ``png`` and its recipe; a reader never sees half of a file.
 
     Raises:
-        AttackError: the name does not end in .png, or the folder cannot be written.
+        ZmaskError: the name does not end in .png, or the folder cannot be written.
     """
     check_writable(png)
     written, encoded = cv2.imencode(".png", cv2.cvtColor(to_uint8(result.patch), cv2.COLOR_RGB2BGR))
@@ -43,22 +43,19 @@ def save_patch(
         "recipe": asdict(recipe),
         "history": [asdict(step) for step in result.history],
     }
-    _replace(recipe_path(png), json.dumps(record, indent=1).encode())
-    _replace(png, encoded.tobytes())
+    replace_file(recipe_path(png), json.dumps(record, indent=1).encode())
+    replace_file(png, encoded.tobytes())
 
 
 def check_writable(png: Path) -> None:
     """Refuse a place for a patch before minutes are spent on it.
 
     Raises:
-        AttackError: the name does not end in .png, or its folder does not exist or cannot be written.
+        ZmaskError: the name does not end in .png, or its folder does not exist or cannot be written.
     """
     if png.suffix.lower() != ".png":
         raise AttackError(f"The patch is saved as PNG: name it {png.stem or 'patch'}.png instead of '{png.name}'.")
-    if not png.parent.is_dir():
-        raise AttackError(f"The folder {png.parent} does not exist: create it first.")
-    if not os.access(png.parent, os.W_OK):
-        raise AttackError(f"The folder {png.parent} is read-only: choose another place for the patch.")
+    check_place(png)
 
 
 def load_patch(png: Path) -> np.ndarray:
@@ -83,19 +80,7 @@ def load_recipe(png: Path) -> Recipe:
     """
     path = recipe_path(png)
     try:
-        record = json.loads(path.read_text())
-        return Recipe.from_dict(record["recipe"])
+        text = path.read_text()
     except OSError as error:
         raise AttackError(f"The patch {png} has no recipe {path} beside it.") from error
-    except (ValueError, TypeError, KeyError) as error:
-        raise AttackError(f"{path} is not a recipe of an attack: {error}.") from error
-
-
-def _replace(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise AttackError(f"{path} cannot be written: {error.strerror}.") from error
+    return Recipe.from_json(text)

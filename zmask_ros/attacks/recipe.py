@@ -26,7 +26,7 @@ class Recipe:
         seed: of every random choice.
     """
 
-    size: tuple[int, int] = (150, 200)
+    size: tuple[int, int] = (128, 256)
     steps: int = 250
     batch: int = 4
     lr: float = 0.04
@@ -56,19 +56,22 @@ class Recipe:
 
     @staticmethod
     def from_json(text: str) -> Recipe:
-        """The recipe that `to_json` wrote.
+        """The recipe that `to_json` wrote, or that is kept beside a patch; entries left out have their defaults.
 
         Raises:
             AttackError: ``text`` is no such JSON, or a value is out of its range.
         """
         try:
-            return Recipe.from_dict(json.loads(text))
+            entries = json.loads(text)
+            return Recipe.from_dict(entries.get("recipe", entries) if isinstance(entries, dict) else entries)
         except (json.JSONDecodeError, TypeError, ValueError) as error:
             raise AttackError(f"This is not a recipe of an attack: {error}.") from error
 
     @staticmethod
     def from_dict(entries: dict[str, Any]) -> Recipe:
         """The recipe with the entries of `to_json`'s object; other names are refused with a TypeError."""
+        if not isinstance(entries, dict):
+            raise TypeError("it must be a JSON object")
         unknown = set(entries) - {f.name for f in fields(Recipe)}
         if unknown:
             raise TypeError(f"unknown entries {', '.join(sorted(unknown))}")

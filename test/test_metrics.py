@@ -1,0 +1,119 @@
+"""Metrics against values worked out by hand, and against a slow count."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zmask_ros.evaluation import Confusion, count_detections, mask_iou
+
+TRUTH = np.array([[0, 0, 0, 1], [1, 1, 2, 255]], np.uint8)
+PREDICTED = np.array([[0, 0, 1, 1], [1, 2, 2, 0]], np.uint8)
+
+
+def test_confusion_by_hand() -> None:
+    confusion = Confusion(4)
+    confusion.add(PREDICTED, TRUTH)
+    expected = np.zeros((4, 5), int)
+    expected[0, 0], expected[0, 1] = 2, 1
+    expected[1, 1], expected[1, 2] = 2, 1
+    expected[2, 2] = 1
+    np.testing.assert_array_equal(confusion.counts, expected)
+    np.testing.assert_allclose(confusion.iou(), [2 / 3, 2 / 4, 1 / 2, math.nan])
+    assert confusion.miou() == pytest.approx((2 / 3 + 1 / 2 + 1 / 2) / 3)
+    assert confusion.pixel_accuracy() == pytest.approx(5 / 7)
+    assert confusion.total == 7
+
+
+def test_only_chosen_pixels_count() -> None:
+    confusion = Confusion(4)
+    confusion.add(PREDICTED, TRUTH, np.array([[1, 1, 0, 1], [1, 0, 1, 1]], bool))
+    assert confusion.pixel_accuracy() == 1
+    assert confusion.miou() == 1
+    assert confusion.total == 5
+
+
+def test_a_class_that_is_only_predicted_costs_the_others_but_is_no_class_of_the_truth() -> None:
+    confusion = Confusion(3)
+    confusion.add(np.array([[0, 2]]), np.array([[0, 0]]))
+    np.testing.assert_allclose(confusion.iou(), [0.5, math.nan, math.nan])
+    assert confusion.miou() == 0.5
+
+
+def test_predictions_that_are_no_class_are_wrong() -> None:
+    confusion = Confusion(2)
+    confusion.add(np.array([[0, 255]]), np.array([[0, 1]]))
+    np.testing.assert_allclose(confusion.iou(), [1, 0])
+    assert confusion.pixel_accuracy() == 0.5
+
+
+def test_nothing_counted_is_not_a_number() -> None:
+    confusion = Confusion(2)
+    confusion.add(np.array([[0]]), np.array([[255]]))
+    assert math.isnan(confusion.miou())
+    assert math.isnan(confusion.pixel_accuracy())
+
+
+def test_label_maps_that_do_not_fit_are_refused() -> None:
+    confusion = Confusion(2)
+    with pytest.raises(ValueError, match="shapes"):
+        confusion.add(np.zeros((2, 2), int), np.zeros((2, 3), int))
+    with pytest.raises(ValueError, match="shapes"):
+        confusion.add(np.zeros((2, 2), int), np.zeros((2, 2), int), np.zeros((1, 2), bool))
+    with pytest.raises(ValueError, match="true label 2"):
+        confusion.add(np.zeros((1, 1), int), np.full((1, 1), 2))
+    with pytest.raises(ValueError, match="merged"):
+        confusion.merge(Confusion(3))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 6))
+def test_confusion_equals_a_slow_count_and_merges(seed: int, classes: int) -> None:
+    rng = np.random.default_rng(seed)
+    truth = rng.choice([*range(classes), 255], (7, 5)).astype(np.uint8)
+    predicted = rng.integers(0, classes + 1, (7, 5)).astype(np.uint8)
+    where = rng.random((7, 5)) < 0.7
+    slow = np.zeros((classes, classes + 1), int)
+    for y, x in np.ndindex(7, 5):
+        if where[y, x] and truth[y, x] != 255:
+            slow[truth[y, x], predicted[y, x]] += 1
+    whole, top, bottom = Confusion(classes), Confusion(classes), Confusion(classes)
+    whole.add(predicted, truth, where)
+    top.add(predicted[:3], truth[:3], where[:3])
+    bottom.add(predicted[3:], truth[3:], where[3:])
+    top.merge(bottom)
+    np.testing.assert_array_equal(whole.counts, slow)
+    np.testing.assert_array_equal(top.counts, slow)
+
+
+def test_mask_iou_by_hand() -> None:
+    one, two = np.zeros((4, 4), np.uint8), np.zeros((4, 4), bool)
+    assert mask_iou(one, two) == 1
+    one[:2, :2] = 255
+    assert mask_iou(one, two) == 0
+    two[1:3, :2] = True
+    assert mask_iou(one, two) == pytest.approx(2 / 6)
+    assert mask_iou(one, one > 0) == 1
+    with pytest.raises(ValueError, match="shapes"):
+        mask_iou(one, two[1:])
+
+
+def test_detections_by_hand() -> None:
+    attacked = np.array([1, 1, 1, 1, 0, 0, 0, 0, 0], bool)
+    flagged = np.array([1, 1, 1, 0, 1, 0, 0, 0, 0], bool)
+    detections = count_detections(flagged, attacked)
+    assert (detections.attacked, detections.clean, detections.found, detections.false_alarms) == (4, 5, 3, 1)
+    assert detections.recall == 0.75
+    assert detections.false_alarm_rate == 0.2
+    assert detections.precision == 0.75
+    without_the_missed = count_detections(flagged, attacked, np.array([1, 1, 1, 0, 1, 1, 1, 1, 1], bool))
+    assert without_the_missed.recall == 1
+    assert math.isnan(count_detections(flagged[4:], attacked[4:]).recall)
+    assert math.isnan(count_detections(flagged[:4], attacked[:4]).false_alarm_rate)
+    assert math.isnan(count_detections(np.zeros(2, bool), np.ones(2, bool)).precision)
+    with pytest.raises(ValueError, match="compared"):
+        count_detections(flagged, attacked[1:])

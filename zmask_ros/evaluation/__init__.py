@@ -1,0 +1,5 @@
+"""Metrics and benchmarks."""
+
+from zmask_ros.evaluation.metrics import Confusion, Detections, count_detections, mask_iou
+
+__all__ = ["Confusion", "Detections", "count_detections", "mask_iou"]

@@ -6,10 +6,10 @@ import copy
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.event_handler import QoSMessageLostInfo, QoSRequestedIncompatibleQoSInfo, SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.qos import QoSMessageLostInfo, QoSRequestedIncompatibleQoSInfo, qos_policy_name_from_kind
+from rclpy.qos import qos_policy_name_from_kind
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from zmask_ros.node.defense_parameters import DefenseParameters
@@ -17,10 +17,10 @@ from zmask_ros.node.diagnostics import Assessment, CameraHealth, assess_attack, 
 from zmask_ros.node.diagnostics_publisher import DiagnosticsPublisher
 from zmask_ros.node.inputs import Arrival, LatestSlot, StampWatch
 from zmask_ros.node.loading import assess_device, assess_profile, load_camera, set_threshold
+from zmask_ros.node.messages import flag_message
 from zmask_ros.node.parameters import declare
-from zmask_ros.node.publishers import Outputs, flag_message, publish_label_info
+from zmask_ros.node.publishers import Outputs, publish_label_info
 from zmask_ros.node.qos import CAMERA_INFO_IN, IMAGE_IN, overridable
-from zmask_ros.node.running import run
 from zmask_ros.node.worker import Worker
 
 if TYPE_CHECKING:
@@ -166,8 +166,3 @@ class DefenseNode:
         self._health.flagged(state, result.reason, result.score, result.threshold, latency_ms)
         if state == "UNKNOWN":
             self.node.get_logger().warning(f"frame not defended: {result.reason}", throttle_duration_sec=LOG_EVERY_S)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the node; the exit code is 2 when it cannot start."""
-    return run(DefenseNode, arguments)

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest
+from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from zmask_ros.msg import AttackFlag
-from zmask_ros.node.inputs import Arrival
+from zmask_ros.node.messages import image_message
 from zmask_ros.node.qos import FLAG_OUT, IMAGE_OUT, LABEL_INFO_OUT, overridable
-from zmask_ros.world.images import encode
 from zmask_ros.world.pictures import colourise, overlay
 
 if TYPE_CHECKING:
@@ -23,43 +22,6 @@ if TYPE_CHECKING:
 
     # What makes a picture of a result, and the picture's encoding.
     Drawing = Callable[[CameraResult, Pictures], tuple[np.ndarray, str]]
-
-STATES = {"UNKNOWN": AttackFlag.UNKNOWN, "CLEAN": AttackFlag.CLEAN, "ATTACK": AttackFlag.ATTACK}
-
-
-def image_message(header: Header, image: np.ndarray, encoding: str) -> Image:
-    """A sensor_msgs/Image of an array, with this header."""
-    fields = encode(image, encoding)
-    return Image(
-        header=header,
-        height=fields.height,
-        width=fields.width,
-        encoding=fields.encoding,
-        is_bigendian=fields.is_bigendian,
-        step=fields.step,
-        data=fields.data,
-    )
-
-
-def flag_message(arrival: Arrival, result: CameraResult) -> AttackFlag:
-    """The flag of a frame, processed or not."""
-    message = AttackFlag(
-        header=arrival.message.header,
-        state=STATES[result.state.value],
-        reason=result.reason,
-        score=result.score,
-        threshold=result.threshold,
-        mask_fraction=result.mask_fraction,
-        latency_ms=arrival.latency_ms,
-    )
-    if result.region is not None:
-        message.region = RegionOfInterest(
-            x_offset=result.region.x,
-            y_offset=result.region.y,
-            width=result.region.width,
-            height=result.region.height,
-        )
-    return message
 
 
 class Outputs:

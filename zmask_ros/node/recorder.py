@@ -17,7 +17,6 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from zmask_ros.msg import AttackFlag
 from zmask_ros.node.camera_parameters import RecorderParameters
 from zmask_ros.node.parameters import ParameterError, declare
-from zmask_ros.node.running import run
 from zmask_ros.world.bag_writer import BagWriter
 
 LOOK_EVERY_S = 0.1
@@ -92,8 +91,3 @@ class Recorder:
             self._counts[topic] += 1
 
         return write
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Record until a signal comes; the exit code is 2 when it cannot start."""
-    return run(Recorder, arguments)

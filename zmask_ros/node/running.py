@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import sys
-from collections.abc import Callable
 from types import FrameType
-from typing import Protocol
-
-import rclpy
-from rclpy.exceptions import ParameterException
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
+from typing import TYPE_CHECKING, Any, Protocol
 
 from zmask_ros.errors import ZmaskError
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
 
 # How long a signal waits for the executor at most.
 SPIN_S = 0.1
@@ -53,35 +50,53 @@ class _Signals:
             raise _Interrupted
 
 
-def run(make: Callable[[], Runnable], arguments: list[str] | None = None) -> int:
+def run(node: str, arguments: list[str] | None = None) -> int:
     """Make a node and spin it until it has finished or a signal comes.
 
-    rclpy's own signal handling is not used: it closes the context at once, and the last frames could not be flagged.
+    Args:
+        node: `module:class` of a `Runnable`; a name, because importing it takes seconds that a signal may fall into.
+        arguments: of the command line; None takes those of the process.
 
     Returns:
         The exit code: 0 after a clean end, 2 when the node could not be started, with one sentence on stderr.
     """
     signals = _Signals()
     try:
-        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-        runnable = make()
+        runnable = _make(node, arguments)
         signals.starting = False
     except _Interrupted:
         return _end()
-    except (ZmaskError, ParameterException) as error:
+    except ZmaskError as error:
         return _refuse(str(error))
     except Exception as error:
         # rclpy has no common class for arguments, parameter files and QoS overrides that it cannot take.
-        if type(error).__module__.startswith("rclpy"):
-            return _refuse(str(error))
-        raise
+        if not type(error).__module__.startswith("rclpy"):
+            raise
+        return _refuse(f"rclpy refuses ({type(error).__name__}): {error}")
     _spin(runnable, signals)
-    ended = runnable.close()
+    try:
+        ended = runnable.close()
+    except ZmaskError as error:
+        return _refuse(str(error))
     runnable.node.destroy_node()
     return _end(ended)
 
 
+def _make(node: str, arguments: list[str] | None) -> Runnable:
+    import rclpy
+    from rclpy.signals import SignalHandlerOptions
+
+    # rclpy's own handlers close the context at once, and the last frames could not be flagged.
+    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    module, _, name = node.partition(":")
+    make: Any = getattr(importlib.import_module(module), name)
+    runnable: Runnable = make()
+    return runnable
+
+
 def _spin(runnable: Runnable, signals: _Signals) -> None:
+    from rclpy.executors import SingleThreadedExecutor
+
     executor = SingleThreadedExecutor()
     executor.add_node(runnable.node)
     while not signals.received and not runnable.finished:
@@ -90,6 +105,8 @@ def _spin(runnable: Runnable, signals: _Signals) -> None:
 
 
 def _end(all_threads_ended: bool = True) -> int:
+    import rclpy
+
     rclpy.try_shutdown()
     if not all_threads_ended:
         # Python would wait for nobody, but a network call that returns during its shutdown crashes the process.
@@ -99,6 +116,8 @@ def _end(all_threads_ended: bool = True) -> int:
 
 
 def _refuse(sentence: str) -> int:
+    import rclpy
+
     print(f"zmask_ros: {' '.join(sentence.split())}", file=sys.stderr)
     rclpy.try_shutdown()
     return 2

@@ -20,11 +20,10 @@ from zmask_ros.errors import ZmaskError
 from zmask_ros.msg import AttackFlag
 from zmask_ros.node.camera_parameters import StreetCameraParameters
 from zmask_ros.node.inputs import NANOSECONDS
+from zmask_ros.node.messages import camera_info_message, image_message
 from zmask_ros.node.parameters import declare
-from zmask_ros.node.publishers import image_message
 from zmask_ros.node.qos import FLAG_OUT, overridable
-from zmask_ros.node.running import run
-from zmask_ros.world.street import CameraIntrinsics, StreetDrive, StreetFrame
+from zmask_ros.world.street import StreetDrive, StreetFrame
 
 # How often it looks whether it may send. Well below a frame's time.
 TICK_S = 0.002
@@ -50,21 +49,6 @@ def read_picture(path: str) -> np.ndarray | None:
     if picture is None:
         raise ZmaskError(f"There is no picture that can be read at {path}.")
     return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
-
-
-def camera_info_message(header: Header, camera: CameraIntrinsics) -> CameraInfo:
-    """A pinhole camera without distortion."""
-    fx, fy, cx, cy = float(camera.fx), float(camera.fy), float(camera.cx), float(camera.cy)
-    return CameraInfo(
-        header=header,
-        height=camera.height,
-        width=camera.width,
-        distortion_model="plumb_bob",
-        d=[0.0] * 5,
-        k=[fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0],
-        r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
-        p=[fx, 0.0, cx, 0.0, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0],
-    )
 
 
 class StreetCamera:
@@ -150,8 +134,3 @@ class StreetCamera:
         self._received += 1
         if self._awaited == (message.header.stamp.sec, message.header.stamp.nanosec):
             self._awaited = None
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Run the node until the drive is over; the exit code is 2 when it cannot start."""
-    return run(StreetCamera, arguments)

@@ -1,0 +1,198 @@
+"""The parts of the nodes that need no ROS."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from zmask_ros.node.camera_parameters import RecorderParameters, StreetCameraParameters
+from zmask_ros.node.defense_parameters import DefenseParameters
+from zmask_ros.node.diagnostics import (
+    CameraHealth,
+    Counters,
+    Level,
+    Snapshot,
+    assess_attack,
+    assess_inference,
+    assess_input,
+    quantile,
+)
+from zmask_ros.node.inputs import Arrival, LatestSlot, StampWatch
+from zmask_ros.node.parameters import specs
+from zmask_ros.node.worker import Worker
+from zmask_ros.resources import find_resource
+
+HEALTHY = Snapshot(Counters(arrived=10, clean=10), 10.0, 0.1, (20.0, 30.0), 0, 0, "", "CLEAN", "", 0.1, 0.5)
+
+
+def arrival(seconds: float = 0.0) -> Arrival:
+    whole = int(seconds)
+    stamp = SimpleNamespace(sec=whole, nanosec=round((seconds - whole) * 1e9))
+    return Arrival(SimpleNamespace(header=SimpleNamespace(stamp=stamp)))
+
+
+class Handler:
+    """Remembers what became of each frame."""
+
+    def __init__(self, process: Callable[[Arrival], None]) -> None:
+        self._process = process
+        self.flagged: list[tuple[Arrival, str]] = []
+        self.errors: list[Exception] = []
+        self.done = threading.Condition()
+
+    def process(self, arrival: Arrival) -> Callable[[], None]:
+        self._process(arrival)
+        return lambda: self.fail(arrival, "")
+
+    def fail(self, arrival: Arrival, reason: str) -> None:
+        with self.done:
+            self.flagged.append((arrival, reason))
+            self.done.notify_all()
+
+    def report(self, error: Exception) -> None:
+        self.errors.append(error)
+
+    def wait_for(self, count: int) -> None:
+        with self.done:
+            assert self.done.wait_for(lambda: len(self.flagged) >= count, 10.0)
+
+
+def test_slot_keeps_the_newest_and_hands_back_the_displaced() -> None:
+    slot, first, second = LatestSlot(), arrival(), arrival()
+    assert slot.put(first) is None
+    assert slot.put(second) is first
+    assert slot.take() is second
+
+
+def test_closed_slot_hands_back_everything() -> None:
+    slot, left, late = LatestSlot(), arrival(), arrival()
+    slot.put(left)
+    assert slot.close() is left
+    assert slot.put(late) is late
+    assert slot.take() is None
+
+
+def test_stamp_is_read_to_the_nanosecond() -> None:
+    assert arrival(12.345).stamp_ns == 12_345_000_000
+
+
+def test_time_that_jumps_back_is_noticed_once() -> None:
+    watch = StampWatch()
+    assert [watch.jumped_back(stamp) for stamp in (5, 5, 9, 2, 3)] == [False, False, False, True, False]
+
+
+def test_worker_survives_exceptions_and_flags_the_frame() -> None:
+    bad, good = arrival(), arrival()
+
+    def process(frame: Arrival) -> None:
+        if frame is bad:
+            raise ValueError("out of memory")
+
+    slot, handler = LatestSlot(), Handler(process)
+    worker = Worker(slot, handler)
+    worker.start()
+    slot.put(bad)
+    handler.wait_for(1)
+    slot.put(good)
+    handler.wait_for(2)
+    assert worker.stop(5.0)
+    assert handler.flagged == [(bad, "internal error: ValueError: out of memory"), (good, "")]
+    assert [str(error) for error in handler.errors] == ["out of memory"]
+
+
+def test_frames_that_a_shutdown_leaves_are_flagged_exactly_once() -> None:
+    began, release = threading.Event(), threading.Event()
+
+    def process(_: Arrival) -> None:
+        began.set()
+        release.wait(10.0)
+
+    slot, handler, stuck, waiting = LatestSlot(), Handler(process), arrival(), arrival()
+    worker = Worker(slot, handler)
+    worker.start()
+    slot.put(stuck)
+    assert began.wait(10.0)
+    slot.put(waiting)
+    assert not worker.stop(0.01)
+    release.set()
+    assert worker.stop(5.0)
+    assert [frame for frame, _ in handler.flagged] == [stuck, waiting]
+    assert all("shut down" in reason for _, reason in handler.flagged)
+
+
+def test_quantile_is_the_nearest_rank() -> None:
+    values = tuple(float(value) for value in range(1, 101))
+    assert (quantile(values, 0.5), quantile(values, 0.99), quantile((7.0,), 0.99)) == (51.0, 100.0, 7.0)
+    assert math.isnan(quantile((), 0.5))
+
+
+def test_health_counts_and_rates_start_anew_with_each_snapshot() -> None:
+    health = CameraHealth()
+    health.arrived()
+    health.flagged("ATTACK", "", 0.9, 0.5, 12.0)
+    health.flagged("UNKNOWN", "broken", math.nan, 0.5, None)
+    first, second = health.snapshot(), health.snapshot()
+    assert (first.attacks, first.unknowns, first.latencies_ms) == (1, 1, (12.0,))
+    assert (second.attacks, second.unknowns, second.rate_hz) == (0, 0, 0.0)
+    assert (second.counters.attack, second.counters.unknown, second.last_reason) == (1, 1, "broken")
+
+
+@pytest.mark.parametrize(
+    ("change", "level", "words"),
+    [
+        ({}, Level.OK, "10.0 frames/s"),
+        ({"age_s": None}, Level.WARN, "no frames yet on /image_raw"),
+        ({"age_s": 3.0}, Level.ERROR, "no frames on /image_raw for 3.0 s"),
+        ({"age_s": None, "incompatible_qos": "RELIABILITY"}, Level.ERROR, "incompatible QoS policy (RELIABILITY)"),
+        ({"unknowns": 2, "last_reason": "the step lies"}, Level.WARN, "the step lies"),
+    ],
+)
+def test_input_is_assessed(change: dict[str, object], level: Level, words: str) -> None:
+    assessment = assess_input("front", "/image_raw", 1, 1.0, replace(HEALTHY, **change))
+    assert (assessment.name, assessment.level) == ("front input", level)
+    assert words in assessment.message
+
+
+def test_a_topic_that_nobody_publishes_is_an_error() -> None:
+    assert assess_input("front", "/image_raw", 0, 1.0, replace(HEALTHY, age_s=None)).level is Level.ERROR
+
+
+def test_attack_and_internal_errors_are_errors() -> None:
+    assert assess_attack("front", HEALTHY).level is Level.OK
+    assert assess_attack("front", replace(HEALTHY, attacks=1)).level is Level.ERROR
+    assert assess_attack("front", replace(HEALTHY, last_state="UNKNOWN")).level is Level.WARN
+    assert assess_inference("front", "cpu", HEALTHY).level is Level.OK
+    broken = replace(HEALTHY, counters=Counters(internal_errors=1))
+    assert assess_inference("front", "cpu", broken).level is Level.ERROR
+
+
+def test_the_documented_parameters_are_those_of_the_code() -> None:
+    text = find_resource("config/defense.yaml").read_text()
+    documented = yaml.safe_load(text)["/**"]["ros__parameters"]
+    assert documented == {spec.name: spec.default for spec in specs(DefenseParameters)}
+    for spec in specs(DefenseParameters):
+        assert spec.description.replace("'", '"') in text.replace("'", '"'), spec.name
+
+
+@pytest.mark.parametrize("table", [DefenseParameters, StreetCameraParameters, RecorderParameters])
+def test_every_default_is_allowed(table: type) -> None:
+    for spec in specs(table):
+        assert spec.description.endswith("."), spec.name
+        assert not spec.choices or spec.default in spec.choices
+        assert spec.minimum is None or spec.default >= spec.minimum
+        assert spec.maximum is None or spec.default <= spec.maximum
+
+
+def test_parts_import_without_ros() -> None:
+    modules = ("camera_parameters", "defense_parameters", "diagnostics", "inputs", "loading", "running", "worker")
+    imports = "; ".join(f"import zmask_ros.node.{module}" for module in modules)
+    block = "import sys; sys.modules.update(rclpy=None, torch=None)"
+    subprocess.run([sys.executable, "-c", f"{block}; {imports}"], check=True, timeout=30)

@@ -1,0 +1,149 @@
+"""The benchmark: paired ratios, stages, flags, and the command's figures."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from tiny_network import clean_image, describe, fit
+from torch import Tensor
+
+from zmask_ros.cli.bench import attacked_frames, clean_frames, command
+from zmask_ros.defense import Defense, load_profile
+from zmask_ros.errors import ZmaskError
+from zmask_ros.evaluation import PairedTimes, Quartiles, plain_labels, time_pairs
+from zmask_ros.segmenters import Segmenter, load_segmenter
+
+SLOWDOWN_S = 0.01
+
+
+@pytest.fixture(scope="module")
+def description(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return describe(tmp_path_factory.mktemp("bench"))
+
+
+@pytest.fixture(scope="module")
+def profile(description: Path) -> Path:
+    return fit(description)
+
+
+@pytest.fixture
+def defended(description: Path, profile: Path) -> tuple[Segmenter, Defense]:
+    segmenter = load_segmenter(str(description), "cpu")
+    return segmenter, Defense(segmenter, load_profile(profile))
+
+
+def test_quartiles_and_ratios_by_hand() -> None:
+    times = PairedTimes((10.0, 10.0, 20.0, 40.0, 10.0), (11.0, 12.0, 20.0, 52.0, 50.0), {"network": (1.0, 9.0, 2.0)}, 1)
+    assert times.ratio == Quartiles(pytest.approx(1.1), pytest.approx(1.2), pytest.approx(1.3))
+    assert times.stage_medians == {"network": 2.0}
+
+
+def test_only_flagged_frames_have_a_second_pass(defended: tuple[Segmenter, Defense]) -> None:
+    segmenter, defense = defended
+    images = [clean_image(index) for index in range(7)]
+    for threshold, flagged in ((float("inf"), 0), (-1.0, 7)):
+        defense.threshold = threshold
+        times = time_pairs(segmenter, defense, images)
+        assert len(times.plain) == len(times.defended) == 7
+        assert times.flagged == flagged
+        assert len(times.stages.get("second pass", ())) == flagged
+        assert {"prepare", "network", "analysis"} <= set(times.stages)
+        for index, total in enumerate(times.defended):
+            assert sum(values[index] for values in times.stages.values()) <= total
+
+
+def test_a_slow_analysis_shows_in_the_overhead_and_in_its_stage(
+    defended: tuple[Segmenter, Defense], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segmenter, defense = defended
+    defense.threshold = float("inf")
+    forward = type(defense.analyser).forward
+
+    def slow(self: object, taps: object) -> object:
+        end = time.perf_counter() + SLOWDOWN_S
+        while time.perf_counter() < end:
+            pass
+        return forward(self, taps)
+
+    monkeypatch.setattr(type(defense.analyser), "forward", slow)
+    times = time_pairs(segmenter, defense, [clean_image(index) for index in range(6)])
+    extra = [d - p for d, p in zip(times.defended, times.plain, strict=True)]
+    assert np.median(extra) > SLOWDOWN_S * 1e3 * 0.9
+    assert times.stage_medians["analysis"] > SLOWDOWN_S * 1e3
+    assert times.ratio.median > 1.5
+
+
+def test_each_goes_first_in_turn_and_sees_every_frame_once(
+    defended: tuple[Segmenter, Defense], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segmenter, defense = defended
+    defense.threshold = float("inf")
+    order: list[str] = []
+    forward = defense.forward
+    monkeypatch.setattr(defense, "forward", lambda x: order.append("defended") or forward(x))
+    monkeypatch.setattr(
+        "zmask_ros.evaluation.bench.plain_labels", lambda s, image: order.append("plain") or plain_labels(s, image)
+    )
+    advances: list[int] = []
+    time_pairs(segmenter, defense, [clean_image(index) for index in range(4)], lambda: advances.append(1))
+    assert order[-8:] == ["plain", "defended", "defended", "plain"] * 2
+    assert len(advances) == 4
+
+
+def test_plain_labels_are_the_undefended_ones(defended: tuple[Segmenter, Defense]) -> None:
+    segmenter, defense = defended
+    image = clean_image(3)
+    plain: Tensor = plain_labels(segmenter, image)
+    assert plain.dtype == torch.uint8
+    assert torch.equal(plain, defense(segmenter.prepare(image)).undefended)
+
+
+def test_no_frames_are_refused(defended: tuple[Segmenter, Defense]) -> None:
+    with pytest.raises(ZmaskError, match="no frames"):
+        time_pairs(*defended, [])
+
+
+def test_attacked_frames_differ_only_where_the_patch_is() -> None:
+    clean = clean_frames(3, 96, 72)
+    assert len(clean) == 3
+    assert clean[0].shape == (72, 96, 3)
+    attacked = attacked_frames(clean, np.full((40, 80, 3), 255, np.uint8))
+    for before, after in zip(clean, attacked, strict=True):
+        changed = (before != after).any(2).mean()
+        assert 0.02 < changed < 0.3
+
+
+def test_the_command_reports_overheads(description: Path, profile: Path, tmp_path: Path) -> None:
+    patch = tmp_path / "patch.png"
+    cv2.imwrite(str(patch), np.random.default_rng(0).integers(0, 256, (20, 40, 3), np.uint8))
+    arguments = ["--segmenter", str(description), "--profile", str(profile), "--patch", str(patch), "--device", "cpu",
+                 "--frames", "4", "--size", "96x72"]
+    result = CliRunner().invoke(command, [*arguments, "--json"])
+    assert result.exit_code == 0, result.output
+    figures = json.loads(result.stdout)
+    assert figures["overhead_clean"] > 1
+    assert figures["overhead_attacked"] > 1
+    assert figures["image_size"] == "96x72"
+    assert figures["input_size"] == "64x48"
+    low, median, high = figures["clean"]["overhead_quartiles"]
+    assert low <= median <= high
+    assert median == figures["overhead_clean"]
+    assert figures["attacked"]["frames"] == 4
+    table = CliRunner().invoke(command, arguments)
+    assert table.exit_code == 0
+    assert "clean: overhead" in table.stdout
+
+
+def test_the_command_refuses_bad_input(description: Path, profile: Path) -> None:
+    arguments = ["--segmenter", str(description), "--device", "cpu"]
+    assert "WIDTHxHEIGHT" in CliRunner().invoke(command, [*arguments, "--size", "large"]).output
+    missing = CliRunner().invoke(command, [*arguments, "--profile", str(profile), "--patch", "nowhere.png"])
+    assert isinstance(missing.exception, ZmaskError)
+    assert "nowhere.png" in str(missing.exception)

@@ -82,18 +82,27 @@ def nodes(context: LaunchContext) -> list[Node]:
 
 def defense_node(value: dict[str, str]) -> Node:
     """The node with what was given on the command line, and nothing else, over what is in the file."""
-    given = {name: value[name] for name in OVERRIDES if value[name]}
     return Node(
         package="zmask_ros",
         executable="defense_node",
         name="defense_node",
         namespace=value["namespace"],
-        parameters=[value["params_file"], {"use_sim_time": value["use_sim_time"] == "true", **given}],
+        parameters=[value["params_file"], {"use_sim_time": value["use_sim_time"] == "true", **overrides(value)}],
         remappings=input_remappings(value["image_topic"]),
-        ros_arguments=["--log-level", f"defense_node:={value['log_level']}"],
+        ros_arguments=["--log-level", f"{logger_name(value['namespace'])}:={value['log_level']}"],
         additional_env=publisher_environment(),
         output="screen",
     )
+
+
+def logger_name(namespace: str) -> str:
+    """The name of the node's own logger."""
+    return ".".join([part for part in namespace.split("/") if part] + ["defense_node"])
+
+
+def overrides(value: dict[str, str]) -> dict[str, str]:
+    """The parameters that were given on the command line."""
+    return {name: value[name] for name in OVERRIDES if value[name]}
 
 
 def input_remappings(image_topic: str) -> list[tuple[str, str]]:

@@ -25,6 +25,9 @@ def arguments() -> list[DeclareLaunchArgument]:
     """What can be said on the command line."""
     return [
         DeclareLaunchArgument("namespace", default_value="front", description="Namespace of the camera."),
+        DeclareLaunchArgument(
+            "params_file", default_value="", description="YAML file of defense_node's parameters. Empty: the defaults."
+        ),
         DeclareLaunchArgument("seed", default_value="", description="Which street. Empty: street_camera's default."),
         DeclareLaunchArgument(
             "picture", default_value="", description="Path of a patch on the billboard. Empty: an advertisement."
@@ -78,7 +81,7 @@ def defense(value: dict[str, str]) -> IncludeLaunchDescription:
     """defense.launch.py."""
     return IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(SHARE / "launch" / "defense.launch.py")),
-        launch_arguments={name: value[name] for name in ("namespace", "rviz")}.items(),
+        launch_arguments={name: value[name] for name in ("namespace", "rviz", "params_file") if value[name]}.items(),
     )
 
 

@@ -49,7 +49,6 @@ RECORDED = [
     "zmask/segmentation",
     "zmask/mask",
     "zmask/overlay",
-    "zmask/undefended",
 ]
 
 

@@ -45,9 +45,13 @@ def read_picture(path: str) -> np.ndarray | None:
     """
     if not path:
         return None
-    picture = cv2.imread(path, cv2.IMREAD_COLOR)
+    try:
+        data = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise ZmaskError(f"The picture {path} cannot be read: {error.strerror}.") from error
+    picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     if picture is None:
-        raise ZmaskError(f"There is no picture that can be read at {path}.")
+        raise ZmaskError(f"{path} is not a picture.")
     return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
 
 

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 from torchvision.models.segmentation import lraspp_mobilenet_v3_large
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -145,6 +145,14 @@ def segmentation_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor
     return entropy + 0.5 * (1 - (2 * both + 1) / (total + 1))[present].mean()
 
 
+@torch.no_grad()
+def settle(network: nn.Module, sources: Sequence[tuple[Frames, int]], batches: int = 60) -> nn.Module:
+    """Set the batch-norm statistics of averaged weights: those gathered while the weights moved do not fit them."""
+    rng = np.random.default_rng(0)
+    update_bn((make_batch(sources, rng)[0] for _ in range(batches)), network)
+    return network.eval()
+
+
 @torch.inference_mode()
 def mean_iou(network: nn.Module, frames: Frames) -> float:
     """mIoU over the classes that occur in the truth, at the frames' own size."""
@@ -173,7 +181,7 @@ def train(
     weights = class_weights(sources)
     optimiser = torch.optim.AdamW(network.parameters(), lr=stage.peak_lr, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, stage.peak_lr, total_steps=stage.steps, pct_start=0.15)
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.995), use_buffers=True)
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.995))
     for step in range(1, stage.steps + 1):
         images, labels = make_batch(sources, rng)
         network.train()
@@ -223,7 +231,8 @@ def main(
         if step % 20 == 0:
             left = (time.monotonic() - begun) / step * (stage.steps - step) / 60
             click.echo(f"step {step}/{stage.steps} loss {loss:.3f}, {left:.0f} min left")
-        if step % 300 == 0 or step == stage.steps:
+        if step % 600 == 0 or step == stage.steps:
+            settle(averaged, sources)
             torch.save(averaged.state_dict(), output.with_suffix(".partial"))
             output.with_suffix(".partial").replace(output)
             figures = {name: round(mean_iou(averaged, frames), 4) for name, frames in checks.items()}

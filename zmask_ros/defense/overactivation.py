@@ -29,7 +29,7 @@ class Branch:
 def layer_maps(activation: Tensor, kernels: Sequence[Size], grid: Size) -> tuple[Tensor, list[Size]]:
     """An activation [B, C, H, W] on its own working grid [B, C, h, w], and the kernels brought to that grid."""
     own = layer_grid((activation.shape[-2], activation.shape[-1]), grid)
-    return area_resample(activation, own), [layer_kernel(kernel, grid, own) for kernel in kernels]
+    return area_resample(activation, own).contiguous(), [layer_kernel(kernel, grid, own) for kernel in kernels]
 
 
 def cascade(heats: Sequence[Tensor]) -> Tensor:

@@ -44,21 +44,25 @@ def box_pool(integral: Tensor, kernel: Size) -> Tensor:
     Windows are cut at the border and divided by the number of pixels that are really in them.
 
     Args:
-        integral: [..., H + 1, W + 1], from `integral_image`.
+        integral: [B, C, H + 1, W + 1], from `integral_image`.
         kernel: odd height and width of the window, in pixels.
 
     Returns:
-        [..., H, W].
+        [B, C, H, W].
     """
-    height, width = integral.shape[-2] - 1, integral.shape[-1] - 1
-    top, bottom = _window(height, kernel[0], integral.device)
-    left, right = _window(width, kernel[1], integral.device)
-    rows = integral.index_select(-2, bottom) - integral.index_select(-2, top)
-    sums = rows.index_select(-1, right) - rows.index_select(-1, left)
-    area = (bottom - top).unsqueeze(1) * (right - left)
-    return sums / area
+    (height, width), (half_height, half_width) = kernel, (kernel[0] // 2, kernel[1] // 2)
+    # Beyond the border an integral image is constant, so repeating its edge cuts the windows there.
+    padded = F.pad(integral, (half_width, half_width, half_height, half_height), mode="replicate")
+    rows = padded[..., height:, :] - padded[..., :-height, :]
+    sums = rows[..., width:] - rows[..., :-width]
+    return sums / _window_areas((integral.shape[-2] - 1, integral.shape[-1] - 1), kernel, integral)
 
 
-def _window(length: int, kernel: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    centre = torch.arange(length, device=device)
-    return (centre - kernel // 2).clamp_min(0), (centre + kernel // 2 + 1).clamp_max(length)
+def _window_areas(size: Size, kernel: Size, like: Tensor) -> Tensor:
+    heights, widths = (_window_lengths(n, k, like) for n, k in zip(size, kernel, strict=True))
+    return heights[:, None] * widths
+
+
+def _window_lengths(length: int, kernel: int, like: Tensor) -> Tensor:
+    centre = torch.arange(length, device=like.device, dtype=like.dtype)
+    return (centre + kernel // 2 + 1).clamp_max(length) - (centre - kernel // 2).clamp_min(0)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-DEAD_CHANNEL_STD = 1e-6
+# A channel that varies ten thousand times less than its layer's median channel is constant but for rounding.
+DEAD_CHANNEL_SHARE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,11 @@ class Moments:
 
     @staticmethod
     def of(values: Tensor) -> Moments:
-        """Moments over the last dimension of ``values`` [..., N]."""
-        values = values.detach().double()
-        variance, mean = torch.var_mean(values, dim=-1, correction=0)
-        count = values.shape[-1]
-        return Moments(count, mean.cpu(), (variance * count).cpu())
+        """Moments over the last dimension of ``values`` [..., N], in their own precision; merging is in float64."""
+        values = values.detach()
+        mean = values.mean(dim=-1, keepdim=True)
+        spread = torch.linalg.vector_norm(values - mean, dim=-1).double().square()
+        return Moments(values.shape[-1], mean.squeeze(-1).double().cpu(), spread.cpu())
 
     def merge(self, other: Moments) -> Moments:
         """Moments of both sets of observations together.
@@ -75,7 +76,8 @@ class LayerStatistics:
     @property
     def alive(self) -> Tensor:
         """bool [C]: channels that vary on clean frames. The others carry no z-score and are dropped."""
-        return self.moments.std.min(dim=0).values > DEAD_CHANNEL_STD
+        std = self.moments.std
+        return (std > DEAD_CHANNEL_SHARE * std.median(dim=1, keepdim=True).values).all(dim=0)
 
     @property
     def mean(self) -> Tensor:

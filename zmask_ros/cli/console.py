@@ -1,0 +1,67 @@
+"""What commands print: progress on stderr, results on stdout."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+stdout = Console()
+stderr = Console(stderr=True)
+
+
+class _SpeedColumn(ProgressColumn):
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.1f} {self._unit}/s" if task.speed else "", style="progress.data.speed")
+
+
+@contextmanager
+def progress(description: str, unit: str, total: int | None) -> Iterator[Any]:
+    """A progress bar on stderr with speed and time left; yields a function ``advance(steps=1, note="")``."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _SpeedColumn(unit),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=stderr, transient=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(description, total=total, note="")
+
+        def advance(steps: int = 1, note: str = "") -> None:
+            bar.advance(task, steps)
+            if note:
+                bar.update(task, note=note)
+
+        yield advance
+
+
+def print_table(title: str, rows: dict[str, str]) -> None:
+    """A two-column table on stdout."""
+    table = Table(title=title, show_header=False, title_justify="left")
+    for name, value in rows.items():
+        table.add_row(name, value)
+    stdout.print(table)
+
+
+def print_json(result: Any) -> None:
+    """``result`` as JSON on stdout, for machines."""
+    click.echo(json.dumps(result, indent=2))
+
+
+def warn(sentence: str) -> None:
+    """A warning on stderr."""
+    stderr.print(f"[yellow]Warning:[/yellow] {sentence}", highlight=False, soft_wrap=True)

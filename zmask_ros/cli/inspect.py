@@ -1,0 +1,66 @@
+"""`zmask inspect`: what is in a profile, or in a bag."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.table import Table
+
+from zmask_ros.cli.console import print_json, print_table, stdout
+from zmask_ros.cli.fit import summary
+from zmask_ros.cli.options import as_json as json_option
+from zmask_ros.defense import Profile, load_profile
+from zmask_ros.world.bags import image_topics
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@json_option
+def command(path: Path, as_json: bool) -> None:
+    """Show what is in PATH: a profile (.safetensors), or the image topics of a bag.
+
+    \b
+      zmask inspect city.zmask.safetensors
+      zmask inspect drive_1
+    """
+    if path.suffix == ".safetensors":
+        _show_profile(load_profile(path), path, as_json)
+    else:
+        _show_bag(path, as_json)
+
+
+def _show_profile(profile: Profile, path: Path, as_json: bool) -> None:
+    layers = {
+        key: {
+            "channels": len(statistics.alive),
+            "dead": int((~statistics.alive).sum()),
+            "mean of |mu|": float(statistics.mean.abs().mean()),
+            "mean sigma by kernel": [float(row.mean()) for row in statistics.deviations],
+        }
+        for key, statistics in profile.statistics.items()
+    }
+    scalars = dict(zip(("w1", "b1", "w2", "b2", "w3", "b3", "w4", "b4"), profile.fusion.tolist(), strict=True))
+    if as_json:
+        print_json(summary(profile) | {"fusion": scalars, "layers": layers, "notes": list(profile.notes)})
+        return
+    print_table(f"Profile {path}", {name: str(value) for name, value in summary(profile).items()})
+    table = Table("layer", "channels", "dead", "mean of |mu|", "mean sigma, largest kernel first")
+    for key, row in layers.items():
+        sigmas = " ".join(f"{sigma:.3g}" for sigma in row["mean sigma by kernel"])  # type: ignore[attr-defined]
+        table.add_row(key, str(row["channels"]), str(row["dead"]), f"{row['mean of |mu|']:.3g}", sigmas)
+    stdout.print(table)
+    stdout.print("fusion block: " + "  ".join(f"{name} {value:.4g}" for name, value in scalars.items()))
+    for note in profile.notes:
+        stdout.print(f"note: {note}")
+
+
+def _show_bag(path: Path, as_json: bool) -> None:
+    topics = image_topics(path)
+    if as_json:
+        print_json([{"topic": t.name, "type": t.msgtype, "messages": t.count} for t in topics])
+        return
+    table = Table("image topic", "type", "messages", title=f"Bag {path}", title_justify="left")
+    for t in topics:
+        table.add_row(t.name, t.msgtype, str(t.count))
+    stdout.print(table)

@@ -1,0 +1,70 @@
+"""Entry point of `zmask`: subcommands are imported when they are called, so that --help is quick."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from zmask_ros import __version__
+from zmask_ros.errors import ZmaskError
+
+COMMANDS = {
+    "fit": "Fit the clean statistics of a camera from bags of clean drives.",
+    "inspect": "Show what is in a profile, or in a bag.",
+    "replay": "Run the defence over a bag; write a bag and a video.",
+    "attack": "Optimise an adversarial patch against a segmenter.",
+    "bench": "Measure what the defence costs on top of the plain network.",
+    "segmenters": "List the segmenters, or the layers of one.",
+    "world": "Record drives of the street world, or of CamVid, into a bag.",
+    "demo": "A drive past an adversarial billboard, through ROS 2, defended.",
+}
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+class LazyGroup(click.Group):
+    """A group whose subcommand ``x`` is ``command`` of ``zmask_ros.cli.x``."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"zmask_ros.cli.{name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="zmask")
+def zmask() -> None:
+    """Find, mask and report adversarial patches in camera streams.
+
+    A vehicle's four steps: record clean drives (ros2 bag record), `zmask fit` them into a profile,
+    `ros2 launch zmask_ros defense.launch.py profile:=...`, and look in RViz. `zmask COMMAND --help` teaches each.
+    """
+
+
+def main() -> None:
+    """Run `zmask`; a user's mistake is one sentence and exit code 2."""
+    try:
+        zmask(standalone_mode=False)
+    except ZmaskError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(BAD_INPUT)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted; nothing was left half-written.", err=True)
+        sys.exit(INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

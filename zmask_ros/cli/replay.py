@@ -1,0 +1,223 @@
+"""`zmask replay`: the defence over a bag, without ROS."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from zmask_ros.camera import CameraResult, DefendedCamera, FrameState
+from zmask_ros.cli import options
+from zmask_ros.cli.console import print_json, print_table, progress, warn
+from zmask_ros.cli.video import Video
+from zmask_ros.defense import load_profile
+from zmask_ros.errors import ZmaskError
+from zmask_ros.files import check_place
+from zmask_ros.outputs import ATTACK_TOPIC, CAMERA_INFO_TOPIC, PICTURE_TOPICS, UNDEFENDED, draw_overlay
+from zmask_ros.resources import find_resource
+from zmask_ros.segmenters import load_segmenter
+from zmask_ros.world.bag_writer import AttackRecord, BagWriter
+from zmask_ros.world.bags import CameraBags, ReadReport, StampedMessage
+
+STATE_CODES = {FrameState.UNKNOWN: 0, FrameState.CLEAN: 1, FrameState.ATTACK: 2}
+IMAGE_SUFFIXES = ("/image_raw/compressed", "/image_raw", "/image", "/compressed")
+DEFAULT_RATE_HZ = 15.0
+
+
+@dataclass
+class Tally:
+    """What came of a replay."""
+
+    states: list[FrameState] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    frame_ms: list[float] = field(default_factory=list)
+    stamps_ns: list[int] = field(default_factory=list)
+    first_unknown: str = ""
+
+    def add(self, result: CameraResult, stamp_ns: int, milliseconds: float) -> None:
+        self.states.append(result.state)
+        self.stamps_ns.append(stamp_ns)
+        self.frame_ms.append(milliseconds)
+        if result.state is FrameState.UNKNOWN:
+            self.first_unknown = self.first_unknown or result.reason
+        else:
+            self.scores.append(result.score)
+
+    def summary(self, seconds: float) -> dict[str, Any]:
+        """JSON-ready; ``seconds`` is the wall time of all frames, reading and writing included."""
+        drive_s = (max(self.stamps_ns) - min(self.stamps_ns)) / 1e9 if self.stamps_ns else 0.0
+        p50, p99 = _percentiles(self.scores)
+        ms50, ms99 = _percentiles(self.frame_ms)
+        return {
+            "frames": len(self.states),
+            "flagged": self.states.count(FrameState.ATTACK),
+            "unknown": self.states.count(FrameState.UNKNOWN),
+            "score_p50": p50,
+            "score_p99": p99,
+            "frame_ms_p50": ms50,
+            "frame_ms_p99": ms99,
+            "frames_per_s": len(self.states) / max(seconds, 1e-9),
+            "times_real_time": drive_s / max(seconds, 1e-9),
+        }
+
+
+def _percentiles(values: list[float]) -> tuple[float | None, float | None]:
+    if not values:
+        return None, None
+    p50, p99 = np.percentile(values, (50, 99))
+    return float(p50), float(p99)
+
+
+@click.command()
+@click.argument("bag", type=click.Path(path_type=Path))
+@options.topic
+@options.segmenter
+@click.option("--profile", type=click.Path(path_type=Path), help="Profile; by default the segmenter's shipped one.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Bag to write: OUT.mcap, or a folder.")
+@click.option("--video", type=click.Path(path_type=Path), help="Video of the overlay: OUT.mp4.")
+@click.option("--threshold", type=click.FloatRange(min=0), help="Flag above this score instead of the profile's.")
+@options.every
+@options.device
+@click.option("--force", is_flag=True, help="Replace a bag that is there already.")
+@options.as_json
+def command(
+    bag: Path,
+    topic: str | None,
+    segmenter: str,
+    profile: Path | None,
+    output: Path | None,
+    video: Path | None,
+    threshold: float | None,
+    every: int,
+    device: str,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Run the defence over the camera topic of BAG, as fast as the machine allows; no ROS needed.
+
+    The bag that is written has the topics that the node publishes, with the header stamps of the input, and the
+    input image itself, so that RViz or Foxglove can show them side by side.
+
+    \b
+      zmask replay drive_7 --topic /camera/image_raw -o out.mcap --video out.mp4
+    """
+    if video is not None:
+        check_place(video)
+    with ExitStack() as stack:
+        camera_bags = stack.enter_context(CameraBags(bag, topic, every))
+        loaded = load_profile(profile or shipped_profile(segmenter))
+        defended = DefendedCamera(load_segmenter(segmenter, device), loaded)
+        if threshold is not None:
+            defended.threshold = threshold
+        sink = stack.enter_context(_sink(defended, camera_bags, output, video, force))
+        report, tally, began = ReadReport(), Tally(), time.perf_counter()
+        advance = stack.enter_context(progress("Replaying", "frames", camera_bags.total))
+        for message in camera_bags.messages(report):
+            started = time.perf_counter()
+            result = defended.process(message.message)
+            elapsed = (time.perf_counter() - started) * 1e3
+            tally.add(result, sink.write(message, result, elapsed), elapsed)
+            advance()
+    _tell(report, tally, tally.summary(time.perf_counter() - began), as_json)
+
+
+def shipped_profile(segmenter: str) -> Path:
+    """The profile that comes with a segmenter of the package."""
+    try:
+        return find_resource(f"models/{segmenter}.zmask.safetensors")
+    except ZmaskError as error:
+        raise ZmaskError(f"No profile is shipped for '{segmenter}': fit one and name it with --profile.") from error
+
+
+class Sink:
+    """Writes what the node would publish for each frame into a bag and a video, where they are wanted."""
+
+    def __init__(self, defended: DefendedCamera, namespace: str, bag: BagWriter | None, video: Video | None) -> None:
+        self._palette = defended.segmenter.palette
+        self._namespace = namespace
+        self._bag = bag
+        self._video = video
+        self.camera_info: Any | None = None
+
+    def write(self, message: StampedMessage, result: CameraResult, milliseconds: float) -> int:
+        """Write all topics of one frame; returns its header stamp in nanoseconds."""
+        header = message.message.header
+        stamp_ns = header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
+        if self._bag is not None:
+            self._write_bag(self._bag, message, result, stamp_ns, milliseconds)
+        if self._video is not None and result.pictures is not None:
+            self._video.add(draw_overlay(result, result.pictures, self._palette))
+        return stamp_ns
+
+    def _write_bag(
+        self, bag: BagWriter, message: StampedMessage, result: CameraResult, stamp_ns: int, milliseconds: float
+    ) -> None:
+        frame_id, received = message.message.header.frame_id, message.received_ns
+        bag.write_message(message.topic, message.msgtype, message.message, received)
+        region = result.region
+        record = AttackRecord(
+            state=STATE_CODES[result.state],
+            reason=result.reason,
+            score=result.score,
+            threshold=result.threshold,
+            mask_fraction=result.mask_fraction,
+            region=(region.x, region.y, region.width, region.height) if region else None,
+            latency_ms=milliseconds,
+        )
+        bag.write_attack(self._topic(ATTACK_TOPIC), record, stamp_ns, frame_id, received)
+        if self.camera_info is not None:
+            self.camera_info.header = message.message.header
+            bag.write_message(self._topic(CAMERA_INFO_TOPIC), "sensor_msgs/msg/CameraInfo", self.camera_info, received)
+        if result.pictures is None:
+            return
+        for topic in (*PICTURE_TOPICS, UNDEFENDED):
+            picture = topic.draw(result, result.pictures, self._palette)
+            bag.write_image(self._topic(topic.name), picture, topic.encoding, stamp_ns, frame_id, received)
+
+    def _topic(self, name: str) -> str:
+        return f"{self._namespace}/{name}"
+
+
+@contextmanager
+def _sink(
+    defended: DefendedCamera, bags: CameraBags, output: Path | None, video: Path | None, force: bool
+) -> Iterator[Sink]:
+    with ExitStack() as stack:
+        bag = stack.enter_context(BagWriter(output, overwrite=force)) if output else None
+        film = stack.enter_context(Video(video, DEFAULT_RATE_HZ / bags.every)) if video else None
+        sink = Sink(defended, _namespace(bags.topic), bag, film)
+        sink.camera_info = bags.camera_info()
+        yield sink
+
+
+def _namespace(topic: str) -> str:
+    """The camera's namespace: the image topic without its last part(s)."""
+    for suffix in IMAGE_SUFFIXES:
+        if topic.endswith(suffix):
+            return topic.removesuffix(suffix)
+    return topic
+
+
+def _tell(report: ReadReport, tally: Tally, summary: dict[str, Any], as_json: bool) -> None:
+    for sentence in report.truncated:
+        warn(sentence)
+    if report.broken:
+        warn(f"{report.broken} messages could not be deserialised, the first: {report.first_broken}")
+    if tally.first_unknown:
+        warn(f"{summary['unknown']} frames are unknown, the first: {tally.first_unknown}")
+    if as_json:
+        print_json(summary)
+        return
+    print_table("Replay", {name: _figure(value) for name, value in summary.items()})
+
+
+def _figure(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

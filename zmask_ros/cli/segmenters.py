@@ -1,0 +1,73 @@
+"""`zmask segmenters`: what networks there are, and the layers of one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import torch
+from rich.table import Table
+
+from zmask_ros.cli.console import print_json, stdout
+from zmask_ros.cli.options import as_json as json_option
+from zmask_ros.defense import bind
+from zmask_ros.defense.taps import LayerError
+from zmask_ros.segmenters import Segmenter, descriptions, load_segmenter, read_description
+
+
+@click.command()
+@click.argument("name", required=False)
+@json_option
+def command(name: str | None, as_json: bool) -> None:
+    """List the segmenters, or show one: classes, input size, and every layer that can be tapped.
+
+    \b
+      zmask segmenters
+      zmask segmenters lraspp_camvid
+      zmask segmenters my_network.yaml
+    """
+    if name is None:
+        _list(as_json)
+    else:
+        _show(load_segmenter(name, "cpu"), as_json)
+
+
+def _list(as_json: bool) -> None:
+    known = [read_description(str(path)) for path in descriptions()]
+    if as_json:
+        rows = ((d.name, d.builder, d.input_size, str(d.source)) for d in known)
+        print_json([dict(zip(("name", "builder", "input_size", "file"), row, strict=True)) for row in rows])
+        return
+    table = Table("name", "builder", "input (w x h)", "classes", "file", title="Segmenters", title_justify="left")
+    for d in known:
+        size = f"{d.input_size[1]} x {d.input_size[0]}"
+        table.add_row(d.name, d.builder, size, str(len(d.classes)), str(d.source))
+    stdout.print(table)
+
+
+def _show(segmenter: Segmenter, as_json: bool) -> None:
+    layers = _tappable(segmenter)
+    chosen = {name: "S" for name in segmenter.description.shallow_layers}
+    for name in segmenter.description.deep_layers:
+        chosen[name] = chosen.get(name, "") + "D"
+    if as_json:
+        print_json({"name": segmenter.name, "digest": segmenter.digest, "layers": layers, "chosen": chosen})
+        return
+    stdout.print(f"{segmenter.name}: {', '.join(c.name for c in segmenter.classes)}", highlight=False)
+    columns = ("layer", "channels", "height", "width", "set")
+    table = Table(*columns, title="Layers that can be tapped", title_justify="left")
+    for name, shape in layers.items():
+        table.add_row(name, *(str(n) for n in shape), chosen.get(name, ""))
+    stdout.print(table)
+
+
+def _tappable(segmenter: Segmenter) -> dict[str, Any]:
+    """Shapes of the layers down to two levels below the network that give one feature map."""
+    shapes: dict[str, Any] = {}
+    for name, _ in segmenter.network.named_modules():
+        if name and name.count(".") <= 1:
+            try:
+                shapes |= bind(segmenter, (name,)).shapes
+            except (LayerError, torch.OutOfMemoryError):
+                continue
+    return shapes

@@ -1,0 +1,53 @@
+"""A video of the pictures that are drawn, by OpenCV."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+
+import cv2
+import numpy as np
+
+from zmask_ros.errors import ZmaskError
+
+SUFFIXES = (".mp4", ".mkv", ".avi")
+
+
+class Video:
+    """Context manager that writes RGB pictures of one size; beside ``path`` first, renamed when it is whole."""
+
+    def __init__(self, path: Path, rate_hz: float) -> None:
+        if path.suffix not in SUFFIXES:
+            raise ZmaskError(f"A video ends in {', '.join(SUFFIXES)}; '{path.name}' does not.")
+        self._path = path
+        self._partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+        self._rate_hz = rate_hz
+        self._writer: cv2.VideoWriter | None = None
+
+    def add(self, picture: np.ndarray) -> None:
+        """Append uint8 [H, W, 3] RGB.
+
+        Raises:
+            ZmaskError: the video cannot be written.
+        """
+        if self._writer is None:
+            size = (picture.shape[1], picture.shape[0])
+            code = cv2.VideoWriter.fourcc(*"mp4v")
+            self._writer = cv2.VideoWriter(str(self._partial), code, self._rate_hz, size)
+            if not self._writer.isOpened():
+                raise ZmaskError(f"The video {self._path} cannot be written.")
+        self._writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+
+    def __enter__(self) -> Video:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._writer is None:
+            return
+        self._writer.release()
+        if kind is None:
+            self._partial.replace(self._path)
+        else:
+            self._partial.unlink(missing_ok=True)

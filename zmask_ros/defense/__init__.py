@@ -1,0 +1,41 @@
+"""The Z-Mask method in pure torch: statistics, over-activation, fusion, score, masking."""
+
+from zmask_ros.defense.analysis import Analyser, Analysis, Evidence, hard_mask
+from zmask_ros.defense.defense import Defended, Defense, bind, tapped_layers
+from zmask_ros.defense.fitting import CleanFit, Plan
+from zmask_ros.defense.fusion import FusionBlock, attack_score
+from zmask_ros.defense.overactivation import Branch, LayerOverActivation
+from zmask_ros.defense.pooling import working_grid
+from zmask_ros.defense.profile import Profile, ProfileError, Source, Threshold, merge_profiles
+from zmask_ros.defense.profile_file import load_profile, save_profile
+from zmask_ros.defense.statistics import LayerStatistics, Moments
+from zmask_ros.defense.taps import ActivationTaps, LayerError
+
+__all__ = [
+    "ActivationTaps",
+    "Analyser",
+    "Analysis",
+    "Branch",
+    "CleanFit",
+    "Defended",
+    "Defense",
+    "Evidence",
+    "FusionBlock",
+    "LayerError",
+    "LayerOverActivation",
+    "LayerStatistics",
+    "Moments",
+    "Plan",
+    "Profile",
+    "ProfileError",
+    "Source",
+    "Threshold",
+    "attack_score",
+    "bind",
+    "hard_mask",
+    "load_profile",
+    "merge_profiles",
+    "save_profile",
+    "tapped_layers",
+    "working_grid",
+]

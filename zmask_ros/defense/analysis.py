@@ -1,0 +1,102 @@
+"""From activations to score and mask: all layers, fused (Z-Mask, AAAI 2023, Section 3). Stateless."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zmask_ros.defense.fusion import FusionBlock, attack_score
+from zmask_ros.defense.overactivation import Branch, LayerOverActivation, fuse_layers
+from zmask_ros.defense.pooling import Size
+from zmask_ros.defense.profile import Profile, statistics_key
+from zmask_ros.defense.statistics import LayerStatistics
+
+
+class Activations(Protocol):
+    """Activations by layer name: the taps of a forward pass, or a dict of kept ones."""
+
+    def __getitem__(self, name: str, /) -> Tensor:
+        """[B, C, H, W]."""
+        ...
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the layers of one batch say, on the working grid; differentiable.
+
+    Attributes:
+        shallow, deep: H_S and H_D, [B, 1, h, w], at least 0.
+    """
+
+    shallow: Tensor
+    deep: Tensor
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Evidence, fused; differentiable.
+
+    Attributes:
+        evidence: H_S and H_D.
+        mask: soft mask M, [B, 1, h, w], 0..1.
+        score: s, [B], at least 0.
+    """
+
+    evidence: Evidence
+    mask: Tensor
+    score: Tensor
+
+    @property
+    def heat(self) -> Tensor:
+        """H_D H_S M, [B, 1, h, w]: what the score sums up."""
+        return self.evidence.deep * self.evidence.shallow * self.mask
+
+
+class LayerEvidence(nn.Module):
+    """H_S and H_D from the taps of one forward pass."""
+
+    def __init__(self, shallow: Branch, deep: Branch, statistics: dict[str, LayerStatistics], grid: Size) -> None:
+        super().__init__()
+        self.grid = grid
+        self.branches = {"shallow": shallow, "deep": deep}
+        self.layers = nn.ModuleDict(
+            {
+                _module_name(name, layer): LayerOverActivation(statistics[statistics_key(name, layer)], branch.kernels)
+                for name, branch in self.branches.items()
+                for layer in branch.layers
+            }
+        )
+
+    def forward(self, taps: Activations) -> Evidence:
+        return Evidence(self._branch_heat("shallow", taps), self._branch_heat("deep", taps))
+
+    def _branch_heat(self, name: str, taps: Activations) -> Tensor:
+        layers = self.branches[name].layers
+        return fuse_layers([self.layers[_module_name(name, layer)](taps[layer], self.grid) for layer in layers])
+
+
+def _module_name(branch: str, layer: str) -> str:
+    return statistics_key(branch, layer).replace(".", "/")
+
+
+class Analyser(nn.Module):
+    """The whole analysis of a profile: taps of one forward pass to mask and score."""
+
+    def __init__(self, profile: Profile) -> None:
+        super().__init__()
+        self.evidence = LayerEvidence(profile.shallow, profile.deep, profile.statistics, profile.grid)
+        self.fusion = FusionBlock(profile.fusion)
+
+    def forward(self, taps: Activations) -> Analysis:
+        evidence = self.evidence(taps)
+        mask = self.fusion(evidence.shallow, evidence.deep)
+        return Analysis(evidence, mask, attack_score(evidence.shallow, evidence.deep, mask))
+
+
+def hard_mask(mask: Tensor, size: Size) -> Tensor:
+    """The soft mask [B, 1, h, w] as 0 or 1 at ``size``; its gradient is the soft mask's (straight-through)."""
+    soft = F.interpolate(mask, size, mode="bilinear", align_corners=False)
+    return (soft > 0.5).to(soft.dtype) + (soft - soft.detach())

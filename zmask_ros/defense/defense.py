@@ -1,0 +1,138 @@
+"""The defence: segment, analyse, and where a frame is flagged, mask and segment again. Stateless."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from zmask_ros.defense.analysis import Analyser, Analysis, hard_mask
+from zmask_ros.defense.overactivation import Branch
+from zmask_ros.defense.pooling import Size
+from zmask_ros.defense.profile import Binding, Profile
+from zmask_ros.defense.stages import Stages
+from zmask_ros.defense.taps import ActivationTaps
+
+
+class SegmentationNetwork(Protocol):
+    """What the defence needs of a segmenter."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def network(self) -> nn.Module: ...
+    @property
+    def digest(self) -> str: ...
+    @property
+    def device(self) -> torch.device: ...
+    @property
+    def input_size(self) -> Size: ...
+    @property
+    def mean(self) -> tuple[float, float, float]: ...
+    @property
+    def std(self) -> tuple[float, float, float]: ...
+
+    def logits(self, x: Tensor) -> Tensor:
+        """[B, 3, h, w] normalised images to [B, K, h, w] class scores."""
+        ...
+
+
+@torch.inference_mode()
+def bind(segmenter: SegmentationNetwork, layers: tuple[str, ...]) -> Binding:
+    """What a profile for ``layers`` of this segmenter belongs to; runs the network once on a grey image.
+
+    Raises:
+        LayerError: a layer is missing or gives no feature map.
+    """
+    names = tuple(dict.fromkeys(layers))
+    with ActivationTaps(segmenter.network, names) as taps:
+        segmenter.logits(torch.zeros(1, 3, *segmenter.input_size, device=segmenter.device))
+        shapes = {name: (taps[name].shape[1], taps[name].shape[2], taps[name].shape[3]) for name in names}
+    return Binding(segmenter.name, segmenter.digest, segmenter.input_size, segmenter.mean, segmenter.std, shapes)
+
+
+def tapped_layers(shallow: Branch, deep: Branch) -> tuple[str, ...]:
+    """All layers of both branches, each once."""
+    return tuple(dict.fromkeys(shallow.layers + deep.layers))
+
+
+@dataclass(frozen=True)
+class Defended:
+    """What the defence says of a batch of B images of h x w pixels.
+
+    Attributes:
+        labels: uint8 [B, h, w], the defended segmentation.
+        undefended: uint8 [B, h, w], what the network said before masking.
+        mask: bool [B, h, w], the masked pixels; all False where a frame is not flagged.
+        flagged: bool [B].
+        analysis: evidence, soft mask and score.
+        stages_ms: time of each stage in milliseconds.
+    """
+
+    labels: Tensor
+    undefended: Tensor
+    mask: Tensor
+    flagged: Tensor
+    analysis: Analysis
+    stages_ms: dict[str, float]
+
+
+class Defense(nn.Module):
+    """A network with its defence.
+
+    Args:
+        segmenter: the network; it must be the one that the profile was fitted on.
+        profile: clean statistics, fusion block and threshold.
+
+    Raises:
+        ProfileError: the profile belongs to another network, other layers, resolution or preprocessing.
+    """
+
+    def __init__(self, segmenter: SegmentationNetwork, profile: Profile) -> None:
+        super().__init__()
+        self.layers = tapped_layers(profile.shallow, profile.deep)
+        profile.binding.check(bind(segmenter, self.layers))
+        self.segmenter = segmenter
+        self.profile = profile
+        self.analyser = Analyser(profile).to(segmenter.device)
+        self.threshold = profile.threshold.value
+
+    def analyse(self, x: Tensor) -> tuple[Tensor, Analysis]:
+        """Logits [B, K, h, w] and analysis of the normalised images ``x`` [B, 3, h, w], in one pass; differentiable."""
+        with ActivationTaps(self.segmenter.network, self.layers) as taps:
+            logits = self.segmenter.logits(x)
+            return logits, self.analyser(taps)
+
+    @staticmethod
+    def masked_input(x: Tensor, analysis: Analysis) -> Tensor:
+        """``x`` with masked pixels at the dataset mean, which is 0 after normalisation; straight-through."""
+        return x * (1 - hard_mask(analysis.mask, (x.shape[-2], x.shape[-1])))
+
+    @torch.inference_mode()
+    def forward(self, x: Tensor) -> Defended:
+        """Defend the normalised images ``x`` [B, 3, h, w]; only flagged ones are segmented again."""
+        stages = Stages(x.device)
+        with ActivationTaps(self.segmenter.network, self.layers) as taps:
+            undefended = _labels(self.segmenter.logits(x))
+            stages.mark("network")
+            analysis = self.analyser(taps)
+            flagged = analysis.score > self.threshold
+            attacked = bool(flagged.any())
+            stages.mark("analysis")
+        labels, mask = undefended, torch.zeros_like(undefended, dtype=torch.bool)
+        if attacked:
+            labels, mask = self._segment_again(x, analysis, flagged, undefended)
+            stages.mark("second pass")
+        return Defended(labels, undefended, mask, flagged, analysis, stages.milliseconds())
+
+    def _segment_again(self, x: Tensor, analysis: Analysis, flagged: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
+        hard = hard_mask(analysis.mask, (x.shape[-2], x.shape[-1])) * flagged[:, None, None, None]
+        labels = first.clone()
+        labels[flagged] = _labels(self.segmenter.logits((x * (1 - hard))[flagged]))
+        return labels, hard[:, 0] > 0.5
+
+
+def _labels(logits: Tensor) -> Tensor:
+    return logits.argmax(1).to(torch.uint8)

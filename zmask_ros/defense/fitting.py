@@ -1,0 +1,149 @@
+"""Fitting: one streaming pass over clean frames gives statistics, fusion scalars and threshold."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from zmask_ros.defense.analysis import Evidence, LayerEvidence
+from zmask_ros.defense.calibration import clean_fusion, clean_threshold
+from zmask_ros.defense.fusion import FusionBlock, attack_score
+from zmask_ros.defense.overactivation import Branch, layer_maps
+from zmask_ros.defense.pooling import Size, area_resample, box_pool, integral_image, layer_grid
+from zmask_ros.defense.profile import Binding, Profile, ProfileError, Source, statistics_key
+from zmask_ros.defense.statistics import LayerStatistics, Moments
+from zmask_ros.defense.taps import ActivationTaps
+
+HELD_OUT_EVERY = 5
+RESERVOIR_FRAMES = 300
+MIN_FRAMES = 20
+MAX_DEAD_SHARE = 0.5
+
+
+def observe(activation: Tensor, kernels: tuple[Size, ...], grid: Size) -> Moments:
+    """Moments [K + 1, C] of one batch of a layer: of the activations, and of each box-pooled version of them."""
+    maps, own_kernels = layer_maps(activation, kernels, grid)
+    integral = integral_image(maps)
+    versions = [maps, *(box_pool(integral, kernel) for kernel in own_kernels)]
+    return Moments.of(torch.stack([version.transpose(0, 1).flatten(1) for version in versions]))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is fitted: layer sets with kernels, on which grid, for what network."""
+
+    binding: Binding
+    shallow: Branch
+    deep: Branch
+    grid_fraction: int
+    grid: Size
+
+    @property
+    def branches(self) -> Iterator[tuple[str, str, Branch]]:
+        """(statistics key, layer, branch) of every layer in S and in D."""
+        for name, branch in (("shallow", self.shallow), ("deep", self.deep)):
+            for layer in branch.layers:
+                yield statistics_key(name, layer), layer, branch
+
+
+class Reservoir:
+    """A uniform sample of the held-out frames' activations, of bounded size: memory does not grow with the drive."""
+
+    def __init__(self, capacity: int = RESERVOIR_FRAMES, seed: int = 0) -> None:
+        self._capacity = capacity
+        self._random = random.Random(seed)
+        self.items: list[dict[str, Tensor]] = []
+        self.seen = 0
+
+    def add(self, item: dict[str, Tensor]) -> None:
+        """Take ``item`` into the sample with the probability that every frame so far has (Vitter's algorithm R)."""
+        self.seen += 1
+        if len(self.items) < self._capacity:
+            self.items.append(item)
+            return
+        place = self._random.randrange(self.seen)
+        if place < self._capacity:
+            self.items[place] = item
+
+
+class CleanFit:
+    """Takes clean frames one by one; every fifth of a drive is held out for the fusion scalars and the threshold."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._moments: dict[str, Moments] = {}
+        self._reservoir = Reservoir()
+
+    @staticmethod
+    def is_held_out(index: int) -> bool:
+        """Whether the ``index``-th frame of a drive is held out; the same in whatever order drives are fitted."""
+        return index % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
+
+    def add(self, taps: ActivationTaps, index: int) -> None:
+        """Take the frame behind ``taps``, the ``index``-th of its drive."""
+        if self.is_held_out(index):
+            self._reservoir.add({layer: self._compact(taps[layer]) for _, layer, _ in self._plan.branches})
+            return
+        for key, layer, branch in self._plan.branches:
+            moments = observe(taps[layer], branch.kernels, self._plan.grid)
+            self._moments[key] = self._moments[key].merge(moments) if key in self._moments else moments
+
+    def _compact(self, activation: Tensor) -> Tensor:
+        own = layer_grid((activation.shape[-2], activation.shape[-1]), self._plan.grid)
+        return area_resample(activation, own).half().cpu()
+
+    @property
+    def statistics(self) -> dict[str, LayerStatistics]:
+        """Statistics of the frames so far.
+
+        Raises:
+            ProfileError: no frame yet, or most channels never changed.
+        """
+        if not self._moments:
+            raise ProfileError("No clean frame was read, so there is nothing to fit.")
+        statistics = {key: LayerStatistics(moments) for key, moments in self._moments.items()}
+        alive = torch.cat([s.alive for s in statistics.values()]).double().mean().item()
+        if alive < 1 - MAX_DEAD_SHARE:
+            raise ProfileError(
+                f"{1 - alive:.0%} of the channels never change on these frames: is the camera covered, or the drive black?"
+            )
+        return statistics
+
+    @torch.inference_mode()
+    def finish(self, false_alarm_rate: float, sources: tuple[Source, ...], created: str, tool_version: str) -> Profile:
+        """The profile of all frames so far.
+
+        Raises:
+            ProfileError: too few frames, or frames that hardly vary.
+        """
+        frames = sum(source.frames for source in sources)
+        if frames < MIN_FRAMES or not self._reservoir.items:
+            raise ProfileError(f"{frames} clean frames are too few: at least {MIN_FRAMES} are needed, hundreds are better.")
+        statistics = self.statistics
+        plan = self._plan
+        measure = LayerEvidence(plan.shallow, plan.deep, statistics, plan.grid)
+        evidences = [measure({k: v.float() for k, v in item.items()}) for item in self._reservoir.items]
+        scalars = clean_fusion(evidences)
+        threshold = clean_threshold(_scores(evidences, scalars), false_alarm_rate)
+        return Profile(
+            binding=plan.binding,
+            grid_fraction=plan.grid_fraction,
+            shallow=plan.shallow,
+            deep=plan.deep,
+            statistics=statistics,
+            fusion=scalars,
+            threshold=threshold,
+            sources=sources,
+            created=created,
+            tool_version=tool_version,
+        )
+
+
+def _scores(evidences: list[Evidence], scalars: Tensor) -> list[float]:
+    fusion = FusionBlock(scalars)
+    masks = (fusion(e.shallow, e.deep) for e in evidences)
+    return [float(attack_score(e.shallow, e.deep, m)) for e, m in zip(evidences, masks, strict=True)]

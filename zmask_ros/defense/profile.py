@@ -1,0 +1,166 @@
+"""The profile: everything that fitting learns and the node loads, as one object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from zmask_ros.defense.overactivation import Branch
+from zmask_ros.defense.pooling import Size, working_grid
+from zmask_ros.defense.statistics import LayerStatistics
+from zmask_ros.errors import ZmaskError
+
+
+class ProfileError(ZmaskError):
+    """A profile that is missing, damaged, or belongs to something else."""
+
+
+@dataclass(frozen=True)
+class Binding:
+    """What a profile belongs to: it is refused for any other network, layers, resolution or preprocessing.
+
+    Attributes:
+        segmenter: name of the segmenter, for people; the digest decides.
+        digest: SHA-256 of its weights.
+        input_size: (height, width) of the network's input.
+        mean, std: preprocessing of the RGB channels.
+        shapes: each tapped layer's (channels, height, width) at that input size.
+    """
+
+    segmenter: str
+    digest: str
+    input_size: Size
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    shapes: dict[str, tuple[int, int, int]]
+
+    def check(self, other: Binding) -> None:
+        """Refuse unless ``other`` is the same.
+
+        Raises:
+            ProfileError: what differs, each with both values.
+        """
+        differences = []
+        if self.digest != other.digest:
+            differences.append(
+                f"network (profile: {self.segmenter} {self.digest[:12]}, here: {other.segmenter} {other.digest[:12]})"
+            )
+        for title, mine, theirs in (
+            ("input size", self.input_size, other.input_size),
+            ("mean", self.mean, other.mean),
+            ("std", self.std, other.std),
+            ("layers", sorted(self.shapes), sorted(other.shapes)),
+        ):
+            if mine != theirs:
+                differences.append(f"{title} (profile: {mine}, here: {theirs})")
+        for layer in self.shapes.keys() & other.shapes.keys():
+            if self.shapes[layer] != other.shapes[layer]:
+                differences.append(f"shape of {layer} (profile: {self.shapes[layer]}, here: {other.shapes[layer]})")
+        if differences:
+            raise ProfileError(f"The profile was fitted on something else: {'; '.join(differences)}. Run zmask fit again.")
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """When a frame is called attacked: ``score > value``.
+
+    Attributes:
+        value: tau, at least 0.
+        false_alarm_rate: the share of clean frames that was asked for, in 0..1.
+        frames: number of held-out clean frames it was set from.
+        highest_clean_score: the largest score among them.
+    """
+
+    value: float
+    false_alarm_rate: float
+    frames: int
+    highest_clean_score: float
+
+
+@dataclass(frozen=True)
+class Source:
+    """One drive that went into the statistics: bag, topic, frames used, frames held out for the threshold."""
+
+    bag: str
+    topic: str
+    frames: int
+    held_out: int
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Clean statistics, fusion block and threshold for one network on one camera's world.
+
+    Attributes:
+        binding: what it belongs to.
+        grid_fraction: the working grid G is the input size divided by this.
+        shallow, deep: the layer sets S and D, with their kernels on G.
+        statistics: clean statistics of every layer in S and D; keyed by ``branch:layer``, as a layer may be in both.
+        fusion: float32 [8], scalars of the fusion block.
+        threshold: when a frame is called attacked.
+        sources: the drives it was fitted on.
+        created: ISO 8601 date and time, UTC.
+        tool_version: of zmask_ros.
+    """
+
+    binding: Binding
+    grid_fraction: int
+    shallow: Branch
+    deep: Branch
+    statistics: dict[str, LayerStatistics]
+    fusion: Tensor
+    threshold: Threshold
+    sources: tuple[Source, ...] = ()
+    created: str = ""
+    tool_version: str = ""
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def grid(self) -> Size:
+        """Height and width of the working grid G."""
+        return working_grid(self.binding.input_size, self.grid_fraction)
+
+    @property
+    def frames(self) -> int:
+        """Number of clean frames behind the statistics."""
+        return sum(source.frames for source in self.sources)
+
+    def same_analysis(self, other: Profile) -> bool:
+        """Whether both analyse the same layers with the same kernels on the same grid."""
+        return (self.grid_fraction, self.shallow, self.deep) == (other.grid_fraction, other.shallow, other.deep)
+
+
+def statistics_key(branch: str, layer: str) -> str:
+    """Key of a layer's statistics within ``branch``: ``shallow`` or ``deep``."""
+    return f"{branch}:{layer}"
+
+
+def merge_profiles(first: Profile, second: Profile) -> Profile:
+    """One profile for both sets of drives: the statistics are exactly those of fitting all drives at once.
+
+    The held-out frames are gone by now, so the fusion scalars are averaged by frame count and the higher
+    threshold is kept; a note says so.
+
+    Raises:
+        ProfileError: the two belong to different networks or analyse different layers.
+    """
+    first.binding.check(second.binding)
+    if not first.same_analysis(second):
+        raise ProfileError("The profiles analyse different layers, kernels or grids, so they cannot be merged.")
+    share = first.frames / max(first.frames + second.frames, 1)
+    higher = max(first.threshold, second.threshold, key=lambda t: t.value)
+    return Profile(
+        binding=first.binding,
+        grid_fraction=first.grid_fraction,
+        shallow=first.shallow,
+        deep=first.deep,
+        statistics={key: own.merge(second.statistics[key]) for key, own in first.statistics.items()},
+        fusion=torch.lerp(second.fusion, first.fusion, share),
+        threshold=higher,
+        sources=first.sources + second.sources,
+        created=max(first.created, second.created),
+        tool_version=first.tool_version,
+        notes=(*first.notes, *second.notes, "merged: the higher of two thresholds, fusion scalars averaged"),
+    )

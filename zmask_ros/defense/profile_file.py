@@ -1,0 +1,129 @@
+"""Profiles on disk: one safetensors file, tensors plus JSON metadata, sealed by a digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from zmask_ros.defense.overactivation import Branch
+from zmask_ros.defense.profile import Binding, Profile, ProfileError, Source, Threshold
+from zmask_ros.defense.statistics import LayerStatistics, Moments
+from zmask_ros.files import replace_file
+
+FORMAT = 1
+SUFFIX = ".zmask.safetensors"
+
+
+def save_profile(profile: Profile, path: Path) -> None:
+    """Write ``profile`` beside ``path``, then rename: there is never half a profile.
+
+    Raises:
+        ZmaskError: the folder does not exist or cannot be written.
+    """
+    tensors = _tensors(profile)
+    description = json.dumps(_describe(profile), sort_keys=True)
+    metadata = {"zmask_profile": description, "sha256": _seal(description, tensors)}
+    replace_file(path, save(tensors, metadata))
+
+
+def load_profile(path: Path) -> Profile:
+    """Read a profile and check that it is whole.
+
+    Raises:
+        ProfileError: no such file, not a profile, truncated, edited, or of another format version.
+    """
+    if not path.is_file():
+        raise ProfileError(f"There is no profile {path}: fit one with zmask fit BAG -o {path}.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ProfileError(f"{path} is damaged or no profile ({error}): copy or fit it again.") from error
+    if "zmask_profile" not in metadata:
+        raise ProfileError(f"{path} is a safetensors file, but no zmask profile.")
+    if metadata.get("sha256") != _seal(metadata["zmask_profile"], tensors):
+        raise ProfileError(f"{path} was changed after it was written: copy or fit it again.")
+    description = json.loads(metadata["zmask_profile"])
+    if description["format"] != FORMAT:
+        raise ProfileError(f"{path} has profile format {description['format']}, this version reads {FORMAT}: fit it again.")
+    return _restore(description, tensors)
+
+
+def _seal(description: str, tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256(description.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _tensors(profile: Profile) -> dict[str, Tensor]:
+    tensors = {"fusion": profile.fusion.float().contiguous()}
+    for key, statistics in profile.statistics.items():
+        moments = statistics.moments
+        tensors[f"{key}:count"] = torch.tensor(moments.count, dtype=torch.int64)
+        tensors[f"{key}:mean"] = moments.mean.contiguous()
+        tensors[f"{key}:m2"] = moments.m2.contiguous()
+    return tensors
+
+
+def _describe(profile: Profile) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "binding": asdict(profile.binding),
+        "grid_fraction": profile.grid_fraction,
+        "shallow": asdict(profile.shallow),
+        "deep": asdict(profile.deep),
+        "threshold": asdict(profile.threshold),
+        "sources": [asdict(source) for source in profile.sources],
+        "created": profile.created,
+        "tool_version": profile.tool_version,
+        "notes": list(profile.notes),
+    }
+
+
+def _restore(description: dict[str, Any], tensors: dict[str, Tensor]) -> Profile:
+    binding = description["binding"]
+    keys = sorted({name.rpartition(":")[0] for name in tensors if name.endswith(":count")})
+    return Profile(
+        binding=Binding(
+            segmenter=binding["segmenter"],
+            digest=binding["digest"],
+            input_size=_pair(binding["input_size"]),
+            mean=tuple(binding["mean"]),
+            std=tuple(binding["std"]),
+            shapes={name: tuple(shape) for name, shape in binding["shapes"].items()},
+        ),
+        grid_fraction=description["grid_fraction"],
+        shallow=_branch(description["shallow"]),
+        deep=_branch(description["deep"]),
+        statistics={key: _statistics(key, tensors) for key in keys},
+        fusion=tensors["fusion"],
+        threshold=Threshold(**description["threshold"]),
+        sources=tuple(Source(**source) for source in description["sources"]),
+        created=description["created"],
+        tool_version=description["tool_version"],
+        notes=tuple(description["notes"]),
+    )
+
+
+def _statistics(key: str, tensors: dict[str, Tensor]) -> LayerStatistics:
+    return LayerStatistics(Moments(int(tensors[f"{key}:count"]), tensors[f"{key}:mean"], tensors[f"{key}:m2"]))
+
+
+def _branch(entries: dict[str, Any]) -> Branch:
+    return Branch(tuple(entries["layers"]), tuple(_pair(kernel) for kernel in entries["kernels"]))
+
+
+def _pair(values: Any) -> tuple[int, int]:
+    first, second = values
+    return first, second

@@ -1,0 +1,51 @@
+"""Places that results are written to."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from zmask_ros.errors import ZmaskError
+
+
+def check_place(path: Path) -> None:
+    """Refuse a place for a file before minutes are spent on it.
+
+    Raises:
+        ZmaskError: the folder does not exist or is read-only, or ``path`` is a folder.
+    """
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise ZmaskError(f"The folder {folder} does not exist: create it first.")
+    if path.is_dir():
+        raise ZmaskError(f"{path} is a folder: name a file in it.")
+    if not os.access(folder, os.W_OK) or not _accepts_files(folder):
+        raise ZmaskError(f"The folder {folder} is read-only: choose another place for {path.name}.")
+
+
+def _accepts_files(folder: Path) -> bool:
+    probe = folder / f".zmask-{os.getpid()}"
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError:
+        return False
+    return True
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write ``content`` beside ``path``, then rename: a reader never sees half of it.
+
+    Raises:
+        ZmaskError: the place cannot be written to.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise ZmaskError(f"{path} cannot be written: {error.strerror}.") from error
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise

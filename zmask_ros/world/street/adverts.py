@@ -7,7 +7,20 @@ import numpy as np
 
 from .noise import fractal, to_bytes
 
-_WORDS = ("FRESH", "COFFEE", "SALE", "RADIO", "TRAVEL", "HOTEL", "BREAD", "MARKET", "SUMMER", "CINEMA", "GARDEN", "TEA")
+_WORDS = (
+    "FRESH",
+    "COFFEE",
+    "SALE",
+    "RADIO",
+    "TRAVEL",
+    "HOTEL",
+    "BREAD",
+    "MARKET",
+    "SUMMER",
+    "CINEMA",
+    "GARDEN",
+    "TEA",
+)
 _FONTS = (cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_TRIPLEX, cv2.FONT_HERSHEY_SIMPLEX)
 
 
@@ -37,7 +50,12 @@ def _bottle(image: np.ndarray, x: int, y: int, size: int, colour: list[float]) -
 def _cup(image: np.ndarray, x: int, y: int, size: int, colour: list[float]) -> None:
     half = size // 3
     cv2.ellipse(image, (x + half, y), (half // 2, half // 2), 0, 0, 360, colour, max(2, size // 18))
-    shape = [(x - half, y - half), (x + half, y - half), (x + half * 2 // 3, y + half), (x - half * 2 // 3, y + half)]
+    shape = [
+        (x - half, y - half),
+        (x + half, y - half),
+        (x + half * 2 // 3, y + half),
+        (x - half * 2 // 3, y + half),
+    ]
     cv2.fillConvexPoly(image, np.array(shape), colour)
     cv2.ellipse(image, (x, y - half), (half, half // 4), 0, 0, 360, (70, 42, 26), -1)
 
@@ -66,7 +84,7 @@ def _phone(image: np.ndarray, x: int, y: int, size: int, colour: list[float]) ->
 _PRODUCTS = (_bottle, _cup, _sun, _fruit, _phone)
 
 
-def _text(rng: np.random.Generator, image: np.ndarray, x: int, y: int, width: int, ink) -> None:
+def _text(rng: np.random.Generator, image: np.ndarray, x: int, y: int, width: int, ink: tuple[float, ...]) -> None:
     word, font = _WORDS[rng.integers(len(_WORDS))], int(_FONTS[rng.integers(len(_FONTS))])
     (length, _), _ = cv2.getTextSize(word, font, 1.0, 2)
     scale = width / length

@@ -14,11 +14,13 @@ from zmask_ros.errors import ZmaskError
 from . import foliage
 from .adverts import advert
 from .canvas import Canvas, Texture
+from .crowd import Crowd
 from .ground import FAR, GroundPainter, backdrop
 from .labels import FINAL_LABELS, Label
 from .noise import to_bytes
-from .plan import BILLBOARD_SPACING, PERIOD, Planner, Thing, draw_street
+from .plan import BILLBOARD_SPACING, Planner, draw_street
 from .scenery import Billboard
+from .thing import PERIOD, Thing
 from .vehicles import TRUCK, Vehicle, truck_mesh
 from .view import CameraIntrinsics, Motion, View
 from .weather import Photo, Sky, draw_weather
@@ -102,7 +104,9 @@ class StreetDrive:
         size = (500, 540) if self.carrier == "truck" else (888, 444)
         self._advert = Texture(to_bytes(advert(rng, *size) * light), int(FINAL_LABELS[label]))
 
-    def _build(self, plan_rng: np.random.Generator, ground_rng: np.random.Generator, motion_rng: np.random.Generator):
+    def _build(
+        self, plan_rng: np.random.Generator, ground_rng: np.random.Generator, motion_rng: np.random.Generator
+    ) -> None:
         street = draw_street(plan_rng)
         speed = {None: (5.0, 10.0), "billboard": (4.2, 5.2), "truck": (5.0, 9.0)}[self.carrier]
         self.motion = Motion(motion_rng, -street.lane / 2, speed)
@@ -112,11 +116,12 @@ class StreetDrive:
         self._board = Billboard(-1, street.kerb + 0.4) if self.carrier == "billboard" else None
         planner.build_sides(self._board)
         planner.furnish(self._board)
-        planner.populate(self.motion.travelled, self.carrier is None and plan_rng.random() < 0.7)
+        crowd = Crowd(plan_rng, street, self.weather)
+        crowd.populate(self.motion.travelled, self.carrier is None and plan_rng.random() < 0.7)
         self._places: list[float] = []
         if self._board is not None:
-            self._places = planner.add_billboards(self._board, self._draw_board)
-        self.things = planner.things
+            self._places = planner.add_billboards(self._draw_board)
+        self.things = planner.things + crowd.things
         if self.carrier == "truck":
             self._add_truck(plan_rng)
         self._ground = painter.finish()
@@ -220,7 +225,15 @@ class StreetDrive:
         return best
 
 
-def _check(seed, duration_s, rate_hz, width, height, carrier, picture) -> None:
+def _check(
+    seed: int,
+    duration_s: float,
+    rate_hz: float,
+    width: int,
+    height: int,
+    carrier: str | None,
+    picture: np.ndarray | None,
+) -> None:
     if not isinstance(seed, (int, np.integer)) or seed < 0:
         raise ZmaskError(f"The seed of a street drive is {seed!r}; give a whole number of 0 or more.")
     for name, value in (("duration_s", duration_s), ("rate_hz", rate_hz)):

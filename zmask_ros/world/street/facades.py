@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -15,13 +18,36 @@ _PLASTER = (
 )  # fmt: skip
 _BRICK = ((150, 84, 66), (166, 104, 80), (128, 78, 64), (176, 128, 98), (142, 110, 92))
 _CONCRETE = ((168, 166, 160), (150, 152, 154), (186, 180, 170))
-_PAINT = ((38, 84, 66), (120, 34, 38), (34, 58, 104), (60, 60, 64), (128, 88, 44), (208, 168, 60), (30, 110, 130))
+_PAINT = (
+    (38, 84, 66),
+    (120, 34, 38),
+    (34, 58, 104),
+    (60, 60, 64),
+    (128, 88, 44),
+    (208, 168, 60),
+    (30, 110, 130),
+)
 
 
-def _rectangle(image: np.ndarray, x: float, y: float, width: float, height: float, colour) -> None:
+@dataclass(frozen=True)
+class Windows:
+    """A house's windows: metres, RGB colours, whether there are balconies and lit rooms."""
+
+    width: float
+    height: float
+    pitch: float
+    frame: tuple[int, int, int]
+    balcony: bool
+    rail: np.ndarray
+    lamps: bool
+
+
+def _rectangle(
+    image: np.ndarray, x: float, y: float, width: float, height: float, colour: Sequence[float] | np.ndarray
+) -> None:
     """Fill metres from the left and top edge."""
-    start = int(round(x * TEXELS)), int(round(y * TEXELS))
-    end = int(round((x + width) * TEXELS)) - 1, int(round((y + height) * TEXELS)) - 1
+    start = round(x * TEXELS), round(y * TEXELS)
+    end = round((x + width) * TEXELS) - 1, round((y + height) * TEXELS) - 1
     cv2.rectangle(image, start, end, [float(c) for c in colour], -1)
 
 
@@ -49,7 +75,13 @@ def _lay_bricks(rng: np.random.Generator, wall: np.ndarray) -> None:
     wall[2::3] = wall[2::3] * 0.6 + 70
 
 
-def _window(rng: np.random.Generator, image: np.ndarray, box, frame, lit: bool) -> None:
+def _window(
+    rng: np.random.Generator,
+    image: np.ndarray,
+    box: tuple[float, float, float, float],
+    frame: Sequence[float],
+    lit: bool,
+) -> None:
     x, y, width, height = box
     _rectangle(image, x - 0.14, y - 0.16, width + 0.28, height + 0.3, np.array(frame) * 0.93)
     _rectangle(image, x, y, width, height, frame)
@@ -68,20 +100,30 @@ def _window(rng: np.random.Generator, image: np.ndarray, box, frame, lit: bool) 
     _rectangle(image, x - 0.18, y + height + 0.15, width + 0.36, 0.07, (70, 66, 62))
 
 
-def _storey(rng, image, top: float, storey: float, width: float, spec) -> None:
-    count = max(1, int((width - 0.8) / spec["pitch"]))
+def _storey(
+    rng: np.random.Generator, image: np.ndarray, top: float, storey: float, width: float, spec: Windows
+) -> None:
+    count = max(1, int((width - 0.8) / spec.pitch))
     pitch = width / count
-    glass_height = min(spec["height"], storey - 0.9)
+    glass_height = min(spec.height, storey - 0.9)
     for index in range(count):
-        x = (index + 0.5) * pitch - spec["width"] / 2
-        lit = spec["lamps"] and rng.random() < 0.35
-        _window(rng, image, (x, top + 0.7, spec["width"], glass_height), spec["frame"], lit)
-        if spec["balcony"] and index % 2 == 0:
-            _rectangle(image, x - 0.35, top + storey - 0.75, spec["width"] + 0.7, 0.7, spec["rail"])
-            _rectangle(image, x - 0.4, top + storey - 0.1, spec["width"] + 0.8, 0.16, (96, 92, 88))
+        x = (index + 0.5) * pitch - spec.width / 2
+        lit = spec.lamps and rng.random() < 0.35
+        _window(rng, image, (x, top + 0.7, spec.width, glass_height), spec.frame, lit)
+        if spec.balcony and index % 2 == 0:
+            _rectangle(image, x - 0.35, top + storey - 0.75, spec.width + 0.7, 0.7, spec.rail)
+            _rectangle(image, x - 0.4, top + storey - 0.1, spec.width + 0.8, 0.16, (96, 92, 88))
 
 
-def _letters(rng, image, x: float, y: float, width: float, height: float, colour) -> None:
+def _letters(
+    rng: np.random.Generator,
+    image: np.ndarray,
+    x: float,
+    y: float,
+    width: float,
+    height: float,
+    colour: Sequence[float] | np.ndarray,
+) -> None:
     """Strokes that look like a shop's name from the other side of the street."""
     left = x
     while left < x + width - 0.25:
@@ -93,7 +135,7 @@ def _letters(rng, image, x: float, y: float, width: float, height: float, colour
         left += letter + 0.08
 
 
-def _shop(rng, image, top: float, storey: float, width: float, lamps: bool) -> None:
+def _shop(rng: np.random.Generator, image: np.ndarray, top: float, storey: float, width: float, lamps: bool) -> None:
     count = max(1, round(width / rng.uniform(4.5, 7.0)))
     unit = width / count
     for index in range(count):
@@ -116,7 +158,7 @@ def _shop(rng, image, top: float, storey: float, width: float, lamps: bool) -> N
             _awning(rng, image, x, top + 0.95, span, paint)
 
 
-def _awning(rng, image, x: float, y: float, width: float, paint: np.ndarray) -> None:
+def _awning(rng: np.random.Generator, image: np.ndarray, x: float, y: float, width: float, paint: np.ndarray) -> None:
     stripe = width / (2 * int(rng.integers(4, 9)))
     for index in range(int(width / stripe)):
         colour = (232, 226, 210) if index % 2 else paint * 1.2 + 15
@@ -124,11 +166,13 @@ def _awning(rng, image, x: float, y: float, width: float, paint: np.ndarray) -> 
     _rectangle(image, x, y + 0.62, width, 0.09, (44, 42, 42))
 
 
-def _entrance(rng, image, top: float, storey: float, width: float, spec) -> None:
+def _entrance(
+    rng: np.random.Generator, image: np.ndarray, top: float, storey: float, width: float, spec: Windows
+) -> None:
     _storey(rng, image, top, storey - 0.3, width, spec)
     door = rng.uniform(0.2, 0.7) * width
     paint = np.array(_PAINT[rng.integers(len(_PAINT))], float)
-    _rectangle(image, door - 0.25, top + 0.75, 1.7, storey - 0.75, np.array(spec["frame"]))
+    _rectangle(image, door - 0.25, top + 0.75, 1.7, storey - 0.75, np.array(spec.frame))
     _rectangle(image, door, top + 1.0, 1.2, storey - 1.0, paint)
     _rectangle(image, door + 0.15, top + 1.1, 0.9, 0.4, (70, 84, 98))
     _rectangle(image, door + 0.15, top + 1.8, 0.35, 0.8, paint * 0.75)
@@ -160,23 +204,27 @@ def facade(rng: np.random.Generator, width: float, height: float, lamps: bool) -
     material = {"townhouse": "brick", "classic": "plaster", "block": "concrete"}[str(style)]
     wall = _wall(rng, width, height, material)
     light_frame = rng.random() < 0.7
-    spec = {
-        "width": rng.uniform(0.9, 1.5), "height": rng.uniform(1.4, 1.9), "pitch": rng.uniform(2.1, 3.2),
-        "frame": (226, 222, 212) if light_frame else (84, 72, 62),
-        "balcony": rng.random() < 0.3, "rail": rng.uniform(50, 130, 3), "lamps": lamps,
-    }  # fmt: skip
+    spec = Windows(
+        width=rng.uniform(0.9, 1.5),
+        height=rng.uniform(1.4, 1.9),
+        pitch=rng.uniform(2.1, 3.2),
+        frame=(226, 222, 212) if light_frame else (84, 72, 62),
+        balcony=bool(rng.random() < 0.3),
+        rail=rng.uniform(50, 130, 3),
+        lamps=lamps,
+    )
     ground = rng.uniform(3.6, 4.2)
     storeys = max(1, round((height - ground) / rng.uniform(2.9, 3.4)))
     storey = (height - ground) / storeys
     for index in range(storeys):
         _storey(rng, wall, index * storey, storey, width, spec)
         if style == "classic":
-            _rectangle(wall, 0, (index + 1) * storey - 0.12, width, 0.16, np.array(spec["frame"]) * 0.9)
+            _rectangle(wall, 0, (index + 1) * storey - 0.12, width, 0.16, np.array(spec.frame) * 0.9)
     if rng.random() < 0.6:
         _shop(rng, wall, height - ground, ground, width, lamps)
     else:
         _entrance(rng, wall, height - ground, ground, width, spec)
-    _rectangle(wall, 0, 0, width, 0.35, np.array(spec["frame"]) * 0.86)
+    _rectangle(wall, 0, 0, width, 0.35, np.array(spec.frame) * 0.86)
     _rectangle(wall, 0, 0.35, width, 0.12, (74, 70, 66))
     if rng.random() < 0.6:
         _rectangle(wall, 0.15, 0.4, 0.12, height - 0.4, (92, 90, 88))

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
 from .canvas import Canvas, Texture
 from .labels import Label
+from .view import vec
 
-_RED, _BLUE, _WHITE, _YELLOW, _BLACK = (196, 24, 32), (24, 74, 160), (240, 240, 236), (246, 200, 40), (24, 24, 26)
+_RED, _BLUE, _WHITE, _YELLOW, _BLACK = (
+    (196, 24, 32),
+    (24, 74, 160),
+    (240, 240, 236),
+    (246, 200, 40),
+    (24, 24, 26),
+)
 _GREEN = (20, 110, 70)
 
 
-def draw_pole(canvas: Canvas, x: float, y: float, height: float, radius: float, paint) -> None:
+def draw_pole(canvas: Canvas, x: float, y: float, height: float, radius: float, paint: Sequence[float]) -> None:
     """A round pole in three strips of shade, left out when thinner than a pixel and a half."""
     foot = np.array([x, y, 0.0])
-    ends = canvas.view.homogeneous(np.array([foot, foot + (0, 0, height)]))
+    ends = canvas.view.homogeneous(np.array([foot, foot + vec(0, 0, height)]))
     if ends[:, 2].min() < 0.8:
         return
     pixels = ends[:, :2] / ends[:, 2:]
@@ -27,7 +36,10 @@ def draw_pole(canvas: Canvas, x: float, y: float, height: float, radius: float, 
         lit = 0.8 + 0.22 * sunny * (low + high) / 2
         colour = canvas.colour(np.array(paint) * lit, Label.POLE, float(ends[0, 2]))
         left, right = np.array([half * low, 0 * half]).T, np.array([half * high, 0 * half]).T
-        canvas.fill(np.array([pixels[0] + left[0], pixels[0] + right[0], pixels[1] + right[1], pixels[1] + left[1]]), colour)
+        canvas.fill(
+            np.array([pixels[0] + left[0], pixels[0] + right[0], pixels[1] + right[1], pixels[1] + left[1]]),
+            colour,
+        )
 
 
 class Lamp:
@@ -47,7 +59,12 @@ class Lamp:
         canvas.polygon(np.array(arm), self._paint * 0.8, Label.POLE)
         glow = (255, 240, 190) if canvas.weather.lamps else (196, 198, 196)
         end = y + reach
-        head = [(x, end, top + 0.22), (x, end, top + 0.46), (x, end + 0.6 * inward, top + 0.46), (x, end + 0.6 * inward, top + 0.3)]
+        head = [
+            (x, end, top + 0.22),
+            (x, end, top + 0.46),
+            (x, end + 0.6 * inward, top + 0.46),
+            (x, end + 0.6 * inward, top + 0.3),
+        ]
         canvas.polygon(np.array(head), glow, Label.POLE)
 
 
@@ -161,7 +178,11 @@ class TrafficLight:
 def _light_box(state: str) -> np.ndarray:
     image = np.full((120, 48, 3), 30, np.uint8)
     cv2.rectangle(image, (0, 0), (47, 119), (58, 60, 60), 3)
-    for row, (name, colour) in zip((22, 60, 98), (("red", (255, 50, 40)), ("yellow", (255, 200, 50)), ("green", (60, 240, 120))), strict=True):
+    for row, (name, colour) in zip(
+        (22, 60, 98),
+        (("red", (255, 50, 40)), ("yellow", (255, 200, 50)), ("green", (60, 240, 120))),
+        strict=True,
+    ):
         lit = colour if name == state else tuple(int(c * 0.22) for c in colour)
         cv2.circle(image, (24, row), 15, lit, -1)
     return image

@@ -17,7 +17,15 @@ FAR = 125.0
 HALF_WIDTH = 18.0
 BEHIND = 4.0
 # Rows nearer than this depth in metres use a map halved (across, along) so many times.
-_BANDS = ((9.0, (0, 0)), (13.0, (0, 1)), (19.0, (0, 2)), (28.0, (0, 3)), (42.0, (1, 4)), (70.0, (1, 5)), (FAR, (2, 6)))
+_BANDS = (
+    (9.0, (0, 0)),
+    (13.0, (0, 1)),
+    (19.0, (0, 2)),
+    (28.0, (0, 3)),
+    (42.0, (1, 4)),
+    (70.0, (1, 5)),
+    (FAR, (2, 6)),
+)
 
 
 @dataclass(frozen=True)
@@ -49,11 +57,11 @@ class GroundPainter:
         self._light = np.ones((self._rows, self._columns), np.float32)
 
     def _rows_at(self, x0: float, x1: float) -> slice:
-        return slice(max(0, int(round(x0 * TEXELS))), max(0, int(round(x1 * TEXELS))))
+        return slice(max(0, round(x0 * TEXELS)), max(0, round(x1 * TEXELS)))
 
     def _columns_at(self, y_left: float, y_right: float) -> slice:
-        left = int(round((HALF_WIDTH - y_left) * TEXELS))
-        return slice(max(0, left), max(0, int(round((HALF_WIDTH - y_right) * TEXELS))))
+        left = round((HALF_WIDTH - y_left) * TEXELS)
+        return slice(max(0, left), max(0, round((HALF_WIDTH - y_right) * TEXELS)))
 
     def paint(self) -> None:
         """Asphalt, pavement, kerbs and markings."""
@@ -84,11 +92,12 @@ class GroundPainter:
         self._crack()
 
     def _crack(self) -> None:
+        grey = [float(self._map.mean()) * 0.72] * 3
         for _ in range(24):
             x, y = self._rng.uniform(0, self._street.period), self._rng.uniform(-1, 1) * self._street.kerb
-            steps = self._rng.normal(0, 0.35, (12, 2)).cumsum(axis=0) + (x, y)
+            steps = self._rng.normal(0, 0.35, (12, 2)).cumsum(axis=0) + np.array((x, y))
             points = np.column_stack([(HALF_WIDTH - steps[:, 1]) * TEXELS, steps[:, 0] * TEXELS])
-            cv2.polylines(self._map, [points.astype(np.int32)], False, [float(self._map.mean()) * 0.72] * 3, 1)
+            cv2.polylines(self._map, [points.astype(np.int32)], False, grey, 1)
         for _ in range(9):
             x, y = self._rng.uniform(0, self._street.period), self._rng.uniform(-0.8, 0.8) * self._street.kerb
             centre = int((HALF_WIDTH - y) * TEXELS), int(x * TEXELS)
@@ -101,9 +110,9 @@ class GroundPainter:
         base *= 0.8 if self._weather.wet else 1.0
         slab = int(rng.choice([0.5, 0.75, 1.0]) * TEXELS)
         rows, columns = self._rows // slab + 1, self._columns // slab + 1
-        tones = rng.normal(1, 0.045, (rows, columns)).astype(np.float32)
-        tones = cv2.resize(tones, (columns * slab, rows * slab), interpolation=cv2.INTER_NEAREST)
-        tones = tones[: self._rows, : self._columns] + 0.03 * speckle(rng, self._rows, self._columns)
+        each = rng.normal(1, 0.045, (rows, columns)).astype(np.float32)
+        wide = cv2.resize(each, (columns * slab, rows * slab), interpolation=cv2.INTER_NEAREST)
+        tones = wide[: self._rows, : self._columns] + 0.03 * speckle(rng, self._rows, self._columns)
         tones[::slab] *= 0.76
         tones[:, ::slab] *= 0.76
         self._map[self._pavement] = (base * tones[..., None])[self._pavement]

@@ -6,9 +6,7 @@ import cv2
 import numpy as np
 
 
-def fractal(
-    rng: np.random.Generator, height: int, width: int, cells: tuple[int, int], octaves: int = 4
-) -> np.ndarray:
+def fractal(rng: np.random.Generator, height: int, width: int, cells: tuple[int, int], octaves: int = 4) -> np.ndarray:
     """Sum of smooth noises, each twice as fine and half as strong as the last.
 
     Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -9,6 +10,10 @@ import numpy as np
 
 from .canvas import SUBPIXEL, Canvas
 from .labels import Label
+from .view import vec
+
+Colour = tuple[int, int, int]
+Capsules = tuple[np.ndarray, list[list[list[int]]], list[list[int]]]
 
 _SKIN = ((226, 186, 158), (196, 150, 116), (140, 98, 70), (96, 66, 48))
 _HAIR = ((40, 30, 24), (92, 66, 40), (176, 144, 88), (120, 118, 116), (24, 22, 22))
@@ -26,11 +31,11 @@ _BIKES = ((160, 32, 34), (36, 40, 44), (40, 90, 140), (196, 196, 196), (60, 120,
 class Looks:
     """A person's colours (RGB), height in metres, stride phase, and what is carried."""
 
-    skin: tuple[int, int, int]
-    hair: tuple[int, int, int]
-    top: tuple[int, int, int]
-    trousers: tuple[int, int, int]
-    bike: tuple[int, int, int]
+    skin: Colour
+    hair: Colour
+    top: Colour
+    trousers: Colour
+    bike: Colour
     height: float
     phase: float
     bag: bool
@@ -40,8 +45,8 @@ class Looks:
 def draw_looks(rng: np.random.Generator) -> Looks:
     """Somebody."""
 
-    def one(palette):
-        return palette[rng.integers(len(palette))]
+    def one(palette: Sequence[Colour]) -> Colour:
+        return palette[int(rng.integers(len(palette)))]
 
     return Looks(
         one(_SKIN), one(_HAIR), one(_TOPS), one(_TROUSERS), one(_BIKES), float(rng.uniform(1.58, 1.86)),
@@ -57,10 +62,10 @@ class Limb:
     end: np.ndarray
     start_radius: float
     end_radius: float
-    colour: tuple[float, float, float]
+    colour: Sequence[float]
 
 
-def _shaded(colour, factor: float) -> tuple[float, float, float]:
+def _shaded(colour: Sequence[float], factor: float) -> tuple[float, float, float]:
     r, g, b = (min(255.0, c * factor) for c in colour)
     return r, g, b
 
@@ -99,19 +104,21 @@ def _colours(colours: np.ndarray, label: int) -> list[tuple[float, ...]]:
     return [(r, g, b, float(label)) for r, g, b in colours.tolist()]
 
 
-def _capsules(ends: np.ndarray, radii: np.ndarray):
-    """Fixed-point outlines int32 [n, 4, 2], and the centres and radii of the round ends, of capsules float [n, 2, 2]."""
+def _capsules(ends: np.ndarray, radii: np.ndarray) -> Capsules:
+    """Capsules float [n, 2, 2] as fixed-point outlines int32 [n, 4, 2], centres and radii of the round ends."""
     along = ends[:, 1] - ends[:, 0]
     length = np.maximum(np.hypot(along[:, 0], along[:, 1]), 0.3)[:, None]
     side = np.column_stack([-along[:, 1], along[:, 0]]) / length
     out = side[:, None] * radii[..., None]
-    outlines = np.stack([ends[:, 0] + out[:, 0], ends[:, 1] + out[:, 1], ends[:, 1] - out[:, 1], ends[:, 0] - out[:, 0]])
+    outlines = np.stack(
+        [ends[:, 0] + out[:, 0], ends[:, 1] + out[:, 1], ends[:, 1] - out[:, 1], ends[:, 0] - out[:, 0]]
+    )
     scale = 1 << SUBPIXEL
     fixed = np.rint(outlines.transpose(1, 0, 2) * scale).astype(np.int32, order="C")
     return fixed, (ends * scale).astype(int).tolist(), (radii * scale).astype(int).tolist()
 
 
-def _draw_capsule(canvas: Canvas, drawn, index: int) -> None:
+def _draw_capsule(canvas: Canvas, drawn: tuple[Capsules, list[tuple[float, ...]]], index: int) -> None:
     (outlines, centres, radii), colours = drawn
     colour = colours[index]
     cv2.fillConvexPoly(canvas.pixels, outlines[index], colour, cv2.LINE_8, SUBPIXEL)
@@ -121,18 +128,20 @@ def _draw_capsule(canvas: Canvas, drawn, index: int) -> None:
 
 
 def _head(looks: Looks, neck: np.ndarray, ahead: np.ndarray) -> list[Limb]:
-    crown = neck + (0, 0, 0.2)
-    back = -0.04 * ahead + (0.0, 0.0, 0.045)
+    crown = neck + vec(0, 0, 0.2)
+    back = -0.04 * ahead + vec(0.0, 0.0, 0.045)
     return [
         Limb(neck, crown, 0.055, 0.1, looks.skin),
         Limb(crown + back, crown + back * 1.3, 0.105, 0.1, looks.hair),
     ]
 
 
-def _bend(start: np.ndarray, first: float, second: float, lengths: tuple[float, float], ahead: np.ndarray):
+def _bend(
+    start: np.ndarray, first: float, second: float, lengths: tuple[float, float], ahead: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Middle and end of a two-part limb hanging from `start`; angles from straight down, forward positive."""
-    middle = start + lengths[0] * (np.sin(first) * ahead - (0.0, 0.0, np.cos(first)))
-    return middle, middle + lengths[1] * (np.sin(second) * ahead - (0.0, 0.0, np.cos(second)))
+    middle = start + lengths[0] * (np.sin(first) * ahead - vec(0.0, 0.0, np.cos(first)))
+    return middle, middle + lengths[1] * (np.sin(second) * ahead - vec(0.0, 0.0, np.cos(second)))
 
 
 def draw_pedestrian(canvas: Canvas, looks: Looks, at: np.ndarray, yaw: float, stride: float) -> None:
@@ -151,7 +160,7 @@ def draw_pedestrian(canvas: Canvas, looks: Looks, at: np.ndarray, yaw: float, st
     foot = np.array([at[0], at[1], 0.0])
     canvas.shadow(foot, 0.32, 0.32)
     hip = foot + np.array([0.0, 0.0, (0.9 + 0.015 * np.cos(2 * phase)) * size])
-    shoulder = hip + 0.03 * ahead + (0.0, 0.0, 0.5 * size)
+    shoulder = hip + 0.03 * ahead + vec(0.0, 0.0, 0.5 * size)
     limbs = []
     for side, swing in ((-1.0, np.sin(phase)), (1.0, -np.sin(phase))):
         bent = 0.5 * swing - 0.35 * max(0.0, 0.3 - swing)
@@ -159,25 +168,25 @@ def draw_pedestrian(canvas: Canvas, looks: Looks, at: np.ndarray, yaw: float, st
         knee, ankle = _bend(root, 0.5 * swing, bent, (0.44 * size, 0.42 * size), ahead)
         limbs.append(Limb(root, knee, 0.095, 0.075, looks.trousers))
         limbs.append(Limb(knee, ankle, 0.07, 0.055, looks.trousers))
-        limbs.append(Limb(ankle, ankle + 0.14 * ahead - (0.0, 0.0, 0.03), 0.055, 0.05, _SHOES))
-        top = shoulder + side * 0.2 * left - (0.0, 0.0, 0.03)
+        limbs.append(Limb(ankle, ankle + 0.14 * ahead - vec(0.0, 0.0, 0.03), 0.055, 0.05, _SHOES))
+        top = shoulder + side * 0.2 * left - vec(0.0, 0.0, 0.03)
         elbow, hand = _bend(top, -0.45 * swing, -0.4 * swing + 0.25, (0.28 * size, 0.25 * size), ahead)
         limbs.append(Limb(top, elbow, 0.065, 0.055, _shaded(looks.top, 0.88)))
         limbs.append(Limb(elbow, hand, 0.052, 0.042, _shaded(looks.top, 0.88)))
-        limbs.append(Limb(hand, hand - (0.0, 0.0, 0.05), 0.045, 0.04, looks.skin))
+        limbs.append(Limb(hand, hand - vec(0.0, 0.0, 0.05), 0.045, 0.04, looks.skin))
     body = [_flank(hip, shoulder, side * left, looks) for side in (-1.0, 1.0)]
     if looks.skirt:
-        body.append(Limb(hip, hip - (0, 0, 0.3), 0.17, 0.22, looks.top))
-    layers = [limbs, body, _head(looks, shoulder + (0, 0, 0.07), ahead)]
+        body.append(Limb(hip, hip - vec(0, 0, 0.3), 0.17, 0.22, looks.top))
+    layers = [limbs, body, _head(looks, shoulder + vec(0, 0, 0.07), ahead)]
     if looks.bag and ahead[0] > -0.5:
-        pack = shoulder - 0.16 * ahead - (0.0, 0.0, 0.1)
-        layers.append([Limb(pack, pack - (0, 0, 0.28), 0.14, 0.15, looks.bike)])
+        pack = shoulder - 0.16 * ahead - vec(0.0, 0.0, 0.1)
+        layers.append([Limb(pack, pack - vec(0, 0, 0.28), 0.14, 0.15, looks.bike)])
     draw_limbs(canvas, layers, Label.PEDESTRIAN)
 
 
 def _flank(hip: np.ndarray, shoulder: np.ndarray, out: np.ndarray, looks: Looks) -> Limb:
     """One half of the trunk; `out` points to its side, length 1."""
-    return Limb(hip + 0.045 * out, shoulder + 0.09 * out - (0, 0, 0.04), 0.125, 0.115, looks.top)
+    return Limb(hip + 0.045 * out, shoulder + 0.09 * out - vec(0, 0, 0.04), 0.125, 0.115, looks.top)
 
 
 def _wheel(canvas: Canvas, centre: np.ndarray, radius: float) -> None:
@@ -207,27 +216,27 @@ def draw_bicyclist(canvas: Canvas, looks: Looks, at: np.ndarray, heading: float,
     """
     foot = np.array([at[0], at[1], 0.0])
     canvas.shadow(foot, 0.95, 0.22)
-    far, near = sorted((foot + (-0.52 * heading, 0, 0.34), foot + (0.55 * heading, 0, 0.34)), key=lambda p: -p[0])
+    far, near = sorted((foot + vec(-0.52 * heading, 0, 0.34), foot + vec(0.55 * heading, 0, 0.34)), key=lambda p: -p[0])
     _wheel(canvas, far, 0.34)
     limbs = _bicycle(looks, foot, heading) + _rider_limbs(looks, foot, heading, turn)
-    hip, shoulder = foot + (-0.2 * heading, 0, 1.06), foot + (0.12 * heading, 0, 1.5)
+    hip, shoulder = foot + vec(-0.2 * heading, 0, 1.06), foot + vec(0.12 * heading, 0, 1.5)
     torso = [_flank(hip, shoulder, np.array([0.0, side, 0.0]), looks) for side in (-1.0, 1.0)]
     ahead = np.array([heading, 0.0, 0.0])
-    neck, hair = _head(looks, shoulder + 0.08 * ahead + (0, 0, 0.06), ahead)
-    helmet = Limb(hair.start + (0, 0, 0.03), hair.end + (0, 0, 0.03), 0.125, 0.12, _shaded(looks.bike, 1.2))
+    neck, hair = _head(looks, shoulder + 0.08 * ahead + vec(0, 0, 0.06), ahead)
+    helmet = Limb(hair.start + vec(0, 0, 0.03), hair.end + vec(0, 0, 0.03), 0.125, 0.12, _shaded(looks.bike, 1.2))
     draw_limbs(canvas, [limbs, torso, [neck, helmet]], Label.BICYCLIST)
     _wheel(canvas, near, 0.34)
-    lamp = near + (-0.05, 0, 0.42)
+    lamp = near + vec(-0.05, 0, 0.42)
     glow = (200.0, 20.0, 20.0) if heading > 0 else (250.0, 250.0, 230.0)
-    tyre = Limb(near + (0, 0, -0.3), near + (0, 0, 0.3), 0.04, 0.04, (26.0, 26.0, 28.0))
-    draw_limbs(canvas, [[tyre, Limb(lamp, lamp + (0, 0, 0.02), 0.05, 0.05, glow)]], Label.BICYCLIST)
+    tyre = Limb(near + vec(0, 0, -0.3), near + vec(0, 0, 0.3), 0.04, 0.04, (26.0, 26.0, 28.0))
+    draw_limbs(canvas, [[tyre, Limb(lamp, lamp + vec(0, 0, 0.02), 0.05, 0.05, glow)]], Label.BICYCLIST)
 
 
 def _bicycle(looks: Looks, foot: np.ndarray, heading: float) -> list[Limb]:
     """Frame, handlebars and saddle; panniers for those who carry a bag."""
 
     def spot(ahead: float, up: float, side: float = 0.0) -> np.ndarray:
-        return foot + (heading * ahead, side, up)
+        return foot + vec(heading * ahead, side, up)
 
     black = (30.0, 30.0, 32.0)
     parts = [
@@ -246,17 +255,17 @@ def _bicycle(looks: Looks, foot: np.ndarray, heading: float) -> list[Limb]:
 
 
 def _rider_limbs(looks: Looks, foot: np.ndarray, heading: float, turn: float) -> list[Limb]:
-    hip, shoulder = foot + (-0.2 * heading, 0, 1.06), foot + (0.12 * heading, 0, 1.5)
-    crank, bars = foot + (-0.05 * heading, 0, 0.3), foot + (0.42 * heading, 0, 1.05)
+    hip, shoulder = foot + vec(-0.2 * heading, 0, 1.06), foot + vec(0.12 * heading, 0, 1.5)
+    crank, bars = foot + vec(-0.05 * heading, 0, 0.3), foot + vec(0.42 * heading, 0, 1.05)
     sleeve = _shaded(looks.top, 0.88)
     limbs = []
     for side, phase in ((-1.0, turn + looks.phase), (1.0, turn + looks.phase + np.pi)):
         pedal = crank + np.array([0.17 * np.cos(phase), side * 0.12, 0.17 * np.sin(phase)])
-        knee = 0.5 * (hip + pedal) + (heading * 0.2, side * 0.1, 0.1)
-        limbs.append(Limb(hip + (0, side * 0.1, 0), knee, 0.1, 0.08, looks.trousers))
+        knee = 0.5 * (hip + pedal) + vec(heading * 0.2, side * 0.1, 0.1)
+        limbs.append(Limb(hip + vec(0, side * 0.1, 0), knee, 0.1, 0.08, looks.trousers))
         limbs.append(Limb(knee, pedal, 0.072, 0.055, looks.trousers))
-        limbs.append(Limb(pedal, pedal + (heading * 0.14, 0, -0.02), 0.055, 0.05, _SHOES))
-        elbow = shoulder + (heading * 0.12, side * 0.27, -0.28)
-        limbs.append(Limb(shoulder + (0, side * 0.19, 0), elbow, 0.065, 0.055, sleeve))
-        limbs.append(Limb(elbow, bars + (0, side * 0.25, 0.03), 0.052, 0.045, sleeve))
+        limbs.append(Limb(pedal, pedal + vec(heading * 0.14, 0, -0.02), 0.055, 0.05, _SHOES))
+        elbow = shoulder + vec(heading * 0.12, side * 0.27, -0.28)
+        limbs.append(Limb(shoulder + vec(0, side * 0.19, 0), elbow, 0.065, 0.055, sleeve))
+        limbs.append(Limb(elbow, bars + vec(0, side * 0.25, 0.03), 0.052, 0.045, sleeve))
     return limbs

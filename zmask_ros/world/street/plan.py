@@ -3,37 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import cv2
 import numpy as np
 
-from .canvas import Canvas
+from .canvas import Canvas, Texture
 from .furniture import Lamp, Sign, TrafficLight
 from .ground import FAR, GroundPainter, Street
-from .people import draw_bicyclist, draw_looks, draw_pedestrian
 from .scenery import Billboard, Fence, Front, Hedge, Tree, crowns, draw_front, draw_house
+from .thing import PERIOD, Draw, Thing, plain
 from .vehicles import CARS, Vehicle, vehicle_mesh
 from .weather import Weather
 
-PERIOD = 240.0
 BILLBOARD_SPACING = 80.0
 _FIRST_BILLBOARD = 56.0
 
-
-@dataclass(frozen=True)
-class Thing:
-    """Something that is drawn.
-
-    at: time in seconds to x in metres, of its far end if it is long; repeats after the street's period.
-    length: how far it reaches back from there, metres. far: distance beyond which it is left out, metres.
-    draw: draws it, given canvas, x as seen from the camera, and time.
-    """
-
-    at: Callable[[float], float]
-    draw: Callable[[Canvas, float, float], None]
-    length: float = 2.5
-    far: float = FAR
+Gap = tuple[float, float, str]
 
 
 def draw_street(rng: np.random.Generator) -> Street:
@@ -67,7 +53,7 @@ class Planner:
         self._rails = {side: Fence(rng, weather, side, False) for side in (-1, 1)}
         self.things: list[Thing] = []
 
-    def _stand(self, x: float, draw, length: float = 2.5, far: float = FAR) -> None:
+    def _stand(self, x: float, draw: Draw, length: float = 2.5, far: float = FAR) -> None:
         self.things.append(Thing(lambda seconds: x, draw, length, far))
 
     def _cast(self, outline: np.ndarray, height: float) -> None:
@@ -79,7 +65,7 @@ class Planner:
         ends = np.concatenate([outline, outline + shift])
         hull = ends[_hull(ends)]
         for wrapped in (-PERIOD, 0.0, PERIOD):
-            self._painter.shadow(hull + (wrapped, 0.0), 0.5, 0.12)
+            self._painter.shadow(hull + np.array((wrapped, 0.0)), 0.5, 0.12)
 
     def build_sides(self, billboards: Billboard | None) -> None:
         """Houses, gardens and side streets; lots are left open where billboards stand."""
@@ -159,7 +145,7 @@ class Planner:
             light = TrafficLight(rng)
             self._stand(at, _with_time(light.draw, place), far=80.0)
 
-    def _crown(self):
+    def _crown(self) -> Texture:
         return self._crowns[self._rng.integers(len(self._crowns))]
 
     def _free(self, side: int, x: float, margin: float) -> bool:
@@ -177,12 +163,15 @@ class Planner:
                 place = float(x + self._rng.uniform(-1.2, 1.2))
                 if not self._free(side, place, 1.5):
                     continue
-                slot = int(round((x - 4.0) / 8.0))
+                slot = round((x - 4.0) / 8.0)
                 if slot % 4 == 1:
-                    self._stand(place, _plain(Lamp(self._rng).draw, side * (kerb + 0.5)), far=70.0)
-                    self._cast(np.array([(place - 0.1, side * (kerb + 0.5)), (place + 0.1, side * (kerb + 0.5))] * 2), 6.0)
+                    self._stand(place, plain(Lamp(self._rng).draw, side * (kerb + 0.5)), far=70.0)
+                    self._cast(
+                        np.array([(place - 0.1, side * (kerb + 0.5)), (place + 0.1, side * (kerb + 0.5))] * 2),
+                        6.0,
+                    )
                 elif slot % 4 == 3:
-                    self._stand(place, _plain(Sign(self._rng).draw, side * (kerb + 0.55)), far=60.0)
+                    self._stand(place, plain(Sign(self._rng).draw, side * (kerb + 0.55)), far=60.0)
                 elif self._rng.random() < density and not (billboards is not None and side < 0):
                     self._plant(place, side * (kerb + 0.9))
             self._park(side)
@@ -190,11 +179,11 @@ class Planner:
 
     def _plant(self, x: float, y: float) -> None:
         tree = Tree(self._rng, self._crown(), True)
-        self._stand(x, _plain(tree.draw, y))
+        self._stand(x, plain(tree.draw, y))
         angle = np.linspace(0, 2 * np.pi, 9)[:-1]
         round_crown = np.column_stack([np.cos(angle), np.sin(angle)]) * tree.size * 0.4
         lean = -self._weather.sun[:2] / max(self._weather.sun[2], 0.35) * tree.height * 0.55
-        self._cast(round_crown + (x, y) + lean, 1.5)
+        self._cast(round_crown + lean + np.array((x, y)), 1.5)
 
     def _rail_crossings(self) -> None:
         kerb = self._street.kerb
@@ -216,96 +205,31 @@ class Planner:
             yaw = 0.0 if side < 0 else np.pi
             car = Vehicle(vehicle_mesh(rng, body, False), body, yaw, self._weather, moving=False)
             y = side * (street.kerb - 0.25 - body.width / 2)
-            self._stand(float(x), _plain(car.draw, y), 5.0)
+            self._stand(float(x), plain(car.draw, y), 5.0)
             half, wide = body.half_length, body.width / 2
             corners = np.array([(x - half, y - wide), (x + half, y - wide), (x + half, y + wide), (x - half, y + wide)])
             self._painter.shadow(corners, 0.7, 0.14)
             self._cast(corners, 1.2)
 
-    def populate(self, travelled: Callable[[float], float], own_lane_free: bool) -> None:
-        """Pedestrians, bicyclists and traffic; `travelled` is the camera's own way in metres."""
-        rng, street = self._rng, self._street
-        for number in range(int(rng.integers(38, 54))):
-            side, heading = (int(s) for s in rng.choice((-1, 1), 2))
-            y = side * (street.kerb + rng.uniform(1.5, street.line - street.kerb - 0.5))
-            start, speed = float(rng.uniform(0, PERIOD)), float(rng.uniform(1.1, 1.6))
-            if number % 4:
-                self._walk(start, float(y), heading, speed)
-            else:
-                self._stroll(start, side, speed)
-        edge = street.lane - 0.35
-        for heading, speed in ((1, 2.8), (1, 3.2), (-1, 3.4), (-1, 3.9), (-1, 3.6)):
-            start = float(rng.uniform(0, PERIOD))
-            self._ride(lambda t, s=start, v=heading * speed: s + v * t, -heading * edge, heading, speed)
-        base, swing = float(rng.uniform(12, 17)), float(rng.uniform(2, 5))
-        self._ride(lambda t: travelled(t) + base + swing * np.sin(0.3 * t), -edge, 1, 4.5)
-        oncoming = float(rng.uniform(5.0, 9.0))
-        for start in np.arange(int(rng.integers(2, 6))) * PERIOD / 6 + rng.uniform(0, PERIOD):
-            self._traffic(lambda t, s=float(start): s - oncoming * t, street.lane / 2, np.pi)
-        if own_lane_free:
-            gap = float(rng.uniform(16, 34))
-            self._traffic(lambda t: travelled(t) + gap + 3.0 * np.sin(0.25 * t), -street.lane / 2, 0.0)
-
-    def _walk(self, start: float, y: float, heading: int, speed: float) -> None:
-        looks = draw_looks(self._rng)
-
-        def draw(canvas: Canvas, x: float, seconds: float) -> None:
-            yaw = 0.0 if heading > 0 else np.pi
-            draw_pedestrian(canvas, looks, np.array([x, y]), yaw, 4.2 * speed * seconds)
-
-        self.things.append(Thing(lambda t: start + heading * speed * t, draw, far=70.0))
-
-    def _stroll(self, x: float, side: int, speed: float) -> None:
-        """Somebody who walks to and fro between the kerb and the houses."""
-        looks = draw_looks(self._rng)
-        inner, span = self._street.kerb + 0.8, self._street.line - self._street.kerb - 1.2
-
-        def draw(canvas: Canvas, at: float, seconds: float) -> None:
-            way = (speed * seconds + looks.phase) % (2 * span)
-            outward = way < span
-            y = side * (inner + (way if outward else 2 * span - way))
-            yaw = np.pi / 2 * side * (1 if outward else -1)
-            draw_pedestrian(canvas, looks, np.array([at, y]), yaw, 4.2 * speed * seconds)
-
-        self._stand(x, draw, far=70.0)
-
-    def _ride(self, at: Callable[[float], float], y: float, heading: int, speed: float) -> None:
-        looks = draw_looks(self._rng)
-
-        def draw(canvas: Canvas, x: float, seconds: float) -> None:
-            draw_bicyclist(canvas, looks, np.array([x, y]), heading, -heading * 1.6 * speed * seconds)
-
-        self.things.append(Thing(at, draw, far=70.0))
-
-    def _traffic(self, at: Callable[[float], float], y: float, yaw: float) -> None:
-        body = CARS[self._rng.integers(len(CARS))]
-        mesh = vehicle_mesh(self._rng, body, self._weather.lamps)
-        car = Vehicle(mesh, body, yaw, self._weather, moving=True)
-        self.things.append(Thing(at, _plain(car.draw, y), 5.0))
-
-    def add_billboards(self, board: Billboard, draw) -> list[float]:
-        """Billboards all along; `draw(canvas, x)` draws one. Returns their places."""
+    def add_billboards(self, draw: Draw) -> list[float]:
+        """Billboards all along; `draw` draws one. Returns their places."""
         places = [float(x) for x in np.arange(_FIRST_BILLBOARD, PERIOD, BILLBOARD_SPACING)]
         for x in places:
-            self._stand(x, lambda canvas, at, seconds: draw(canvas, at, seconds))
+            self._stand(x, draw)
         return places
 
 
-def _plain(draw, y: float):
-    return lambda canvas, x, seconds: draw(canvas, x, y)
-
-
-def _with_time(draw, y: float):
+def _with_time(draw: Callable[[Canvas, float, float, float], None], y: float) -> Draw:
     return lambda canvas, x, seconds: draw(canvas, x, y, seconds)
 
 
-def _rail(draw, length: float, y: float):
+def _rail(draw: Callable[[Canvas, float, float, float], None], length: float, y: float) -> Draw:
     return lambda canvas, x, seconds: draw(canvas, x - length, x, y)
 
 
-def _apart(gaps):
+def _apart(gaps: list[Gap]) -> list[Gap]:
     """Gaps without those that overlap the one before."""
-    kept: list = []
+    kept: list[Gap] = []
     for gap in gaps:
         if not kept or gap[0] >= kept[-1][1]:
             kept.append(gap)

@@ -21,7 +21,9 @@ def _lit(colour: np.ndarray, weather: Weather, normal: tuple[float, float, float
     return to_bytes(colour * np.float32(weather.shade(unit)))
 
 
-def along_street(canvas: Canvas, texture: Texture, side: int, x0: float, x1: float, y: float, z: tuple[float, float]):
+def along_street(
+    canvas: Canvas, texture: Texture, side: int, x0: float, x1: float, y: float, z: tuple[float, float]
+) -> None:
     """Draw a texture on a wall parallel to the street, the right way round from the road; `z` is (bottom, top)."""
     start, length = (x0, x1 - x0) if side > 0 else (x1, x0 - x1)
     canvas.quad(texture, np.array([start, y, z[1]]), np.array([length, 0.0, 0.0]), -_UP * (z[1] - z[0]))
@@ -65,9 +67,9 @@ def draw_front(rng: np.random.Generator, weather: Weather, side: int) -> Front:
 def draw_house(canvas: Canvas, house: Front, side: int, far_x: float, line: float) -> None:
     """Draw a house whose front is `line` metres from the middle of the street and ends at `far_x`."""
     if house.end is not None:
-        _draw_end(canvas, house, side, far_x - house.width, line)
+        _draw_end(canvas, house, house.end, side, far_x - house.width, line)
     if house.roof is not None and _rises_above(canvas, house, side, line):
-        _draw_roof(canvas, house, side, far_x, line)
+        _draw_roof(canvas, house, house.roof, side, far_x, line)
     along_street(canvas, house.front, side, far_x - house.width, far_x, side * line, (0.0, house.height))
 
 
@@ -78,21 +80,22 @@ def _rises_above(canvas: Canvas, house: Front, side: int, line: float) -> bool:
     return bool(ridge * away > (house.height - eye) * (away + house.depth / 2))
 
 
-def _draw_roof(canvas: Canvas, house: Front, side: int, far_x: float, line: float) -> None:
+def _draw_roof(canvas: Canvas, house: Front, roof: Texture, side: int, far_x: float, line: float) -> None:
     start, length = (far_x - house.width, house.width) if side > 0 else (far_x, -house.width)
     half = side * house.depth / 2
     ridge = np.array([start, side * line + half, house.height + house.rise])
     slope = np.array([0.0, -half - side * 0.3, -house.rise - 0.1])
-    canvas.quad(house.roof, ridge, np.array([length, 0.0, 0.0]), slope)
+    canvas.quad(roof, ridge, np.array([length, 0.0, 0.0]), slope)
 
 
-def _draw_end(canvas: Canvas, house: Front, side: int, near_x: float, line: float) -> None:
+def _draw_end(canvas: Canvas, house: Front, end: Texture, side: int, near_x: float, line: float) -> None:
     y, back, top = side * line, side * (line + house.depth), house.height
     if house.rise:
         gable = np.array([(near_x, y, top), (near_x, (y + back) / 2, top + house.rise), (near_x, back, top)])
         canvas.polygon(gable, house.gable, Label.BUILDING)
     wall = np.array([near_x, max(y, back), top])
-    canvas.quad(house.end, wall, np.array([0.0, -house.depth, 0.0]), -_UP * top)
+    canvas.quad(end, wall, np.array([0.0, -house.depth, 0.0]), -_UP * top)
+
 
 class Fence:
     """A wooden fence or a metal railing along the street."""
@@ -156,7 +159,12 @@ class Tree:
         for low, high, tone in ((-1.0, 0.1, 0.8), (0.1, 1.0, 1.1)):
             r = self._radius
             base, fork = self._trunk * 0.0, self._trunk + 0.35 * self.size
-            points = [(x, y + 1.3 * low * r, base), (x, y + 1.3 * high * r, base), (x, y + 0.6 * high * r, fork), (x, y + 0.6 * low * r, fork)]
+            points = [
+                (x, y + 1.3 * low * r, base),
+                (x, y + 1.3 * high * r, base),
+                (x, y + 0.6 * high * r, fork),
+                (x, y + 0.6 * low * r, fork),
+            ]
             canvas.polygon(np.array(points), self._bark * tone, Label.TREE)
         canvas.sprite(self._crown, foot + self._trunk * 0.82 * _UP, self.size, self.size * 1.1)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
-from .canvas import Canvas, clip_near
+from .canvas import Canvas
 from .labels import Label
+from .mesh import Mesh, Triple
 from .weather import Weather
 
 _PAINTS = (
@@ -15,7 +17,6 @@ _PAINTS = (
     (52, 84, 66), (206, 170, 52), (150, 138, 120), (28, 84, 130), (178, 74, 36),
 )  # fmt: skip
 _GLASS, _TYRE, _RIM, _DARK = (44, 54, 64), (24, 24, 26), (150, 152, 156), (30, 30, 33)
-_ORIGIN = np.zeros(3)
 
 
 @dataclass(frozen=True)
@@ -66,85 +67,13 @@ TRUCK = Body(
     ((-4.0, 0.9), (-4.0, 3.72), (2.3, 3.72), (2.3, 0.9)),
     2.55, 2.55, (-2.6, 2.9), 0.5, False,
 )  # fmt: skip
+Profile = tuple[tuple[float, float], ...]
 CARS = (SEDAN, SEDAN, HATCH, HATCH, SUV, VAN)
 
 
-class Mesh:
-    """Flat faces with colours, in the order in which they are drawn after culling those that look away."""
-
-    def __init__(self) -> None:
-        self._faces: list[tuple[np.ndarray, np.ndarray, np.ndarray, float]] = []
-
-    def add(self, points, colour, normal, detail: float = 0.0) -> None:
-        """A convex face; `detail` is its size in metres, below which it is left out when small on the screen."""
-        unit = np.asarray(normal, float) / np.linalg.norm(normal)
-        self._faces.append((np.asarray(points, float), np.asarray(colour, float), unit, detail))
-
-    def strip(self, start, end, widths: tuple[float, float], colour, detail: float = 0.0) -> None:
-        """The face between two points (x, z) of a side view, over the whole width."""
-        (x0, z0), (x1, z1) = start, end
-        a, b = widths[0] / 2, widths[1] / 2
-        points = [(x0, a, z0), (x0, -a, z0), (x1, -b, z1), (x1, b, z1)]
-        self.add(points, colour, (z0 - z1, 0.0, x1 - x0), detail)
-
-    def both_sides(self, profile, y0: float, y1: float, colour, detail: float = 0.0) -> None:
-        """A side view's face on both sides; `y0` at its lowest point, `y1` at its highest."""
-        profile = np.asarray(profile, float)
-        low, high = profile[:, 1].min(), profile[:, 1].max()
-        y = y0 + (y1 - y0) * (profile[:, 1] - low) / max(high - low, 1e-6)
-        lean = (y0 - y1) / max(high - low, 1e-6)
-        for side in (-1.0, 1.0):
-            points = np.column_stack([profile[:, 0], side * y, profile[:, 1]])
-            self.add(points, colour, (0.0, side, lean), detail)
-
-    def placed(self, yaw: float, weather: Weather) -> PlacedMesh:
-        """The mesh turned by `yaw` and lit."""
-        return PlacedMesh(self._faces, yaw, weather)
-
-
-class PlacedMesh:
-    """A mesh with heading and light, to be drawn anywhere."""
-
-    def __init__(self, faces, yaw: float, weather: Weather) -> None:
-        turn = np.array([[np.cos(yaw), -np.sin(yaw), 0.0], [np.sin(yaw), np.cos(yaw), 0.0], [0.0, 0.0, 1.0]])
-        self._points = np.concatenate([points for points, *_ in faces]) @ turn.T
-        ends = np.cumsum([len(points) for points, *_ in faces])
-        self._spans = list(zip([0, *ends[:-1]], ends, strict=True))
-        self._normals = np.array([normal for _, _, normal, _ in faces]) @ turn.T
-        self._anchors = self._points[[start for start, _ in self._spans]]
-        light = weather.shade(self._normals)
-        self._colours = np.clip(np.array([colour for _, colour, *_ in faces]) * light[:, None], 0, 255)
-        self._details = np.array([detail for *_, detail in faces])
-
-    def draw(self, canvas: Canvas, centre: np.ndarray, label: int) -> None:
-        """Draw the mesh with its middle on the ground at `centre`."""
-        view = canvas.view
-        seen = view.homogeneous(self._points + centre)
-        if seen[:, 2].max() < 1.0:
-            return
-        depth = max(1.0, float((centre - view.position) @ view.forward))
-        facing = ((view.position - centre - self._anchors) * self._normals).sum(axis=1) > 0
-        large = (self._details == 0) | (self._details * view.camera.fx / depth > 1.5)
-        alpha = canvas.weather.haze(depth)
-        colours = self._colours * (1 - alpha) + canvas.weather.haze_colour * alpha
-        clipped = seen[:, 2].min() < 0.5
-        flat = None if clipped else seen[:, :2] / seen[:, 2:]
-        for index in np.flatnonzero(facing & large):
-            start, end = self._spans[index]
-            if flat is None:
-                part = clip_near(seen[start:end])
-                if len(part) < 3:
-                    continue
-                outline = part[:, :2] / part[:, 2:]
-            else:
-                outline = flat[start:end]
-            r, g, b = colours[index].tolist()
-            canvas.fill(outline, (r, g, b, float(label)))
-
-
-def _inset(corners, left: float, right: float, low: float, high: float):
+def _inset(corners: Profile, left: float, right: float, low: float, high: float) -> list[tuple[float, float]]:
     """A part of a cabin's side view, by shares of its length and height."""
-    (x0, z0), (x1, z1), (x2, z2), (x3, z3) = corners
+    (x0, z0), (x1, z1), (x2, _), (x3, _) = corners
 
     def at(along: float, up: float) -> tuple[float, float]:
         rear, front = x0 + (x1 - x0) * up, x3 + (x2 - x3) * up
@@ -158,16 +87,16 @@ def _wheels(mesh: Mesh, body: Body) -> None:
     angle = np.linspace(0, 2 * np.pi, 15)[:-1]
     ring = np.column_stack([np.cos(angle), np.sin(angle)])
     for axle in body.wheels:
-        arch = ring * radius * 1.2 + (axle, radius + 0.03)
+        arch = ring * radius * 1.2 + np.array((axle, radius + 0.03))
         mesh.both_sides(arch[arch[:, 1] > 0.26], half + 0.004, half + 0.004, _DARK, 0.4)
-        mesh.both_sides(ring * radius + (axle, radius), half + 0.01, half + 0.01, _TYRE)
-        mesh.both_sides(ring * radius * 0.66 + (axle, radius), half + 0.015, half + 0.015, _RIM, 0.3)
-        mesh.both_sides(ring * radius * 0.24 + (axle, radius), half + 0.02, half + 0.02, _DARK, 0.14)
+        mesh.both_sides(ring * radius + np.array((axle, radius)), half + 0.01, half + 0.01, _TYRE)
+        mesh.both_sides(ring * radius * 0.66 + np.array((axle, radius)), half + 0.015, half + 0.015, _RIM, 0.3)
+        mesh.both_sides(ring * radius * 0.24 + np.array((axle, radius)), half + 0.02, half + 0.02, _DARK, 0.14)
         for spoke in range(5):
             turn = 2 * np.pi * spoke / 5
             tip = np.array([np.cos(turn), np.sin(turn)]) * radius * 0.62
             side = np.array([-tip[1], tip[0]]) * 0.1
-            blade = np.array([side, tip * 0.98 + side, tip * 0.98 - side, -side]) + (axle, radius)
+            blade = np.array([side, tip * 0.98 + side, tip * 0.98 - side, -side]) + np.array((axle, radius))
             mesh.both_sides(blade, half + 0.022, half + 0.022, (92, 94, 98), 0.1)
 
 
@@ -183,7 +112,9 @@ def _underside(mesh: Mesh, body: Body) -> None:
         mesh.add(points, (16, 16, 18), (ahead, 0, 0))
 
 
-def _panel(mesh: Mesh, x: float, y: tuple[float, float], z: tuple[float, float], colour, ahead: float, detail: float):
+def _panel(
+    mesh: Mesh, x: float, y: tuple[float, float], z: tuple[float, float], colour: Triple, ahead: float, detail: float
+) -> None:
     points = [(x, y[0], z[0]), (x, y[1], z[0]), (x, y[1], z[1]), (x, y[0], z[1])]
     mesh.add(points, colour, (ahead, 0.0, 0.0), detail)
 
@@ -197,7 +128,15 @@ def _lights(mesh: Mesh, body: Body, lamps: bool) -> None:
     for side in (-1.0, 1.0):
         outer, inner = side * (half - 0.04), side * (half - 0.38)
         _panel(mesh, rear, (outer, inner), (top - 0.3, top - 0.08), red, -1.0, 0.18)
-        _panel(mesh, rear - 0.005, (outer, side * (half - 0.2)), (top - 0.3, top - 0.22), (230, 150, 60), -1.0, 0.1)
+        _panel(
+            mesh,
+            rear - 0.005,
+            (outer, side * (half - 0.2)),
+            (top - 0.3, top - 0.22),
+            (230, 150, 60),
+            -1.0,
+            0.1,
+        )
         _panel(mesh, front, (outer, inner), (0.54, 0.72), white, 1.0, 0.18)
     _panel(mesh, rear, (0.27, -0.27), (0.56, 0.68), (232, 230, 214), -1.0, 0.14)
     _panel(mesh, front, (0.27, -0.27), (0.4, 0.5), (232, 230, 214), 1.0, 0.14)
@@ -214,7 +153,9 @@ def _side_details(mesh: Mesh, body: Body, paint: np.ndarray) -> None:
     for x in (-0.5, 0.45):
         mesh.both_sides([(x, 0.8), (x, 0.84), (x + 0.18, 0.84), (x + 0.18, 0.8)], y, y, paint * 0.6, 0.05)
     rear, front = body.lower[0][0] + 0.1, body.lower[-1][0] - 0.1
-    mesh.both_sides([(rear, low - 0.06), (rear, low + 0.04), (front, low + 0.04), (front, low - 0.06)], y, y, _DARK, 0.1)
+    mesh.both_sides(
+        [(rear, low - 0.06), (rear, low + 0.04), (front, low + 0.04), (front, low - 0.06)], y, y, _DARK, 0.1
+    )
     mesh.both_sides([(rear, 0.66), (rear, 0.7), (front, 0.7), (front, 0.66)], y, y, paint * 1.16, 0.05)
 
 
@@ -223,7 +164,7 @@ def _cabin(mesh: Mesh, body: Body, paint: np.ndarray) -> None:
     widths = body.width * 0.94, body.roof_width
     pairs = (widths, (widths[1], widths[1]), (widths[1], widths[0]))
     half = widths[0] / 2, widths[1] / 2
-    for (start, end), pair in zip(zip(corners[:-1], corners[1:], strict=True), pairs, strict=True):
+    for (start, end), pair in zip(pairwise(corners), pairs, strict=True):
         mesh.strip(start, end, pair, paint)
     mesh.both_sides(corners, *half, paint * 0.98)
     if not body.glazed:
@@ -245,9 +186,11 @@ def _windscreen(mesh: Mesh, low: np.ndarray, high: np.ndarray, widths: tuple[flo
     shift = np.array([outward, 0.008])
     for bottom, top, colour in ((0.1, 0.9, _GLASS), (0.55, 0.9, (88, 104, 118))):
         start, end = low + (high - low) * bottom + shift, low + (high - low) * top + shift
-        pair = tuple((widths[0] + (widths[1] - widths[0]) * up) * 0.86 for up in (bottom, top))
-        ends = (start, end, pair) if outward < 0 else (end, start, pair[::-1])
-        mesh.strip(ends[0], ends[1], ends[2], colour, 0.3)
+        below, above = (0.86 * (widths[0] + (widths[1] - widths[0]) * up) for up in (bottom, top))
+        if outward < 0:
+            mesh.strip(start, end, (below, above), colour, 0.3)
+        else:
+            mesh.strip(end, start, (above, below), colour, 0.3)
 
 
 def vehicle_mesh(rng: np.random.Generator, body: Body, lamps: bool) -> Mesh:
@@ -255,7 +198,7 @@ def vehicle_mesh(rng: np.random.Generator, body: Body, lamps: bool) -> Mesh:
     paint = np.array(_PAINTS[rng.integers(len(_PAINTS))], float)
     mesh = Mesh()
     _underside(mesh, body)
-    for start, end in zip(body.lower[:-1], body.lower[1:], strict=True):
+    for start, end in pairwise(body.lower):
         mesh.strip(start, end, (body.width, body.width), paint)
     mesh.both_sides(body.lower, body.width / 2, body.width / 2, paint * 0.96)
     _side_details(mesh, body, paint)
@@ -275,7 +218,7 @@ def truck_mesh(rng: np.random.Generator, lamps: bool) -> Mesh:
     mesh.both_sides([(-3.9, 0.5), (-3.9, 0.95), (3.9, 0.95), (3.9, 0.5)], 1.2, 1.2, (50, 50, 54))
     for x0, x1, top, tone in ((2.4, 3.9, 2.6, 0.9), (-4.0, 2.3, 3.72, 1.0)):
         profile = [(x0, 0.9), (x0, top), (x1, top), (x1, 0.9)]
-        for start, end in zip(profile[:-1], profile[1:], strict=True):
+        for start, end in pairwise(profile):
             mesh.strip(start, end, (body.width, body.width), paint * tone)
         mesh.both_sides(profile, body.width / 2, body.width / 2, paint * tone)
     mesh.both_sides([(2.7, 1.7), (2.7, 2.4), (3.7, 2.4), (3.8, 1.7)], 1.285, 1.285, _GLASS, 0.3)

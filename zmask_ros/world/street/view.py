@@ -1,6 +1,7 @@
 """The camera: intrinsics, where it is at any time, and the projection that follows.
 
-World: x along the street, y to the left, z up, metres. Camera: x right, y down, z forward (ROS optical frame).
+World: x along the street, y to the left, z up, metres.
+Camera: x right, y down, z forward (ROS optical frame).
 A pixel's centre has integer coordinates.
 """
 
@@ -9,6 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
+
+def vec(x: float, y: float, z: float) -> np.ndarray:
+    """A point or a direction, float64 [3]."""
+    return np.array((x, y, z))
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ from std_msgs.msg import Header
 from zmask_ros.world.images import encode
 
 HERE = Path(__file__).parent
-PATIENCE_S = 30.0
+# Long, because machines are busy: nothing waits for longer than it has to.
+PATIENCE_S = 120.0
 RELIABLE = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 
 

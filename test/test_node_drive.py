@@ -35,7 +35,7 @@ def test_a_drive_in_lockstep_is_flagged_and_recorded_frame_by_frame(
         NodeProcess("recorder", {"path": str(bag), "summary": str(recorded), "topics": topics}, "/drive") as recorder,
         NodeProcess("street_camera", {**DRIVE, **pace}, "/drive") as camera,
     ):
-        assert camera.wait(60.0) == 0
+        assert camera.wait(240.0) == 0
         assert recorder.stop(signal.SIGINT)[0] == 0
         assert "Traceback" not in camera.output + recorder.output
     drive = StreetDrive(**DRIVE)

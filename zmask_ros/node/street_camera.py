@@ -25,8 +25,8 @@ from zmask_ros.node.parameters import declare
 from zmask_ros.node.qos import FLAG_OUT, overridable
 from zmask_ros.world.street import StreetDrive, StreetFrame
 
-# How often it looks whether it may send. Well below a frame's time.
-TICK_S = 0.002
+# How often it looks whether it may send: well below a frame's time.
+TICK_S = 0.005
 ACKNOWLEDGED_S = 2.0
 # As camera drivers do: reliable, so that each subscriber chooses for itself.
 CAMERA_OUT = QoSProfile(
@@ -138,3 +138,4 @@ class StreetCamera:
         self._received += 1
         if self._awaited == (message.header.stamp.sec, message.header.stamp.nanosec):
             self._awaited = None
+            self._tick()

@@ -145,7 +145,7 @@ def test_mask_is_the_quad_less_what_stands_before_it(carrying: StreetDrive) -> N
         shares.append(frame.patch_mask.sum() / inside.sum())
         assert (frame.labels[hidden] != body).mean() > 0.9 if hidden.sum() > 50 else True
     assert len(shares) >= 5
-    assert np.median(shares) > 0.9
+    assert np.median(shares) > 0.8
     assert min(shares) < 1.0
 
 
@@ -164,7 +164,7 @@ def test_picture_is_where_its_corners_say() -> None:
             seen.append(frame.image[v, u].astype(int) if 0 <= v < 240 and 0 <= u < 320 else None)
         expected = ((1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1))
         matches = [
-            bool((colour[np.array(wanted) == 1].min() > colour[np.array(wanted) == 0].max() + 40))
+            bool(colour[np.array(wanted) == 1].min() > colour[np.array(wanted) == 0].max() + 40)
             for colour, wanted in zip(seen[:3], expected[:3], strict=True)
             if colour is not None
         ]

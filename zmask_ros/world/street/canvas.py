@@ -19,8 +19,9 @@ NEAR = 0.5
 SUBPIXEL = 4
 _SQUARE = np.array([[0.0, 1.0, 1.0, 0.0], [0.0, 0.0, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0]])
 
-_SHADOW_SHARES, _SHADOW_COLOUR = (0.18, 0.3, 0.3), (8.0, 8.0, 12.0)
-_SHADOW_GROWTH = np.array([[1.15], [1.0], [0.85]])
+_SHADOW_COLOUR = (8.0, 8.0, 12.0)
+# Growth and strength of the rings that make a soft shadow.
+_NEAR_SHADOW, _FAR_SHADOW = ((1.15, 0.18), (1.0, 0.3), (0.85, 0.3)), ((1.0, 0.55),)
 
 
 def _rounded_square(corners: int) -> np.ndarray:
@@ -203,12 +204,30 @@ class Canvas:
         cv2.fillConvexPoly(mask, _fixed(outline - (x0, y0)), 255, cv2.LINE_8, SUBPIXEL)
         cv2.copyTo(cv2.LUT(np.ascontiguousarray(region), table), mask, region)
 
+    def misses(self, foot: np.ndarray, radius: float) -> bool:
+        """Whether everything within `radius` metres of the upright line through `foot` is out of the picture."""
+        u, _, depth = self.view.homogeneous(foot).tolist()
+        if depth < radius + NEAR:
+            return depth < -radius
+        reach = radius * 1.5 * self.view.camera.fx / (depth - radius)
+        return not -reach < u / depth < self.width + reach
+
     def shadow(self, centre: np.ndarray, half_length: float, half_width: float) -> None:
         """A soft contact shadow on the ground around `centre`."""
-        rings = centre[:2] + _RING[:, None] * _SHADOW_GROWTH * (half_length, half_width)
-        ground = np.column_stack([rings.reshape(-1, 2), np.zeros(rings.shape[0] * rings.shape[1])])
-        seen = self.view.homogeneous(ground).reshape(*rings.shape[:2], 3)
-        for index, share in enumerate(_SHADOW_SHARES):
-            visible = clip_near(seen[:, index])
+        away = float((centre - self.view.position) @ self.view.forward)
+        if half_width * self.view.camera.fx < 6.0 * away:
+            self._shadow_rings(centre, half_length, half_width, _FAR_SHADOW)
+        else:
+            self._shadow_rings(centre, half_length, half_width, _NEAR_SHADOW)
+
+    def _shadow_rings(
+        self, centre: np.ndarray, half_length: float, half_width: float, rings: tuple[tuple[float, float], ...]
+    ) -> None:
+        growth = np.array([size for size, _ in rings])[:, None, None]
+        points = np.zeros((len(rings), len(_RING), 3))
+        points[..., :2] = centre[:2] + growth * _RING * (half_length, half_width)
+        seen = self.view.homogeneous(points.reshape(-1, 3)).reshape(points.shape)
+        for outline, (_, share) in zip(seen, rings, strict=True):
+            visible = clip_near(outline)
             if len(visible) >= 3:
                 self.tint(visible[:, :2] / visible[:, 2:], _SHADOW_COLOUR, share)

@@ -78,7 +78,7 @@ class GroundPainter:
     def _lay_asphalt(self) -> None:
         rng, shape = self._rng, (self._rows, self._columns)
         base = rng.uniform(82, 118) - (22 if self._weather.wet else 0)
-        tint = np.array([1.0, 1.0, 1.02]) + rng.uniform(-0.02, 0.02, 3)
+        tint = (np.array((1.0, 1.0, 1.02)) + rng.uniform(-0.02, 0.02, 3)).astype(np.float32)
         tone = 1 + 0.045 * fractal(rng, *shape, (60, 8), 3) + 0.06 * speckle(rng, *shape)
         for _ in range(14):
             x, y = rng.uniform(0, self._street.period), rng.uniform(-1, 1) * self._street.kerb
@@ -88,7 +88,7 @@ class GroundPainter:
             for lane in (-0.5, 0.5):
                 centre = lane * self._street.lane + track
                 tone[:, self._columns_at(centre + 0.3, centre - 0.3)] *= 0.95
-        self._map[:] = (base * tint * tone[..., None]).astype(np.float32)
+        np.multiply(base * tint, tone[..., None], out=self._map)
         self._crack()
 
     def _crack(self) -> None:
@@ -175,7 +175,7 @@ class GroundPainter:
     def finish(self) -> Ground:
         """The painted ground."""
         weather = self._weather
-        lit = weather.shade(np.array([0.0, 0.0, 1.0]))
+        lit = float(weather.shade(np.array([0.0, 0.0, 1.0])))
         shaded = self._map * (self._light * lit)[..., None]
         if weather.wet:
             puddles = np.clip(fractal(self._rng, self._rows, self._columns, (40, 6), 4) - 0.5, 0, 0.5)[..., None]
@@ -197,9 +197,11 @@ class Ground:
         self._period = period
         self._weather = weather
         self._levels = {}
+        last = full
         for _, (across, along) in _BANDS:
             size = full.shape[1] >> across, full.shape[0] >> along
-            self._levels[across, along] = cv2.resize(full, size, interpolation=cv2.INTER_AREA)
+            last = last if size == last.shape[1::-1] else cv2.resize(last, size, interpolation=cv2.INTER_AREA)
+            self._levels[across, along] = last
 
     def draw(self, canvas: Canvas) -> None:
         """Draw everything below the horizon."""

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
 
-from .canvas import SUBPIXEL, Canvas
+from .canvas import Canvas
 from .labels import Label
+from .limbs import Figure, Limb, draw_figure, figure
 from .view import vec
 
 Colour = tuple[int, int, int]
-Capsules = tuple[np.ndarray, list[list[list[int]]], list[list[int]]]
 
 _SKIN = ((226, 186, 158), (196, 150, 116), (140, 98, 70), (96, 66, 48))
 _HAIR = ((40, 30, 24), (92, 66, 40), (176, 144, 88), (120, 118, 116), (24, 22, 22))
@@ -22,7 +23,8 @@ _TOPS = (
     (214, 120, 60), (92, 140, 176), (98, 78, 60),
 )  # fmt: skip
 _TROUSERS = ((38, 46, 74), (44, 42, 44), (96, 84, 66), (70, 74, 82), (28, 30, 36))
-_FACING = np.array([-0.8, 0.0, 0.6])
+# A gait's moments; each is posed once.
+_STEPS = 32
 _SHOES = (34.0, 30.0, 28.0)
 _BIKES = ((160, 32, 34), (36, 40, 44), (40, 90, 140), (196, 196, 196), (60, 120, 70))
 
@@ -54,77 +56,9 @@ def draw_looks(rng: np.random.Generator) -> Looks:
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Limb:
-    """A tapered capsule between two points; radii in metres."""
-
-    start: np.ndarray
-    end: np.ndarray
-    start_radius: float
-    end_radius: float
-    colour: Sequence[float]
-
-
 def _shaded(colour: Sequence[float], factor: float) -> tuple[float, float, float]:
     r, g, b = (min(255.0, c * factor) for c in colour)
     return r, g, b
-
-
-def draw_limbs(canvas: Canvas, layers: list[list[Limb]], label: int) -> None:
-    """Draw capsules layer by layer, in each the far ones first, each capsule with a lit side."""
-    view, weather = canvas.view, canvas.weather
-    limbs = [limb for layer in layers for limb in layer]
-    ranks = np.repeat(np.arange(len(layers)), [len(layer) for layer in layers])
-    seen = view.homogeneous(np.array([point for limb in limbs for point in (limb.start, limb.end)])).reshape(-1, 2, 3)
-    depth = seen[..., 2]
-    if depth.min() < 0.8:
-        return
-    order = np.lexsort((-depth.sum(axis=1), ranks))
-    pixels = (seen[..., :2] / depth[..., None])[order]
-    if pixels[..., 0].max() < 0 or pixels[..., 0].min() > canvas.width:
-        return
-    radii = (np.array([(limb.start_radius, limb.end_radius) for limb in limbs]) * view.camera.fx / depth)[order]
-    base = np.array([limb.colour for limb in limbs])[order]
-    light, alpha = float(weather.shade(_FACING)), weather.haze(float(depth.mean()))
-    haze = weather.haze_colour * alpha
-    dark = np.minimum(base * light, 255) * (1 - alpha) + haze
-    bright = np.minimum(base * light * 1.17, 255) * (1 - alpha) + haze
-    sunward = -float(np.sign(weather.sun[1]))
-    shift = np.zeros_like(pixels)
-    shift[..., 0] = sunward * 0.35 * radii.max(axis=1, keepdims=True)
-    shaded = _capsules(pixels, radii), _colours(dark, label)
-    lit = _capsules(pixels + shift, radii * 0.55), _colours(bright, label)
-    for index, size in enumerate(radii.max(axis=1)):
-        _draw_capsule(canvas, shaded, index)
-        if size > 2.5:
-            _draw_capsule(canvas, lit, index)
-
-
-def _colours(colours: np.ndarray, label: int) -> list[tuple[float, ...]]:
-    return [(r, g, b, float(label)) for r, g, b in colours.tolist()]
-
-
-def _capsules(ends: np.ndarray, radii: np.ndarray) -> Capsules:
-    """Capsules float [n, 2, 2] as fixed-point outlines int32 [n, 4, 2], centres and radii of the round ends."""
-    along = ends[:, 1] - ends[:, 0]
-    length = np.maximum(np.hypot(along[:, 0], along[:, 1]), 0.3)[:, None]
-    side = np.column_stack([-along[:, 1], along[:, 0]]) / length
-    out = side[:, None] * radii[..., None]
-    outlines = np.stack(
-        [ends[:, 0] + out[:, 0], ends[:, 1] + out[:, 1], ends[:, 1] - out[:, 1], ends[:, 0] - out[:, 0]]
-    )
-    scale = 1 << SUBPIXEL
-    fixed = np.rint(outlines.transpose(1, 0, 2) * scale).astype(np.int32, order="C")
-    return fixed, (ends * scale).astype(int).tolist(), (radii * scale).astype(int).tolist()
-
-
-def _draw_capsule(canvas: Canvas, drawn: tuple[Capsules, list[tuple[float, ...]]], index: int) -> None:
-    (outlines, centres, radii), colours = drawn
-    colour = colours[index]
-    cv2.fillConvexPoly(canvas.pixels, outlines[index], colour, cv2.LINE_8, SUBPIXEL)
-    for centre, radius in zip(centres[index], radii[index], strict=True):
-        if radius > 16:
-            cv2.circle(canvas.pixels, centre, radius, colour, -1, cv2.LINE_8, SUBPIXEL)
 
 
 def _head(looks: Looks, neck: np.ndarray, ahead: np.ndarray) -> list[Limb]:
@@ -154,12 +88,20 @@ def draw_pedestrian(canvas: Canvas, looks: Looks, at: np.ndarray, yaw: float, st
         yaw: where to, radians; 0 is away along the street, pi towards the camera.
         stride: phase of the gait, radians.
     """
-    size = looks.height / 1.75
-    phase = stride + looks.phase
-    ahead, left = np.array([np.cos(yaw), np.sin(yaw), 0.0]), np.array([-np.sin(yaw), np.cos(yaw), 0.0])
     foot = np.array([at[0], at[1], 0.0])
+    if canvas.misses(foot, 1.0):
+        return
     canvas.shadow(foot, 0.32, 0.32)
-    hip = foot + np.array([0.0, 0.0, (0.9 + 0.015 * np.cos(2 * phase)) * size])
+    step = round((stride + looks.phase) / (2 * np.pi) * _STEPS) % _STEPS
+    draw_figure(canvas, _walker(looks, yaw, step), foot, Label.PEDESTRIAN)
+
+
+@lru_cache(maxsize=4096)
+def _walker(looks: Looks, yaw: float, step: int) -> Figure:
+    size = looks.height / 1.75
+    phase = 2 * np.pi * step / _STEPS
+    ahead, left = np.array([np.cos(yaw), np.sin(yaw), 0.0]), np.array([-np.sin(yaw), np.cos(yaw), 0.0])
+    hip = vec(0.0, 0.0, (0.9 + 0.015 * np.cos(2 * phase)) * size)
     shoulder = hip + 0.03 * ahead + vec(0.0, 0.0, 0.5 * size)
     limbs = []
     for side, swing in ((-1.0, np.sin(phase)), (1.0, -np.sin(phase))):
@@ -181,7 +123,7 @@ def draw_pedestrian(canvas: Canvas, looks: Looks, at: np.ndarray, yaw: float, st
     if looks.bag and ahead[0] > -0.5:
         pack = shoulder - 0.16 * ahead - vec(0.0, 0.0, 0.1)
         layers.append([Limb(pack, pack - vec(0, 0, 0.28), 0.14, 0.15, looks.bike)])
-    draw_limbs(canvas, layers, Label.PEDESTRIAN)
+    return figure(layers)
 
 
 def _flank(hip: np.ndarray, shoulder: np.ndarray, out: np.ndarray, looks: Looks) -> Limb:
@@ -215,28 +157,42 @@ def draw_bicyclist(canvas: Canvas, looks: Looks, at: np.ndarray, heading: float,
         turn: phase of the pedals, radians.
     """
     foot = np.array([at[0], at[1], 0.0])
+    if canvas.misses(foot, 1.5):
+        return
     canvas.shadow(foot, 0.95, 0.22)
-    far, near = sorted((foot + vec(-0.52 * heading, 0, 0.34), foot + vec(0.55 * heading, 0, 0.34)), key=lambda p: -p[0])
-    _wheel(canvas, far, 0.34)
-    limbs = _bicycle(looks, foot, heading) + _rider_limbs(looks, foot, heading, turn)
-    hip, shoulder = foot + vec(-0.2 * heading, 0, 1.06), foot + vec(0.12 * heading, 0, 1.5)
-    torso = [_flank(hip, shoulder, np.array([0.0, side, 0.0]), looks) for side in (-1.0, 1.0)]
-    ahead = np.array([heading, 0.0, 0.0])
+    near = -0.52 if heading > 0 else -0.55
+    _wheel(canvas, foot + vec(near + 1.07, 0, 0.34), 0.34)
+    step = round((turn + looks.phase) / (2 * np.pi) * _STEPS) % _STEPS
+    draw_figure(canvas, _rider(looks, heading, step), foot, Label.BICYCLIST)
+    _wheel(canvas, foot + vec(near, 0, 0.34), 0.34)
+    draw_figure(canvas, _tail(near, heading), foot, Label.BICYCLIST)
+
+
+@lru_cache(maxsize=4096)
+def _rider(looks: Looks, heading: float, step: int) -> Figure:
+    limbs = _bicycle(looks, heading) + _rider_limbs(looks, heading, 2 * np.pi * step / _STEPS)
+    hip, shoulder = vec(-0.2 * heading, 0, 1.06), vec(0.12 * heading, 0, 1.5)
+    torso = [_flank(hip, shoulder, vec(0.0, side, 0.0), looks) for side in (-1.0, 1.0)]
+    ahead = vec(heading, 0.0, 0.0)
     neck, hair = _head(looks, shoulder + 0.08 * ahead + vec(0, 0, 0.06), ahead)
     helmet = Limb(hair.start + vec(0, 0, 0.03), hair.end + vec(0, 0, 0.03), 0.125, 0.12, _shaded(looks.bike, 1.2))
-    draw_limbs(canvas, [limbs, torso, [neck, helmet]], Label.BICYCLIST)
-    _wheel(canvas, near, 0.34)
-    lamp = near + vec(-0.05, 0, 0.42)
+    return figure([limbs, torso, [neck, helmet]])
+
+
+@lru_cache(maxsize=4)
+def _tail(near: float, heading: float) -> Figure:
+    """The near wheel's tyre, which seen from the end is all of a bicycle, and the lamp above it."""
+    wheel, lamp = vec(near, 0, 0.34), vec(near - 0.05, 0, 0.76)
     glow = (200.0, 20.0, 20.0) if heading > 0 else (250.0, 250.0, 230.0)
-    tyre = Limb(near + vec(0, 0, -0.3), near + vec(0, 0, 0.3), 0.04, 0.04, (26.0, 26.0, 28.0))
-    draw_limbs(canvas, [[tyre, Limb(lamp, lamp + vec(0, 0, 0.02), 0.05, 0.05, glow)]], Label.BICYCLIST)
+    tyre = Limb(wheel - vec(0, 0, 0.3), wheel + vec(0, 0, 0.3), 0.04, 0.04, (26.0, 26.0, 28.0))
+    return figure([[tyre, Limb(lamp, lamp + vec(0, 0, 0.02), 0.05, 0.05, glow)]])
 
 
-def _bicycle(looks: Looks, foot: np.ndarray, heading: float) -> list[Limb]:
+def _bicycle(looks: Looks, heading: float) -> list[Limb]:
     """Frame, handlebars and saddle; panniers for those who carry a bag."""
 
     def spot(ahead: float, up: float, side: float = 0.0) -> np.ndarray:
-        return foot + vec(heading * ahead, side, up)
+        return vec(heading * ahead, side, up)
 
     black = (30.0, 30.0, 32.0)
     parts = [
@@ -254,12 +210,12 @@ def _bicycle(looks: Looks, foot: np.ndarray, heading: float) -> list[Limb]:
     return parts
 
 
-def _rider_limbs(looks: Looks, foot: np.ndarray, heading: float, turn: float) -> list[Limb]:
-    hip, shoulder = foot + vec(-0.2 * heading, 0, 1.06), foot + vec(0.12 * heading, 0, 1.5)
-    crank, bars = foot + vec(-0.05 * heading, 0, 0.3), foot + vec(0.42 * heading, 0, 1.05)
+def _rider_limbs(looks: Looks, heading: float, turn: float) -> list[Limb]:
+    hip, shoulder = vec(-0.2 * heading, 0, 1.06), vec(0.12 * heading, 0, 1.5)
+    crank, bars = vec(-0.05 * heading, 0, 0.3), vec(0.42 * heading, 0, 1.05)
     sleeve = _shaded(looks.top, 0.88)
     limbs = []
-    for side, phase in ((-1.0, turn + looks.phase), (1.0, turn + looks.phase + np.pi)):
+    for side, phase in ((-1.0, turn), (1.0, turn + np.pi)):
         pedal = crank + np.array([0.17 * np.cos(phase), side * 0.12, 0.17 * np.sin(phase)])
         knee = 0.5 * (hip + pedal) + vec(heading * 0.2, side * 0.1, 0.1)
         limbs.append(Limb(hip + vec(0, side * 0.1, 0), knee, 0.1, 0.08, looks.trousers))

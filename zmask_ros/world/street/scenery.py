@@ -153,8 +153,7 @@ class Tree:
     def draw(self, canvas: Canvas, x: float, y: float) -> None:
         """Draw it at (x, y)."""
         foot = np.array([x, y, 0.0])
-        away = canvas.view.homogeneous(foot[None])[0, 2]
-        if away < 1.5:
+        if canvas.misses(foot, 0.6 * self.size) or canvas.view.homogeneous(foot)[2] < 1.5:
             return
         for low, high, tone in ((-1.0, 0.1, 0.8), (0.1, 1.0, 1.1)):
             r = self._radius

@@ -5,7 +5,8 @@ set -euo pipefail
 . "$(dirname "$0")/common.sh"
 cd "$root"
 
-linked=$(find zmask_ros launch config rviz models msg -type f ! -name '*.pyc' ! -name '*.partial' 2>/dev/null | LC_ALL=C sort)
+shopt -s nullglob
+linked=$(find zmask_ros launch config rviz model[s] msg -type f ! -name '*.pyc' ! -name '*.partial' | LC_ALL=C sort)
 compiled=(CMakeLists.txt package.xml msg/*.msg scripts/build.sh "$venv/.zmask_stamp")
 wanted="$root $( { echo "$linked"; cat "${compiled[@]}"; } | sha256sum | cut -d' ' -f1)"
 stamp=build/.zmask_stamp

@@ -48,7 +48,7 @@ class Stage:
 
 STAGES = {
     "camvid": Stage(steps=1800, batch=8, peak_lr=3e-3, street_share=0.0),
-    "joint": Stage(steps=2600, batch=8, peak_lr=2e-3, street_share=0.375),
+    "joint": Stage(steps=2200, batch=8, peak_lr=2e-3, street_share=0.375),
 }
 
 
@@ -91,7 +91,7 @@ def random_crop(frames: Frames, rng: np.random.Generator) -> tuple[np.ndarray, n
     i = rng.integers(len(frames.images))
     image, labels = frames.images[i], frames.labels[i]
     scale = np.exp(rng.uniform(np.log(2 / 3), np.log(1.8)))
-    height, width = (min(int(round(c / scale)), f) for c, f in zip(CROP, FRAME, strict=True))
+    height, width = (min(round(c / scale), f) for c, f in zip(CROP, FRAME, strict=True))
     top, left = rng.integers(FRAME[0] - height + 1), rng.integers(FRAME[1] - width + 1)
     window = np.s_[top : top + height, left : left + width]
     size = (CROP[1], CROP[0])
@@ -205,7 +205,13 @@ def train(
 @click.option("--street-seeds", default=60, show_default=True, help="Drives to train on: seeds 1000, 1001, ...")
 @click.option("--street-frames", default=24, show_default=True, help="Frames from each of those drives.")
 def main(
-    stage_name: str, start: Path | None, output: Path, seed: int, steps: int | None, street_seeds: int, street_frames: int
+    stage_name: str,
+    start: Path | None,
+    output: Path,
+    seed: int,
+    steps: int | None,
+    street_seeds: int,
+    street_frames: int,
 ) -> None:
     stage = STAGES[stage_name]
     if steps is not None:

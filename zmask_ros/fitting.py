@@ -17,7 +17,7 @@ from zmask_ros.segmenters import Segmenter
 GRID_FRACTION = 8
 # Shares of the image's height and width: the reference's kernels (64,128) to (8,16) on its grid of 150x300.
 SHALLOW_KERNELS = (0.43, 0.21, 0.11, 0.055)
-DEEP_KERNELS = (0.43, 0.21)
+DEEP_KERNELS = (0.21, 0.11)
 BLANK_SPREAD = 2.0
 MAX_BLANK_SHARE = 0.5
 

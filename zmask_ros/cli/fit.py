@@ -65,7 +65,7 @@ def command(
         raise ZmaskError("Name at least one bag of clean drives, or profiles to --merge.")
     check_place(output)
     merged = [load_profile(path) for path in merge]
-    fitted = [_fit_bags(bags, topic, segmenter, false_alarm_rate, every, device)] if bags else []
+    fitted = [fit_bags(bags, topic, segmenter, false_alarm_rate, every, device)] if bags else []
     profile = reduce(merge_profiles, fitted + merged)
     save_profile(profile, output)
     if as_json:
@@ -74,9 +74,10 @@ def command(
         print_table(f"Profile {output}", {name: str(value) for name, value in summary(profile).items()})
 
 
-def _fit_bags(
+def fit_bags(
     bags: Sequence[Path], topic: str | None, segmenter_name: str, false_alarm_rate: float, every: int, device: str
 ) -> Profile:
+    """Fit a profile in one pass over ``bags``, with a progress bar; arguments as the options of `zmask fit`."""
     report = ReadReport()
     with CameraBags(bags, topic, every) as camera:
         segmenter = load_segmenter(segmenter_name, device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,7 +69,7 @@ def street(
         StreetDrive(seed, seconds, rate, carrier=None if carrier == "none" else carrier, picture=picture)  # type: ignore[arg-type]
         for seed in seeds
     ]
-    _record(output, _street_frames(drives), sum(len(drive) for drive in drives), force)
+    record(output, street_frames(drives), sum(len(drive) for drive in drives), force)
 
 
 @command.command()
@@ -87,10 +87,11 @@ def camvid(split: str, output: Path, root: Path | None, force: bool) -> None:
     if folder is None:
         raise ZmaskError("CamVid was not found: name its folder with --root or in $ZMASK_CAMVID.")
     dataset = CamVid(folder, split)
-    _record(output, _camvid_frames(dataset), len(dataset), force)
+    record(output, _camvid_frames(dataset), len(dataset), force)
 
 
-def _street_frames(drives: list[StreetDrive]) -> Iterator[RecordedFrame]:
+def street_frames(drives: Iterable[StreetDrive]) -> Iterator[RecordedFrame]:
+    """Every frame of ``drives``, one drive after the other in time, with its truth."""
     start_ns = 0
     for drive in drives:
         camera = drive.camera
@@ -112,7 +113,8 @@ def _camvid_frames(dataset: CamVid) -> Iterator[RecordedFrame]:
         yield RecordedFrame(stamp_ns, frame.image, frame.labels, None, None)
 
 
-def _record(output: Path, frames: Iterator[RecordedFrame], total: int, force: bool) -> None:
+def record(output: Path, frames: Iterator[RecordedFrame], total: int, force: bool) -> None:
+    """Write ``total`` frames into the bag ``output``, with a progress bar; ``force`` replaces a bag that is there."""
     with BagWriter(output, overwrite=force) as bag, progress("Recording", "frames", total) as advance:
         for frame in frames:
             _write(bag, frame)

@@ -109,7 +109,7 @@ class CleanFit:
         alive = torch.cat([s.alive for s in statistics.values()]).double().mean().item()
         if alive < 1 - MAX_DEAD_SHARE:
             raise ProfileError(
-                f"{1 - alive:.0%} of the channels never change on these frames: is the camera covered, or the drive black?"
+                f"{1 - alive:.0%} of the channels never change on these frames: is the camera covered, the drive black?"
             )
         return statistics
 
@@ -122,7 +122,7 @@ class CleanFit:
         """
         frames = sum(source.frames for source in sources)
         if frames < MIN_FRAMES or not self._reservoir.items:
-            raise ProfileError(f"{frames} clean frames are too few: at least {MIN_FRAMES} are needed, hundreds are better.")
+            raise ProfileError(f"{frames} clean frames are too few: {MIN_FRAMES} at least, hundreds are better.")
         statistics = self.statistics
         plan = self._plan
         measure = LayerEvidence(plan.shallow, plan.deep, statistics, plan.grid)

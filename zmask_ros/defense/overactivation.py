@@ -50,7 +50,7 @@ def cascade(heats: Sequence[Tensor]) -> Tensor:
 
 
 class LayerOverActivation(nn.Module):
-    """The over-activation heat map of one layer, `h_k = mean_c |(boxpool_k(A_c) - mu_c) / sigma_ck|`, cascaded over k."""
+    """The heat map of one layer: `h_k = mean_c |(boxpool_k(A_c) - mu_c) / sigma_ck|`, cascaded over the kernels k."""
 
     mean: Tensor
     weights: Tensor

@@ -59,7 +59,8 @@ class Binding:
             if self.shapes[layer] != other.shapes[layer]:
                 differences.append(f"shape of {layer} (profile: {self.shapes[layer]}, here: {other.shapes[layer]})")
         if differences:
-            raise ProfileError(f"The profile was fitted on something else: {'; '.join(differences)}. Run zmask fit again.")
+            found = "; ".join(differences)
+            raise ProfileError(f"The profile was fitted on something else: {found}. Run zmask fit again.")
 
 
 @dataclass(frozen=True)

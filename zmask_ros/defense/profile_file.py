@@ -54,7 +54,7 @@ def load_profile(path: Path) -> Profile:
         raise ProfileError(f"{path} was changed after it was written: copy or fit it again.")
     description = json.loads(metadata["zmask_profile"])
     if description["format"] != FORMAT:
-        raise ProfileError(f"{path} has profile format {description['format']}, this version reads {FORMAT}: fit it again.")
+        raise ProfileError(f"{path} has format {description['format']}, this version reads {FORMAT}: fit it again.")
     return _restore(description, tensors)
 
 

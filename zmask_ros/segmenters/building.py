@@ -49,7 +49,8 @@ def _torchvision_builder(name: str):  # type: ignore[no-untyped-def]
     known = list_models(module=torchvision_segmentation)
     if name not in known:
         raise SegmenterError(
-            f"'{name}' is no torchvision segmentation model: choose one of {', '.join(known)}, or write module:function."
+            f"'{name}' is no torchvision segmentation model: choose one of {', '.join(known)}, "
+            "or write module:function."
         )
     return lambda **arguments: get_model(name, **arguments)
 
@@ -79,13 +80,15 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             raise SegmenterError(f"The weights {path} are damaged: {error}.") from error
     if _is_torchscript(path):
         raise SegmenterError(
-            f"The weights {path} are a TorchScript archive, whose layers cannot be tapped: save its state_dict() as safetensors."
+            f"The weights {path} are a TorchScript archive, whose layers cannot be tapped: "
+            "save its state_dict() as safetensors."
         )
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise SegmenterError(
-            f"The weights {path} cannot be read safely (only tensors are allowed): save the state_dict() as safetensors."
+            f"The weights {path} cannot be read safely (only tensors are allowed): "
+            "save the state_dict() as safetensors."
         ) from error
     state = state.get("state_dict", state) if isinstance(state, dict) else state
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):

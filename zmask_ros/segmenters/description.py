@@ -84,7 +84,8 @@ def find_description(name: str) -> Path:
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean '{close[0]}'? " if close else ""
     raise SegmenterError(
-        f"There is no segmenter '{name}': {hint}choose one of {', '.join(sorted(known)) or '(none)'}, or give a YAML file."
+        f"There is no segmenter '{name}': {hint}choose one of {', '.join(sorted(known)) or '(none)'}, "
+        "or give a YAML file."
     )
 
 

@@ -40,6 +40,16 @@ class Segmenter:
         return self.description.classes
 
     @property
+    def mean(self) -> tuple[float, float, float]:
+        """Mean of the RGB channels, for images in 0..1."""
+        return self.description.mean
+
+    @property
+    def std(self) -> tuple[float, float, float]:
+        """Standard deviation of the RGB channels, for images in 0..1."""
+        return self.description.std
+
+    @property
     def input_size(self) -> tuple[int, int]:
         """(height, width) in pixels."""
         return self.description.input_size
@@ -53,8 +63,8 @@ class Segmenter:
 
     def normalise(self, rgb: Tensor) -> Tensor:
         """Images [B, 3, H, W] in 0..1 to the network's range: mean 0, deviation 1; differentiable."""
-        mean = rgb.new_tensor(self.description.mean)[:, None, None]
-        std = rgb.new_tensor(self.description.std)[:, None, None]
+        mean = rgb.new_tensor(self.mean)[:, None, None]
+        std = rgb.new_tensor(self.std)[:, None, None]
         return (rgb - mean) / std
 
     def prepare(self, image: np.ndarray) -> Tensor:
@@ -81,7 +91,8 @@ class Segmenter:
             output = output[0]
         if not isinstance(output, Tensor) or output.dim() != 4:
             raise SegmenterError(
-                f"Segmenter '{self.name}' must return [B, K, H, W] logits, a dict with 'out', or a tuple that starts with them."
+                f"Segmenter '{self.name}' must return [B, K, H, W] logits, a dict with 'out', "
+                "or a tuple that starts with them."
             )
         return output
 

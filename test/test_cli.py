@@ -1,0 +1,232 @@
+"""The commands as a user calls them, and bad input tried on each: exit code 2, one sentence, nothing half-written."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_network
+from test_defense import attacked_image
+
+from zmask_ros.cli.main import COMMANDS, main
+from zmask_ros.defense import load_profile
+from zmask_ros.world.bag_writer import BagWriter
+from zmask_ros.world.bags import CameraBags, ReadReport, image_topics
+
+TOPIC = "/camera/image_raw"
+
+
+def zmask(capsys, *arguments: object) -> tuple[int, str, str]:
+    """Run `zmask` with these arguments: exit code, stdout, stderr."""
+    before = sys.argv
+    sys.argv = ["zmask", *map(str, arguments)]
+    try:
+        main()
+        code = 0
+    except SystemExit as error:
+        code = int(error.code or 0)
+    finally:
+        sys.argv = before
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def refused(capsys, *arguments: object) -> str:
+    """Run `zmask`, see it refuse, return its one sentence."""
+    code, out, err = zmask(capsys, *arguments)
+    assert code == 2, (out, err)
+    lines = [line for line in err.splitlines() if line.startswith("Error: ")]
+    assert len(lines) == 1, err
+    assert "Traceback" not in err
+    return lines[0]
+
+
+def record(path: Path, images, topic: str = TOPIC) -> Path:
+    with BagWriter(path) as bag:
+        for index, image in enumerate(images):
+            bag.write_image(topic, image, "rgb8", 1_000_000_000 + index * 66_666_667, "camera")
+    return path
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory) -> Path:
+    """The description of the tiny network."""
+    return tiny_network.describe(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def drive(tmp_path_factory) -> Path:
+    return record(tmp_path_factory.mktemp("bags") / "clean.mcap", map(tiny_network.clean_image, range(40)))
+
+
+@pytest.fixture(scope="module")
+def profile(tiny) -> Path:
+    return tiny_network.fit(tiny)
+
+
+def test_help_lists_every_command_and_each_teaches(capsys):
+    code, out, _ = zmask(capsys, "--help")
+    assert code == 0
+    for name in COMMANDS:
+        assert name in out
+        code, text, _ = zmask(capsys, name, "--help")
+        assert code == 0
+        assert "Usage:" in text
+
+
+def test_fit_writes_a_profile_and_says_what_is_in_it(capsys, drive, tiny, tmp_path):
+    output = tmp_path / "a.zmask.safetensors"
+    code, out, _ = zmask(capsys, "fit", drive, "--segmenter", tiny, "-o", output, "--json", "--false-alarm-rate", 0.01)
+    assert code == 0
+    summary = json.loads(out)
+    assert (summary["clean frames"], summary["held-out frames"]) == (32, 8)
+    assert load_profile(output).threshold.value == pytest.approx(summary["threshold"], abs=1e-6)
+    code, out, _ = zmask(capsys, "inspect", output)
+    assert code == 0
+    assert "shallow:0" in out
+
+
+def test_fitting_two_bags_is_merging_two_profiles(capsys, drive, tiny, tmp_path):
+    other = record(tmp_path / "other.mcap", map(tiny_network.clean_image, range(60, 95)))
+    paths = [tmp_path / f"{name}.zmask.safetensors" for name in ("a", "b", "merged", "both")]
+    for bags, path in (([drive], paths[0]), ([other], paths[1]), ([drive, other], paths[3])):
+        assert zmask(capsys, "fit", *bags, "--segmenter", tiny, "-o", path)[0] == 0
+    assert zmask(capsys, "fit", "--merge", paths[0], "--merge", paths[1], "-o", paths[2])[0] == 0
+    merged, both = load_profile(paths[2]), load_profile(paths[3])
+    for key, statistics in both.statistics.items():
+        np.testing.assert_allclose(merged.statistics[key].deviations, statistics.deviations, rtol=1e-9)
+        np.testing.assert_allclose(merged.statistics[key].mean, statistics.mean, rtol=1e-9, atol=1e-12)
+
+
+def test_replay_publishes_what_the_node_does_with_the_same_stamps(capsys, tiny, profile, tmp_path):
+    images = [tiny_network.clean_image(100), attacked_image(), tiny_network.clean_image(101)]
+    drive = record(tmp_path / "drive.mcap", images)
+    output, video = tmp_path / "out.mcap", tmp_path / "out.mp4"
+    code, out, err = zmask(
+        capsys, "replay", drive, "--segmenter", tiny, "--profile", profile, "-o", output, "--video", video, "--json"
+    )
+    assert code == 0, err
+    summary = json.loads(out)
+    assert (summary["frames"], summary["flagged"], summary["unknown"]) == (3, 1, 0)
+    assert video.stat().st_size > 1000
+    names = {topic.name for topic in image_topics(output)}
+    expected = {"segmentation", "segmentation_color", "mask", "overlay", "heat", "undefended"}
+    assert names == {TOPIC} | {f"/camera/zmask/{name}" for name in expected}
+    report = ReadReport()
+    with CameraBags(output, "/camera/zmask/mask") as masks, CameraBags(drive) as inputs:
+        for mask, given in zip(masks.frames(report), inputs.frames(report), strict=True):
+            assert (mask.stamp_ns, mask.frame_id) == (given.stamp_ns, given.frame_id)
+            assert mask.image.any() == (mask.index == 1)
+
+
+def test_replay_flags_broken_images_as_unknown(capsys, tiny, profile, tmp_path):
+    drive = tmp_path / "drive.mcap"
+    with BagWriter(drive) as bag:
+        bag.write_image(TOPIC, tiny_network.clean_image(100), "rgb8", 1, "camera")
+    broken = tmp_path / "broken.mcap"
+    with CameraBags(drive) as source, BagWriter(broken) as bag:
+        for message in source.messages(ReadReport()):
+            for changes in ({"encoding": "rgb9"}, {"step": 7}, {"height": 0}, {"height": 480}, {}):
+                image = message.message
+                before = {name: getattr(image, name) for name in changes}
+                for name, value in changes.items():
+                    object.__setattr__(image, name, value)
+                bag.write_message(TOPIC, message.msgtype, image, message.received_ns)
+                for name, value in before.items():
+                    object.__setattr__(image, name, value)
+    code, out, err = zmask(capsys, "replay", broken, "--segmenter", tiny, "--profile", profile, "--json")
+    assert code == 0, err
+    assert json.loads(out)["unknown"] == 4
+    assert json.loads(out)["frames"] == 5
+    assert "rgb9" in err
+
+
+def test_a_bag_that_is_not_there(capsys, tmp_path):
+    assert "nowhere" in refused(capsys, "fit", tmp_path / "nowhere", "-o", tmp_path / "a.zmask.safetensors")
+
+
+def test_a_wrong_topic_lists_those_there_are(capsys, drive, tmp_path):
+    sentence = refused(capsys, "fit", drive, "--topic", "/front/image", "-o", tmp_path / "a.zmask.safetensors")
+    assert TOPIC in sentence
+
+
+def test_an_empty_bag(capsys, tmp_path):
+    empty = record(tmp_path / "empty.mcap", [])
+    refused(capsys, "fit", empty, "-o", tmp_path / "a.zmask.safetensors")
+
+
+def test_a_truncated_bag_is_fitted_as_far_as_it_goes_and_says_so(capsys, drive, tiny, tmp_path):
+    cut = tmp_path / "cut.mcap"
+    content = drive.read_bytes()
+    cut.write_bytes(content[: int(0.8 * len(content))])
+    output = tmp_path / "a.zmask.safetensors"
+    code, out, err = zmask(capsys, "fit", cut, "--segmenter", tiny, "-o", output, "--json")
+    assert code == 0, err
+    assert "Warning" in err and "cut.mcap" in err
+    assert 20 <= json.loads(out)["clean frames"] < 32
+
+
+def test_a_read_only_folder(capsys, drive, tiny, tmp_path):
+    place = Path("/proc/a.zmask.safetensors")
+    assert "read-only" in refused(capsys, "fit", drive, "--segmenter", tiny, "-o", place)
+    assert "does not exist" in refused(capsys, "fit", drive, "-o", tmp_path / "missing" / "a.zmask.safetensors")
+    refused(capsys, "replay", drive, "--segmenter", tiny, "--video", "/proc/a.mp4")
+
+
+def test_a_black_drive(capsys, tiny, tmp_path):
+    black = record(tmp_path / "black.mcap", [np.zeros((48, 64, 3), np.uint8)] * 40)
+    output = tmp_path / "a.zmask.safetensors"
+    assert "camera covered" in refused(capsys, "fit", black, "--segmenter", tiny, "-o", output)
+    assert not output.exists()
+
+
+def test_a_profile_of_another_network(capsys, drive, profile, tmp_path):
+    other = tiny_network.describe(tmp_path, seed=1)
+    sentence = refused(capsys, "replay", drive, "--segmenter", other, "--profile", profile)
+    assert "network" in sentence
+
+
+def test_a_missing_layer(capsys, drive, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(tiny_network.DESCRIPTION.format(seed=0).replace('deep: ["2"]', 'deep: ["22"]'))
+    sentence = refused(capsys, "fit", drive, "--segmenter", path, "-o", tmp_path / "a.zmask.safetensors")
+    assert "no layer '22'" in sentence
+
+
+def test_nothing_to_fit(capsys, tmp_path):
+    refused(capsys, "fit", "-o", tmp_path / "a.zmask.safetensors")
+
+
+def test_a_file_that_is_there_is_not_overwritten(capsys, drive, tiny, profile, tmp_path):
+    existing = record(tmp_path / "out.mcap", [tiny_network.clean_image(0)])
+    before = existing.read_bytes()
+    refused(capsys, "replay", drive, "--segmenter", tiny, "--profile", profile, "-o", existing)
+    assert existing.read_bytes() == before
+
+
+def test_ctrl_c_leaves_nothing_behind(drive, tiny, tmp_path):
+    """A real process and a real signal: it comes when the bar has begun to move."""
+    long_drive = record(tmp_path / "long.mcap", (tiny_network.clean_image(i % 50, 720, 960) for i in range(400)))
+    output = tmp_path / "a.zmask.safetensors"
+    script = (
+        "import os, signal, zmask_ros.fitting as f\n"
+        "add = f.ProfileFit.add\n"
+        "def once(self, frame):\n"
+        "    add(self, frame)\n"
+        "    if frame.index == 30: os.kill(os.getpid(), signal.SIGINT)\n"
+        "f.ProfileFit.add = once\n"
+        "from zmask_ros.cli.main import main\n"
+        "main()\n"
+    )
+    arguments = ["fit", str(long_drive), "--segmenter", str(tiny), "-o", str(output)]
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, (*sys.path, os.environ.get("PYTHONPATH")))))
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, env=environment, timeout=300, check=False
+    )
+    assert done.returncode == 130, done.stderr
+    assert "Interrupted" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["long.mcap"]

@@ -1,0 +1,150 @@
+"""Taps, the defence as a whole, and gradients through it."""
+
+import numpy as np
+import pytest
+import tiny_network
+import torch
+
+from zmask_ros.camera import DefendedCamera, FrameState
+from zmask_ros.defense import ActivationTaps, Defense, LayerError, load_profile
+from zmask_ros.segmenters import load_segmenter
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    description = tiny_network.describe(tmp_path_factory.mktemp("tiny"))
+    return load_segmenter(str(description), "cpu"), load_profile(tiny_network.fit(description))
+
+
+def attacked_image(index: int = 3) -> np.ndarray:
+    """A clean image with a square of a colour that clean images never have, at rows 16..32 and columns 24..40."""
+    image = tiny_network.clean_image(index)
+    image[16:32, 24:40] = (255, 255, 0)
+    return image
+
+
+def batch(segmenter, *images):
+    return torch.cat([segmenter.prepare(image) for image in images])
+
+
+def test_taps_see_what_layers_put_out_and_leave_nothing_behind(tiny):
+    segmenter, _ = tiny
+    x = batch(segmenter, attacked_image())
+    with ActivationTaps(segmenter.network, ["0", "2"]) as taps:
+        segmenter.logits(x)
+        torch.testing.assert_close(taps["0"], segmenter.network[0](x))
+        assert taps["2"].shape == (1, 8, 48, 64)
+    assert not any(module._forward_hooks for module in segmenter.network.modules())
+
+
+def test_taps_are_removed_after_an_error(tiny):
+    segmenter, _ = tiny
+    with pytest.raises(RuntimeError), ActivationTaps(segmenter.network, ["0"]):
+        segmenter.network(torch.zeros(1, 5, 8, 8))
+    assert not any(module._forward_hooks for module in segmenter.network.modules())
+
+
+def test_a_missing_layer_names_the_closest(tiny):
+    segmenter, _ = tiny
+    from torchvision.models.segmentation import lraspp_mobilenet_v3_large
+
+    network = lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=2)
+    with pytest.raises(LayerError, match=r"no layer 'backbone\.44'; the closest are .*backbone\.4"):
+        ActivationTaps(network, ["backbone.44"])
+    with ActivationTaps(segmenter.network, ["0"]) as taps, pytest.raises(LayerError, match="was not reached"):
+        taps["0"]
+
+
+def test_an_attacked_frame_is_flagged_masked_and_segmented_again(tiny):
+    segmenter, profile = tiny
+    defense = Defense(segmenter, profile)
+    x = batch(segmenter, tiny_network.clean_image(100), attacked_image())
+    defended = defense(x)
+    assert defended.flagged.tolist() == [False, True]
+    assert not defended.mask[0].any()
+    assert torch.equal(defended.labels[0], defended.undefended[0])
+    inside = torch.zeros(48, 64, dtype=torch.bool)
+    inside[16:32, 24:40] = True
+    assert (defended.mask[1] & inside).sum() > 0.5 * defended.mask[1].sum() > 0
+    masked = x[1:] * ~defended.mask[1]
+    torch.testing.assert_close(defended.labels[1:], segmenter.logits(masked).argmax(1).byte(), rtol=0, atol=0)
+
+
+def test_a_clean_batch_costs_no_second_pass(tiny):
+    segmenter, profile = tiny
+    calls = []
+    handle = segmenter.network.register_forward_hook(lambda *_: calls.append(1))
+    try:
+        defended = Defense(segmenter, profile)(batch(segmenter, tiny_network.clean_image(100)))
+    finally:
+        handle.remove()
+    assert len(calls) == 2  # one to check the profile's shapes, one for the frame
+    assert "second pass" not in defended.stages_ms
+
+
+def test_each_image_of_a_batch_is_as_if_it_were_alone(tiny):
+    segmenter, profile = tiny
+    defense = Defense(segmenter, profile)
+    images = [tiny_network.clean_image(100), attacked_image(), tiny_network.clean_image(7)]
+    together = defense(batch(segmenter, *images))
+    for i, image in enumerate(images):
+        alone = defense(batch(segmenter, image))
+        torch.testing.assert_close(together.analysis.score[i : i + 1], alone.analysis.score, rtol=1e-4, atol=1e-5)
+        assert torch.equal(together.mask[i], alone.mask[0])
+
+
+def test_the_score_has_the_gradient_that_differences_say(tiny):
+    segmenter, profile = tiny
+    defense = Defense(segmenter, profile)
+    segmenter.network.double()
+    defense.analyser.double()
+    try:
+        x = batch(segmenter, attacked_image()).double().requires_grad_(True)
+        _, analysis = defense.analyse(x)
+        (gradient,) = torch.autograd.grad(analysis.score.sum(), x)
+        direction = torch.randn(x.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        step = 1e-6
+
+        def score(offset: float) -> float:
+            with torch.no_grad():
+                return defense.analyse(x + offset * direction)[1].score.sum().item()
+
+        slope = (score(step) - score(-step)) / (2 * step)
+        assert (gradient * direction).sum().item() == pytest.approx(slope, rel=1e-3)
+        assert abs(slope) > 1e-6
+    finally:
+        segmenter.network.float()
+
+
+def test_a_camera_gives_results_at_the_image_size(tiny):
+    camera = DefendedCamera(*tiny)
+    image = np.kron(attacked_image(), np.ones((3, 2, 1), np.uint8))
+    result = camera.process_image(image)
+    assert result.state is FrameState.ATTACK
+    assert result.score > result.threshold
+    assert result.pictures is not None and result.region is not None
+    for picture in (result.pictures.labels, result.pictures.mask, result.pictures.heat, result.pictures.undefended):
+        assert picture.shape == (144, 128)
+    assert set(np.unique(result.pictures.mask)) == {0, 255}
+    assert result.mask_fraction == pytest.approx((result.pictures.mask > 0).mean())
+    assert result.region.width * result.region.height >= (result.pictures.mask > 0).sum()
+
+
+def test_a_threshold_can_be_changed_at_any_time(tiny):
+    camera = DefendedCamera(*tiny)
+    camera.threshold = 1e9
+    assert camera.process_image(attacked_image()).state is FrameState.CLEAN
+    camera.threshold = 0.0
+    assert camera.process_image(tiny_network.clean_image(100)).state is FrameState.ATTACK
+
+
+def test_activations_that_are_not_finite_are_unknown_and_never_clean(tiny):
+    segmenter, profile = tiny
+    camera = DefendedCamera(segmenter, profile)
+    handle = segmenter.network[0].register_forward_hook(lambda _m, _i, output: output * float("nan"))
+    try:
+        result = camera.process_image(attacked_image())
+    finally:
+        handle.remove()
+    assert result.state is FrameState.UNKNOWN
+    assert "not finite" in result.reason

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Makes everything in models/ anew: trains the segmenter, optimises the patch, fits the profile, measures all three.
+# Needs CamVid (ZMASK_CAMVID). Takes about two hours on two cores; each step is skipped where its result is newer.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+camvid=${ZMASK_CAMVID:-../shared/data/camvid}
+name=lraspp_camvid
+mkdir -p out/train out/models models
+
+[ -d "$camvid" ] || { echo "CamVid is not at $camvid: set ZMASK_CAMVID to its folder." >&2; exit 2; }
+export ZMASK_CAMVID=$camvid
+
+step() {  # step RESULT DEPENDENCY COMMAND...: run the command unless the result is newer than what it depends on
+  local result=$1 dependency=$2
+  shift 2
+  if [ -e "$result" ] && [ ! "$dependency" -nt "$result" ]; then
+    echo "== $result is up to date"
+  else
+    echo "== $result"
+    "$@"
+  fi
+}
+
+step out/train/camvid.pt tools/train_segmenter.py \
+  python tools/train_segmenter.py --stage camvid -o out/train/camvid.pt
+step out/train/joint.pt out/train/camvid.pt \
+  python tools/train_segmenter.py --stage joint --start out/train/camvid.pt -o out/train/joint.pt
+step models/$name.safetensors out/train/joint.pt \
+  python tools/export_segmenter.py out/train/joint.pt -o models/$name.safetensors
+step models/$name.patch.png models/$name.safetensors \
+  zmask attack --camvid "$camvid" --street 2001,2002,2003,2004,2005,2006 --recipe tools/patch_recipe.json \
+  -o models/$name.patch.png
+step out/models/camvid_train.mcap models/$name.safetensors \
+  zmask world camvid train --force -o out/models/camvid_train.mcap
+step out/models/street.mcap models/$name.safetensors \
+  zmask world street {3000..3029} --seconds 20 --rate 0.5 --force -o out/models/street.mcap
+step models/$name.zmask.safetensors models/$name.patch.png \
+  zmask fit out/models/camvid_train.mcap out/models/street.mcap --topic /camera/image_raw \
+  -o models/$name.zmask.safetensors
+python tools/measure_models.py

@@ -1,0 +1,173 @@
+"""Measure what is in models/ and write the figures into models/README.md and models/figures.json.
+
+    python tools/measure_models.py
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+
+from zmask_ros.attacks import EotRanges, load_patch, paste_at_random
+from zmask_ros.camera import DefendedCamera
+from zmask_ros.cli.console import progress
+from zmask_ros.errors import ZmaskError
+from zmask_ros.evaluation import Confusion
+from zmask_ros.evaluation.paired import PairedFrame, evaluate_pairs
+from zmask_ros.files import replace_file
+from zmask_ros.fitting import CleanFrame, ProfileFit, default_plan
+from zmask_ros.segmenters import Segmenter, load_segmenter
+from zmask_ros.world.datasets import CamVid, LabelledFrame, camvid_root
+from zmask_ros.world.street import StreetDrive
+
+NAME = "lraspp_camvid"
+MODELS = Path(__file__).resolve().parent.parent / "models"
+STREET_SEEDS = range(5000, 5012)
+STREET_FRAMES = 8
+PASTED = EotRanges(scale=(0.5, 1.0), rotation_deg=(0, 0), yaw_deg=(0, 0))
+CARRIERS = (None, "billboard", "truck")
+
+
+def street_frames() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Images and labels, 640x480, of drives that nothing was trained on."""
+    for seed in STREET_SEEDS:
+        drive = StreetDrive(seed, rate_hz=STREET_FRAMES / 20, carrier=CARRIERS[seed % 3])  # type: ignore[arg-type]
+        for frame in drive:
+            yield frame.image, frame.labels
+
+
+def segmentation(segmenter: Segmenter, frames: Iterator[tuple[np.ndarray, np.ndarray]]) -> dict[str, Any]:
+    """mIoU, pixel accuracy and IoU a class, at the images' own size."""
+    import cv2
+
+    matrix = Confusion(len(segmenter.classes))
+    for image, labels in frames:
+        with torch.inference_mode():
+            predicted = segmenter.logits(segmenter.prepare(image)).argmax(1)[0].byte().cpu().numpy()
+        size = (labels.shape[1], labels.shape[0])
+        matrix.add(cv2.resize(predicted, size, interpolation=cv2.INTER_NEAREST), labels)
+    names = [entry.name for entry in segmenter.classes]
+    classes = dict(zip(names, matrix.iou(), strict=True))
+    return {"miou": matrix.miou(), "accuracy": matrix.pixel_accuracy(), "iou": classes}
+
+
+def fit_on(segmenter: Segmenter, frames: CamVid) -> tuple[ProfileFit, float]:
+    """Fit on ``frames``, and the fit's frame rate over the plain network's: median over frames, taken in turns."""
+    fit, ratios = ProfileFit(segmenter, default_plan(segmenter)), []
+    with progress("Fitting on CamVid", "frames", len(frames)) as advance:
+        for index, frame in enumerate(frames):
+            began = time.perf_counter()
+            with torch.inference_mode():
+                segmenter.logits(segmenter.prepare(frame.image)).argmax(1)
+            between = time.perf_counter()
+            fit.add(CleanFrame("camvid train", "/camera/image_raw", index, frame.image))
+            ratios.append((between - began) / (time.perf_counter() - between))
+            advance()
+    return fit, statistics.median(ratios)
+
+
+def pasted(frames: CamVid, patch: np.ndarray) -> Iterator[PairedFrame]:
+    """Every frame with the patch at a random place and in a random size."""
+    generator = torch.Generator().manual_seed(0)
+    with progress("Attacking CamVid", "frames", len(frames)) as advance:
+        for frame in frames:
+            yield _pair(frame, patch, generator)
+            advance()
+
+
+def _pair(frame: LabelledFrame, patch: np.ndarray, generator: torch.Generator) -> PairedFrame:
+    attacked, mask = paste_at_random(frame.image, patch, PASTED, generator)
+    return PairedFrame(frame.image, attacked, frame.labels, mask)
+
+
+def bench() -> dict[str, Any]:
+    """`zmask bench` in a process of its own."""
+    command = [sys.executable, "-m", "zmask_ros.cli.main", "bench", "--device", "cpu", "--json"]
+    result: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return result
+
+
+def measure(root: Path) -> dict[str, Any]:
+    """All figures of the models, JSON-ready."""
+    segmenter = load_segmenter(NAME, "cpu")
+    train, val = CamVid(root, "train"), CamVid(root, "val")
+    figures: dict[str, Any] = {
+        "segmentation": {
+            "CamVid validation": segmentation(segmenter, ((f.image, f.labels) for f in val)),
+            "street world, unseen seeds": segmentation(segmenter, street_frames()),
+        }
+    }
+    fit, rate = fit_on(segmenter, train)
+    camera = DefendedCamera(segmenter, fit.finish(0.001))
+    patch = load_patch(MODELS / f"{NAME}.patch.png")
+    figures["defence"] = asdict(evaluate_pairs(camera, pasted(val, patch))) | {"fit_rate": rate}
+    figures["bench"] = bench()
+    return figures
+
+
+def tables(figures: dict[str, Any]) -> str:
+    """The figures as markdown."""
+    worlds = figures["segmentation"]
+    lines = ["| | " + " | ".join(worlds) + " |", "|---|" + "---|" * len(worlds)]
+    for title, key in (("mIoU", "miou"), ("pixel accuracy", "accuracy")):
+        lines.append(f"| {title} | " + " | ".join(f"{world[key]:.3f}" for world in worlds.values()) + " |")
+    for name in next(iter(worlds.values()))["iou"]:
+        lines.append(f"| IoU {name} | " + " | ".join(f"{world['iou'][name]:.2f}" for world in worlds.values()) + " |")
+    defence, cost = figures["defence"], figures["bench"]
+    lines += [
+        "",
+        f"Fitted on CamVid's training frames, tried on its {defence['frames']} validation frames, clean and with the "
+        f"shipped patch at random places, {PASTED.scale[0]:g} to {PASTED.scale[1]:g} times its size "
+        f"({defence['patch_share']:.1%} of the image on average); mIoU outside the patch:",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| false alarms on clean frames | {defence['false_alarm_rate']:.2%} |",
+        f"| recall on attacked frames | {defence['recall']:.2%} |",
+        f"| mask IoU | {defence['mask_iou']:.3f} |",
+        f"| mIoU clean, undefended | {defence['miou_clean']:.3f} |",
+        f"| mIoU clean, defended | {defence['miou_clean_defended']:.3f} |",
+        f"| mIoU attacked, undefended | {defence['miou_attacked']:.3f} |",
+        f"| mIoU attacked, defended | {defence['miou_defended']:.3f} |",
+        f"| frame rate of fitting over the plain network's | {defence['fit_rate']:.2f} |",
+        f"| time of a clean frame, defended over plain (CPU, median) | {cost['overhead_clean']:.2f} |",
+        f"| time of an attacked frame, defended over plain (CPU, median) | {cost['overhead_attacked']:.2f} |",
+    ]
+    return "\n".join(lines)
+
+
+def write_tables(text: str, readme: Path) -> None:
+    """Put ``text`` between the two marks in ``readme``."""
+    begin, end = "<!-- figures: written by tools/measure_models.py -->", "<!-- end of figures -->"
+    pattern = re.compile(f"{re.escape(begin)}.*{re.escape(end)}", re.DOTALL)
+    card = readme.read_text()
+    if not pattern.search(card):
+        raise ZmaskError(f"{readme} lacks the marks {begin} and {end}.")
+    replace_file(readme, pattern.sub(lambda _: f"{begin}\n{text}\n{end}", card).encode())
+
+
+@click.command(help=__doc__)
+def main() -> None:
+    root = camvid_root()
+    if root is None:
+        raise click.ClickException("CamVid was not found: set ZMASK_CAMVID to its folder.")
+    figures = measure(root)
+    replace_file(MODELS / "figures.json", json.dumps(figures, indent=1).encode())
+    write_tables(tables(figures), MODELS / "README.md")
+    click.echo(tables(figures))
+
+
+if __name__ == "__main__":
+    main()

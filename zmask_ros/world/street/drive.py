@@ -171,6 +171,10 @@ class StreetDrive:
             return [self._board.panel(x) for x in nearest if x - here < 2 * BILLBOARD_SPACING]
         return [self._truck_panel(self._truck_rear(seconds))] if self.carrier == "truck" else []
 
+    def stamp_ns(self, index: int) -> int:
+        """The time of a frame, nanoseconds."""
+        return _START_NS + round(index * 1e9 / self.rate_hz)
+
     def __len__(self) -> int:
         return self._count
 
@@ -190,7 +194,7 @@ class StreetDrive:
         mask = drawn == self._picture_label
         return StreetFrame(
             index=number,
-            stamp_ns=_START_NS + round(number * 1e9 / self.rate_hz),
+            stamp_ns=self.stamp_ns(number),
             image=self._photo.develop(canvas.pixels, number),
             labels=cv2.LUT(np.ascontiguousarray(drawn), FINAL_LABELS),
             pose=pose,

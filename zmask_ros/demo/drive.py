@@ -1,0 +1,150 @@
+"""The drive itself: street_camera -> defense_node -> recorder, each a process, and DDS between them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zmask_ros.demo.errors import DemoError
+from zmask_ros.demo.processes import NodeProcess, executable
+from zmask_ros.demo.scenario import Scenario
+
+if TYPE_CHECKING:
+    from zmask_ros.node.flag_watch import FlagWatch
+
+NAMESPACE = "/camera"
+PICTURES = ("segmentation", "mask", "undefended", "overlay")
+# A machine that is busy takes long to import torch, and long for the first frame.
+START_LIMIT_S = 180.0
+STALL_LIMIT_S = 60.0
+FLAG_LIMIT_S = 30.0
+END_LIMIT_S = 30.0
+LOOK_S = 0.25
+# More than are ever under way in lockstep: nothing is overwritten before the recorder has it.
+DEPTH = 10
+
+
+@dataclass(frozen=True)
+class DriveCounts:
+    """What the camera counted: frames that it sent, and those that no flag came for."""
+
+    frames_sent: int
+    flags_missing: int
+
+
+@dataclass(frozen=True)
+class Defence:
+    """What the node runs: a segmenter's name or YAML file, the profile, the device."""
+
+    segmenter: str
+    profile: Path
+    device: str
+
+
+def record_drive(
+    scenario: Scenario, picture: Path, defence: Defence, bag: Path, on_flag: Callable[[Any], None]
+) -> DriveCounts:
+    """Drive through the scenario and record it.
+
+    Args:
+        picture: what the carrier shows.
+        bag: rosbag2 directory; replaced when the new one is whole.
+        on_flag: called for each AttackFlag that arrives here.
+
+    Raises:
+        NodeFailed: a node did not start, crashed, or did not end.
+        DemoError: ROS 2 is not there, or no flag came for a long time.
+    """
+    watch = _flag_watch()
+    bag.parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        # Beside the bag, so that putting it in its place is a rename.
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".drive.", dir=bag.parent)))
+        watch = stack.enter_context(watch)
+
+        def start(name: str, parameters: dict[str, Any]) -> NodeProcess:
+            return stack.enter_context(NodeProcess(executable(name), parameters, NAMESPACE, folder))
+
+        node = start("defense_node", _node_parameters(defence))
+        recorder = start("recorder", {"path": str(folder / bag.name), "topics": _topics()})
+        camera = start("street_camera", _camera_parameters(scenario, picture, folder / "counts.json"))
+        _follow(camera, (node, recorder), watch, on_flag)
+        camera.expect_end(END_LIMIT_S)
+        # First the node, which publishes what it still has; then the recorder, which writes it.
+        node.stop(signal.SIGTERM, END_LIMIT_S)
+        recorder.stop(signal.SIGINT, END_LIMIT_S)
+        counts = json.loads((folder / "counts.json").read_bytes())
+        _put(folder / bag.name, bag)
+    return DriveCounts(counts["frames_sent"], counts["flags_missing"])
+
+
+def _flag_watch() -> FlagWatch:
+    try:
+        from zmask_ros.node.flag_watch import FlagWatch
+    except ImportError as error:
+        raise DemoError(
+            f"The demo needs ROS 2 and this package's messages ({error}): run 'make demo', which sets up both."
+        ) from error
+    return FlagWatch(NAMESPACE)
+
+
+def _node_parameters(defence: Defence) -> dict[str, Any]:
+    overrides: dict[str, Any] = {f"{NAMESPACE}/zmask/{name}": {"publisher": {"depth": DEPTH}} for name in PICTURES}
+    # A vehicle lives with a frame that is lost on the way; here every one is to be counted.
+    overrides[f"{NAMESPACE}/image_raw"] = {"subscription": {"reliability": "reliable"}}
+    return {
+        "segmenter": defence.segmenter,
+        "profile": str(defence.profile.absolute()),
+        "device": defence.device,
+        "publish_undefended": True,
+        "qos_overrides": overrides,
+    }
+
+
+def _camera_parameters(scenario: Scenario, picture: Path, summary: Path) -> dict[str, Any]:
+    return {
+        **scenario.camera_parameters(picture.absolute()),
+        "pace": "lockstep",
+        # The node and the recorder.
+        "min_subscribers": 2,
+        "flag_timeout_s": FLAG_LIMIT_S,
+        "frame_id": NAMESPACE.strip("/"),
+        "summary": str(summary.absolute()),
+    }
+
+
+def _topics() -> list[str]:
+    return ["image_raw", "camera_info", "zmask/attack", *(f"zmask/{name}" for name in PICTURES)]
+
+
+def _follow(
+    camera: NodeProcess, others: tuple[NodeProcess, ...], watch: FlagWatch, on_flag: Callable[[Any], None]
+) -> None:
+    """Until the camera has ended."""
+    deadline = time.monotonic() + START_LIMIT_S
+    while camera.running:
+        for process in others:
+            process.expect_running()
+        flags = watch.receive(LOOK_S)
+        for flag in flags:
+            on_flag(flag)
+        if flags:
+            deadline = time.monotonic() + STALL_LIMIT_S
+        elif time.monotonic() > deadline:
+            raise DemoError(
+                "No attack flag came for a long time, so the drive was given up: is the machine overloaded?"
+            )
+
+
+def _put(made: Path, place: Path) -> None:
+    if place.exists():
+        shutil.rmtree(place)
+    made.rename(place)

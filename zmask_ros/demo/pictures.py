@@ -1,0 +1,89 @@
+"""What can be looked at afterwards: the contact sheet, and the frames of the video."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from zmask_ros.demo.drive import NAMESPACE
+from zmask_ros.demo.measure import Measurement, Outcome
+from zmask_ros.demo.recording import Track
+from zmask_ros.demo.scenario import Scenario
+from zmask_ros.world.bags import CameraBags, ReadReport
+from zmask_ros.world.pictures import colourise, contact_sheet
+
+COLUMNS = ("camera", "segmentation, attacked", "mask (green: the patch)", "segmentation, defended")
+_TRUTH = (0, 200, 80)
+
+
+def overlays(bag: Path) -> Iterator[np.ndarray]:
+    """The overlays that the node published, uint8 [H, W, 3] RGB, in their order."""
+    with CameraBags(bag, f"{NAMESPACE}/zmask/overlay") as recorded:
+        for frame in recorded.frames(ReadReport()):
+            yield frame.image
+
+
+def moments(outcomes: Sequence[Outcome]) -> list[tuple[str, Outcome]]:
+    """Up to five: before the patch is seen, while it is small, middling, large, and after it is gone; in time."""
+    chosen: dict[int, tuple[str, Outcome]] = {}
+    attacked = [outcome for outcome in outcomes if outcome.counted] or [o for o in outcomes if o.cover > 0]
+    if not attacked:
+        return [("no patch in sight", outcomes[len(outcomes) // 2])]
+    by_cover = sorted(attacked, key=lambda outcome: outcome.cover)
+    for name, place in (("small", 0), ("middling", len(by_cover) // 2), ("large", -1)):
+        chosen.setdefault(by_cover[place].index, (name, by_cover[place]))
+    free = [outcome for outcome in outcomes if outcome.cover == 0]
+    before = [outcome for outcome in free if outcome.index < attacked[0].index]
+    after = [outcome for outcome in free if outcome.index > attacked[-1].index]
+    for name, candidates in (("before", before), ("after", after)):
+        if candidates:
+            middle = candidates[len(candidates) // 2]
+            chosen[middle.index] = (name, middle)
+    return [chosen[index] for index in sorted(chosen)]
+
+
+def contact_sheet_of(
+    found: Measurement, scenario: Scenario, picture: np.ndarray, bag: Path, palette: np.ndarray
+) -> np.ndarray:
+    """A row for each of `moments`: input, undefended segmentation, mask, defended segmentation; uint8 RGB.
+
+    Args:
+        palette: uint8 [256, 3] RGB.
+    """
+    drive = scenario.drive(picture)
+    rows = []
+    with ExitStack() as stack:
+        camera, undefended, mask, defended = (
+            stack.enter_context(Track(bag, f"{NAMESPACE}/{name}"))
+            for name in ("image_raw", "zmask/undefended", "zmask/mask", "zmask/segmentation")
+        )
+        for name, outcome in moments(found.outcomes):
+            at = outcome.stamp_ns
+            seen = mask.plane_at(at)
+            cells = [
+                camera.at(at),
+                _coloured(undefended.plane_at(at), palette),
+                None if seen is None else _mask_picture(seen, drive[outcome.index].patch_mask),
+                _coloured(defended.plane_at(at), palette),
+            ]
+            rows.append((_caption(name, outcome, scenario.rate_hz), cells))
+    return contact_sheet(rows, COLUMNS)
+
+
+def _caption(name: str, outcome: Outcome, rate_hz: float) -> str:
+    return f"{name}\n{outcome.index / rate_hz:.1f} s\npatch {outcome.cover:.1%}\n{outcome.state.value}"
+
+
+def _coloured(labels: np.ndarray | None, palette: np.ndarray) -> np.ndarray | None:
+    return None if labels is None else colourise(labels, palette)
+
+
+def _mask_picture(mask: np.ndarray, patch_mask: np.ndarray) -> np.ndarray:
+    drawn = cv2.cvtColor(mask, cv2.COLOR_GRAY2RGB)
+    outlines, _ = cv2.findContours(patch_mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
+    cv2.drawContours(drawn, outlines, -1, _TRUTH, max(2, len(mask) // 160))
+    return drawn

@@ -1,0 +1,78 @@
+"""What was recorded on the drive, by the stamps of the camera's frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from zmask_ros.camera import FrameState
+from zmask_ros.world.bag_files import open_bag
+from zmask_ros.world.bags import CameraBags, ReadReport
+
+
+@dataclass(frozen=True)
+class RecordedFlag:
+    """An AttackFlag: state, score, time from arrival to publication, and when the recorder had it."""
+
+    state: FrameState
+    score: float
+    latency_ms: float
+    received_ns: int
+
+
+def state_of(flag: Any) -> FrameState:
+    """The state of an AttackFlag, whichever library made the message."""
+    return next(state for state in FrameState if getattr(flag, state.value) == flag.state)
+
+
+def read_flags(bag: Path, topic: str) -> dict[int, RecordedFlag]:
+    """The flags by the stamps (nanoseconds) of their frames.
+
+    Raises:
+        BagError: the bag cannot be read.
+    """
+    flags = {}
+    opened = open_bag(bag)
+    try:
+        for recording in opened.recordings:
+            for raw in recording.messages([topic]):
+                flag = recording.types.deserialise(raw)
+                stamp_ns = flag.header.stamp.sec * 1_000_000_000 + flag.header.stamp.nanosec
+                flags[stamp_ns] = RecordedFlag(state_of(flag), flag.score, flag.latency_ms, raw.received_ns)
+    finally:
+        opened.close()
+    return flags
+
+
+class Track:
+    """The pictures of one topic, asked for in the order of their stamps; context manager."""
+
+    def __init__(self, bag: Path, topic: str) -> None:
+        self._bags = CameraBags(bag, topic)
+        self._frames = self._bags.frames(ReadReport())
+        self._next = next(self._frames, None)
+
+    def __enter__(self) -> Track:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bags.close()
+
+    def at(self, stamp_ns: int) -> np.ndarray | None:
+        """uint8 [H, W, 3] RGB; None where nothing was recorded with this stamp."""
+        while self._next is not None and self._next.stamp_ns < stamp_ns:
+            self._next = next(self._frames, None)
+        if self._next is None or self._next.stamp_ns != stamp_ns:
+            return None
+        return self._next.image
+
+    def plane_at(self, stamp_ns: int) -> np.ndarray | None:
+        """uint8 [H, W], of a topic with one value a pixel."""
+        image = self.at(stamp_ns)
+        return None if image is None else image[..., 0]

@@ -1,0 +1,87 @@
+"""Which drives: the one with the picture, and the clean ones that the profile is fitted on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count, cycle, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zmask_ros.world.street import StreetDrive
+
+CARRIERS = ("billboard", "truck")
+CLEAN_SEED = 200
+CLEAN_CARRIERS = (None, "billboard", "truck")
+CLEAN_SECONDS = 20.0
+CLEAN_RATE_HZ = 1.0
+CLEAN_FRAMES = round(CLEAN_SECONDS * CLEAN_RATE_HZ)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A drive on which a carrier shows a picture for part of the time, and its own advertisement otherwise.
+
+    Attributes:
+        seed: of the street world, at least 0.
+        seconds, rate_hz: length of the drive and frames a second, above 0.
+        carrier: one of `CARRIERS`.
+        picture_from_s, picture_until_s: when the picture is shown, in seconds of the drive.
+        width, height: of the images, px.
+    """
+
+    seed: int = 50
+    seconds: float = 20.0
+    rate_hz: float = 15.0
+    carrier: str = "billboard"
+    picture_from_s: float = 3.0
+    picture_until_s: float = 13.0
+    width: int = 640
+    height: int = 480
+
+    @property
+    def frames(self) -> int:
+        """Of the whole drive."""
+        return max(1, round(self.seconds * self.rate_hz))
+
+    def drive(self, picture: np.ndarray | None) -> StreetDrive:
+        """The drive with ``picture`` (uint8 [h, w, 3] RGB); with None the same street, where nobody attacks."""
+        return StreetDrive(
+            self.seed,
+            self.seconds,
+            self.rate_hz,
+            self.width,
+            self.height,
+            carrier=self.carrier,
+            picture=picture,
+            picture_from_s=self.picture_from_s,
+            picture_until_s=self.picture_until_s,
+        )
+
+    def shows_picture(self, index: int) -> bool:
+        """Whether the carrier shows the picture in this frame; it may still be out of sight."""
+        return self.picture_from_s <= index / self.rate_hz < self.picture_until_s
+
+    def camera_parameters(self, picture: Path) -> dict[str, Any]:
+        """The parameters with which `street_camera` makes this drive."""
+        return {
+            "seed": self.seed,
+            "duration_s": float(self.seconds),
+            "rate_hz": float(self.rate_hz),
+            "width": self.width,
+            "height": self.height,
+            "carrier": self.carrier,
+            "picture": str(picture),
+            "picture_from_s": float(self.picture_from_s),
+            "picture_until_s": float(min(self.picture_until_s, math.ceil(self.seconds))),
+        }
+
+
+def clean_drives(number: int, scenario: Scenario) -> Iterator[StreetDrive]:
+    """Drives through other streets, without attack, of `CLEAN_FRAMES` frames each; made as they are asked for."""
+    seeds = (seed for seed in count(CLEAN_SEED) if seed != scenario.seed)
+    for seed, carrier in islice(zip(seeds, cycle(CLEAN_CARRIERS)), number):
+        yield StreetDrive(seed, CLEAN_SECONDS, CLEAN_RATE_HZ, scenario.width, scenario.height, carrier=carrier)

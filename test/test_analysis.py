@@ -21,7 +21,7 @@ def random_tensor(seed: int, *shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)) * 3 + 1
 
 
-def clean_statistics(activation: torch.Tensor, kernels: list[tuple[int, int]], grid: tuple[int, int]) -> LayerStatistics:
+def clean_statistics(activation: torch.Tensor, kernels: list[tuple[int, int]], grid: tuple[int, int]):
     return LayerStatistics(observe(activation, tuple(kernels), grid))
 
 

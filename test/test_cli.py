@@ -223,9 +223,8 @@ def test_ctrl_c_leaves_nothing_behind(drive, tiny, tmp_path):
     )
     arguments = ["fit", str(long_drive), "--segmenter", str(tiny), "-o", str(output)]
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, (*sys.path, os.environ.get("PYTHONPATH")))))
-    done = subprocess.run(
-        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, env=environment, timeout=300, check=False
-    )
+    command = [sys.executable, "-c", script, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
     assert done.returncode == 130, done.stderr
     assert "Interrupted" in done.stderr
     assert "Traceback" not in done.stderr

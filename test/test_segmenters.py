@@ -55,14 +55,16 @@ def test_the_shipped_description_can_be_read():
 
 @pytest.mark.parametrize("kind", ["dict", "tuple"])
 def test_outputs_are_understood(tmp_path, kind):
-    wrapped = load_segmenter(write(tmp_path, builder="test_segmenters:build_wrapped", arguments=f"{{kind: {kind}}}"), "cpu")
+    description = write(tmp_path, builder="test_segmenters:build_wrapped", arguments=f"{{kind: {kind}}}")
+    wrapped = load_segmenter(description, "cpu")
     plain = load_segmenter(str(tiny_network.describe(tmp_path)), "cpu")
     x = plain.prepare(tiny_network.clean_image(0))
     torch.testing.assert_close(wrapped.logits(x), plain.logits(x))
 
 
 def test_an_output_that_is_not_understood_is_refused(tmp_path):
-    segmenter = load_segmenter(write(tmp_path, builder="test_segmenters:build_wrapped", arguments="{kind: text}"), "cpu")
+    description = write(tmp_path, builder="test_segmenters:build_wrapped", arguments="{kind: text}")
+    segmenter = load_segmenter(description, "cpu")
     with pytest.raises(SegmenterError, match=r"must return \[B, K, H, W\] logits"):
         segmenter.logits(torch.zeros(1, 3, 48, 64))
 

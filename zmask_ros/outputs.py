@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zmask_ros.camera import CameraResult, Pictures
 from zmask_ros.world.pictures import colourise, overlay
+
+if TYPE_CHECKING:
+    from zmask_ros.camera import CameraResult, Pictures
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,7 @@ from zmask_ros.errors import ZmaskError
 from zmask_ros.files import replace_file
 from zmask_ros.resources import find_resource
 from zmask_ros.segmenters import Segmenter, load_segmenter
+from zmask_ros.world.street import CLASS_NAMES
 
 DEFAULT = Scenario()
 PATCH = "models/patches/billboard.png"
@@ -163,7 +164,7 @@ def command(
     picture_path = patch or find_resource(PATCH)
     picture = load_patch(picture_path)
     places = _places(out)
-    loaded = load_segmenter(segmenter, device)
+    loaded = _load_segmenter(segmenter, device)
     defence = Defence(segmenter, places.profile, device)
     _prepare(places, scenario, clean_drives, defence, loaded, fresh)
     counts = _drive(places, scenario, picture_path, defence)
@@ -186,6 +187,16 @@ def _places(folder: Path) -> Places:
     except OSError as error:
         raise ZmaskError(f"The folder {folder} cannot be made: {error.strerror}.") from error
     return Places(folder)
+
+
+def _load_segmenter(name: str, device: str) -> Segmenter:
+    segmenter = load_segmenter(name, device)
+    if len(segmenter.classes) != len(CLASS_NAMES):
+        raise ZmaskError(
+            f"The street world has {len(CLASS_NAMES)} classes and '{name}' has {len(segmenter.classes)}, "
+            "so its labels cannot be judged: choose a segmenter with CamVid's classes."
+        )
+    return segmenter
 
 
 def _origin(segmenter: Segmenter) -> dict[str, Any]:
@@ -276,7 +287,7 @@ def _tell(places: Places, figures: dict[str, Any], origin: dict[str, Any], as_js
 def _figure(value: float | None) -> str:
     if value is None:
         return "-"
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _expect_flags(found: Measurement, counts: DriveCounts) -> None:

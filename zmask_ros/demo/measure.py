@@ -24,22 +24,22 @@ from zmask_ros.world.street import StreetFrame
 COUNTED_COVER = 0.01
 
 MEANINGS = {
-    "frames": "of the drive",
+    "frames": "in the drive",
     "frames_sent": "by the camera",
-    "flags_received": "by the recorder; must be all",
-    "frames_unknown": "flags without a verdict",
-    "frames_attacked": "the patch is in sight",
-    "frames_over_1_percent": "it covers more than 1 % of the image; figures below are of these",
-    "recall": "of them, called an attack; aim: at least 0.95",
-    "false_alarm_rate": "of frames without patch, called an attack; aim: at most 0.01",
-    "mask_iou": "mask against exact patch; aim: at least 0.7",
-    "miou_clean": "outside the patch: same street, no patch, no defence",
-    "miou_attacked": "patch, no defence; aim: at least 0.10 below clean",
-    "miou_defended": "patch, defended; aim: within 0.03 of clean",
+    "flags_received": "by the recorder: all",
+    "frames_unknown": "flags without verdict: 0",
+    "frames_attacked": "patch in sight",
+    "frames_over_1_percent": "patch over 1 % of the image: A",
+    "recall": "attacks found in A: >= 0.95",
+    "false_alarm_rate": "frames without patch: <= 0.01",
+    "mask_iou": "mask and patch in A: >= 0.7",
+    "miou_clean": "as A, without patch",
+    "miou_attacked": "A, not defended: <= clean - 0.10",
+    "miou_defended": "A, defended: >= clean - 0.03",
     "node_latency_ms_p50": "image in to flag out",
-    "node_latency_ms_p99": "",
-    "playback_rate": "drive against wall clock, 1 is real time",
-    "seconds": "of this run",
+    "node_latency_ms_p99": "image in to flag out",
+    "playback_rate": "1 is real time",
+    "seconds": "this run",
 }
 
 

@@ -1,0 +1,240 @@
+"""The documentation against the code: links, commands, parameters, launch arguments, topics, constants."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+import zmask_ros.fitting
+from zmask_ros.cli.main import zmask
+from zmask_ros.defense import calibration, fitting, statistics
+from zmask_ros.node.camera_parameters import RecorderParameters, StreetCameraParameters
+from zmask_ros.node.defense_parameters import DefenseParameters
+from zmask_ros.node.parameters import ParameterSpec, specs
+from zmask_ros.outputs import PICTURE_TOPICS, UNDEFENDED
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+NODE = ROOT / "docs" / "node.md"
+CONSTANTS = (zmask_ros.fitting, calibration, fitting, statistics)
+TYPES = {bool: "bool", int: "integer", float: "double", str: "string", list: "string[]"}
+COMMAND_ENDS = {"|", "||", "&&", ";", "&", ">", "2>"}
+
+each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+
+
+def prose(document: Path) -> str:
+    return re.sub(r"^```.*?^```", "", document.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+def shell_lines(document: Path) -> Iterator[str]:
+    """The lines of bash blocks, continued ones joined."""
+    for block in re.findall(r"^```bash\n(.*?)^```", document.read_text(), flags=re.DOTALL | re.MULTILINE):
+        yield from block.replace("\\\n", " ").splitlines()
+
+
+def shell_words(line: str) -> list[str]:
+    return shlex.split(line, comments=True)
+
+
+def rows_below(document: Path, heading: str) -> list[list[str]]:
+    """The cells of the first table below a heading, without its title and its rule."""
+    _, _, rest = document.read_text().partition(f"\n{heading}\n")
+    assert rest, f"{document.name} has no heading '{heading}'"
+    table = re.search(r"(?:^\|.*\n)+", rest, flags=re.MULTILINE)
+    assert table is not None, f"there is no table below '{heading}'"
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table[0].splitlines()[2:]]
+
+
+def as_table(rows: list[list[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def assert_same_rows(document: Path, heading: str, expected: list[list[str]]) -> None:
+    assert rows_below(document, heading) == expected, f"below '{heading}' should stand:\n{as_table(expected)}"
+
+
+def anchors(document: Path) -> set[str]:
+    """What headings can be linked to by, as GitHub makes it."""
+    headings = re.findall(r"^#+ (.*)$", prose(document), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@each_document
+def test_links_lead_somewhere(document: Path) -> None:
+    missing = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(document)):
+        if link.startswith(("http://", "https://")):
+            continue
+        path, _, anchor = link.partition("#")
+        target = document.parent / path if path else document
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            missing.append(link)
+    assert not missing
+
+
+def zmask_calls(document: Path) -> Iterator[list[str]]:
+    """The arguments of every `zmask` in a bash block."""
+    for line in shell_lines(document):
+        words = shell_words(line)
+        for position, word in enumerate(words):
+            called = position == 0 or words[position - 1] in {"zmask_ros", "scripts/run.sh", "exec", "&&"}
+            if word == "zmask" and called:
+                rest = words[position + 1 :]
+                yield rest[: next((i for i, other in enumerate(rest) if other in COMMAND_ENDS), len(rest))]
+
+
+def parse(command: click.Command, name: str, arguments: list[str]) -> None:
+    """Parse the arguments as a call would, without calling anything."""
+    while isinstance(command, click.Group):
+        subcommand = command.get_command(click.Context(command), arguments[0])
+        assert subcommand is not None, f"there is no `{name} {arguments[0]}`"
+        command, name, arguments = subcommand, arguments[0], arguments[1:]
+    command.make_context(name, list(arguments))
+
+
+@each_document
+def test_zmask_commands_parse(document: Path) -> None:
+    for arguments in zmask_calls(document):
+        try:
+            parse(zmask, "zmask", arguments)
+        except click.ClickException as error:
+            pytest.fail(f"zmask {shlex.join(arguments)}: {error.format_message()}")
+
+
+@each_document
+def test_zmask_commands_in_prose_exist(document: Path) -> None:
+    named = re.findall(r"`zmask ([a-z]+)", prose(document))
+    assert set(named) <= set(zmask.list_commands(click.Context(zmask)))
+
+
+def test_every_command_is_documented() -> None:
+    called = {arguments[0] for arguments in zmask_calls(ROOT / "docs" / "tools.md")}
+    assert called >= set(zmask.list_commands(click.Context(zmask)))
+
+
+@each_document
+def test_make_targets_exist(document: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    in_blocks = {
+        words[position + 1]
+        for line in shell_lines(document)
+        for words in [shell_words(line)]
+        for position, word in enumerate(words[:-1])
+        if word == "make"
+    }
+    assert in_blocks | set(re.findall(r"`make ([a-z-]+)", prose(document))) <= targets
+
+
+@each_document
+def test_executables_exist(document: Path) -> None:
+    installed = set(re.findall(r"install_(?:node|executable)\((\w+)", (ROOT / "CMakeLists.txt").read_text()))
+    assert set(re.findall(r"ros2 run zmask_ros (\w+)", document.read_text())) <= installed
+
+
+@each_document
+def test_constants_have_their_values(document: Path) -> None:
+    values = {name: value for module in CONSTANTS for name, value in vars(module).items() if name.isupper()}
+    for name, value in re.findall(r"`([A-Z][A-Z_]+) = ([0-9.]+)`", document.read_text()):
+        assert values.get(name) == float(value), f"{name} is {values.get(name)}"
+
+
+def parameter_row(spec: ParameterSpec) -> list[str]:
+    return [
+        f"`{spec.name}`",
+        TYPES[type(spec.default)],
+        shown_default(spec.default),
+        shown_range(spec),
+        "yes" if spec.live else "no",
+        spec.description,
+    ]
+
+
+def shown_default(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(f"`{entry}`" for entry in value)
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f"`{value}`" if value != "" else '`""`'
+
+
+def shown_range(spec: ParameterSpec) -> str:
+    if spec.choices:
+        return ", ".join(f"`{choice}`" for choice in spec.choices)
+    if spec.minimum is None and spec.maximum is None:
+        return ""
+    if spec.maximum is None:
+        return f"at least {spec.minimum:g}"
+    return f"{spec.minimum:g} to {spec.maximum:g}"
+
+
+@pytest.mark.parametrize(
+    ("heading", "table"),
+    [
+        ("### Parameters of defense_node", DefenseParameters),
+        ("### Parameters of street_camera", StreetCameraParameters),
+        ("### Parameters of recorder", RecorderParameters),
+    ],
+)
+def test_parameters_are_those_of_the_code(heading: str, table: type) -> None:
+    assert_same_rows(NODE, heading, [parameter_row(spec) for spec in specs(table)])
+
+
+def launch_rows(name: str) -> list[list[str]]:
+    """One row an argument, read from the source, so that launch need not be installed."""
+    tree = ast.parse((ROOT / "launch" / f"{name}.launch.py").read_text())
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    declared = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "DeclareLaunchArgument"]
+    declared.sort(key=lambda call: call.lineno)
+    return [launch_row(call) for call in declared]
+
+
+def launch_row(call: ast.Call) -> list[str]:
+    keywords = {keyword.arg: keyword.value for keyword in call.keywords}
+    choices = ast.literal_eval(keywords["choices"]) if "choices" in keywords else []
+    return [
+        f"`{ast.literal_eval(call.args[0])}`",
+        launch_default(keywords["default_value"]),
+        ", ".join(f"`{choice}`" for choice in choices if choice),
+        ast.literal_eval(keywords["description"]),
+    ]
+
+
+def launch_default(expression: ast.expr) -> str:
+    """The value; of an expression such as ``SHARE / "config" / "x.yaml"`` the parts that are known."""
+    if isinstance(expression, ast.Constant):
+        return f"`{expression.value}`" if expression.value else ""
+    parts = [node for node in ast.walk(expression) if isinstance(node, ast.Constant)]
+    return f"`{'/'.join(str(part.value) for part in sorted(parts, key=lambda part: part.col_offset))}`"
+
+
+@pytest.mark.parametrize("name", ["defense", "demo"])
+def test_launch_arguments_are_those_of_the_launch_file(name: str) -> None:
+    rows = launch_rows(name)
+    assert rows
+    assert_same_rows(NODE, f"### Arguments of {name}.launch.py", rows)
+
+
+def test_published_pictures_are_those_of_the_code() -> None:
+    published = {row[0]: row[1] for row in rows_below(NODE, "### Published by defense_node")}
+    for topic in (*PICTURE_TOPICS, UNDEFENDED):
+        assert published.get(f"`{topic.name}`") == f"`sensor_msgs/Image`, {topic.encoding}"
+
+
+def test_flag_fields_are_those_of_the_message() -> None:
+    lines = [line.split("#")[0].split() for line in (ROOT / "msg" / "AttackFlag.msg").read_text().splitlines()]
+    fields = [[f"`{words[1]}`", f"`{words[0]}`"] for words in lines if len(words) == 2 and "=" not in words[1]]
+    assert [row[:2] for row in rows_below(NODE, "### AttackFlag")] == fields
+
+
+@each_document
+def test_documents_are_plain(document: Path) -> None:
+    assert not [line for line in document.read_text().splitlines() if line != line.rstrip()]
+    assert "\t" not in document.read_text()

@@ -10,6 +10,9 @@ wanted="$flavour ${ROS_DISTRO:-} $venv $(cat "$root"/requirements/*.txt "$root/s
 
 [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && exit 0
 
+# pip takes what is in PYTHONPATH for installed.
+[ "$flavour" = system ] || unset PYTHONPATH
+
 command -v "$base" >/dev/null || fail "there is no $base: install Python 3.10 or newer (Debian, Ubuntu: sudo apt install python3 python3-venv)."
 "$base" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null ||
     fail "$("$base" -V 2>&1) is too old: Python 3.10 or newer is needed; name one with PYTHON=python3.11 make ..."

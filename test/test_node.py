@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+# One that is installed but broken is a failure.
+pytest.importorskip("rclpy", reason="ROS 2 is not installed", exc_type=ModuleNotFoundError)
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from node_processes import RELIABLE, Client, NodeProcess, header, image_message

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-rclpy = pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+# One that is installed but broken is a failure.
+pytest.importorskip("rclpy", reason="ROS 2 is not installed", exc_type=ModuleNotFoundError)
 
 from node_processes import NodeProcess
 from tiny_network import describe, fit

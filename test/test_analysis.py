@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from zmask_ros.defense import FusionBlock, LayerOverActivation, LayerStatistics, Moments, attack_score, hard_mask
 from zmask_ros.defense.fitting import observe
+from zmask_ros.defense.growth import Growth, close_gaps, connected, grow
 from zmask_ros.defense.overactivation import cascade, fuse_layers
 from zmask_ros.defense.pooling import area_resample, box_pool, integral_image, layer_kernel, working_grid
 
@@ -174,6 +175,38 @@ def test_the_hard_mask_passes_the_gradient_of_the_soft_one():
     hard.sum().backward()
     assert soft.grad is not None
     assert soft.grad.sum().item() == pytest.approx(16)
+
+
+def test_gaps_are_closed_and_borders_stay():
+    heat = torch.zeros(1, 1, 9, 20)
+    heat[..., 5:8] = heat[..., 10:13] = 3.0
+    closed = close_gaps(heat, (3, 3))[0, 0, 4]
+    assert closed.tolist() == [0.0] * 5 + [3.0] * 8 + [0.0] * 7
+
+
+def test_only_what_hangs_together_with_a_seed_is_reached():
+    candidates = torch.zeros(1, 1, 6, 12, dtype=torch.bool)
+    candidates[..., 1:4, 1:5] = candidates[..., 4:6, 5:7] = candidates[..., 1:4, 9:11] = True
+    seeds = torch.zeros_like(candidates)
+    seeds[..., 2, 2] = seeds[..., 0, 11] = True
+    expected = candidates.clone()
+    expected[..., 9:11] = False
+    assert torch.equal(connected(seeds, candidates), expected)
+
+
+def test_a_mask_grows_over_the_whole_patch_and_not_to_other_warm_places():
+    fusion = FusionBlock(torch.tensor([4.0, -4.0, 8.0, 0.0, 4.0, -4.0, 8.0, 0.0]))
+    deep, shallow = torch.full((1, 1, 20, 30), 0.1), torch.full((1, 1, 20, 30), 0.05)
+    shallow[..., 4:10, 5:17] = 0.5
+    shallow[..., 5:7, 6:9] = 4.0
+    shallow[..., 14:18, 22:27] = 0.5
+    deep[..., 2:12, 3:19] = deep[..., 13:19, 21:28] = 3.0
+    mask = fusion(shallow, deep)
+    region = grow(fusion, Growth(0.3, (3, 3)), shallow, deep, mask) > 0.5
+    expected = torch.zeros_like(region)
+    expected[..., 4:10, 5:17] = True
+    assert torch.equal(region, expected)
+    assert (mask > 0.5).sum() == 6
 
 
 def test_grids_and_kernels():

@@ -11,13 +11,27 @@ import numpy as np
 import torch
 
 from zmask_ros import __version__
-from zmask_ros.defense import ActivationTaps, Branch, CleanFit, Plan, Profile, ProfileError, Source, bind, working_grid
+from zmask_ros.defense import (
+    ActivationTaps,
+    Branch,
+    CleanFit,
+    Growth,
+    Plan,
+    Profile,
+    ProfileError,
+    Source,
+    bind,
+    working_grid,
+)
 from zmask_ros.segmenters import Segmenter
 
 GRID_FRACTION = 8
-# Shares of the image's height and width: the reference's kernels (64,128) to (8,16) on its grid of 150x300.
-SHALLOW_KERNELS = (0.43, 0.21, 0.11, 0.055)
-DEEP_KERNELS = (0.21, 0.11)
+# Shares of the image's height and width. The reference cascades four kernels, 0.43 to 0.05, on S: their product falls
+# off towards the patch's border. Two on S, of which the last is one grid cell, keep it sharp.
+SHALLOW_KERNELS = (0.11, 0.0)
+DEEP_KERNELS = (0.21,)
+GROWTH_SHARE = 0.3
+CLOSING = 0.14
 BLANK_SPREAD = 2.0
 MAX_BLANK_SHARE = 0.5
 
@@ -35,11 +49,13 @@ def default_plan(segmenter: Segmenter) -> Plan:
 
     shallow = Branch(segmenter.description.shallow_layers, kernels(SHALLOW_KERNELS))
     deep = Branch(segmenter.description.deep_layers, kernels(DEEP_KERNELS))
-    return Plan(bind(segmenter, shallow.layers + deep.layers), shallow, deep, GRID_FRACTION, grid)
+    closing = _odd(CLOSING * grid[0])
+    growth = Growth(GROWTH_SHARE, (closing, closing))
+    return Plan(bind(segmenter, shallow.layers + deep.layers), shallow, deep, growth, GRID_FRACTION, grid)
 
 
 def _odd(value: float) -> int:
-    return 2 * round((value - 1) / 2) + 1
+    return max(1, 2 * round((value - 1) / 2) + 1)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from zmask_ros.defense.analysis import Analyser, Analysis, Evidence, hard_mask
 from zmask_ros.defense.defense import Defended, Defense, bind, tapped_layers
 from zmask_ros.defense.fitting import CleanFit, Plan
 from zmask_ros.defense.fusion import FusionBlock, attack_score
+from zmask_ros.defense.growth import Growth
 from zmask_ros.defense.overactivation import Branch, LayerOverActivation
 from zmask_ros.defense.pooling import working_grid
 from zmask_ros.defense.profile import Profile, ProfileError, Source, Threshold, merge_profiles
@@ -21,6 +22,7 @@ __all__ = [
     "Defense",
     "Evidence",
     "FusionBlock",
+    "Growth",
     "LayerError",
     "LayerOverActivation",
     "LayerStatistics",

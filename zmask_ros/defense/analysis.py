@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zmask_ros.defense.fusion import FusionBlock, attack_score
+from zmask_ros.defense.growth import OPEN, grow
 from zmask_ros.defense.overactivation import Branch, LayerOverActivation, fuse_layers
 from zmask_ros.defense.pooling import Size
 from zmask_ros.defense.profile import Profile, statistics_key
@@ -89,14 +90,20 @@ class Analyser(nn.Module):
         super().__init__()
         self.evidence = LayerEvidence(profile.shallow, profile.deep, profile.statistics, profile.grid)
         self.fusion = FusionBlock(profile.fusion)
+        self.growth = profile.growth
 
     def forward(self, taps: Activations) -> Analysis:
         evidence = self.evidence(taps)
         mask = self.fusion(evidence.shallow, evidence.deep)
         return Analysis(evidence, mask, attack_score(evidence.shallow, evidence.deep, mask))
 
+    def region(self, analysis: Analysis) -> Tensor:
+        """The soft region to mask, [B, 1, h, w] in 0..1: M, grown over all of the patch; differentiable."""
+        evidence = analysis.evidence
+        return grow(self.fusion, self.growth, evidence.shallow, evidence.deep, analysis.mask)
 
-def hard_mask(mask: Tensor, size: Size) -> Tensor:
-    """The soft mask [B, 1, h, w] as 0 or 1 at ``size``; its gradient is the soft mask's (straight-through)."""
-    soft = F.interpolate(mask, size, mode="bilinear", align_corners=False)
-    return (soft > 0.5).to(soft.dtype) + (soft - soft.detach())
+
+def hard_mask(region: Tensor, size: Size) -> Tensor:
+    """The soft region [B, 1, h, w] as 0 or 1 at ``size``; its gradient is the soft region's (straight-through)."""
+    soft = F.interpolate(region, size, mode="bilinear", align_corners=False)
+    return (soft > OPEN).to(soft.dtype) + (soft - soft.detach())

@@ -12,8 +12,6 @@ from zmask_ros.defense.analysis import Evidence
 from zmask_ros.defense.profile import Threshold
 
 CLEAN_PIXEL_SHARE = 0.9999
-DEEP_MARGIN = 1.0
-SHALLOW_MARGIN = 1.0
 STEEPNESS = 4.0
 SATURATION = 8.0
 TAIL_SHARE = 0.1
@@ -26,8 +24,8 @@ def clean_fusion(evidences: Sequence[Evidence]) -> Tensor:
     The gate is half open where the deep heat is at the top of its clean range, and the mask where the gated
     shallow heat is at the top of its own.
     """
-    deep = _clean_top([e.deep for e in evidences]) * DEEP_MARGIN
-    shallow = _clean_top([e.shallow for e in evidences]) * SHALLOW_MARGIN
+    deep = _clean_top([e.deep for e in evidences])
+    shallow = _clean_top([e.shallow for e in evidences])
     return torch.tensor(
         [STEEPNESS / deep, -STEEPNESS, SATURATION, 0.0, STEEPNESS / shallow, -STEEPNESS, SATURATION, 0.0]
     )

@@ -105,10 +105,9 @@ class Defense(nn.Module):
             logits = self.segmenter.logits(x)
             return logits, self.analyser(taps)
 
-    @staticmethod
-    def masked_input(x: Tensor, analysis: Analysis) -> Tensor:
-        """``x`` with masked pixels at the dataset mean, which is 0 after normalisation; straight-through."""
-        return x * (1 - hard_mask(analysis.mask, (x.shape[-2], x.shape[-1])))
+    def mask(self, analysis: Analysis, size: Size) -> Tensor:
+        """The mask, 0 or 1, [B, 1, *size]; differentiable by straight-through estimation."""
+        return hard_mask(self.analyser.region(analysis), size)
 
     @torch.inference_mode()
     def forward(self, x: Tensor) -> Defended:
@@ -128,8 +127,9 @@ class Defense(nn.Module):
         return Defended(labels, undefended, mask, flagged, analysis, stages.milliseconds())
 
     def _segment_again(self, x: Tensor, analysis: Analysis, flagged: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
-        hard = hard_mask(analysis.mask, (x.shape[-2], x.shape[-1])) * flagged[:, None, None, None]
+        hard = self.mask(analysis, (x.shape[-2], x.shape[-1])) * flagged[:, None, None, None]
         labels = first.clone()
+        # Masked pixels become the dataset's mean, which is 0 after normalisation.
         labels[flagged] = _labels(self.segmenter.logits((x * (1 - hard))[flagged]))
         return labels, hard[:, 0] > 0.5
 

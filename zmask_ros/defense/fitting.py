@@ -12,6 +12,7 @@ from torch import Tensor
 from zmask_ros.defense.analysis import Evidence, LayerEvidence
 from zmask_ros.defense.calibration import clean_fusion, clean_threshold
 from zmask_ros.defense.fusion import FusionBlock, attack_score
+from zmask_ros.defense.growth import Growth
 from zmask_ros.defense.overactivation import Branch, layer_maps
 from zmask_ros.defense.pooling import Size, area_resample, box_pool, integral_image, layer_grid
 from zmask_ros.defense.profile import Binding, Profile, ProfileError, Source, statistics_key
@@ -34,11 +35,12 @@ def observe(activation: Tensor, kernels: tuple[Size, ...], grid: Size) -> Moment
 
 @dataclass(frozen=True)
 class Plan:
-    """What is fitted: layer sets with kernels, on which grid, for what network."""
+    """What is fitted: layer sets with kernels, how the mask grows, on which grid, for what network."""
 
     binding: Binding
     shallow: Branch
     deep: Branch
+    growth: Growth
     grid_fraction: int
     grid: Size
 
@@ -134,6 +136,7 @@ class CleanFit:
             grid_fraction=plan.grid_fraction,
             shallow=plan.shallow,
             deep=plan.deep,
+            growth=plan.growth,
             statistics=statistics,
             fusion=scalars,
             threshold=threshold,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from zmask_ros.defense.growth import Growth
 from zmask_ros.defense.overactivation import Branch
 from zmask_ros.defense.pooling import Size, working_grid
 from zmask_ros.defense.statistics import LayerStatistics
@@ -98,6 +99,7 @@ class Profile:
         binding: what it belongs to.
         grid_fraction: the working grid G is the input size divided by this.
         shallow, deep: the layer sets S and D, with their kernels on G.
+        growth: how far the mask grows.
         statistics: clean statistics of every layer in S and D; keyed by ``branch:layer``, as a layer may be in both.
         fusion: float32 [8], scalars of the fusion block.
         threshold: when a frame is called attacked.
@@ -110,6 +112,7 @@ class Profile:
     grid_fraction: int
     shallow: Branch
     deep: Branch
+    growth: Growth
     statistics: dict[str, LayerStatistics]
     fusion: Tensor
     threshold: Threshold
@@ -129,8 +132,8 @@ class Profile:
         return sum(source.frames for source in self.sources)
 
     def same_analysis(self, other: Profile) -> bool:
-        """Whether both analyse the same layers with the same kernels on the same grid."""
-        return (self.grid_fraction, self.shallow, self.deep) == (other.grid_fraction, other.shallow, other.deep)
+        """Whether both analyse the same layers with the same kernels on the same grid, and grow masks alike."""
+        return all(getattr(self, n) == getattr(other, n) for n in ("grid_fraction", "shallow", "deep", "growth"))
 
 
 def statistics_key(branch: str, layer: str) -> str:
@@ -157,6 +160,7 @@ def merge_profiles(first: Profile, second: Profile) -> Profile:
         grid_fraction=first.grid_fraction,
         shallow=first.shallow,
         deep=first.deep,
+        growth=first.growth,
         statistics={key: own.merge(second.statistics[key]) for key, own in first.statistics.items()},
         fusion=torch.lerp(second.fusion, first.fusion, share),
         threshold=higher,

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from zmask_ros.defense.growth import Growth
 from zmask_ros.defense.overactivation import Branch
 from zmask_ros.defense.profile import Binding, Profile, ProfileError, Source, Threshold
 from zmask_ros.defense.statistics import LayerStatistics, Moments
@@ -83,6 +84,7 @@ def _describe(profile: Profile) -> dict[str, Any]:
         "grid_fraction": profile.grid_fraction,
         "shallow": asdict(profile.shallow),
         "deep": asdict(profile.deep),
+        "growth": asdict(profile.growth),
         "threshold": asdict(profile.threshold),
         "sources": [asdict(source) for source in profile.sources],
         "created": profile.created,
@@ -106,6 +108,7 @@ def _restore(description: dict[str, Any], tensors: dict[str, Tensor]) -> Profile
         grid_fraction=description["grid_fraction"],
         shallow=_branch(description["shallow"]),
         deep=_branch(description["deep"]),
+        growth=Growth(description["growth"]["share"], _pair(description["growth"]["closing"])),
         statistics={key: _statistics(key, tensors) for key in keys},
         fusion=tensors["fusion"],
         threshold=Threshold(**description["threshold"]),

@@ -1,0 +1,61 @@
+"""From the few pixels that are surely attacked to the whole patch: hysteresis, as in Canny's edge detector.
+
+The fusion block's mask M opens only beyond what clean frames reach. A patch over-activates unevenly, so that M covers
+its hottest parts. The region to mask is all that would open at a fraction of the heat and hangs together with M.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zmask_ros.defense.fusion import FusionBlock
+from zmask_ros.defense.pooling import Size
+
+OPEN = 0.5
+
+
+@dataclass(frozen=True)
+class Growth:
+    """How far the mask grows from where the fusion block opens.
+
+    Attributes:
+        share: the region reaches to where the heat is this share of what opens the fusion block, in 0..1.
+        closing: odd height and width, on the working grid, of the gaps in the shallow heat that are closed.
+    """
+
+    share: float
+    closing: Size
+
+
+def close_gaps(heat: Tensor, kernel: Size) -> Tensor:
+    """Grey-scale morphological closing of ``heat`` [B, 1, h, w]: dark gaps narrower than ``kernel`` are filled."""
+    border = (kernel[1] // 2, kernel[1] // 2, kernel[0] // 2, kernel[0] // 2)
+    widest = F.max_pool2d(F.pad(heat, border, mode="replicate"), kernel, stride=1)
+    return -F.max_pool2d(F.pad(-widest, border, mode="replicate"), kernel, stride=1)
+
+
+def connected(seeds: Tensor, candidates: Tensor) -> Tensor:
+    """The candidates that hang together with a seed, 8-connected; all bool [B, 1, h, w]."""
+    reached = seeds & candidates
+    while True:
+        wider = (F.max_pool2d(reached.float(), 3, stride=1, padding=1) > 0) & candidates
+        if torch.equal(wider, reached):
+            return reached
+        reached = wider
+
+
+def grow(fusion: FusionBlock, growth: Growth, shallow: Tensor, deep: Tensor, mask: Tensor) -> Tensor:
+    """The soft region to mask, [B, 1, h, w] in 0..1.
+
+    Args:
+        fusion: the block that made ``mask`` from ``shallow`` (H_S) and ``deep`` (H_D), all [B, 1, h, w].
+        growth: how far to grow.
+    """
+    candidates = fusion(close_gaps(shallow, growth.closing) / growth.share, deep / growth.share)
+    # A threshold that was lowered by hand may flag a frame where nothing is open: its hottest pixel is the seed then.
+    level = mask.amax(dim=(-2, -1), keepdim=True).clamp_max(OPEN)
+    return candidates * connected(mask >= level, candidates > OPEN)

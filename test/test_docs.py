@@ -14,7 +14,7 @@ import pytest
 
 import zmask_ros.fitting
 from zmask_ros.cli.main import zmask
-from zmask_ros.defense import calibration, fitting, statistics
+from zmask_ros.defense import calibration, fitting, growth, statistics
 from zmask_ros.node.camera_parameters import RecorderParameters, StreetCameraParameters
 from zmask_ros.node.defense_parameters import DefenseParameters
 from zmask_ros.node.parameters import ParameterSpec, specs
@@ -23,7 +23,7 @@ from zmask_ros.outputs import PICTURE_TOPICS, UNDEFENDED
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 NODE = ROOT / "docs" / "node.md"
-CONSTANTS = (zmask_ros.fitting, calibration, fitting, statistics)
+CONSTANTS = (zmask_ros.fitting, calibration, fitting, growth, statistics)
 TYPES = {bool: "bool", int: "integer", float: "double", str: "string", list: "string[]"}
 COMMAND_ENDS = {"|", "||", "&&", ";", "&", ">", "2>"}
 
@@ -142,8 +142,8 @@ def test_executables_exist(document: Path) -> None:
 @each_document
 def test_constants_have_their_values(document: Path) -> None:
     values = {name: value for module in CONSTANTS for name, value in vars(module).items() if name.isupper()}
-    for name, value in re.findall(r"`([A-Z][A-Z_]+) = ([0-9.]+)`", document.read_text()):
-        assert values.get(name) == float(value), f"{name} is {values.get(name)}"
+    for name, value in re.findall(r"`([A-Z][A-Z_]+) = ([(0-9][^`]*)`", document.read_text()):
+        assert values.get(name) == ast.literal_eval(value), f"{name} is {values.get(name)}"
 
 
 def parameter_row(spec: ParameterSpec) -> list[str]:

@@ -17,6 +17,8 @@ if [ -f "$root/install/local_setup.bash" ]; then
     set -u
 fi
 
+# What `ros2 run zmask_ros` would find, for machines without ros2.
+export PATH=$root/install/zmask_ros/lib/zmask_ros:$PATH
 export ROS_LOG_DIR=${ROS_LOG_DIR:-$root/log/ros}
 # An image does not fit into the shared memory segment that Fast DDS takes by default.
 export FASTRTPS_DEFAULT_PROFILES_FILE=${FASTRTPS_DEFAULT_PROFILES_FILE:-$root/config/fastdds.xml}

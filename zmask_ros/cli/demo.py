@@ -56,7 +56,7 @@ from zmask_ros.segmenters import Segmenter, load_segmenter
 from zmask_ros.world.street import CLASS_NAMES
 
 DEFAULT = Scenario()
-PATCH = "models/patches/billboard.png"
+PATCH = "models/lraspp_camvid.patch.png"
 FALSE_ALARM_RATE = 0.001
 # What the files of an earlier run follow from, besides their settings.
 CLEAN_SOURCES = ("world/street", "demo/scenario.py")
@@ -160,6 +160,7 @@ def command(
       zmask demo --carrier truck --patch mine.png --seed 7 --picture 5 15
     """
     began = time.perf_counter()
+    click.get_current_context().with_resource(_ended_by_sigterm())
     scenario = Scenario(seed, seconds, rate, carrier, *picture_s)
     picture_path = patch or find_resource(PATCH)
     picture = load_patch(picture_path)
@@ -234,7 +235,7 @@ def _drive(places: Places, scenario: Scenario, picture: Path, defence: Defence) 
     """Run the nodes; the bag is in its place afterwards."""
     # This process takes part: it follows the flags.
     os.environ.update(ros_environment(free_domain()))
-    with _ended_by_sigterm(), progress("Driving", "frames", scenario.frames) as advance:
+    with progress("Driving", "frames", scenario.frames) as advance:
         try:
             return record_drive(scenario, picture, defence, places.drive, lambda flag: advance(1, _note(flag)))
         except NodeFailed as error:
@@ -248,7 +249,7 @@ def _note(flag: Any) -> str:
 
 @contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
-    """Make SIGTERM unwind like Ctrl-C, so that no node is left behind."""
+    """Make SIGTERM unwind like Ctrl-C, so that no node and no half-written file is left behind."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt

@@ -14,7 +14,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -38,17 +38,25 @@ FRAME = (360, 480)
 
 @dataclass(frozen=True)
 class Stage:
-    """One one-cycle schedule: steps of ``batch`` crops, peak learning rate, share of the batch from the street."""
+    """One one-cycle schedule.
+
+    Attributes:
+        steps, batch: steps of so many crops.
+        peak_lr: highest learning rate.
+        street_share: share of the crops that are of the street world.
+        loss_stride: the loss looks at each such row and column; 2 saves a third of the time.
+    """
 
     steps: int
     batch: int
     peak_lr: float
     street_share: float
+    loss_stride: int
 
 
 STAGES = {
-    "camvid": Stage(steps=1800, batch=8, peak_lr=3e-3, street_share=0.0),
-    "joint": Stage(steps=2200, batch=8, peak_lr=2e-3, street_share=0.375),
+    "camvid": Stage(steps=1800, batch=8, peak_lr=3e-3, street_share=0.0, loss_stride=1),
+    "joint": Stage(steps=1700, batch=8, peak_lr=2e-3, street_share=0.375, loss_stride=2),
 }
 
 
@@ -185,7 +193,8 @@ def train(
     for step in range(1, stage.steps + 1):
         images, labels = make_batch(sources, rng)
         network.train()
-        loss = segmentation_loss(network(images)["out"], labels, weights)
+        seen = np.s_[..., :: stage.loss_stride, :: stage.loss_stride]
+        loss = segmentation_loss(network(images)["out"][seen], labels[seen], weights)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 5.0)
@@ -215,7 +224,7 @@ def main(
 ) -> None:
     stage = STAGES[stage_name]
     if steps is not None:
-        stage = Stage(steps, stage.batch, stage.peak_lr, stage.street_share)
+        stage = replace(stage, steps=steps)
     torch.manual_seed(seed)
     torch.set_flush_denormal(True)
     torch.set_num_threads(int(os.environ.get("ZMASK_TRAIN_THREADS", os.cpu_count() or 1)))

@@ -26,7 +26,8 @@ layers: {{shallow: ["0"], deep: ["2"]}}
 def build(seed: int, classes: int = 3) -> nn.Module:
     """Three convolutions with random weights that follow from ``seed``."""
     generator = torch.Generator().manual_seed(seed)
-    network = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 8, 3, padding=1), nn.Conv2d(8, classes, 1))
+    layers = nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 8, 3, padding=1), nn.Conv2d(8, classes, 1)
+    network = nn.Sequential(*layers)
     for parameter in network.parameters():
         nn.init.normal_(parameter, std=0.3, generator=generator)
     return network

@@ -135,7 +135,10 @@ def test_a_threshold_can_be_changed_at_any_time(tiny):
     camera.threshold = 1e9
     assert camera.process_image(attacked_image()).state is FrameState.CLEAN
     camera.threshold = 0.0
-    assert camera.process_image(tiny_network.clean_image(100)).state is FrameState.ATTACK
+    result = camera.process_image(tiny_network.clean_image(100))
+    assert result.state is FrameState.ATTACK
+    assert result.threshold == 0.0
+    assert result.region is not None, "what is flagged is masked, too"
 
 
 def test_activations_that_are_not_finite_are_unknown_and_never_clean(tiny):

@@ -123,6 +123,19 @@ def test_a_profile_of_another_network_is_refused(profile, tmp_path):
         Defense(other, profile)
 
 
+def test_statistics_that_are_not_finite_are_refused(segmenter, profile, tmp_path):
+    handle = segmenter.network[0].register_forward_hook(lambda _m, _i, output: output * float("inf"))
+    try:
+        with pytest.raises(ProfileError, match="not finite"):
+            fitted(segmenter, {"first": range(40)})
+    finally:
+        handle.remove()
+    path = tmp_path / "nan.zmask.safetensors"
+    save_profile(dataclasses.replace(profile, fusion=profile.fusion * float("nan")), path)
+    with pytest.raises(ProfileError, match="not finite"):
+        load_profile(path)
+
+
 def test_a_black_drive_is_refused(segmenter):
     def black(index):
         return tiny_network.clean_image(index) * 0

@@ -143,7 +143,7 @@ class DefendedCamera:
             return self.unknown("the network's activations are not finite on this frame")
         return CameraResult(
             state=FrameState.ATTACK if bool(defended.flagged[0]) else FrameState.CLEAN,
-            threshold=self.threshold,
+            threshold=defended.threshold,
             score=score,
             mask_fraction=np.count_nonzero(pictures.mask) / pictures.mask.size,
             region=_region(pictures.mask),

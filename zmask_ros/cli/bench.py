@@ -17,8 +17,8 @@ from zmask_ros.cli import options
 from zmask_ros.cli.console import print_json, print_table, progress
 from zmask_ros.defense import Defense, load_profile
 from zmask_ros.evaluation import PairedTimes, Quartiles, time_pairs
-from zmask_ros.resources import find_resource
 from zmask_ros.segmenters import Segmenter, load_segmenter
+from zmask_ros.shipped import shipped_patch, shipped_profile
 from zmask_ros.world.street import StreetDrive
 
 STREET_SEED = 4001
@@ -72,9 +72,8 @@ def command(
     if threads is not None:
         torch.set_num_threads(threads)
     network = load_segmenter(segmenter, device)
-    shipped = f"models/{network.name}"
-    defense = Defense(network, load_profile(profile or find_resource(f"{shipped}.zmask.safetensors")))
-    picture = load_patch(patch or find_resource(f"{shipped}.patch.png"))
+    defense = Defense(network, load_profile(profile or shipped_profile(network.name)))
+    picture = load_patch(patch or shipped_patch(network.name))
     width, height = size or (network.input_size[1], network.input_size[0])
     with progress("Timing", "frames", 2 * frames) as advance:
         clean = clean_frames(frames, width, height)

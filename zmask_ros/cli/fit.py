@@ -68,6 +68,8 @@ def command(
     fitted = [fit_bags(bags, topic, segmenter, false_alarm_rate, every, device)] if bags else []
     profile = reduce(merge_profiles, fitted + merged)
     save_profile(profile, output)
+    for note in dict.fromkeys(profile.notes):
+        warn(note)
     if as_json:
         print_json(summary(profile) | {"profile": str(output)})
     else:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-DEFAULT_SEGMENTER = "lraspp_camvid"
+from zmask_ros.shipped import DEFAULT_SEGMENTER
 
 segmenter = click.option(
     "--segmenter",

@@ -17,11 +17,10 @@ from zmask_ros.cli import options
 from zmask_ros.cli.console import print_json, print_table, progress, warn
 from zmask_ros.cli.video import Video
 from zmask_ros.defense import load_profile
-from zmask_ros.errors import ZmaskError
 from zmask_ros.files import check_place
 from zmask_ros.outputs import ATTACK_TOPIC, CAMERA_INFO_TOPIC, PICTURE_TOPICS, UNDEFENDED, draw_overlay
-from zmask_ros.resources import find_resource
 from zmask_ros.segmenters import load_segmenter
+from zmask_ros.shipped import shipped_profile
 from zmask_ros.world.bag_writer import AttackRecord, BagWriter
 from zmask_ros.world.bags import CameraBags, ReadReport, StampedMessage
 
@@ -111,8 +110,8 @@ def command(
         check_place(video)
     with ExitStack() as stack:
         camera_bags = stack.enter_context(CameraBags(bag, topic, every))
-        loaded = load_profile(profile or shipped_profile(segmenter))
-        defended = DefendedCamera(load_segmenter(segmenter, device), loaded)
+        network = load_segmenter(segmenter, device)
+        defended = DefendedCamera(network, load_profile(profile or shipped_profile(network.name)))
         if threshold is not None:
             defended.threshold = threshold
         sink = stack.enter_context(_sink(defended, camera_bags, output, video, force))
@@ -125,14 +124,6 @@ def command(
             tally.add(result, sink.write(message, result, elapsed), elapsed)
             advance()
     _tell(report, tally, tally.summary(time.perf_counter() - began), as_json)
-
-
-def shipped_profile(segmenter: str) -> Path:
-    """The profile that comes with a segmenter of the package."""
-    try:
-        return find_resource(f"models/{segmenter}.zmask.safetensors")
-    except ZmaskError as error:
-        raise ZmaskError(f"No profile is shipped for '{segmenter}': fit one and name it with --profile.") from error
 
 
 class Sink:

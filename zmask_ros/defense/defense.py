@@ -67,6 +67,7 @@ class Defended:
         undefended: uint8 [B, h, w], what the network said before masking.
         mask: bool [B, h, w], the masked pixels; all False where a frame is not flagged.
         flagged: bool [B].
+        threshold: the score above which an image was flagged.
         analysis: evidence, soft mask and score.
         stages_ms: time of each stage in milliseconds.
     """
@@ -75,6 +76,7 @@ class Defended:
     undefended: Tensor
     mask: Tensor
     flagged: Tensor
+    threshold: float
     analysis: Analysis
     stages_ms: dict[str, float]
 
@@ -113,18 +115,20 @@ class Defense(nn.Module):
     def forward(self, x: Tensor) -> Defended:
         """Defend the normalised images ``x`` [B, 3, h, w]; only flagged ones are segmented again."""
         stages = Stages(x.device)
+        # Read once: it may be changed from another thread.
+        threshold = self.threshold
         with ActivationTaps(self.segmenter.network, self.layers) as taps:
             undefended = _labels(self.segmenter.logits(x))
             stages.mark("network")
             analysis = self.analyser(taps)
-            flagged = analysis.score > self.threshold
+            flagged = analysis.score > threshold
             attacked = bool(flagged.any())
             stages.mark("analysis")
         labels, mask = undefended, torch.zeros_like(undefended, dtype=torch.bool)
         if attacked:
             labels, mask = self._segment_again(x, analysis, flagged, undefended)
             stages.mark("second pass")
-        return Defended(labels, undefended, mask, flagged, analysis, stages.milliseconds())
+        return Defended(labels, undefended, mask, flagged, threshold, analysis, stages.milliseconds())
 
     def _segment_again(self, x: Tensor, analysis: Analysis, flagged: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
         hard = self.mask(analysis, (x.shape[-2], x.shape[-1])) * flagged[:, None, None, None]

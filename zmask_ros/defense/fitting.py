@@ -15,7 +15,7 @@ from zmask_ros.defense.fusion import FusionBlock, attack_score
 from zmask_ros.defense.growth import Growth
 from zmask_ros.defense.overactivation import Branch, layer_maps
 from zmask_ros.defense.pooling import Size, area_resample, box_pool, integral_image, layer_grid
-from zmask_ros.defense.profile import Binding, Profile, ProfileError, Source, statistics_key
+from zmask_ros.defense.profile import NOT_FINITE, Binding, Profile, ProfileError, Source, statistics_key
 from zmask_ros.defense.statistics import LayerStatistics, Moments
 from zmask_ros.defense.taps import ActivationTaps
 
@@ -86,7 +86,10 @@ class CleanFit:
         return index % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
 
     def add(self, taps: ActivationTaps, index: int) -> None:
-        """Take the frame behind ``taps``, the ``index``-th of its drive."""
+        """Take the frame behind ``taps``, the ``index``-th of its drive.
+
+        Activations that overflow are noticed in `finish`.
+        """
         if self.is_held_out(index):
             self._reservoir.add({layer: self._compact(taps[layer]) for _, layer, _ in self._plan.branches})
             return
@@ -103,10 +106,12 @@ class CleanFit:
         """Statistics of the frames so far.
 
         Raises:
-            ProfileError: no frame yet, or most channels never changed.
+            ProfileError: no frame yet, activations that overflow, or most channels never changed.
         """
         if not self._moments:
             raise ProfileError("No clean frame was read, so there is nothing to fit.")
+        if not all(moments.finite for moments in self._moments.values()):
+            raise ProfileError(NOT_FINITE)
         statistics = {key: LayerStatistics(moments) for key, moments in self._moments.items()}
         alive = torch.cat([s.alive for s in statistics.values()]).double().mean().item()
         if alive < 1 - MAX_DEAD_SHARE:
@@ -131,7 +136,7 @@ class CleanFit:
         evidences = [measure({k: v.float() for k, v in item.items()}) for item in self._reservoir.items]
         scalars = clean_fusion(evidences)
         threshold = clean_threshold(_scores(evidences, scalars), false_alarm_rate)
-        return Profile(
+        profile = Profile(
             binding=plan.binding,
             grid_fraction=plan.grid_fraction,
             shallow=plan.shallow,
@@ -144,6 +149,8 @@ class CleanFit:
             created=created,
             tool_version=tool_version,
         )
+        profile.check_finite()
+        return profile
 
 
 def _scores(evidences: list[Evidence], scalars: Tensor) -> list[float]:

@@ -57,5 +57,5 @@ def grow(fusion: FusionBlock, growth: Growth, shallow: Tensor, deep: Tensor, mas
     """
     candidates = fusion(close_gaps(shallow, growth.closing) / growth.share, deep / growth.share)
     # A threshold that was lowered by hand may flag a frame where nothing is open: its hottest pixel is the seed then.
-    level = mask.amax(dim=(-2, -1), keepdim=True).clamp_max(OPEN)
-    return candidates * connected(mask >= level, candidates > OPEN)
+    seeds = mask >= mask.amax(dim=(-2, -1), keepdim=True).clamp_max(OPEN)
+    return candidates.maximum(seeds.to(candidates)) * connected(seeds, (candidates > OPEN) | seeds)

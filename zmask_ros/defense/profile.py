@@ -131,9 +131,27 @@ class Profile:
         """Number of clean frames behind the statistics."""
         return sum(source.frames for source in self.sources)
 
+    def check_finite(self) -> None:
+        """Refuse a profile that would never flag anything, because it holds a NaN or an infinity.
+
+        Raises:
+            ProfileError: it does.
+        """
+        calibration = torch.cat([self.fusion, torch.tensor([self.threshold.value])])
+        finite = [statistics.moments.finite for statistics in self.statistics.values()]
+        if not all(finite) or not bool(torch.isfinite(calibration).all()):
+            raise ProfileError(NOT_FINITE)
+
     def same_analysis(self, other: Profile) -> bool:
         """Whether both analyse the same layers with the same kernels on the same grid, and grow masks alike."""
         return all(getattr(self, n) == getattr(other, n) for n in ("grid_fraction", "shallow", "deep", "growth"))
+
+
+NOT_FINITE = "The clean statistics are not finite: the network overflows on some of the frames."
+MERGED = (
+    "Merged from several profiles: the statistics are exact, but the threshold is the higher of theirs and the fusion "
+    "scalars are averages. Check the false alarms on a clean drive with zmask replay."
+)
 
 
 def statistics_key(branch: str, layer: str) -> str:
@@ -145,7 +163,7 @@ def merge_profiles(first: Profile, second: Profile) -> Profile:
     """One profile for both sets of drives: the statistics are exactly those of fitting all drives at once.
 
     The held-out frames are gone by now, so the fusion scalars are averaged by frame count and the higher
-    threshold is kept; a note says so.
+    threshold is kept: the false-alarm rate is no longer measured, and a note says so.
 
     Raises:
         ProfileError: the two belong to different networks or analyse different layers.
@@ -167,5 +185,5 @@ def merge_profiles(first: Profile, second: Profile) -> Profile:
         sources=first.sources + second.sources,
         created=max(first.created, second.created),
         tool_version=first.tool_version,
-        notes=(*first.notes, *second.notes, "merged: the higher of two thresholds, fusion scalars averaged"),
+        notes=(*first.notes, *second.notes, MERGED),
     )

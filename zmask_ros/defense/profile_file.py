@@ -20,7 +20,6 @@ from zmask_ros.defense.statistics import LayerStatistics, Moments
 from zmask_ros.files import replace_file
 
 FORMAT = 1
-SUFFIX = ".zmask.safetensors"
 
 
 def save_profile(profile: Profile, path: Path) -> None:
@@ -56,7 +55,9 @@ def load_profile(path: Path) -> Profile:
     description = json.loads(metadata["zmask_profile"])
     if description["format"] != FORMAT:
         raise ProfileError(f"{path} has format {description['format']}, this version reads {FORMAT}: fit it again.")
-    return _restore(description, tensors)
+    profile = _restore(description, tensors)
+    profile.check_finite()
+    return profile
 
 
 def _seal(description: str, tensors: dict[str, Tensor]) -> str:

@@ -53,6 +53,11 @@ class Moments:
         return Moments(count, mean, m2)
 
     @property
+    def finite(self) -> bool:
+        """Whether there is neither NaN nor infinity in them."""
+        return bool(torch.isfinite(self.mean).all() and torch.isfinite(self.m2).all())
+
+    @property
     def std(self) -> Tensor:
         """Population standard deviation, float64, the shape of ``mean``."""
         return (self.m2 / max(self.count, 1)).clamp_min(0).sqrt()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from zmask_ros.errors import ZmaskError
 from zmask_ros.node.defense_parameters import DefenseParameters
 from zmask_ros.node.diagnostics import Assessment, Level
-from zmask_ros.resources import find_resource
+from zmask_ros.shipped import shipped_profile
 
 if TYPE_CHECKING:
     from zmask_ros.camera import DefendedCamera
@@ -48,13 +48,7 @@ def set_threshold(camera: DefendedCamera, override: float) -> None:
 def _profile_path(parameters: DefenseParameters, segmenter: str) -> Path:
     if parameters.profile:
         return Path(parameters.profile).expanduser()
-    try:
-        return find_resource(f"models/{segmenter}.zmask.safetensors")
-    except ZmaskError as error:
-        raise ZmaskError(
-            f"No profile is shipped for segmenter '{segmenter}': fit one with 'zmask fit' and name it in the "
-            "parameter profile."
-        ) from error
+    return shipped_profile(segmenter)
 
 
 def assess_device(camera: DefendedCamera) -> Assessment:

@@ -51,12 +51,11 @@ from zmask_ros.demo import (
 )
 from zmask_ros.errors import ZmaskError
 from zmask_ros.files import replace_file
-from zmask_ros.resources import find_resource
 from zmask_ros.segmenters import Segmenter, load_segmenter
+from zmask_ros.shipped import shipped_patch
 from zmask_ros.world.street import CLASS_NAMES
 
 DEFAULT = Scenario()
-PATCH = "models/lraspp_camvid.patch.png"
 FALSE_ALARM_RATE = 0.001
 # What the files of an earlier run follow from, besides their settings.
 CLEAN_SOURCES = ("world/street", "demo/scenario.py")
@@ -162,10 +161,10 @@ def command(
     began = time.perf_counter()
     click.get_current_context().with_resource(_ended_by_sigterm())
     scenario = Scenario(seed, seconds, rate, carrier, *picture_s)
-    picture_path = patch or find_resource(PATCH)
+    loaded = _load_segmenter(segmenter, device)
+    picture_path = patch or shipped_patch(loaded.name)
     picture = load_patch(picture_path)
     places = _places(out)
-    loaded = _load_segmenter(segmenter, device)
     defence = Defence(segmenter, places.profile, device)
     _prepare(places, scenario, clean_drives, defence, loaded, fresh)
     counts = _drive(places, scenario, picture_path, defence)

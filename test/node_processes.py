@@ -42,6 +42,14 @@ def image_message(number: int, image: np.ndarray, encoding: str = "rgb8") -> Ima
     return message
 
 
+def slowdown() -> float:
+    """How many times longer this machine takes now because it is busy with other work; 1 when it is not."""
+    began, worked = time.monotonic(), time.process_time()
+    while time.process_time() - worked < 0.2:
+        pass
+    return max(1.0, (time.monotonic() - began) / 0.2)
+
+
 class NodeProcess:
     """One of the installed executables, running. What it prints goes into a file, so that no pipe can fill up."""
 

@@ -174,7 +174,7 @@ def test_flags_read_back_by_stamp(recorded: Path) -> None:
 
 
 def test_five_moments_in_time() -> None:
-    covers = [0, 0, 0, 0.02, 0.05, 0.09, 0.03, 0, 0, 0.0]
+    covers = [0, 0, 0, 0.02, 0.05, 0.09, 0.011, 0, 0, 0.0]
     chosen = moments([outcome(index, cover) for index, cover in enumerate(covers)])
     assert [(name, o.index) for name, o in chosen] == [
         ("before", 1),
@@ -228,7 +228,9 @@ def test_a_node_that_fails_is_told_with_its_output(tmp_path: Path) -> None:
 
 def test_a_node_that_does_not_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "GRACE_S", 0.1)
-    with NodeProcess(program(tmp_path, "trap '' TERM; exec sleep 60"), {}, "/camera", tmp_path) as process:
+    with NodeProcess(program(tmp_path, "trap '' TERM; echo ready; exec sleep 60"), {}, "/camera", tmp_path) as process:
+        while process.output != "ready":
+            process.expect_running()
         with pytest.raises(NodeFailed, match=r"did not end"):
             process.stop(signal.SIGTERM, 0.1)
         assert process.running

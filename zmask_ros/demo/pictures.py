@@ -29,21 +29,28 @@ def overlays(bag: Path) -> Iterator[np.ndarray]:
 
 def moments(outcomes: Sequence[Outcome]) -> list[tuple[str, Outcome]]:
     """Up to five: before the patch is seen, while it is small, middling, large, and after it is gone; in time."""
-    chosen: dict[int, tuple[str, Outcome]] = {}
     attacked = [outcome for outcome in outcomes if outcome.counted] or [o for o in outcomes if o.cover > 0]
     if not attacked:
         return [("no patch in sight", outcomes[len(outcomes) // 2])]
-    by_cover = sorted(attacked, key=lambda outcome: outcome.cover)
-    for name, place in (("small", 0), ("middling", len(by_cover) // 2), ("large", -1)):
-        chosen.setdefault(by_cover[place].index, (name, by_cover[place]))
     free = [outcome for outcome in outcomes if outcome.cover == 0]
     before = [outcome for outcome in free if outcome.index < attacked[0].index]
     after = [outcome for outcome in free if outcome.index > attacked[-1].index]
-    for name, candidates in (("before", before), ("after", after)):
-        if candidates:
-            middle = candidates[len(candidates) // 2]
-            chosen[middle.index] = (name, middle)
-    return [chosen[index] for index in sorted(chosen)]
+    chosen = _sizes(attacked)
+    chosen += [(name, free[len(free) // 2]) for name, free in (("before", before), ("after", after)) if free]
+    return sorted(chosen, key=lambda moment: moment[1].index)
+
+
+def _sizes(attacked: list[Outcome]) -> list[tuple[str, Outcome]]:
+    """Small, middling and large, while the patch comes nearer where it does: it leaves the picture at its edge."""
+    large = max(attacked, key=lambda outcome: outcome.cover)
+    nearing = [outcome for outcome in attacked if outcome.index < large.index]
+    others = nearing if len(nearing) > 1 else [outcome for outcome in attacked if outcome is not large]
+    chosen = {large.index: ("large", large)}
+    if others:
+        small = min(others, key=lambda outcome: outcome.cover)
+        middle = min(others, key=lambda outcome: abs(outcome.cover - (small.cover + large.cover) / 2))
+        chosen |= {middle.index: ("middling", middle), small.index: ("small", small)}
+    return list(chosen.values())
 
 
 def contact_sheet_of(

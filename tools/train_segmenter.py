@@ -44,6 +44,7 @@ class Stage:
         steps, batch: steps of so many crops.
         peak_lr: highest learning rate.
         street_share: share of the crops that are of the street world.
+        unweight: see `unweight`; only the last stage is read out, so only it has any.
         loss_stride: the loss looks at each such row and column; 2 saves a third of the time.
     """
 
@@ -52,11 +53,12 @@ class Stage:
     peak_lr: float
     street_share: float
     loss_stride: int
+    unweight: float
 
 
 STAGES = {
-    "camvid": Stage(steps=1800, batch=8, peak_lr=3e-3, street_share=0.0, loss_stride=1),
-    "joint": Stage(steps=1700, batch=8, peak_lr=2e-3, street_share=0.375, loss_stride=2),
+    "camvid": Stage(steps=1800, batch=8, peak_lr=3e-3, street_share=0.0, loss_stride=1, unweight=0.0),
+    "joint": Stage(steps=1700, batch=8, peak_lr=2e-3, street_share=0.375, loss_stride=2, unweight=0.75),
 }
 
 
@@ -161,6 +163,15 @@ def settle(network: nn.Module, sources: Sequence[tuple[Frames, int]], batches: i
     return network.eval()
 
 
+@torch.no_grad()
+def unweight(network: nn.Module, weights: Tensor, strength: float) -> None:
+    """Lower the logits of classes that the loss weighted up, by ``strength`` times the log of their weight.
+
+    Weights help rare classes to be learned at all, but make the network see them too often (Menon et al., ICLR 2021).
+    """
+    network.classifier.high_classifier.bias -= strength * weights.log()  # type: ignore[union-attr, operator]
+
+
 @torch.inference_mode()
 def mean_iou(network: nn.Module, frames: Frames) -> float:
     """mIoU over the classes that occur in the truth, at the frames' own size."""
@@ -248,6 +259,8 @@ def main(
             click.echo(f"step {step}/{stage.steps} loss {loss:.3f}, {left:.0f} min left")
         if step % 600 == 0 or step == stage.steps:
             settle(averaged, sources)
+            if step == stage.steps:
+                unweight(averaged, class_weights(sources), stage.unweight)
             torch.save(averaged.state_dict(), output.with_suffix(".partial"))
             output.with_suffix(".partial").replace(output)
             figures = {name: round(mean_iou(averaged, frames), 4) for name, frames in checks.items()}

@@ -10,10 +10,13 @@ from rosbags.rosbag1 import Writer as Rosbag1Writer
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from zmask_ros.world.bag_writer import BagWriter, CameraInfoFields
+from zmask_ros.world.bag_writer import BagWriter
+from zmask_ros.world.camera_info import CameraInfoFields, RegionFields
 
 IMAGE = "sensor_msgs/msg/Image"
+CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 TOPIC = "/front/image_raw"
+CAMERA_INFO_TOPIC = "/front/camera_info"
 STEP_NS = 100_000_000
 HEIGHT, WIDTH = 48, 64
 
@@ -39,6 +42,18 @@ def image_message(store: Any, index: int) -> Any:
         data=picture(index).reshape(-1))
 
 
+def ros1_camera_info(store: Any, info: CameraInfoFields) -> Any:
+    types = store.types
+    roi = types["sensor_msgs/msg/RegionOfInterest"](
+        x_offset=info.roi.x, y_offset=info.roi.y, height=info.roi.height, width=info.roi.width,
+        do_rectify=info.roi.rectified)
+    d, k, r, p = (np.asarray(values, np.float64) for values in (info.d, info.k, info.r, info.projection))
+    return types[CAMERA_INFO](
+        header=image_message(store, 0).header, height=info.height, width=info.width,
+        distortion_model=info.distortion_model, D=d, K=k, R=r, P=p,
+        binning_x=info.binning_x, binning_y=info.binning_y, roi=roi)
+
+
 def write_drive(path: Path, count: int, topic: str = TOPIC, compress: bool = False, first: int = 0) -> Path:
     """An mcap bag of our own writer."""
     with BagWriter(path, compress=compress) as writer:
@@ -61,12 +76,15 @@ def write_rosbag2(path: Path, count: int, storage: StoragePlugin,
     return path
 
 
-def write_rosbag1(path: Path, count: int, compression: str | None) -> Path:
+def write_rosbag1(path: Path, count: int, compression: str | None, info: CameraInfoFields | None = None) -> Path:
     store = get_typestore(Stores.ROS1_NOETIC)
     writer = Rosbag1Writer(path)
     if compression:
         writer.set_compression(Rosbag1Writer.CompressionFormat[compression])
     with writer:
+        if info is not None:
+            connection = writer.add_connection(CAMERA_INFO_TOPIC, CAMERA_INFO, typestore=store)
+            writer.write(connection, stamp_ns(0), store.serialize_ros1(ros1_camera_info(store, info), CAMERA_INFO))
         connection = writer.add_connection(TOPIC, IMAGE, typestore=store)
         for index in range(count):
             writer.write(connection, stamp_ns(index), store.serialize_ros1(image_message(store, index), IMAGE))
@@ -88,3 +106,9 @@ def image_bytes(index: int) -> bytes:
 
 
 CAMERA = CameraInfoFields(HEIGHT, WIDTH, (50.0, 0.0, 32.0, 0.0, 50.0, 24.0, 0.0, 0.0, 1.0))
+# The left one of a fisheye pair: no field has the value that it would have if it had been left out.
+STEREO = CameraInfoFields(
+    HEIGHT, WIDTH, CAMERA.k, (0.1, 0.2, 0.3, 0.4), "equidistant",
+    r=(0.0, 1.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 1.0),
+    p=(40.0, 0.0, 30.0, -4.0, 0.0, 40.0, 20.0, 0.0, 0.0, 0.0, 1.0, 0.0),
+    binning_x=2, binning_y=4, roi=RegionFields(1, 2, 60, 40, True))

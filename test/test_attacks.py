@@ -334,7 +334,7 @@ def test_bad_places_for_a_patch_are_refused(tmp_path: Path, segmenter: Segmenter
     with pytest.raises(AttackError, match="no patch"):
         load_patch(tmp_path / "patch.png")
     (tmp_path / "text.png").write_text("text")
-    with pytest.raises(AttackError, match="not a readable image"):
+    with pytest.raises(ZmaskError, match="not a readable image"):
         load_patch(tmp_path / "text.png")
 
 
@@ -358,39 +358,40 @@ layers: {shallow: [], deep: []}
 
 
 @pytest.fixture
-def workplace(tmp_path: Path, frames: list[tuple[np.ndarray, np.ndarray]]) -> Path:
+def work_folder(tmp_path: Path, frames: list[tuple[np.ndarray, np.ndarray]]) -> Path:
     (tmp_path / "neighbourly.yaml").write_text(DESCRIPTION)
     (tmp_path / "images").mkdir()
     cv2.imwrite(str(tmp_path / "images" / "a.png"), frames[0][0][..., ::-1])
     return tmp_path
 
 
-def attack(workplace: Path, *arguments: str) -> Result:
-    fixed = ["--segmenter", str(workplace / "neighbourly.yaml"), "-o", str(workplace / "patch.png"), "--device", "cpu"]
+def attack(work_folder: Path, *arguments: str) -> Result:
+    description, patch = work_folder / "neighbourly.yaml", work_folder / "patch.png"
+    fixed = ["--segmenter", str(description), "-o", str(patch), "--device", "cpu"]
     return CliRunner().invoke(command, [*fixed, *arguments])
 
 
-def test_the_command_makes_a_patch_that_its_recipe_makes_again(workplace: Path) -> None:
-    images = ["--images", str(workplace / "images"), "--json"]
-    first = attack(workplace, *images, "--steps", "3", "--batch", "2", "--size", "16x20", "--scale", "0.5", "1.5",
+def test_the_command_makes_a_patch_that_its_recipe_makes_again(work_folder: Path) -> None:
+    images = ["--images", str(work_folder / "images"), "--json"]
+    first = attack(work_folder, *images, "--steps", "3", "--batch", "2", "--size", "16x20", "--scale", "0.5", "1.5",
                    "--seed", "6")
     assert first.exit_code == 0, first.output
     outcome = json.loads(first.stdout)
     assert outcome["steps"] == 3
     assert outcome["segmenter"] == "neighbourly"
-    patch = load_patch(workplace / "patch.png")
+    patch = load_patch(work_folder / "patch.png")
     assert patch.shape == (16, 20, 3)
-    recipe = load_recipe(workplace / "patch.png")
+    recipe = load_recipe(work_folder / "patch.png")
     assert recipe == replace(Recipe(size=(16, 20), steps=3, batch=2, seed=6), eot=EotRanges(scale=(0.5, 1.5)))
 
-    (workplace / "patch.json").rename(workplace / "again.json")
-    again = attack(workplace, *images, "--recipe", str(workplace / "again.json"))
+    (work_folder / "patch.json").rename(work_folder / "again.json")
+    again = attack(work_folder, *images, "--recipe", str(work_folder / "again.json"))
     assert again.exit_code == 0, again.output
-    np.testing.assert_array_equal(load_patch(workplace / "patch.png"), patch)
+    np.testing.assert_array_equal(load_patch(work_folder / "patch.png"), patch)
 
 
-def test_the_command_mixes_sources_and_counts_frames(workplace: Path) -> None:
-    sources = Sources(None, (3,), workplace / "images", (), None, frames=2)
+def test_the_command_mixes_sources_and_counts_frames(work_folder: Path) -> None:
+    sources = Sources(None, (3,), work_folder / "images", (), None, frames=2)
     taken = list(sources)
     assert len(taken) == 2 + 1
     assert [truth is None for _, truth in taken] == [False] * 2 + [True]
@@ -405,8 +406,8 @@ def test_the_command_mixes_sources_and_counts_frames(workplace: Path) -> None:
     (["--camvid", "nowhere"], "no CamVid images"),
     (["--bag", "nowhere"], "nowhere"),
 ])
-def test_the_command_refuses_bad_input_with_a_sentence(workplace: Path, arguments: list[str], sentence: str) -> None:
-    result = attack(workplace, *arguments)
+def test_the_command_refuses_bad_input_with_a_sentence(work_folder: Path, arguments: list[str], sentence: str) -> None:
+    result = attack(work_folder, *arguments)
     assert isinstance(result.exception, ZmaskError)
     assert sentence in str(result.exception)
-    assert not (workplace / "patch.png").exists()
+    assert not (work_folder / "patch.png").exists()

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from bag_makers import CAMERA, TOPIC, image_bytes, picture, write_drive, write_rosbag1
+from bag_makers import CAMERA, STEREO, TOPIC, image_bytes, picture, write_drive, write_rosbag1
 from mcap.reader import make_reader
 from rosbags.highlevel import AnyReader
+from rosbags.rosbag2 import Writer
 
 from zmask_ros.world.bag_writer import AttackRecord, BagWriter
 from zmask_ros.world.bags import BagError, CameraBags, ReadReport
@@ -160,3 +161,56 @@ def test_an_empty_bag_is_still_a_bag(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "metadata.yaml").is_file()
     with pytest.raises(BagError, match="is empty"):
         CameraBags(tmp_path / "out")
+
+
+def test_camera_info_keeps_every_field(tmp_path: Path) -> None:
+    with BagWriter(tmp_path / "out") as writer:
+        writer.write_image(TOPIC, picture(0), "rgb8", 1, "front")
+        writer.write_camera_info("/front/camera_info", STEREO, 1, "front")
+    with CameraBags(tmp_path / "out") as bags:
+        assert bags.camera_info() == STEREO
+
+
+@pytest.mark.parametrize("name", ["out", "out.mcap"])
+def test_a_recording_whose_place_was_taken_is_kept(tmp_path: Path, name: str) -> None:
+    writer = BagWriter(tmp_path / name)
+    writer.write_image(TOPIC, picture(0), "rgb8", 1, "front")
+    (tmp_path / name).mkdir()
+    with pytest.raises(BagError, match="cannot be finished: .* exists already.*; the recording is kept in ") as caught:
+        writer.close()
+    kept = Path(str(caught.value).rpartition(" kept in ")[2].rstrip("."))
+    (frame,) = CameraBags(kept).frames(ReadReport())
+    assert np.array_equal(frame.image, picture(0))
+    assert not list((tmp_path / name).iterdir())
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [(OSError(28, "No space left on device"), BagError), (KeyboardInterrupt(), KeyboardInterrupt)],
+)
+def test_a_bag_is_not_lost_when_its_replacement_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, expected: type[BaseException]
+) -> None:
+    write_drive(tmp_path / "out", 1)
+    writer = BagWriter(tmp_path / "out", overwrite=True)
+    rename = Path.rename
+
+    def failing(source: Path, target: Path) -> Path:
+        if target == tmp_path / "out" and source.name == "out":
+            raise error
+        return rename(source, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(expected):
+        writer.close()
+    assert CameraBags(tmp_path / "out").total == 1
+
+
+def test_a_writer_that_cannot_be_opened_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_writer: Writer) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Writer, "open", refuse)
+    with pytest.raises(BagError, match="cannot be written: No space left"):
+        BagWriter(tmp_path / "out")
+    assert not list(tmp_path.iterdir())

@@ -2,19 +2,31 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import bag_makers
+import cv2
 import numpy as np
 import pytest
 import tiny_network
+from rich.console import Console
+from rosbags.highlevel import AnyReader
 from test_defense import attacked_image
 
+from zmask_ros.camera import FrameState
+from zmask_ros.cli import console
 from zmask_ros.cli.main import COMMANDS, main
+from zmask_ros.cli.video import Video
 from zmask_ros.defense import load_profile
+from zmask_ros.outputs import STATE_CODES
+from zmask_ros.resources import find_resource
+from zmask_ros.stamps import stamp_ns
 from zmask_ros.world.bag_writer import BagWriter
 from zmask_ros.world.bags import CameraBags, ReadReport, image_topics
+from zmask_ros.world.camera_info import camera_info_fields
 
 TOPIC = "/camera/image_raw"
 
@@ -229,3 +241,113 @@ def test_ctrl_c_leaves_nothing_behind(drive, tiny, tmp_path):
     assert "Interrupted" in done.stderr
     assert "Traceback" not in done.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == ["long.mcap"]
+
+
+def replay(capsys, tiny: Path, profile: Path, drive: Path, *arguments: object) -> None:
+    code, _, err = zmask(capsys, "replay", drive, "--segmenter", tiny, "--profile", profile, *arguments)
+    assert code == 0, err
+
+
+@pytest.mark.parametrize("ros", [1, 2])
+def test_replay_hands_the_camera_info_on(capsys, tiny, profile, tmp_path, ros):
+    if ros == 1:
+        drive = bag_makers.write_rosbag1(tmp_path / "drive.bag", 2, None, bag_makers.STEREO)
+    else:
+        drive = tmp_path / "drive"
+        with BagWriter(drive) as bag:
+            for index in range(2):
+                stamp = bag_makers.stamp_ns(index)
+                bag.write_image(bag_makers.TOPIC, bag_makers.picture(index), "rgb8", stamp, "front")
+                bag.write_camera_info(bag_makers.CAMERA_INFO_TOPIC, bag_makers.STEREO, stamp, "front")
+    replay(capsys, tiny, profile, drive, "-o", tmp_path / "out")
+    with AnyReader([tmp_path / "out"]) as reader:
+        chosen = [connection for connection in reader.connections if connection.topic == "/front/zmask/camera_info"]
+        infos = [reader.deserialize(data, one.msgtype) for one, _, data in reader.messages(chosen)]
+    assert [stamp_ns(info.header) for info in infos] == [bag_makers.stamp_ns(index) for index in range(2)]
+    assert [camera_info_fields(info) for info in infos] == [bag_makers.STEREO] * 2
+
+
+def test_replay_does_not_replace_what_it_reads(capsys, tiny, profile, tmp_path):
+    file = record(tmp_path / "drive.mcap", [tiny_network.clean_image(0)])
+    folder = record(tmp_path / "drive", [tiny_network.clean_image(0)])
+    (tmp_path / "link.mcap").symlink_to(file)
+    inside = folder / "drive.mcap"
+    for source, output in ((file, file), (tmp_path / "link.mcap", file), (folder, inside), (inside, folder)):
+        arguments = ("--segmenter", tiny, "--profile", profile, "-o", output, "--force")
+        assert "is the bag that is replayed" in refused(capsys, "replay", source, *arguments)
+    assert CameraBags(file).total == CameraBags(folder).total == 1
+
+
+def test_the_video_has_the_rate_of_the_drive(capsys, tiny, profile, tmp_path):
+    drive = bag_makers.write_drive(tmp_path / "drive", 6)
+    replay(capsys, tiny, profile, drive, "--video", tmp_path / "all.mp4")
+    replay(capsys, tiny, profile, drive, "--video", tmp_path / "half.mp4", "--every", 2)
+    assert filmed(tmp_path / "all.mp4") == (6, 10.0)
+    assert filmed(tmp_path / "half.mp4") == (3, 5.0)
+
+
+def filmed(path: Path) -> tuple[int, float]:
+    """Number of pictures that can be read, and their rate in hertz."""
+    film = cv2.VideoCapture(str(path))
+    count = sum(1 for _ in iter(film.grab, False))
+    rate = film.get(cv2.CAP_PROP_FPS)
+    film.release()
+    return count, rate
+
+
+@pytest.mark.parametrize("rate_hz", [0.001, 1 / 3, 29.97003, 123.456])
+def test_a_video_keeps_pictures_of_any_size_at_any_rate(tmp_path, rate_hz):
+    with Video(tmp_path / "a.mp4", rate_hz) as video:
+        for height, width in ((48, 64), (24, 32), (96, 128)):
+            video.add(np.full((height, width, 3), 200, np.uint8))
+    count, rate = filmed(tmp_path / "a.mp4")
+    assert count == 3
+    assert rate == pytest.approx(max(rate_hz, 0.01), abs=0.01)
+
+
+def test_what_looks_like_markup_is_printed_as_it_is(capsys, monkeypatch):
+    monkeypatch.setattr(console, "stdout", Console(file=sys.stdout, width=200))
+    # A bar is drawn on terminals only.
+    monkeypatch.setattr(console, "stderr", Console(file=sys.stderr, width=200, force_terminal=True))
+    text = "[/camera/a] broken [bold]"
+    console.warn(text)
+    console.print_table(text, {text: text})
+    with console.progress(text, "frames", 1) as advance:
+        advance(note=text)
+    out, err = capsys.readouterr()
+    assert out.count(text) == 3
+    assert err.count(text) >= 3
+
+
+def test_inspect_prints_names_that_look_like_markup(capsys, tmp_path):
+    bag = record(tmp_path / "[/red] drive", [tiny_network.clean_image(0)])
+    code, out, err = zmask(capsys, "inspect", bag)
+    assert code == 0, err
+    assert "[/red] drive" in out.replace("\n", "")
+
+
+def test_the_codes_of_the_states_are_those_of_the_message():
+    constants = re.findall(r"^uint8 ([A-Z]+)=(\d)", find_resource("msg/AttackFlag.msg").read_text(), re.MULTILINE)
+    assert {name: int(code) for name, code in constants} == STATE_CODES
+    assert set(STATE_CODES) == {state.value for state in FrameState}
+
+
+def test_sigterm_leaves_nothing_behind_either(drive, tiny, profile, tmp_path):
+    """A replay that is told to end by a supervisor, with its bag half-written."""
+    script = (
+        "import os, signal, zmask_ros.world.bag_writer as b\n"
+        "write = b.BagWriter.write_message\n"
+        "def once(self, *message):\n"
+        "    write(self, *message)\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "b.BagWriter.write_message = once\n"
+        "from zmask_ros.cli.main import main\n"
+        "main()\n"
+    )
+    names = ["replay", drive, "--segmenter", tiny, "--profile", profile, "-o", tmp_path / "out.mcap"]
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, (*sys.path, os.environ.get("PYTHONPATH")))))
+    command = [sys.executable, "-c", script, *map(str, names)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
+    assert done.returncode == 130, done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []

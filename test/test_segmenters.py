@@ -89,10 +89,30 @@ def test_images_are_resized_and_normalised(tmp_path):
         ({"input_size": "[48]"}, "malformed"),
         ({"input_size": ""}, "lacks the entry 'input_size'"),
         ({"mean": "[a, b, c]"}, "malformed"),
+        ({"mean": "[.nan, 0, 0]"}, "'mean' must be three numbers"),
+        ({"std": "[0.2, 0, 0.2]"}, "'std' must be above 0"),
+        ({"input_size": "[0, 64]"}, "each at least 1"),
+        ({"input_size": "[48.5, 64]"}, "each at least 1"),
+        ({"classes": "[Sky, Road, Car]"}, "'classes' must be a mapping"),
+        ({"classes": "{}"}, "'classes' must be 1 to 255, not 0"),
+        ({"classes": "{" + ", ".join(f"c{i}: [0, 0, 0]" for i in range(256)) + "}"}, "1 to 255, not 256"),
+        ({"classes": "{Sky: [70, 130, 256]}"}, "colour of class 'Sky' must be"),
+        ({"classes": "{Sky: blue}"}, "colour of class 'Sky' must be"),
+        ({"layers": '["0", "2"]'}, "'layers' must be a mapping"),
+        ({"layers": "{shallow: backbone, deep: []}"}, "'layers.shallow' must be a list"),
+        ({"layers": "{shallow: [1.10], deep: []}"}, "in quotes if they look like numbers"),
+        ({"arguments": "[0]"}, "'arguments' must be a mapping"),
+        ({"builder": "broken_module:build"}, "cannot be imported .SyntaxError"),
+        ({"builder": "raising_module:build"}, "cannot be imported .RuntimeError: not today"),
+        ({"builder": '":build"'}, "must be written module:function"),
+        ({"builder": '"tiny_network:"'}, "must be written module:function"),
         ({"builder": "[unclosed"}, "not valid YAML"),
     ],
 )
-def test_a_bad_description_is_refused_in_a_sentence(tmp_path, changes, complaint):
+def test_a_bad_description_is_refused_in_a_sentence(tmp_path, monkeypatch, changes, complaint):
+    (tmp_path / "broken_module.py").write_text("def build(:")
+    (tmp_path / "raising_module.py").write_text("raise RuntimeError('not today')")
+    monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(SegmenterError, match=complaint):
         load_segmenter(write(tmp_path, **changes), "cpu")
 
@@ -148,3 +168,25 @@ def test_a_description_needs_a_mapping(tmp_path):
     path.write_text(textwrap.dedent("- a\n- b\n"))
     with pytest.raises(SegmenterError, match="must hold a mapping"):
         read_description(str(path))
+
+
+def test_a_description_that_cannot_be_read_is_refused(tmp_path, monkeypatch):
+    def refuse(*_arguments, **_options):
+        raise PermissionError(13, "Permission denied")
+
+    description = write(tmp_path)
+    # Nothing is unreadable for root, who may run the tests.
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(SegmenterError, match=r"mine\.yaml cannot be read: Permission denied"):
+        read_description(description)
+
+
+def test_layers_may_stand_without_quotes(tmp_path):
+    description = read_description(write(tmp_path, layers="{shallow: [0], deep: [2]}"))
+    assert (description.shallow_layers, description.deep_layers) == (("0",), ("2",))
+
+
+def test_every_channel_needs_its_class(tmp_path):
+    segmenter = load_segmenter(write(tmp_path, classes="{Sky: [70, 130, 180], Road: [128, 64, 128]}"), "cpu")
+    with pytest.raises(SegmenterError, match="describes 2 classes, but its network puts out 3"):
+        segmenter.logits(torch.zeros(1, 3, 48, 64))

@@ -46,5 +46,7 @@ PICTURE_TOPICS = (
     PictureTopic("zmask/heat", "32FC1", lambda _result, pictures, _palette: pictures.heat),
 )
 ATTACK_TOPIC = "zmask/attack"
+# `state` of zmask_ros/AttackFlag by the names of its constants.
+STATE_CODES = {"UNKNOWN": 0, "CLEAN": 1, "ATTACK": 2}
 CAMERA_INFO_TOPIC = "zmask/camera_info"
 LABEL_INFO_TOPIC = "zmask/label_info"

@@ -15,6 +15,7 @@ from zmask_ros.attacks.pasting import to_uint8
 from zmask_ros.attacks.recipe import Recipe
 from zmask_ros.files import check_place, replace_file
 from zmask_ros.segmenters import Segmenter
+from zmask_ros.world.picture_files import read_picture
 
 FORMAT = 1
 
@@ -62,14 +63,11 @@ def load_patch(png: Path) -> np.ndarray:
     """A patch image, uint8 [h, w, 3] RGB.
 
     Raises:
-        AttackError: no such file, or no image.
+        ZmaskError: no such file, or no image.
     """
     if not png.is_file():
         raise AttackError(f"There is no patch {png}: make one with `zmask attack`.")
-    pixels = cv2.imread(str(png), cv2.IMREAD_COLOR)
-    if pixels is None:
-        raise AttackError(f"{png} is not a readable image.")
-    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
+    return read_picture(png)
 
 
 def load_recipe(png: Path) -> Recipe:

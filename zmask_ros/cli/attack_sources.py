@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from zmask_ros.attacks import AttackFrame
 from zmask_ros.errors import ZmaskError
 from zmask_ros.world.bags import CameraBags, ReadReport
 from zmask_ros.world.datasets import CamVid
+from zmask_ros.world.picture_files import read_picture
 from zmask_ros.world.street import StreetDrive
 
 IMAGE_ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
@@ -76,10 +76,7 @@ def _images(folder: Path, frames: int) -> Iterator[AttackFrame]:
     if not files:
         raise ZmaskError(f"There are no images in {folder}: name a folder with PNG or JPEG files.")
     for index in _evenly(len(files), frames):
-        pixels = cv2.imread(str(files[index]), cv2.IMREAD_COLOR)
-        if pixels is None:
-            raise ZmaskError(f"{files[index]} is not a readable image.")
-        yield np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)), None
+        yield read_picture(files[index]), None
 
 
 def _bags(paths: tuple[Path, ...], topic: str | None, frames: int) -> Iterator[AttackFrame]:

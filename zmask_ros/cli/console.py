@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -31,12 +32,12 @@ class _SpeedColumn(ProgressColumn):
 def progress(description: str, unit: str, total: int | None) -> Iterator[Any]:
     """A progress bar on stderr with speed and time left; yields a function ``advance(steps=1, note="")``."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         _SpeedColumn(unit),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     with Progress(*columns, console=stderr, transient=not sys.stderr.isatty()) as bar:
         task = bar.add_task(description, total=total, note="")
@@ -50,11 +51,18 @@ def progress(description: str, unit: str, total: int | None) -> Iterator[Any]:
 
 
 def print_table(title: str, rows: dict[str, str]) -> None:
-    """A two-column table on stdout."""
-    table = Table(title=title, show_header=False, title_justify="left")
+    """A two-column table on stdout; what looks like markup is printed as it is."""
+    table = Table(title=escape(title), show_header=False, title_justify="left")
     for name, value in rows.items():
-        table.add_row(name, value)
+        table.add_row(escape(name), escape(value))
     stdout.print(table)
+
+
+def figure(value: Any) -> str:
+    """A figure of a table: four digits of a float, a dash for None."""
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def print_json(result: Any) -> None:
@@ -63,5 +71,5 @@ def print_json(result: Any) -> None:
 
 
 def warn(sentence: str) -> None:
-    """A warning on stderr."""
-    stderr.print(f"[yellow]Warning:[/yellow] {sentence}", highlight=False, soft_wrap=True)
+    """A warning on stderr; what looks like markup in it is printed as it is."""
+    stderr.print(f"[yellow]Warning:[/yellow] {escape(sentence)}", highlight=False, soft_wrap=True)

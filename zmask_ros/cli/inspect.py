@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from rich.markup import escape
 from rich.table import Table
 
 from zmask_ros.cli.console import print_json, print_table, stdout
@@ -48,11 +49,11 @@ def _show_profile(profile: Profile, path: Path, as_json: bool) -> None:
     table = Table("layer", "channels", "dead", "mean of |mu|", "mean sigma, largest kernel first")
     for key, row in layers.items():
         sigmas = " ".join(f"{sigma:.3g}" for sigma in row["mean sigma by kernel"])  # type: ignore[attr-defined]
-        table.add_row(key, str(row["channels"]), str(row["dead"]), f"{row['mean of |mu|']:.3g}", sigmas)
+        table.add_row(escape(key), str(row["channels"]), str(row["dead"]), f"{row['mean of |mu|']:.3g}", sigmas)
     stdout.print(table)
     stdout.print("fusion block: " + "  ".join(f"{name} {value:.4g}" for name, value in scalars.items()))
     for note in profile.notes:
-        stdout.print(f"note: {note}")
+        stdout.print(f"note: {note}", markup=False)
 
 
 def _show_bag(path: Path, as_json: bool) -> None:
@@ -60,7 +61,7 @@ def _show_bag(path: Path, as_json: bool) -> None:
     if as_json:
         print_json([{"topic": t.name, "type": t.msgtype, "messages": t.count} for t in topics])
         return
-    table = Table("image topic", "type", "messages", title=f"Bag {path}", title_justify="left")
+    table = Table("image topic", "type", "messages", title=escape(f"Bag {path}"), title_justify="left")
     for t in topics:
-        table.add_row(t.name, t.msgtype, str(t.count))
+        table.add_row(escape(t.name), escape(t.msgtype), str(t.count))
     stdout.print(table)

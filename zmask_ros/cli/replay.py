@@ -14,17 +14,19 @@ import numpy as np
 
 from zmask_ros.camera import CameraResult, DefendedCamera, FrameState
 from zmask_ros.cli import options
-from zmask_ros.cli.console import print_json, print_table, progress, warn
+from zmask_ros.cli.console import figure, print_json, print_table, progress, warn
 from zmask_ros.cli.video import Video
 from zmask_ros.defense import load_profile
+from zmask_ros.errors import ZmaskError
 from zmask_ros.files import check_place
-from zmask_ros.outputs import ATTACK_TOPIC, CAMERA_INFO_TOPIC, PICTURE_TOPICS, UNDEFENDED, draw_overlay
+from zmask_ros.outputs import ATTACK_TOPIC, CAMERA_INFO_TOPIC, PICTURE_TOPICS, STATE_CODES, UNDEFENDED, draw_overlay
 from zmask_ros.segmenters import load_segmenter
 from zmask_ros.shipped import shipped_profile
+from zmask_ros.stamps import stamp_ns
 from zmask_ros.world.bag_writer import AttackRecord, BagWriter
 from zmask_ros.world.bags import CameraBags, ReadReport, StampedMessage
+from zmask_ros.world.camera_info import CameraInfoFields
 
-STATE_CODES = {FrameState.UNKNOWN: 0, FrameState.CLEAN: 1, FrameState.ATTACK: 2}
 IMAGE_SUFFIXES = ("/image_raw/compressed", "/image_raw", "/image", "/compressed")
 DEFAULT_RATE_HZ = 15.0
 
@@ -108,6 +110,8 @@ def command(
     """
     if video is not None:
         check_place(video)
+    if output is not None:
+        _check_apart(output, bag)
     with ExitStack() as stack:
         camera_bags = stack.enter_context(CameraBags(bag, topic, every))
         network = load_segmenter(segmenter, device)
@@ -126,6 +130,13 @@ def command(
     _tell(report, tally, tally.summary(time.perf_counter() - began), as_json)
 
 
+def _check_apart(output: Path, bag: Path) -> None:
+    """Refuse a place whose replacement would take the bag away that is being read."""
+    written, read = output.resolve(), bag.resolve()
+    if written.is_relative_to(read) or read.is_relative_to(written):
+        raise ZmaskError(f"{output} is the bag that is replayed, or lies in it or around it: name another place.")
+
+
 class Sink:
     """Writes what the node would publish for each frame into a bag and a video, where they are wanted."""
 
@@ -134,26 +145,25 @@ class Sink:
         self._namespace = namespace
         self._bag = bag
         self._video = video
-        self.camera_info: Any | None = None
+        self.camera_info: CameraInfoFields | None = None
 
     def write(self, message: StampedMessage, result: CameraResult, milliseconds: float) -> int:
         """Write all topics of one frame; returns its header stamp in nanoseconds."""
-        header = message.message.header
-        stamp_ns = header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
+        stamp = stamp_ns(message.message.header)
         if self._bag is not None:
-            self._write_bag(self._bag, message, result, stamp_ns, milliseconds)
+            self._write_bag(self._bag, message, result, stamp, milliseconds)
         if self._video is not None and result.pictures is not None:
             self._video.add(draw_overlay(result, result.pictures, self._palette))
-        return stamp_ns
+        return stamp
 
     def _write_bag(
-        self, bag: BagWriter, message: StampedMessage, result: CameraResult, stamp_ns: int, milliseconds: float
+        self, bag: BagWriter, message: StampedMessage, result: CameraResult, stamp: int, milliseconds: float
     ) -> None:
         frame_id, received = message.message.header.frame_id, message.received_ns
         bag.write_message(message.topic, message.msgtype, message.message, received)
         region = result.region
         record = AttackRecord(
-            state=STATE_CODES[result.state],
+            state=STATE_CODES[result.state.value],
             reason=result.reason,
             score=result.score,
             threshold=result.threshold,
@@ -161,15 +171,14 @@ class Sink:
             region=(region.x, region.y, region.width, region.height) if region else None,
             latency_ms=milliseconds,
         )
-        bag.write_attack(self._topic(ATTACK_TOPIC), record, stamp_ns, frame_id, received)
+        bag.write_attack(self._topic(ATTACK_TOPIC), record, stamp, frame_id, received)
         if self.camera_info is not None:
-            self.camera_info.header = message.message.header
-            bag.write_message(self._topic(CAMERA_INFO_TOPIC), "sensor_msgs/msg/CameraInfo", self.camera_info, received)
+            bag.write_camera_info(self._topic(CAMERA_INFO_TOPIC), self.camera_info, stamp, frame_id, received)
         if result.pictures is None:
             return
         for topic in (*PICTURE_TOPICS, UNDEFENDED):
             picture = topic.draw(result, result.pictures, self._palette)
-            bag.write_image(self._topic(topic.name), picture, topic.encoding, stamp_ns, frame_id, received)
+            bag.write_image(self._topic(topic.name), picture, topic.encoding, stamp, frame_id, received)
 
     def _topic(self, name: str) -> str:
         return f"{self._namespace}/{name}"
@@ -181,7 +190,7 @@ def _sink(
 ) -> Iterator[Sink]:
     with ExitStack() as stack:
         bag = stack.enter_context(BagWriter(output, overwrite=force)) if output else None
-        film = stack.enter_context(Video(video, DEFAULT_RATE_HZ / bags.every)) if video else None
+        film = stack.enter_context(Video(video, bags.rate_hz() or DEFAULT_RATE_HZ)) if video else None
         sink = Sink(defended, _namespace(bags.topic), bag, film)
         sink.camera_info = bags.camera_info()
         yield sink
@@ -205,10 +214,4 @@ def _tell(report: ReadReport, tally: Tally, summary: dict[str, Any], as_json: bo
     if as_json:
         print_json(summary)
         return
-    print_table("Replay", {name: _figure(value) for name, value in summary.items()})
-
-
-def _figure(value: Any) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    print_table("Replay", {name: figure(value) for name, value in summary.items()})

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 import torch
+from rich.markup import escape
 from rich.table import Table
 
 from zmask_ros.cli.console import print_json, stdout
@@ -41,7 +42,7 @@ def _list(as_json: bool) -> None:
     table = Table("name", "builder", "input (w x h)", "classes", "file", title="Segmenters", title_justify="left")
     for d in known:
         size = f"{d.input_size[1]} x {d.input_size[0]}"
-        table.add_row(d.name, d.builder, size, str(len(d.classes)), str(d.source))
+        table.add_row(escape(d.name), escape(d.builder), size, str(len(d.classes)), escape(str(d.source)))
     stdout.print(table)
 
 
@@ -53,11 +54,11 @@ def _show(segmenter: Segmenter, as_json: bool) -> None:
     if as_json:
         print_json({"name": segmenter.name, "digest": segmenter.digest, "layers": layers, "chosen": chosen})
         return
-    stdout.print(f"{segmenter.name}: {', '.join(c.name for c in segmenter.classes)}", highlight=False)
+    stdout.print(f"{segmenter.name}: {', '.join(c.name for c in segmenter.classes)}", highlight=False, markup=False)
     columns = ("layer", "channels", "height", "width", "set")
     table = Table(*columns, title="Layers that can be tapped", title_justify="left")
     for name, shape in layers.items():
-        table.add_row(name, *(str(n) for n in shape), chosen.get(name, ""))
+        table.add_row(escape(name), *(str(n) for n in shape), chosen.get(name, ""))
     stdout.print(table)
 
 

@@ -11,17 +11,23 @@ import numpy as np
 from zmask_ros.errors import ZmaskError
 
 SUFFIXES = (".mp4", ".mkv", ".avi")
+LEAST_RATE_HZ = 0.01
 
 
 class Video:
-    """Context manager that writes RGB pictures of one size; beside ``path`` first, renamed when it is whole."""
+    """Context manager that writes RGB pictures; beside ``path`` first, renamed when it is whole.
+
+    All pictures get the size of the first; ``rate_hz`` is that of the pictures, to two decimals.
+    """
 
     def __init__(self, path: Path, rate_hz: float) -> None:
         if path.suffix not in SUFFIXES:
             raise ZmaskError(f"A video ends in {', '.join(SUFFIXES)}; '{path.name}' does not.")
         self._path = path
         self._partial = path.with_name(f".{path.stem}.partial{path.suffix}")
-        self._rate_hz = rate_hz
+        # MPEG-4 has no finer fractions of a second, and OpenCV then writes nothing at all.
+        self._rate_hz = max(round(rate_hz, 2), LEAST_RATE_HZ)
+        self._size = (0, 0)
         self._writer: cv2.VideoWriter | None = None
 
     def add(self, picture: np.ndarray) -> None:
@@ -31,11 +37,14 @@ class Video:
             ZmaskError: the video cannot be written.
         """
         if self._writer is None:
-            size = (picture.shape[1], picture.shape[0])
+            self._size = (picture.shape[1], picture.shape[0])
             code = cv2.VideoWriter.fourcc(*"mp4v")
-            self._writer = cv2.VideoWriter(str(self._partial), code, self._rate_hz, size)
+            self._writer = cv2.VideoWriter(str(self._partial), code, self._rate_hz, self._size)
             if not self._writer.isOpened():
                 raise ZmaskError(f"The video {self._path} cannot be written.")
+        # OpenCV drops pictures of another size without a word.
+        if (picture.shape[1], picture.shape[0]) != self._size:
+            picture = cv2.resize(picture, self._size, interpolation=cv2.INTER_AREA)
         self._writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
 
     def __enter__(self) -> Video:

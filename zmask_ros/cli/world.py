@@ -12,7 +12,8 @@ import numpy as np
 from zmask_ros.attacks import load_patch
 from zmask_ros.cli.console import progress
 from zmask_ros.errors import ZmaskError
-from zmask_ros.world.bag_writer import BagWriter, CameraInfoFields
+from zmask_ros.world.bag_writer import BagWriter
+from zmask_ros.world.camera_info import CameraInfoFields
 from zmask_ros.world.datasets import SPLITS, CamVid, camvid_root
 from zmask_ros.world.street import StreetDrive
 

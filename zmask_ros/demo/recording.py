@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from zmask_ros.camera import FrameState
+from zmask_ros.stamps import stamp_ns
 from zmask_ros.world.bag_files import open_bag
 from zmask_ros.world.bags import CameraBags, ReadReport
 
@@ -41,8 +42,8 @@ def read_flags(bag: Path, topic: str) -> dict[int, RecordedFlag]:
         for recording in opened.recordings:
             for raw in recording.messages([topic]):
                 flag = recording.types.deserialise(raw)
-                stamp_ns = flag.header.stamp.sec * 1_000_000_000 + flag.header.stamp.nanosec
-                flags[stamp_ns] = RecordedFlag(state_of(flag), flag.score, flag.latency_ms, raw.received_ns)
+                said = RecordedFlag(state_of(flag), flag.score, flag.latency_ms, raw.received_ns)
+                flags[stamp_ns(flag.header)] = said
     finally:
         opened.close()
     return flags

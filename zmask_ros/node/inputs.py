@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-NANOSECONDS = 1_000_000_000
+from zmask_ros.stamps import stamp_ns
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,7 @@ class Arrival:
     @property
     def stamp_ns(self) -> int:
         """The header's stamp in nanoseconds."""
-        stamp = self.message.header.stamp
-        return stamp.sec * NANOSECONDS + stamp.nanosec
+        return stamp_ns(self.message.header)
 
     @property
     def latency_ms(self) -> float:

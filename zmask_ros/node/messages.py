@@ -10,13 +10,12 @@ from std_msgs.msg import Header
 
 from zmask_ros.msg import AttackFlag
 from zmask_ros.node.inputs import Arrival
+from zmask_ros.outputs import STATE_CODES
 from zmask_ros.world.images import encode
 
 if TYPE_CHECKING:
     from zmask_ros.camera import CameraResult
     from zmask_ros.world.street import CameraIntrinsics
-
-STATES = {"UNKNOWN": AttackFlag.UNKNOWN, "CLEAN": AttackFlag.CLEAN, "ATTACK": AttackFlag.ATTACK}
 
 
 def image_message(header: Header, image: np.ndarray, encoding: str) -> Image:
@@ -37,7 +36,7 @@ def flag_message(arrival: Arrival, result: CameraResult) -> AttackFlag:
     """The flag of a frame, processed or not."""
     message = AttackFlag(
         header=arrival.message.header,
-        state=STATES[result.state.value],
+        state=STATE_CODES[result.state.value],
         reason=result.reason,
         score=result.score,
         threshold=result.threshold,

@@ -6,8 +6,6 @@ import json
 import time
 from pathlib import Path
 
-import cv2
-import numpy as np
 from builtin_interfaces.msg import Time
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
@@ -16,13 +14,13 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
-from zmask_ros.errors import ZmaskError
 from zmask_ros.msg import AttackFlag
 from zmask_ros.node.camera_parameters import StreetCameraParameters
-from zmask_ros.node.inputs import NANOSECONDS
 from zmask_ros.node.messages import camera_info_message, image_message
 from zmask_ros.node.parameters import declare
 from zmask_ros.node.qos import FLAG_OUT, overridable
+from zmask_ros.stamps import NANOSECONDS
+from zmask_ros.world.picture_files import read_picture
 from zmask_ros.world.street import StreetDrive, StreetFrame
 
 # How often it looks whether it may send: well below a frame's time.
@@ -35,24 +33,6 @@ CAMERA_OUT = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.VOLATILE,
 )
-
-
-def read_picture(path: str) -> np.ndarray | None:
-    """uint8 [H, W, 3] RGB; None when ``path`` is empty.
-
-    Raises:
-        ZmaskError: there is no such picture.
-    """
-    if not path:
-        return None
-    try:
-        data = np.fromfile(path, np.uint8)
-    except OSError as error:
-        raise ZmaskError(f"The picture {path} cannot be read: {error.strerror}.") from error
-    picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    if picture is None:
-        raise ZmaskError(f"{path} is not a picture.")
-    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
 
 
 class StreetCamera:
@@ -68,7 +48,7 @@ class StreetCamera:
             width=parameters.width,
             height=parameters.height,
             carrier=None if parameters.carrier == "none" else parameters.carrier,
-            picture=read_picture(parameters.picture),
+            picture=read_picture(Path(parameters.picture)) if parameters.picture else None,
             picture_from_s=parameters.picture_from_s,
             picture_until_s=parameters.picture_until_s,
         )

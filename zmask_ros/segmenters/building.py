@@ -57,12 +57,17 @@ def _torchvision_builder(name: str):  # type: ignore[no-untyped-def]
 
 def _import_builder(path: str):  # type: ignore[no-untyped-def]
     module_name, _, function_name = path.partition(":")
+    if not (module_name and function_name):
+        raise SegmenterError(f"Builder '{path}' must be written module:function.")
     try:
-        return getattr(importlib.import_module(module_name), function_name)
-    except ImportError as error:
-        raise SegmenterError(f"Builder '{path}': module '{module_name}' cannot be imported ({error}).") from error
-    except AttributeError as error:
-        raise SegmenterError(f"Builder '{path}': module '{module_name}' has no '{function_name}'.") from error
+        module = importlib.import_module(module_name)
+    # A user's module may raise anything while it is imported.
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise SegmenterError(f"Builder '{path}': module '{module_name}' cannot be imported ({reason}).") from error
+    if not hasattr(module, function_name):
+        raise SegmenterError(f"Builder '{path}': module '{module_name}' has no '{function_name}'.")
+    return getattr(module, function_name)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -78,6 +83,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         except SafetensorError as error:
             raise SegmenterError(f"The weights {path} are damaged: {error}.") from error
+        except OSError as error:
+            raise SegmenterError(f"The weights {path} cannot be read: {error}.") from error
     if _is_torchscript(path):
         raise SegmenterError(
             f"The weights {path} are a TorchScript archive, whose layers cannot be tapped: "

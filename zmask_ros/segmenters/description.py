@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,8 @@ from zmask_ros.errors import ZmaskError
 from zmask_ros.resources import roots
 
 FOLDER = "config/segmenters"
+# Labels are bytes, and 255 is the unlabelled one.
+MOST_CLASSES = 255
 
 
 class SegmenterError(ZmaskError):
@@ -100,6 +103,8 @@ def read_description(name: str) -> Description:
         entries = yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SegmenterError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
+    except OSError as error:
+        raise SegmenterError(f"{path} cannot be read: {error.strerror}.") from error
     if not isinstance(entries, dict):
         raise SegmenterError(f"{path} must hold a mapping with the keys builder, classes, input_size, ...")
     try:
@@ -111,24 +116,71 @@ def read_description(name: str) -> Description:
 
 
 def _parse(path: Path, entries: dict[str, Any]) -> Description:
-    height, width = (int(v) for v in entries["input_size"])
     weights = entries.get("weights")
-    layers = entries["layers"]
+    layers = _mapping(entries["layers"], "layers")
     return Description(
         name=path.stem,
         source=path,
         builder=str(entries["builder"]),
-        classes=tuple(ClassInfo(str(name), _triple(colour, int)) for name, colour in entries["classes"].items()),
-        mean=_triple(entries["mean"], float),
-        std=_triple(entries["std"], float),
-        input_size=(height, width),
-        shallow_layers=tuple(layers["shallow"]),
-        deep_layers=tuple(layers["deep"]),
-        weights=(path.parent / weights).resolve() if weights else None,
-        arguments=entries.get("arguments") or {},
+        classes=_classes(entries["classes"]),
+        mean=_channels(entries["mean"], "mean"),
+        std=_deviations(entries["std"]),
+        input_size=_input_size(entries["input_size"]),
+        shallow_layers=_layer_names(layers["shallow"], "shallow"),
+        deep_layers=_layer_names(layers["deep"], "deep"),
+        weights=(path.parent / str(weights)).resolve() if weights else None,
+        arguments=_mapping(entries.get("arguments") or {}, "arguments"),
     )
 
 
-def _triple(values: Any, kind: type) -> Any:
-    first, second, third = (kind(v) for v in values)
-    return first, second, third
+def _mapping(value: Any, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"'{name}' must be a mapping and not {value!r}")
+    return {str(key): item for key, item in value.items()}
+
+
+def _classes(value: Any) -> tuple[ClassInfo, ...]:
+    classes = tuple(ClassInfo(name, _colour(colour, name)) for name, colour in _mapping(value, "classes").items())
+    if not 1 <= len(classes) <= MOST_CLASSES:
+        raise ValueError(f"'classes' must be 1 to {MOST_CLASSES}, not {len(classes)}")
+    return classes
+
+
+def _colour(value: Any, name: str) -> tuple[int, int, int]:
+    if not (_is_list(value, 3) and all(isinstance(part, int) and 0 <= part <= 255 for part in value)):
+        raise ValueError(f"the colour of class '{name}' must be [red, green, blue], each 0 to 255, not {value!r}")
+    red, green, blue = value
+    return red, green, blue
+
+
+def _channels(value: Any, name: str) -> tuple[float, float, float]:
+    numbers = [float(part) for part in value] if _is_list(value, 3) else []
+    if not numbers or not all(map(math.isfinite, numbers)):
+        raise ValueError(f"'{name}' must be three numbers, one for each of red, green and blue, not {value!r}")
+    red, green, blue = numbers
+    return red, green, blue
+
+
+def _deviations(value: Any) -> tuple[float, float, float]:
+    std = _channels(value, "std")
+    if min(std) <= 0:
+        raise ValueError(f"'std' must be above 0, not {value!r}")
+    return std
+
+
+def _input_size(value: Any) -> tuple[int, int]:
+    if not (_is_list(value, 2) and all(isinstance(part, int) and part > 0 for part in value)):
+        raise ValueError(f"'input_size' must be [height, width] in pixels, each at least 1, not {value!r}")
+    height, width = value
+    return height, width
+
+
+def _layer_names(value: Any, name: str) -> tuple[str, ...]:
+    # A layer "0" may stand without its quotes; 1.10 without them has lost its last digit already.
+    if not isinstance(value, list) or not all(isinstance(layer, str | int) for layer in value):
+        raise ValueError(f"'layers.{name}' must be a list of names, in quotes if they look like numbers, not {value!r}")
+    return tuple(str(layer) for layer in value)
+
+
+def _is_list(value: Any, length: int) -> bool:
+    return isinstance(value, list) and len(value) == length

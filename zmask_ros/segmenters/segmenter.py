@@ -82,7 +82,7 @@ class Segmenter:
         Understands networks that return a tensor, a dict with ``out``, or a tuple whose first item is the logits.
 
         Raises:
-            SegmenterError: the network returns something else.
+            SegmenterError: the network returns something else, or another number of channels than it has classes.
         """
         output = self.network(x.contiguous(memory_format=torch.channels_last))
         if isinstance(output, dict):
@@ -93,6 +93,11 @@ class Segmenter:
             raise SegmenterError(
                 f"Segmenter '{self.name}' must return [B, K, H, W] logits, a dict with 'out', "
                 "or a tuple that starts with them."
+            )
+        if output.shape[1] != len(self.classes):
+            raise SegmenterError(
+                f"Segmenter '{self.name}' describes {len(self.classes)} classes, "
+                f"but its network puts out {output.shape[1]}: name each one under classes."
             )
         return output
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import shutil
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +16,8 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from zmask_ros.resources import find_resource
+from zmask_ros.stamps import NANOSECONDS
+from zmask_ros.world.camera_info import CameraInfoFields, RegionFields
 from zmask_ros.world.images import encode, encode_compressed
 from zmask_ros.world.recordings import BagError
 
@@ -28,16 +29,6 @@ ATTACK_FLAG = "zmask_ros/msg/AttackFlag"
 # Jazzy also reads its predecessor's metadata, and so do the distributions before it.
 _METADATA_VERSION: Literal[8] = 8
 _FOREVER = QosTime(0, 0)
-
-
-@dataclass(frozen=True)
-class CameraInfoFields:
-    """A pinhole camera: size in pixels, `k` the 3x3 matrix row by row (9 numbers), `d` the distortion (plumb_bob)."""
-
-    height: int
-    width: int
-    k: Sequence[float]
-    d: Sequence[float] = (0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -57,7 +48,7 @@ class BagWriter:
     """One bag, written beside its place and put there when it is whole.
 
     A path that ends in ``.mcap`` becomes that one file, any other a rosbag2 directory. An exception within ``with``,
-    Ctrl-C too, leaves nothing behind.
+    Ctrl-C too, leaves nothing behind. A bag that cannot be put in its place is kept beside it.
 
     Args:
         path: where the bag will be; its folder is made if need be.
@@ -78,10 +69,13 @@ class BagWriter:
         except OSError as error:
             raise BagError(f"The bag {self.path} cannot be written: {error.strerror}.") from error
         self._partial = self._folder / self.path.name.removesuffix(".mcap")
-        self._writer = Writer(self._partial, version=_METADATA_VERSION, storage_plugin=StoragePlugin.MCAP)
-        if compress:
-            self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
-        self._writer.open()
+        try:
+            self._writer = _opened(self._partial, compress)
+        except BaseException as error:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            if isinstance(error, OSError):
+                raise BagError(f"The bag {self.path} cannot be written: {error.strerror}.") from error
+            raise
         self._connections: dict[str, Connection] = {}
         self._open = True
 
@@ -116,21 +110,21 @@ class BagWriter:
 
     def write_camera_info(self, topic: str, info: CameraInfoFields, stamp_ns: int, frame_id: str,
                           received_ns: int | None = None) -> None:
-        """A `CameraInfo` without rectification: R is the identity and P is K."""
-        k = np.asarray(info.k, np.float64)
-        projection = np.hstack([k.reshape(3, 3), np.zeros((3, 1))])
+        """A `CameraInfo`."""
+        d, k, r, p = (np.asarray(values, np.float64) for values in (info.d, info.k, info.r, info.projection))
         message = _ros(CAMERA_INFO)(
-            header=_header(stamp_ns, frame_id), height=info.height, width=info.width, distortion_model="plumb_bob",
-            d=np.asarray(info.d, np.float64), k=k, r=np.eye(3).reshape(9), p=projection.reshape(12),
-            binning_x=0, binning_y=0, roi=_region(None))
+            header=_header(stamp_ns, frame_id), height=info.height, width=info.width,
+            distortion_model=info.distortion_model, d=d, k=k, r=r, p=p,
+            binning_x=info.binning_x, binning_y=info.binning_y, roi=_region(info.roi))
         self.write_message(topic, CAMERA_INFO, message, _received(stamp_ns, received_ns))
 
     def write_attack(self, topic: str, record: AttackRecord, stamp_ns: int, frame_id: str,
                      received_ns: int | None = None) -> None:
         """An `AttackFlag`."""
+        region = RegionFields(*(record.region or ()))
         message = _ros(ATTACK_FLAG)(
             header=_header(stamp_ns, frame_id), state=record.state, reason=record.reason, score=record.score,
-            threshold=record.threshold, mask_fraction=record.mask_fraction, region=_region(record.region),
+            threshold=record.threshold, mask_fraction=record.mask_fraction, region=_region(region),
             latency_ms=record.latency_ms)
         self.write_message(topic, ATTACK_FLAG, message, _received(stamp_ns, received_ns))
 
@@ -162,33 +156,52 @@ class BagWriter:
             raise BagError(f"The bag {self.path} cannot be written any further: {error.strerror}.") from error
 
     def close(self) -> None:
-        """Finishes the bag and puts it in its place."""
+        """Finishes the bag and puts it in its place.
+
+        Raises:
+            BagError: it cannot be finished, or something else is at its place by now; what was recorded is kept,
+                and the sentence says where.
+        """
         if not self._open:
             return
         self._open = False
         try:
             self._writer.close()
             self._publish()
-        except OSError as error:
-            raise BagError(f"The bag {self.path} cannot be finished: {error.strerror}.") from error
-        finally:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        except (OSError, BagError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error).rstrip(".")
+            raise BagError(
+                f"The bag {self.path} cannot be finished: {reason}; the recording is kept in {self._partial}."
+            ) from error
+        except BaseException:
+            self._remove()
+            raise
+        self._remove()
 
     def abort(self) -> None:
         """Removes what was written."""
         if self._open:
             self._open = False
             self._writer.abort()
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._remove()
+
+    def _remove(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _publish(self) -> None:
         _check_place(self.path, self._overwrite)
         if self.path.suffix == ".mcap":
             next(self._partial.glob("*.mcap")).replace(self.path)
             return
+        replaced = self._folder / "replaced"
         if self.path.exists():
-            self.path.rename(self._folder / "replaced")
-        self._partial.rename(self.path)
+            self.path.rename(replaced)
+        try:
+            self._partial.rename(self.path)
+        except BaseException:
+            if replaced.exists():
+                replaced.rename(self.path)
+            raise
 
     def _connection(self, topic: str, msgtype: str) -> Connection:
         if topic not in self._connections:
@@ -200,6 +213,14 @@ class BagWriter:
         if connection.msgtype != msgtype:
             raise BagError(f"Topic {topic} carries {connection.msgtype} and cannot carry {msgtype} too.")
         return connection
+
+
+def _opened(path: Path, compress: bool) -> Writer:
+    writer = Writer(path, version=_METADATA_VERSION, storage_plugin=StoragePlugin.MCAP)
+    if compress:
+        writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+    writer.open()
+    return writer
 
 
 @functools.cache
@@ -215,15 +236,14 @@ def _ros(msgtype: str) -> Any:
 
 
 def _header(stamp_ns: int, frame_id: str) -> Any:
-    seconds, nanoseconds = divmod(stamp_ns, 1_000_000_000)
+    seconds, nanoseconds = divmod(stamp_ns, NANOSECONDS)
     stamp = _ros("builtin_interfaces/msg/Time")(sec=seconds, nanosec=nanoseconds)
     return _ros("std_msgs/msg/Header")(stamp=stamp, frame_id=frame_id)
 
 
-def _region(region: tuple[int, int, int, int] | None) -> Any:
-    x, y, width, height = region or (0, 0, 0, 0)
+def _region(region: RegionFields) -> Any:
     return _ros("sensor_msgs/msg/RegionOfInterest")(
-        x_offset=x, y_offset=y, height=height, width=width, do_rectify=False)
+        x_offset=region.x, y_offset=region.y, height=region.height, width=region.width, do_rectify=region.rectified)
 
 
 def _received(stamp_ns: int, received_ns: int | None) -> int:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import islice, pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
+from zmask_ros.stamps import stamp_ns
 from zmask_ros.world.bag_files import Bag, open_bag
+from zmask_ros.world.camera_info import CameraInfoFields, camera_info_fields
 from zmask_ros.world.images import ImageError, decode
 from zmask_ros.world.recordings import BagError, RawMessage, Recording, TopicInfo
 
@@ -19,6 +22,8 @@ __all__ = ["BagError", "CameraBags", "Frame", "ReadReport", "StampedMessage", "T
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 _TRANSPORTS = ("/compressed",)
+# Enough for a median that one dropped frame does not move.
+_RATE_FRAMES = 10
 
 
 @dataclass
@@ -144,18 +149,24 @@ class CameraBags:
                 continue
             report.read += 1
             header = stamped.message.header
-            stamp_ns = header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
-            yield Frame(stamped.bag, stamped.topic, stamped.index, stamp_ns, stamped.received_ns,
+            yield Frame(stamped.bag, stamped.topic, stamped.index, stamp_ns(header), stamped.received_ns,
                         header.frame_id, image)
 
-    def camera_info(self) -> Any | None:
+    def rate_hz(self) -> float | None:
+        """Messages a second that are handed on, by the header stamps of the first; None if those do not tell."""
+        first = islice(self._deserialised(ReadReport()), _RATE_FRAMES)
+        stamps = [stamp_ns(stamped.message.header) for stamped, _ in first]
+        steps = [after - before for before, after in pairwise(stamps) if after > before]
+        return 1e9 / float(np.median(steps)) if steps else None
+
+    def camera_info(self) -> CameraInfoFields | None:
         """The first readable `CameraInfo` beside the image topic, or None."""
         topic = camera_info_topic(self.topic)
         for bag in self._bags:
             for recording in bag.recordings:
                 for raw in recording.messages([topic]):
                     try:
-                        return recording.types.deserialise(raw)
+                        return camera_info_fields(recording.types.deserialise(raw))
                     # See `_deserialised`.
                     except Exception:
                         continue

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from ament_index_python.packages import get_package_share_path
 from launch.actions import (
     DeclareLaunchArgument,
@@ -9,6 +11,7 @@ from launch.actions import (
     IncludeLaunchDescription,
     OpaqueFunction,
     RegisterEventHandler,
+    SetEnvironmentVariable,
 )
 from launch.event_handlers import OnProcessExit
 from launch.events import Shutdown
@@ -72,7 +75,6 @@ def street_camera(value: dict[str, str]) -> Node:
         executable="street_camera",
         namespace=value["namespace"],
         parameters=[{"loop": value["loop"] == "true", "min_subscribers": 2 if value["bag"] else 1, **given}],
-        additional_env={"FASTRTPS_DEFAULT_PROFILES_FILE": str(SHARE / "config" / "fastdds.xml")},
         output="screen",
     )
 
@@ -96,6 +98,12 @@ def recorder(value: dict[str, str]) -> Node:
     )
 
 
+def shared_memory() -> SetEnvironmentVariable:
+    """For everything that is started: shared memory that images fit into; what the user has set stays."""
+    name = "FASTRTPS_DEFAULT_PROFILES_FILE"
+    return SetEnvironmentVariable(name, os.environ.get(name) or str(SHARE / "config" / "fastdds.xml"))
+
+
 def generate_launch_description() -> LaunchDescription:
     """Read by ros2 launch."""
-    return LaunchDescription([*arguments(), OpaqueFunction(function=actions)])
+    return LaunchDescription([*arguments(), shared_memory(), OpaqueFunction(function=actions)])

@@ -71,3 +71,14 @@ def test_what_is_started() -> None:
     assert len(started("defense", rviz="true")) == 2
     assert len(started("demo")) == 3
     assert len(started("demo", bag="somewhere")) == 4
+
+
+def test_everything_of_the_demo_shares_the_settings_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    def shared() -> str:
+        return "".join(part.perform(launch.LaunchContext()) for part in load("demo").shared_memory().value)
+
+    name = "FASTRTPS_DEFAULT_PROFILES_FILE"
+    monkeypatch.setenv(name, "mine.xml")
+    assert shared() == "mine.xml"
+    monkeypatch.delenv(name)
+    assert shared().endswith("config/fastdds.xml")

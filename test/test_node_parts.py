@@ -16,6 +16,7 @@ import yaml
 from zmask_ros.node.camera_parameters import RecorderParameters, StreetCameraParameters
 from zmask_ros.node.defense_parameters import DefenseParameters
 from zmask_ros.node.diagnostics import (
+    Assessment,
     CameraHealth,
     Counters,
     Level,
@@ -23,6 +24,7 @@ from zmask_ros.node.diagnostics import (
     assess_attack,
     assess_inference,
     assess_input,
+    assess_safely,
     quantile,
 )
 from zmask_ros.node.inputs import Arrival, LatestSlot, StampWatch
@@ -30,7 +32,7 @@ from zmask_ros.node.parameters import specs
 from zmask_ros.node.worker import Worker
 from zmask_ros.resources import find_resource
 
-HEALTHY = Snapshot(Counters(arrived=10, clean=10), 10.0, 0.1, (20.0, 30.0), 0, 0, "", "CLEAN", "", 0.1, 0.5)
+HEALTHY = Snapshot(Counters(arrived=10, clean=10), 10.0, 0.1, (20.0, 30.0), 10, 0, 0, 0, "", "CLEAN", "", 0.1, 0.5)
 
 
 def arrival(seconds: float = 0.0) -> Arrival:
@@ -170,8 +172,35 @@ def test_attack_and_internal_errors_are_errors() -> None:
     assert assess_attack("front", replace(HEALTHY, attacks=1)).level is Level.ERROR
     assert assess_attack("front", replace(HEALTHY, last_state="UNKNOWN")).level is Level.WARN
     assert assess_inference("front", "cpu", HEALTHY).level is Level.OK
-    broken = replace(HEALTHY, counters=Counters(internal_errors=1))
-    assert assess_inference("front", "cpu", broken).level is Level.ERROR
+    broken = assess_inference("front", "cpu", replace(HEALTHY, internal_errors=1))
+    assert broken.level is Level.ERROR
+
+
+def test_an_internal_error_is_an_error_of_its_period_and_stays_counted() -> None:
+    health = CameraHealth()
+    health.failed()
+    first, second = (assess_inference("front", "cpu", health.snapshot()) for _ in range(2))
+    assert (first.level, second.level) == (Level.ERROR, Level.OK)
+    assert second.values["internal errors since the start"] == "1"
+
+
+def test_a_camera_that_has_stopped_is_not_called_clean() -> None:
+    health = CameraHealth()
+    assert assess_attack("front", health.snapshot()).level is Level.STALE
+    health.flagged("CLEAN", "", 0.1, 0.5, 12.0)
+    first, second = (assess_attack("front", health.snapshot()) for _ in range(2))
+    assert (first.level, first.message) == (Level.OK, "clean")
+    assert second.level is Level.STALE
+    assert "clean" not in second.message
+
+
+def test_a_task_that_cannot_be_assessed_is_an_error_of_its_own() -> None:
+    def assess() -> Assessment:
+        raise RuntimeError("the GPU has fallen off the bus")
+
+    failed = assess_safely("device", assess)
+    assert (failed.name, failed.level) == ("device", Level.ERROR)
+    assert "fallen off the bus" in failed.message
 
 
 def test_the_documented_parameters_are_those_of_the_code() -> None:

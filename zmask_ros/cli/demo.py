@@ -5,13 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import click
@@ -159,7 +155,6 @@ def command(
       zmask demo --carrier truck --patch mine.png --seed 7 --picture 5 15
     """
     began = time.perf_counter()
-    click.get_current_context().with_resource(_ended_by_sigterm())
     scenario = Scenario(seed, seconds, rate, carrier, *picture_s)
     loaded = _load_segmenter(segmenter, device)
     picture_path = patch or shipped_patch(loaded.name)
@@ -244,20 +239,6 @@ def _drive(places: Places, scenario: Scenario, picture: Path, defence: Defence) 
 
 def _note(flag: Any) -> str:
     return f"{state_of(flag).value:7} score {flag.score:.3g}"
-
-
-@contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Make SIGTERM unwind like Ctrl-C, so that no node and no half-written file is left behind."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _draw(places: Places, scenario: Scenario, sheet: np.ndarray) -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 import click
 
@@ -51,10 +55,25 @@ def zmask() -> None:
     """
 
 
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Make SIGTERM unwind like Ctrl-C, so that no process and no half-written file is left behind."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def main() -> None:
     """Run `zmask`; a user's mistake is one sentence and exit code 2."""
     try:
-        zmask(standalone_mode=False)
+        with _ended_by_sigterm():
+            zmask(standalone_mode=False)
     except ZmaskError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(BAD_INPUT)

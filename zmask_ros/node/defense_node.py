@@ -13,8 +13,8 @@ from rclpy.qos import qos_policy_name_from_kind
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from zmask_ros.node.defense_parameters import DefenseParameters
-from zmask_ros.node.diagnostics import Assessment, CameraHealth, assess_attack, assess_inference, assess_input
-from zmask_ros.node.diagnostics_publisher import DiagnosticsPublisher
+from zmask_ros.node.diagnostics import CameraHealth, assess_attack, assess_inference, assess_input
+from zmask_ros.node.diagnostics_publisher import DiagnosticsPublisher, Tasks
 from zmask_ros.node.inputs import Arrival, LatestSlot, StampWatch
 from zmask_ros.node.loading import assess_device, assess_profile, load_camera, set_threshold
 from zmask_ros.node.messages import flag_message
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 DROPPED = "dropped: a newer frame came before this one was processed"
 SHUTDOWN_S = 1.0
+ACKNOWLEDGED_S = 0.3
 LOG_EVERY_S = 5.0
 
 
@@ -61,7 +62,9 @@ class DefenseNode:
 
     def close(self) -> bool:
         """Flag what is left; False if the network does not come back."""
-        return self._worker.stop(SHUTDOWN_S)
+        ended = self._worker.stop(SHUTDOWN_S)
+        self._outputs.wait_for_flags(ACKNOWLEDGED_S)
+        return ended
 
     def _subscribe(self) -> None:
         compressed = self._parameters.image_transport == "compressed"
@@ -85,7 +88,7 @@ class DefenseNode:
             self.node,
             self._parameters.hardware_id or self._camera_name,
             self._parameters.diagnostics_period_s,
-            self._assess,
+            self._tasks,
         )
 
     # Callbacks of the executor.
@@ -117,18 +120,18 @@ class DefenseNode:
                 set_threshold(self._camera, parameter.value)
                 self.node.get_logger().info(f"threshold is now {self._camera.threshold:.6g}")
 
-    def _assess(self) -> list[Assessment]:
+    def _tasks(self) -> Tasks:
         now = self._health.snapshot()
-        topic = self._images.topic_name
-        return [
-            assess_input(
-                self._camera_name, topic, self.node.count_publishers(topic), self._parameters.stale_after_s, now
+        camera, topic, stale_after_s = self._camera_name, self._images.topic_name, self._parameters.stale_after_s
+        return {
+            f"{camera} input": lambda: assess_input(
+                camera, topic, self.node.count_publishers(topic), stale_after_s, now
             ),
-            assess_inference(self._camera_name, str(self._camera.segmenter.device), now),
-            assess_attack(self._camera_name, now),
-            assess_device(self._camera),
-            assess_profile(self._camera),
-        ]
+            f"{camera} inference": lambda: assess_inference(camera, str(self._camera.segmenter.device), now),
+            f"{camera} attack": lambda: assess_attack(camera, now),
+            "device": lambda: assess_device(self._camera),
+            "profile": lambda: assess_profile(self._camera),
+        }
 
     # What the worker does with a frame.
 

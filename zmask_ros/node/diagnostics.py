@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -44,6 +45,11 @@ class Counters:
     internal_errors: int = 0
     resets: int = 0
 
+    @property
+    def flags(self) -> int:
+        """Published flags of any state."""
+        return self.clean + self.attack + self.unknown
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -53,7 +59,7 @@ class Snapshot:
         rate_hz: arrivals per second since the snapshot before.
         age_s: seconds since the last arrival; None before the first.
         latencies_ms: of the last processed frames, arrival to flag, ascending.
-        attacks: attacked frames since the snapshot before.
+        flags, attacks, unknowns, internal_errors: since the snapshot before.
         incompatible_qos: the policy because of which a publisher cannot be received; empty if there is none.
         last_state, last_reason, last_score, threshold: of the last flag.
     """
@@ -62,8 +68,10 @@ class Snapshot:
     rate_hz: float
     age_s: float | None
     latencies_ms: tuple[float, ...]
+    flags: int
     attacks: int
     unknowns: int
+    internal_errors: int
     incompatible_qos: str
     last_state: str
     last_reason: str
@@ -138,8 +146,10 @@ class CameraHealth:
                 (counters.arrived - before.arrived) / seconds,
                 age_s,
                 tuple(sorted(self._latencies_ms)),
+                counters.flags - before.flags,
                 counters.attack - before.attack,
                 counters.unknown - before.unknown,
+                counters.internal_errors - before.internal_errors,
                 self._incompatible_qos,
                 *self._last_flag,
             )
@@ -150,6 +160,14 @@ def quantile(ascending: tuple[float, ...], share: float) -> float:
     if not ascending:
         return float("nan")
     return ascending[min(int(share * len(ascending)), len(ascending) - 1)]
+
+
+def assess_safely(name: str, assess: Callable[[], Assessment]) -> Assessment:
+    """What ``assess`` says; when it fails, as on a GPU that does not answer, that is an error of its task alone."""
+    try:
+        return assess()
+    except Exception as error:
+        return Assessment(name, Level.ERROR, f"cannot be assessed: {type(error).__name__}: {error}")
 
 
 def assess_input(camera: str, topic: str, publishers: int, stale_after_s: float, now: Snapshot) -> Assessment:
@@ -183,15 +201,15 @@ def assess_inference(camera: str, device: str, now: Snapshot) -> Assessment:
     """Whether the network runs, and how fast."""
     median, high = quantile(now.latencies_ms, 0.5), quantile(now.latencies_ms, 0.99)
     level, message = Level.OK, f"{median:.0f} ms a frame"
-    if now.counters.internal_errors:
-        level, message = Level.ERROR, f"{now.counters.internal_errors} internal errors; the log has them"
+    if now.internal_errors:
+        level, message = Level.ERROR, f"{now.internal_errors} internal errors in the last period; the log has them"
     elif not now.latencies_ms:
         message = "no frame processed yet"
     values = {
         "device": device,
         "latency p50 [ms]": f"{median:.1f}",
         "latency p99 [ms]": f"{high:.1f}",
-        "internal errors": str(now.counters.internal_errors),
+        "internal errors since the start": str(now.counters.internal_errors),
     }
     return Assessment(f"{camera} inference", level, message, values)
 
@@ -201,6 +219,8 @@ def assess_attack(camera: str, now: Snapshot) -> Assessment:
     level, message = Level.OK, "clean"
     if now.attacks:
         level, message = Level.ERROR, f"adversarial region in {now.attacks} frames of the last period"
+    elif not now.flags:
+        level, message = Level.STALE, "no flag in the last period"
     elif now.last_state == "UNKNOWN":
         level, message = Level.WARN, f"unknown: {now.last_reason}"
     values = {

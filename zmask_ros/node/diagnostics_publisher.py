@@ -8,18 +8,22 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
-from zmask_ros.node.diagnostics import Assessment
-from zmask_ros.node.qos import DIAGNOSTICS_OUT
+from zmask_ros.node.diagnostics import Assessment, assess_safely
+from zmask_ros.node.qos import DIAGNOSTICS_OUT, overridable
+
+Tasks = dict[str, Callable[[], Assessment]]
 
 
 class DiagnosticsPublisher:
-    """Asks for assessments periodically and publishes them."""
+    """Asks for the tasks periodically, assesses each and publishes what they say."""
 
-    def __init__(self, node: Node, hardware_id: str, period_s: float, assess: Callable[[], list[Assessment]]) -> None:
+    def __init__(self, node: Node, hardware_id: str, period_s: float, tasks: Callable[[], Tasks]) -> None:
         self._node = node
         self._hardware_id = hardware_id
-        self._assess = assess
-        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", DIAGNOSTICS_OUT)
+        self._tasks = tasks
+        self._publisher = node.create_publisher(
+            DiagnosticArray, "/diagnostics", DIAGNOSTICS_OUT, qos_overriding_options=overridable()
+        )
         # Simulated time that stands still, or a bag that is over, must not silence it.
         node.create_timer(period_s, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
@@ -27,7 +31,7 @@ class DiagnosticsPublisher:
         """Publish now."""
         message = DiagnosticArray()
         message.header.stamp = self._node.get_clock().now().to_msg()
-        message.status = [self._status(assessment) for assessment in self._assess()]
+        message.status = [self._status(assess_safely(*task)) for task in self._tasks().items()]
         self._publisher.publish(message)
 
     def _status(self, assessment: Assessment) -> DiagnosticStatus:

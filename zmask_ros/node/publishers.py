@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from sensor_msgs.msg import CameraInfo, Image
@@ -38,6 +39,10 @@ class Outputs:
         """Publish a flag: exactly once for every frame that arrived."""
         self._attack.publish(flag)
 
+    def wait_for_flags(self, timeout_s: float) -> None:
+        """Until every reliable subscriber has the flags: a publisher that is destroyed does not wait for them."""
+        self._attack.wait_for_all_acked(Duration(seconds=timeout_s))
+
     def publish_pictures(self, header: Header, result: CameraResult, camera_info: CameraInfo | None) -> None:
         """Publish what is subscribed to, everything with the header of the input; nothing of an unknown frame."""
         if camera_info is not None and self._camera_info.get_subscription_count():
@@ -61,7 +66,7 @@ def publish_label_info(node: Node, classes: tuple[ClassInfo, ...]) -> Publisher 
         from vision_msgs.msg import LabelInfo, VisionClass
     except ImportError:
         return None
-    publisher = node.create_publisher(LabelInfo, LABEL_INFO_TOPIC, LABEL_INFO_OUT)
+    publisher = node.create_publisher(LabelInfo, LABEL_INFO_TOPIC, LABEL_INFO_OUT, qos_overriding_options=overridable())
     message = LabelInfo()
     message.header.stamp = node.get_clock().now().to_msg()
     message.class_map = [VisionClass(class_id=index, class_name=entry.name) for index, entry in enumerate(classes)]

@@ -49,14 +49,15 @@ class Recorder:
         self._parameters = declare(self.node, RecorderParameters)
         if not self._parameters.path:
             raise ParameterError("Parameter path is empty: name the bag to write.")
-        self._writer = BagWriter(
-            Path(self._parameters.path).expanduser(), self._parameters.compress, self._parameters.overwrite
-        )
         self._counts: Counter[str] = Counter()
         self._waiting = [self.node.resolve_topic_name(topic) for topic in self._parameters.topics]
         self._last = self.node.resolve_topic_name(self._parameters.last) if self._parameters.last else ""
         self.finished = False
         self.node.create_timer(LOOK_EVERY_S, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        # Last: only `close` removes what it has begun to write.
+        self._writer = BagWriter(
+            Path(self._parameters.path).expanduser(), self._parameters.compress, self._parameters.overwrite
+        )
 
     def close(self) -> bool:
         """Finish the bag."""

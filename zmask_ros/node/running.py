@@ -58,7 +58,8 @@ def run(node: str, arguments: list[str] | None = None) -> int:
         arguments: of the command line; None takes those of the process.
 
     Returns:
-        The exit code: 0 after a clean end, 2 when the node could not be started, with one sentence on stderr.
+        The exit code: 0 after a clean end; 2 when the node could not be started, or could not go on because of a
+        full disk and the like, with one sentence on stderr.
     """
     signals = _Signals()
     try:
@@ -66,17 +67,16 @@ def run(node: str, arguments: list[str] | None = None) -> int:
         signals.starting = False
     except _Interrupted:
         return _end()
-    except ZmaskError as error:
+    except (ZmaskError, OSError) as error:
         return _refuse(str(error))
     except Exception as error:
         # rclpy has no common class for arguments, parameter files and QoS overrides that it cannot take.
         if not type(error).__module__.startswith("rclpy"):
             raise
         return _refuse(f"rclpy refuses ({type(error).__name__}): {error}")
-    _spin(runnable, signals)
     try:
-        ended = runnable.close()
-    except ZmaskError as error:
+        ended = _work(runnable, signals)
+    except (ZmaskError, OSError) as error:
         return _refuse(str(error))
     runnable.node.destroy_node()
     return _end(ended)
@@ -92,6 +92,16 @@ def _make(node: str, arguments: list[str] | None) -> Runnable:
     make: Any = getattr(importlib.import_module(module), name)
     runnable: Runnable = make()
     return runnable
+
+
+def _work(runnable: Runnable, signals: _Signals) -> bool:
+    """Spin and close, which has to happen whatever a callback raises: flags and a bag depend on it."""
+    try:
+        _spin(runnable, signals)
+    except BaseException:
+        runnable.close()
+        raise
+    return runnable.close()
 
 
 def _spin(runnable: Runnable, signals: _Signals) -> None:

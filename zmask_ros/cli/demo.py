@@ -13,13 +13,14 @@ from typing import Any
 import click
 import cv2
 import numpy as np
+from rich.markup import escape
 from rich.table import Table
 
 from zmask_ros import __version__
 from zmask_ros.attacks import load_patch
 from zmask_ros.camera import DefendedCamera
 from zmask_ros.cli import options
-from zmask_ros.cli.console import print_json, progress, stdout
+from zmask_ros.cli.console import figure, print_json, progress, stdout
 from zmask_ros.cli.fit import fit_bags
 from zmask_ros.cli.video import Video
 from zmask_ros.cli.world import record, street_frames
@@ -259,16 +260,10 @@ def _tell(places: Places, figures: dict[str, Any], origin: dict[str, Any], as_js
     if as_json:
         print_json(summary)
         return
-    table = Table(title=f"Demo, results in {places.folder}", title_justify="left", show_header=False)
+    table = Table(title=escape(f"Demo, results in {places.folder}"), title_justify="left", show_header=False)
     for name, meaning in MEANINGS.items():
-        table.add_row(name, _figure(figures[name]), meaning)
+        table.add_row(name, figure(figures[name]), meaning)
     stdout.print(table)
-
-
-def _figure(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _expect_flags(found: Measurement, counts: DriveCounts) -> None:

@@ -29,8 +29,7 @@ step out/train/joint.pt out/train/camvid.pt \
 step models/$name.safetensors out/train/joint.pt \
   python tools/export_segmenter.py out/train/joint.pt -o models/$name.safetensors
 step models/$name.patch.png models/$name.safetensors \
-  zmask attack --camvid "$camvid" --street 2001,2002,2003,2004,2005,2006 --recipe tools/patch_recipe.json \
-  -o models/$name.patch.png
+  zmask attack --street 2001,2003,2005,2007 --frames 60 --recipe tools/patch_recipe.json -o models/$name.patch.png
 step out/models/camvid_train.mcap models/$name.safetensors \
   zmask world camvid train --force -o out/models/camvid_train.mcap
 step out/models/street.mcap models/$name.safetensors \

@@ -29,7 +29,7 @@ GRID_FRACTION = 8
 # Shares of the image's height and width. The reference cascades four kernels, 0.43 to 0.05, on S: their product falls
 # off towards the patch's border. Two on S, of which the last is one grid cell, keep it sharp.
 SHALLOW_KERNELS = (0.11, 0.0)
-DEEP_KERNELS = (0.21,)
+DEEP_KERNELS = (0.11,)
 GROWTH_SHARE = 0.3
 CLOSING = 0.14
 BLANK_SPREAD = 2.0

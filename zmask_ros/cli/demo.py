@@ -135,7 +135,7 @@ def command(
     fresh: bool,
     as_json: bool,
 ) -> None:
-    """Drive past an adversarial billboard, defended, through real ROS 2 nodes; no camera or bag needed.
+    """Drive behind a truck that carries an adversarial patch, defended, through real ROS 2 nodes; no camera needed.
 
     What a vehicle does, on the street world: clean drives are recorded into a bag and a profile is fitted on it (both
     are kept for the next run); then street_camera, defense_node and recorder run as three processes with DDS between

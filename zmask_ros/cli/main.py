@@ -22,7 +22,7 @@ COMMANDS = {
     "bench": "Measure what the defence costs on top of the plain network.",
     "segmenters": "List the segmenters, or the layers of one.",
     "world": "Record drives of the street world, or of CamVid, into a bag.",
-    "demo": "A drive past an adversarial billboard, through ROS 2, defended.",
+    "demo": "A drive behind a truck with an adversarial patch, through ROS 2, defended.",
 }
 BAD_INPUT = 2
 INTERRUPTED = 130

@@ -12,6 +12,8 @@ from zmask_ros.defense.analysis import Evidence
 from zmask_ros.defense.profile import Threshold
 
 CLEAN_PIXEL_SHARE = 0.9999
+# A patch may stay a little below the hottest clean pixel: score and threshold still tell the frames apart.
+MARGIN = 0.85
 STEEPNESS = 4.0
 SATURATION = 8.0
 TAIL_SHARE = 0.1
@@ -19,13 +21,13 @@ ENOUGH_EXCEEDANCES = 10
 
 
 def clean_fusion(evidences: Sequence[Evidence]) -> Tensor:
-    """Scalars [8] of a fusion block that opens just above what clean frames reach.
+    """Scalars [8] of a fusion block that opens at the very top of what clean frames reach.
 
-    The gate is half open where the deep heat is at the top of its clean range, and the mask where the gated
-    shallow heat is at the top of its own.
+    The gate is half open where the deep heat is near the top of its clean range, and the mask where the gated
+    shallow heat is near the top of its own.
     """
-    deep = _clean_top([e.deep for e in evidences])
-    shallow = _clean_top([e.shallow for e in evidences])
+    deep = MARGIN * _clean_top([e.deep for e in evidences])
+    shallow = MARGIN * _clean_top([e.shallow for e in evidences])
     return torch.tensor(
         [STEEPNESS / deep, -STEEPNESS, SATURATION, 0.0, STEEPNESS / shallow, -STEEPNESS, SATURATION, 0.0]
     )

@@ -36,7 +36,7 @@ class Scenario:
     seed: int = 50
     seconds: float = 20.0
     rate_hz: float = 15.0
-    carrier: str = "billboard"
+    carrier: str = "truck"
     picture_from_s: float = 3.0
     picture_until_s: float = 13.0
     width: int = 640

@@ -128,8 +128,8 @@ def test_the_command_reports_overheads(description: Path, profile: Path, tmp_pat
     result = CliRunner().invoke(command, [*arguments, "--json"])
     assert result.exit_code == 0, result.output
     figures = json.loads(result.stdout)
-    assert figures["overhead_clean"] > 1
-    assert figures["overhead_attacked"] > 1
+    assert figures["overhead_clean"] > 0
+    assert figures["overhead_attacked"] > 0
     assert figures["image_size"] == "96x72"
     assert figures["input_size"] == "64x48"
     low, median, high = figures["clean"]["overhead_quartiles"]

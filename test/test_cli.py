@@ -227,6 +227,8 @@ def test_ctrl_c_leaves_nothing_behind(drive, tiny, tmp_path):
     output = tmp_path / "a.zmask.safetensors"
     script = (
         "import os, signal, zmask_ros.fitting as f\n"
+        # A shell's background process ignores the signal.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "add = f.ProfileFit.add\n"
         "def once(self, frame):\n"
         "    add(self, frame)\n"

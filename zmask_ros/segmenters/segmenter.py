@@ -73,7 +73,7 @@ class Segmenter:
         if image.shape[:2] != (height, width):
             shrinks = image.shape[0] > height or image.shape[1] > width
             image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-        pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self.device, non_blocking=True)
+        pixels = torch.from_numpy(np.require(image, requirements=("C", "W"))).to(self.device, non_blocking=True)
         return self.normalise(pixels.permute(2, 0, 1)[None].float() / 255.0)
 
     def logits(self, x: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from zmask_ros.defense import (
     bind,
     working_grid,
 )
+from zmask_ros.defense.pooling import nearest_odd
 from zmask_ros.segmenters import Segmenter
 
 GRID_FRACTION = 8
@@ -45,17 +46,13 @@ def default_plan(segmenter: Segmenter) -> Plan:
     grid = working_grid(segmenter.input_size, GRID_FRACTION)
 
     def kernels(shares: tuple[float, ...]) -> tuple[tuple[int, int], ...]:
-        return tuple((_odd(share * grid[0]), _odd(share * grid[1])) for share in shares)
+        return tuple((nearest_odd(share * grid[0]), nearest_odd(share * grid[1])) for share in shares)
 
     shallow = Branch(segmenter.description.shallow_layers, kernels(SHALLOW_KERNELS))
     deep = Branch(segmenter.description.deep_layers, kernels(DEEP_KERNELS))
-    closing = _odd(CLOSING * grid[0])
+    closing = nearest_odd(CLOSING * grid[0])
     growth = Growth(GROWTH_SHARE, (closing, closing))
     return Plan(bind(segmenter, shallow.layers + deep.layers), shallow, deep, growth, GRID_FRACTION, grid)
-
-
-def _odd(value: float) -> int:
-    return max(1, 2 * round((value - 1) / 2) + 1)
 
 
 @dataclass(frozen=True)

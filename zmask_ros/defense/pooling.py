@@ -21,10 +21,11 @@ def layer_grid(activation_size: Size, grid: Size) -> Size:
 
 def layer_kernel(kernel: Size, grid: Size, own: Size) -> Size:
     """A kernel given on the grid G, on a layer's own grid: same share of the image, odd, so that it has a centre."""
-    return _nearest_odd(kernel[0] * own[0] / grid[0]), _nearest_odd(kernel[1] * own[1] / grid[1])
+    return nearest_odd(kernel[0] * own[0] / grid[0]), nearest_odd(kernel[1] * own[1] / grid[1])
 
 
-def _nearest_odd(value: float) -> int:
+def nearest_odd(value: float) -> int:
+    """The odd number nearest to ``value``, at least 1: a window of that length has a centre."""
     return max(1, 2 * round((value - 1) / 2) + 1)
 
 

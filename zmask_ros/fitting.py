@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
@@ -23,7 +23,8 @@ from zmask_ros.defense import (
     bind,
     working_grid,
 )
-from zmask_ros.defense.pooling import nearest_odd
+from zmask_ros.defense.pooling import Size, nearest_odd
+from zmask_ros.defense.profile import OURS, PAPER
 from zmask_ros.segmenters import Segmenter
 
 GRID_FRACTION = 8
@@ -33,6 +34,10 @@ SHALLOW_KERNELS = (0.11, 0.0)
 DEEP_KERNELS = (0.11,)
 GROWTH_SHARE = 0.3
 CLOSING = 0.14
+# The paper's variant: the four kernels of the reference, 64x128 to 8x16 on its grid of 150x300, and no growth.
+PAPER_SHALLOW_KERNELS = (64 / 150, 32 / 150, 16 / 150, 8 / 150)
+PAPER_DEEP_KERNELS = PAPER_SHALLOW_KERNELS[:2]
+NO_GROWTH = Growth(1.0, (1, 1))
 BLANK_SPREAD = 2.0
 MAX_BLANK_SHARE = 0.5
 
@@ -43,16 +48,49 @@ def default_plan(segmenter: Segmenter) -> Plan:
     Raises:
         LayerError: its description names a layer that the network does not have.
     """
+    description = segmenter.description
+    return plan_for(segmenter, description.shallow_layers, description.deep_layers)
+
+
+def plan_for(segmenter: Segmenter, shallow_layers: tuple[str, ...], deep_layers: tuple[str, ...]) -> Plan:
+    """The kernels and the growth of the default plan, for these layers.
+
+    Raises:
+        LayerError: the network does not have one of them.
+    """
     grid = working_grid(segmenter.input_size, GRID_FRACTION)
-
-    def kernels(shares: tuple[float, ...]) -> tuple[tuple[int, int], ...]:
-        return tuple((nearest_odd(share * grid[0]), nearest_odd(share * grid[1])) for share in shares)
-
-    shallow = Branch(segmenter.description.shallow_layers, kernels(SHALLOW_KERNELS))
-    deep = Branch(segmenter.description.deep_layers, kernels(DEEP_KERNELS))
+    shallow = Branch(shallow_layers, kernels_on(grid, SHALLOW_KERNELS))
+    deep = Branch(deep_layers, kernels_on(grid, DEEP_KERNELS))
     closing = nearest_odd(CLOSING * grid[0])
     growth = Growth(GROWTH_SHARE, (closing, closing))
-    return Plan(bind(segmenter, shallow.layers + deep.layers), shallow, deep, growth, GRID_FRACTION, grid)
+    return Plan(bind(segmenter, shallow_layers + deep_layers), shallow, deep, growth, GRID_FRACTION, grid)
+
+
+def paper_plan(segmenter: Segmenter) -> Plan:
+    """The paper's own choices, as its reference code makes them, to compare with.
+
+    Four cascaded kernels on S and the two largest of them on D, D with the shallow layers in it, one sigma a channel
+    whatever the kernel, and the mask as the fusion block gives it.
+
+    Raises:
+        LayerError: the description names a layer that the network does not have.
+    """
+    description = segmenter.description
+    grid = working_grid(segmenter.input_size, GRID_FRACTION)
+    shallow = Branch(description.shallow_layers, kernels_on(grid, PAPER_SHALLOW_KERNELS))
+    deep_layers = tuple(dict.fromkeys(description.deep_layers + description.shallow_layers))
+    deep = Branch(deep_layers, kernels_on(grid, PAPER_DEEP_KERNELS))
+    binding = bind(segmenter, shallow.layers + deep.layers)
+    return Plan(binding, shallow, deep, NO_GROWTH, GRID_FRACTION, grid, PAPER)
+
+
+PLANS: dict[str, Callable[[Segmenter], Plan]] = {OURS: default_plan, PAPER: paper_plan}
+"""How a plan is made, by the name of its variant."""
+
+
+def kernels_on(grid: Size, shares: tuple[float, ...]) -> tuple[Size, ...]:
+    """Kernels that are these shares of the grid's height and width, odd."""
+    return tuple((nearest_odd(share * grid[0]), nearest_odd(share * grid[1])) for share in shares)
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ import click
 from zmask_ros.cli import options
 from zmask_ros.cli.console import print_json, print_table, progress, warn
 from zmask_ros.defense import Profile, load_profile, merge_profiles, save_profile
+from zmask_ros.defense.profile import OURS, RateInterval
 from zmask_ros.errors import ZmaskError
 from zmask_ros.files import check_place
-from zmask_ros.fitting import CleanFrame, ProfileFit, default_plan
+from zmask_ros.fitting import PLANS, CleanFrame, ProfileFit
 from zmask_ros.segmenters import load_segmenter
 from zmask_ros.world.bags import CameraBags, ReadReport
 
@@ -33,6 +34,13 @@ from zmask_ros.world.bags import CameraBags, ReadReport
 )
 @options.every
 @click.option(
+    "--variant",
+    type=click.Choice(list(PLANS)),
+    default=OURS,
+    show_default=True,
+    help="Kernels, sigma and mask growth: ours, or as in the Z-Mask paper, to compare with.",
+)
+@click.option(
     "--merge",
     type=click.Path(path_type=Path),
     multiple=True,
@@ -47,6 +55,7 @@ def command(
     output: Path,
     false_alarm_rate: float,
     every: int,
+    variant: str,
     merge: tuple[Path, ...],
     device: str,
     as_json: bool,
@@ -65,7 +74,7 @@ def command(
         raise ZmaskError("Name at least one bag of clean drives, or profiles to --merge.")
     check_place(output)
     merged = [load_profile(path) for path in merge]
-    fitted = [fit_bags(bags, topic, segmenter, false_alarm_rate, every, device)] if bags else []
+    fitted = [fit_bags(bags, topic, segmenter, false_alarm_rate, every, device, variant)] if bags else []
     profile = reduce(merge_profiles, fitted + merged)
     save_profile(profile, output)
     for note in dict.fromkeys(profile.notes):
@@ -77,13 +86,19 @@ def command(
 
 
 def fit_bags(
-    bags: Sequence[Path], topic: str | None, segmenter_name: str, false_alarm_rate: float, every: int, device: str
+    bags: Sequence[Path],
+    topic: str | None,
+    segmenter_name: str,
+    false_alarm_rate: float,
+    every: int,
+    device: str,
+    variant: str = OURS,
 ) -> Profile:
     """Fit a profile in one pass over ``bags``, with a progress bar; arguments as the options of `zmask fit`."""
     report = ReadReport()
     with CameraBags(bags, topic, every) as camera:
         segmenter = load_segmenter(segmenter_name, device)
-        fit = ProfileFit(segmenter, default_plan(segmenter))
+        fit = ProfileFit(segmenter, PLANS[variant](segmenter))
         began = time.perf_counter()
         with progress("Fitting", "frames", camera.total) as advance:
             for frame in _clean_frames(camera, report):
@@ -108,6 +123,7 @@ def summary(profile: Profile) -> dict[str, object]:
     threshold = profile.threshold
     return {
         "segmenter": profile.binding.segmenter,
+        "variant": profile.variant,
         "digest": profile.binding.digest[:12],
         "input size": "x".join(str(v) for v in reversed(profile.binding.input_size)),
         "shallow layers": ", ".join(profile.shallow.layers),
@@ -117,8 +133,18 @@ def summary(profile: Profile) -> dict[str, object]:
         "held-out frames": sum(source.held_out for source in profile.sources),
         "threshold": round(threshold.value, 6),
         "false-alarm rate": threshold.false_alarm_rate,
+        "its interval": interval_text(threshold.interval),
         "highest clean score": round(threshold.highest_clean_score, 6),
+        "vote": str(profile.vote),
         "drives": ", ".join(f"{source.bag} {source.topic}" for source in profile.sources),
         "created": profile.created,
         "tool version": profile.tool_version,
     }
+
+
+def interval_text(interval: RateInterval | None) -> str:
+    """The interval of the false-alarm rate in words."""
+    if interval is None:
+        return "unknown"
+    counted = f"{interval.exceeded} false alarms in {interval.frames} held-out frames"
+    return f"{interval.low:.3g} to {interval.high:.3g} at {interval.confidence:.0%} confidence, from {counted}"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from zmask_ros.defense.analysis import Evidence
-from zmask_ros.defense.profile import Threshold
+from zmask_ros.defense.profile import RateInterval, Threshold
 
 CLEAN_PIXEL_SHARE = 0.9999
 # A patch may stay a little below the hottest clean pixel: score and threshold still tell the frames apart.
@@ -18,6 +18,8 @@ STEEPNESS = 4.0
 SATURATION = 8.0
 TAIL_SHARE = 0.1
 ENOUGH_EXCEEDANCES = 10
+FOLDS = 5
+CONFIDENCE = 0.95
 
 
 def clean_fusion(evidences: Sequence[Evidence]) -> Tensor:
@@ -49,13 +51,70 @@ def clean_threshold(scores: Sequence[float], false_alarm_rate: float) -> Thresho
         scores: of clean frames that the statistics have not seen, at least one.
         false_alarm_rate: in 0..1, exclusive.
     """
+    value = _quantile_or_tail(scores, false_alarm_rate)
+    interval = rate_interval(scores, false_alarm_rate)
+    return Threshold(value, false_alarm_rate, len(scores), max(scores), interval)
+
+
+def _quantile_or_tail(scores: Sequence[float], false_alarm_rate: float) -> float:
     values = torch.tensor(sorted(scores), dtype=torch.float64)
     count, highest = len(values), float(values[-1])
     if count * false_alarm_rate >= ENOUGH_EXCEEDANCES:
-        value = float(torch.quantile(values, 1 - false_alarm_rate, interpolation="higher"))
-    else:
-        share = max(TAIL_SHARE, 1 / count)
-        start = torch.quantile(values, 1 - share)
-        excess = values[values >= start] - start
-        value = max(float(start + excess.mean() * math.log(share / false_alarm_rate)), highest)
-    return Threshold(value, false_alarm_rate, count, highest)
+        return float(torch.quantile(values, 1 - false_alarm_rate, interpolation="higher"))
+    share = max(TAIL_SHARE, 1 / count)
+    start = torch.quantile(values, 1 - share)
+    excess = values[values >= start] - start
+    return max(float(start + excess.mean() * math.log(share / false_alarm_rate)), highest)
+
+
+def rate_interval(scores: Sequence[float], false_alarm_rate: float) -> RateInterval | None:
+    """What the false-alarm rate of such a threshold may really be.
+
+    Each of ``FOLDS`` stretches of ``scores`` is judged by the threshold that the other stretches give; the interval
+    is Clopper and Pearson's (1934) for the count of false alarms. Neighbouring frames resemble each other, hence
+    stretches and not every n-th frame; for the same reason the interval is rather too narrow than too wide.
+
+    Args:
+        scores: of held-out clean frames, in their order.
+        false_alarm_rate: that was asked for, in 0..1, exclusive.
+
+    Returns:
+        None where there are fewer than two frames a fold.
+    """
+    count = len(scores)
+    if count < 2 * FOLDS:
+        return None
+    exceeded = 0
+    for fold in range(FOLDS):
+        first, last = fold * count // FOLDS, (fold + 1) * count // FOLDS
+        threshold = _quantile_or_tail([*scores[:first], *scores[last:]], false_alarm_rate)
+        exceeded += sum(score > threshold for score in scores[first:last])
+    return RateInterval(*clopper_pearson(exceeded, count, CONFIDENCE), CONFIDENCE, exceeded, count)
+
+
+def clopper_pearson(hits: int, trials: int, confidence: float) -> tuple[float, float]:
+    """Exact bounds, 0..1, of a probability that came true ``hits`` times in ``trials``."""
+    tail = (1 - confidence) / 2
+    low = 0.0 if hits == 0 else _solve(lambda p: 1 - _binomial_at_most(hits - 1, trials, p) - tail)
+    high = 1.0 if hits == trials else _solve(lambda p: tail - _binomial_at_most(hits, trials, p))
+    return low, high
+
+
+def _binomial_at_most(hits: int, trials: int, probability: float) -> float:
+    odds, rest = math.log(probability), math.log1p(-probability)
+    return math.fsum(
+        math.exp(_log_choose(trials, i) + i * odds + (trials - i) * rest) for i in range(hits + 1)
+    )
+
+
+def _log_choose(n: int, k: int) -> float:
+    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+
+
+def _solve(rising: Callable[[float], float]) -> float:
+    """Where ``rising``, a function on 0..1, crosses 0."""
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if rising(middle) < 0 else (low, middle)
+    return (low + high) / 2

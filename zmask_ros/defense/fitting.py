@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +15,7 @@ from zmask_ros.defense.fusion import FusionBlock, attack_score
 from zmask_ros.defense.growth import Growth
 from zmask_ros.defense.overactivation import Branch, layer_maps
 from zmask_ros.defense.pooling import Size, area_resample, box_pool, integral_image, layer_grid
-from zmask_ros.defense.profile import NOT_FINITE, Binding, Profile, ProfileError, Source, statistics_key
+from zmask_ros.defense.profile import NOT_FINITE, OURS, PAPER, Binding, Profile, ProfileError, Source, statistics_key
 from zmask_ros.defense.statistics import LayerStatistics, Moments
 from zmask_ros.defense.taps import ActivationTaps
 
@@ -29,13 +29,31 @@ def observe(activation: Tensor, kernels: tuple[Size, ...], grid: Size) -> Moment
     """Moments [K + 1, C] of one batch of a layer: of the activations, and of each box-pooled version of them."""
     maps, own_kernels = layer_maps(activation, kernels, grid)
     integral = integral_image(maps)
-    versions = [maps, *(box_pool(integral, kernel) for kernel in own_kernels)]
+    return _moments([maps, *(box_pool(integral, kernel) for kernel in own_kernels)])
+
+
+def observe_unpooled(activation: Tensor, kernels: tuple[Size, ...], grid: Size) -> Moments:
+    """Moments [K + 1, C] as of `observe`, but those of the activations in every row: one sigma for all kernels."""
+    maps, _ = layer_maps(activation, kernels, grid)
+    own = _moments([maps])
+    rows = len(kernels) + 1
+    return Moments(own.count, own.mean.expand(rows, -1).clone(), own.m2.expand(rows, -1).clone())
+
+
+def _moments(versions: list[Tensor]) -> Moments:
     return Moments.of(torch.stack([version.transpose(0, 1).flatten(1) for version in versions]))
+
+
+OBSERVERS = {OURS: observe, PAPER: observe_unpooled}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is fitted: layer sets with kernels, how the mask grows, on which grid, for what network."""
+    """What is fitted: layer sets with kernels, how the mask grows, on which grid, for what network.
+
+    ``variant`` says which sigma the z-scores are taken with: ``ours``, of the pooled activations, one a kernel;
+    ``paper``, of the activations themselves, the same for all kernels.
+    """
 
     binding: Binding
     shallow: Branch
@@ -43,6 +61,7 @@ class Plan:
     growth: Growth
     grid_fraction: int
     grid: Size
+    variant: str = OURS
 
     @property
     def branches(self) -> Iterator[tuple[str, str, Branch]]:
@@ -94,7 +113,7 @@ class CleanFit:
             self._reservoir.add({layer: self._compact(taps[layer]) for _, layer, _ in self._plan.branches})
             return
         for key, layer, branch in self._plan.branches:
-            moments = observe(taps[layer], branch.kernels, self._plan.grid)
+            moments = OBSERVERS[self._plan.variant](taps[layer], branch.kernels, self._plan.grid)
             self._moments[key] = self._moments[key].merge(moments) if key in self._moments else moments
 
     def _compact(self, activation: Tensor) -> Tensor:
@@ -135,7 +154,7 @@ class CleanFit:
         measure = LayerEvidence(plan.shallow, plan.deep, statistics, plan.grid)
         evidences = [measure({k: v.float() for k, v in item.items()}) for item in self._reservoir.items]
         scalars = clean_fusion(evidences)
-        threshold = clean_threshold(_scores(evidences, scalars), false_alarm_rate)
+        threshold = clean_threshold(scores_of(evidences, scalars), false_alarm_rate)
         profile = Profile(
             binding=plan.binding,
             grid_fraction=plan.grid_fraction,
@@ -148,12 +167,14 @@ class CleanFit:
             sources=sources,
             created=created,
             tool_version=tool_version,
+            variant=plan.variant,
         )
         profile.check_finite()
         return profile
 
 
-def _scores(evidences: list[Evidence], scalars: Tensor) -> list[float]:
+def scores_of(evidences: Sequence[Evidence], scalars: Tensor) -> list[float]:
+    """The score of each evidence [1, 1, h, w] by the fusion block with these scalars."""
     fusion = FusionBlock(scalars)
     masks = (fusion(e.shallow, e.deep) for e in evidences)
     return [float(attack_score(e.shallow, e.deep, m)) for e, m in zip(evidences, masks, strict=True)]

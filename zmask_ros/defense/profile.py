@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -11,7 +11,11 @@ from zmask_ros.defense.growth import Growth
 from zmask_ros.defense.overactivation import Branch
 from zmask_ros.defense.pooling import Size, working_grid
 from zmask_ros.defense.statistics import LayerStatistics
+from zmask_ros.defense.vote import VoteRule
 from zmask_ros.errors import ZmaskError
+
+OURS = "ours"
+PAPER = "paper"
 
 
 class ProfileError(ZmaskError):
@@ -65,6 +69,23 @@ class Binding:
 
 
 @dataclass(frozen=True)
+class RateInterval:
+    """How far the true false-alarm rate of a threshold may be from the one that was asked for.
+
+    Attributes:
+        low, high: bounds of the rate, 0..1.
+        confidence: probability that they hold, 0..1, as far as the frames are independent.
+        exceeded: how many of ``frames`` clean frames were flagged by thresholds that they had no part in.
+    """
+
+    low: float
+    high: float
+    confidence: float
+    exceeded: int
+    frames: int
+
+
+@dataclass(frozen=True)
 class Threshold:
     """When a frame is called attacked: ``score > value``.
 
@@ -73,12 +94,15 @@ class Threshold:
         false_alarm_rate: the share of clean frames that was asked for, in 0..1.
         frames: number of held-out clean frames it was set from.
         highest_clean_score: the largest score among them.
+        interval: of the false-alarm rate; None where there were too few frames, or in a profile from before there
+            were intervals.
     """
 
     value: float
     false_alarm_rate: float
     frames: int
     highest_clean_score: float
+    interval: RateInterval | None = None
 
 
 @dataclass(frozen=True)
@@ -106,6 +130,9 @@ class Profile:
         sources: the drives it was fitted on.
         created: ISO 8601 date and time, UTC.
         tool_version: of zmask_ros.
+        notes: sentences on how it came about, for people.
+        variant: which plan it was fitted by: ``ours``, or ``paper``.
+        vote: how many flagged frames of how many call an attack.
     """
 
     binding: Binding
@@ -120,6 +147,8 @@ class Profile:
     created: str = ""
     tool_version: str = ""
     notes: tuple[str, ...] = field(default=())
+    variant: str = OURS
+    vote: VoteRule = field(default_factory=VoteRule)
 
     @property
     def grid(self) -> Size:
@@ -144,9 +173,10 @@ class Profile:
 
     def same_analysis(self, other: Profile) -> bool:
         """Whether both analyse the same layers with the same kernels on the same grid, and grow masks alike."""
-        return all(getattr(self, n) == getattr(other, n) for n in ("grid_fraction", "shallow", "deep", "growth"))
+        return all(getattr(self, n) == getattr(other, n) for n in COMPARED)
 
 
+COMPARED = ("grid_fraction", "shallow", "deep", "growth", "variant")
 NOT_FINITE = "The clean statistics are not finite: the network overflows on some of the frames."
 MERGED = (
     "Merged from several profiles: the statistics are exact, but the threshold is the higher of theirs and the fusion "
@@ -172,7 +202,7 @@ def merge_profiles(first: Profile, second: Profile) -> Profile:
     if not first.same_analysis(second):
         raise ProfileError("The profiles analyse different layers, kernels or grids, so they cannot be merged.")
     share = first.frames / max(first.frames + second.frames, 1)
-    higher = max(first.threshold, second.threshold, key=lambda t: t.value)
+    higher = replace(max(first.threshold, second.threshold, key=lambda t: t.value), interval=None)
     return Profile(
         binding=first.binding,
         grid_fraction=first.grid_fraction,
@@ -186,4 +216,6 @@ def merge_profiles(first: Profile, second: Profile) -> Profile:
         created=max(first.created, second.created),
         tool_version=first.tool_version,
         notes=(*first.notes, *second.notes, MERGED),
+        variant=first.variant,
+        vote=first.vote,
     )

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from zmask_ros.defense.growth import Growth
 from zmask_ros.defense.overactivation import Branch
-from zmask_ros.defense.profile import Binding, Profile, ProfileError, Source, Threshold
+from zmask_ros.defense.profile import OURS, Binding, Profile, ProfileError, RateInterval, Source, Threshold
 from zmask_ros.defense.statistics import LayerStatistics, Moments
+from zmask_ros.defense.vote import VoteRule
 from zmask_ros.files import replace_file
 
 FORMAT = 1
@@ -91,6 +92,8 @@ def _describe(profile: Profile) -> dict[str, Any]:
         "created": profile.created,
         "tool_version": profile.tool_version,
         "notes": list(profile.notes),
+        "variant": profile.variant,
+        "vote": asdict(profile.vote),
     }
 
 
@@ -112,12 +115,20 @@ def _restore(description: dict[str, Any], tensors: dict[str, Tensor]) -> Profile
         growth=Growth(description["growth"]["share"], _pair(description["growth"]["closing"])),
         statistics={key: _statistics(key, tensors) for key in keys},
         fusion=tensors["fusion"],
-        threshold=Threshold(**description["threshold"]),
+        threshold=_threshold(description["threshold"]),
         sources=tuple(Source(**source) for source in description["sources"]),
         created=description["created"],
         tool_version=description["tool_version"],
         notes=tuple(description["notes"]),
+        # Files from before there were variants and votes lack these two.
+        variant=description.get("variant", OURS),
+        vote=VoteRule(**description.get("vote", {})),
     )
+
+
+def _threshold(entries: dict[str, Any]) -> Threshold:
+    interval = entries.get("interval")
+    return Threshold(**(entries | {"interval": RateInterval(**interval) if interval else None}))
 
 
 def _statistics(key: str, tensors: dict[str, Tensor]) -> LayerStatistics:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from zmask_ros.defense import FusionBlock, LayerOverActivation, LayerStatistics, Moments, attack_score, hard_mask
 from zmask_ros.defense.fitting import observe
-from zmask_ros.defense.growth import Growth, close_gaps, connected, grow
+from zmask_ros.defense.growth import Growth, close_gaps, connected, grow, without_bridges
 from zmask_ros.defense.overactivation import cascade, fuse_layers
 from zmask_ros.defense.pooling import area_resample, box_pool, integral_image, layer_kernel, working_grid
 
@@ -192,6 +192,19 @@ def test_only_what_hangs_together_with_a_seed_is_reached():
     expected = candidates.clone()
     expected[..., 9:11] = False
     assert torch.equal(connected(seeds, candidates), expected)
+
+
+def test_bridges_are_cut_and_small_patches_stay():
+    candidates = torch.zeros(1, 1, 20, 30, dtype=torch.bool)
+    candidates[..., 3:12, 2:11] = candidates[..., 4:9, 16:21] = True
+    candidates[..., 6, 11:16] = True  # the bridge between them
+    candidates[..., 15:18, 24:27] = True  # a patch smaller than the window
+    candidates[..., 17, 2:8] = True  # warm, but without a seed
+    seeds = torch.zeros_like(candidates)
+    seeds[..., 5, 5] = seeds[..., 16, 25] = True
+    expected = torch.zeros_like(candidates)
+    expected[..., 3:12, 2:11] = expected[..., 15:18, 24:27] = True
+    assert torch.equal(without_bridges(seeds, candidates, (7, 7)), expected)
 
 
 def test_a_mask_grows_over_the_whole_patch_and_not_to_other_warm_places():

@@ -1,10 +1,11 @@
 """Train the shipped segmenter, lraspp_mobilenet_v3_large, from scratch on CamVid and on the street world.
 
-Two stages, each a one-cycle schedule: CamVid alone first (few frames, the harder task), then batches that
-are half CamVid and half street world. The weights that are kept are an exponential moving average.
+Three stages, each a one-cycle schedule: CamVid alone first (few frames, the harder task), then batches of both
+worlds, then longer with more of the street world. The weights that are kept are an exponential moving average.
 
     python tools/train_segmenter.py --stage camvid -o out/train/camvid.pt
     python tools/train_segmenter.py --stage joint --start out/train/camvid.pt -o out/train/joint.pt
+    python tools/train_segmenter.py --stage long --start out/train/joint.pt -o out/train/long.pt
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ class Stage:
 STAGES = {
     "camvid": Stage(steps=1800, batch=8, peak_lr=3e-3, street_share=0.0, loss_stride=1, unweight=0.0),
     "joint": Stage(steps=1700, batch=8, peak_lr=2e-3, street_share=0.375, loss_stride=2, unweight=0.75),
+    "long": Stage(steps=4200, batch=8, peak_lr=1.5e-3, street_share=0.625, loss_stride=2, unweight=0.75),
 }
 
 
@@ -222,8 +224,8 @@ def train(
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--steps", type=int, help="Override the stage's number of steps.")
-@click.option("--street-seeds", default=60, show_default=True, help="Drives to train on: seeds 1000, 1001, ...")
-@click.option("--street-frames", default=24, show_default=True, help="Frames from each of those drives.")
+@click.option("--street-seeds", default=120, show_default=True, help="Drives to train on: seeds 1000, 1001, ...")
+@click.option("--street-frames", default=16, show_default=True, help="Frames from each of those drives.")
 def main(
     stage_name: str,
     start: Path | None,

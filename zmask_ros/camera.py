@@ -13,6 +13,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from torch import Tensor
 
 from zmask_ros.defense import Defended, Defense, Profile
@@ -129,6 +130,21 @@ class DefendedCamera:
         """Defend one image, uint8 [H, W, 3] RGB."""
         return self._defend(image, {})
 
+    def masked_labels(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """The segmentation with a known region masked: what the defence gives whose mask is exact (the oracle).
+
+        Args:
+            image: uint8 [H, W, 3] RGB.
+            mask: bool [H, W].
+
+        Returns:
+            uint8 [H, W] labels.
+        """
+        height, width = self.segmenter.input_size
+        hidden = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+        x = self.segmenter.prepare(image)
+        return _at_size(self.defense.masked_labels(x, torch.from_numpy(hidden)[None, None].to(x))[0], image)
+
     def _defend(self, image: np.ndarray, stages: dict[str, float]) -> CameraResult:
         began = time.perf_counter()
         x = self.segmenter.prepare(image)
@@ -158,20 +174,21 @@ def _milliseconds_since(began: float) -> float:
 
 def _pictures(image: np.ndarray, defended: Defended) -> Pictures:
     size = (image.shape[1], image.shape[0])
-
-    def nearest(tensor: Tensor) -> np.ndarray:
-        return cv2.resize(tensor.cpu().numpy(), size, interpolation=cv2.INTER_NEAREST)
-
     heat = cv2.resize(defended.analysis.heat[0, 0].float().cpu().numpy(), size, interpolation=cv2.INTER_LINEAR)
-    undefended = nearest(defended.undefended[0])
+    undefended = _at_size(defended.undefended[0], image)
     flagged = bool(defended.flagged[0])
     return Pictures(
         image=image,
-        labels=nearest(defended.labels[0]) if flagged else undefended,
+        labels=_at_size(defended.labels[0], image) if flagged else undefended,
         undefended=undefended,
-        mask=nearest(defended.mask[0].byte() * 255) if flagged else np.zeros(undefended.shape, np.uint8),
+        mask=_at_size(defended.mask[0].byte() * 255, image) if flagged else np.zeros(undefended.shape, np.uint8),
         heat=heat,
     )
+
+
+def _at_size(plane: Tensor, image: np.ndarray) -> np.ndarray:
+    """uint8 [h, w] at the size of ``image``."""
+    return cv2.resize(plane.cpu().numpy(), (image.shape[1], image.shape[0]), interpolation=cv2.INTER_NEAREST)
 
 
 def _region(mask: np.ndarray) -> Region | None:

@@ -182,7 +182,10 @@ def _places(folder: Path) -> Places:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ZmaskError(f"The folder {folder} cannot be made: {error.strerror}.") from error
-    return Places(folder)
+    places = Places(folder)
+    if places.drive.exists() and not (places.drive / "metadata.yaml").is_file():
+        raise ZmaskError(f"{places.drive} is no bag of an earlier demo and would be replaced: choose another --out.")
+    return places
 
 
 def _load_segmenter(name: str, device: str) -> Segmenter:

@@ -1,11 +1,13 @@
 """From the few pixels that are surely attacked to the whole patch: hysteresis, as in Canny's edge detector.
 
 The fusion block's mask M opens only beyond what clean frames reach. A patch over-activates unevenly, so that M covers
-its hottest parts. The region to mask is all that would open at a fraction of the heat and hangs together with M.
+its hottest parts. The region to mask is all that would open at a fraction of the heat and hangs together with M, by
+more than a thin bridge: behind a bridge lies a sign or a cyclist that is warm by itself.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -24,7 +26,8 @@ class Growth:
 
     Attributes:
         share: the region reaches to where the heat is this share of what opens the fusion block, in 0..1.
-        closing: odd height and width, on the working grid, of the gaps in the shallow heat that are closed.
+        closing: odd height and width, on the working grid: narrower gaps in the shallow heat are closed, and bridges
+            between parts of the region are cut where they are narrower.
     """
 
     share: float
@@ -48,6 +51,34 @@ def connected(seeds: Tensor, candidates: Tensor) -> Tensor:
         reached = wider
 
 
+def without_bridges(seeds: Tensor, candidates: Tensor, kernel: Size) -> Tensor:
+    """The candidates that hang together with a seed by no bridge narrower than ``kernel``; all bool [B, 1, h, w].
+
+    Cutting bridges (morphological opening) also deletes whole patches that are smaller than ``kernel``. What hangs
+    together with a seed is therefore cut as widely as leaves some of it at the seed.
+    """
+    kept, left = torch.zeros_like(seeds), seeds & candidates
+    for size in _shrinking(kernel):
+        region = connected(left, open_bridges(candidates, size))
+        kept = kept | region
+        left = left & ~connected(region, candidates)
+    return kept
+
+
+def open_bridges(candidates: Tensor, kernel: Size) -> Tensor:
+    """Morphological opening of bool [B, 1, h, w]: what no window of ``kernel`` fits into is dropped."""
+    return -close_gaps(-candidates.float(), kernel) > OPEN
+
+
+def _shrinking(kernel: Size) -> Iterator[Size]:
+    """``kernel`` and ever smaller ones, down to one pixel."""
+    height, width = kernel
+    while max(height, width) > 1:
+        yield height, width
+        height, width = max(1, height - 2), max(1, width - 2)
+    yield 1, 1
+
+
 def grow(fusion: FusionBlock, growth: Growth, shallow: Tensor, deep: Tensor, mask: Tensor) -> Tensor:
     """The soft region to mask, [B, 1, h, w] in 0..1.
 
@@ -58,4 +89,5 @@ def grow(fusion: FusionBlock, growth: Growth, shallow: Tensor, deep: Tensor, mas
     candidates = fusion(close_gaps(shallow, growth.closing) / growth.share, deep / growth.share)
     # A threshold that was lowered by hand may flag a frame where nothing is open: its hottest pixel is the seed then.
     seeds = mask >= mask.amax(dim=(-2, -1), keepdim=True).clamp_max(OPEN)
-    return candidates.maximum(seeds.to(candidates)) * connected(seeds, (candidates > OPEN) | seeds)
+    region = without_bridges(seeds, (candidates > OPEN) | seeds, growth.closing)
+    return candidates.maximum(seeds.to(candidates)) * region

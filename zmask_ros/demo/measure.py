@@ -35,6 +35,7 @@ MEANINGS = {
     "mask_iou": "mask and patch in A: >= 0.7",
     "miou_clean": "as A, without patch",
     "miou_attacked": "A, not defended: <= clean - 0.10",
+    "miou_oracle": "A, the exact patch masked",
     "miou_defended": "A, defended: >= clean - 0.03",
     "node_latency_ms_p50": "image in to flag out",
     "node_latency_ms_p99": "image in to flag out",
@@ -75,6 +76,7 @@ class Measurement:
 
     clean: Confusion
     attacked: Confusion
+    oracle: Confusion
     defended: Confusion
     outcomes: list[Outcome] = field(default_factory=list)
 
@@ -95,7 +97,7 @@ def measure(
     """
     attacked, clean = scenario.drive(picture), scenario.drive(None)
     classes = len(camera.segmenter.classes)
-    found = Measurement(Confusion(classes), Confusion(classes), Confusion(classes))
+    found = Measurement(*(Confusion(classes) for _ in range(4)))
     with ExitStack() as stack:
         recorded = _Recorded(bag, stack)
         for index in range(len(attacked)):
@@ -131,6 +133,7 @@ def _count(
         confusion.add(nothing if labels is None else labels, truth.labels, outside)
     pictures = camera.process_image(clean_image).pictures
     found.clean.add(nothing if pictures is None else pictures.undefended, truth.labels, outside)
+    found.oracle.add(camera.masked_labels(truth.image, truth.patch_mask), truth.labels, outside)
     mask = recorded.mask.plane_at(truth.stamp_ns)
     return 0.0 if mask is None else mask_iou(mask, truth.patch_mask)
 
@@ -158,6 +161,7 @@ def summarise(found: Measurement, scenario: Scenario, counts: DriveCounts, secon
         else math.nan,
         "miou_clean": found.clean.miou(),
         "miou_attacked": found.attacked.miou(),
+        "miou_oracle": found.oracle.miou(),
         "miou_defended": found.defended.miou(),
         "node_latency_ms_p50": float(p50),
         "node_latency_ms_p99": float(p99),

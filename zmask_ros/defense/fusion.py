@@ -8,11 +8,22 @@ from torch import Tensor, nn
 NUM_SCALARS = 8
 
 
+def deep_gate(scalars: Tensor, deep: Tensor) -> Tensor:
+    """g in 0..1, the shape of ``deep`` (H_D): `sigmoid(w2 tanh(w1 H_D + b1) + b2)`; ``scalars`` as in `FusionBlock`."""
+    w1, b1, w2, b2 = scalars[:4]
+    return torch.sigmoid(w2 * torch.tanh(w1 * deep + b1) + b2)
+
+
+def soft_mask(scalars: Tensor, shallow: Tensor, gate: Tensor) -> Tensor:
+    """M in 0..1, the shape of ``shallow`` (H_S) and ``gate`` (g): `sigmoid(w4 tanh(w3 g H_S + b3) + b4)`."""
+    w3, b3, w4, b4 = scalars[4:]
+    return torch.sigmoid(w4 * torch.tanh(w3 * gate * shallow + b3) + b4)
+
+
 class FusionBlock(nn.Module):
     """Eight scalars that turn the heat maps of the shallow and of the deep layers into a soft mask.
 
-    `g = sigmoid(w2 tanh(w1 H_D + b1) + b2)` lets shallow heat through only where deep layers agree;
-    `M = sigmoid(w4 tanh(w3 g H_S + b3) + b4)`.
+    The gate g lets shallow heat through only where deep layers agree.
 
     Args:
         scalars: float [8], in the order w1, b1, w2, b2, w3, b3, w4, b4.
@@ -26,13 +37,11 @@ class FusionBlock(nn.Module):
 
     def gate(self, deep: Tensor) -> Tensor:
         """g in 0..1, the shape of ``deep`` (H_D)."""
-        w1, b1, w2, b2 = self.scalars[:4]
-        return torch.sigmoid(w2 * torch.tanh(w1 * deep + b1) + b2)
+        return deep_gate(self.scalars, deep)
 
     def forward(self, shallow: Tensor, deep: Tensor) -> Tensor:
         """Soft mask M in 0..1 from H_S and H_D, each [B, 1, h, w]."""
-        w3, b3, w4, b4 = self.scalars[4:]
-        return torch.sigmoid(w4 * torch.tanh(w3 * self.gate(deep) * shallow + b3) + b4)
+        return soft_mask(self.scalars, shallow, self.gate(deep))
 
 
 def attack_score(shallow: Tensor, deep: Tensor, mask: Tensor) -> Tensor:

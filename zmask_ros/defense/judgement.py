@@ -1,0 +1,87 @@
+"""How good a fusion block is, on examples that it was not trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from zmask_ros.defense.discrimination import auc, rate_found
+from zmask_ros.defense.examples import COVERED, Examples
+from zmask_ros.defense.fusion import FusionBlock, attack_score
+from zmask_ros.defense.fusion_training import balanced_pixels, mask_loss
+from zmask_ros.defense.growth import OPEN, Growth, grow
+
+SHARES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Figures of a fusion block with a growth and a threshold; all but ``pixel_loss`` in 0..1.
+
+    Attributes:
+        pixel_loss: balanced cross-entropy of the soft mask, at least 0; 0.69 is a coin's.
+        mask_iou: mean intersection over union of the grown mask and the patch, over attacked frames, on the grid.
+        frame_auc: attacked frames against clean ones, by their scores.
+        found_at_1_percent, found_at_1_permille: share of the attacked frames above the score that 1 %, or 0.1 %, of
+            the clean frames exceed.
+        found: share of the attacked frames above the threshold.
+        harmless_flagged: share of the frames with a harmless patch above it.
+        gate_in_patches: mean of the gate inside adversarial patches.
+        gate_on_hottest: mean of the gate on the hottest shallow cells of frames without one.
+    """
+
+    pixel_loss: float
+    mask_iou: float
+    frame_auc: float
+    found_at_1_percent: float
+    found_at_1_permille: float
+    found: float
+    harmless_flagged: float
+    gate_in_patches: float
+    gate_on_hottest: float
+
+
+@torch.inference_mode()
+def judge(scalars: Tensor, growth: Growth, threshold: float, examples: Examples) -> Judgement:
+    """The figures of the fusion block ``scalars`` [8] on ``examples``, which must hold all three kinds of frames."""
+    fusion = FusionBlock(scalars)
+    scores = frame_scores(scalars, examples)
+    attacked, clean = scores[examples.attacked], scores[examples.clean]
+    gate = fusion.gate(examples.deep)
+    return Judgement(
+        pixel_loss=mask_loss(scalars, balanced_pixels(examples)),
+        mask_iou=mean_iou(scalars, growth, examples.where(examples.attacked)),
+        frame_auc=auc(attacked, clean),
+        found_at_1_percent=rate_found(attacked, clean, 0.01),
+        found_at_1_permille=rate_found(attacked, clean, 0.001),
+        found=float((attacked > threshold).float().mean()),
+        harmless_flagged=float((scores[examples.disguised] > threshold).float().mean()),
+        gate_in_patches=float(gate[examples.truth > COVERED].mean()),
+        gate_on_hottest=float(gate[examples.hottest].mean()),
+    )
+
+
+def frame_scores(scalars: Tensor, examples: Examples) -> Tensor:
+    """The attack score of each example, [N]."""
+    mask = FusionBlock(scalars)(examples.shallow, examples.deep)
+    return attack_score(examples.shallow, examples.deep, mask)
+
+
+def mean_iou(scalars: Tensor, growth: Growth, attacked: Examples) -> float:
+    """Mean intersection over union of the grown mask with the patch, both cut at a half."""
+    fusion = FusionBlock(scalars)
+    mask = fusion(attacked.shallow, attacked.deep)
+    region = grow(fusion, growth, attacked.shallow, attacked.deep, mask) > OPEN
+    truth = attacked.truth > COVERED
+    dims = (-3, -2, -1)
+    return float(((region & truth).sum(dims) / (region | truth).sum(dims).clamp_min(1)).mean())
+
+
+@torch.inference_mode()
+def fitting_growth(scalars: Tensor, growth: Growth, examples: Examples) -> Growth:
+    """``growth`` with the share that covers the patches of ``examples`` best: a trained block opens more by itself."""
+    attacked = examples.where(examples.attacked)
+    tried = [replace(growth, share=share) for share in SHARES]
+    return max(tried, key=lambda candidate: mean_iou(scalars, candidate, attacked))

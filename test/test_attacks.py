@@ -310,7 +310,7 @@ def test_a_recipe_survives_json() -> None:
 
 
 def result_of(patch: Tensor) -> PatchResult:
-    return PatchResult(patch, (Step(0, 1.5, 0.9),))
+    return PatchResult(patch[None], (Step(0, 1.5, 0.9),))
 
 
 def test_a_saved_patch_comes_back_with_its_recipe(tmp_path: Path, segmenter: Segmenter) -> None:
@@ -319,7 +319,7 @@ def test_a_saved_patch_comes_back_with_its_recipe(tmp_path: Path, segmenter: Seg
     save_patch(png, result_of(patch), RECIPE, segmenter, ("street 1",))
     np.testing.assert_array_equal(load_patch(png), (patch.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8))
     assert load_recipe(png) == RECIPE
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["patch.json", "patch.png"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["patch.json", "patch.png", "patch.safetensors"]
     recipe_path(png).write_text("{")
     with pytest.raises(AttackError, match="not a recipe of an attack"):
         load_recipe(png)

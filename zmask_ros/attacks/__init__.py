@@ -1,27 +1,43 @@
-"""Patches: losses, expectation over transformation, optimisation."""
+"""Patches: objectives, expectation over transformation, attackers who know the defence, optimisation."""
 
-from zmask_ros.attacks.eot import EotRanges, Transforms, local_scale, patch_corners, sample_transforms, view_homography
+from zmask_ros.attacks.descent import Attacker, Step
+from zmask_ros.attacks.eot import (
+    EotRanges,
+    Transforms,
+    local_scale,
+    patch_corners,
+    sample_layout,
+    sample_transforms,
+    view_homography,
+)
 from zmask_ros.attacks.errors import AttackError
-from zmask_ros.attacks.files import check_writable, load_patch, load_recipe, recipe_path, save_patch
+from zmask_ros.attacks.files import check_writable, load_patch, load_patches, load_recipe, recipe_path, save_patch
+from zmask_ros.attacks.frames import AttackFrame, FrameStack, stack_frames
 from zmask_ros.attacks.losses import AttackGradient, attack_gradient, normalised, smoothness, smoothness_gradient
-from zmask_ros.attacks.optimise import AttackFrame, FrameStack, PatchResult, Step, stack_frames, train_patch
-from zmask_ros.attacks.pasting import apply_patch, paste, paste_at_random, to_tensor, to_uint8
+from zmask_ros.attacks.objectives import Goal
+from zmask_ros.attacks.optimise import PatchResult, Placement, train_patch
+from zmask_ros.attacks.pasting import apply_patch, apply_patches, paste, paste_at_random, to_tensor, to_uint8
 from zmask_ros.attacks.recipe import Recipe
 
 __all__ = [
     "AttackError",
     "AttackFrame",
     "AttackGradient",
+    "Attacker",
     "EotRanges",
     "FrameStack",
+    "Goal",
     "PatchResult",
+    "Placement",
     "Recipe",
     "Step",
     "Transforms",
     "apply_patch",
+    "apply_patches",
     "attack_gradient",
     "check_writable",
     "load_patch",
+    "load_patches",
     "load_recipe",
     "local_scale",
     "normalised",
@@ -29,6 +45,7 @@ __all__ = [
     "paste_at_random",
     "patch_corners",
     "recipe_path",
+    "sample_layout",
     "sample_transforms",
     "save_patch",
     "smoothness",

@@ -1,13 +1,14 @@
 """Expectation over transformation: how a printed patch may look to the camera.
 
-The ranges follow the digital attacks of Nesti et al., WACV 2022 (place, scale, brightness, contrast, noise, blur);
-rotation and yaw are added, since a billboard is rarely seen straight on.
+The ranges follow the digital attacks of Nesti et al., WACV 2022 (place, scale, brightness, contrast, noise, blur).
+Added are rotation, yaw and pitch, since a billboard is rarely seen straight on; gamma, since no camera is linear; and
+JPEG, since most cameras on vehicles compress.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -17,6 +18,8 @@ from zmask_ros.attacks.errors import AttackError
 Range = tuple[float, float]
 VIEW_DISTANCE = 3.0
 """Distance from which a turned patch is seen, in patch widths: it sets how strongly yaw makes it a trapezium."""
+TRIES = 20
+"""So often a patch is drawn anew that lies on another one of the same image."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,9 @@ class EotRanges:
         contrast: factor on the patch's deviation from mid-grey, >= 0.
         noise: standard deviation of independent pixel noise, in units of the full range, >= 0.
         blur: standard deviation of a Gaussian blur, in image pixels, 0..5.
+        pitch_deg: turn about the patch's horizontal axis, degrees, within -75..75.
+        gamma: exponent on the patch's colours, 0.2..5; above 1 is darker.
+        jpeg: quality of the whole image's compression, 1..100; 100 leaves it as it is.
     """
 
     place: Range = (0.0, 1.0)
@@ -42,14 +48,29 @@ class EotRanges:
     contrast: Range = (0.8, 1.1)
     noise: Range = (0.0, 0.03)
     blur: Range = (0.0, 1.0)
+    pitch_deg: Range = (0.0, 0.0)
+    gamma: Range = (1.0, 1.0)
+    jpeg: Range = (100.0, 100.0)
 
     def __post_init__(self) -> None:
-        limits = {"place": (0.0, 1.0), "scale": (1e-3, math.inf), "yaw_deg": (-75.0, 75.0), "contrast": (0.0, math.inf),
-                  "noise": (0.0, math.inf), "blur": (0.0, 5.0)}
         for name, (low, high) in vars(self).items():
-            least, most = limits.get(name, (-math.inf, math.inf))
+            least, most = LIMITS.get(name, (-math.inf, math.inf))
             if not least <= low <= high <= most:
                 raise AttackError(f"The range {name} = {low}..{high} must ascend and lie within {least}..{most}.")
+
+
+LIMITS: dict[str, Range] = {
+    "place": (0.0, 1.0),
+    "scale": (1e-3, math.inf),
+    "yaw_deg": (-75.0, 75.0),
+    "contrast": (0.0, math.inf),
+    "noise": (0.0, math.inf),
+    "blur": (0.0, 5.0),
+    "pitch_deg": (-75.0, 75.0),
+    "gamma": (0.2, 5.0),
+    "jpeg": (1.0, 100.0),
+}
+"""What the ends of each range must lie within."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +82,8 @@ class Transforms:
             (the centre of the first pixel is at (0.5, 0.5)).
         brightness, contrast, noise, blur: [B], as in `EotRanges`.
         noise_seed: of the pixel noise.
+        gamma, jpeg: [B], as in `EotRanges`; None where all images have the range's neutral value.
+        visible: [B, H, W] in 0..1, how much of each image's pixel a patch may cover; None where nothing is before it.
     """
 
     homography: Tensor
@@ -69,6 +92,9 @@ class Transforms:
     noise: Tensor
     blur: Tensor
     noise_seed: int = 0
+    gamma: Tensor | None = None
+    jpeg: Tensor | None = None
+    visible: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.homography)
@@ -87,25 +113,79 @@ def sample_transforms(
         low, high = limits
         return low + (high - low) * torch.rand(count, generator=generator, dtype=torch.float64)
 
+    def draw_unless(neutral: float, limits: Range) -> Tensor | None:
+        # What came later draws only where it is used: older recipes must give the same patches as ever.
+        return None if limits == (neutral, neutral) else draw(limits)
+
     place = torch.stack([draw(ranges.place), draw(ranges.place)], 1)
-    view = view_homography(draw(ranges.scale), draw(ranges.rotation_deg), draw(ranges.yaw_deg), patch_size)
+    scale, rotation, yaw = draw(ranges.scale), draw(ranges.rotation_deg), draw(ranges.yaw_deg)
+    light = {name: draw(getattr(ranges, name)) for name in ("brightness", "contrast", "noise", "blur")}
+    noise_seed = int(torch.randint(2**31, (1,), generator=generator))
+    pitch = draw_unless(0.0, ranges.pitch_deg)
+    view = view_homography(scale, rotation, yaw, patch_size, pitch)
     return Transforms(
         homography=_place_inside(view, place, patch_size, image_size),
-        brightness=draw(ranges.brightness),
-        contrast=draw(ranges.contrast),
-        noise=draw(ranges.noise),
-        blur=draw(ranges.blur),
-        noise_seed=int(torch.randint(2**31, (1,), generator=generator)),
+        **light,
+        noise_seed=noise_seed,
+        gamma=draw_unless(1.0, ranges.gamma),
+        jpeg=draw_unless(100.0, ranges.jpeg),
     )
 
 
-def view_homography(scale: Tensor, rotation_deg: Tensor, yaw_deg: Tensor, patch_size: tuple[int, int]) -> Tensor:
-    """[B, 3, 3] from the patch plane to image pixels around the patch's centre, for [B] parameters."""
+def sample_layout(
+    ranges: EotRanges,
+    patches: int,
+    count: int,
+    patch_size: tuple[int, int],
+    image_size: tuple[int, int],
+    generator: torch.Generator,
+) -> tuple[Transforms, ...]:
+    """Draw transformations of ``patches`` patches for each of ``count`` images, without overlap where there is room."""
+    layout: list[Transforms] = []
+    for _ in range(patches):
+        drawn = sample_transforms(ranges, count, patch_size, image_size, generator)
+        for _ in range(TRIES if layout else 0):
+            free = ~_overlaps(drawn, layout, patch_size)
+            if bool(free.all()):
+                break
+            elsewhere = sample_transforms(ranges, count, patch_size, image_size, generator).homography
+            drawn = replace(drawn, homography=torch.where(free[:, None, None], drawn.homography, elsewhere))
+        layout.append(drawn)
+    return tuple(layout)
+
+
+def _overlaps(drawn: Transforms, layout: list[Transforms], patch_size: tuple[int, int]) -> Tensor:
+    """bool [B]: whether the upright box around the patch meets that of any other one."""
+    low, high = _boxes(drawn, patch_size)
+    met = torch.zeros(len(drawn), dtype=torch.bool)
+    for other in layout:
+        other_low, other_high = _boxes(other, patch_size)
+        met |= ((low < other_high) & (other_low < high)).all(1)
+    return met
+
+
+def _boxes(transforms: Transforms, patch_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    corners = patch_corners(transforms.homography, patch_size)
+    return corners.amin(1), corners.amax(1)
+
+
+def view_homography(
+    scale: Tensor, rotation_deg: Tensor, yaw_deg: Tensor, patch_size: tuple[int, int], pitch_deg: Tensor | None = None
+) -> Tensor:
+    """[B, 3, 3] from the patch plane to image pixels around the patch's centre, for [B] parameters.
+
+    The patch is turned about its vertical axis first, then about the image's horizontal one, then in the image.
+    """
     yaw, turn = torch.deg2rad(yaw_deg), torch.deg2rad(rotation_deg)
+    pitch = torch.zeros_like(yaw) if pitch_deg is None else torch.deg2rad(pitch_deg)
+    distance = VIEW_DISTANCE * patch_size[1]
     view = torch.zeros(len(scale), 3, 3, dtype=torch.float64)
     view[:, 0, 0] = yaw.cos()
-    view[:, 1, 1] = view[:, 2, 2] = 1.0
-    view[:, 2, 0] = yaw.sin() / (VIEW_DISTANCE * patch_size[1])
+    view[:, 1, 0] = -yaw.sin() * pitch.sin()
+    view[:, 1, 1] = pitch.cos()
+    view[:, 2, 0] = yaw.sin() / distance * pitch.cos()
+    view[:, 2, 1] = pitch.sin() / distance
+    view[:, 2, 2] = 1.0
     similarity = torch.zeros_like(view)
     similarity[:, 0, 0] = similarity[:, 1, 1] = scale * turn.cos()
     similarity[:, 0, 1] = -scale * turn.sin()

@@ -1,4 +1,4 @@
-"""A patch on disk: a PNG to print, and beside it the recipe as JSON."""
+"""Patches on disk: PNGs to print, the recipe as JSON, exact values as safetensors, and the course as a picture."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
 
 from zmask_ros.attacks.errors import AttackError
 from zmask_ros.attacks.optimise import PatchResult
@@ -25,27 +29,39 @@ def recipe_path(png: Path) -> Path:
     return png.with_suffix(".json")
 
 
-def save_patch(
-    png: Path, result: PatchResult, recipe: Recipe, segmenter: Segmenter, sources: tuple[str, ...]
-) -> None:
-    """Write ``png`` and its recipe; a reader never sees half of a file.
+def exact_path(png: Path) -> Path:
+    """Where the exact values of the patch ``png`` lie."""
+    return png.with_suffix(".safetensors")
+
+
+def numbered_path(png: Path, number: int) -> Path:
+    """Where patch ``number``, from 0, of several that belong together lies: NAME.png, NAME_2.png, NAME_3.png..."""
+    return png if number == 0 else png.with_stem(f"{png.stem}_{number + 1}")
+
+
+def save_patch(png: Path, result: PatchResult, recipe: Recipe, segmenter: Segmenter, sources: tuple[str, ...]) -> None:
+    """Write ``png``, further patches beside it, exact values and the recipe; a reader never sees half of a file.
 
     Raises:
         ZmaskError: the name does not end in .png, or the folder cannot be written.
     """
     check_writable(png)
-    written, encoded = cv2.imencode(".png", cv2.cvtColor(to_uint8(result.patch), cv2.COLOR_RGB2BGR))
-    if not written:
-        raise AttackError(f"The patch could not be encoded as {png}.")
+    pictures = [_encode(png, patch, result.shape) for patch in result.patches]
+    exact = {"patches": result.patches.contiguous()}
+    if result.shape is not None:
+        exact["shape"] = result.shape.contiguous()
     record = {
         "format": FORMAT,
         "segmenter": {"name": segmenter.name, "digest": segmenter.digest, "input_size": segmenter.input_size},
         "sources": sources,
         "recipe": asdict(recipe),
-        "history": [asdict(step) for step in result.history],
+        "merits": result.merits,
+        "history": [{k: v for k, v in asdict(step).items() if v is not None} for step in result.history],
     }
     replace_file(recipe_path(png), json.dumps(record, indent=1).encode())
-    replace_file(png, encoded.tobytes())
+    replace_file(exact_path(png), save(exact))
+    for number, content in reversed(list(enumerate(pictures))):
+        replace_file(numbered_path(png, number), content)
 
 
 def check_writable(png: Path) -> None:
@@ -70,6 +86,40 @@ def load_patch(png: Path) -> np.ndarray:
     return read_picture(png)
 
 
+def load_patches(png: Path) -> np.ndarray:
+    """All patches that ``zmask attack`` wrote as ``png`` and beside it, for `paste` and `paste_at_random`.
+
+    uint8 [N, h, w, 3] RGB, or [N, h, w, 4] where they are no rectangles. A picture without exact values beside it is
+    one patch.
+
+    Raises:
+        ZmaskError: no such file, no image, or damaged exact values.
+    """
+    first = load_patch(png)
+    if not exact_path(png).is_file():
+        return first[None]
+    patches, shape = load_exact(png)
+    pictures = np.stack([to_uint8(patch) for patch in patches])
+    if shape is None:
+        return pictures
+    alpha = (shape * 255).round().to(torch.uint8).numpy()[None, ..., None]
+    return np.concatenate([pictures, np.repeat(alpha, len(pictures), 0)], -1)
+
+
+def load_exact(png: Path) -> tuple[Tensor, Tensor | None]:
+    """The exact patches, float [N, 3, h, w] in 0..1, and their shape, float [h, w] in 0..1; None: rectangles.
+
+    Raises:
+        AttackError: they are missing or damaged.
+    """
+    path = exact_path(png)
+    try:
+        tensors = load_file(path)
+        return tensors["patches"], tensors.get("shape")
+    except (OSError, KeyError, SafetensorError) as error:
+        raise AttackError(f"The exact values {path} of the patch cannot be read: make it anew.") from error
+
+
 def load_recipe(png: Path) -> Recipe:
     """The recipe beside a patch.
 
@@ -82,3 +132,13 @@ def load_recipe(png: Path) -> Recipe:
     except OSError as error:
         raise AttackError(f"The patch {png} has no recipe {path} beside it.") from error
     return Recipe.from_json(text)
+
+
+def _encode(png: Path, patch: Tensor, shape: Tensor | None) -> bytes:
+    pixels = cv2.cvtColor(to_uint8(patch), cv2.COLOR_RGB2BGR)
+    if shape is not None:
+        pixels = np.dstack([pixels, (shape * 255).round().to(torch.uint8).numpy()])
+    written, encoded = cv2.imencode(".png", pixels)
+    if not written:
+        raise AttackError(f"The patch could not be encoded as {png}.")
+    return encoded.tobytes()

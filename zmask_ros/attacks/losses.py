@@ -1,4 +1,4 @@
-"""What a patch is optimised for: an untargeted attack on segmentation, and smoothness.
+"""The gradients that a patch follows: the attack on segmentation, and smoothness.
 
 After the segmentation attacks of Nesti et al., WACV 2022 and Rossolini et al., AAAI 2023.
 """
@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-IGNORED = 255
+from zmask_ros.attacks.objectives import Goal
+
+UNTARGETED_GOAL = Goal()
 NEGLIGIBLE = 1e-3
 """Share below which a group of pixels is not worth a backward pass of its own."""
 
@@ -22,8 +23,8 @@ class AttackGradient:
 
     Attributes:
         direction: the gradient to descend, of the patch's shape, of length <= 1.
-        loss: mean cross-entropy over the labelled pixels outside the patch; the attack makes it grow.
-        pixel_accuracy: share of these pixels that are still classified correctly, 0..1.
+        loss: mean gain of the counted pixels, see `objectives.PixelLosses`; the attack makes it grow.
+        pixel_accuracy: share of the counted pixels that resist, 0..1; of an untargeted attack, those still right.
     """
 
     direction: Tensor
@@ -32,34 +33,37 @@ class AttackGradient:
 
 
 def attack_gradient(
-    logits: Tensor, labels: Tensor, mask: Tensor, patch: Tensor, gamma: float | None = None
+    logits: Tensor,
+    labels: Tensor,
+    mask: Tensor,
+    patch: Tensor,
+    gamma: float | None = None,
+    goal: Goal = UNTARGETED_GOAL,
 ) -> AttackGradient:
-    """``-(g n(grad_ok) + (1 - g) n(grad_wrong))`` with ``n`` the division by the Euclidean length.
+    """``-(g n(grad_resisting) + (1 - g) n(grad_won))`` with ``n`` the division by the Euclidean length.
 
-    Pixels outside the patch are split into still correct and already wrong ones, each with its own cross-entropy:
-    left together, the huge losses of pixels that are wrong anyway would drown those still to be won.
+    Pixels outside the patch are split into those still to be won and those already won, each with its own mean gain:
+    left together, the huge losses of pixels that are won anyway would drown those still to be won.
 
     Args:
         logits: [B, K, H, W], a function of ``patch``.
         labels: [B, H, W], integers; 255 is ignored.
         mask: [B, 1, H, W], 1 where the patch is; ignored too.
-        patch: the leaf tensor to differentiate with respect to.
-        gamma: g, 0..1; None takes the share of pixels still correct.
+        patch: the leaf tensor to differentiate with respect to; the graph is kept.
+        gamma: g, 0..1; None takes the share of pixels that resist.
+        goal: what the attack wants of each pixel.
     """
-    truth = labels.long().masked_fill(mask[:, 0] > 0, IGNORED)
-    counted = truth != IGNORED
-    correct = counted & (logits.argmax(1) == truth)
-    wrong = counted & ~correct
-    losses = functional.cross_entropy(logits, truth, ignore_index=IGNORED, reduction="none")
-    accuracy = float(correct.sum() / counted.sum().clamp(min=1))
-    share = accuracy if gamma is None else gamma
+    pixels = goal.losses(logits, labels, mask)
+    number = pixels.counted.sum().clamp(min=1)
+    resistance = float(pixels.resisting.sum() / number)
+    share = resistance if gamma is None else gamma
 
     direction = torch.zeros_like(patch)
-    groups = [(g, chosen) for g, chosen in ((share, correct), (1 - share, wrong)) if g > NEGLIGIBLE and chosen.any()]
-    for position, (weight, chosen) in enumerate(groups):
-        (gradient,) = torch.autograd.grad(losses[chosen].mean(), patch, retain_graph=position + 1 < len(groups))
-        direction -= weight * normalised(gradient)
-    return AttackGradient(direction, float(losses.detach().sum() / counted.sum().clamp(min=1)), accuracy)
+    for weight, chosen in ((share, pixels.resisting), (1 - share, pixels.counted & ~pixels.resisting)):
+        if weight > NEGLIGIBLE and bool(chosen.any()):
+            (gradient,) = torch.autograd.grad(pixels.gain[chosen].mean(), patch, retain_graph=True)
+            direction -= weight * normalised(gradient)
+    return AttackGradient(direction, float(pixels.gain.detach()[pixels.counted].sum() / number), resistance)
 
 
 def smoothness(patch: Tensor) -> Tensor:
@@ -72,6 +76,12 @@ def smoothness_gradient(patch: Tensor) -> Tensor:
     leaf = patch.detach().requires_grad_()
     (gradient,) = torch.autograd.grad(smoothness(leaf), leaf)
     return normalised(gradient)
+
+
+def gradient_of(loss: Tensor, patch: Tensor) -> Tensor:
+    """Gradient of a scalar, divided by its length; 0 where the patch has no part in it. The graph is kept."""
+    (gradient,) = torch.autograd.grad(loss, patch, retain_graph=True, allow_unused=True)
+    return torch.zeros_like(patch) if gradient is None else normalised(gradient)
 
 
 def normalised(gradient: Tensor) -> Tensor:

@@ -1,52 +1,62 @@
-"""Optimise one patch that spoils the segmentation of every frame it appears in."""
+"""Optimise patches that spoil the segmentation of every frame they appear in."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
-import cv2
-import numpy as np
 import torch
 from torch import Tensor
 
-from zmask_ros.attacks.eot import sample_transforms
+from zmask_ros.attacks.descent import Attacker, Step
+from zmask_ros.attacks.eot import Transforms, sample_layout
 from zmask_ros.attacks.errors import AttackError
-from zmask_ros.attacks.losses import IGNORED, attack_gradient, smoothness_gradient
-from zmask_ros.attacks.pasting import apply_patch
-from zmask_ros.attacks.recipe import Recipe
+from zmask_ros.attacks.frames import AttackFrame, FrameStack, stack_frames
+from zmask_ros.attacks.recipe import HIDING, Recipe
+from zmask_ros.attacks.training import Training
+from zmask_ros.defense import Profile
 from zmask_ros.segmenters import Segmenter
 
-FINAL_LR = 0.1
-"""Share of the learning rate that is left at the last step."""
+SAVED_EVERY = 20
+"""Steps between two states on disk."""
+EVALUATED = 12
+"""Frames that the patches of a finished run are judged on."""
+EVALUATION_STREAM = 2**40
+"""Added to the seed where patches are judged: on views that none was trained on."""
 
-AttackFrame = tuple[np.ndarray, np.ndarray | None]
-"""An image, uint8 [H, W, 3] RGB, with its labels, uint8 [H, W] (255 unlabelled); None: the network's own are right."""
 
+class Placement(Protocol):
+    """Decides where a patch is seen in the frames that it is optimised over, instead of a draw from ranges."""
 
-@dataclass(frozen=True)
-class Step:
-    """One step's outcome: mean cross-entropy, and share of correct pixels outside the patch (0..1)."""
-
-    index: int
-    loss: float
-    pixel_accuracy: float
+    def place(
+        self, transforms: Transforms, chosen: Tensor, image_size: tuple[int, int], patch_size: tuple[int, int]
+    ) -> Transforms:
+        """``transforms`` of the frames ``chosen`` (int64 [B]), with their light and noise, at their own places."""
 
 
 @dataclass(frozen=True)
 class PatchResult:
-    """A finished patch: float [3, h, w] in 0..1 on the CPU, and all steps in order."""
+    """Finished patches.
 
-    patch: Tensor
+    Attributes:
+        patches: float [N, 3, h, w] in 0..1 on the CPU, the adversarial ones first, then the decoys.
+        history: all steps in order, of all restarts.
+        merits: of each restart, the share of attacked pixels won on the evaluation frames, 0..1.
+        shape: float [h, w] in 0..1, how much each pixel hides; None: rectangles.
+    """
+
+    patches: Tensor
     history: tuple[Step, ...]
+    merits: tuple[float, ...] = ()
+    shape: Tensor | None = None
 
-
-@dataclass(frozen=True)
-class FrameStack:
-    """Frames at the segmenter's input size: uint8 [N, 3, h, w] and uint8 [N, h, w], on the CPU."""
-
-    images: Tensor
-    labels: Tensor
+    @property
+    def patch(self) -> Tensor:
+        """The first patch, float [3, h, w]."""
+        return self.patches[0]
 
 
 def train_patch(
@@ -54,82 +64,96 @@ def train_patch(
     frames: Iterable[AttackFrame],
     recipe: Recipe,
     progress: Callable[[Step], None] = lambda step: None,
+    profile: Profile | None = None,
+    state: Path | None = None,
+    placement: Placement | None = None,
 ) -> PatchResult:
-    """Optimise a patch by ``recipe`` over ``frames``; calls ``progress`` after each step.
+    """Optimise patches by ``recipe`` over ``frames``.
+
+    Args:
+        progress: called after each step.
+        profile: of the defence, for attackers who know it.
+        state: file that the state is kept in while it runs; where there is one already, it goes on from there and
+            ends with the same patches as if it had never stopped. The caller deletes it.
+        placement: where the patch is seen; None draws that from the recipe's ranges, as all the rest.
 
     Raises:
-        AttackError: there are no frames, or labels do not belong to the segmenter's classes.
+        AttackError: there are no frames, labels do not belong to the segmenter's classes, the recipe needs a profile
+            and there is none, ``state`` belongs to something else, or there are several patches for one placement.
     """
+    if placement is not None and recipe.patches > 1:
+        raise AttackError("A scene has one place for a patch: set patches to 1.")
+    attacker = Attacker.prepare(segmenter, recipe, profile)
     stack = stack_frames(segmenter, frames)
-    generator = torch.Generator().manual_seed(recipe.seed)
-    low, high = recipe.printable
-    start = low + (high - low) * torch.rand(3, *recipe.size, generator=generator)
-    patch = start.to(segmenter.device).requires_grad_()
-    optimiser = torch.optim.Adam([patch], lr=recipe.lr)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, recipe.steps, recipe.lr * FINAL_LR)
-    history = []
-    for index in range(recipe.steps):
-        step, patch.grad = _gradient(segmenter, stack, patch, recipe, index, generator)
-        optimiser.step()
-        schedule.step()
-        with torch.no_grad():
-            patch.clamp_(low, high)
-        history.append(step)
-        progress(step)
-    return PatchResult(patch.detach().cpu(), tuple(history))
+    if recipe.objective == HIDING and attacker.goal.target is not None:
+        stack = stack.showing(attacker.goal.target)
+    draw = _Draw(recipe, segmenter.input_size, placement)
+    belongs_to = _belongings(segmenter, recipe, profile, stack)
+    device = segmenter.device
+    if state is not None and state.exists():
+        training = Training.resume(state, recipe, device, belongs_to)
+    else:
+        training = Training.start(recipe, device)
+    while True:
+        while training.index < recipe.steps:
+            step = _step(attacker, stack, training, draw)
+            if state is not None and len(training.history) % SAVED_EVERY == 0:
+                training.save(state, belongs_to)
+            progress(step)
+        training.finish(_merit(attacker, stack, training, draw))
+        if len(training.merits) == recipe.restarts:
+            break
+        training = training.restarted(device)
+    assert training.best is not None
+    shape = attacker.viewer.shape
+    return PatchResult(
+        training.best, tuple(training.history), tuple(training.merits), None if shape is None else shape.cpu()
+    )
 
 
-def stack_frames(segmenter: Segmenter, frames: Iterable[AttackFrame]) -> FrameStack:
-    """Bring frames to the segmenter's input size, with labels; missing ones are predicted.
-
-    Raises:
-        AttackError: there are none, an image and its labels differ in size, or a label is no class of the segmenter.
-    """
-    images, labels = [], []
-    for index, (image, truth) in enumerate(frames):
-        small = _resize(image, segmenter.input_size, cv2.INTER_AREA)
-        images.append(torch.from_numpy(np.ascontiguousarray(small.transpose(2, 0, 1))))
-        labels.append(torch.from_numpy(_labels(segmenter, image, truth, index)))
-    if not images:
-        raise AttackError("There are no frames to attack: name a source that has some.")
-    return FrameStack(torch.stack(images), torch.stack(labels))
+def _step(attacker: Attacker, stack: FrameStack, training: Training, draw: _Draw) -> Step:
+    chosen = torch.randint(len(stack), (training.recipe.batch,), generator=training.generator)
+    batch = stack.batch(chosen, attacker.viewer.segmenter.device)
+    layout = draw(chosen, training.generator)
+    found = attacker.directions(batch, *training.leaves, layout, len(training.history))
+    training.descend((found.adversarial, found.decoys), found.step)
+    return found.step
 
 
-def _gradient(
-    segmenter: Segmenter, stack: FrameStack, patch: Tensor, recipe: Recipe, index: int, generator: torch.Generator
-) -> tuple[Step, Tensor]:
-    chosen = torch.randint(len(stack.images), (recipe.batch,), generator=generator)
-    images = stack.images[chosen].to(segmenter.device).float() / 255.0
-    transforms = sample_transforms(recipe.eot, recipe.batch, recipe.size, segmenter.input_size, generator)
-    patched, mask = apply_patch(images, patch, transforms)
-    logits = segmenter.logits(segmenter.normalise(patched))
-    if logits.shape[-2:] != mask.shape[-2:]:
-        logits = torch.nn.functional.interpolate(logits, mask.shape[-2:], mode="bilinear", align_corners=False)
-    attack = attack_gradient(logits, stack.labels[chosen].to(segmenter.device), mask, patch, recipe.gamma)
-    gradient = attack.direction + recipe.smoothness * smoothness_gradient(patch)
-    return Step(index, attack.loss, attack.pixel_accuracy), gradient
+def _merit(attacker: Attacker, stack: FrameStack, training: Training, draw: _Draw) -> float:
+    chosen = torch.linspace(0, len(stack) - 1, EVALUATED).round().long()
+    generator = torch.Generator().manual_seed(training.recipe.seed + EVALUATION_STREAM)
+    device = attacker.viewer.segmenter.device
+    return attacker.merit(stack.batch(chosen, device), training.patches().to(device), draw(chosen, generator))
 
 
-def _labels(segmenter: Segmenter, image: np.ndarray, truth: np.ndarray | None, index: int) -> np.ndarray:
-    if truth is None:
-        return _clean_prediction(segmenter, image)
-    if truth.shape != image.shape[:2]:
-        raise AttackError(f"Frame {index} is {image.shape[:2]} pixels, its labels {truth.shape}: they must agree.")
-    strangers = np.unique(truth[(truth >= len(segmenter.classes)) & (truth != IGNORED)])
-    if len(strangers):
-        raise AttackError(f"Frame {index} has label {strangers[0]}, but '{segmenter.name}' knows only "
-                          f"{len(segmenter.classes)} classes: attack it with frames that have no labels.")
-    return _resize(truth, segmenter.input_size, cv2.INTER_NEAREST)
+@dataclass(frozen=True)
+class _Draw:
+    """How the patches are seen in chosen frames (indices [B]): one `Transforms` for each patch."""
+
+    recipe: Recipe
+    image_size: tuple[int, int]
+    placement: Placement | None
+
+    def __call__(self, chosen: Tensor, generator: torch.Generator) -> tuple[Transforms, ...]:
+        recipe = self.recipe
+        layout = sample_layout(recipe.eot, recipe.patches, len(chosen), recipe.size, self.image_size, generator)
+        if self.placement is None:
+            return layout
+        return tuple(self.placement.place(drawn, chosen, self.image_size, recipe.size) for drawn in layout)
 
 
-@torch.no_grad()
-def _clean_prediction(segmenter: Segmenter, image: np.ndarray) -> np.ndarray:
-    logits = segmenter.logits(segmenter.prepare(image))
-    labels = logits.argmax(1)[0].to(torch.uint8).cpu().numpy()
-    return _resize(labels, segmenter.input_size, cv2.INTER_NEAREST)
+def _belongings(segmenter: Segmenter, recipe: Recipe, profile: Profile | None, stack: FrameStack) -> dict[str, str]:
+    """What a kept state belongs to, by words that a sentence can use."""
+    described = {"recipe": recipe.to_json(), "network": segmenter.digest, "set of frames": stack.digest()}
+    return described | {"profile": "none" if profile is None else _profile_digest(profile)}
 
 
-def _resize(pixels: np.ndarray, size: tuple[int, int], interpolation: int) -> np.ndarray:
-    if pixels.shape[:2] == size:
-        return pixels
-    return np.asarray(cv2.resize(pixels, (size[1], size[0]), interpolation=interpolation))
+def _profile_digest(profile: Profile) -> str:
+    digest = hashlib.sha256(f"{profile.binding}{profile.threshold.value}".encode())
+    digest.update(profile.fusion.numpy().tobytes())
+    for key, statistics in sorted(profile.statistics.items()):
+        digest.update(
+            key.encode() + statistics.moments.mean.numpy().tobytes() + statistics.moments.m2.numpy().tobytes()
+        )
+    return digest.hexdigest()

@@ -1,8 +1,9 @@
-"""Put a patch into images: anti-aliased, differentiable with respect to the patch."""
+"""Put patches into images: anti-aliased, differentiable with respect to the patches."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -14,41 +15,43 @@ from zmask_ros.attacks.eot import (
     Transforms,
     local_scale,
     patch_corners,
-    sample_transforms,
+    sample_layout,
     view_homography,
 )
+from zmask_ros.attacks.jpeg import compress
 
 MID_GREY = 0.5
+DARKEST = 1e-3
 
 
-def apply_patch(images: Tensor, patch: Tensor, transforms: Transforms) -> tuple[Tensor, Tensor]:
-    """The images with the patch in them, and where it is.
+def apply_patches(
+    images: Tensor, patches: Tensor, layout: Sequence[Transforms], shape: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """The images with the patches in them, one after the other, and where each is.
 
     Args:
         images: [B, 3, H, W] in 0..1.
-        patch: [3, h, w] in 0..1, on the same device; gradients flow to it.
-        transforms: B of them; parts of a patch outside the image are cut off.
+        patches: [N, 3, h, w] in 0..1, on the same device; gradients flow to them.
+        layout: N transformations of B images; parts of a patch outside the image are cut off.
+        shape: [h, w] in 0..1, how much of the image each patch pixel hides; None: a whole rectangle.
 
     Returns:
-        images [B, 3, H, W] in 0..1, and a mask [B, 1, H, W], 1 where the patch covers at least half of a pixel.
+        images [B, 3, H, W] in 0..1, and masks [B, N, H, W], 1 where a patch covers at least half of a pixel.
     """
     result = images.clone()
-    mask = images.new_zeros(len(images), 1, *images.shape[-2:])
-    patch_size = (patch.shape[-2], patch.shape[-1])
-    boxes = _boxes(patch_corners(transforms.homography, patch_size), (images.shape[-2], images.shape[-1]))
-    scales = local_scale(transforms.homography)
-    noise = torch.Generator().manual_seed(transforms.noise_seed)
-    for index, (left, top, right, bottom) in enumerate(boxes):
-        if left >= right or top >= bottom:
-            continue
-        where = (index, slice(None), slice(top, bottom), slice(left, right))
-        plane = _plane_coordinates(transforms.homography[index], (left, top, right, bottom)).to(images)
-        cover = _cover(plane, patch_size, scales[index])
-        colour = _warp(_seen(patch, transforms, index, scales[index]), plane, patch_size)
-        grain = torch.randn(colour.shape, generator=noise).to(images) * float(transforms.noise[index])
-        result[where] = result[where] * (1 - cover) + (colour + grain).clamp(0, 1) * cover
-        mask[where] = (cover >= 0.5).to(mask)[None]
-    return result, mask
+    mask = images.new_zeros(len(images), len(patches), *images.shape[-2:])
+    alpha = None if shape is None else shape.to(patches)
+    for number, (patch, transforms) in enumerate(zip(patches, layout, strict=True)):
+        _apply(result, mask[:, number], patch, transforms, alpha)
+    quality = layout[0].jpeg if layout else None
+    return (result if quality is None else compress(result, quality)), mask
+
+
+def apply_patch(
+    images: Tensor, patch: Tensor, transforms: Transforms, shape: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """`apply_patches` of one patch [3, h, w]; the mask is [B, 1, H, W]."""
+    return apply_patches(images, patch[None], (transforms,), shape)
 
 
 def paste(
@@ -62,7 +65,7 @@ def paste(
 
     Args:
         image: uint8 [H, W, 3].
-        patch: uint8 [h, w, 3].
+        patch: uint8 [h, w, 3], or [h, w, 4] where it is no rectangle: the fourth channel says how much it hides.
         centre: (x, y) of the patch's centre, in image pixels.
         scale: image pixels a patch pixel, > 0.
         rotation_deg: clockwise, degrees.
@@ -74,15 +77,19 @@ def paste(
     view = view_homography(one * scale, one * rotation_deg, one * 0, (patch.shape[0], patch.shape[1]))
     shift = torch.eye(3, dtype=torch.float64)
     shift[0, 2], shift[1, 2] = centre
-    return _paste(image, patch, Transforms(shift @ view, one * 0, one, one * 0, one * 0))
+    return _paste(image, patch[None], (Transforms(shift @ view, one * 0, one, one * 0, one * 0),))
 
 
 def paste_at_random(
-    image: np.ndarray, patch: np.ndarray, ranges: EotRanges, generator: torch.Generator
+    image: np.ndarray, patches: np.ndarray, ranges: EotRanges, generator: torch.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Paste a patch by one draw from ``ranges``; shapes and types as in `paste`."""
-    sizes = (patch.shape[0], patch.shape[1]), (image.shape[0], image.shape[1])
-    return _paste(image, patch, sample_transforms(ranges, 1, *sizes, generator))
+    """Paste one patch, or several [N, h, w, 3 or 4] beside each other, by one draw from ``ranges``.
+
+    Shapes and types are those of `paste`; the mask is that of all patches together.
+    """
+    several = patches if patches.ndim == 4 else patches[None]
+    sizes = several.shape[1:3], (image.shape[0], image.shape[1])
+    return _paste(image, several, sample_layout(ranges, len(several), 1, *sizes, generator))
 
 
 def to_tensor(image: np.ndarray) -> Tensor:
@@ -96,9 +103,34 @@ def to_uint8(image: Tensor) -> np.ndarray:
     return np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
 
 
-def _paste(image: np.ndarray, patch: np.ndarray, transforms: Transforms) -> tuple[np.ndarray, np.ndarray]:
-    pasted, mask = apply_patch(to_tensor(image)[None], to_tensor(patch), transforms)
-    return to_uint8(pasted[0]), mask[0, 0].bool().numpy()
+def _paste(image: np.ndarray, patches: np.ndarray, layout: Sequence[Transforms]) -> tuple[np.ndarray, np.ndarray]:
+    colours = torch.stack([to_tensor(patch[..., :3]) for patch in patches])
+    # All patches of one attack have the same shape.
+    shape = torch.from_numpy(patches[0, ..., 3].copy()).float() / 255.0 if patches.shape[-1] == 4 else None
+    pasted, mask = apply_patches(to_tensor(image)[None], colours, layout, shape)
+    return to_uint8(pasted[0]), mask[0].amax(0).bool().numpy()
+
+
+def _apply(result: Tensor, mask: Tensor, patch: Tensor, transforms: Transforms, alpha: Tensor | None) -> None:
+    """Put one patch into ``result`` [B, 3, H, W] and ``mask`` [B, H, W], in place."""
+    patch_size = (patch.shape[-2], patch.shape[-1])
+    boxes = _boxes(patch_corners(transforms.homography, patch_size), (result.shape[-2], result.shape[-1]))
+    scales = local_scale(transforms.homography)
+    noise = torch.Generator().manual_seed(transforms.noise_seed)
+    for index, (left, top, right, bottom) in enumerate(boxes):
+        if left >= right or top >= bottom:
+            continue
+        where = (index, slice(None), slice(top, bottom), slice(left, right))
+        plane = _plane_coordinates(transforms.homography[index], (left, top, right, bottom)).to(result)
+        cover = _cover(plane, patch_size, scales[index])
+        if transforms.visible is not None:
+            cover = cover * transforms.visible[index, top:bottom, left:right].to(cover)
+        if alpha is not None:
+            cover = cover * _warp(_shrunk(alpha[None, None], scales[index]), plane, patch_size)[0]
+        colour = _warp(_seen(patch, transforms, index, scales[index]), plane, patch_size)
+        grain = torch.randn(colour.shape, generator=noise).to(result) * float(transforms.noise[index])
+        result[where] = result[where] * (1 - cover) + (colour + grain).clamp(0, 1) * cover
+        mask[index, top:bottom, left:right] = (cover >= 0.5).to(mask)
 
 
 def _boxes(corners: Tensor, image_size: tuple[int, int]) -> list[tuple[int, int, int, int]]:
@@ -132,12 +164,18 @@ def _cover(plane: Tensor, patch_size: tuple[int, int], scale: Tensor) -> Tensor:
 
 def _seen(patch: Tensor, transforms: Transforms, index: int, scale: Tensor) -> Tensor:
     """The patch [1, 3, h', w'] at the image's resolution, with its photometric changes."""
-    size = [max(1, round(n * min(1.0, float(s)))) for n, s in zip(patch.shape[-2:], scale.flip(0), strict=True)]
-    # Shrinking first, over each target pixel's whole area, keeps the warp that follows from aliasing.
-    small = functional.interpolate(patch[None], size=size, mode="bilinear", align_corners=False, antialias=True)
-    small = _blur(small, float(transforms.blur[index]) / max(1.0, float(scale.max())))
+    small = _blur(_shrunk(patch[None], scale), float(transforms.blur[index]) / max(1.0, float(scale.max())))
     contrast, brightness = float(transforms.contrast[index]), float(transforms.brightness[index])
-    return (small - MID_GREY) * contrast + MID_GREY + brightness
+    seen = (small - MID_GREY) * contrast + MID_GREY + brightness
+    # A power has no slope at 0 below 1, and an endless one there.
+    return seen if transforms.gamma is None else seen.clamp(DARKEST, 1) ** float(transforms.gamma[index])
+
+
+def _shrunk(pixels: Tensor, scale: Tensor) -> Tensor:
+    """[1, C, h, w] shrunk to the image's resolution, never enlarged."""
+    size = [max(1, round(n * min(1.0, float(s)))) for n, s in zip(pixels.shape[-2:], scale.flip(0), strict=True)]
+    # Shrinking first, over each target pixel's whole area, keeps the warp that follows from aliasing.
+    return functional.interpolate(pixels, size=size, mode="bilinear", align_corners=False, antialias=True)
 
 
 def _warp(colour: Tensor, plane: Tensor, patch_size: tuple[int, int]) -> Tensor:

@@ -9,10 +9,13 @@ from typing import Any
 from zmask_ros.attacks.eot import EotRanges
 from zmask_ros.attacks.errors import AttackError
 
+UNTARGETED, TARGETED, HIDING = OBJECTIVES = ("untargeted", "targeted", "hiding")
+ADAPTIVE = ("none", "flag", "mask", "both", "overmask")
+
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to optimise a universal patch; equal recipes, frames and networks give equal patches.
+    """How to optimise patches; equal recipes, frames and networks give equal patches.
 
     Attributes:
         size: (height, width) in patch pixels; at scale 1 also in pixels of the segmenter's input.
@@ -24,6 +27,20 @@ class Recipe:
         printable: darkest and brightest printable value, within 0..1.
         eot: how the patch may be seen.
         seed: of every random choice.
+        objective: ``untargeted``: all pixels to anything else; ``targeted``: all pixels to the class ``target``;
+            ``hiding``: the pixels of the class ``target`` to anything else.
+        target: a class's name; None for an untargeted attack.
+        beta: strength of a graded patch, 0..1: ``1 - beta`` weighs low over-activation against the attack.
+        non_printability: weight of the non-printability gradient, >= 0, as ``smoothness``.
+        palette: file of printable colours, see `printing.read_palette`; None: the built-in one.
+        auxiliary: weight of the network's auxiliary outputs against its main one, >= 0.
+        shape: picture whose alpha channel, or else brightness, says where the patch is; None: a whole rectangle.
+        patches: so many patches of ``size`` in every image at once, >= 1.
+        decoys: so many of these only over-activate, to draw the defence away from the others; < ``patches``.
+        adaptive: what the attack knows of the defence: ``none``; ``flag``: stays below the threshold; ``mask``:
+            spoils what is segmented again under the mask; ``both``; ``overmask``: has the view masked.
+        adaptive_weight: of the defence's gradient against the attack's, 0..1, both of length 1.
+        restarts: so many whole runs from other starts, >= 1; the best patch of all is kept.
     """
 
     size: tuple[int, int] = (128, 256)
@@ -35,6 +52,18 @@ class Recipe:
     printable: tuple[float, float] = (0.03, 0.97)
     eot: EotRanges = field(default_factory=EotRanges)
     seed: int = 0
+    objective: str = "untargeted"
+    target: str | None = None
+    beta: float = 1.0
+    non_printability: float = 0.0
+    palette: str | None = None
+    auxiliary: float = 0.0
+    shape: str | None = None
+    patches: int = 1
+    decoys: int = 0
+    adaptive: str = "none"
+    adaptive_weight: float = 0.5
+    restarts: int = 1
 
     def __post_init__(self) -> None:
         low, high = self.printable
@@ -46,10 +75,26 @@ class Recipe:
             f"gamma must lie within 0..1, not {self.gamma}": self.gamma is None or 0 <= self.gamma <= 1,
             f"smoothness must not be negative, as {self.smoothness} is": self.smoothness >= 0,
             f"printable must ascend within 0..1, not {low}..{high}": 0 <= low < high <= 1,
+            f"objective must be one of {', '.join(OBJECTIVES)}, not {self.objective}": self.objective in OBJECTIVES,
+            f"target must name a class of the {self.objective} attack": (self.objective == UNTARGETED) or self.target,
+            "target has no meaning in an untargeted attack": (self.objective != UNTARGETED) or not self.target,
+            f"beta must lie within 0..1, not {self.beta}": 0 <= self.beta <= 1,
+            f"non_printability must not be negative, as {self.non_printability} is": self.non_printability >= 0,
+            f"auxiliary must not be negative, as {self.auxiliary} is": self.auxiliary >= 0,
+            f"patches must be at least 1, not {self.patches}": self.patches >= 1,
+            f"decoys must be fewer than the {self.patches} patches, not {self.decoys}": 0 <= self.decoys < self.patches,
+            f"adaptive must be one of {', '.join(ADAPTIVE)}, not {self.adaptive}": self.adaptive in ADAPTIVE,
+            f"adaptive_weight must lie within 0..1, not {self.adaptive_weight}": 0 <= self.adaptive_weight <= 1,
+            f"restarts must be at least 1, not {self.restarts}": self.restarts >= 1,
         }
         for complaint, holds in demands.items():
             if not holds:
                 raise AttackError(f"The recipe's {complaint}.")
+
+    @property
+    def knows_the_defence(self) -> bool:
+        """Whether a profile of the defence is needed."""
+        return self.adaptive != "none" or self.beta < 1 or self.decoys > 0
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=2)

@@ -1,0 +1,91 @@
+"""The frames that a patch is optimised over."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from zmask_ros.attacks.errors import AttackError
+from zmask_ros.segmenters import UNLABELLED, Segmenter
+
+AttackFrame = tuple[np.ndarray, np.ndarray | None]
+"""An image, uint8 [H, W, 3] RGB, with its labels, uint8 [H, W] (255 unlabelled); None: the network's own are right."""
+
+
+@dataclass(frozen=True)
+class FrameStack:
+    """Frames at the segmenter's input size: uint8 [N, 3, h, w] and uint8 [N, h, w], on the CPU."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batch(self, chosen: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+        """The chosen images, float [B, 3, h, w] in 0..1, and their labels, uint8 [B, h, w], on ``device``."""
+        return self.images[chosen].to(device).float() / 255.0, self.labels[chosen].to(device)
+
+    def showing(self, label: int) -> FrameStack:
+        """Only the frames that have pixels of class ``label``.
+
+        Raises:
+            AttackError: there is none.
+        """
+        shown = (self.labels == label).flatten(1).any(1)
+        if not bool(shown.any()):
+            raise AttackError("No frame shows the class that is to be hidden: name another class or other frames.")
+        return FrameStack(self.images[shown], self.labels[shown])
+
+    def digest(self) -> str:
+        """SHA-256 of all images and labels, hexadecimal."""
+        return hashlib.sha256(self.images.numpy().tobytes() + self.labels.numpy().tobytes()).hexdigest()
+
+
+def stack_frames(segmenter: Segmenter, frames: Iterable[AttackFrame]) -> FrameStack:
+    """Bring frames to the segmenter's input size, with labels; missing ones are predicted.
+
+    Raises:
+        AttackError: there are none, an image and its labels differ in size, or a label is no class of the segmenter.
+    """
+    images, labels = [], []
+    for index, (image, truth) in enumerate(frames):
+        small = _resize(image, segmenter.input_size, cv2.INTER_AREA)
+        images.append(torch.from_numpy(np.ascontiguousarray(small.transpose(2, 0, 1))))
+        labels.append(torch.from_numpy(_labels(segmenter, image, truth, index)))
+    if not images:
+        raise AttackError("There are no frames to attack: name a source that has some.")
+    return FrameStack(torch.stack(images), torch.stack(labels))
+
+
+def _labels(segmenter: Segmenter, image: np.ndarray, truth: np.ndarray | None, index: int) -> np.ndarray:
+    if truth is None:
+        return _clean_prediction(segmenter, image)
+    if truth.shape != image.shape[:2]:
+        raise AttackError(f"Frame {index} is {image.shape[:2]} pixels, its labels {truth.shape}: they must agree.")
+    strangers = np.unique(truth[(truth >= len(segmenter.classes)) & (truth != UNLABELLED)])
+    if len(strangers):
+        raise AttackError(
+            f"Frame {index} has label {strangers[0]}, but '{segmenter.name}' knows only "
+            f"{len(segmenter.classes)} classes: attack it with frames that have no labels."
+        )
+    return _resize(truth, segmenter.input_size, cv2.INTER_NEAREST)
+
+
+@torch.no_grad()
+def _clean_prediction(segmenter: Segmenter, image: np.ndarray) -> np.ndarray:
+    logits = segmenter.logits(segmenter.prepare(image))
+    labels = logits.argmax(1)[0].to(torch.uint8).cpu().numpy()
+    return _resize(labels, segmenter.input_size, cv2.INTER_NEAREST)
+
+
+def _resize(pixels: np.ndarray, size: tuple[int, int], interpolation: int) -> np.ndarray:
+    if pixels.shape[:2] == size:
+        return pixels
+    return np.asarray(cv2.resize(pixels, (size[1], size[0]), interpolation=interpolation))

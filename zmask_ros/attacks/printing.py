@@ -1,0 +1,79 @@
+"""Colours that a printer can print, and how far a patch is from them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zmask_ros.attacks.errors import AttackError
+from zmask_ros.resources import find_resource
+
+BUILT_IN = "config/printable_colours.csv"
+SOFTENING = 1e-8
+"""Added to squared distances: a colour that is met exactly has distance 1e-4, and a slope of 0 instead of none."""
+
+
+def read_palette(path: Path | str | None = None) -> Tensor:
+    """Printable colours, float [N, 3] in 0..1.
+
+    A palette is a CSV file with the columns red, green, blue and no other numbers, or a JSON list of [red, green,
+    blue]; values are 0..255. Lines of a CSV file that start with # are notes.
+
+    Args:
+        path: None reads the palette that comes with the package.
+
+    Raises:
+        AttackError: no such file, or one that holds something else.
+    """
+    place = Path(path) if path is not None else find_resource(BUILT_IN)
+    try:
+        text = place.read_text()
+        rows = json.loads(text) if place.suffix.lower() == ".json" else _csv_rows(text)
+        colours = torch.tensor([[float(value) for value in row] for row in rows])
+    except OSError as error:
+        raise AttackError(f"The palette {place} cannot be read: {error.strerror}.") from error
+    except (UnicodeDecodeError, ValueError, TypeError) as error:
+        raise AttackError(f"The palette {place} must be a list of red, green, blue: {error}.") from error
+    if colours.dim() != 2 or colours.shape[1] != 3 or not bool(((colours >= 0) & (colours <= 255)).all()):
+        raise AttackError(f"The palette {place} must hold three values in 0..255 for each colour.")
+    return colours / 255.0
+
+
+def non_printability(patch: Tensor, palette: Tensor) -> Tensor:
+    """Mean over the pixels of a patch [..., 3, h, w] of the product over the colours c [N, 3] of ``|p - c|``."""
+    return _log_products(patch, palette).exp().mean()
+
+
+def non_printability_gradient(patch: Tensor, palette: Tensor) -> Tensor:
+    """Gradient of `non_printability`, divided by its length.
+
+    A product over dozens of colours is smaller than float32 can hold, but only its direction counts: the products are
+    scaled by the largest one.
+    """
+    leaf = patch.detach().requires_grad_()
+    logs = _log_products(leaf, palette)
+    (gradient,) = torch.autograd.grad((logs - logs.detach().max()).exp().sum(), leaf)
+    # In float64, because what is left of the smaller products may still be beyond float32.
+    length = gradient.double().norm()
+    return (gradient.double() / length.clamp(min=1e-300)).to(patch)
+
+
+def _log_products(patch: Tensor, palette: Tensor) -> Tensor:
+    """[...]: the logarithm of each pixel's product of distances, summed in float64."""
+    pixels = patch.double().movedim(-3, -1)
+    return sum(
+        (0.5 * ((pixels - colour).square().sum(-1) + SOFTENING).log() for colour in palette.double()),
+        start=pixels.new_zeros(pixels.shape[:-1]),
+    )
+
+
+def _csv_rows(text: str) -> list[list[Any]]:
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    rows = list(csv.reader(lines))
+    has_title = bool(rows) and [cell.strip().lower() for cell in rows[0]] == ["red", "green", "blue"]
+    return rows[1:] if has_title else rows

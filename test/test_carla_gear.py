@@ -22,12 +22,12 @@ from zmask_ros.world.carla_gear import (
     GearCamera,
     GearFrame,
     GearPanel,
+    GearPoses,
 )
-from zmask_ros.world.carla_gear_street import panel_pose, street_camera, street_frames, street_panel
+from zmask_ros.world.carla_gear_street import panel_pose
 from zmask_ros.world.carla_gear_writer import GearWriter
 from zmask_ros.world.datasets import DatasetError
-from zmask_ros.world.poses import angles, body_to_world, camera_to_world, camera_xyzrpy, rotation
-from zmask_ros.world.street import StreetDrive
+from zmask_ros.world.poses import angles, camera_to_world, camera_xyzrpy, rotation
 
 CAMERA = GearCamera(64, 48, math.pi / 2)
 TRUTH = Path("gtFine/train/train")
@@ -41,9 +41,12 @@ def frames() -> list[GearFrame]:
     images = rng.integers(0, 256, (3, 48, 64, 3), np.uint8)
     labels = rng.integers(0, 11, (3, 48, 64), np.uint8)
     labels[:, :2] = 255
-    billboards = ((np.arange(6.0), -np.arange(6.0)), (np.arange(6.0) / 7,), ())
-    cameras = (np.ones(6), np.full(6, 0.1), None)
-    parts = zip(images, labels, cameras, billboards, strict=True)
+    poses = (
+        GearPoses(np.ones(6), (np.arange(6.0), -np.arange(6.0))),
+        GearPoses(np.full(6, 0.1), (np.arange(6.0) / 7,)),
+        GearPoses(None, ()),
+    )
+    parts = zip(images, labels, poses, strict=True)
     return [GearFrame(index, *each) for index, each in enumerate(parts)]
 
 
@@ -69,11 +72,11 @@ def test_what_is_written_comes_back(scene: Path) -> None:
         assert read.id == written.id
         np.testing.assert_array_equal(read.image, written.image)
         np.testing.assert_array_equal(read.labels, written.labels)
-        assert len(read.billboards) == len(written.billboards)
-        for one, other in zip(read.billboards, written.billboards, strict=True):
+        assert len(read.poses.billboards) == len(written.poses.billboards)
+        for one, other in zip(read.poses.billboards, written.poses.billboards, strict=True):
             np.testing.assert_array_equal(one, other)
-    assert gear[2].camera is None
-    np.testing.assert_array_equal(gear[1].camera, np.full(6, 0.1))
+    assert gear[2].poses.camera is None
+    np.testing.assert_array_equal(gear.poses(1).camera, np.full(6, 0.1))
 
 
 def test_the_layout_is_that_of_carla_gear(scene: Path) -> None:
@@ -105,8 +108,8 @@ def test_poses_are_joined_on_the_id_and_may_be_null(scene: Path) -> None:
     change(scene, edit)
     gear = CarlaGear(scene)
     assert gear.panel == GearPanel()
-    assert [len(frame.billboards) for frame in gear] == [1, 1, 0]
-    np.testing.assert_array_equal(gear[0].billboards[0], np.full(6, 7.0))
+    assert [len(frame.poses.billboards) for frame in gear] == [1, 1, 0]
+    np.testing.assert_array_equal(gear[0].poses.billboards[0], np.full(6, 7.0))
 
 
 def test_labels_go_to_camvid_and_back() -> None:
@@ -193,21 +196,6 @@ def test_only_sets_are_replaced(scene: Path, tmp_path: Path) -> None:
     (tmp_path / "diary").mkdir()
     with pytest.raises(DatasetError, match="no set of CARLA-GeAR"):
         GearWriter(tmp_path / "diary", overwrite=True)
-
-
-def test_the_street_describes_its_camera_and_panels_exactly() -> None:
-    for carrier in ("billboard", "truck"):
-        drive = StreetDrive(5, 4.0, 0.5, width=160, height=120, carrier=carrier)
-        camera, panel = street_camera(drive), street_panel(drive)
-        assert camera.focal == pytest.approx(drive.camera.fx)
-        for frame, original in zip(street_frames(drive), drive, strict=True):
-            np.testing.assert_allclose(camera_to_world(frame.camera), original.pose, atol=1e-12)
-            corners = drive.panels(frame.id / drive.rate_hz)
-            assert 1 <= len(frame.billboards) <= len(corners)
-            for pose in frame.billboards:
-                to_world = body_to_world(pose)
-                top_left = to_world[:3, :3] @ panel.offset + to_world[:3, 3]
-                assert min(np.abs(top_left - c[0]).max() for c in corners) < 1e-9
 
 
 def test_a_panel_pose_looks_along_its_viewers_eyes() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import re
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -27,23 +26,11 @@ PATCH_HEIGHTS = (0.2, 0.35)
 """Shares of the image's height that the pasted patch takes."""
 
 
-class ImageSize(click.ParamType):
-    """WIDTHxHEIGHT, such as 480x360; at least 64x48."""
-
-    name = "WxH"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        parts = re.fullmatch(r"(\d+)x(\d+)", value)
-        if parts is None or int(parts[1]) < 64 or int(parts[2]) < 48:
-            self.fail(f"'{value}' is not WIDTHxHEIGHT of at least 64x48, such as 640x480.", param, ctx)
-        return int(parts[1]), int(parts[2])
-
-
 @click.command()
 @options.segmenter
 @click.option("--profile", type=click.Path(path_type=Path), help="Profile.  [default: the one shipped]")
 @click.option("--patch", type=click.Path(path_type=Path), help="Patch, a picture.  [default: the one shipped]")
-@click.option("--size", type=ImageSize(), help="The camera's images.  [default: the network's input size]")
+@click.option("--size", type=options.ImageSize(), help="The camera's images.  [default: the network's input size]")
 @click.option("--frames", type=click.IntRange(min=1), default=60, show_default=True,
               help="Clean frames, and as many attacked ones.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: torch's own choice]")

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import click
 
 from zmask_ros.shipped import DEFAULT_SEGMENTER
+
+
+class ImageSize(click.ParamType):
+    """WIDTHxHEIGHT, such as 480x360; at least 64x48."""
+
+    name = "WxH"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        parts = re.fullmatch(r"(\d+)x(\d+)", value)
+        if parts is None or int(parts[1]) < 64 or int(parts[2]) < 48:
+            self.fail(f"'{value}' is not WIDTHxHEIGHT of at least 64x48, such as 640x480.", param, ctx)
+        return int(parts[1]), int(parts[2])
+
 
 segmenter = click.option(
     "--segmenter",

@@ -1,8 +1,8 @@
-"""`zmask world`: drives of the street world and of CamVid as bags."""
+"""`zmask world`: drives of the street world and of CamVid as bags, and street drives as sets of CARLA-GeAR."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +10,14 @@ import click
 import numpy as np
 
 from zmask_ros.attacks import load_patch
+from zmask_ros.cli import options
 from zmask_ros.cli.console import progress
 from zmask_ros.errors import ZmaskError
 from zmask_ros.world.bag_writer import BagWriter
 from zmask_ros.world.camera_info import CameraInfoFields
+from zmask_ros.world.carla_gear import GearFrame
+from zmask_ros.world.carla_gear_street import gear_camera, gear_frames, gear_panel, scene_name
+from zmask_ros.world.carla_gear_writer import GearWriter
 from zmask_ros.world.datasets import SPLITS, CamVid, camvid_root
 from zmask_ros.world.street import StreetDrive
 
@@ -33,9 +37,21 @@ class RecordedFrame:
     camera_info: CameraInfoFields | None
 
 
+def _carrier(default: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The option --carrier; "none" is passed on as None."""
+    return click.option(
+        "--carrier",
+        type=click.Choice(["none", "billboard", "truck"]),
+        default=default,
+        show_default=True,
+        callback=lambda ctx, param, value: None if value == "none" else value,
+        help="What stands or drives before the camera to carry a picture.",
+    )
+
+
 @click.group()
 def command() -> None:
-    """Record drives whose truth is known into bags."""
+    """Record drives whose truth is known."""
 
 
 @command.command()
@@ -43,7 +59,7 @@ def command() -> None:
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Bag: OUT.mcap, or a folder.")
 @click.option("--seconds", type=click.FloatRange(min=0.1), default=20.0, show_default=True, help="Of each drive.")
 @click.option("--rate", type=click.FloatRange(min=0.1), default=15.0, show_default=True, help="Frames a second.")
-@click.option("--carrier", type=click.Choice(["none", "billboard", "truck"]), default="none", show_default=True)
+@_carrier("none")
 @click.option("--patch", type=click.Path(path_type=Path), help="Picture on the carrier, instead of an advertisement.")
 @click.option("--force", is_flag=True, help="Replace a bag that is there already.")
 def street(
@@ -51,7 +67,7 @@ def street(
     output: Path,
     seconds: float,
     rate: float,
-    carrier: str,
+    carrier: str | None,
     patch: Path | None,
     force: bool,
 ) -> None:
@@ -63,13 +79,8 @@ def street(
       zmask world street 1 2 3 -o clean.mcap
       zmask world street 4 --carrier billboard --patch patch.png -o attacked.mcap
     """
-    picture = load_patch(patch) if patch else None
-    if picture is not None and carrier == "none":
-        raise ZmaskError("A patch needs a carrier: --carrier billboard or truck.")
-    drives = [
-        StreetDrive(seed, seconds, rate, carrier=None if carrier == "none" else carrier, picture=picture)  # type: ignore[arg-type]
-        for seed in seeds
-    ]
+    picture = _picture(patch, carrier)
+    drives = [StreetDrive(seed, seconds, rate, carrier=carrier, picture=picture) for seed in seeds]
     record(output, street_frames(drives), sum(len(drive) for drive in drives), force)
 
 
@@ -91,6 +102,55 @@ def camvid(split: str, output: Path, root: Path | None, force: bool) -> None:
     record(output, _camvid_frames(dataset), len(dataset), force)
 
 
+@command.command()
+@click.argument("seeds", nargs=-1, type=int, required=True)
+@click.option("--format", "layout", type=click.Choice(["carla-gear"]), default="carla-gear", show_default=True,
+              help="Layout of folders and files.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The set's folder.")
+@_carrier("billboard")
+@click.option("--patch", type=click.Path(path_type=Path), help="Picture on the carrier, instead of an advertisement.")
+@click.option("--split", default="train", show_default=True, help="Its name in the set, such as train, val or video.")
+@click.option("--frames", type=click.IntRange(min=1), default=40, show_default=True, help="Of each drive.")
+@click.option("--rate", type=click.FloatRange(min=0.1), default=2.0, show_default=True, help="Frames a second.")
+@click.option("--size", type=options.ImageSize(), default="2048x1024", show_default=True, help="Of the images.")
+@click.option("--force", is_flag=True, help="Replace a set that is there already.")
+def export(
+    seeds: tuple[int, ...],
+    layout: str,
+    output: Path,
+    carrier: str | None,
+    patch: Path | None,
+    split: str,
+    frames: int,
+    rate: float,
+    size: tuple[int, int],
+    force: bool,
+) -> None:
+    """Drives through the street world as a set in CARLA-GeAR's layout: images, labels, and where everything is.
+
+    Each of SEEDS becomes a scene: billboard01, billboard02 and so on, or truck01, or no_billboard. Beside its label
+    maps lies camera_billboard_info.json with the camera, its pose, and the poses of the two nearest panels in each
+    frame. Without --patch the panels show advertisements, to project patches onto.
+
+    \b
+      zmask world export 1 2 -o clean_set --size 1024x512
+      zmask world export 4 --carrier truck --patch patch.png --split val -o attacked_set
+      zmask world export 5 --split video --frames 105 --rate 30 -o drive_set
+    """
+    picture = _picture(patch, carrier)
+    if carrier is None and len(seeds) > 1:
+        raise ZmaskError("A set has one scene without billboards: name one seed, or a --carrier.")
+    with (
+        GearWriter(output, overwrite=force) as writer,
+        progress("Exporting", "frames", frames * len(seeds)) as advance,
+    ):
+        for number, seed in enumerate(seeds, start=1):
+            drive = StreetDrive(seed, frames / rate, rate, *size, carrier=carrier, picture=picture)
+            writer.write_scene(scene_name(drive, number), split, gear_camera(drive), gear_panel(drive),
+                               picture is not None, _counted(gear_frames(drive), advance))
+    click.echo(f"{output}: {frames * len(seeds)} frames in {len(seeds)} scenes", err=True)
+
+
 def street_frames(drives: Iterable[StreetDrive]) -> Iterator[RecordedFrame]:
     """Every frame of ``drives``, one drive after the other in time, with its truth."""
     start_ns = 0
@@ -103,6 +163,18 @@ def street_frames(drives: Iterable[StreetDrive]) -> Iterator[RecordedFrame]:
             stamp_ns = start_ns + frame.stamp_ns
             yield RecordedFrame(stamp_ns, frame.image, frame.labels, frame.patch_mask.astype(np.uint8) * 255, info)
         start_ns = stamp_ns + PAUSE_NS
+
+
+def _picture(patch: Path | None, carrier: str | None) -> np.ndarray | None:
+    if patch is not None and carrier is None:
+        raise ZmaskError("A patch needs a carrier: --carrier billboard or truck.")
+    return None if patch is None else load_patch(patch)
+
+
+def _counted(frames: Iterable[GearFrame], advance: Callable[[], object]) -> Iterator[GearFrame]:
+    for frame in frames:
+        yield frame
+        advance()
 
 
 def _camvid_frames(dataset: CamVid) -> Iterator[RecordedFrame]:

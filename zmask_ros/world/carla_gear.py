@@ -80,6 +80,17 @@ class GearPanel:
 
 
 @dataclass(frozen=True)
+class GearPoses:
+    """Where everything is in one frame: poses float64 [6].
+
+    ``camera`` is None where it is not known; ``billboards`` are those that are there, at most two.
+    """
+
+    camera: np.ndarray | None
+    billboards: tuple[np.ndarray, ...]
+
+
+@dataclass(frozen=True)
 class GearFrame:
     """One frame of a scene.
 
@@ -87,15 +98,13 @@ class GearFrame:
         id: joins pictures and poses.
         image: uint8 [H, W, 3], RGB.
         labels: uint8 [H, W], CamVid's class ids 0..10, 255 = unlabelled.
-        camera: pose float64 [6]; None where it is not known.
-        billboards: poses float64 [6] of those that are there, at most two.
+        poses: of camera and billboards.
     """
 
     id: int
     image: np.ndarray
     labels: np.ndarray
-    camera: np.ndarray | None
-    billboards: tuple[np.ndarray, ...]
+    poses: GearPoses
 
     @property
     def name(self) -> str:
@@ -168,7 +177,11 @@ class CarlaGear:
         if image.shape[:2] != (self.camera.height, self.camera.width):
             raise DatasetError(f"{path} is {_size(image)}, but {INFO_FILE} says {self.camera.width}x"
                                f"{self.camera.height}: they must agree.")
-        return GearFrame(number, image, labels, *self._poses[number])
+        return GearFrame(number, image, labels, self._poses[number])
+
+    def poses(self, index: int) -> GearPoses:
+        """Those of a frame, without reading its picture."""
+        return self._poses[self._ids[index]]
 
     def __iter__(self) -> Iterator[GearFrame]:
         return (self[index] for index in range(len(self)))
@@ -234,9 +247,9 @@ def _panel(entries: dict[str, Any] | None) -> GearPanel:
     return panel
 
 
-def _poses(entry: dict[str, Any]) -> tuple[np.ndarray | None, tuple[np.ndarray, ...]]:
+def _poses(entry: dict[str, Any]) -> GearPoses:
     billboards = (_pose(entry.get(name)) for name in BILLBOARD_KEYS)
-    return _pose(entry["camera_xyzrpy"]), tuple(pose for pose in billboards if pose is not None)
+    return GearPoses(_pose(entry["camera_xyzrpy"]), tuple(pose for pose in billboards if pose is not None))
 
 
 def _pose(values: list[float | None] | None) -> np.ndarray | None:

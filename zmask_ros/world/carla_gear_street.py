@@ -7,23 +7,23 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from zmask_ros.world.carla_gear import BILLBOARD_KEYS, GearCamera, GearFrame, GearPanel
+from zmask_ros.world.carla_gear import BILLBOARD_KEYS, GearCamera, GearFrame, GearPanel, GearPoses
 from zmask_ros.world.poses import angles, camera_xyzrpy
 from zmask_ros.world.street import StreetDrive
 
 
-def street_scene_name(drive: StreetDrive, number: int) -> str:
+def scene_name(drive: StreetDrive, number: int) -> str:
     """``billboard01`` and so on, ``truck01``, or ``no_billboard``."""
     return "no_billboard" if drive.carrier is None else f"{drive.carrier}{number:02d}"
 
 
-def street_camera(drive: StreetDrive) -> GearCamera:
+def gear_camera(drive: StreetDrive) -> GearCamera:
     """The camera of a drive; as CARLA-GeAR wants it, it looks along the middle of the image."""
     camera = drive.camera
     return GearCamera(camera.width, camera.height, 2.0 * math.atan(camera.width / 2.0 / camera.fx))
 
 
-def street_panel(drive: StreetDrive) -> GearPanel:
+def gear_panel(drive: StreetDrive) -> GearPanel:
     """The size of the picture that a drive's carrier shows; a billboard's is that of CARLA-GeAR itself."""
     if drive.carrier != "truck":
         return GearPanel()
@@ -32,13 +32,13 @@ def street_panel(drive: StreetDrive) -> GearPanel:
     return GearPanel(width, height, (0.0, width / 2, height / 2))
 
 
-def street_frames(drive: StreetDrive) -> Iterator[GearFrame]:
+def gear_frames(drive: StreetDrive) -> Iterator[GearFrame]:
     """The frames of a drive with the poses of the two nearest panels."""
-    panel = street_panel(drive)
+    panel = gear_panel(drive)
     for frame in drive:
         along = sorted(drive.panels(frame.index / drive.rate_hz), key=lambda corners: float(corners[0, 0]))
         billboards = tuple(panel_pose(corners, panel) for corners in along[: len(BILLBOARD_KEYS)])
-        yield GearFrame(frame.index, frame.image, frame.labels, camera_xyzrpy(frame.pose), billboards)
+        yield GearFrame(frame.index, frame.image, frame.labels, GearPoses(camera_xyzrpy(frame.pose), billboards))
 
 
 def panel_pose(corners: np.ndarray, panel: GearPanel) -> np.ndarray:

@@ -75,8 +75,10 @@ class GearWriter:
         """One split of a scene such as ``billboard01``; labels 0..10 and 255 as in `GearFrame`.
 
         Raises:
-            DatasetError: a picture cannot be written, for want of space for example.
+            DatasetError: ``split`` cannot be a folder, or a picture cannot be written, for want of space for example.
         """
+        if not split or split in {".", ".."} or "/" in split:
+            raise DatasetError(f"'{split}' cannot be the name of a split: choose one such as train, val or video.")
         scene = self._folder / "set" / name
         positions = []
         try:
@@ -113,9 +115,9 @@ class GearWriter:
 
 def _position(frame: GearFrame) -> dict[str, object]:
     poses = dict.fromkeys(BILLBOARD_KEYS, NOBODY) | {
-        key: pose.tolist() for key, pose in zip(BILLBOARD_KEYS, frame.billboards, strict=False)
+        key: pose.tolist() for key, pose in zip(BILLBOARD_KEYS, frame.poses.billboards, strict=False)
     }
-    camera = NOBODY if frame.camera is None else frame.camera.tolist()
+    camera = NOBODY if frame.poses.camera is None else frame.poses.camera.tolist()
     return {"id": frame.id, **poses, "camera_xyzrpy": camera}
 
 

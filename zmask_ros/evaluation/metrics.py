@@ -24,6 +24,13 @@ class Confusion:
         # The last column holds predictions that are no class at all, such as 255: wrong, but of no class.
         self._counts = np.zeros((num_classes, num_classes + 1), np.int64)
 
+    @staticmethod
+    def of(counts: np.ndarray) -> Confusion:
+        """The confusion with these ``counts``, integers [K, K + 1]."""
+        confusion = Confusion(len(counts))
+        confusion._counts += counts
+        return confusion
+
     @property
     def counts(self) -> np.ndarray:
         """int64 [K, K + 1]: rows are true classes, columns predicted ones, the last one any other prediction."""

@@ -1,0 +1,157 @@
+"""Defences behind one interface: none, ours, ours with a plain threshold, and what knowing the patch would give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from zmask_ros.camera import DefendedCamera, FrameState
+from zmask_ros.defense import Defense, Profile
+from zmask_ros.defense.calibration import clean_threshold
+from zmask_ros.errors import ZmaskError
+from zmask_ros.segmenters import Segmenter
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a defence says of one image of H x W pixels.
+
+    Attributes:
+        score: higher is more suspicious, finite.
+        flagged: whether it calls the image attacked.
+        mask: bool [H, W], what it takes for the patch; all False where it does not say.
+        labels: uint8 [H, W], the segmentation under the defence.
+        undefended: uint8 [H, W], the network's segmentation of the image as it came.
+    """
+
+    score: float
+    flagged: bool
+    mask: np.ndarray
+    labels: np.ndarray
+    undefended: np.ndarray
+
+
+class Defence(Protocol):
+    """What is compared."""
+
+    name: str
+    threshold: float
+
+    def process(self, image: np.ndarray) -> Verdict:
+        """Judge and segment one image, uint8 [H, W, 3] RGB."""
+        ...
+
+
+class Undefended:
+    """The network as it is: its score is always 0, and nothing is flagged."""
+
+    def __init__(self, segmenter: Segmenter, name: str = "none") -> None:
+        self.name = name
+        self.threshold = 0.0
+        self._segmenter = segmenter
+
+    def process(self, image: np.ndarray) -> Verdict:
+        labels = segment(self._segmenter, image)
+        return Verdict(0.0, False, np.zeros(labels.shape, bool), labels, labels)
+
+
+class Ours:
+    """The defence as the node runs it, with a profile's own threshold."""
+
+    def __init__(self, segmenter: Segmenter, profile: Profile, name: str = "ours") -> None:
+        self.name = name
+        self._camera = DefendedCamera(segmenter, profile)
+
+    @property
+    def threshold(self) -> float:
+        """The score above which a frame is flagged."""
+        return self._camera.threshold
+
+    @threshold.setter
+    def threshold(self, value: float) -> None:
+        self._camera.threshold = value
+
+    def process(self, image: np.ndarray) -> Verdict:
+        result = self._camera.process_image(image)
+        if result.pictures is None:
+            raise ZmaskError(f"A frame could not be analysed: {result.reason}.")
+        pictures = result.pictures
+        flagged = result.state is FrameState.ATTACK
+        return Verdict(result.score, flagged, pictures.mask > 0, pictures.labels, pictures.undefended)
+
+
+class PlainThreshold:
+    """Ours without the fusion block: shallow heat H_S alone, masked where it is above one threshold.
+
+    The score is the image's highest shallow heat, so that one threshold says both whether and where.
+    """
+
+    def __init__(self, segmenter: Segmenter, profile: Profile, name: str = "plain threshold") -> None:
+        self.name = name
+        self.threshold = float("inf")
+        self._segmenter = segmenter
+        self._defense = Defense(segmenter, profile)
+
+    @torch.inference_mode()
+    def process(self, image: np.ndarray) -> Verdict:
+        x = self._segmenter.prepare(image)
+        logits, analysis = self._defense.analyse(x)
+        heat = analysis.evidence.shallow
+        size = (image.shape[1], image.shape[0])
+        undefended = enlarged(logits.argmax(1)[0].byte(), size)
+        score = float(heat.max())
+        if score <= self.threshold:
+            return Verdict(score, False, np.zeros(undefended.shape, bool), undefended, undefended)
+        grid = heat[0, 0].float().cpu().numpy()
+        small = cv2.resize(grid, (x.shape[-1], x.shape[-2]), interpolation=cv2.INTER_NEAREST) > self.threshold
+        labels = segment_without(self._segmenter, x, small)
+        mask = enlarged(torch.from_numpy(small).byte(), size) > 0
+        return Verdict(score, True, mask, enlarged(labels, size), undefended)
+
+
+def oracle(segmenter: Segmenter, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The segmentation, uint8 [H, W], with exactly the true ``mask`` (bool [H, W]) filled with the mean colour."""
+    height, width = segmenter.input_size
+    small = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
+    labels = segment_without(segmenter, segmenter.prepare(image), small)
+    return enlarged(labels, (image.shape[1], image.shape[0]))
+
+
+@torch.inference_mode()
+def segment(segmenter: Segmenter, image: np.ndarray) -> np.ndarray:
+    """The network's own segmentation of an image, uint8 [H, W]."""
+    labels = segmenter.logits(segmenter.prepare(image)).argmax(1)[0].byte()
+    return enlarged(labels, (image.shape[1], image.shape[0]))
+
+
+@torch.inference_mode()
+def segment_without(segmenter: Segmenter, x: Tensor, mask: np.ndarray) -> Tensor:
+    """Labels, uint8 [h, w], of the normalised ``x`` [1, 3, h, w] with ``mask``, bool [h, w], filled by the mean."""
+    keep = torch.from_numpy(~mask).to(x)
+    return segmenter.logits(x * keep).argmax(1)[0].byte()
+
+
+def enlarged(labels: Tensor, size: tuple[int, int]) -> np.ndarray:
+    """uint8 [h, w] at ``size``, (width, height), by the nearest pixel."""
+    return np.asarray(cv2.resize(labels.cpu().numpy(), size, interpolation=cv2.INTER_NEAREST))
+
+
+def set_threshold(
+    defence: Defence,
+    images: Sequence[np.ndarray],
+    false_alarm_rate: float,
+    advance: Callable[[], None] = lambda: None,
+) -> None:
+    """Set ``defence.threshold`` from clean images by the rule that sets a profile's own; ``advance`` after each."""
+    defence.threshold = float("inf")
+    scores = []
+    for image in images:
+        scores.append(defence.process(image).score)
+        advance()
+    defence.threshold = clean_threshold(scores, false_alarm_rate).value

@@ -202,11 +202,12 @@ def patch_corners(homography: Tensor, patch_size: tuple[int, int]) -> Tensor:
     return projected[..., :2] / projected[..., 2:]
 
 
-def local_scale(homography: Tensor) -> Tensor:
-    """[B, 2]: image pixels a patch pixel along the patch's width and height, at its centre."""
-    centre = homography[:, :2, 2] / homography[:, 2:, 2]
-    jacobian = (homography[:, :2, :2] - centre[:, :, None] * homography[:, 2:, :2]) / homography[:, 2:, 2:]
-    return jacobian.norm(dim=1)
+def local_scale(homography: Tensor, point: Tensor) -> Tensor:
+    """[2]: image pixels a patch pixel along the patch's width and height, at a point [2] of its plane."""
+    x, y, depth = homography[:, :2] @ point + homography[:, 2]
+    seen = torch.stack([x, y]) / depth
+    jacobian = (homography[:2, :2] - seen[:, None] * homography[2:, :2]) / depth
+    return jacobian.norm(dim=0)
 
 
 def _place_inside(view: Tensor, place: Tensor, patch_size: tuple[int, int], image_size: tuple[int, int]) -> Tensor:

@@ -20,10 +20,14 @@ AttackFrame = tuple[np.ndarray, np.ndarray | None]
 
 @dataclass(frozen=True)
 class FrameStack:
-    """Frames at the segmenter's input size: uint8 [N, 3, h, w] and uint8 [N, h, w], on the CPU."""
+    """Frames at the segmenter's input size: uint8 [N, 3, h, w] and uint8 [N, h, w], on the CPU.
+
+    ``numbers`` int64 [N] are those that the frames had where they came from, counted from 0.
+    """
 
     images: Tensor
     labels: Tensor
+    numbers: Tensor
 
     def __len__(self) -> int:
         return len(self.images)
@@ -41,7 +45,7 @@ class FrameStack:
         shown = (self.labels == label).flatten(1).any(1)
         if not bool(shown.any()):
             raise AttackError("No frame shows the class that is to be hidden: name another class or other frames.")
-        return FrameStack(self.images[shown], self.labels[shown])
+        return FrameStack(self.images[shown], self.labels[shown], self.numbers[shown])
 
     def digest(self) -> str:
         """SHA-256 of all images and labels, hexadecimal."""
@@ -61,7 +65,7 @@ def stack_frames(segmenter: Segmenter, frames: Iterable[AttackFrame]) -> FrameSt
         labels.append(torch.from_numpy(_labels(segmenter, image, truth, index)))
     if not images:
         raise AttackError("There are no frames to attack: name a source that has some.")
-    return FrameStack(torch.stack(images), torch.stack(labels))
+    return FrameStack(torch.stack(images), torch.stack(labels), torch.arange(len(images)))
 
 
 def _labels(segmenter: Segmenter, image: np.ndarray, truth: np.ndarray | None, index: int) -> np.ndarray:

@@ -34,7 +34,7 @@ class Placement(Protocol):
     def place(
         self, transforms: Transforms, chosen: Tensor, image_size: tuple[int, int], patch_size: tuple[int, int]
     ) -> Transforms:
-        """``transforms`` of the frames ``chosen`` (int64 [B]), with their light and noise, at their own places."""
+        """``transforms`` with their light and noise, at the places of the frames ``chosen``: int64 [B], as given."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def train_patch(
 def _step(attacker: Attacker, stack: FrameStack, training: Training, draw: _Draw) -> Step:
     chosen = torch.randint(len(stack), (training.recipe.batch,), generator=training.generator)
     batch = stack.batch(chosen, attacker.viewer.segmenter.device)
-    layout = draw(chosen, training.generator)
+    layout = draw(stack.numbers[chosen], training.generator)
     found = attacker.directions(batch, *training.leaves, layout, len(training.history))
     training.descend((found.adversarial, found.decoys), found.step)
     return found.step
@@ -124,7 +124,8 @@ def _merit(attacker: Attacker, stack: FrameStack, training: Training, draw: _Dra
     chosen = torch.linspace(0, len(stack) - 1, EVALUATED).round().long()
     generator = torch.Generator().manual_seed(training.recipe.seed + EVALUATION_STREAM)
     device = attacker.viewer.segmenter.device
-    return attacker.merit(stack.batch(chosen, device), training.patches().to(device), draw(chosen, generator))
+    layout = draw(stack.numbers[chosen], generator)
+    return attacker.merit(stack.batch(chosen, device), training.patches().to(device), layout)
 
 
 @dataclass(frozen=True)

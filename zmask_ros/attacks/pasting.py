@@ -14,14 +14,16 @@ from zmask_ros.attacks.eot import (
     EotRanges,
     Transforms,
     local_scale,
-    patch_corners,
     sample_layout,
     view_homography,
 )
 from zmask_ros.attacks.jpeg import compress
+from zmask_ros.attacks.plane import visible_part, warped
 
 MID_GREY = 0.5
 DARKEST = 1e-3
+FAR_AWAY = 1e6
+"""Patch pixels: no patch is so large."""
 
 
 def apply_patches(
@@ -114,37 +116,39 @@ def _paste(image: np.ndarray, patches: np.ndarray, layout: Sequence[Transforms])
 def _apply(result: Tensor, mask: Tensor, patch: Tensor, transforms: Transforms, alpha: Tensor | None) -> None:
     """Put one patch into ``result`` [B, 3, H, W] and ``mask`` [B, H, W], in place."""
     patch_size = (patch.shape[-2], patch.shape[-1])
-    boxes = _boxes(patch_corners(transforms.homography, patch_size), (result.shape[-2], result.shape[-1]))
-    scales = local_scale(transforms.homography)
     noise = torch.Generator().manual_seed(transforms.noise_seed)
-    for index, (left, top, right, bottom) in enumerate(boxes):
-        if left >= right or top >= bottom:
+    for index, homography in enumerate(transforms.homography):
+        part = visible_part(homography, patch_size)
+        box = _box(warped(homography, part), (result.shape[-2], result.shape[-1]))
+        if box is None:
             continue
+        left, top, right, bottom = box
         where = (index, slice(None), slice(top, bottom), slice(left, right))
-        plane = _plane_coordinates(transforms.homography[index], (left, top, right, bottom)).to(result)
-        cover = _cover(plane, patch_size, scales[index])
+        plane = _plane_coordinates(homography, box).to(result)
+        scale = local_scale(homography, part.mean(0))
+        cover = _cover(plane, patch_size, scale)
         if transforms.visible is not None:
             cover = cover * transforms.visible[index, top:bottom, left:right].to(cover)
         if alpha is not None:
-            cover = cover * _warp(_shrunk(alpha[None, None], scales[index]), plane, patch_size)[0]
-        colour = _warp(_seen(patch, transforms, index, scales[index]), plane, patch_size)
+            cover = cover * _warp(_shrunk(alpha[None, None], scale), plane, patch_size)[0]
+        colour = _warp(_seen(patch, transforms, index, scale), plane, patch_size)
         grain = torch.randn(colour.shape, generator=noise).to(result) * float(transforms.noise[index])
         result[where] = result[where] * (1 - cover) + (colour + grain).clamp(0, 1) * cover
         mask[index, top:bottom, left:right] = (cover >= 0.5).to(mask)
 
 
-def _boxes(corners: Tensor, image_size: tuple[int, int]) -> list[tuple[int, int, int, int]]:
-    """Left, top, right, bottom of the pixels that each patch may touch, cut to the image."""
+def _box(outline: Tensor, image_size: tuple[int, int]) -> tuple[int, int, int, int] | None:
+    """Left, top, right, bottom of the pixels that an outline [n, 2] may touch, cut to the image; None: not a pixel."""
+    if not len(outline):
+        return None
     height, width = image_size
-    low, high = corners.amin(1).floor() - 1, corners.amax(1).ceil() + 1
-    return [
-        (max(0, int(x0)), max(0, int(y0)), min(width, int(x1)), min(height, int(y1)))
-        for (x0, y0), (x1, y1) in zip(low.tolist(), high.tolist(), strict=True)
-    ]
+    (x0, y0), (x1, y1) = (outline.amin(0).floor() - 1).tolist(), (outline.amax(0).ceil() + 1).tolist()
+    left, top, right, bottom = max(0, int(x0)), max(0, int(y0)), min(width, int(x1)), min(height, int(y1))
+    return (left, top, right, bottom) if left < right and top < bottom else None
 
 
 def _plane_coordinates(homography: Tensor, box: tuple[int, int, int, int]) -> Tensor:
-    """[h, w, 2]: patch plane coordinates of the pixel centres in ``box``."""
+    """[h, w, 2]: patch plane coordinates of the pixel centres in ``box``; those behind the camera are far away."""
     left, top, right, bottom = box
     y, x = torch.meshgrid(
         torch.arange(top, bottom, dtype=torch.float64) + 0.5,
@@ -152,7 +156,7 @@ def _plane_coordinates(homography: Tensor, box: tuple[int, int, int, int]) -> Te
         indexing="ij",
     )
     plane = torch.stack([x, y, torch.ones_like(x)], -1) @ torch.linalg.inv(homography).T
-    return plane[..., :2] / plane[..., 2:]
+    return torch.where(plane[..., 2:] > 0, plane[..., :2] / plane[..., 2:], FAR_AWAY)
 
 
 def _cover(plane: Tensor, patch_size: tuple[int, int], scale: Tensor) -> Tensor:

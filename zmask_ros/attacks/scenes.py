@@ -1,0 +1,104 @@
+"""Scenes: drives past a panel whose place in the world is known, as frames to attack with a patch on that panel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from zmask_ros.attacks.errors import AttackError
+from zmask_ros.attacks.frames import AttackFrame
+from zmask_ros.attacks.projection import Camera, PanelView, ScenePlacement, panel_corners
+from zmask_ros.world.carla_gear import CarlaGear
+from zmask_ros.world.poses import camera_to_world
+from zmask_ros.world.street import StreetDrive
+
+LEAST_SHARE = 0.005
+"""Share of the image that the panel must take for a frame to count: smaller ones teach a patch nothing."""
+BLANK = np.full((2, 4, 3), 128, np.uint8)
+"""What a street's panels show until the patch is projected onto them."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Frames of a scene, and in each the view of the panel that is largest there."""
+
+    frames: tuple[AttackFrame, ...]
+    views: tuple[PanelView, ...]
+
+    @property
+    def placement(self) -> ScenePlacement:
+        """Puts a patch on the panel."""
+        return ScenePlacement(self.views)
+
+
+def street_scene(drive: StreetDrive, most: int, progress: Callable[[], object] = lambda: None) -> Scene:
+    """Up to ``most`` frames, evenly over those of a drive that show a panel; what stands before it is known exactly.
+
+    The drive must show a picture on its panels (`BLANK`), since it marks nothing but pictures.
+
+    Raises:
+        AttackError: no frame shows a panel that is large enough.
+    """
+    camera = drive.camera
+    pinhole = Camera.of_integer_centres((camera.height, camera.width), camera.fx, camera.fy, camera.cx, camera.cy)
+
+    def view(index: int) -> PanelView | None:
+        seconds = index / drive.rate_hz
+        return _largest([PanelView(pinhole, drive.motion.pose(seconds), panel) for panel in drive.panels(seconds)])
+
+    frames, views = [], []
+    for index, seen in _showing(len(drive), view, most):
+        frame = drive[index]
+        frames.append((frame.image, frame.labels))
+        views.append(PanelView(seen.camera, seen.pose, seen.panel, frame.patch_mask))
+        progress()
+    return Scene(tuple(frames), tuple(views))
+
+
+def gear_scene(gear: CarlaGear, most: int, progress: Callable[[], object] = lambda: None) -> Scene:
+    """Up to ``most`` frames, evenly over those of a CARLA-GeAR scene that show a billboard.
+
+    Such a set does not tell what stands before the billboard, so that the patch covers it.
+
+    Raises:
+        AttackError: no frame shows a billboard that is large enough.
+        DatasetError: a picture cannot be read.
+    """
+    camera, panel = gear.camera, gear.panel
+    pinhole = Camera((camera.height, camera.width), (camera.focal, camera.focal), (camera.width / 2, camera.height / 2))
+
+    def view(index: int) -> PanelView | None:
+        poses = gear.poses(index)
+        if poses.camera is None:
+            return None
+        pose = camera_to_world(poses.camera)
+        corners = (panel_corners(board, panel.width, panel.height, panel.offset) for board in poses.billboards)
+        return _largest([PanelView(pinhole, pose, each) for each in corners])
+
+    frames, views = [], []
+    for index, seen in _showing(len(gear), view, most):
+        frame = gear[index]
+        frames.append((frame.image, frame.labels))
+        views.append(seen)
+        progress()
+    return Scene(tuple(frames), tuple(views))
+
+
+def evenly(length: int, wanted: int) -> list[int]:
+    """Up to ``wanted`` indices that lie evenly over ``length``, both ends among them."""
+    return [int(index) for index in np.unique(np.linspace(0, length - 1, min(length, wanted)).round())]
+
+
+def _showing(length: int, view: Callable[[int], PanelView | None], most: int) -> list[tuple[int, PanelView]]:
+    seen = [(index, each) for index in range(length) if (each := view(index)) is not None]
+    large = [(index, each) for index, each in seen if each.share() >= LEAST_SHARE]
+    if not large:
+        raise AttackError(f"No frame of the scene shows a panel on at least {LEAST_SHARE:.1%} of the image: choose "
+                          "another scene.")
+    return [large[index] for index in evenly(len(large), most)]
+
+
+def _largest(views: Sequence[PanelView]) -> PanelView | None:
+    return max(views, key=PanelView.share, default=None)

@@ -137,7 +137,7 @@ def _attack(entry: dict[str, Any]) -> Attack:
 
 
 def read_plan(path: Path) -> Plan:
-    """A plan from a JSON file.
+    """A plan from a JSON file, or the one that a result was made by.
 
     Raises:
         ZmaskError: it cannot be read or is no plan.
@@ -146,7 +146,7 @@ def read_plan(path: Path) -> Plan:
         entries = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise ZmaskError(f"The plan {path} cannot be read: name 'published', 'quick' or a JSON file.") from error
-    return Plan.from_dict(entries)
+    return Plan.from_dict(entries.get("plan", entries) if isinstance(entries, dict) else entries)
 
 
 def given(plan: Plan, files: tuple[Path, ...]) -> Plan:

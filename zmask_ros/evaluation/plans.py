@@ -7,6 +7,7 @@ from typing import Any
 
 from zmask_ros.attacks import Recipe
 from zmask_ros.evaluation.plan import ADAPTIVE, FULL, GRADED, SEEN, Attack, Plan
+from zmask_ros.segmenters import Segmenter
 
 
 @dataclass(frozen=True)
@@ -19,71 +20,75 @@ class Effort:
     batch: int = 4
 
 
-SIZES = {"small": (72, 72), "medium": (108, 108), "large": (144, 144)}
-"""Patch pixels, height and width, for an input of 360x480: 3, 7 and 12 % of the image at full scale."""
+SIZES = {"small": 0.2, "medium": 0.3, "large": 0.4}
+"""Side of a patch as a share of the height of the network's input: 3, 7 and 12 % of an image of 4:3 at full scale."""
 GRADES = (("medium", 0.5), ("medium", 0.7), ("medium", 0.9), ("large", 0.5), ("large", 0.7), ("large", 0.9))
 """Sizes and strengths of the graded patches; strength 1 is the attack of full strength."""
-TARGET = "Tree"
+PREFERRED_TARGET = "Tree"
 PARTS = 4
 FIRST_SEED = 9001
-"""Seeds of the published patches count up from here."""
+"""Seeds of the patches count up from here."""
 
 
 @dataclass
 class _Builder:
+    segmenter: Segmenter
     effort: Effort
     attacks: list[Attack] = field(default_factory=list)
 
-    def add(self, name: str, group: str, steps: int, size: tuple[int, int], **entries: Any) -> str:
+    def add(self, name: str, group: str, steps: int, size: str, **entries: Any) -> str:
         links = {key: entries.pop(key) for key in ("reference", "family") if key in entries}
+        side = max(8, round(SIZES[size] * self.segmenter.input_size[0]))
         seed = FIRST_SEED + len(self.attacks)
-        recipe = Recipe(size=size, steps=steps, batch=self.effort.batch, eot=SEEN, seed=seed, **entries)
+        recipe = Recipe(size=(side, side), steps=steps, batch=self.effort.batch, eot=SEEN, seed=seed, **entries)
         self.attacks.append(Attack(name, group, recipe, **links))
         return name
 
-    def plain(self, size: str, target: str | None = None) -> str:
-        objective = "targeted" if target else "untargeted"
-        return self.add(f"{objective} {size}", FULL, self.effort.steps, SIZES[size], objective=objective, target=target)
+    def untargeted(self, size: str) -> str:
+        return self.add(f"untargeted {size}", FULL, self.effort.steps, size)
+
+    def targeted(self, size: str) -> str:
+        names = [entry.name for entry in self.segmenter.classes]
+        target = PREFERRED_TARGET if PREFERRED_TARGET in names else names[0]
+        return self.add(f"targeted {size}", FULL, self.effort.steps, size, objective="targeted", target=target)
 
     def graded(self, size: str, beta: float) -> str:
-        start = f"untargeted {size}"
-        return self.add(f"beta {beta:g} {size}", GRADED, self.effort.graded_steps, SIZES[size], beta=beta, start=start)
+        return self.add(f"beta {beta:g} {size}", GRADED, self.effort.graded_steps, size, beta=beta)
 
-    def adaptive(self, family: str, reference: str, size: tuple[int, int], doubled: bool, **entries: Any) -> None:
+    def adaptive(self, family: str, reference: str, size: str, **entries: Any) -> None:
         links = {"reference": reference, "family": family}
-        self.add(f"{family}", ADAPTIVE, self.effort.adaptive_steps, size, **links, **entries)
-        if doubled:
-            self.add(f"{family} again", ADAPTIVE, 2 * self.effort.adaptive_steps, size, **links, **entries)
+        self.add(family, ADAPTIVE, self.effort.adaptive_steps, size, **links, **entries)
+
+    def converged(self, family: str, reference: str, size: str, **entries: Any) -> None:
+        """An adaptive family twice: from another start, and with double the steps."""
+        self.adaptive(family, reference, size, **entries)
+        links = {"reference": reference, "family": family}
+        self.add(f"{family}, again", ADAPTIVE, 2 * self.effort.adaptive_steps, size, **links, **entries)
 
 
-def published_plan() -> Plan:
+def published_plan(segmenter: Segmenter) -> Plan:
     """The published evaluation: three sizes, two objectives, graded strengths, six adaptive families trained twice."""
-    builder = _Builder(Effort(steps=120, graded_steps=80, adaptive_steps=70))
+    builder = _Builder(segmenter, Effort(steps=110, graded_steps=80, adaptive_steps=60))
     for size in SIZES:
-        builder.plain(size)
-        builder.plain(size, TARGET)
+        builder.untargeted(size)
+        builder.targeted(size)
     for size, beta in GRADES:
         builder.graded(size, beta)
-    builder.add("untargeted split", FULL, builder.effort.steps, SIZES["small"], patches=PARTS)
-    _adaptive_families(builder, "untargeted large", SIZES["large"], "untargeted split", doubled=True)
+    split = builder.add("untargeted split", FULL, builder.effort.steps, "small", patches=PARTS)
+    for family in ("flag", "mask", "both", "overmask"):
+        builder.converged(family, "untargeted large", "large", adaptive=family)
+    builder.converged("split", split, "small", adaptive="both", patches=PARTS)
+    builder.converged("decoys", split, "small", adaptive="mask", patches=PARTS, decoys=PARTS // 2)
     return Plan("published", tuple(builder.attacks))
 
 
-def quick_plan() -> Plan:
-    """A look in a few minutes: three small patches, few frames; too little to judge a defence by."""
-    builder = _Builder(Effort(steps=25, graded_steps=15, adaptive_steps=20))
-    builder.plain("large")
+def quick_plan(segmenter: Segmenter) -> Plan:
+    """A look in a few minutes: three patches, few frames; too little to judge a defence by."""
+    builder = _Builder(segmenter, Effort(steps=25, graded_steps=15, adaptive_steps=20))
+    builder.untargeted("large")
     builder.graded("large", 0.5)
-    builder.adaptive("both", "untargeted large", SIZES["large"], doubled=False, adaptive="both")
+    builder.adaptive("both", "untargeted large", "large", adaptive="both")
     return Plan("quick", tuple(builder.attacks), learned_frames=40, test_frames=40, attacked_frames=16, hard_frames=8)
-
-
-def _adaptive_families(builder: _Builder, single: str, size: tuple[int, int], split: str, doubled: bool) -> None:
-    for family in ("flag", "mask", "both", "overmask"):
-        builder.adaptive(family, single, size, doubled, adaptive=family)
-    small = SIZES["small"]
-    builder.adaptive("split", split, small, doubled, adaptive="both", patches=PARTS)
-    builder.adaptive("decoys", split, small, doubled, adaptive="mask", patches=PARTS, decoys=PARTS // 2)
 
 
 PLANS = {"published": published_plan, "quick": quick_plan}

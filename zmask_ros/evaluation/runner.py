@@ -73,6 +73,9 @@ class Evaluation:
         self.target = Target(self.parts.test, clean)
         subject = {"segmenter": segmenter.digest, "frames": self.parts.digest(), "version": __version__}
         self.work = WorkList(plan, profiles, subject)
+        for name in self.work.ours:
+            # A profile of another network is refused before patches are trained.
+            self.judges.defence(name)
 
     def missing(self) -> list[Work]:
         """What has no result yet, in the order in which it is done."""

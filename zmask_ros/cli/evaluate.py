@@ -1,0 +1,198 @@
+"""`zmask evaluate`: what attackers, also those who know it, can do against the defence."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from zmask_ros.cli import options
+from zmask_ros.cli.attack import Seeds
+from zmask_ros.cli.console import print_json, print_table, progress, warn
+from zmask_ros.defense import load_profile
+from zmask_ros.errors import ZmaskError
+from zmask_ros.evaluation.judges import NamedProfile
+from zmask_ros.evaluation.outcome import check_document, markdown, outcome, write_document, write_outcome
+from zmask_ros.evaluation.pace import Pace
+from zmask_ros.evaluation.plan import Plan, given, read_plan
+from zmask_ros.evaluation.plans import PLANS
+from zmask_ros.evaluation.runner import Evaluation
+from zmask_ros.evaluation.scenes import Parts, bag_parts, camvid_parts, carla_gear_parts, image_parts, street_parts
+from zmask_ros.evaluation.tables import number
+from zmask_ros.segmenters import Segmenter, load_segmenter
+from zmask_ros.shipped import shipped_profile
+from zmask_ros.world.datasets import camvid_root
+
+FIRST_NAME = "ours"
+STREET_SEEDS = (8000, 8001, 8002)
+NO_CAMVID = "CamVid was not found (--camvid, or ZMASK_CAMVID): evaluating on drives of the street world instead."
+
+
+class NamedPath(click.ParamType):
+    """NAME=PATH, or PATH alone."""
+
+    name = "[NAME=]PATH"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Path]:
+        if isinstance(value, tuple):
+            return value
+        name, found, path = str(value).partition("=")
+        return (name, Path(path)) if found else ("", Path(value))
+
+
+@click.command()
+@options.segmenter
+@click.option("--profile", "profiles", type=NamedPath(), multiple=True,
+              help="Profile of the defence; repeatable, NAME is its row in the tables. Adaptive attacks know the "
+                   "first.  [default: ours=the one shipped]")
+@click.option("--plan", "plan_name", default="published", show_default=True, metavar="published|quick|FILE",
+              help="What is done: a plan of the package, or the one in a JSON file, such as an evaluation.json.")
+@click.option("--quick", is_flag=True, help="The plan quick: everything once, in minutes; too little to judge by.")
+@click.option("--camvid", type=click.Path(path_type=Path), help="Frames of CamVid; its root folder.  [default: found]")
+@click.option("--street", type=Seeds(), help="Test frames of street-world drives with these seeds, e.g. 8000,8001.")
+@click.option("--images", type=click.Path(path_type=Path), help="Frames from a folder, parted by time.")
+@click.option("--labels", type=click.Path(path_type=Path),
+              help="Label maps of --images: PNG of class ids, 255 unlabelled.  [default: the network's clean labels]")
+@click.option("--bag", "bags", type=click.Path(path_type=Path), multiple=True,
+              help="Frames of a clean bag; repeatable, of several the last one is the test.")
+@options.topic
+@click.option("--carla-gear", "scenes", type=click.Path(path_type=Path), multiple=True,
+              help="Frames of a clean scene of a CARLA-GeAR set; repeatable, of several the last one is the test.")
+@click.option("--patch", "patches", type=click.Path(path_type=Path), multiple=True,
+              help="A patch that was made elsewhere, beside those of the plan; repeatable.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("out/evaluation"), show_default=True,
+              help="Folder of the results. What is there already and still fits is not done again.")
+@click.option("--docs", type=click.Path(path_type=Path), help="Write the tables into this document, between its marks.")
+@click.option("--dry-run", is_flag=True, help="Only say how long it would take.")
+@options.device
+@options.as_json
+def command(
+    segmenter: str,
+    profiles: tuple[tuple[str, Path], ...],
+    plan_name: str,
+    quick: bool,
+    camvid: Path | None,
+    street: tuple[int, ...] | None,
+    images: Path | None,
+    labels: Path | None,
+    bags: tuple[Path, ...],
+    topic: str | None,
+    scenes: tuple[Path, ...],
+    patches: tuple[Path, ...],
+    output: Path,
+    docs: Path | None,
+    dry_run: bool,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Measure what attackers can do against the defence, and what other defences do in its place.
+
+    Trains the patches of a plan, also adaptive ones that attack through the whole defence, puts them into test frames
+    that nothing was trained on, and compares: no defence, ours, other defences, and an oracle that knows where the
+    patch is. Then come the benign-hard sets, which nothing should flag. Writes evaluation.json and report.html.
+
+    Says first how long it will take. Every piece of work is kept in the folder: after a break, the same command goes
+    on where it stopped, even within a patch.
+
+    \b
+      zmask evaluate --quick
+      zmask evaluate --profile ours=city.zmask.safetensors --profile paper=paper.zmask.safetensors
+      zmask evaluate --bag drive_1 --bag drive_2 --profile city.zmask.safetensors --patch poster.png
+    """
+    if docs is not None:
+        check_document(docs)
+    network = load_segmenter(segmenter, device)
+    named = _profiles(profiles, network)
+    plan = given(_plan("quick" if quick else plan_name, network, named[0]), patches)
+    source = _source(camvid, street, images, labels, bags, topic, scenes, plan)
+    evaluation = Evaluation(network, named, source(), plan, output)
+    pace = Pace.measure(evaluation)
+    expected = pace.total(evaluation)
+    click.echo(f"{len(evaluation.missing())} pieces of work are left: about {_duration(expected)}.", err=True)
+    if dry_run:
+        return
+    began = time.perf_counter()
+    with progress("Evaluating", "planned s", round(expected) or None) as advance:
+        results = evaluation.run(pace, advance)
+    result = outcome(evaluation, results, time.perf_counter() - began)
+    written = write_outcome(evaluation, results, result)
+    if docs is not None:
+        write_document(docs, markdown(result))
+    if as_json:
+        print_json({name: result[name] for name in ("aims", "summary")} | {"written": [str(path) for path in written]})
+    else:
+        _print(result, written)
+
+
+def _profiles(asked: tuple[tuple[str, Path], ...], segmenter: Segmenter) -> tuple[NamedProfile, ...]:
+    pairs = asked or (("", shipped_profile(segmenter.name)),)
+    named = []
+    for index, (name, path) in enumerate(pairs):
+        profile = load_profile(path)
+        title = name or (path.name.split(".")[0] if index else FIRST_NAME)
+        named.append(NamedProfile(title, path.name, hashlib.sha256(path.read_bytes()).hexdigest(), profile))
+    return tuple(named)
+
+
+def _plan(name: str, segmenter: Segmenter, first: NamedProfile) -> Plan:
+    if name not in PLANS:
+        return read_plan(Path(name))
+    return replace(PLANS[name](segmenter), false_alarm_rate=first.profile.threshold.false_alarm_rate)
+
+
+def _source(
+    camvid: Path | None,
+    street: tuple[int, ...] | None,
+    images: Path | None,
+    labels: Path | None,
+    bags: tuple[Path, ...],
+    topic: str | None,
+    scenes: tuple[Path, ...],
+    plan: Plan,
+) -> Callable[[], Parts]:
+    """Where frames come from, not yet read; CamVid if nothing is named, or the street world where that is not there."""
+    if labels is not None and images is None:
+        raise ZmaskError("--labels belong to --images: name the folder of the images too.")
+    most = 4 * plan.learned_frames + plan.test_frames
+    sources: list[Callable[[], Parts]] = []
+    if camvid is not None:
+        sources.append(lambda: camvid_parts(camvid))
+    if street is not None:
+        sources.append(lambda: street_parts(street, -(-plan.test_frames // len(street))))
+    if images is not None:
+        sources.append(lambda: image_parts(images, labels))
+    if bags:
+        sources.append(lambda: bag_parts(bags, topic, most))
+    if scenes:
+        sources.append(lambda: carla_gear_parts(scenes, None))
+    if len(sources) > 1:
+        raise ZmaskError("Name one source of frames: --camvid, --street, --images, --bag or --carla-gear.")
+    if sources:
+        return sources[0]
+    found = camvid_root()
+    if found is not None:
+        return lambda: camvid_parts(found)
+    warn(NO_CAMVID)
+    return lambda: street_parts(STREET_SEEDS, -(-plan.test_frames // len(STREET_SEEDS)))
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{seconds:.0f} seconds"
+
+
+def _print(result: dict[str, Any], written: tuple[Path, ...]) -> None:
+    for name, aims in result["aims"].items():
+        rows = {
+            aim["what"]: f"{number(aim['value'], 4)}  ({aim['wanted']}: {'yes' if aim['reached'] else 'NO'})"
+            + (f"  {aim['note']}" if aim["note"] else "")
+            for aim in aims
+        }
+        print_table(f"Aims of {name}", rows)
+    for note in result["notes"]:
+        click.echo(note, err=True)
+    print_table("Written", {path.name: str(path) for path in written})

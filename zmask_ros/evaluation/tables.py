@@ -1,0 +1,181 @@
+"""The figures of a summary as tables: one form for the report, for the documentation and for the terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Figures = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: what it shows, its columns, and its cells as text."""
+
+    title: str
+    note: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def markdown(self) -> str:
+        """Heading, note and table."""
+        lines = [f"### {self.title}", "", *([self.note, ""] if self.note else [])]
+        lines += [_line(self.columns), _line(["---"] * len(self.columns)), *(_line(row) for row in self.rows)]
+        return "\n".join(lines)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Rounded; a dash where there is none."""
+    return "-" if value is None or math.isnan(value) else f"{value:.{digits}f}"
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A share as a percentage; a dash where there is none."""
+    return "-" if value is None or math.isnan(value) else f"{value:.{digits}%}"
+
+
+def with_interval(figure: Figures, digits: int = 3) -> str:
+    """``value (low to high)``."""
+    span = f" ({number(figure['low'], digits)} to {number(figure['high'], digits)})"
+    return number(figure["value"], digits) + ("" if math.isnan(figure["low"]) else span)
+
+
+def share_with_interval(figure: Figures) -> str:
+    """As `with_interval`, in per cent."""
+    return f"{percent(figure['value'])} ({percent(figure['low'])} to {percent(figure['high'])})"
+
+
+def all_tables(result: Figures) -> list[Table]:
+    """Every table of a result, as `evaluate` puts it together."""
+    summary = result["summary"]
+    tables = [aims_table(result["aims"]), clean_table(summary)]
+    tables += [group_table(title, group) for title, group in summary["groups"].items()]
+    tables.append(attack_table(summary, result["profiles"][0]["name"]))
+    tables += [family_table(name, rows) for name, rows in summary["families"].items() if rows]
+    if summary["hard"]:
+        tables.append(hard_table(summary))
+    return tables
+
+
+def aims_table(aims: Figures) -> Table:
+    """What was aimed at, by profile."""
+    rows = [
+        (name, aim["what"], aim["wanted"], number(aim["value"], 4), "yes" if aim["reached"] else "**no**", aim["note"])
+        for name, checked in aims.items()
+        for aim in checked
+    ]
+    return Table("Aims", "", ("defence", "what", "aim", "measured", "reached", "note"), tuple(rows))
+
+
+def clean_table(summary: Figures) -> Table:
+    """Clean frames: what every defence costs where there is nothing to find."""
+    rows = [
+        (
+            name,
+            number(row["miou"], 4),
+            number(row["miou_loss"], 4),
+            share_with_interval(row["false_alarm_rate"]),
+            number(row["false_alarms_an_hour"], 0),
+        )
+        for name, row in summary["clean"].items()
+    ]
+    columns = ("defence", "mIoU", "mIoU lost", "false-alarm rate (95 %)", "false alarms an hour at 15 Hz")
+    frames = max((row["frames"] for row in summary["clean"].values()), default=0)
+    return Table("Clean frames", f"{frames} frames.", columns, tuple(rows))
+
+
+def group_table(title: str, group: Figures) -> Table:
+    """Defences side by side over several attacks."""
+    rows = [
+        (
+            name,
+            with_interval(row["auc"], 4),
+            number(row["mean_auc"], 4),
+            percent(row["tpr_at_1_percent"]),
+            percent(row["tpr_at_1_permille"]),
+            percent(row["recall"]),
+            number(row["recovery"], 2),
+            number(row["mask_iou"], 2),
+        )
+        for name, row in group["defences"].items()
+    ]
+    columns = ("defence", "AUC (95 %)", "mean AUC", "TPR at FPR 1 %", "TPR at FPR 0.1 %", "flagged", "recovery",
+               "mask IoU")  # fmt: skip
+    note = f"Over {len(group['attacks'])} attacks: {', '.join(group['attacks'])}."
+    return Table(f"Defences: {title}", note, columns, tuple(rows))
+
+
+def attack_table(summary: Figures, name: str) -> Table:
+    """Each attack, and the defence ``name`` against it."""
+    rows = []
+    for attack in summary["attacks"]:
+        own = attack["defences"][name]
+        rows.append(
+            (
+                attack["name"],
+                percent(attack["patch_share"]),
+                number(attack["clean"]),
+                with_interval(attack["attacked"]),
+                with_interval(own["miou_interval"]),
+                number(attack["oracle"]),
+                with_interval(own["recovery"], 2),
+                number(own["auc"]["value"], 4),
+                percent(own["recall"]),
+                number(own["mask_iou"], 2),
+                number(own["mask_recall"], 2),
+            )
+        )
+    columns = ("attack", "of the image", "clean", "attacked (95 %)", "defended (95 %)", "oracle", "recovery (95 %)",
+               "AUC", "flagged", "mask IoU", "mask recall")  # fmt: skip
+    worst = summary["worst_frames"]
+    note = "mIoU outside the patches."
+    if worst:
+        plain, own = percent(worst["none"]), percent(worst[name])
+        note += f" If every frame met its worst attack, {plain} of its pixels would be right undefended, {own} defended."
+    return Table(f"Attacks against {name}", note, columns, tuple(rows))
+
+
+def family_table(name: str, rows: list[Figures]) -> Table:
+    """Adaptive families against the defence ``name``: every run, so that convergence shows."""
+    cells = [
+        (
+            row["family"],
+            run["attack"] + (" (worst)" if run is row["worst"] or run == row["worst"] else ""),
+            str(run["steps"]),
+            number(run["damage_free"]),
+            number(run["damage_undefended"]),
+            number(run["damage_defended"]),
+            percent(run["ratio"], 0),
+            percent(run["flagged"]),
+        )
+        for row in rows
+        for run in row["runs"]
+    ]
+    columns = ("family", "run", "steps", "same attacker, no defence", "same patch, no defence", "remains defended",
+               "remains of the first", "flagged")  # fmt: skip
+    note = "Damage is mIoU clean - attacked, outside the patches. Runs of a family differ in seed and steps."
+    return Table(f"Attackers who know {name}", note, columns, tuple(cells))
+
+
+def hard_table(summary: Figures) -> Table:
+    """False alarms on the benign-hard sets."""
+    defences = tuple(summary["clean"])
+    rows = [
+        (
+            title,
+            str(row["frames"]),
+            *(percent(row["defences"][name]["false_alarm_rate"]["value"]) for name in defences),
+            percent(row["defences"][defences[0]]["false_alarm_rate"]["high"]),
+            number(row["defences"][defences[0]]["miou_loss"], 4),
+        )
+        for title, row in summary["hard"].items()
+    ]
+    columns = ("set", "frames", *defences, f"{defences[0]}: at most (95 %)", f"{defences[0]}: mIoU lost")
+    note = "Share of harmless frames that are flagged. The mIoU lost is against the undefended network on these frames."
+    return Table("Benign-hard sets", note, columns, tuple(rows))

@@ -1,6 +1,6 @@
 """Turn a training checkpoint into the weights that are shipped: fp16 safetensors.
 
-    python tools/export_segmenter.py out/train/joint.pt -o models/lraspp_camvid.safetensors
+python tools/export_segmenter.py out/train/long.pt -o models/lraspp_camvid.safetensors
 """
 
 from __future__ import annotations
@@ -12,9 +12,6 @@ import torch
 from safetensors.torch import save
 
 from zmask_ros.files import replace_file
-
-# Counts batches during training; of no use afterwards, but part of the state dict.
-COUNTER = "num_batches_tracked"
 
 
 @click.command(help=__doc__)

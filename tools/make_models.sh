@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes everything in models/ anew: trains the segmenter, optimises the patch, fits the profile, measures all three.
-# Needs CamVid (ZMASK_CAMVID). Takes about two hours on two cores; each step is skipped where its result is newer.
+# Needs CamVid (ZMASK_CAMVID). Takes about three hours on two cores; each step is skipped where its result is newer.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -26,8 +26,10 @@ step out/train/camvid.pt tools/train_segmenter.py \
   python tools/train_segmenter.py --stage camvid -o out/train/camvid.pt
 step out/train/joint.pt out/train/camvid.pt \
   python tools/train_segmenter.py --stage joint --start out/train/camvid.pt -o out/train/joint.pt
-step models/$name.safetensors out/train/joint.pt \
-  python tools/export_segmenter.py out/train/joint.pt -o models/$name.safetensors
+step out/train/long.pt out/train/joint.pt \
+  python tools/train_segmenter.py --stage long --start out/train/joint.pt -o out/train/long.pt
+step models/$name.safetensors out/train/long.pt \
+  python tools/export_segmenter.py out/train/long.pt -o models/$name.safetensors
 step models/$name.patch.png models/$name.safetensors \
   zmask attack --street 2001,2003,2005,2007 --frames 60 --recipe tools/patch_recipe.json -o models/$name.patch.png
 step out/models/camvid_train.mcap models/$name.safetensors \

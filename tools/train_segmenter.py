@@ -45,7 +45,6 @@ class Stage:
         steps, batch: steps of so many crops.
         peak_lr: highest learning rate.
         street_share: share of the crops that are of the street world.
-        unweight: see `unweight`; only the last stage is read out, so only it has any.
         loss_stride: the loss looks at each such row and column; 2 saves a third of the time.
     """
 
@@ -54,13 +53,12 @@ class Stage:
     peak_lr: float
     street_share: float
     loss_stride: int
-    unweight: float
 
 
 STAGES = {
-    "camvid": Stage(steps=1800, batch=8, peak_lr=3e-3, street_share=0.0, loss_stride=1, unweight=0.0),
-    "joint": Stage(steps=1700, batch=8, peak_lr=2e-3, street_share=0.375, loss_stride=2, unweight=0.75),
-    "long": Stage(steps=4200, batch=8, peak_lr=1.5e-3, street_share=0.625, loss_stride=2, unweight=0.75),
+    "camvid": Stage(steps=1800, batch=8, peak_lr=3e-3, street_share=0.0, loss_stride=1),
+    "joint": Stage(steps=1700, batch=8, peak_lr=2e-3, street_share=0.375, loss_stride=2),
+    "long": Stage(steps=4200, batch=8, peak_lr=1.5e-3, street_share=0.625, loss_stride=2),
 }
 
 
@@ -165,29 +163,71 @@ def settle(network: nn.Module, sources: Sequence[tuple[Frames, int]], batches: i
     return network.eval()
 
 
-@torch.no_grad()
-def unweight(network: nn.Module, weights: Tensor, strength: float) -> None:
-    """Lower the logits of classes that the loss weighted up, by ``strength`` times the log of their weight.
+@torch.inference_mode()
+def balance(network: nn.Module, sources: Sequence[tuple[Frames, int]], frames: int = 80) -> None:
+    """Set each class's bias such that the mIoU on training frames, mean over the sources, is highest.
 
-    Weights help rare classes to be learned at all, but make the network see them too often (Menon et al., ICLR 2021).
+    A loss that weights rare classes up helps them to be learned at all, but makes the network see them too often
+    (Menon et al., ICLR 2021, take the weights back from the logits; here the data say by how much).
     """
-    network.classifier.high_classifier.bias -= strength * weights.log()  # type: ignore[union-attr, operator]
+    samples = [sampled_logits(network, source, frames) for source, _ in sources]
+    bias = torch.zeros(NUM_CLASSES)
+
+    def quality(candidate: Tensor) -> float:
+        matrices = [confusion((scores + candidate).argmax(1).numpy(), truth) for scores, truth in samples]
+        return float(np.mean([miou_of(matrix) for matrix in matrices]))
+
+    best = quality(bias)
+    for step in (0.8, 0.4, 0.2, 0.1):
+        for c in [*range(NUM_CLASSES)] * 2:
+            for sign in (-1.0, 1.0):
+                candidate = bias.clone()
+                candidate[c] += sign * step
+                found = quality(candidate)
+                if found > best:
+                    best, bias = found, candidate
+    network.classifier.high_classifier.bias += bias  # type: ignore[union-attr, operator]
+    click.echo(json.dumps({"biases": [round(float(b), 2) for b in bias], "train_miou": round(best, 4)}))
+
+
+def sampled_logits(network: nn.Module, source: Frames, frames: int) -> tuple[Tensor, np.ndarray]:
+    """Logits [N, 11] and labels [N] at every fourth row and column of frames that are spread over ``source``."""
+    network.eval()
+    scores, truth = [], []
+    for i in np.linspace(0, len(source.images) - 1, frames).astype(int):
+        logits = network(network_input(source.images[i]))["out"][0, :, 2::4, 2::4]
+        scores.append(logits.flatten(1).T)
+        truth.append(source.labels[i][2::4, 2::4].ravel())
+    return torch.cat(scores), np.concatenate(truth)
+
+
+def network_input(image: np.ndarray) -> Tensor:
+    x = (torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255.0 - MEAN) / STD
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def confusion(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Counts [11, 11] of (true, predicted)."""
+    valid = truth != IGNORE
+    flat = truth[valid].astype(np.int64) * NUM_CLASSES + predicted[valid]
+    return np.bincount(flat, minlength=NUM_CLASSES**2).reshape(NUM_CLASSES, NUM_CLASSES)
+
+
+def miou_of(matrix: np.ndarray) -> float:
+    """mIoU over the classes that occur in the truth."""
+    union = matrix.sum(0) + matrix.sum(1) - matrix.diagonal()
+    present = matrix.sum(1) > 0
+    return float((matrix.diagonal()[present] / union[present]).mean())
 
 
 @torch.inference_mode()
 def mean_iou(network: nn.Module, frames: Frames) -> float:
-    """mIoU over the classes that occur in the truth, at the frames' own size."""
+    """mIoU at the frames' own size."""
     network.eval()
     matrix = np.zeros((NUM_CLASSES, NUM_CLASSES), dtype=np.int64)
     for image, labels in zip(frames.images, frames.labels, strict=True):
-        x = (torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255.0 - MEAN) / STD
-        predicted = network(x.contiguous(memory_format=torch.channels_last))["out"].argmax(1)[0].numpy()
-        valid = labels != IGNORE
-        flat = labels[valid].astype(np.int64) * NUM_CLASSES + predicted[valid]
-        matrix += np.bincount(flat, minlength=NUM_CLASSES**2).reshape(NUM_CLASSES, NUM_CLASSES)
-    union = matrix.sum(0) + matrix.sum(1) - matrix.diagonal()
-    present = matrix.sum(1) > 0
-    return float((matrix.diagonal()[present] / union[present]).mean())
+        matrix += confusion(network(network_input(image))["out"].argmax(1)[0].numpy(), labels)
+    return miou_of(matrix)
 
 
 def train(
@@ -262,7 +302,7 @@ def main(
         if step % 600 == 0 or step == stage.steps:
             settle(averaged, sources)
             if step == stage.steps:
-                unweight(averaged, class_weights(sources), stage.unweight)
+                balance(averaged, sources)
             torch.save(averaged.state_dict(), output.with_suffix(".partial"))
             output.with_suffix(".partial").replace(output)
             figures = {name: round(mean_iou(averaged, frames), 4) for name, frames in checks.items()}

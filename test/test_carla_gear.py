@@ -187,6 +187,13 @@ def test_a_set_is_whole_or_not_there(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("split", ["", "..", "a/b"])
+def test_a_split_is_the_name_of_a_folder(tmp_path: Path, split: str) -> None:
+    with pytest.raises(DatasetError, match="name of a split"), GearWriter(tmp_path / "set") as writer:
+        writer.write_scene("billboard01", split, CAMERA, GearPanel(), False, frames())
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_only_sets_are_replaced(scene: Path, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="exists already"):
         GearWriter(scene.parent)

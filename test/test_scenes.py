@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 import torch
 from neighbourly import RECIPE, segmenter
 
-from zmask_ros.attacks import AttackError, Recipe, Transforms, apply_patch, to_tensor, to_uint8, train_patch
+from zmask_ros.attacks import AttackError, Recipe, Transforms, apply_patch, load_patch, to_tensor, to_uint8, train_patch
 from zmask_ros.attacks.projection import Camera, PanelView, ScenePlacement, panel_corners
 from zmask_ros.attacks.scenes import BLANK, LEAST_SHARE, gear_scene, street_scene
 from zmask_ros.cli.attack_scenes import load_scene
@@ -195,6 +196,25 @@ def test_frames_keep_their_places_where_some_are_left_out() -> None:
 def test_scenes_that_are_none_are_refused(name: str, sentence: str) -> None:
     with pytest.raises(ZmaskError, match=sentence):
         load_scene(name, frames=3)
+
+
+def test_the_command_attacks_an_exported_scene(exported: Path, tmp_path: Path) -> None:
+    classes = ", ".join(f"class_{index}: [{index}, 0, 0]" for index in range(11))
+    description = tmp_path / "eleven.yaml"
+    description.write_text(
+        "builder: tiny_network:build\narguments: {seed: 0, classes: 11}\ninput_size: [48, 64]\nmean: [0.5, 0.5, 0.5]\n"
+        f"std: [0.5, 0.5, 0.5]\nclasses: {{{classes}}}\nlayers: {{shallow: [], deep: []}}\n"
+    )
+
+    def attack(*arguments: str) -> None:
+        fixed = ["--segmenter", str(description), "--device", "cpu", "--steps", "2", "--size", "20x40", "--frames", "3"]
+        zmask.main(["attack", *fixed, *arguments, "-o", str(tmp_path / "patch.png")], standalone_mode=False)
+
+    attack("--scene", str(exported))
+    assert load_patch(tmp_path / "patch.png").shape == (20, 40, 3)
+    assert json.loads((tmp_path / "patch.json").read_text())["sources"] == [f"scene {exported}"]
+    with pytest.raises(ZmaskError, match="either --scene or other sources"):
+        attack("--scene", str(exported), "--street", "1")
 
 
 def test_exports_that_cannot_be_are_refused(tmp_path: Path) -> None:

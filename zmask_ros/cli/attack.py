@@ -13,6 +13,7 @@ import numpy as np
 
 from zmask_ros.attacks import PatchResult, Recipe, Step, check_writable, recipe_path, save_patch, train_patch
 from zmask_ros.cli import options
+from zmask_ros.cli.attack_scenes import HELP as SCENE_HELP
 from zmask_ros.cli.attack_sources import Sources
 from zmask_ros.cli.console import print_json, print_table, progress
 from zmask_ros.errors import ZmaskError
@@ -51,6 +52,7 @@ class Seeds(click.ParamType):
 @click.option("--images", type=click.Path(path_type=Path), help="Frames from a folder of images, without labels.")
 @click.option("--bag", "bags", type=click.Path(path_type=Path), multiple=True, help="Frames of a bag; repeatable.")
 @options.topic
+@click.option("--scene", help=SCENE_HELP)
 @click.option("--frames", type=click.IntRange(min=1), default=120, show_default=True, help="Frames from each source.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The patch, NAME.png.")
 @click.option("--recipe", "recipe_file", type=click.Path(path_type=Path),
@@ -73,6 +75,7 @@ def command(
     images: Path | None,
     bags: tuple[Path, ...],
     topic: str | None,
+    scene: str | None,
     frames: int,
     output: Path,
     recipe_file: Path | None,
@@ -93,19 +96,22 @@ def command(
       zmask attack --street 1,2,3 -o patch.png
       zmask attack --street 1,2,3 --camvid CamVid --steps 300 -o patch.png
       zmask attack --bag drive_1 --topic /camera/image_raw --size 150x150 --scale 0.5 1.2 -o patch.png
+      zmask attack --scene street:4 -o billboard.png
+      zmask attack --scene clean_set/billboard01 --frames 60 -o billboard.png
     """
     check_writable(output)
-    sources = Sources(camvid, street or (), images, bags, topic, frames)
+    sources = Sources(camvid, street or (), images, bags, topic, frames, scene)
     described = sources.describe()
     recipe = _recipe(recipe_file, overrides)
     network = load_segmenter(segmenter, device)
     started = time.monotonic()
+    taken, placement = sources.load()
     with progress("Attacking", "steps", recipe.steps) as advance:
 
         def show(step: Step) -> None:
             advance(note=f"loss {step.loss:.2f}, {step.pixel_accuracy:.1%} of pixels right")
 
-        result = train_patch(network, sources, recipe, show)
+        result = train_patch(network, taken, recipe, show, placement=placement)
     save_patch(output, result, recipe, network, described)
     outcome = summary(output, result) | {"segmenter": network.name, "sources": described,
                                          "seconds": round(time.monotonic() - started, 1)}

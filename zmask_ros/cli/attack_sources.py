@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 
-import numpy as np
-
-from zmask_ros.attacks import AttackFrame
+from zmask_ros.attacks import AttackFrame, Placement
+from zmask_ros.attacks.scenes import evenly
+from zmask_ros.cli.attack_scenes import describe_scene, load_scene
 from zmask_ros.errors import ZmaskError
 from zmask_ros.world.bags import CameraBags, ReadReport
 from zmask_ros.world.datasets import CamVid
@@ -25,7 +25,7 @@ class Sources:
     """What was asked for, and how many frames to take of each; frames lie evenly over their source.
 
     ``camvid`` is a root folder (its training split is used), ``street`` seeds of drives, ``images`` a folder,
-    ``bags`` with ``topic`` recordings.
+    ``bags`` with ``topic`` recordings; ``scene`` is one that is attacked by projection, on its own.
     """
 
     camvid: Path | None
@@ -34,18 +34,34 @@ class Sources:
     bags: tuple[Path, ...]
     topic: str | None
     frames: int
+    scene: str | None = None
 
     def describe(self) -> tuple[str, ...]:
-        """One short line a source; raises ZmaskError if there is none."""
+        """One short line a source; raises ZmaskError if there is none, or a scene and another one."""
         lines = [
             *([f"CamVid train {self.camvid}"] if self.camvid else []),
             *([f"street seeds {', '.join(map(str, self.street))}"] if self.street else []),
             *([f"images {self.images}"] if self.images else []),
             *(f"bag {bag}" for bag in self.bags),
         ]
+        if self.scene and lines:
+            raise ZmaskError("A scene has its own frames: name either --scene or other sources.")
+        if self.scene:
+            return (describe_scene(self.scene),)
         if not lines:
-            raise ZmaskError("Name at least one source of frames: --street, --camvid, --images or --bag.")
+            raise ZmaskError("Name at least one source of frames: --street, --camvid, --images, --bag or --scene.")
         return tuple(lines)
+
+    def load(self) -> tuple[Iterable[AttackFrame], Placement | None]:
+        """The frames, and where the patch is in them; None where that is drawn at random.
+
+        Raises:
+            ZmaskError: the scene cannot be read, or never shows its panel.
+        """
+        if self.scene is None:
+            return self, None
+        scene = load_scene(self.scene, self.frames)
+        return scene.frames, scene.placement
 
     def __iter__(self) -> Iterator[AttackFrame]:
         if self.camvid:
@@ -60,7 +76,7 @@ class Sources:
 
 def _camvid(root: Path, frames: int) -> Iterator[AttackFrame]:
     split = CamVid(root, "train")
-    for index in _evenly(len(split), frames):
+    for index in evenly(len(split), frames):
         yield split[index].image, split[index].labels
 
 
@@ -75,7 +91,7 @@ def _images(folder: Path, frames: int) -> Iterator[AttackFrame]:
     files = sorted(path for path in folder.glob("*") if path.suffix.lower() in IMAGE_ENDINGS)
     if not files:
         raise ZmaskError(f"There are no images in {folder}: name a folder with PNG or JPEG files.")
-    for index in _evenly(len(files), frames):
+    for index in evenly(len(files), frames):
         yield read_picture(files[index]), None
 
 
@@ -85,7 +101,3 @@ def _bags(paths: tuple[Path, ...], topic: str | None, frames: int) -> Iterator[A
     with CameraBags(paths, topic, every) as camera:
         for frame in camera.frames(ReadReport()):
             yield frame.image, None
-
-
-def _evenly(length: int, wanted: int) -> list[int]:
-    return [int(index) for index in np.unique(np.linspace(0, length - 1, min(length, wanted)).round())]

@@ -12,14 +12,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zmask_ros.attacks import EotRanges, paste_at_random
-from zmask_ros.defense import Defense, Profile, Threshold
+from zmask_ros.attacks import EotRanges, Recipe, paste_at_random
+from zmask_ros.defense import Defense, Profile
 from zmask_ros.defense.analysis import Evidence
+from zmask_ros.defense.block_choice import GROWTH_SHARES, Block, choose_block
 from zmask_ros.defense.calibration import clean_threshold
 from zmask_ros.defense.examples import Examples
 from zmask_ros.defense.fitting import CleanFit
-from zmask_ros.defense.fusion_training import TrainedFusion, train_fusion
-from zmask_ros.defense.judgement import Judgement, fitting_growth, frame_scores, judge
+from zmask_ros.defense.fusion_training import EPOCHS
+from zmask_ros.defense.judgement import Judgement, frame_scores, judge
 from zmask_ros.defense.profile import OURS
 from zmask_ros.defense.vote import VoteRule
 from zmask_ros.errors import ZmaskError
@@ -31,8 +32,13 @@ TRAINING_FRAMES = 200
 HELD_OUT_PATCH_EVERY = 3
 FEWEST_PATCHES = 2
 FEWEST_HELD_OUT = 10
+PICTURES_A_FRAME = 3
 HARMLESS_PICTURES = 4 * len(KINDS)
 TRAINING_SEED, HELD_OUT_SEED = 1, 2
+# beta of the paper's graded patches, and their sides as shares of the network's input height.
+GRADES = (0.5, 1.0)
+PATCH_SIDES = ((0.45, 0.45), (0.36, 0.36), (0.27, 0.27), (0.27, 0.54))
+SMALLEST_SIDE = 8
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,16 @@ class NamedPatch:
 
     name: str
     picture: np.ndarray
+
+
+def graded_recipes(count: int, steps: int, input_size: tuple[int, int]) -> tuple[Recipe, ...]:
+    """Recipes of ``count`` patches, of strengths ``GRADES[0]`` to ``GRADES[1]`` and of several sizes."""
+    strengths = torch.linspace(*GRADES, count).tolist()
+    sides = [[max(SMALLEST_SIDE, round(share * input_size[0])) for share in shares] for shares in PATCH_SIDES]
+    return tuple(
+        Recipe(size=(height, width), steps=steps, beta=beta, seed=seed)
+        for seed, (beta, (height, width)) in enumerate(zip(strengths, cycle(sides), strict=False))
+    )
 
 
 @dataclass(frozen=True)
@@ -57,6 +73,11 @@ class Part:
     patches: tuple[NamedPatch, ...]
     seed: int
 
+    @property
+    def pictures(self) -> int:
+        """Number of images that are made of it."""
+        return PICTURES_A_FRAME * len(self.frames)
+
 
 @dataclass(frozen=True)
 class Material:
@@ -64,21 +85,6 @@ class Material:
 
     training: Part
     held_out: Part
-
-    @property
-    def passes(self) -> int:
-        """Number of images that will go through the network."""
-        return 3 * len(self.training.frames) + 3 * len(self.held_out.frames)
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """What came of it: the new profile, and figures on the held-out part before and after."""
-
-    profile: Profile
-    before: Judgement
-    after: Judgement
-    training: TrainedFusion
 
 
 def divide(segmenter: Segmenter, frames: Sequence[np.ndarray], patches: Sequence[NamedPatch]) -> Material:
@@ -103,52 +109,68 @@ def divide(segmenter: Segmenter, frames: Sequence[np.ndarray], patches: Sequence
     spread = np.unique(np.linspace(0, len(used) - 1, min(len(used), TRAINING_FRAMES)).round().astype(int))
 
     def part(indices: Sequence[int], chosen: Sequence[NamedPatch], seed: int) -> Part:
-        return Part(tuple(_input(segmenter, frames[i]) for i in indices), tuple(chosen), seed)
+        return Part(tuple(at_input_size(segmenter, frames[i]) for i in indices), tuple(chosen), seed)
 
     judged = [patch for index, patch in enumerate(patches) if index % HELD_OUT_PATCH_EVERY == 1]
     learned = [patch for index, patch in enumerate(patches) if index % HELD_OUT_PATCH_EVERY != 1]
     return Material(part([used[i] for i in spread], learned, TRAINING_SEED), part(kept, judged, HELD_OUT_SEED))
 
 
+@dataclass(frozen=True)
+class Calibration:
+    """What came of it.
+
+    Attributes:
+        profile: the new one.
+        after: its figures on the held-out part.
+        blocks: all fusion blocks that were tried, the chosen one first.
+    """
+
+    profile: Profile
+    after: Judgement
+    blocks: tuple[Block, ...]
+
+
 def calibrate(
-    segmenter: Segmenter,
     profile: Profile,
-    material: Material,
+    training: Examples,
+    held_out: Examples,
     false_alarm_rate: float,
     vote: VoteRule,
-    seen: Callable[[], None] = lambda: None,
+    notes: tuple[str, ...] = (),
     trained: Callable[[], None] = lambda: None,
+    epochs: int = EPOCHS,
 ) -> Calibration:
-    """Train the fusion block of ``profile``, fit the growth to it, and set the threshold from clean frames.
+    """Train the fusion block of ``profile``, fit the growth to it, and set the threshold from clean frames alone.
 
     Args:
-        profile: layers, kernels and statistics are kept.
-        material: from `divide`.
+        profile: layers, kernels, statistics and closing of the growth are kept.
+        training, held_out: what ``profile`` sees of the two parts, from `make_examples`.
         false_alarm_rate: share of clean frames that may be flagged, in 0..1, exclusive.
         vote: what is written into the profile.
-        seen: called after each image that went through the network.
-        trained: called after each epoch, `EPOCHS` times `SEEDS`.
-
-    Raises:
-        ProfileError: the profile belongs to another network.
+        notes: what is added to the profile's.
+        trained: called after each epoch of each training, `TRAINING_STEPS` times.
+        epochs: of each training.
     """
-    training = make_examples(segmenter, profile, material.training, seen)
-    held_out = make_examples(segmenter, profile, material.held_out, seen)
-    fusion = train_fusion(training, held_out, profile.fusion, progress=trained)
     # The paper's variant grows no mask.
-    growth = fitting_growth(fusion.scalars, profile.growth, training) if profile.variant == OURS else profile.growth
-    threshold = _threshold(fusion.scalars, held_out, false_alarm_rate)
+    shares = GROWTH_SHARES if profile.variant == OURS else (profile.growth.share,)
+    blocks = choose_block(training, profile.fusion, profile.growth, shares, trained, epochs)
+    scores = frame_scores(blocks[0].scalars, held_out.where(held_out.clean))
     calibrated = replace(
         profile,
-        fusion=fusion.scalars,
-        growth=growth,
-        threshold=threshold,
+        fusion=blocks[0].scalars,
+        growth=blocks[0].growth,
+        threshold=clean_threshold(scores.tolist(), false_alarm_rate),
         vote=vote,
-        notes=(*profile.notes, *_notes(material)),
+        notes=(*profile.notes, *notes),
     )
     calibrated.check_finite()
-    before, after = (judge(p.fusion, p.growth, p.threshold.value, held_out) for p in (profile, calibrated))
-    return Calibration(calibrated, before, after, fusion)
+    return Calibration(calibrated, judge_profile(calibrated, held_out), blocks)
+
+
+def judge_profile(profile: Profile, examples: Examples) -> Judgement:
+    """The figures of ``profile`` on what it sees."""
+    return judge(profile.fusion, profile.growth, profile.threshold.value, examples)
 
 
 def make_examples(
@@ -161,24 +183,32 @@ def make_examples(
     """
     defense = Defense(segmenter, profile)
     evidences, truths, harmless = [], [], []
-    for image, patch_mask, harmless_mask in _pictures(part):
+    for image, patch_mask, harmless_mask in pictures(part):
         evidences.append(_evidence(defense, segmenter, image))
-        truths.append(_coverage(patch_mask, profile.grid))
-        harmless.append(_coverage(harmless_mask, profile.grid))
+        truths.append(coverage(patch_mask, profile.grid))
+        harmless.append(coverage(harmless_mask, profile.grid))
         seen()
-    return Examples.stack(evidences, truths, harmless)
+    scenes = [index // PICTURES_A_FRAME for index in range(len(evidences))]
+    return Examples.stack(evidences, truths, harmless, scenes)
 
 
-def _pictures(part: Part) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Image, mask of an adversarial patch and mask of a harmless one, bool [h, w]; three for each frame."""
+def pictures(part: Part) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Image, mask of an adversarial patch and mask of a harmless one, bool [h, w]; three for each frame.
+
+    They are: the frame itself, with an adversarial patch, and with a harmless picture.
+    """
     generator = torch.Generator().manual_seed(part.seed)
-    patches = cycle(part.patches)
     size = (part.patches[0].picture.shape[0], part.patches[0].picture.shape[1])
-    others = cycle(harmless_pictures(HARMLESS_PICTURES, size, part.frames, part.seed))
+    others = harmless_pictures(HARMLESS_PICTURES, size, part.frames, part.seed)
+
+    def pasted(frame: np.ndarray, choices: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        drawn = int(torch.randint(len(choices), (1,), generator=generator))
+        return paste_at_random(frame, choices[drawn], PASTED, generator)
+
     for frame in part.frames:
         nothing = np.zeros(frame.shape[:2], bool)
-        attacked, where = paste_at_random(frame, next(patches).picture, PASTED, generator)
-        disguised, there = paste_at_random(frame, next(others), PASTED, generator)
+        attacked, where = pasted(frame, [patch.picture for patch in part.patches])
+        disguised, there = pasted(frame, others)
         yield frame, nothing, nothing
         yield attacked, where, nothing
         yield disguised, nothing, there
@@ -190,23 +220,21 @@ def _evidence(defense: Defense, segmenter: Segmenter, image: np.ndarray) -> Evid
     return Evidence(evidence.shallow.cpu(), evidence.deep.cpu())
 
 
-def _coverage(mask: np.ndarray, grid: tuple[int, int]) -> Tensor:
+def coverage(mask: np.ndarray, grid: tuple[int, int]) -> Tensor:
+    """The share of each cell of ``grid`` that ``mask``, bool [h, w], covers: [1, 1, *grid], 0..1."""
     return F.adaptive_avg_pool2d(torch.from_numpy(mask).float()[None, None], grid)
 
 
-def _input(segmenter: Segmenter, image: np.ndarray) -> np.ndarray:
+def at_input_size(segmenter: Segmenter, image: np.ndarray) -> np.ndarray:
+    """The image, uint8 [H, W, 3], at the size of the network's input."""
     height, width = segmenter.input_size
     if image.shape[:2] == (height, width):
         return image
     return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA))
 
 
-def _threshold(scalars: Tensor, held_out: Examples, false_alarm_rate: float) -> Threshold:
-    scores = frame_scores(scalars, held_out.where(held_out.clean))
-    return clean_threshold(scores.tolist(), false_alarm_rate)
-
-
-def _notes(material: Material) -> tuple[str, ...]:
+def describe(material: Material) -> tuple[str, ...]:
+    """Sentences for the profile's notes: what was used for what."""
     return tuple(
         f"Calibration, {title}: {len(part.frames)} frames; patches {', '.join(patch.name for patch in part.patches)}; "
         f"harmless pictures of seed {part.seed}."

@@ -16,9 +16,11 @@ from zmask_ros.errors import ZmaskError
 
 COMMANDS = {
     "fit": "Fit the clean statistics of a camera from bags of clean drives.",
+    "calibrate": "Train the fusion block of a profile on patches, and set its threshold.",
     "inspect": "Show what is in a profile, or in a bag.",
     "replay": "Run the defence over a bag; write a bag and a video.",
     "attack": "Optimise an adversarial patch against a segmenter.",
+    "evaluate": "Measure what attackers can do against the defence, beside other defences.",
     "bench": "Measure what the defence costs on top of the plain network.",
     "segmenters": "List the segmenters, or the layers of one.",
     "world": "Record drives of the street world, or of CamVid, into a bag.",

@@ -11,8 +11,7 @@ from rich.table import Table
 
 from zmask_ros.cli.console import print_json, stdout
 from zmask_ros.cli.options import as_json as json_option
-from zmask_ros.defense import bind
-from zmask_ros.defense.taps import LayerError
+from zmask_ros.defense.taps import feature_layers
 from zmask_ros.segmenters import Segmenter, descriptions, load_segmenter, read_description
 
 
@@ -62,13 +61,8 @@ def _show(segmenter: Segmenter, as_json: bool) -> None:
     stdout.print(table)
 
 
+@torch.inference_mode()
 def _tappable(segmenter: Segmenter) -> dict[str, Any]:
     """Shapes of the layers down to two levels below the network that give one feature map."""
-    shapes: dict[str, Any] = {}
-    for name, _ in segmenter.network.named_modules():
-        if name and name.count(".") <= 1:
-            try:
-                shapes |= bind(segmenter, (name,)).shapes
-            except (LayerError, torch.OutOfMemoryError):
-                continue
-    return shapes
+    grey = torch.zeros(1, 3, *segmenter.input_size, device=segmenter.device)
+    return dict(feature_layers(segmenter.network, lambda: segmenter.logits(grey)))

@@ -102,9 +102,7 @@ def clopper_pearson(hits: int, trials: int, confidence: float) -> tuple[float, f
 
 def _binomial_at_most(hits: int, trials: int, probability: float) -> float:
     odds, rest = math.log(probability), math.log1p(-probability)
-    return math.fsum(
-        math.exp(_log_choose(trials, i) + i * odds + (trials - i) * rest) for i in range(hits + 1)
-    )
+    return math.fsum(math.exp(_log_choose(trials, i) + i * odds + (trials - i) * rest) for i in range(hits + 1))
 
 
 def _log_choose(n: int, k: int) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -25,18 +25,23 @@ class Examples:
         shallow, deep: H_S and H_D, [N, 1, h, w], at least 0.
         truth: share of each cell that an adversarial patch covers, [N, 1, h, w], 0..1.
         harmless: the same of a harmless patch.
+        scene: int [N]: examples of the same number were made from the same clean frame.
     """
 
     shallow: Tensor
     deep: Tensor
     truth: Tensor
     harmless: Tensor
+    scene: Tensor
 
     @staticmethod
-    def stack(evidences: Sequence[Evidence], truths: Sequence[Tensor], harmless: Sequence[Tensor]) -> Examples:
+    def stack(
+        evidences: Sequence[Evidence], truths: Sequence[Tensor], harmless: Sequence[Tensor], scenes: Sequence[int]
+    ) -> Examples:
         """Examples of evidences and coverages of one frame each, [1, 1, h, w]."""
         shallow, deep = torch.cat([e.shallow for e in evidences]), torch.cat([e.deep for e in evidences])
-        return Examples(shallow.float(), deep.float(), torch.cat(list(truths)), torch.cat(list(harmless)))
+        coverages = torch.cat(list(truths)), torch.cat(list(harmless))
+        return Examples(shallow.float(), deep.float(), *coverages, torch.tensor(scenes))
 
     def __len__(self) -> int:
         return len(self.truth)
@@ -66,4 +71,4 @@ class Examples:
 
     def where(self, frames: Tensor) -> Examples:
         """The examples of ``frames``, bool or indices [M]."""
-        return Examples(self.shallow[frames], self.deep[frames], self.truth[frames], self.harmless[frames])
+        return Examples(*(getattr(self, column.name)[frames] for column in fields(self)))

@@ -7,7 +7,7 @@ with none count as much, and the gate has a loss of its own: shallow heat that d
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -17,10 +17,9 @@ from zmask_ros.defense.fusion import NUM_SCALARS, deep_gate, soft_mask
 
 LEARNING_RATE = 0.01
 EPOCHS = 250
-SEEDS = 3
 GATE_WEIGHT = 0.25
-MOST_PIXELS = 120_000
-BATCH_PIXELS = 8192
+MOST_PIXELS = 40_000
+BATCH_PIXELS = 4096
 # Starts differ from the given one by this much, as deviations of the logarithm of the w and of the b.
 START_SPREAD = 0.2
 SMALLEST = 1e-6
@@ -45,57 +44,48 @@ class Pixels:
 
     def where(self, rows: Tensor) -> Pixels:
         """The cells in ``rows``, indices [Q]."""
-        return Pixels(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
-
-
-@dataclass(frozen=True)
-class TrainedFusion:
-    """A trained fusion block.
-
-    Attributes:
-        scalars: float [8].
-        seed: the start that it came from.
-        losses: held-out loss of every seed, in their order.
-    """
-
-    scalars: Tensor
-    seed: int
-    losses: tuple[float, ...]
+        return Pixels(*(getattr(self, column.name)[rows] for column in fields(self)))
 
 
 def train_fusion(
-    examples: Examples,
-    held_out: Examples,
+    pixels: Pixels,
     start: Tensor,
+    seed: int,
     epochs: int = EPOCHS,
-    seeds: int = SEEDS,
     progress: Callable[[], None] = lambda: None,
-) -> TrainedFusion:
-    """Scalars of a fusion block for ``examples``; of several starts the one with the least loss on ``held_out``.
+) -> Tensor:
+    """Scalars [8] of a fusion block for ``pixels``, from `balanced_pixels`.
 
     All four w stay positive, so that more heat opens the block further: the growth of the mask relies on that.
 
     Args:
-        examples, held_out: each with attacked frames and with others; patches and frames of one are not in the other.
-        start: float [8], with positive w, such as `clean_fusion` gives.
+        start: float [8], with positive w, such as `clean_fusion` gives; seeds above 0 begin somewhere near it.
+        seed: of the start and of the order of the cells.
         epochs: passes over the cells, at least 1.
-        seeds: number of starts, at least 1; the first is ``start`` itself.
-        progress: called after each epoch of each start.
-
-    Raises:
-        ValueError: either part lacks attacked frames, or has nothing else.
+        progress: called after each epoch.
     """
-    pixels, judges = balanced_pixels(examples), balanced_pixels(held_out)
-    runs = [_descend(pixels, start, seed, epochs, progress) for seed in range(seeds)]
-    losses = tuple(float(training_loss(run, judges)) for run in runs)
-    best = min(range(seeds), key=losses.__getitem__)
-    return TrainedFusion(runs[best], best, losses)
+    generator = torch.Generator().manual_seed(seed)
+    kept = pixels.where(torch.randperm(len(pixels.truth), generator=generator)[:MOST_PIXELS])
+    jitter = START_SPREAD * torch.randn(NUM_SCALARS, generator=generator) * (seed > 0)
+    free = (_to_free(start) + jitter).requires_grad_()
+    optimiser = torch.optim.Adam([free], lr=LEARNING_RATE)
+    for _ in range(epochs):
+        for rows in torch.randperm(len(kept.truth), generator=generator).split(BATCH_PIXELS):
+            optimiser.zero_grad()
+            training_loss(_to_scalars(free), kept.where(rows)).backward()
+            optimiser.step()
+        progress()
+    return _to_scalars(free).detach()
 
 
-def balanced_pixels(examples: Examples) -> Pixels:
-    """All cells, weighted: half of it on patches; the rest of attacked frames, clean and harmless ones share the other.
+def balanced_pixels(examples: Examples, patch_share: float = 0.5) -> Pixels:
+    """All cells, weighted: ``patch_share`` of it on patches; the rest of attacked frames, clean and harmless ones
+    have equal parts of what is left.
 
     For the gate the weight lies on patches and on the hottest cells of frames without one, half and half.
+
+    Args:
+        patch_share: 0..1, exclusive; the less, the surer the block must be before it opens.
 
     Raises:
         ValueError: there are no attacked frames, or no others.
@@ -103,14 +93,13 @@ def balanced_pixels(examples: Examples) -> Pixels:
     if not bool(examples.attacked.any()) or not bool((~examples.attacked).any()):
         raise ValueError("the fusion block is trained on attacked frames and on others; one of the two is missing")
     truth = examples.truth
-    outside = 1 - truth
     kinds = (examples.attacked, examples.clean, examples.disguised)
-    groups = [outside * chosen[:, None, None, None] for chosen in kinds]
-    present = [group for group in groups if bool(group.any())]
-    mask_weight = truth / truth.sum() + sum(group / group.sum() for group in present) / len(present)
+    groups = [(1 - truth) * chosen[:, None, None, None] for chosen in kinds if bool(chosen.any())]
+    others = torch.stack([group / group.sum() for group in groups]).mean(0)
+    mask_weight = patch_share * truth / truth.sum() + (1 - patch_share) * others
     patch, hottest = (truth > COVERED).float(), examples.hottest.float()
     gate_weight = patch / patch.sum().clamp_min(1) + hottest / hottest.sum()
-    columns = (examples.shallow, examples.deep, truth, mask_weight / 2, gate_weight / 2)
+    columns = (examples.shallow, examples.deep, truth, mask_weight, gate_weight / 2)
     return Pixels(*(column.flatten() for column in columns))
 
 
@@ -125,7 +114,7 @@ def training_loss(scalars: Tensor, pixels: Pixels) -> Tensor:
 
 
 def mask_loss(scalars: Tensor, pixels: Pixels) -> float:
-    """Balanced cross-entropy of the mask alone; 0.69 is what a mask of one half everywhere has."""
+    """Cross-entropy of the mask alone, weighted as ``pixels`` are; a mask of one half everywhere has 0.69."""
     mask = soft_mask(scalars, pixels.shallow, deep_gate(scalars, pixels.deep))
     return float((_cross_entropy(mask, pixels.truth) * pixels.mask_weight).sum() / pixels.mask_weight.sum())
 
@@ -133,21 +122,6 @@ def mask_loss(scalars: Tensor, pixels: Pixels) -> float:
 def _cross_entropy(probability: Tensor, truth: Tensor) -> Tensor:
     kept = probability.clamp(SMALLEST, 1 - SMALLEST)
     return -(truth * kept.log() + (1 - truth) * (1 - kept).log())
-
-
-def _descend(pixels: Pixels, start: Tensor, seed: int, epochs: int, progress: Callable[[], None]) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    kept = pixels.where(torch.randperm(len(pixels.truth), generator=generator)[:MOST_PIXELS])
-    jitter = START_SPREAD * torch.randn(NUM_SCALARS, generator=generator) * (seed > 0)
-    free = (_to_free(start) + jitter).requires_grad_()
-    optimiser = torch.optim.Adam([free], lr=LEARNING_RATE)
-    for _ in range(epochs):
-        for rows in torch.randperm(len(kept.truth), generator=generator).split(BATCH_PIXELS):
-            optimiser.zero_grad()
-            training_loss(_to_scalars(free), kept.where(rows)).backward()
-            optimiser.step()
-        progress()
-    return _to_scalars(free).detach()
 
 
 def _to_free(scalars: Tensor) -> Tensor:

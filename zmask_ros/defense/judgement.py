@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,8 +12,6 @@ from zmask_ros.defense.examples import COVERED, Examples
 from zmask_ros.defense.fusion import FusionBlock, attack_score
 from zmask_ros.defense.fusion_training import balanced_pixels, mask_loss
 from zmask_ros.defense.growth import OPEN, Growth, grow
-
-SHARES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
 @dataclass(frozen=True)
@@ -69,19 +67,17 @@ def frame_scores(scalars: Tensor, examples: Examples) -> Tensor:
     return attack_score(examples.shallow, examples.deep, mask)
 
 
-def mean_iou(scalars: Tensor, growth: Growth, attacked: Examples) -> float:
-    """Mean intersection over union of the grown mask with the patch, both cut at a half."""
+def mean_iou(scalars: Tensor, growth: Growth, attacked: Examples, found: Tensor | None = None) -> float:
+    """Mean intersection over union of the grown mask with the patch, both cut at a half.
+
+    Args:
+        attacked: examples that hold a patch.
+        found: bool [N], frames that are flagged; the others count 0. None: all are.
+    """
     fusion = FusionBlock(scalars)
     mask = fusion(attacked.shallow, attacked.deep)
     region = grow(fusion, growth, attacked.shallow, attacked.deep, mask) > OPEN
     truth = attacked.truth > COVERED
     dims = (-3, -2, -1)
-    return float(((region & truth).sum(dims) / (region | truth).sum(dims).clamp_min(1)).mean())
-
-
-@torch.inference_mode()
-def fitting_growth(scalars: Tensor, growth: Growth, examples: Examples) -> Growth:
-    """``growth`` with the share that covers the patches of ``examples`` best: a trained block opens more by itself."""
-    attacked = examples.where(examples.attacked)
-    tried = [replace(growth, share=share) for share in SHARES]
-    return max(tried, key=lambda candidate: mean_iou(scalars, candidate, attacked))
+    overlap = (region & truth).sum(dims) / (region | truth).sum(dims).clamp_min(1)
+    return float((overlap if found is None else overlap * found).mean())

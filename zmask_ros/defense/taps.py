@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from zmask_ros.errors import ZmaskError
+
+Shape = tuple[int, int, int]
 
 
 class LayerError(ZmaskError):
@@ -28,6 +30,31 @@ def find_layer(network: nn.Module, name: str) -> nn.Module:
     close = difflib.get_close_matches(name, [m for m in modules if m], n=3, cutoff=0.3)
     hint = f"; the closest are {', '.join(close)}" if close else ""
     raise LayerError(f"The network has no layer '{name}'{hint}.")
+
+
+def feature_layers(network: nn.Module, forward: Callable[[], object], depth: int = 2) -> dict[str, Shape]:
+    """The layers that can be tapped, at most ``depth`` levels below ``network``, with (channels, height, width).
+
+    Args:
+        forward: runs the network once, on any image.
+    """
+    shapes: dict[str, Shape] = {}
+
+    def keeper(name: str):  # type: ignore[no-untyped-def]
+        def keep(module: nn.Module, inputs: object, output: object) -> None:
+            if isinstance(output, Tensor) and output.dim() == 4:
+                shapes[name] = (output.shape[1], output.shape[2], output.shape[3])
+
+        return keep
+
+    modules = [(name, module) for name, module in network.named_modules() if name and name.count(".") < depth]
+    handles = [module.register_forward_hook(keeper(name)) for name, module in modules]
+    try:
+        forward()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {name: shapes[name] for name, _ in modules if name in shapes}
 
 
 class ActivationTaps:

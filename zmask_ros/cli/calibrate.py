@@ -1,0 +1,275 @@
+"""`zmask calibrate`: a fitted profile, clean frames and patches to a profile with a trained fusion block."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+from rich.markup import escape
+from rich.table import Table
+
+from zmask_ros.attacks import Step, load_patch, to_uint8, train_patch
+from zmask_ros.calibrating import (
+    Calibration,
+    Material,
+    NamedPatch,
+    Part,
+    at_input_size,
+    calibrate,
+    describe,
+    divide,
+    graded_recipes,
+    judge_profile,
+    make_examples,
+)
+from zmask_ros.choosing import choose_plan, choosing_passes
+from zmask_ros.cli import options
+from zmask_ros.cli.attack_sources import Sources
+from zmask_ros.cli.console import figure, print_json, print_table, progress, stdout
+from zmask_ros.cli.fit import interval_text, summary
+from zmask_ros.defense import Profile, bind, load_profile, save_profile
+from zmask_ros.defense.block_choice import TRAINING_STEPS
+from zmask_ros.defense.examples import Examples
+from zmask_ros.defense.fitting import CleanFit
+from zmask_ros.defense.judgement import Judgement
+from zmask_ros.defense.layer_choice import LayerChoice
+from zmask_ros.defense.profile import OURS
+from zmask_ros.defense.vote import VoteRule
+from zmask_ros.errors import ZmaskError
+from zmask_ros.files import check_place
+from zmask_ros.fitting import CleanFrame, ProfileFit
+from zmask_ros.segmenters import Segmenter, load_segmenter
+
+AUTO, KEEP = "auto", "keep"
+# Of a training step: forward and backward of a batch, in forward passes of one image.
+PASSES_A_STEP = 12
+SECONDS_AN_EPOCH = 0.03
+
+
+class VoteParameter(click.ParamType):
+    """K/N, such as 2/3."""
+
+    name = "K/N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> VoteRule:
+        if isinstance(value, VoteRule):
+            return value
+        try:
+            needed, frames = (int(part) for part in value.split("/"))
+            return VoteRule(needed, frames)
+        except ValueError:
+            self.fail(f"'{value}' is not K/N with 1 <= K <= N, such as 2/3.", param, ctx)
+
+
+@click.command()
+@click.argument("profile_file", metavar="PROFILE", type=click.Path(path_type=Path))
+@click.option("--clean", "bags", type=click.Path(path_type=Path), multiple=True,
+              help="Bag of a clean drive, best the one that was fitted on; repeatable.")
+@click.option("--camvid", type=click.Path(path_type=Path), help="Clean frames of CamVid's training split; its root.")
+@options.topic
+@click.option("--frames", type=click.IntRange(min=50), default=400, show_default=True,
+              help="Clean frames from each source, evenly over it; every fifth is held out.")
+@click.option("--patches", type=click.Path(path_type=Path), multiple=True,
+              help="Adversarial patch, or a folder of them (PNG); repeatable. Every third is held out.")
+@click.option("--train-patches", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
+              help="Train N patches of graded strength first, on the frames that are not held out.")
+@click.option("--patch-steps", type=click.IntRange(min=1), default=60, show_default=True,
+              help="Optimisation steps of each of these.")
+@click.option("--layers", type=click.Choice([KEEP, AUTO]), default=KEEP, show_default=True,
+              help="auto: choose layers and kernels anew, and fit them on the clean frames.")
+@click.option("--false-alarm-rate", type=click.FloatRange(0, 1, min_open=True, max_open=True),
+              help="Share of clean frames that may be flagged.  [default: the profile's]")
+@click.option("--vote", type=VoteParameter(), default=VoteRule(), show_default="1/1",
+              help="K/N: an attack is called when K of the last N frames are flagged; kept in the profile.")
+@click.option("--segmenter", help="The profile's network: name or YAML file.  [default: the name in the profile]")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Profile: NAME.zmask.safetensors.")
+@options.device
+@options.as_json
+def command(
+    profile_file: Path,
+    bags: tuple[Path, ...],
+    camvid: Path | None,
+    topic: str | None,
+    frames: int,
+    patches: tuple[Path, ...],
+    train_patches: int,
+    patch_steps: int,
+    layers: str,
+    false_alarm_rate: float | None,
+    vote: VoteRule,
+    segmenter: str | None,
+    output: Path,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Train the fusion block of PROFILE on patches and on what only looks like them, and set its threshold anew.
+
+    What a block must tell apart is made from the clean frames: each as it is, with an adversarial patch, and with a
+    harmless picture (noise, pieces of images, checkerboards, stripes, foliage, posters). Every fifth clean frame and
+    every third patch take no part in the training; on them the old and the new profile are compared, and these clean
+    frames alone set the threshold. Both parts are named in the profile's notes.
+
+    \b
+      zmask calibrate city.zmask.safetensors --clean drive_1 --train-patches 6 -o calibrated.zmask.safetensors
+      zmask calibrate city.zmask.safetensors --camvid CamVid --patches patches -o calibrated.zmask.safetensors
+    """
+    check_place(output)
+    sources = Sources(camvid, (), None, bags, topic, frames)
+    if not bags and not camvid:
+        raise ZmaskError("Name clean frames: --clean BAG or --camvid FOLDER.")
+    named = read_patches(patches)
+    if not named and not train_patches:
+        raise ZmaskError("Name patches with --patches, or have some trained with --train-patches N.")
+    profile = load_profile(profile_file)
+    network = load_segmenter(segmenter or profile.binding.segmenter, device)
+    if layers == AUTO and profile.variant != OURS:
+        raise ZmaskError("The layers of the paper's variant are those of its reference: leave --layers auto away.")
+    profile.binding.check(bind(network, tuple(profile.binding.shapes)))
+    images = read_frames(network, sources)
+    began = time.monotonic()
+    _announce(network, images, train_patches * patch_steps, layers == AUTO)
+    named += train_graded(network, profile, images, train_patches, patch_steps)
+    material = divide(network, images, named)
+    held_out = look(network, profile, material.held_out)
+    before, choice = judge_profile(profile, held_out), None
+    rate = false_alarm_rate or profile.threshold.false_alarm_rate
+    if layers == AUTO:
+        profile, choice = refit(network, images, material, rate, sources.describe())
+        held_out = look(network, profile, material.held_out)
+    training = look(network, profile, material.training)
+    with progress("Training the fusion block", "epochs", TRAINING_STEPS) as advance:
+        result = calibrate(profile, training, held_out, rate, vote, describe(material), advance)
+    save_profile(result.profile, output)
+    seconds = round(time.monotonic() - began, 1)
+    if as_json:
+        print_json(_as_json(before, result, choice) | {"profile": str(output), "seconds": seconds})
+    else:
+        _print(before, result, choice, output, seconds)
+
+
+def read_patches(paths: Sequence[Path]) -> list[NamedPatch]:
+    """The patches in these files and folders.
+
+    Raises:
+        ZmaskError: a file is no picture, or a folder has none.
+    """
+    files: list[Path] = []
+    for path in paths:
+        inside = sorted(path.glob("*.png")) if path.is_dir() else [path]
+        if not inside:
+            raise ZmaskError(f"There are no PNG files in {path}: name a folder of patches, made by zmask attack.")
+        files += inside
+    return [NamedPatch(file.name, load_patch(file)) for file in files]
+
+
+def read_frames(segmenter: Segmenter, sources: Sources) -> list[np.ndarray]:
+    """All clean frames at the network's input size, uint8 [h, w, 3]."""
+    images = []
+    with progress("Reading", "frames", None) as advance:
+        for image, _ in sources:
+            images.append(at_input_size(segmenter, image))
+            advance()
+    return images
+
+
+def train_graded(
+    segmenter: Segmenter, profile: Profile, images: Sequence[np.ndarray], count: int, steps: int
+) -> list[NamedPatch]:
+    """Patches of graded strength, trained on the frames that are not held out; the network's own labels are right."""
+    known = [(image, None) for index, image in enumerate(images) if not CleanFit.is_held_out(index)]
+    trained = []
+    with progress("Training patches", "steps", count * steps) as advance:
+
+        def show(step: Step) -> None:
+            advance(note=f"{step.pixel_accuracy:.1%} of pixels right")
+
+        for recipe in graded_recipes(count, steps, segmenter.input_size):
+            patch = train_patch(segmenter, known, recipe, show, profile).patch
+            name = f"trained here ({recipe.size[1]}x{recipe.size[0]}, beta {recipe.beta:.2g}, seed {recipe.seed})"
+            trained.append(NamedPatch(name, to_uint8(patch)))
+    return trained
+
+
+def refit(
+    segmenter: Segmenter, images: Sequence[np.ndarray], material: Material, rate: float, described: tuple[str, ...]
+) -> tuple[Profile, LayerChoice]:
+    """Choose layers on the training part, and fit them on all clean frames."""
+    with progress("Choosing layers", "images", choosing_passes(material.training)) as advance:
+        plan, choice = choose_plan(segmenter, material.training, advance)
+    fit = ProfileFit(segmenter, plan)
+    with progress("Fitting", "frames", len(images)) as advance:
+        for index, image in enumerate(images):
+            fit.add(CleanFrame(", ".join(described), "clean frames", index, image))
+            advance()
+    return fit.finish(rate), choice
+
+
+def look(segmenter: Segmenter, profile: Profile, part: Part) -> Examples:
+    """`make_examples`, with a progress bar."""
+    with progress("Looking", "images", part.pictures) as advance:
+        return make_examples(segmenter, profile, part, advance)
+
+
+def _announce(segmenter: Segmenter, images: Sequence[np.ndarray], steps: int, auto: bool) -> None:
+    began = time.perf_counter()
+    with torch.inference_mode():
+        for image in images[:4]:
+            segmenter.logits(segmenter.prepare(image))
+    one = (time.perf_counter() - began) / max(len(images[:4]), 1)
+    passes = 3 * len(images) * (1 + auto) + PASSES_A_STEP * steps
+    seconds = 1.3 * passes * one + TRAINING_STEPS * SECONDS_AN_EPOCH
+    click.echo(f"{len(images)} clean frames; this will take about {max(1, round(seconds / 60))} min.", err=True)
+
+
+def _as_json(before: Judgement, result: Calibration, choice: LayerChoice | None) -> dict[str, Any]:
+    profile = result.profile
+    interval = profile.threshold.interval
+    return summary(profile) | {
+        "before": asdict(before),
+        "after": asdict(result.after),
+        "blocks": [
+            {"patch_share": b.patch_share, "growth_share": b.growth.share, "worth": b.worth} for b in result.blocks
+        ],
+        "false-alarm interval": asdict(interval) if interval else None,
+        "layer choice": [asdict(report) for report in choice.reports] if choice else None,
+        "notes": list(profile.notes),
+    }
+
+
+def _print(before: Judgement, result: Calibration, choice: LayerChoice | None, output: Path, seconds: float) -> None:
+    if choice:
+        _print_choice(choice)
+    table = Table("on held-out frames and patches", "before", "after", title="Calibration", title_justify="left")
+    after = asdict(result.after)
+    for name, value in asdict(before).items():
+        table.add_row(name.replace("_", " "), figure(value), figure(after[name]))
+    stdout.print(table)
+    threshold = result.profile.threshold
+    rows = {
+        "threshold": figure(threshold.value),
+        "false-alarm rate": figure(threshold.false_alarm_rate),
+        "its interval": interval_text(threshold.interval),
+        "vote": str(result.profile.vote),
+        "seconds": figure(seconds),
+    }
+    print_table(f"Profile {output}", rows)
+    for note in result.profile.notes:
+        stdout.print(f"note: {note}", markup=False)
+
+
+def _print_choice(choice: LayerChoice) -> None:
+    columns = ("layer", "overlap", "pixel AUC", "frame AUC", "harmless AUC", "why")
+    table = Table(*columns, title="Layers", title_justify="left")
+    for report in choice.reports:
+        numbers = (report.overlap, report.pixel_auc, report.frame_auc, report.harmless_auc)
+        table.add_row(escape(report.layer), *(f"{number:.3f}" for number in numbers), escape(report.verdict))
+    stdout.print(table)
+    for name, branch in (("S", choice.shallow), ("D", choice.deep)):
+        kernels = " ".join(f"{width}x{height}" for height, width in branch.kernels)
+        stdout.print(f"{name}: {', '.join(branch.layers)}; kernels {kernels}", markup=False)

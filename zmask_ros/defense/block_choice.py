@@ -1,0 +1,88 @@
+"""Train several fusion blocks and keep the one that would help most.
+
+How much the cells of patches weigh against all others decides how sure a block must be before it opens. Pixels alone
+cannot say what is right: a block that opens early also opens on clean frames and blurs the score; one that opens late
+leaves the mask to its growth. So blocks of several weights are trained, and frames decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from zmask_ros.defense.examples import Examples
+from zmask_ros.defense.fusion_training import EPOCHS, balanced_pixels, train_fusion
+from zmask_ros.defense.growth import Growth
+from zmask_ros.defense.judgement import frame_scores, mean_iou
+
+PATCH_SHARES = (0.3, 0.1, 0.03, 0.01, 0.003)
+SEEDS = 2
+GROWTH_SHARES = (0.3, 0.45, 0.6, 0.8, 1.0)
+SELECT_EVERY = 4
+SELECTED_ATTACKS = 48
+RUNS = len(PATCH_SHARES) * SEEDS
+TRAINING_STEPS = RUNS * EPOCHS
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fusion block with the growth that suits it.
+
+    Attributes:
+        scalars: float [8].
+        growth: how far its mask grows.
+        worth: mean overlap of mask and patch over attacked frames, where one counts 0 that scores no higher than the
+            highest clean frame; 0..1.
+        patch_share: weight of patches that it was trained with; 0 where it was not trained.
+    """
+
+    scalars: Tensor
+    growth: Growth
+    worth: float
+    patch_share: float
+
+
+def choose_block(
+    examples: Examples,
+    start: Tensor,
+    growth: Growth,
+    shares: Sequence[float] = GROWTH_SHARES,
+    progress: Callable[[], None] = lambda: None,
+    epochs: int = EPOCHS,
+) -> tuple[Block, ...]:
+    """Blocks for ``examples``, the most worthy first; ``start`` itself, untrained, is one of them.
+
+    Every fourth scene, with all that was made of it, takes no part in the training and decides on the worth.
+
+    Args:
+        examples: attacked and clean ones, of at least ``SELECT_EVERY`` scenes.
+        start: float [8], of `clean_fusion`.
+        growth: its closing is kept.
+        shares: of the growth, that are tried for each block.
+        progress: called ``TRAINING_STEPS`` times.
+        epochs: of each training.
+    """
+    selecting = examples.scene % SELECT_EVERY == SELECT_EVERY - 1
+    training, judging = examples.where(~selecting), examples.where(selecting)
+    blocks = [_best_growth(start, growth, (growth.share,), judging, 0.0)]
+    for patch_share in PATCH_SHARES:
+        pixels = balanced_pixels(training, patch_share)
+        for seed in range(SEEDS):
+            scalars = train_fusion(pixels, start, seed, epochs, progress)
+            blocks.append(_best_growth(scalars, growth, shares, judging, patch_share))
+    return tuple(sorted(blocks, key=lambda block: block.worth, reverse=True))
+
+
+@torch.inference_mode()
+def _best_growth(scalars: Tensor, growth: Growth, shares: Sequence[float], judging: Examples, weight: float) -> Block:
+    scores = frame_scores(scalars, judging)
+    attacks = judging.attacked.nonzero().flatten()[:SELECTED_ATTACKS]
+    found = scores[attacks] > scores[judging.clean].max()
+    attacked = judging.where(attacks)
+    tried = [replace(growth, share=share) for share in shares]
+    worths = [mean_iou(scalars, candidate, attacked, found) for candidate in tried]
+    best = max(range(len(tried)), key=worths.__getitem__)
+    return Block(scalars, tried[best], worths[best], weight)

@@ -137,7 +137,7 @@ def attack_table(summary: Figures, name: str) -> Table:
     note = "mIoU outside the patches."
     if worst:
         plain, own = percent(worst["none"]), percent(worst[name])
-        note += f" If every frame met its worst attack, {plain} of its pixels would be right undefended, {own} defended."
+        note += f" With every frame under its worst attack, {plain} of the pixels are right, defended {own}."
     return Table(f"Attacks against {name}", note, columns, tuple(rows))
 
 

@@ -1,0 +1,141 @@
+"""Patches on disk, and `zmask attack`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from neighbourly import DESCRIPTION, RECIPE, generator
+from neighbourly import frames as make_frames
+from neighbourly import segmenter as make_segmenter
+from torch import Tensor
+
+from zmask_ros.attacks import (
+    AttackError,
+    EotRanges,
+    PatchResult,
+    Recipe,
+    Step,
+    load_patch,
+    load_patches,
+    load_recipe,
+    paste_at_random,
+    recipe_path,
+    save_patch,
+)
+from zmask_ros.attacks.files import load_exact
+from zmask_ros.cli.attack import command
+from zmask_ros.cli.attack_sources import Sources
+from zmask_ros.errors import ZmaskError
+from zmask_ros.segmenters import Segmenter
+
+
+@pytest.fixture(scope="module")
+def segmenter() -> Segmenter:
+    return make_segmenter()
+
+
+def result_of(patch: Tensor) -> PatchResult:
+    return PatchResult(patch[None], (Step(0, 1.5, 0.9),))
+
+
+def test_a_saved_patch_comes_back_with_its_recipe(tmp_path: Path, segmenter: Segmenter) -> None:
+    png = tmp_path / "patch.png"
+    patch = torch.rand(3, 12, 14, generator=generator())
+    save_patch(png, result_of(patch), RECIPE, segmenter, ("street 1",))
+    np.testing.assert_array_equal(load_patch(png), (patch.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8))
+    assert load_recipe(png) == RECIPE
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["patch.json", "patch.png", "patch.safetensors"]
+    recipe_path(png).write_text("{")
+    with pytest.raises(AttackError, match="not a recipe of an attack"):
+        load_recipe(png)
+
+
+def test_bad_places_for_a_patch_are_refused(tmp_path: Path, segmenter: Segmenter) -> None:
+    patch = result_of(torch.rand(3, 8, 8))
+    with pytest.raises(AttackError, match=r"patch\.png"):
+        save_patch(tmp_path / "patch.jpg", patch, RECIPE, segmenter, ())
+    with pytest.raises(ZmaskError, match="does not exist"):
+        save_patch(tmp_path / "no" / "patch.png", patch, RECIPE, segmenter, ())
+    with pytest.raises(AttackError, match="no patch"):
+        load_patch(tmp_path / "patch.png")
+    (tmp_path / "text.png").write_text("text")
+    with pytest.raises(ZmaskError, match="not a readable image"):
+        load_patch(tmp_path / "text.png")
+
+
+def test_several_patches_of_a_shape_come_back_exactly(tmp_path: Path, segmenter: Segmenter) -> None:
+    png = tmp_path / "patch.png"
+    patches, shape = torch.rand(3, 3, 12, 14, generator=generator()), torch.zeros(12, 14)
+    shape[:, :7] = 1
+    save_patch(png, PatchResult(patches, (Step(0, 1.5, 0.9),), (0.5,), shape), RECIPE, segmenter, ())
+    assert sorted(p.name for p in tmp_path.glob("*.png")) == ["patch.png", "patch_2.png", "patch_3.png"]
+    exact, exact_shape = load_exact(png)
+    assert torch.equal(exact, patches) and exact_shape is not None and torch.equal(exact_shape, shape)
+    loaded = load_patches(png)
+    assert loaded.shape == (3, 12, 14, 4)
+    assert (cv2.imread(str(tmp_path / "patch_3.png"), cv2.IMREAD_UNCHANGED)[..., [2, 1, 0, 3]] == loaded[2]).all()
+    _, mask = paste_at_random(np.zeros((90, 120, 3), np.uint8), loaded, EotRanges(scale=(1, 1)), generator(1))
+    assert mask.sum() == pytest.approx(3 * 12 * 7, rel=0.2)
+
+
+@pytest.fixture
+def work_folder(tmp_path: Path) -> Path:
+    (tmp_path / "neighbourly.yaml").write_text(DESCRIPTION)
+    (tmp_path / "images").mkdir()
+    cv2.imwrite(str(tmp_path / "images" / "a.png"), make_frames()[0][0][..., ::-1])
+    return tmp_path
+
+
+def attack(work_folder: Path, *arguments: str) -> Result:
+    description, patch = work_folder / "neighbourly.yaml", work_folder / "patch.png"
+    fixed = ["--segmenter", str(description), "-o", str(patch), "--device", "cpu"]
+    return CliRunner().invoke(command, [*fixed, *arguments])
+
+
+def test_the_command_makes_a_patch_that_its_recipe_makes_again(work_folder: Path) -> None:
+    images = ["--images", str(work_folder / "images"), "--json"]
+    first = attack(work_folder, *images, "--steps", "3", "--batch", "2", "--size", "16x20", "--scale", "0.5", "1.5",
+                   "--seed", "6")
+    assert first.exit_code == 0, first.output
+    outcome = json.loads(first.stdout)
+    assert outcome["steps"] == 3
+    assert outcome["segmenter"] == "neighbourly"
+    patch = load_patch(work_folder / "patch.png")
+    assert patch.shape == (16, 20, 3)
+    recipe = load_recipe(work_folder / "patch.png")
+    assert recipe == replace(Recipe(size=(16, 20), steps=3, batch=2, seed=6), eot=EotRanges(scale=(0.5, 1.5)))
+
+    (work_folder / "patch.json").rename(work_folder / "again.json")
+    again = attack(work_folder, *images, "--recipe", str(work_folder / "again.json"))
+    assert again.exit_code == 0, again.output
+    np.testing.assert_array_equal(load_patch(work_folder / "patch.png"), patch)
+
+
+def test_the_command_mixes_sources_and_counts_frames(work_folder: Path) -> None:
+    sources = Sources(None, (3,), work_folder / "images", (), None, frames=2)
+    taken = list(sources)
+    assert len(taken) == 2 + 1
+    assert [truth is None for _, truth in taken] == [False] * 2 + [True]
+    assert len(sources.describe()) == 2
+
+
+@pytest.mark.parametrize(("arguments", "sentence"), [
+    ([], "at least one source"),
+    (["--images", "nowhere"], "no images"),
+    (["--images", "nowhere", "--recipe", "nowhere.json"], "cannot be read"),
+    (["--images", "nowhere", "--steps", "0"], "steps"),
+    (["--camvid", "nowhere"], "no CamVid images"),
+    (["--bag", "nowhere"], "nowhere"),
+])
+def test_the_command_refuses_bad_input_with_a_sentence(work_folder: Path, arguments: list[str], sentence: str) -> None:
+    result = attack(work_folder, *arguments)
+    assert isinstance(result.exception, ZmaskError)
+    assert sentence in str(result.exception)
+    assert not (work_folder / "patch.png").exists()

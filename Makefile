@@ -1,6 +1,6 @@
 # Every target sets up what it needs: a virtual environment in .venv, the package built into install/. Nothing is done twice.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow models lint setup build clean
+.PHONY: help demo test test-slow models evaluation lint setup build clean
 RUN := scripts/run.sh
 
 help:  ## this list
@@ -17,6 +17,9 @@ test-slow: build  ## the tests that take minutes
 
 models: build  ## make everything in models/ anew: train, patch, fit (hours; needs CamVid)
 	@$(RUN) tools/make_models.sh
+
+evaluation: build  ## the published evaluation on CamVid: report in out/evaluation/, tables in docs/evaluation.md; goes on after a break
+	@$(RUN) zmask evaluate --camvid "$${ZMASK_CAMVID:-../shared/data/camvid}" --docs docs/evaluation.md
 
 lint: build  ## ruff, mypy, shellcheck
 	@$(RUN) scripts/lint.sh

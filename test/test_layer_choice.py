@@ -7,9 +7,10 @@ import pytest
 import tiny_network
 import torch
 
-from zmask_ros.calibrating import NamedPatch, Part, pictures
+from zmask_ros.calibrating import NamedPatch, Part, make_examples, pictures
 from zmask_ros.choosing import candidate_layers, choose_plan, choosing_passes
-from zmask_ros.defense import Defense
+from zmask_ros.defense.discrimination import auc
+from zmask_ros.defense.judgement import frame_scores
 from zmask_ros.defense.layer_choice import Observed, choose_layers
 from zmask_ros.defense.taps import feature_layers
 from zmask_ros.fitting import CleanFrame, ProfileFit
@@ -93,7 +94,6 @@ def segmenter(tmp_path_factory):
 @pytest.fixture(scope="module")
 def part() -> Part:
     yellow = np.full((16, 16, 3), (255, 255, 0), np.uint8)
-    yellow[::2, ::2] = (0, 0, 255)
     frames = tuple(tiny_network.clean_image(index) for index in range(40))
     return Part(frames, (NamedPatch("yellow", yellow),), seed=3)
 
@@ -126,10 +126,9 @@ def test_a_plan_is_chosen_in_one_pass_an_image_and_can_be_fitted(segmenter, part
     fit = ProfileFit(segmenter, plan)
     fit.add_all(CleanFrame("clean", "/image_raw", index, image) for index, image in enumerate(part.frames))
     profile = fit.finish(0.01)
-    attacked = [image for image, patch, _ in pictures(part) if patch.any()]
-    defense = Defense(segmenter, profile)
-    flagged = [bool(defense(segmenter.prepare(image)).flagged[0]) for image in attacked]
-    assert np.mean(flagged) > 0.5
+    examples = make_examples(segmenter, profile, part)
+    scores = frame_scores(profile.fusion, examples)
+    assert auc(scores[examples.attacked], scores[examples.clean]) > 0.9
 
 
 def test_each_frame_is_seen_clean_attacked_and_disguised(part):

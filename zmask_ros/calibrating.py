@@ -229,7 +229,8 @@ def at_input_size(segmenter: Segmenter, image: np.ndarray) -> np.ndarray:
     """The image, uint8 [H, W, 3], at the size of the network's input."""
     height, width = segmenter.input_size
     if image.shape[:2] == (height, width):
-        return image
+        # Images from bags are read-only.
+        return np.require(image, requirements=("C", "W"))
     return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA))
 
 

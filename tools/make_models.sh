@@ -32,9 +32,9 @@ step models/$name.safetensors out/train/long.pt \
   python tools/export_segmenter.py out/train/long.pt -o models/$name.safetensors
 step models/$name.patch.png models/$name.safetensors \
   zmask attack --street 2001,2003,2005,2007 --frames 60 --recipe tools/patch_recipe.json -o models/$name.patch.png
-step out/models/camvid_train.mcap models/$name.safetensors \
+step out/models/camvid_train.mcap zmask_ros/world/datasets.py \
   zmask world camvid train --force -o out/models/camvid_train.mcap
-step out/models/street.mcap models/$name.safetensors \
+step out/models/street.mcap zmask_ros/world/street/drive.py \
   zmask world street {3000..3029} --seconds 20 --rate 0.5 --force -o out/models/street.mcap
 step models/$name.zmask.safetensors models/$name.patch.png \
   zmask fit out/models/camvid_train.mcap out/models/street.mcap --topic /camera/image_raw \

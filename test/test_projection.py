@@ -144,6 +144,7 @@ def test_the_mask_is_the_projected_outline() -> None:
 def test_a_panel_behind_the_camera_is_not_seen() -> None:
     panel = view((-10.0, 1.0, 0.0, 0.0, 0.0, 0.0))
     assert panel.share() == 0.0
+    assert not panel.outlined().any()
     assert len(visible_part(panel.homography((50, 100)), (50, 100))) == 0
     image, mask = pasted(panel)
     assert not image.any()
@@ -168,6 +169,7 @@ def test_a_panel_partly_behind_the_camera_is_cut_there() -> None:
     expected = (u >= 320 + 1500 / 14) & (np.abs(v - 240) <= (u - 320) / 3)
     _, mask = pasted(wall, (20, 200))
     assert (mask != expected).mean() < 1e-3
+    assert (wall.outlined() != expected).mean() < 5e-3
     assert wall.share() == pytest.approx(expected.mean(), rel=0.01)
 
 

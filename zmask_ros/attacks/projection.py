@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 
 from zmask_ros.attacks.eot import Transforms
+from zmask_ros.attacks.pasting import apply_patch, to_tensor, to_uint8
 from zmask_ros.attacks.plane import visible_part, warped
 from zmask_ros.world.poses import body_to_world
 
@@ -105,16 +106,25 @@ class PanelView:
 
     def share(self) -> float:
         """Share of the image that the panel takes, 0..1, whatever stands before it; 0 where it shows its back."""
+        return float(cv2.contourArea(self._outline())) / (self.camera.size[0] * self.camera.size[1])
+
+    def outlined(self) -> np.ndarray:
+        """bool [H, W] at the camera's size: the pixels that the panel touches, whatever stands before it."""
+        mask = np.zeros(self.camera.size, np.uint8)
+        # OpenCV's drawing has the centre of the first pixel at (0, 0), and four bits for parts of a pixel.
+        fixed = np.rint((self._outline() - 0.5) * 16).astype(np.int32)
+        return cv2.fillConvexPoly(mask, fixed, 1, cv2.LINE_8, 4) > 0 if len(fixed) else mask > 0
+
+    def _outline(self) -> np.ndarray:
+        """float32 [n, 2]: the corners of what the image shows of the panel; none where it shows its back."""
         homography = self.homography((1, 1))
-        if torch.linalg.det(homography) <= 0:
-            return 0.0
-        outline = warped(homography, visible_part(homography, (1, 1)))
-        if len(outline) < 3:
-            return 0.0
+        outline = warped(homography, visible_part(homography, (1, 1))).numpy().astype(np.float32)
+        if len(outline) < 3 or torch.linalg.det(homography) <= 0:
+            return np.zeros((0, 2), np.float32)
         height, width = self.camera.size
         image = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float32)
-        area, _ = cv2.intersectConvexConvex(outline.numpy().astype(np.float32), image)
-        return float(area) / (width * height)
+        _, part = cv2.intersectConvexConvex(outline, image)
+        return np.zeros((0, 2), np.float32) if part is None else np.asarray(part).reshape(-1, 2)
 
 
 @dataclass(frozen=True)
@@ -129,6 +139,25 @@ class ScenePlacement:
         views = [self.views[index] for index in chosen.tolist()]
         homography = torch.stack([view.homography(patch_size, image_size) for view in views])
         return replace(transforms, homography=homography, visible=_visible(views, image_size))
+
+
+def paste_on_panel(image: np.ndarray, patch: np.ndarray, view: PanelView) -> tuple[np.ndarray, np.ndarray]:
+    """Put a patch on the panel as one camera sees it, in its own colours.
+
+    Args:
+        image: uint8 [H, W, 3] of the camera, of any resolution.
+        patch: uint8 [h, w, 3].
+        view: of the panel in this image.
+
+    Returns:
+        a new image, uint8 [H, W, 3], and a mask, bool [H, W], of the patch's visible pixels.
+    """
+    one = torch.ones(1, dtype=torch.float64)
+    plain = Transforms(torch.eye(3, dtype=torch.float64)[None], one * 0, one, one * 0, one * 0)
+    sizes = (image.shape[0], image.shape[1]), (patch.shape[0], patch.shape[1])
+    placed = ScenePlacement([view]).place(plain, torch.tensor([0]), *sizes)
+    pasted, mask = apply_patch(to_tensor(image)[None], to_tensor(patch), placed)
+    return to_uint8(pasted[0]), mask[0, 0].bool().numpy()
 
 
 def _visible(views: Sequence[PanelView], size: tuple[int, int]) -> Tensor | None:

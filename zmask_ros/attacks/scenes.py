@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from zmask_ros.world.street import StreetDrive
 
 LEAST_SHARE = 0.005
 """Share of the image that the panel must take for a frame to count: smaller ones teach a patch nothing."""
+HIDDEN = f"No frame of the scene shows a panel on at least {LEAST_SHARE:.1%} of the image: choose another scene."
 BLANK = np.full((2, 4, 3), 128, np.uint8)
 """What a street's panels show until the patch is projected onto them."""
 
@@ -36,7 +37,8 @@ class Scene:
 def street_scene(drive: StreetDrive, most: int, progress: Callable[[], object] = lambda: None) -> Scene:
     """Up to ``most`` frames, evenly over those of a drive that show a panel; what stands before it is known exactly.
 
-    The drive must show a picture on its panels (`BLANK`), since it marks nothing but pictures.
+    The drive must show a picture on its panels (`BLANK`), since it marks nothing but pictures. Frames that turn out
+    to have the panel hidden, behind a house for example, are left out.
 
     Raises:
         AttackError: no frame shows a panel that is large enough.
@@ -51,9 +53,13 @@ def street_scene(drive: StreetDrive, most: int, progress: Callable[[], object] =
     frames, views = [], []
     for index, seen in _showing(len(drive), view, most):
         frame = drive[index]
-        frames.append((frame.image, frame.labels))
-        views.append(PanelView(seen.camera, seen.pose, seen.panel, frame.patch_mask))
+        visible = frame.patch_mask & seen.outlined()
+        if visible.mean() >= LEAST_SHARE:
+            frames.append((frame.image, frame.labels))
+            views.append(replace(seen, visible=visible))
         progress()
+    if not frames:
+        raise AttackError(HIDDEN)
     return Scene(tuple(frames), tuple(views))
 
 
@@ -95,8 +101,7 @@ def _showing(length: int, view: Callable[[int], PanelView | None], most: int) ->
     seen = [(index, each) for index in range(length) if (each := view(index)) is not None]
     large = [(index, each) for index, each in seen if each.share() >= LEAST_SHARE]
     if not large:
-        raise AttackError(f"No frame of the scene shows a panel on at least {LEAST_SHARE:.1%} of the image: choose "
-                          "another scene.")
+        raise AttackError(HIDDEN)
     return [large[index] for index in evenly(len(large), most)]
 
 

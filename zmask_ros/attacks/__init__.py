@@ -17,32 +17,41 @@ from zmask_ros.attacks.losses import AttackGradient, attack_gradient, normalised
 from zmask_ros.attacks.objectives import Goal
 from zmask_ros.attacks.optimise import PatchResult, Placement, train_patch
 from zmask_ros.attacks.pasting import apply_patch, apply_patches, paste, paste_at_random, to_tensor, to_uint8
+from zmask_ros.attacks.projection import Camera, PanelView, ScenePlacement, panel_corners, paste_on_panel
 from zmask_ros.attacks.recipe import Recipe
+from zmask_ros.attacks.scenes import Scene, gear_scene, street_scene
 
 __all__ = [
     "AttackError",
     "AttackFrame",
     "AttackGradient",
     "Attacker",
+    "Camera",
     "EotRanges",
     "FrameStack",
     "Goal",
+    "PanelView",
     "PatchResult",
     "Placement",
     "Recipe",
+    "Scene",
+    "ScenePlacement",
     "Step",
     "Transforms",
     "apply_patch",
     "apply_patches",
     "attack_gradient",
     "check_writable",
+    "gear_scene",
     "load_patch",
     "load_patches",
     "load_recipe",
     "local_scale",
     "normalised",
+    "panel_corners",
     "paste",
     "paste_at_random",
+    "paste_on_panel",
     "patch_corners",
     "recipe_path",
     "sample_layout",
@@ -51,6 +60,7 @@ __all__ = [
     "smoothness",
     "smoothness_gradient",
     "stack_frames",
+    "street_scene",
     "to_tensor",
     "to_uint8",
     "train_patch",

@@ -12,9 +12,20 @@ from typing import Any
 import click
 import pytest
 
+import zmask_ros.choosing
 import zmask_ros.fitting
 from zmask_ros.cli.main import zmask
-from zmask_ros.defense import calibration, fitting, growth, statistics
+from zmask_ros.defense import (
+    block_choice,
+    calibration,
+    examples,
+    fitting,
+    fusion_training,
+    growth,
+    layer_choice,
+    statistics,
+    vote,
+)
 from zmask_ros.node.camera_parameters import RecorderParameters, StreetCameraParameters
 from zmask_ros.node.defense_parameters import DefenseParameters
 from zmask_ros.node.parameters import ParameterSpec, specs
@@ -23,7 +34,19 @@ from zmask_ros.outputs import PICTURE_TOPICS, UNDEFENDED
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 NODE = ROOT / "docs" / "node.md"
-CONSTANTS = (zmask_ros.fitting, calibration, fitting, growth, statistics)
+CONSTANTS = (
+    zmask_ros.fitting,
+    zmask_ros.choosing,
+    block_choice,
+    calibration,
+    examples,
+    fitting,
+    fusion_training,
+    growth,
+    layer_choice,
+    statistics,
+    vote,
+)
 TYPES = {bool: "bool", int: "integer", float: "double", str: "string", list: "string[]"}
 COMMAND_ENDS = {"|", "||", "&&", ";", "&", ">", "2>"}
 

@@ -18,6 +18,10 @@ AttackFrame = tuple[np.ndarray, np.ndarray | None]
 """An image, uint8 [H, W, 3] RGB, with its labels, uint8 [H, W] (255 unlabelled); None: the network's own are right."""
 
 
+class NothingToHide(AttackError):
+    """No frame shows the class that is to disappear."""
+
+
 @dataclass(frozen=True)
 class FrameStack:
     """Frames at the segmenter's input size: uint8 [N, 3, h, w] and uint8 [N, h, w], on the CPU.
@@ -40,11 +44,11 @@ class FrameStack:
         """Only the frames that have pixels of class ``label``.
 
         Raises:
-            AttackError: there is none.
+            NothingToHide: there is none.
         """
         shown = (self.labels == label).flatten(1).any(1)
         if not bool(shown.any()):
-            raise AttackError("No frame shows the class that is to be hidden: name another class or other frames.")
+            raise NothingToHide("No frame shows the class that is to be hidden: name another class or other frames.")
         return FrameStack(self.images[shown], self.labels[shown], self.numbers[shown])
 
     def digest(self) -> str:

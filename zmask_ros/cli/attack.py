@@ -1,51 +1,42 @@
-"""`zmask attack`: optimise a universal adversarial patch."""
+"""`zmask attack`: optimise adversarial patches."""
 
 from __future__ import annotations
 
-import re
 import time
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 
-from zmask_ros.attacks import PatchResult, Recipe, Step, check_writable, recipe_path, save_patch, train_patch
-from zmask_ros.cli import options
+from zmask_ros.attacks import (
+    AttackFrame,
+    PatchResult,
+    Placement,
+    Recipe,
+    Step,
+    check_writable,
+    load_recipe,
+    recipe_path,
+    save_patch,
+    train_patch,
+)
+from zmask_ros.attacks.curves import curves_path, save_curves
+from zmask_ros.attacks.frames import NothingToHide
+from zmask_ros.cli import attack_options, options
+from zmask_ros.cli.attack_options import GROUPS, Seeds
 from zmask_ros.cli.attack_scenes import HELP as SCENE_HELP
 from zmask_ros.cli.attack_sources import Sources
-from zmask_ros.cli.console import print_json, print_table, progress
+from zmask_ros.cli.console import print_json, print_table, progress, warn
+from zmask_ros.cli.grouped import GroupedCommand
+from zmask_ros.defense import Profile, load_profile
 from zmask_ros.errors import ZmaskError
-from zmask_ros.segmenters import load_segmenter
-
-DEFAULT = Recipe()
+from zmask_ros.segmenters import Segmenter, load_segmenter
 
 
-class Size(click.ParamType):
-    """HEIGHTxWIDTH, such as 128x256."""
-
-    name = "HxW"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        parts = re.fullmatch(r"(\d+)x(\d+)", value)
-        if parts is None:
-            self.fail(f"'{value}' is not HEIGHTxWIDTH, such as 128x256.", param, ctx)
-        return int(parts[1]), int(parts[2])
-
-
-class Seeds(click.ParamType):
-    """Seeds with commas between them."""
-
-    name = "SEED[,SEED..]"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        if not re.fullmatch(r"\d+(,\d+)*", value):
-            self.fail(f"'{value}' is not a list of seeds, such as 1,2,3.", param, ctx)
-        return tuple(int(seed) for seed in value.split(","))
-
-
-@click.command()
+@click.command(cls=GroupedCommand, groups=GROUPS)
 @options.segmenter
 @click.option("--street", type=Seeds(), help="Frames of street-world drives with these seeds, e.g. 1,2,3.")
 @click.option("--camvid", type=click.Path(path_type=Path), help="Frames of CamVid's training split; its root folder.")
@@ -56,16 +47,12 @@ class Seeds(click.ParamType):
 @click.option("--frames", type=click.IntRange(min=1), default=120, show_default=True, help="Frames from each source.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The patch, NAME.png.")
 @click.option("--recipe", "recipe_file", type=click.Path(path_type=Path),
-              help="Start from this recipe: JSON with any of the recipe's entries; options below override it.")
-@click.option("--size", type=Size(), help=f"Patch pixels.  [default: {DEFAULT.size[0]}x{DEFAULT.size[1]}]")
-@click.option("--steps", type=int, help=f"Optimisation steps.  [default: {DEFAULT.steps}]")
-@click.option("--batch", type=int, help=f"Images a step.  [default: {DEFAULT.batch}]")
-@click.option("--lr", type=float, help=f"Learning rate, colours in 0..1.  [default: {DEFAULT.lr}]")
-@click.option("--gamma", type=float, help="Weight 0..1 of pixels still correct.  [default: the share still correct]")
-@click.option("--smoothness", type=float, help=f"Weight of smoothness.  [default: {DEFAULT.smoothness}]")
-@click.option("--scale", type=(float, float), metavar="LOW HIGH",
-              help="Input pixels a patch pixel.  [default: {} {}]".format(*DEFAULT.eot.scale))
-@click.option("--seed", type=int, help=f"Of every random choice.  [default: {DEFAULT.seed}]")
+              help="Start from this recipe: JSON with any of the recipe's entries; other options override it.")
+@click.option("--profile", type=click.Path(path_type=Path),
+              help="The defence that the attacker knows: NAME.zmask.safetensors, from `zmask fit` or `calibrate`.")
+@attack_options.recipe
+@click.option("--per-image", is_flag=True, help="A patch of its own for each frame: NAME_frame0001.png and so on.")
+@click.option("--resume", is_flag=True, help="Go on with an attack that was interrupted; all else as it was.")
 @options.device
 @options.as_json
 def command(
@@ -79,77 +66,142 @@ def command(
     frames: int,
     output: Path,
     recipe_file: Path | None,
+    profile: Path | None,
+    per_image: bool,
+    resume: bool,
     device: str,
     as_json: bool,
     **overrides: Any,
 ) -> None:
-    """Optimise a universal adversarial patch against a segmenter, to test a defence with.
+    """Optimise adversarial patches against a segmenter and its defence, to test the defence with.
 
-    One patch for all frames: at each step it is put at random places of a batch, in random sizes, turns, light,
-    noise and blur, and made to spoil the segmentation of everything around it. Sources may be mixed. Where frames
-    have no labels (--images, --bag), the segmenter's own clean prediction is taken for the truth.
+    One patch, or several, for all frames: at each step they are put at random places of a batch, in random sizes,
+    turns, light, noise and blur, and made to spoil the segmentation of everything around them. Sources may be mixed.
+    Where frames have no labels (--images, --bag), the segmenter's own clean prediction is taken for the truth.
 
-    The patch is written as NAME.png, and NAME.json beside it holds the recipe and the course of the optimisation;
-    equal recipes and frames give the same patch again.
+    The patch is written as NAME.png (further ones as NAME_2.png and so on), the recipe and the course as NAME.json,
+    exact values as NAME.safetensors and curves as NAME_curves.png. Equal recipes and frames give the same patch again,
+    on the CPU bit for bit.
 
     \b
       zmask attack --street 1,2,3 -o patch.png
       zmask attack --street 1,2,3 --camvid CamVid --steps 300 -o patch.png
       zmask attack --bag drive_1 --topic /camera/image_raw --size 150x150 --scale 0.5 1.2 -o patch.png
+      zmask attack --street 1,2,3 --objective hiding --target Car -o no_cars.png
+      zmask attack --street 1,2,3 --profile city.zmask.safetensors --adaptive both --restarts 2 -o adaptive.png
       zmask attack --scene street:4 -o billboard.png
       zmask attack --scene clean_set/billboard01 --frames 60 -o billboard.png
     """
     check_writable(output)
     sources = Sources(camvid, street or (), images, bags, topic, frames, scene)
     described = sources.describe()
-    recipe = _recipe(recipe_file, overrides)
-    network = load_segmenter(segmenter, device)
+    recipe = attack_options.recipe_of(recipe_file, overrides)
+    defence = None if profile is None else load_profile(profile)
+    if defence is not None and not recipe.knows_the_defence:
+        warn("This attack does not know the defence, so --profile has no effect: see --adaptive, --beta, --decoys.")
+    job = Job(load_segmenter(segmenter, device), recipe, defence, described, resume)
+    if resume and not per_image and not state_path(output).exists():
+        raise ZmaskError(f"There is no interrupted attack {state_path(output)}: leave --resume out to begin one.")
     started = time.monotonic()
     taken, placement = sources.load()
-    with progress("Attacking", "steps", recipe.steps) as advance:
-
-        def show(step: Step) -> None:
-            advance(note=f"loss {step.loss:.2f}, {step.pixel_accuracy:.1%} of pixels right")
-
-        result = train_patch(network, taken, recipe, show, placement=placement)
-    save_patch(output, result, recipe, network, described)
-    outcome = summary(output, result) | {"segmenter": network.name, "sources": described,
-                                         "seconds": round(time.monotonic() - started, 1)}
+    outcomes = list(job.each_image(output, taken, placement is not None)) if per_image else [
+        job.run(output, taken, placement)
+    ]
+    common = {"segmenter": job.segmenter.name, "sources": described, "seconds": round(time.monotonic() - started, 1)}
     if as_json:
-        print_json(outcome)
-    else:
-        print_table("Patch", {name.replace("_", " "): _readable(value) for name, value in outcome.items()})
+        print_json({"patches": outcomes} | common if per_image else outcomes[0] | common)
+        return
+    for outcome in outcomes:
+        print_table("Patch", {name.replace("_", " "): _readable(value) for name, value in (outcome | common).items()})
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is the same for all patches of one call.
+
+    ``resume`` says whether a state on disk is gone on with, or thrown away.
+    """
+
+    segmenter: Segmenter
+    recipe: Recipe
+    profile: Profile | None
+    sources: tuple[str, ...]
+    resume: bool
+
+    def run(
+        self,
+        output: Path,
+        frames: Iterable[AttackFrame],
+        placement: Placement | None = None,
+        sources: tuple[str, ...] | None = None,
+    ) -> dict[str, Any]:
+        """Optimise one set of patches with a progress bar, write it, and say what came out."""
+        state = state_path(output)
+        if not self.resume:
+            state.unlink(missing_ok=True)
+        with progress(f"Attacking {output.stem}", "steps", self.recipe.steps * self.recipe.restarts) as advance:
+            done = 0
+
+            def show(step: Step) -> None:
+                nonlocal done
+                advance(step.index + 1 - done, note=note(step))
+                done = step.index + 1
+
+            result = train_patch(self.segmenter, frames, self.recipe, show, self.profile, state, placement)
+        save_patch(output, result, self.recipe, self.segmenter, sources or self.sources)
+        save_curves(output, result.history)
+        state.unlink(missing_ok=True)
+        return summary(output, result)
+
+    def each_image(self, output: Path, frames: Iterable[AttackFrame], in_scene: bool) -> Iterator[dict[str, Any]]:
+        """One set of patches for each frame; frames that are done already are passed over when resuming."""
+        if in_scene:
+            raise ZmaskError("A scene is attacked by one patch on its panel: leave --per-image out.")
+        for number, frame in enumerate(frames):
+            place = output.with_stem(f"{output.stem}_frame{number:04d}")
+            if self.resume and place.exists() and load_recipe(place) == self.recipe:
+                continue
+            try:
+                yield self.run(place, [frame], sources=(*self.sources, f"frame {number}"))
+            except NothingToHide:
+                warn(f"Frame {number} does not show {self.recipe.target} and was passed over.")
+
+
+def state_path(png: Path) -> Path:
+    """Where the state of an unfinished attack lies."""
+    return png.with_suffix(".state.safetensors")
+
+
+def note(step: Step) -> str:
+    """One line about a step, for the progress bar."""
+    told = f"loss {step.loss:.2f}, {step.pixel_accuracy:.1%} resist"
+    return told if step.score is None else f"{told}, score {step.score:.3f}, {step.flagged:.0%} flagged"
 
 
 def summary(output: Path, result: PatchResult) -> dict[str, Any]:
     """What came out: over the first and the last tenth of the steps, what the patch left right."""
     tenth = max(1, len(result.history) // 10)
     first, last = result.history[:tenth], result.history[-tenth:]
-    return {
+    told = {
         "patch": str(output),
         "recipe": str(recipe_path(output)),
+        "curves": str(curves_path(output)),
         "steps": len(result.history),
-        "pixel_accuracy_at_first": round(float(np.mean([step.pixel_accuracy for step in first])), 4),
-        "pixel_accuracy_at_last": round(float(np.mean([step.pixel_accuracy for step in last])), 4),
-        "loss_at_first": round(float(np.mean([step.loss for step in first])), 4),
-        "loss_at_last": round(float(np.mean([step.loss for step in last])), 4),
+        "pixel_accuracy_at_first": _mean([step.pixel_accuracy for step in first]),
+        "pixel_accuracy_at_last": _mean([step.pixel_accuracy for step in last]),
+        "loss_at_first": _mean([step.loss for step in first]),
+        "loss_at_last": _mean([step.loss for step in last]),
+        "share_won": [round(merit, 4) for merit in result.merits],
     }
+    if last[-1].score is not None:
+        told["score_at_last"] = _mean([step.score for step in last if step.score is not None])
+        told["flagged_at_last"] = _mean([step.flagged for step in last if step.flagged is not None])
+    return told
 
 
-def _recipe(path: Path | None, overrides: dict[str, Any]) -> Recipe:
-    recipe = DEFAULT if path is None else Recipe.from_json(_read(path))
-    scale = overrides.pop("scale")
-    if scale is not None:
-        recipe = replace(recipe, eot=replace(recipe.eot, scale=scale))
-    return replace(recipe, **{name: value for name, value in overrides.items() if value is not None})
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ZmaskError(f"The recipe {path} cannot be read: name a JSON file.") from error
+def _mean(values: list[float]) -> float:
+    return round(float(np.mean(values)), 4)
 
 
 def _readable(value: Any) -> str:
-    return ", ".join(value) if isinstance(value, tuple) else str(value)
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

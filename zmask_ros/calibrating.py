@@ -33,6 +33,7 @@ HELD_OUT_PATCH_EVERY = 3
 FEWEST_PATCHES = 2
 FEWEST_HELD_OUT = 10
 PICTURES_A_FRAME = 3
+NOTE = "Calibration"
 HARMLESS_PICTURES = 4 * len(KINDS)
 TRAINING_SEED, HELD_OUT_SEED = 1, 2
 # beta of the paper's graded patches, and their sides as shares of the network's input height.
@@ -148,7 +149,7 @@ def calibrate(
         training, held_out: what ``profile`` sees of the two parts, from `make_examples`.
         false_alarm_rate: share of clean frames that may be flagged, in 0..1, exclusive.
         vote: what is written into the profile.
-        notes: what is added to the profile's.
+        notes: of `describe`; they take the place of those of an earlier calibration.
         trained: called after each epoch of each training, `TRAINING_STEPS` times.
         epochs: of each training.
     """
@@ -162,7 +163,7 @@ def calibrate(
         growth=blocks[0].growth,
         threshold=clean_threshold(scores.tolist(), false_alarm_rate),
         vote=vote,
-        notes=(*profile.notes, *notes),
+        notes=(*(note for note in profile.notes if not note.startswith(NOTE)), *notes),
     )
     calibrated.check_finite()
     return Calibration(calibrated, judge_profile(calibrated, held_out), blocks)
@@ -237,7 +238,7 @@ def at_input_size(segmenter: Segmenter, image: np.ndarray) -> np.ndarray:
 def describe(material: Material) -> tuple[str, ...]:
     """Sentences for the profile's notes: what was used for what."""
     return tuple(
-        f"Calibration, {title}: {len(part.frames)} frames; patches {', '.join(patch.name for patch in part.patches)}; "
+        f"{NOTE}, {title}: {len(part.frames)} frames; patches {', '.join(patch.name for patch in part.patches)}; "
         f"harmless pictures of seed {part.seed}."
         for title, part in (("training", material.training), ("held-out check", material.held_out))
     )

@@ -200,7 +200,10 @@ def merge_profiles(first: Profile, second: Profile) -> Profile:
     """
     first.binding.check(second.binding)
     if not first.same_analysis(second):
-        raise ProfileError("The profiles analyse different layers, kernels or grids, so they cannot be merged.")
+        raise ProfileError(
+            "The profiles analyse different layers, kernels or grids, or grow masks differently, so they cannot be "
+            "merged: merge them as zmask fit left them, and calibrate afterwards."
+        )
     share = first.frames / max(first.frames + second.frames, 1)
     higher = replace(max(first.threshold, second.threshold, key=lambda t: t.value), interval=None)
     return Profile(

@@ -7,10 +7,11 @@ from zmask_ros.defense.fusion import FusionBlock, attack_score
 from zmask_ros.defense.growth import Growth
 from zmask_ros.defense.overactivation import Branch, LayerOverActivation
 from zmask_ros.defense.pooling import working_grid
-from zmask_ros.defense.profile import Profile, ProfileError, Source, Threshold, merge_profiles
+from zmask_ros.defense.profile import Profile, ProfileError, RateInterval, Source, Threshold, merge_profiles
 from zmask_ros.defense.profile_file import load_profile, save_profile
 from zmask_ros.defense.statistics import LayerStatistics, Moments
 from zmask_ros.defense.taps import ActivationTaps, LayerError
+from zmask_ros.defense.vote import Vote, VoteRule
 
 __all__ = [
     "ActivationTaps",
@@ -30,8 +31,11 @@ __all__ = [
     "Plan",
     "Profile",
     "ProfileError",
+    "RateInterval",
     "Source",
     "Threshold",
+    "Vote",
+    "VoteRule",
     "attack_score",
     "bind",
     "hard_mask",

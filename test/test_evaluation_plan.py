@@ -7,11 +7,10 @@ import math
 from pathlib import Path
 from typing import Any
 
-import cv2
 import evaluation_parts
 import numpy as np
 import pytest
-from tiny_network import clean_image, describe
+from tiny_network import describe
 
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.aims import check
@@ -19,7 +18,6 @@ from zmask_ros.evaluation.plan import ADAPTIVE, Attack, Plan, read_plan
 from zmask_ros.evaluation.plans import published_plan, quick_plan
 from zmask_ros.evaluation.records import Column, Record
 from zmask_ros.evaluation.runner import Results
-from zmask_ros.evaluation.scenes import STREET_TRAINING_SEEDS, Parts, halved, image_parts, street_parts
 from zmask_ros.evaluation.summary import Summariser
 from zmask_ros.segmenters import Segmenter, load_segmenter
 
@@ -73,43 +71,6 @@ def test_plans_survive_json(segmenter: Segmenter, tmp_path: Path) -> None:
 def test_plans_that_make_no_sense_are_refused(change: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ZmaskError, match=complaint):
         Plan.from_dict({"name": "x"} | change)
-
-
-def test_frames_are_in_one_part_only() -> None:
-    scenes = [evaluation_parts.scene(index) for index in range(40)]
-    parts = halved("one drive", scenes)
-    names = {title: [scene.name for scene in part] for title, part in parts.named.items()}
-    assert names["test"] == [f"frame {index}" for index in range(24, 40)]
-    assert names["thresholds"] == [f"frame {index}" for index in (4, 9, 14, 19)]
-    learned = sorted((name for title in names if title != "test" for name in names[title]), key=lambda n: int(n[6:]))
-    assert learned == [f"frame {index}" for index in range(20)]
-    with pytest.raises(ZmaskError, match="two parts"):
-        Parts("twice", parts.statistics, parts.thresholds, parts.attack, parts.attack)
-    with pytest.raises(ZmaskError, match="no frames left for"):
-        halved("short", scenes[:3])
-    with pytest.raises(ZmaskError, match="is learned from"):
-        street_parts((STREET_TRAINING_SEEDS[0],), 1)
-
-
-def test_folders_with_labels(tmp_path: Path) -> None:
-    images, labels = tmp_path / "images", tmp_path / "labels"
-    images.mkdir()
-    labels.mkdir()
-    for index in range(20):
-        cv2.imwrite(str(images / f"{index:02}.png"), clean_image(index)[..., ::-1])
-        cv2.imwrite(str(labels / f"{index:02}.png"), np.full((48, 64), index % 3, np.uint8))
-    parts = image_parts(images, labels)
-    assert parts.labelled and not image_parts(images, None).labelled
-    assert parts.test[-1].labels is not None and (parts.test[-1].labels == 19 % 3).all()
-    np.testing.assert_array_equal(parts.test[-1].image, clean_image(19))
-    cv2.imwrite(str(labels / "05.png"), np.zeros((3, 3), np.uint8))
-    with pytest.raises(ZmaskError, match=r"05\.png is 3x3"):
-        image_parts(images, labels)
-    (labels / "05.png").unlink()
-    with pytest.raises(ZmaskError, match="not a label map"):
-        image_parts(images, labels)
-    with pytest.raises(ZmaskError, match="no images"):
-        image_parts(tmp_path, None)
 
 
 def column(right: list[int], scores: list[float], threshold: float = 5.0) -> Column:

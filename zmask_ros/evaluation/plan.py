@@ -150,5 +150,6 @@ def read_plan(path: Path) -> Plan:
 
 
 def given(plan: Plan, files: tuple[Path, ...]) -> Plan:
-    """``plan`` with patches from files added to its attacks."""
-    return replace(plan, attacks=plan.attacks + tuple(Attack(path.stem, GIVEN, file=str(path)) for path in files))
+    """``plan`` with patches from files added to its attacks; exact values stand for the picture beside them."""
+    pictures = [path.with_suffix(".png") if path.suffix == ".safetensors" else path for path in files]
+    return replace(plan, attacks=plan.attacks + tuple(Attack(path.stem, GIVEN, file=str(path)) for path in pictures))

@@ -57,7 +57,8 @@ def all_tables(result: Figures) -> list[Table]:
     tables = [aims_table(result["aims"]), clean_table(summary)]
     tables += [group_table(title, group) for title, group in summary["groups"].items()]
     tables.append(attack_table(summary, result["profiles"][0]["name"]))
-    tables += [family_table(name, rows) for name, rows in summary["families"].items() if rows]
+    first = result["profiles"][0]["name"]
+    tables += [family_table(name, rows, first) for name, rows in summary["families"].items() if rows]
     if summary["hard"]:
         tables.append(hard_table(summary))
     return tables
@@ -141,12 +142,12 @@ def attack_table(summary: Figures, name: str) -> Table:
     return Table(f"Attacks against {name}", note, columns, tuple(rows))
 
 
-def family_table(name: str, rows: list[Figures]) -> Table:
-    """Adaptive families against the defence ``name``: every run, so that convergence shows."""
+def family_table(name: str, rows: list[Figures], known: str) -> Table:
+    """Adaptive families that know the defence ``known``, against ``name``: every run, so that convergence shows."""
     cells = [
         (
             row["family"],
-            run["attack"] + (" (worst)" if run is row["worst"] or run == row["worst"] else ""),
+            run["attack"] + (" (worst)" if run == row["worst"] else ""),
             str(run["steps"]),
             number(run["damage_free"]),
             number(run["damage_undefended"]),
@@ -160,7 +161,8 @@ def family_table(name: str, rows: list[Figures]) -> Table:
     columns = ("family", "run", "steps", "same attacker, no defence", "same patch, no defence", "remains defended",
                "remains of the first", "flagged")  # fmt: skip
     note = "Damage is mIoU clean - attacked, outside the patches. Runs of a family differ in seed and steps."
-    return Table(f"Attackers who know {name}", note, columns, tuple(cells))
+    title = f"Attackers who know {name}" if name == known else f"{name}, against attackers who know {known}"
+    return Table(title, note, columns, tuple(cells))
 
 
 def hard_table(summary: Figures) -> Table:

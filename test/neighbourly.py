@@ -33,7 +33,9 @@ class Neighbourly(nn.Module):
     """Two classes: is a pixel's wide neighbourhood redder or bluer? So a patch reaches far beyond itself."""
 
     def forward(self, x: Tensor) -> Tensor:
-        difference = functional.avg_pool2d(x[:, :1] - x[:, 2:], 41, stride=1, padding=20)
+        # One direction after the other: the same mean at a twentieth of the time.
+        rows = functional.avg_pool2d(x[:, :1] - x[:, 2:], (1, 41), stride=1, padding=(0, 20))
+        difference = functional.avg_pool2d(rows, (41, 1), stride=1, padding=(20, 0))
         return torch.cat([difference, -difference], 1) * 8
 
 

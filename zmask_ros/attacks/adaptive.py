@@ -7,6 +7,8 @@ the logarithm of the heat ``H_S H_D``, which has a slope of the same size wherev
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -19,6 +21,8 @@ MARGIN = 0.5
 """How far below the threshold a score is pushed, as a difference of logarithms: transformations vary."""
 PEAK_SHARE = 0.01
 """Share of the working grid whose hottest pixels stand for the score where the fusion block is saturated."""
+LEAST_WEIGHT = 0.1
+"""Of the coldest pixels of the view against the hottest one, where all of it is to be masked."""
 TINY = 1e-6
 
 
@@ -28,7 +32,7 @@ def flag_loss(analysis: Analysis, threshold: float) -> Tensor:
     Of each image whose score is above ``exp(-MARGIN) threshold``: the excess of the score's logarithm, and the
     logarithm of its hottest evidence.
     """
-    excess = (analysis.score + TINY).log() - torch.tensor(max(threshold, TINY)).log().to(analysis.score) + MARGIN
+    excess = (analysis.score + TINY).log() - math.log(max(threshold, TINY)) + MARGIN
     active = (excess > 0).detach()
     heat = log_heat(analysis).flatten(1)
     peak = heat.topk(max(1, round(PEAK_SHARE * heat.shape[1])), dim=1).values.mean(1)
@@ -48,12 +52,11 @@ def exposure_loss(view: View, region: Tensor) -> Tensor:
 
 def blindness_loss(view: View, region: Tensor) -> Tensor:
     """Scalar to descend: less the heat on what is not patch and is not masked yet; shapes as in `exposure_loss`."""
-    open_view = (1 - _share(view.mask, region)) * (region <= OPEN).to(region)
-    # What opens next is what is hot already: weighed alike, all the cold pixels would drown it.
-    weight = open_view * (
-        0.1 + region.detach() + functional.softmax(_heat(view).detach().flatten(1), 1).view_as(region)
-    )
-    return -(weight * (_heat(view) + region)).sum() / weight.sum().clamp_min(TINY)
+    heat = _heat(view)
+    # What is warm already opens first: weighed alike, all the cold pixels would drown it.
+    warmth = (heat - heat.amax((-2, -1), keepdim=True)).exp().detach()
+    weight = (1 - _share(view.mask, region)) * (region <= OPEN).to(region) * (warmth + LEAST_WEIGHT)
+    return -(weight * (heat + region)).sum() / weight.sum().clamp_min(TINY)
 
 
 def log_heat(analysis: Analysis) -> Tensor:

@@ -143,7 +143,7 @@ class Attacker:
                 evasions.append((defended + gradient_of(exposure_loss(view, region), patch)) / 2)
             else:
                 # A blinded car goes by what is segmented again: the first pass is of no use to this attacker.
-                attack = defended
+                attack = self._graded(view, patch, defended)
                 evasions.append(gradient_of(blindness_loss(view, region), patch))
         return (1 - weight) * attack + weight * torch.stack(evasions).mean(0)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -88,7 +88,7 @@ def train_patch(
     if recipe.objective == HIDING and attacker.goal.target is not None:
         stack = stack.showing(attacker.goal.target)
     draw = _Draw(recipe, segmenter.input_size, placement)
-    belongs_to = _belongings(segmenter, recipe, profile, stack)
+    belongs_to = _belongings(attacker, profile, stack)
     device = segmenter.device
     if state is not None and state.exists():
         training = Training.resume(state, recipe, device, belongs_to)
@@ -144,17 +144,26 @@ class _Draw:
         return tuple(self.placement.place(drawn, chosen, self.image_size, recipe.size) for drawn in layout)
 
 
-def _belongings(segmenter: Segmenter, recipe: Recipe, profile: Profile | None, stack: FrameStack) -> dict[str, str]:
+def _belongings(attacker: Attacker, profile: Profile | None, stack: FrameStack) -> dict[str, str]:
     """What a kept state belongs to, by words that a sentence can use."""
-    described = {"recipe": recipe.to_json(), "network": segmenter.digest, "set of frames": stack.digest()}
-    return described | {"profile": "none" if profile is None else _profile_digest(profile)}
+    return {
+        "recipe": attacker.recipe.to_json(),
+        "network": attacker.viewer.segmenter.digest,
+        "set of frames": stack.digest(),
+        "shape": _digest([attacker.viewer.shape]),
+        "palette": _digest([attacker.palette]),
+        "profile": "none" if profile is None else _profile_digest(profile),
+    }
 
 
 def _profile_digest(profile: Profile) -> str:
-    digest = hashlib.sha256(f"{profile.binding}{profile.threshold.value}".encode())
-    digest.update(profile.fusion.numpy().tobytes())
-    for key, statistics in sorted(profile.statistics.items()):
-        digest.update(
-            key.encode() + statistics.moments.mean.numpy().tobytes() + statistics.moments.m2.numpy().tobytes()
-        )
+    moments = [statistics.moments for _, statistics in sorted(profile.statistics.items())]
+    threshold = torch.tensor(profile.threshold.value, dtype=torch.float64)
+    return _digest([profile.fusion, threshold, *(m.mean for m in moments), *(m.m2 for m in moments)])
+
+
+def _digest(tensors: Sequence[Tensor | None]) -> str:
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(b"none" if tensor is None else tensor.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -81,7 +81,7 @@ def command(
 
     The patch is written as NAME.png (further ones as NAME_2.png and so on), the recipe and the course as NAME.json,
     exact values as NAME.safetensors and curves as NAME_curves.png. Equal recipes and frames give the same patch again,
-    on the CPU bit for bit.
+    on the same CPU bit for bit.
 
     \b
       zmask attack --street 1,2,3 -o patch.png

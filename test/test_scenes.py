@@ -217,3 +217,12 @@ def test_exports_that_cannot_be_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ZmaskError, match="needs a carrier"):
         export("1", "--carrier", "none", "--patch", "patch.png")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("carrier", ["billboard", "truck"])
+def test_a_street_scene_is_named_by_its_seed(carrier: str) -> None:
+    scene = load_scene(f"street:{SEED}:{carrier}", 2)
+    assert 1 <= len(scene.frames) == len(scene.views) <= 2
+    visible = [view.visible for view in scene.views]
+    assert all(mask is not None and mask.mean() >= LEAST_SHARE for mask in visible)

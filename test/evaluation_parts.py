@@ -33,7 +33,7 @@ def plan() -> Plan:
         "tiny",
         (
             Attack("big", "full", recipe(7)),
-            Attack("half", "graded", recipe(8, beta=0.5)),
+            Attack("half", "graded", recipe(8, beta=0.5), start="big"),
             Attack("sly", "adaptive", recipe(9, adaptive="flag"), reference="big", family="flag"),
         ),
         attacked_frames=4,

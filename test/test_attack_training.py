@@ -240,6 +240,15 @@ class Corner:
         return replace(transforms, homography=there)
 
 
+def test_patches_may_begin_with_others(segmenter: Segmenter, frames: list[Frame]) -> None:
+    recipe = replace(RECIPE, steps=1, lr=1e-6, patches=2, restarts=1)
+    start = torch.rand(2, 3, *recipe.size, generator=torch.Generator().manual_seed(1))
+    result = train_patch(segmenter, frames, recipe, start=start)
+    torch.testing.assert_close(result.patches, start.clamp(*recipe.printable), atol=1e-5, rtol=0)
+    with pytest.raises(AttackError, match="cannot begin a recipe for"):
+        train_patch(segmenter, frames, recipe, start=start[:1])
+
+
 def test_a_placement_decides_where_the_patch_is(segmenter: Segmenter, frames: list[Frame]) -> None:
     corner = Corner()
     train_patch(segmenter, frames, replace(RECIPE, steps=3), placement=corner)

@@ -62,6 +62,7 @@ def test_plans_survive_json(segmenter: Segmenter, tmp_path: Path) -> None:
         ({"attacks": [{"name": "a", "group": "full", "file": "a.png"}] * 2}, "two attacks named 'a'"),
         ({"attacks": [{"name": "a", "group": "full", "recipe": {"seed": 1}}]}, "trained with the test's seed 1"),
         ({"attacks": [{"name": "a", "group": "full", "file": "a.png", "reference": "b"}]}, "must come before"),
+        ({"attacks": [{"name": "a", "group": "full", "recipe": {}, "start": "a"}]}, "must come before"),
         ({"attacks": [], "hard_sets": ["fog"]}, "no benign-hard set 'fog'"),
         ({"attacks": [], "resampled": "pixel"}, "'frame' or 'drive'"),
         ({"attacks": [], "colour": "red"}, "unknown entries colour"),

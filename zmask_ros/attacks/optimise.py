@@ -67,6 +67,7 @@ def train_patch(
     profile: Profile | None = None,
     state: Path | None = None,
     placement: Placement | None = None,
+    start: Tensor | None = None,
 ) -> PatchResult:
     """Optimise patches by ``recipe`` over ``frames``.
 
@@ -76,10 +77,12 @@ def train_patch(
         state: file that the state is kept in while it runs; where there is one already, it goes on from there and
             ends with the same patches as if it had never stopped. The caller deletes it.
         placement: where the patch is seen; None draws that from the recipe's ranges, as all the rest.
+        start: patches [N, 3, h, w] in 0..1 that the first run begins with; None, and all further runs: noise.
 
     Raises:
         AttackError: there are no frames, labels do not belong to the segmenter's classes, the recipe needs a profile
-            and there is none, ``state`` belongs to something else, or there are several patches for one placement.
+            and there is none, ``state`` or ``start`` belong to something else, or there are several patches for one
+            placement.
     """
     if placement is not None and recipe.patches > 1:
         raise AttackError("A scene has one place for a patch: set patches to 1.")
@@ -88,12 +91,14 @@ def train_patch(
     if recipe.objective == HIDING and attacker.goal.target is not None:
         stack = stack.showing(attacker.goal.target)
     draw = _Draw(recipe, segmenter.input_size, placement)
-    belongs_to = _belongings(attacker, profile, stack)
+    belongs_to = _belongings(attacker, profile, stack, start)
     device = segmenter.device
     if state is not None and state.exists():
         training = Training.resume(state, recipe, device, belongs_to)
     else:
         training = Training.start(recipe, device)
+        if start is not None:
+            training.begin_with(start)
     while True:
         while training.index < recipe.steps:
             step = _step(attacker, stack, training, draw)
@@ -144,7 +149,7 @@ class _Draw:
         return tuple(self.placement.place(drawn, chosen, self.image_size, recipe.size) for drawn in layout)
 
 
-def _belongings(attacker: Attacker, profile: Profile | None, stack: FrameStack) -> dict[str, str]:
+def _belongings(attacker: Attacker, profile: Profile | None, stack: FrameStack, start: Tensor | None) -> dict[str, str]:
     """What a kept state belongs to, by words that a sentence can use."""
     return {
         "recipe": attacker.recipe.to_json(),
@@ -153,6 +158,7 @@ def _belongings(attacker: Attacker, profile: Profile | None, stack: FrameStack) 
         "shape": _digest([attacker.viewer.shape]),
         "palette": _digest([attacker.palette]),
         "profile": "none" if profile is None else _profile_digest(profile),
+        "start": _digest([start]),
     }
 
 

@@ -64,6 +64,20 @@ class Training:
         leaves = noise[:split].to(device).requires_grad_(), noise[split:].to(device).requires_grad_()
         return Training(recipe, leaves, generator, restart)
 
+    def begin_with(self, patches: Tensor) -> None:
+        """Take ``patches`` [N, 3, h, w] in 0..1 instead of noise, the adversarial ones first.
+
+        Raises:
+            AttackError: they are more or fewer, or of another size, than the recipe's.
+        """
+        wanted = (self.recipe.patches, 3, *self.recipe.size)
+        if tuple(patches.shape) != wanted:
+            raise AttackError(f"Patches of shape {tuple(patches.shape)} cannot begin a recipe for {wanted}.")
+        with torch.no_grad():
+            first = len(self.leaves[0])
+            for leaf, values in zip(self.leaves, (patches[:first], patches[first:]), strict=True):
+                leaf.copy_(values.clamp(*self.recipe.printable))
+
     def restarted(self, device: torch.device) -> Training:
         """The beginning of the next run, which knows how the earlier ones ended."""
         following = Training.start(self.recipe, device, self.restart + 1)

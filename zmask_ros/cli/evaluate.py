@@ -47,26 +47,61 @@ class NamedPath(click.ParamType):
 
 @click.command()
 @options.segmenter
-@click.option("--profile", "profiles", type=NamedPath(), multiple=True,
-              help="Profile of the defence; repeatable, NAME is its row in the tables. Adaptive attacks know the "
-                   "first.  [default: ours=the one shipped]")
-@click.option("--plan", "plan_name", default="published", show_default=True, metavar="published|quick|FILE",
-              help="What is done: a plan of the package, or the one in a JSON file, such as an evaluation.json.")
+@click.option(
+    "--profile",
+    "profiles",
+    type=NamedPath(),
+    multiple=True,
+    help="Profile of the defence; repeatable, NAME is its row in the tables. Adaptive attacks know the "
+    "first.  [default: ours=the one shipped]",
+)
+@click.option(
+    "--plan",
+    "plan_name",
+    default="published",
+    show_default=True,
+    metavar="published|quick|FILE",
+    help="What is done: a plan of the package, or the one in a JSON file, such as an evaluation.json.",
+)
 @click.option("--quick", is_flag=True, help="The plan quick: everything once, in minutes; too little to judge by.")
 @click.option("--camvid", type=click.Path(path_type=Path), help="Frames of CamVid; its root folder.  [default: found]")
 @click.option("--street", type=Seeds(), help="Test frames of street-world drives with these seeds, e.g. 8000,8001.")
 @click.option("--images", type=click.Path(path_type=Path), help="Frames from a folder, parted by time.")
-@click.option("--labels", type=click.Path(path_type=Path),
-              help="Label maps of --images: PNG of class ids, 255 unlabelled.  [default: the network's clean labels]")
-@click.option("--bag", "bags", type=click.Path(path_type=Path), multiple=True,
-              help="Frames of a clean bag; repeatable, of several the last one is the test.")
+@click.option(
+    "--labels",
+    type=click.Path(path_type=Path),
+    help="Label maps of --images: PNG of class ids, 255 unlabelled.  [default: the network's clean labels]",
+)
+@click.option(
+    "--bag",
+    "bags",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Frames of a clean bag; repeatable, of several the last one is the test.",
+)
 @options.topic
-@click.option("--carla-gear", "scenes", type=click.Path(path_type=Path), multiple=True,
-              help="Frames of a clean scene of a CARLA-GeAR set; repeatable, of several the last one is the test.")
-@click.option("--patch", "patches", type=click.Path(path_type=Path), multiple=True,
-              help="A patch that was made elsewhere, beside those of the plan; repeatable.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("out/evaluation"), show_default=True,
-              help="Folder of the results. What is there already and still fits is not done again.")
+@click.option(
+    "--carla-gear",
+    "scenes",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Frames of a clean scene of a CARLA-GeAR set; repeatable, of several the last one is the test.",
+)
+@click.option(
+    "--patch",
+    "patches",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="A patch that was made elsewhere, beside those of the plan; repeatable.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("out/evaluation"),
+    show_default=True,
+    help="Folder of the results. What is there already and still fits is not done again.",
+)
 @click.option("--docs", type=click.Path(path_type=Path), help="Write the tables into this document, between its marks.")
 @click.option("--dry-run", is_flag=True, help="Only say how long it would take.")
 @options.device

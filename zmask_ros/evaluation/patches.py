@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from zmask_ros.attacks import (
     AttackFrame,
@@ -60,10 +61,11 @@ def train(
     profile: Profile,
     progress: Callable[[Step], None],
     state: Path | None = None,
+    start: Tensor | None = None,
 ) -> PatchResult:
-    """Optimise patches over ``scenes``; with a ``state`` file it goes on where it was interrupted."""
+    """Optimise patches over ``scenes`` from ``start``; with a ``state`` file it goes on where it was interrupted."""
     frames: list[AttackFrame] = [(scene.image, scene.labels) for scene in scenes]
-    result = train_patch(segmenter, frames, recipe, progress, profile=profile, state=state)
+    result = train_patch(segmenter, frames, recipe, progress, profile=profile, state=state, start=start)
     if state is not None:
         state.unlink(missing_ok=True)
     return result

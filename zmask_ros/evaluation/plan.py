@@ -35,6 +35,7 @@ class Attack:
             ``beta``; ``adaptive``: knows the defence; ``given``: comes from a file.
         recipe: how it is optimised; None where it comes from a file.
         file: of a patch that was made elsewhere.
+        start: an attack of the plan whose patches this one starts from, which saves steps; None starts from noise.
         reference: of an adaptive attack, the one of the plan that does the most to the undefended network with the
             same patches: the same attacker, had there been no defence.
         family: of an adaptive attack; several attacks of a family show whether it has converged.
@@ -44,6 +45,7 @@ class Attack:
     group: str
     recipe: Recipe | None = None
     file: str | None = None
+    start: str | None = None
     reference: str | None = None
     family: str | None = None
 
@@ -54,7 +56,7 @@ class Plan:
 
     Attributes:
         name: of the plan.
-        attacks: each after the one that it refers to.
+        attacks: each after those that it refers to.
         learned_frames: of each part that is learned from, at most.
         test_frames: clean frames of the test, at most.
         attacked_frames: of these, so many are attacked, at most.
@@ -88,8 +90,9 @@ class Plan:
                 raise ZmaskError(f"The plan has two attacks named '{attack.name}': rename one.")
             if attack.group not in GROUPS or (attack.recipe is None) == (attack.file is None):
                 raise ZmaskError(f"Attack '{attack.name}' needs a group ({', '.join(GROUPS)}) and a recipe or a file.")
-            if attack.reference is not None and attack.reference not in known:
-                raise ZmaskError(f"Attack '{attack.name}' refers to '{attack.reference}', which must come before it.")
+            for other in (attack.start, attack.reference):
+                if other is not None and other not in known:
+                    raise ZmaskError(f"Attack '{attack.name}' refers to '{other}', which must come before it.")
             if attack.recipe is not None and attack.recipe.seed == self.seed:
                 raise ZmaskError(f"Attack '{attack.name}' is trained with the test's seed {self.seed}: change one.")
             known.add(attack.name)

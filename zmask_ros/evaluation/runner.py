@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from zmask_ros import __version__
-from zmask_ros.attacks import Step, load_patches, save_patch
+from zmask_ros.attacks import Step, load_patches, save_patch, to_tensor
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.defences import segment
 from zmask_ros.evaluation.hard_sets import hard_frame
@@ -107,6 +109,13 @@ class Evaluation:
     def _patches(self, attack: Attack) -> np.ndarray:
         return load_patches(Path(attack.file) if attack.file else self._patch_path(self.work.training(attack)))
 
+    def _start(self, attack: Attack) -> Tensor | None:
+        named = {other.name: other for other in self.plan.attacks}
+        if attack.start is None:
+            return None
+        patches = self._patches(named[attack.start])[..., :3]
+        return torch.stack([to_tensor(patch) for patch in patches])
+
     def _patch_path(self, unit: Unit) -> Path:
         return self.folder / "patches" / f"{unit.file_name}.png"
 
@@ -121,7 +130,8 @@ class Evaluation:
         make_folder(place.parent)
         # The key keeps it apart from what an interrupted run with another recipe left.
         state = place.with_name(f".{work.unit.key}.state")
-        result = train(self.segmenter, self.parts.attack, recipe, self.judges.profiles[0].profile, progress, state)
+        profile, start = self.judges.profiles[0].profile, self._start(work.attack)
+        result = train(self.segmenter, self.parts.attack, recipe, profile, progress, state, start)
         save_patch(place, result, recipe, self.segmenter, (f"{self.parts.source}, attack part",))
         self.store.put(work.unit, [asdict(step) for step in result.history])
 

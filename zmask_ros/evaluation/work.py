@@ -96,7 +96,9 @@ class WorkList:
         """The unit that trains the patches of ``attack``, which has a recipe."""
         assert attack.recipe is not None
         profile = self.profiles[0].digest if attack.recipe.knows_the_defence else None
-        return Unit(f"patch {attack.name}", self.subject | {"recipe": asdict(attack.recipe), "profile": profile})
+        began = next((self._patch_key(other) for other in self.plan.attacks if other.name == attack.start), None)
+        entry = {"recipe": asdict(attack.recipe), "profile": profile, "start": began}
+        return Unit(f"patch {attack.name}", self.subject | entry)
 
     def _judging(self, frames: str, judge: str, entry: dict[str, Any]) -> Unit:
         own = {profile.name: profile.digest for profile in self.profiles}

@@ -138,7 +138,7 @@ class Defense(nn.Module):
 
     @torch.inference_mode()
     def masked_labels(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Labels, uint8 [B, h, w], of normalised images [B, 3, h, w] with the pixels under ``mask`` [B, 1, h, w] hidden."""
+        """Labels, uint8 [B, h, w], of normalised images [B, 3, h, w]; ``mask`` [B, 1, h, w], 0 or 1, hides pixels."""
         # Masked pixels become the dataset's mean, which is 0 after normalisation.
         return _labels(self.segmenter.logits(x * (1 - mask)))
 

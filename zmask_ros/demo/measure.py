@@ -97,7 +97,7 @@ def measure(
     """
     attacked, clean = scenario.drive(picture), scenario.drive(None)
     classes = len(camera.segmenter.classes)
-    found = Measurement(*(Confusion(classes) for _ in range(4)))
+    found = Measurement(Confusion(classes), Confusion(classes), Confusion(classes), Confusion(classes))
     with ExitStack() as stack:
         recorded = _Recorded(bag, stack)
         for index in range(len(attacked)):

@@ -18,7 +18,7 @@ from zmask_ros.attacks.printing import non_printability_gradient, read_palette
 from zmask_ros.attacks.recipe import Recipe
 from zmask_ros.attacks.shapes import read_shape
 from zmask_ros.attacks.viewing import View, Viewer
-from zmask_ros.defense import Defense, Profile
+from zmask_ros.defense import Analysis, Defense, Profile
 from zmask_ros.segmenters import Segmenter
 
 WITH_FLAG = {"flag", "both"}
@@ -130,22 +130,38 @@ class Attacker:
     def _evading(self, view: View, labels: Tensor, patch: Tensor, attack: Tensor) -> Tensor:
         """``(1 - w) attack + w evasion``, by what the recipe's attacker wants of the defence."""
         kind, weight = self.recipe.adaptive, self.recipe.adaptive_weight
-        defense, analysis = self.viewer.defense, view.analysis
-        if kind == "none" or defense is None or analysis is None:
+        if kind == "none":
             return attack
-        evasions = []
-        if kind in WITH_FLAG:
-            evasions.append(gradient_of(flag_loss(analysis, defense.threshold), patch))
-        if kind not in WITH_FLAG or kind in WITH_MASK:
-            region = defense.analyser.region(analysis)
-            defended = self._on_logits(self.viewer.defended_logits(view), view, labels, patch).direction
-            if kind in WITH_MASK:
-                evasions.append((defended + gradient_of(exposure_loss(view, region), patch)) / 2)
-            else:
-                # A blinded car goes by what is segmented again: the first pass is of no use to this attacker.
-                attack = self._graded(view, patch, defended)
-                evasions.append(gradient_of(blindness_loss(view, region), patch))
-        return (1 - weight) * attack + weight * torch.stack(evasions).mean(0)
+        if kind == "overmask":
+            # A blinded car goes by what is segmented again: the first pass is of no use to this attacker.
+            attack = self._graded(view, patch, self._on_defended(view, labels, patch))
+            evasion = gradient_of(blindness_loss(view, self._region(view)), patch)
+        else:
+            terms = [self._below_threshold(view, patch)] if kind in WITH_FLAG else []
+            terms += [self._uncovered(view, labels, patch)] if kind in WITH_MASK else []
+            evasion = torch.stack(terms).mean(0)
+        return (1 - weight) * attack + weight * evasion
+
+    def _below_threshold(self, view: View, patch: Tensor) -> Tensor:
+        defense, analysis = self._defended(view)
+        return gradient_of(flag_loss(analysis, defense.threshold), patch)
+
+    def _uncovered(self, view: View, labels: Tensor, patch: Tensor) -> Tensor:
+        exposure = gradient_of(exposure_loss(view, self._region(view)), patch)
+        return (self._on_defended(view, labels, patch) + exposure) / 2
+
+    def _on_defended(self, view: View, labels: Tensor, patch: Tensor) -> Tensor:
+        """The attack's direction on what is segmented again under the mask."""
+        return self._on_logits(self.viewer.defended_logits(view), view, labels, patch).direction
+
+    def _region(self, view: View) -> Tensor:
+        defense, analysis = self._defended(view)
+        return defense.analyser.region(analysis)
+
+    def _defended(self, view: View) -> tuple[Defense, Analysis]:
+        defense, analysis = self.viewer.defense, view.analysis
+        assert defense is not None and analysis is not None
+        return defense, analysis
 
     def _printing(self, patch: Tensor) -> Tensor:
         """What a printer wants."""

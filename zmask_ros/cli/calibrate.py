@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -50,6 +51,7 @@ AUTO, KEEP = "auto", "keep"
 # Of a training step: forward and backward of a batch, in forward passes of one image.
 PASSES_A_STEP = 12
 SECONDS_AN_EPOCH = 0.03
+TIMED_PASSES = 9
 
 
 class VoteParameter(click.ParamType):
@@ -217,14 +219,20 @@ def look(segmenter: Segmenter, profile: Profile, part: Part) -> Examples:
 
 
 def _announce(segmenter: Segmenter, images: Sequence[np.ndarray], steps: int, auto: bool) -> None:
-    began = time.perf_counter()
-    with torch.inference_mode():
-        for image in images[:4]:
-            segmenter.logits(segmenter.prepare(image))
-    one = (time.perf_counter() - began) / max(len(images[:4]), 1)
     passes = 3 * len(images) * (1 + auto) + PASSES_A_STEP * steps
-    seconds = 1.3 * passes * one + TRAINING_STEPS * SECONDS_AN_EPOCH
+    seconds = passes * _seconds_a_pass(segmenter, images) + TRAINING_STEPS * SECONDS_AN_EPOCH
     click.echo(f"{len(images)} clean frames; this will take about {max(1, round(seconds / 60))} min.", err=True)
+
+
+def _seconds_a_pass(segmenter: Segmenter, images: Sequence[np.ndarray]) -> float:
+    times = []
+    with torch.inference_mode():
+        for image in images[:TIMED_PASSES]:
+            began = time.perf_counter()
+            segmenter.logits(segmenter.prepare(image)).argmax(1).cpu()
+            times.append(time.perf_counter() - began)
+    # The first passes are slower than all others.
+    return statistics.median(times) if times else 0.0
 
 
 def _as_json(before: Judgement, result: Calibration, choice: LayerChoice | None) -> dict[str, Any]:

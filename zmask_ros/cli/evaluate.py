@@ -23,7 +23,7 @@ from zmask_ros.evaluation.plan import Plan, given, read_plan
 from zmask_ros.evaluation.plans import PLANS
 from zmask_ros.evaluation.runner import Evaluation
 from zmask_ros.evaluation.scenes import Parts, bag_parts, camvid_parts, carla_gear_parts, image_parts, street_parts
-from zmask_ros.evaluation.tables import number
+from zmask_ros.evaluation.tables import figure
 from zmask_ros.segmenters import Segmenter, load_segmenter
 from zmask_ros.shipped import shipped_profile
 from zmask_ros.world.datasets import camvid_root
@@ -223,7 +223,7 @@ def _duration(seconds: float) -> str:
 def _print(result: dict[str, Any], written: tuple[Path, ...]) -> None:
     for name, aims in result["aims"].items():
         rows = {
-            aim["what"]: f"{number(aim['value'], 4)}  ({aim['wanted']}: {'yes' if aim['reached'] else 'NO'})"
+            aim["what"]: f"{figure(aim['value'])}  ({aim['wanted']}: {'yes' if aim['reached'] else 'NO'})"
             + (f"  {aim['note']}" if aim["note"] else "")
             for aim in aims
         }

@@ -86,11 +86,11 @@ def published_plan(segmenter: Segmenter) -> Plan:
 
 def quick_plan(segmenter: Segmenter) -> Plan:
     """A look in a few minutes: three patches, few frames; too little to judge a defence by."""
-    builder = _Builder(segmenter, Effort(steps=25, graded_steps=15, adaptive_steps=20))
+    builder = _Builder(segmenter, Effort(steps=20, graded_steps=10, adaptive_steps=15))
     builder.untargeted("large")
     builder.graded("large", 0.5)
     builder.adaptive("both", "untargeted large", "large", adaptive="both")
-    return Plan("quick", tuple(builder.attacks), learned_frames=40, test_frames=40, attacked_frames=16, hard_frames=8)
+    return Plan("quick", tuple(builder.attacks), learned_frames=30, test_frames=30, attacked_frames=12, hard_frames=5)
 
 
 PLANS = {"published": published_plan, "quick": quick_plan}

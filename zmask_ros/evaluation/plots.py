@@ -48,7 +48,8 @@ def score_plot(results: Results, attacks: Sequence[str], defence: str) -> str:
         places = [order[record.name] for record in column.records]
         axes.plot(places, column.scores, "o", color=colour, markersize=3, label=attack)
     axes.axhline(results.thresholds[defence], color=BAD, linestyle="--", linewidth=1, label="threshold")
-    axes.set(xlabel="frame", ylabel="score", yscale="symlog")
+    axes.set(xlabel="frame", ylabel="score")
+    axes.set_yscale("symlog", linthresh=max(results.thresholds[defence], 1e-6))
     axes.set_title(f"Score over frames: {defence}")
     axes.legend(fontsize=8, loc="upper right")
     return _svg(figure)
@@ -112,7 +113,7 @@ def _scores(results: Results, frames: str, judge: str) -> np.ndarray:
 
 
 def _bars(names: Sequence[str], bars: dict[str, tuple[str, list[float]]], ylabel: str, title: str) -> str:
-    figure, axes = _figure(max(4.0, 0.36 * len(names) * max(1, len(bars) / 2) + 1.5), 3.6)
+    figure, axes = _figure(max(6.0, 0.36 * len(names) * max(1, len(bars) / 2) + 1.5), 3.6)
     width = 0.8 / len(bars)
     places = np.arange(len(names))
     for number, (label, (colour, values)) in enumerate(bars.items()):

@@ -91,7 +91,7 @@ def _plots(evaluation: Evaluation, results: Results, summary: dict[str, Any]) ->
         roc_plot(results, group["attacks"], defences, f"ROC: {title}") for title, group in summary["groups"].items()
     ]
     by_group = {group: [a["name"] for a in summary["attacks"] if a["group"] == group] for group in (FULL, ADAPTIVE)}
-    sized = [attack for attack in summary["attacks"] if attack["group"] == FULL and attack["patches"] == 1]
+    sized = [a for a in summary["attacks"] if a["group"] == FULL and a["patches"] == 1 and a["size"] is not None]
     for name in ours:
         plots.append(score_plot(results, [*by_group[FULL][:2], *by_group[ADAPTIVE][:2]], name))
         if len({tuple(attack["size"]) for attack in sized}) > 1:

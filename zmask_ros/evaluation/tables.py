@@ -35,6 +35,11 @@ def number(value: float | None, digits: int = 3) -> str:
     return "-" if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
+def figure(value: float | None) -> str:
+    """Four digits that count; a dash where there is none."""
+    return "-" if value is None or math.isnan(value) else f"{value:.4g}"
+
+
 def percent(value: float | None, digits: int = 1) -> str:
     """A share as a percentage; a dash where there is none."""
     return "-" if value is None or math.isnan(value) else f"{value:.{digits}%}"
@@ -67,7 +72,7 @@ def all_tables(result: Figures) -> list[Table]:
 def aims_table(aims: Figures) -> Table:
     """What was aimed at, by profile."""
     rows = [
-        (name, aim["what"], aim["wanted"], number(aim["value"], 4), "yes" if aim["reached"] else "**no**", aim["note"])
+        (name, aim["what"], aim["wanted"], figure(aim["value"]), "yes" if aim["reached"] else "**no**", aim["note"])
         for name, checked in aims.items()
         for aim in checked
     ]

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from zmask_ros.attacks import Attacker, Recipe, sample_layout, train_patch
-from zmask_ros.attacks.adaptive import exposure_loss, flag_loss
+from zmask_ros.attacks.adaptive import alarm_loss, exposure_loss, flag_loss
 from zmask_ros.attacks.grading import OverActivationLoss
 from zmask_ros.attacks.viewing import View, Viewer
 from zmask_ros.defense import ActivationTaps, Defense, Profile, load_profile
@@ -62,6 +62,7 @@ LOSSES: dict[str, Callable[[View, tuple[Segmenter, Profile]], Tensor]] = {
     "the score": lambda view, tiny: view.analysis.score.sum(),
     "the flag": lambda view, tiny: flag_loss(view.analysis, tiny[1].threshold.value),
     "the soft mask": lambda view, tiny: view.analysis.mask.sum(),
+    "the alarm": lambda view, tiny: alarm_loss(view.analysis, 1e3 * tiny[1].threshold.value),
     "exposure": lambda view, tiny: exposure_loss(view, region_of(view, tiny)),
     "over-activation": lambda view, tiny: OverActivationLoss(tiny[1]).double()(view.shallow, view.mask),
 }
@@ -177,8 +178,9 @@ def test_forced_overmasking_blinds_more_of_the_view(tiny: tuple[Segmenter, Profi
     profile = replace(tiny[1], fusion=SENSITIVE - torch.tensor([0, 1.5, 0, 0, 0, 1.5, 0, 0]))
     start = train_patch(tiny[0], frames, replace(BIG, steps=1, lr=1e-6)).patches
     result = train_patch(tiny[0], frames, replace(BIG, adaptive="overmask"), profile=profile)
-    before, after = (defended((tiny[0], profile), frames, patches)[2] for patches in (start, result.patches))
-    assert after > before + 0.1
+    before, after = (defended((tiny[0], profile), frames, patches) for patches in (start, result.patches))
+    assert after[2] > before[2] + 0.1
+    assert after[0] > max(1.0, before[0]), "what is not flagged is not masked at all"
 
 
 def heat_below(tiny: tuple[Segmenter, Profile], frames: Frames, patches: Tensor) -> list[float]:

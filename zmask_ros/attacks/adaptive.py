@@ -32,11 +32,14 @@ def flag_loss(analysis: Analysis, threshold: float) -> Tensor:
     Of each image whose score is above ``exp(-MARGIN) threshold``: the excess of the score's logarithm, and the
     logarithm of its hottest evidence.
     """
-    excess = (analysis.score + TINY).log() - math.log(max(threshold, TINY)) + MARGIN
-    active = (excess > 0).detach()
-    heat = log_heat(analysis).flatten(1)
-    peak = heat.topk(max(1, round(PEAK_SHARE * heat.shape[1])), dim=1).values.mean(1)
-    return torch.where(active, excess + peak, 0.0).mean()
+    excess = _log_excess(analysis, threshold) + MARGIN
+    return torch.where((excess > 0).detach(), excess + _log_peak(analysis), 0.0).mean()
+
+
+def alarm_loss(analysis: Analysis, threshold: float) -> Tensor:
+    """Scalar to descend: how far images are below the threshold; the opposite of `flag_loss`, with the same margin."""
+    excess = _log_excess(analysis, threshold) - MARGIN
+    return -torch.where((excess < 0).detach(), excess + _log_peak(analysis), 0.0).mean()
 
 
 def exposure_loss(view: View, region: Tensor) -> Tensor:
@@ -57,6 +60,17 @@ def blindness_loss(view: View, region: Tensor) -> Tensor:
     warmth = (heat - heat.amax((-2, -1), keepdim=True)).exp().detach()
     weight = (1 - _share(view.mask, region)) * (region <= OPEN).to(region) * (warmth + LEAST_WEIGHT)
     return -(weight * (heat + region)).sum() / weight.sum().clamp_min(TINY)
+
+
+def _log_excess(analysis: Analysis, threshold: float) -> Tensor:
+    """[B]: logarithm of each score over the threshold."""
+    return (analysis.score + TINY).log() - math.log(max(threshold, TINY))
+
+
+def _log_peak(analysis: Analysis) -> Tensor:
+    """[B]: mean log heat of the hottest pixels."""
+    heat = log_heat(analysis).flatten(1)
+    return heat.topk(max(1, round(PEAK_SHARE * heat.shape[1])), dim=1).values.mean(1)
 
 
 def log_heat(analysis: Analysis) -> Tensor:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zmask_ros.attacks.adaptive import blindness_loss, exposure_loss, flag_loss
+from zmask_ros.attacks.adaptive import alarm_loss, blindness_loss, exposure_loss, flag_loss
 from zmask_ros.attacks.eot import Transforms
 from zmask_ros.attacks.errors import AttackError
 from zmask_ros.attacks.grading import OverActivationLoss
@@ -135,7 +135,7 @@ class Attacker:
         if kind == "overmask":
             # A blinded car goes by what is segmented again: the first pass is of no use to this attacker.
             attack = self._graded(view, patch, self._on_defended(view, labels, patch))
-            evasion = gradient_of(blindness_loss(view, self._region(view)), patch)
+            evasion = self._blinding(view, patch)
         else:
             terms = [self._below_threshold(view, patch)] if kind in WITH_FLAG else []
             terms += [self._uncovered(view, labels, patch)] if kind in WITH_MASK else []
@@ -149,6 +149,12 @@ class Attacker:
     def _uncovered(self, view: View, labels: Tensor, patch: Tensor) -> Tensor:
         exposure = gradient_of(exposure_loss(view, self._region(view)), patch)
         return (self._on_defended(view, labels, patch) + exposure) / 2
+
+    def _blinding(self, view: View, patch: Tensor) -> Tensor:
+        # A frame that is not flagged is not masked at all.
+        defense, analysis = self._defended(view)
+        alarm = gradient_of(alarm_loss(analysis, defense.threshold), patch)
+        return (gradient_of(blindness_loss(view, self._region(view)), patch) + alarm) / 2
 
     def _on_defended(self, view: View, labels: Tensor, patch: Tensor) -> Tensor:
         """The attack's direction on what is segmented again under the mask."""

@@ -119,12 +119,17 @@ def test_a_recipe_survives_json() -> None:
             Recipe.from_json(broken)
 
 
-def test_the_shipped_recipe_means_what_it_did() -> None:
-    path = Path(__file__).resolve().parent.parent / "tools" / "patch_recipe.json"
-    recipe = Recipe.from_json(path.read_text())
-    assert recipe.steps > 100
-    named = {f: getattr(recipe, f) for f in ("size", "steps", "batch", "lr", "gamma", "smoothness", "eot", "seed")}
-    assert recipe == Recipe(**named), "what came later has its neutral value"
+def test_recipes_from_before_there_were_objectives_mean_what_they_did() -> None:
+    old = """{"size": [160, 160], "steps": 210, "batch": 4, "lr": 0.1, "gamma": null, "smoothness": 0.02, "seed": 0,
+             "eot": {"place": [0.3, 0.7], "scale": [0.65, 1.05], "yaw_deg": [-8.0, 8.0], "noise": [0.0, 0.02]}}"""
+    eot = EotRanges(place=(0.3, 0.7), scale=(0.65, 1.05), yaw_deg=(-8, 8), noise=(0, 0.02))
+    assert (eot.pitch_deg, eot.gamma, eot.jpeg) == ((0, 0), (1, 1), (100, 100))
+    expected = Recipe((160, 160), 210, 4, 0.1, None, 0.02, (0.03, 0.97), eot, 0, "untargeted", None, 1.0, 0.0, None, 0.0,
+                      None, 1, 0, "none", 0.5, 1)
+    assert Recipe.from_json(old) == expected
+    assert not expected.knows_the_defence
+    shipped = Path(__file__).resolve().parent.parent / "tools" / "patch_recipe.json"
+    assert Recipe.from_json(shipped.read_text()).steps > 100
 
 
 def test_targeted_and_hiding_patches_reach_their_goal(segmenter: Segmenter, frames: list[Frame]) -> None:

@@ -44,9 +44,7 @@ def accuracy_outside(segmenter: Segmenter, frame: Frame, patch: np.ndarray) -> f
     return float((predicted == frame[1])[~mask].mean())
 
 
-def test_an_optimised_patch_spoils_what_a_random_one_does_not(
-    segmenter: Segmenter, frames: list[Frame]
-) -> None:
+def test_an_optimised_patch_spoils_what_a_random_one_does_not(segmenter: Segmenter, frames: list[Frame]) -> None:
     seen: list[Step] = []
     result = train_patch(segmenter, frames, RECIPE, seen.append)
     assert tuple(seen) == result.history
@@ -57,9 +55,7 @@ def test_an_optimised_patch_spoils_what_a_random_one_does_not(
     assert accuracy_outside(segmenter, frames[0], trained) < 0.75
 
 
-def test_a_patch_is_reproducible_printable_and_of_the_asked_size(
-    segmenter: Segmenter, frames: list[Frame]
-) -> None:
+def test_a_patch_is_reproducible_printable_and_of_the_asked_size(segmenter: Segmenter, frames: list[Frame]) -> None:
     recipe = replace(RECIPE, steps=4, printable=(0.2, 0.8), smoothness=0.1, eot=EotRanges())
     first, second = (train_patch(segmenter, frames, recipe) for _ in range(2))
     other = train_patch(segmenter, frames, replace(recipe, seed=5))
@@ -71,9 +67,7 @@ def test_a_patch_is_reproducible_printable_and_of_the_asked_size(
     assert first.patch.max() <= 0.8
 
 
-def test_frames_without_labels_get_the_networks_own(
-    segmenter: Segmenter, frames: list[Frame]
-) -> None:
+def test_frames_without_labels_get_the_networks_own(segmenter: Segmenter, frames: list[Frame]) -> None:
     big = np.kron(frames[0][0], np.ones((2, 2, 1), np.uint8))
     stack = stack_frames(segmenter, [(big, None), frames[0]])
     assert stack.images.shape == (2, 3, 60, 80)
@@ -91,12 +85,29 @@ def test_unusable_frames_are_refused(segmenter: Segmenter, frames: list[Frame]) 
         stack_frames(segmenter, [(image, labels[1:])])
 
 
-@pytest.mark.parametrize("bad", [
-    {"steps": 0}, {"batch": 0}, {"lr": 0.0}, {"gamma": 1.5}, {"size": (4, 100)}, {"smoothness": -1.0},
-    {"printable": (0.9, 0.1)}, {"objective": "x"}, {"objective": "hiding"}, {"target": "red"}, {"beta": 2.0},
-    {"non_printability": -1.0}, {"auxiliary": -1.0}, {"patches": 0}, {"decoys": 1}, {"adaptive": "x"},
-    {"adaptive_weight": 1.5}, {"restarts": 0},
-])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"steps": 0},
+        {"batch": 0},
+        {"lr": 0.0},
+        {"gamma": 1.5},
+        {"size": (4, 100)},
+        {"smoothness": -1.0},
+        {"printable": (0.9, 0.1)},
+        {"objective": "x"},
+        {"objective": "hiding"},
+        {"target": "red"},
+        {"beta": 2.0},
+        {"non_printability": -1.0},
+        {"auxiliary": -1.0},
+        {"patches": 0},
+        {"decoys": 1},
+        {"adaptive": "x"},
+        {"adaptive_weight": 1.5},
+        {"restarts": 0},
+    ],
+)
 def test_recipes_out_of_range_are_refused(bad: dict) -> None:
     with pytest.raises(AttackError, match=next(iter(bad))):
         Recipe(**bad)
@@ -110,8 +121,19 @@ def test_ranges_out_of_order_are_refused() -> None:
 
 
 def test_a_recipe_survives_json() -> None:
-    recipe = Recipe(size=(90, 120), gamma=0.8, eot=EotRanges(scale=(0.5, 0.9)), seed=12, objective="hiding",
-                    target="Car", beta=0.7, patches=3, decoys=1, adaptive="both", restarts=2)
+    recipe = Recipe(
+        size=(90, 120),
+        gamma=0.8,
+        eot=EotRanges(scale=(0.5, 0.9)),
+        seed=12,
+        objective="hiding",
+        target="Car",
+        beta=0.7,
+        patches=3,
+        decoys=1,
+        adaptive="both",
+        restarts=2,
+    )
     assert Recipe.from_json(recipe.to_json()) == recipe
     assert Recipe.from_json(Recipe().to_json()) == Recipe()
     for broken in ("", "{", "[1]", '{"sauce": 1}', '{"eot": {"scale": 3}}'):
@@ -124,8 +146,29 @@ def test_recipes_from_before_there_were_objectives_mean_what_they_did() -> None:
              "eot": {"place": [0.3, 0.7], "scale": [0.65, 1.05], "yaw_deg": [-8.0, 8.0], "noise": [0.0, 0.02]}}"""
     eot = EotRanges(place=(0.3, 0.7), scale=(0.65, 1.05), yaw_deg=(-8, 8), noise=(0, 0.02))
     assert (eot.pitch_deg, eot.gamma, eot.jpeg) == ((0, 0), (1, 1), (100, 100))
-    expected = Recipe((160, 160), 210, 4, 0.1, None, 0.02, (0.03, 0.97), eot, 0, "untargeted", None, 1.0, 0.0, None, 0.0,
-                      None, 1, 0, "none", 0.5, 1)
+    expected = Recipe(
+        (160, 160),
+        210,
+        4,
+        0.1,
+        None,
+        0.02,
+        (0.03, 0.97),
+        eot,
+        0,
+        "untargeted",
+        None,
+        1.0,
+        0.0,
+        None,
+        0.0,
+        None,
+        1,
+        0,
+        "none",
+        0.5,
+        1,
+    )
     assert Recipe.from_json(old) == expected
     assert not expected.knows_the_defence
     shipped = Path(__file__).resolve().parent.parent / "tools" / "patch_recipe.json"
@@ -198,8 +241,9 @@ def test_an_interrupted_attack_goes_on_to_the_same_patch(
     tmp_path: Path, segmenter: Segmenter, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(optimise, "SAVED_EVERY", 3)
-    recipe = replace(RECIPE, steps=8, restarts=2, patches=2, smoothness=0.1, non_printability=0.1,
-                     eot=EotRanges(jpeg=(40, 100)))
+    recipe = replace(
+        RECIPE, steps=8, restarts=2, patches=2, smoothness=0.1, non_printability=0.1, eot=EotRanges(jpeg=(40, 100))
+    )
     whole = train_patch(segmenter, frames, recipe)
     state = tmp_path / "state.safetensors"
     # Once in the first run, once in the second: with some steps after the last state, which are lost.
@@ -267,4 +311,3 @@ def test_what_an_attack_on_the_defence_needs_is_asked_for(segmenter: Segmenter, 
     for needy in ({"adaptive": "flag"}, {"beta": 0.5}, {"patches": 2, "decoys": 1}):
         with pytest.raises(AttackError, match="--profile"):
             train_patch(segmenter, frames, replace(RECIPE, **needy))
-

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from zmask_ros.cli.demo import _profile_origin
 from zmask_ros.demo import (
     CLEAN_FRAMES,
     DemoError,
@@ -23,6 +25,7 @@ from zmask_ros.demo import (
     processes,
     source_digest,
 )
+from zmask_ros.segmenters import load_segmenter
 
 PICTURE = np.full((40, 40, 3), (255, 0, 255), np.uint8)
 
@@ -111,3 +114,11 @@ def test_a_domain_that_is_in_use_is_not_taken(monkeypatch: pytest.MonkeyPatch) -
         with pytest.raises(DemoError, match="in use"):
             free_domain()
     assert free_domain() == 1
+
+
+def test_a_profile_of_other_layers_is_not_used_again(tmp_path: Path) -> None:
+    segmenter = load_segmenter("lraspp_camvid", "cpu")
+    other = replace(segmenter, description=replace(segmenter.description, deep_layers=("backbone.9",)))
+    assert _profile_origin("drives", segmenter) == _profile_origin("drives", segmenter)
+    assert _profile_origin("drives", segmenter) != _profile_origin("drives", other)
+    assert _profile_origin("drives", segmenter) != _profile_origin("other drives", segmenter)

@@ -208,7 +208,7 @@ def _prepare(
     """Record the clean drives and fit the profile, unless that was done already."""
     made = Made(places.folder / ".made.json")
     clean_origin = _digest(source_digest(*CLEAN_SOURCES), drives, scenario.seed, scenario.width, scenario.height)
-    profile_origin = _digest(clean_origin, source_digest(*PROFILE_SOURCES), FALSE_ALARM_RATE, _origin(segmenter))
+    profile_origin = _profile_origin(clean_origin, segmenter)
     if fresh or not made.is_current(places.clean, clean_origin):
         frames = (
             replace(frame, labels=None, patch_mask=None) for frame in street_frames(clean_drives(drives, scenario))
@@ -223,6 +223,13 @@ def _prepare(
         made.note(places.profile, profile_origin)
     else:
         click.echo(f"{places.profile}: fitted in an earlier run on them, for this network.", err=True)
+
+
+def _profile_origin(clean_origin: str, segmenter: Segmenter) -> str:
+    looks = segmenter.description
+    layers = looks.shallow_layers, looks.deep_layers
+    sources = source_digest(*PROFILE_SOURCES)
+    return _digest(clean_origin, sources, FALSE_ALARM_RATE, _origin(segmenter), looks.mean, looks.std, layers)
 
 
 def _digest(*settings: Any) -> str:

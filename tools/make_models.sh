@@ -30,13 +30,15 @@ step out/train/long.pt out/train/joint.pt \
   python tools/train_segmenter.py --stage long --start out/train/joint.pt -o out/train/long.pt
 step models/$name.safetensors out/train/long.pt \
   python tools/export_segmenter.py out/train/long.pt -o models/$name.safetensors
-step models/$name.patch.png models/$name.safetensors \
-  zmask attack --street 2001,2003,2005,2007 --frames 60 --recipe tools/patch_recipe.json -o models/$name.patch.png
+step out/models/$name.patch.png models/$name.safetensors \
+  zmask attack --street 2001,2003,2005,2007,2009,2011 --camvid "$camvid" --frames 60 --recipe tools/patch_recipe.json \
+  -o out/models/$name.patch.png
+cp out/models/$name.patch.png out/models/$name.patch.json models/
 step out/models/camvid_train.mcap zmask_ros/world/datasets.py \
   zmask world camvid train --force -o out/models/camvid_train.mcap
 step out/models/street.mcap zmask_ros/world/street/drive.py \
   zmask world street {3000..3029} --seconds 20 --rate 0.5 --force -o out/models/street.mcap
-step models/$name.zmask.safetensors models/$name.patch.png \
+step models/$name.zmask.safetensors models/$name.safetensors \
   zmask fit out/models/camvid_train.mcap out/models/street.mcap --topic /camera/image_raw \
   -o models/$name.zmask.safetensors
 python tools/measure_models.py

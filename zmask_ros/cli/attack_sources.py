@@ -39,7 +39,7 @@ class Sources:
     def describe(self) -> tuple[str, ...]:
         """One short line a source; raises ZmaskError if there is none, or a scene and another one."""
         lines = [
-            *([f"CamVid train {self.camvid}"] if self.camvid else []),
+            *(["CamVid, training split"] if self.camvid else []),
             *([f"street seeds {', '.join(map(str, self.street))}"] if self.street else []),
             *([f"images {self.images}"] if self.images else []),
             *(f"bag {bag}" for bag in self.bags),

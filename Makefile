@@ -19,7 +19,7 @@ models: build  ## make everything in models/ anew: train, patch, fit (hours; nee
 	@$(RUN) tools/make_models.sh
 
 evaluation: build  ## the published evaluation on CamVid: report in out/evaluation/, tables in docs/evaluation.md; goes on after a break
-	@$(RUN) zmask evaluate --camvid "$${ZMASK_CAMVID:-../shared/data/camvid}" --docs docs/evaluation.md
+	@$(RUN) tools/evaluate.sh
 
 lint: build  ## ruff, mypy, shellcheck
 	@$(RUN) scripts/lint.sh

@@ -4,4 +4,4 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 ruff check .
 mypy zmask_ros/
-shellcheck -x --source-path=SCRIPTDIR scripts/*.sh .ci/run
+shellcheck -x --source-path=SCRIPTDIR scripts/*.sh tools/*.sh .ci/run

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 camvid=${ZMASK_CAMVID:-../shared/data/camvid}
 name=lraspp_camvid
-mkdir -p out/train out/models models
+mkdir -p out/train out/models
 
 [ -d "$camvid" ] || { echo "CamVid is not at $camvid: set ZMASK_CAMVID to its folder." >&2; exit 2; }
 export ZMASK_CAMVID=$camvid
@@ -34,10 +34,7 @@ step out/models/$name.patch.png models/$name.safetensors \
   zmask attack --street 2001,2003,2005,2007,2009,2011 --camvid "$camvid" --frames 60 --recipe tools/patch_recipe.json \
   -o out/models/$name.patch.png
 cp out/models/$name.patch.png out/models/$name.patch.json models/
-step out/models/camvid_train.mcap zmask_ros/world/datasets.py \
-  zmask world camvid train --force -o out/models/camvid_train.mcap
-step out/models/street.mcap zmask_ros/world/street/drive.py \
-  zmask world street {3000..3029} --seconds 20 --rate 0.5 --force -o out/models/street.mcap
+tools/clean_drives.sh
 step models/$name.zmask.safetensors models/$name.safetensors \
   zmask fit out/models/camvid_train.mcap out/models/street.mcap --topic /camera/image_raw \
   -o models/$name.zmask.safetensors

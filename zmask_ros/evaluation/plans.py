@@ -70,7 +70,7 @@ class _Builder:
 
 def published_plan(segmenter: Segmenter) -> Plan:
     """The published evaluation: three sizes, two objectives, graded strengths, six adaptive families trained twice."""
-    builder = _Builder(segmenter, Effort(steps=100, graded_steps=45, adaptive_steps=45))
+    builder = _Builder(segmenter, Effort(steps=100, graded_steps=30, adaptive_steps=30))
     for size in SIZES:
         builder.untargeted(size)
         builder.targeted(size)
@@ -81,7 +81,7 @@ def published_plan(segmenter: Segmenter) -> Plan:
         builder.converged(family, "untargeted large", "large", adaptive=family)
     builder.converged("split", split, "small", adaptive="both", patches=PARTS)
     builder.converged("decoys", split, "small", adaptive="mask", patches=PARTS, decoys=PARTS // 2)
-    return Plan("published", tuple(builder.attacks), attacked_frames=40, hard_frames=34)
+    return Plan("published", tuple(builder.attacks), attacked_frames=34, hard_frames=24)
 
 
 def quick_plan(segmenter: Segmenter) -> Plan:

@@ -69,7 +69,7 @@ class _Builder:
 
 
 def published_plan(segmenter: Segmenter) -> Plan:
-    """The published evaluation: three sizes, two objectives, graded strengths, six adaptive families trained twice."""
+    """The published evaluation: three sizes, two objectives, graded strengths, six adaptive families, four twice."""
     builder = _Builder(segmenter, Effort(steps=100, graded_steps=30, adaptive_steps=30))
     for size in SIZES:
         builder.untargeted(size)
@@ -79,8 +79,8 @@ def published_plan(segmenter: Segmenter) -> Plan:
     split = builder.add("untargeted split", FULL, builder.effort.steps, "small", patches=PARTS)
     for family in ("flag", "mask", "both", "overmask"):
         builder.converged(family, "untargeted large", "large", adaptive=family)
-    builder.converged("split", split, "small", adaptive="both", patches=PARTS)
-    builder.converged("decoys", split, "small", adaptive="mask", patches=PARTS, decoys=PARTS // 2)
+    builder.adaptive("split", split, "small", adaptive="both", patches=PARTS)
+    builder.adaptive("decoys", split, "small", adaptive="mask", patches=PARTS, decoys=PARTS // 2)
     return Plan("published", tuple(builder.attacks), attacked_frames=34, hard_frames=24)
 
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 from tiny_network import clean_image, describe, fit
 
-from zmask_ros.camera import DefendedCamera, FrameState
+from zmask_ros.camera import DefendedCamera, FrameState, labels_without
 from zmask_ros.defense import Defense, Profile, load_profile
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.baselines import LocalGradientSmoothing, compressed, hyperneuron
-from zmask_ros.evaluation.defences import Ours, PlainThreshold, Undefended, oracle, segment, set_threshold
+from zmask_ros.evaluation.defences import Ours, PlainThreshold, Undefended, segment, set_threshold
 from zmask_ros.segmenters import Segmenter, load_segmenter
 
 LAYER = "2"
@@ -70,7 +70,7 @@ def test_oracle_fills_exactly_the_patch(subject: tuple[Segmenter, Profile], size
     x[..., 12:24, 16:32] = 0
     small = labels_of(segmenter, x)
     expected = np.repeat(np.repeat(small, size[0] // 48, 0), size[1] // 64, 1)
-    np.testing.assert_array_equal(oracle(segmenter, image, mask), expected)
+    np.testing.assert_array_equal(labels_without(segmenter, image, mask), expected)
 
 
 def test_plain_threshold_masks_where_shallow_heat_exceeds_it(subject: tuple[Segmenter, Profile]) -> None:

@@ -14,11 +14,11 @@ import evaluation_parts
 import numpy as np
 import pytest
 
-from zmask_ros.camera import DefendedCamera, FrameState
+from zmask_ros.camera import DefendedCamera, FrameState, labels_without
 from zmask_ros.defense import ProfileError
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation import Confusion, mask_iou
-from zmask_ros.evaluation.defences import oracle, segment
+from zmask_ros.evaluation.defences import segment
 from zmask_ros.evaluation.judges import NamedProfile
 from zmask_ros.evaluation.outcome import BEGIN, END, markdown, outcome, write_document, write_outcome
 from zmask_ros.evaluation.pace import Pace
@@ -66,7 +66,7 @@ def test_figures_of_an_attack_by_hand(
         assert defended.pictures is not None
         judged["clean"].add(truth, truth, ~hidden)
         judged["none"].add(segment(evaluation.segmenter, image), truth, ~hidden)
-        judged["oracle"].add(oracle(evaluation.segmenter, image, hidden), truth, ~hidden)
+        judged["oracle"].add(labels_without(evaluation.segmenter, image, hidden), truth, ~hidden)
         judged["ours"].add(defended.pictures.labels, truth, ~hidden)
         flagged.append(defended.state is FrameState.ATTACK)
         overlaps.append(mask_iou(defended.pictures.mask, hidden))

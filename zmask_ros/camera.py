@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zmask_ros.defense import Defended, Defense, Profile
+from zmask_ros.defense import Defended, Defense, Profile, masked_labels
 from zmask_ros.errors import ZmaskError
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.world.images import decode
@@ -131,19 +131,8 @@ class DefendedCamera:
         return self._defend(image, {})
 
     def masked_labels(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        """The segmentation with a known region masked: what the defence gives whose mask is exact (the oracle).
-
-        Args:
-            image: uint8 [H, W, 3] RGB.
-            mask: bool [H, W].
-
-        Returns:
-            uint8 [H, W] labels.
-        """
-        height, width = self.segmenter.input_size
-        hidden = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
-        x = self.segmenter.prepare(image)
-        return _at_size(self.defense.masked_labels(x, torch.from_numpy(hidden)[None, None].to(x))[0], image)
+        """`labels_without` of this camera's network."""
+        return labels_without(self.segmenter, image, mask)
 
     def _defend(self, image: np.ndarray, stages: dict[str, float]) -> CameraResult:
         began = time.perf_counter()
@@ -175,20 +164,37 @@ def _milliseconds_since(began: float) -> float:
 def _pictures(image: np.ndarray, defended: Defended) -> Pictures:
     size = (image.shape[1], image.shape[0])
     heat = cv2.resize(defended.analysis.heat[0, 0].float().cpu().numpy(), size, interpolation=cv2.INTER_LINEAR)
-    undefended = _at_size(defended.undefended[0], image)
+    undefended = at_size(defended.undefended[0], image)
     flagged = bool(defended.flagged[0])
     return Pictures(
         image=image,
-        labels=_at_size(defended.labels[0], image) if flagged else undefended,
+        labels=at_size(defended.labels[0], image) if flagged else undefended,
         undefended=undefended,
-        mask=_at_size(defended.mask[0].byte() * 255, image) if flagged else np.zeros(undefended.shape, np.uint8),
+        mask=at_size(defended.mask[0].byte() * 255, image) if flagged else np.zeros(undefended.shape, np.uint8),
         heat=heat,
     )
 
 
-def _at_size(plane: Tensor, image: np.ndarray) -> np.ndarray:
-    """uint8 [h, w] at the size of ``image``."""
-    return cv2.resize(plane.cpu().numpy(), (image.shape[1], image.shape[0]), interpolation=cv2.INTER_NEAREST)
+def labels_without(segmenter: Segmenter, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The segmentation with a known region masked: what the defence gives whose mask is exact (the oracle).
+
+    Args:
+        image: uint8 [H, W, 3] RGB.
+        mask: bool [H, W].
+
+    Returns:
+        uint8 [H, W] labels.
+    """
+    height, width = segmenter.input_size
+    hidden = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+    x = segmenter.prepare(image)
+    return at_size(masked_labels(segmenter, x, torch.from_numpy(hidden)[None, None].to(x))[0], image)
+
+
+def at_size(plane: Tensor, image: np.ndarray) -> np.ndarray:
+    """uint8 [h, w] at the size of ``image``, by the nearest pixel."""
+    resized = cv2.resize(plane.cpu().numpy(), (image.shape[1], image.shape[0]), interpolation=cv2.INTER_NEAREST)
+    return np.asarray(resized)
 
 
 def _region(mask: np.ndarray) -> Region | None:

@@ -13,10 +13,9 @@ from zmask_ros.cli.attack_scenes import describe_scene, load_scene
 from zmask_ros.errors import ZmaskError
 from zmask_ros.world.bags import CameraBags, ReadReport
 from zmask_ros.world.datasets import CamVid
-from zmask_ros.world.picture_files import read_picture
+from zmask_ros.world.picture_files import pictures_in, read_picture
 from zmask_ros.world.street import StreetDrive
 
-IMAGE_ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 STREET_SECONDS = 20.0
 
 
@@ -88,9 +87,7 @@ def _street(seeds: Sequence[int], frames: int) -> Iterator[AttackFrame]:
 
 
 def _images(folder: Path, frames: int) -> Iterator[AttackFrame]:
-    files = sorted(path for path in folder.glob("*") if path.suffix.lower() in IMAGE_ENDINGS)
-    if not files:
-        raise ZmaskError(f"There are no images in {folder}: name a folder with PNG or JPEG files.")
+    files = pictures_in(folder)
     for index in evenly(len(files), frames):
         yield read_picture(files[index]), None
 

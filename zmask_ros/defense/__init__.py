@@ -1,7 +1,7 @@
 """The Z-Mask method in pure torch: statistics, over-activation, fusion, score, masking."""
 
 from zmask_ros.defense.analysis import Analyser, Analysis, Evidence, hard_mask
-from zmask_ros.defense.defense import Defended, Defense, bind, tapped_layers
+from zmask_ros.defense.defense import Defended, Defense, bind, masked_labels, tapped_layers
 from zmask_ros.defense.fitting import CleanFit, Plan
 from zmask_ros.defense.fusion import FusionBlock, attack_score
 from zmask_ros.defense.growth import Growth
@@ -40,6 +40,7 @@ __all__ = [
     "bind",
     "hard_mask",
     "load_profile",
+    "masked_labels",
     "merge_profiles",
     "save_profile",
     "tapped_layers",

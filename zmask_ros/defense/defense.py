@@ -133,14 +133,15 @@ class Defense(nn.Module):
     def _segment_again(self, x: Tensor, analysis: Analysis, flagged: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
         hard = self.mask(analysis, (x.shape[-2], x.shape[-1])) * flagged[:, None, None, None]
         labels = first.clone()
-        labels[flagged] = self.masked_labels(x[flagged], hard[flagged])
+        labels[flagged] = masked_labels(self.segmenter, x[flagged], hard[flagged])
         return labels, hard[:, 0] > 0.5
 
-    @torch.inference_mode()
-    def masked_labels(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Labels, uint8 [B, h, w], of normalised images [B, 3, h, w]; ``mask`` [B, 1, h, w], 0 or 1, hides pixels."""
-        # Masked pixels become the dataset's mean, which is 0 after normalisation.
-        return _labels(self.segmenter.logits(x * (1 - mask)))
+
+@torch.inference_mode()
+def masked_labels(segmenter: SegmentationNetwork, x: Tensor, mask: Tensor) -> Tensor:
+    """Labels, uint8 [B, h, w], of normalised images [B, 3, h, w]; ``mask`` [B, 1, h, w], 0 or 1, hides pixels."""
+    # Masked pixels become the dataset's mean, which is 0 after normalisation.
+    return _labels(segmenter.logits(x * (1 - mask)))
 
 
 def _labels(logits: Tensor) -> Tensor:

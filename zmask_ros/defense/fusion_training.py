@@ -106,8 +106,7 @@ def balanced_pixels(examples: Examples, patch_share: float = 0.5) -> Pixels:
 def training_loss(scalars: Tensor, pixels: Pixels) -> Tensor:
     """Cross-entropy of the mask, plus ``GATE_WEIGHT`` times that of the gate; a scalar, differentiable."""
     gate = deep_gate(scalars, pixels.deep)
-    mask = soft_mask(scalars, pixels.shallow, gate)
-    of_mask = (_cross_entropy(mask, pixels.truth) * pixels.mask_weight).sum() / pixels.mask_weight.sum()
+    of_mask = _mask_loss(scalars, pixels, gate)
     inside = (pixels.truth > COVERED).to(gate)
     of_gate = (_cross_entropy(gate, inside) * pixels.gate_weight).sum() / pixels.gate_weight.sum().clamp_min(SMALLEST)
     return of_mask + GATE_WEIGHT * of_gate
@@ -115,8 +114,12 @@ def training_loss(scalars: Tensor, pixels: Pixels) -> Tensor:
 
 def mask_loss(scalars: Tensor, pixels: Pixels) -> float:
     """Cross-entropy of the mask alone, weighted as ``pixels`` are; a mask of one half everywhere has 0.69."""
-    mask = soft_mask(scalars, pixels.shallow, deep_gate(scalars, pixels.deep))
-    return float((_cross_entropy(mask, pixels.truth) * pixels.mask_weight).sum() / pixels.mask_weight.sum())
+    return float(_mask_loss(scalars, pixels, deep_gate(scalars, pixels.deep)))
+
+
+def _mask_loss(scalars: Tensor, pixels: Pixels, gate: Tensor) -> Tensor:
+    mask = soft_mask(scalars, pixels.shallow, gate)
+    return (_cross_entropy(mask, pixels.truth) * pixels.mask_weight).sum() / pixels.mask_weight.sum()
 
 
 def _cross_entropy(probability: Tensor, truth: Tensor) -> Tensor:

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zmask_ros.camera import at_size
 from zmask_ros.defense import ActivationTaps, Moments
 from zmask_ros.errors import ZmaskError
-from zmask_ros.evaluation.defences import Verdict, enlarged, segment
+from zmask_ros.evaluation.defences import Verdict, segment
 from zmask_ros.segmenters import Segmenter
 
 LIVING_SHARE = 1e-4
@@ -69,7 +70,7 @@ class FeatureDetector:
         with ActivationTaps(self._segmenter.network, (self._layer,)) as taps:
             logits = self._segmenter.logits(self._segmenter.prepare(image))
             features = self._features(taps[self._layer])
-        return enlarged(logits.argmax(1)[0].byte(), (image.shape[1], image.shape[0])), features
+        return at_size(logits.argmax(1)[0].byte(), image), features
 
 
 def hyperneuron(segmenter: Segmenter, layer: str) -> FeatureDetector:

@@ -1,4 +1,4 @@
-"""Defences behind one interface: none, ours, ours with a plain threshold, and what knowing the patch would give."""
+"""Defences behind one interface: none, ours, and ours with a plain threshold."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from typing import Protocol
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
 
-from zmask_ros.camera import DefendedCamera, FrameState
-from zmask_ros.defense import Defense, Profile
+from zmask_ros.camera import DefendedCamera, FrameState, at_size
+from zmask_ros.defense import Defense, Profile, masked_labels
 from zmask_ros.defense.calibration import clean_threshold
 from zmask_ros.errors import ZmaskError
 from zmask_ros.segmenters import Segmenter
@@ -103,43 +102,22 @@ class PlainThreshold:
         x = self._segmenter.prepare(image)
         logits, analysis = self._defense.analyse(x)
         heat = analysis.evidence.shallow
-        size = (image.shape[1], image.shape[0])
-        undefended = enlarged(logits.argmax(1)[0].byte(), size)
+        undefended = at_size(logits.argmax(1)[0].byte(), image)
         score = float(heat.max())
         if score <= self.threshold:
             return Verdict(score, False, np.zeros(undefended.shape, bool), undefended, undefended)
         grid = heat[0, 0].float().cpu().numpy()
         small = cv2.resize(grid, (x.shape[-1], x.shape[-2]), interpolation=cv2.INTER_NEAREST) > self.threshold
-        labels = segment_without(self._segmenter, x, small)
-        mask = enlarged(torch.from_numpy(small).byte(), size) > 0
-        return Verdict(score, True, mask, enlarged(labels, size), undefended)
-
-
-def oracle(segmenter: Segmenter, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The segmentation, uint8 [H, W], with exactly the true ``mask`` (bool [H, W]) filled with the mean colour."""
-    height, width = segmenter.input_size
-    small = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
-    labels = segment_without(segmenter, segmenter.prepare(image), small)
-    return enlarged(labels, (image.shape[1], image.shape[0]))
+        hidden = torch.from_numpy(small)
+        labels = masked_labels(self._segmenter, x, hidden[None, None].to(x))[0]
+        return Verdict(score, True, at_size(hidden.byte(), image) > 0, at_size(labels, image), undefended)
 
 
 @torch.inference_mode()
 def segment(segmenter: Segmenter, image: np.ndarray) -> np.ndarray:
     """The network's own segmentation of an image, uint8 [H, W]."""
     labels = segmenter.logits(segmenter.prepare(image)).argmax(1)[0].byte()
-    return enlarged(labels, (image.shape[1], image.shape[0]))
-
-
-@torch.inference_mode()
-def segment_without(segmenter: Segmenter, x: Tensor, mask: np.ndarray) -> Tensor:
-    """Labels, uint8 [h, w], of the normalised ``x`` [1, 3, h, w] with ``mask``, bool [h, w], filled by the mean."""
-    keep = torch.from_numpy(~mask).to(x)
-    return segmenter.logits(x * keep).argmax(1)[0].byte()
-
-
-def enlarged(labels: Tensor, size: tuple[int, int]) -> np.ndarray:
-    """uint8 [h, w] at ``size``, (width, height), by the nearest pixel."""
-    return np.asarray(cv2.resize(labels.cpu().numpy(), size, interpolation=cv2.INTER_NEAREST))
+    return at_size(labels, image)
 
 
 def set_threshold(

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zmask_ros.camera import labels_without
 from zmask_ros.defense import Profile
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.baselines import FeatureDetector, LocalGradientSmoothing, compressed, hyperneuron
-from zmask_ros.evaluation.defences import Defence, Ours, PlainThreshold, Undefended, Verdict, oracle, set_threshold
+from zmask_ros.evaluation.defences import Defence, Ours, PlainThreshold, Undefended, Verdict, set_threshold
 from zmask_ros.evaluation.records import Judge
 from zmask_ros.evaluation.scenes import Parts
 from zmask_ros.segmenters import Segmenter
@@ -63,7 +64,7 @@ class Judges:
         if name == CLEAN:
             return lambda frame: _as_it_is(frame.clean)
         if name == ORACLE:
-            return lambda frame: _as_it_is(oracle(self._segmenter, frame.image, frame.hidden))
+            return lambda frame: _as_it_is(labels_without(self._segmenter, frame.image, frame.hidden))
         defence = self.defence(name, advance)
         return lambda frame: defence.process(frame.image)
 

@@ -14,17 +14,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from zmask_ros.attacks.scenes import evenly
 from zmask_ros.errors import ZmaskError
 from zmask_ros.world.bags import CameraBags, ReadReport
 from zmask_ros.world.carla_gear import CarlaGear
 from zmask_ros.world.datasets import CamVid, LabelledFrame
-from zmask_ros.world.picture_files import read_picture
+from zmask_ros.world.picture_files import pictures_in, read_picture
 from zmask_ros.world.street import StreetDrive
 
 LEARNED_SHARE = 0.5
 TEST_SHARE = 0.4
 HELD_OUT_EVERY = 5
-IMAGE_ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 STREET_SECONDS = 20.0
 STREET_TRAINING_SEEDS = range(7000, 7008)
 
@@ -111,8 +111,7 @@ class Parts:
 
 def spread(scenes: Sequence[Scene], most: int) -> tuple[Scene, ...]:
     """At most ``most`` of ``scenes``, evenly spread over all."""
-    chosen = np.unique(np.linspace(0, len(scenes) - 1, min(most, len(scenes))).round().astype(int))
-    return tuple(scenes[index] for index in chosen)
+    return tuple(scenes[index] for index in evenly(len(scenes), most))
 
 
 def parted(source: str, learned: Sequence[Scene], test: Sequence[Scene]) -> Parts:
@@ -154,11 +153,8 @@ def image_parts(folder: Path, labels: Path | None) -> Parts:
     Raises:
         ZmaskError: there are no images, or one has no labels.
     """
-    files = sorted(path for path in folder.glob("*") if path.suffix.lower() in IMAGE_ENDINGS)
-    if not files:
-        raise ZmaskError(f"There are no images in {folder}: name a folder with PNG or JPEG files.")
     scenes = []
-    for path in files:
+    for path in pictures_in(folder):
         image = read_picture(path)
         truth = None if labels is None else _read_labels(labels / f"{path.stem}.png", image.shape[:2])
         scenes.append(Scene(path.name, folder.name, image, truth))

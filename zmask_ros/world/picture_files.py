@@ -9,6 +9,20 @@ import numpy as np
 
 from zmask_ros.world.images import ImageError
 
+IMAGE_ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The picture files in ``folder``, by name.
+
+    Raises:
+        ImageError: there are none.
+    """
+    files = sorted(path for path in folder.glob("*") if path.suffix.lower() in IMAGE_ENDINGS)
+    if not files:
+        raise ImageError(f"There are no images in {folder}: name a folder with PNG or JPEG files.")
+    return files
+
 
 def read_picture(path: Path) -> np.ndarray:
     """A picture file of any kind that OpenCV knows, uint8 [H, W, 3] RGB.

@@ -19,6 +19,7 @@ COMMANDS = {
     "calibrate": "Train the fusion block of a profile on patches, and set its threshold.",
     "inspect": "Show what is in a profile, or in a bag.",
     "replay": "Run the defence over a bag; write a bag and a video.",
+    "record": "Write every flag, and the pictures around an attack, to disk.",
     "attack": "Optimise an adversarial patch against a segmenter.",
     "evaluate": "Measure what attackers can do against the defence, beside other defences.",
     "bench": "Measure what the defence costs on top of the plain network.",

@@ -1,0 +1,127 @@
+"""`flag_recorder`: writes every flag, and the pictures around an attack, without decoding them."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.serialization import deserialize_message
+
+from zmask_ros.msg import AttackFlag
+from zmask_ros.node.flag_recorder_parameters import FlagRecorderParameters
+from zmask_ros.node.parameters import ParameterError, declare
+from zmask_ros.node.recorder import LOOK_EVERY_S, TYPES, matching_qos
+from zmask_ros.stamps import NANOSECONDS
+from zmask_ros.world.bag_segments import MIB, SegmentedBag
+from zmask_ros.world.bag_writer import ATTACK_FLAG
+from zmask_ros.world.capture import Capture
+from zmask_ros.world.recordings import RawMessage
+from zmask_ros.world.spool import Spool
+
+WARN_EVERY_S = 5.0
+Take = Callable[[RawMessage, int], list[RawMessage]]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A topic, the types that it may have, and what becomes of its messages."""
+
+    topic: str
+    types: dict[str, type]
+    take: Take
+
+
+class FlagRecorder:
+    """Subscribes to each topic when its publisher appears, with a quality of service that matches."""
+
+    def __init__(self) -> None:
+        self.node = Node("flag_recorder")
+        self._parameters = declare(self.node, FlagRecorderParameters)
+        if not self._parameters.path:
+            raise ParameterError("Parameter path is empty: name the folder to write into.")
+        self._captures: list[Capture] = []
+        self._waiting = [source for camera in self._parameters.cameras for source in self._sources(camera)]
+        self._counts: Counter[str] = Counter()
+        self._lost = 0
+        self.finished = False
+        self.node.create_timer(LOOK_EVERY_S, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        # Last: only `close` ends what it begins.
+        self._spool = self._opened()
+
+    def close(self) -> bool:
+        """Finish the last file."""
+        self._spool.close()
+        written = ", ".join(f"{topic} {count}" for topic, count in sorted(self._counts.items())) or "nothing"
+        self.node.get_logger().info(f"{self._parameters.path}: {written}{self._losses()}")
+        return True
+
+    def _opened(self) -> Spool:
+        given = self._parameters
+        bag = SegmentedBag(Path(given.path).expanduser(), given.file_mib * MIB, given.total_mib * MIB)
+        return Spool(bag, given.sync_s)
+
+    def _sources(self, camera: str) -> list[_Source]:
+        given = self._parameters
+        memory = given.memory_mib * MIB // len(given.cameras)
+        capture = Capture(int(given.before_s * NANOSECONDS), int(given.after_s * NANOSECONDS), memory)
+        self._captures.append(capture)
+        pictures = [_Source(self._resolved(camera, topic), TYPES, capture.picture) for topic in given.pictures]
+        flags = {ATTACK_FLAG: AttackFlag}
+        return [_Source(self._resolved(camera, given.flags), flags, self._flag_taker(camera, capture)), *pictures]
+
+    def _resolved(self, camera: str, topic: str) -> str:
+        return self.node.resolve_topic_name(f"{camera}/{topic}" if camera else topic)
+
+    def _flag_taker(self, camera: str, capture: Capture) -> Take:
+        def take(message: RawMessage, now_ns: int) -> list[RawMessage]:
+            attack = deserialize_message(message.data, AttackFlag).state == AttackFlag.ATTACK
+            if attack and not capture.writing(now_ns):
+                self.node.get_logger().warning(f"attack{f' on {camera}' if camera else ''}: pictures are recorded")
+            return capture.flag(message, attack, now_ns)
+
+        return take
+
+    def _look(self) -> None:
+        if self._spool.error is not None:
+            raise self._spool.error
+        for source in list(self._waiting):
+            publishers = self.node.get_publishers_info_by_topic(source.topic)
+            if not publishers:
+                continue
+            self._waiting.remove(source)
+            kind = publishers[0].topic_type
+            if kind not in source.types:
+                self.node.get_logger().warning(f"{source.topic} is of type {kind}, which is not recorded")
+                continue
+            self.node.create_subscription(
+                source.types[kind], source.topic, self._receives(source, kind), matching_qos(publishers), raw=True
+            )
+
+    def _receives(self, source: _Source, kind: str) -> Callable[[bytes], None]:
+        def receive(data: bytes) -> None:
+            received_ns = self.node.get_clock().now().nanoseconds
+            for message in source.take(RawMessage(source.topic, kind, received_ns, data), time.monotonic_ns()):
+                self._write(message)
+
+        return receive
+
+    def _write(self, message: RawMessage) -> None:
+        is_flag = message.msgtype == ATTACK_FLAG
+        if not is_flag and self._spool.waiting_bytes > self._parameters.memory_mib * MIB:
+            self._lost += 1
+            self.node.get_logger().warning(
+                "the disk is too slow: pictures are lost", throttle_duration_sec=WARN_EVERY_S
+            )
+            return
+        self._spool.put(message)
+        self._counts[message.topic] += 1
+
+    def _losses(self) -> str:
+        given_up = sum(capture.given_up for capture in self._captures)
+        words = f"; {given_up} pictures did not fit into memory_mib" if given_up else ""
+        return words + (f"; {self._lost} pictures were lost to a slow disk" if self._lost else "")

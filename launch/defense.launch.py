@@ -1,98 +1,50 @@
-"""The defence of one camera.
+"""The defence of one camera or of several: one node, in a namespace if need be.
 
 The defaults of all parameters are in config/defense.yaml; an argument that is not given changes nothing there.
 """
 
 from __future__ import annotations
 
-import os
-from pathlib import PurePosixPath
+from launch_ros.actions import LifecycleNode, Node
+from launch_ros.parameter_descriptions import ParameterValue
 
-from ament_index_python.packages import get_package_share_path
-from launch.actions import DeclareLaunchArgument, OpaqueFunction
-from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import Node
+from launch import LaunchDescription
+from zmask_ros.launching.actions import Values, description, input_remappings, share, shared_memory
+from zmask_ros.launching.arguments import DEFENSE
 
-from launch import LaunchContext, LaunchDescription
-
-SHARE = get_package_share_path("zmask_ros")
 # Arguments that are parameters of the node as well.
-OVERRIDES = ("segmenter", "profile", "device", "image_transport")
+TEXTS = ("segmenter", "profile", "device", "image_transport")
+SWITCHES = ("use_sim_time", "autostart")
+# Of each of several cameras, where {camera} is in them.
+OF_EACH = ("image_topic", "profile")
 
 
-def arguments() -> list[DeclareLaunchArgument]:
-    """What can be said on the command line."""
-    return [
-        DeclareLaunchArgument("namespace", default_value="", description="Namespace of the camera, such as front."),
-        DeclareLaunchArgument(
-            "params_file", default_value=str(SHARE / "config" / "defense.yaml"), description="YAML file of parameters."
-        ),
-        DeclareLaunchArgument(
-            "image_topic",
-            default_value="",
-            description="Topic of the camera's images without /compressed; its camera_info lies beside it. "
-            "Empty: image_raw in the namespace.",
-        ),
-        DeclareLaunchArgument(
-            "image_transport",
-            default_value="",
-            choices=["", "raw", "compressed"],
-            description="raw or compressed images. Empty: as in params_file.",
-        ),
-        DeclareLaunchArgument(
-            "segmenter", default_value="", description="Segmenter's name or YAML file. Empty: as in params_file."
-        ),
-        DeclareLaunchArgument(
-            "profile", default_value="", description="Profile that zmask fit made. Empty: as in params_file."
-        ),
-        DeclareLaunchArgument(
-            "device", default_value="", description="auto, cpu, cuda or cuda:N. Empty: as in params_file."
-        ),
-        DeclareLaunchArgument(
-            "use_sim_time", default_value="false", choices=["true", "false"], description="Take time from /clock."
-        ),
-        DeclareLaunchArgument(
-            "autostart",
-            default_value="true",
-            choices=["true", "false"],
-            description="Start the node. It has no lifecycle states: with false only RViz, if asked for, is started.",
-        ),
-        DeclareLaunchArgument(
-            "rviz", default_value="false", choices=["true", "false"], description="Look at it in RViz."
-        ),
-        DeclareLaunchArgument(
-            "log_level",
-            default_value="info",
-            choices=["debug", "info", "warn", "error", "fatal"],
-            description="What the node logs at least.",
-        ),
-    ]
-
-
-def nodes(context: LaunchContext) -> list[Node]:
+def nodes(value: Values) -> list[object]:
     """What is started."""
-    value = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in arguments()}
-    started = []
-    if value["autostart"] == "true":
-        started.append(defense_node(value))
+    started: list[object] = [defense_node(value)]
     if value["rviz"] == "true":
-        started.append(rviz(value))
+        started += [rviz(value, camera) for camera in cameras(value) or [""]]
     return started
 
 
-def defense_node(value: dict[str, str]) -> Node:
+def defense_node(value: Values) -> LifecycleNode:
     """The node with what was given on the command line, and nothing else, over what is in the file."""
-    return Node(
+    return LifecycleNode(
         package="zmask_ros",
         executable="defense_node",
         name="defense_node",
         namespace=value["namespace"],
-        parameters=[value["params_file"], {"use_sim_time": value["use_sim_time"] == "true", **overrides(value)}],
-        remappings=input_remappings(value["image_topic"]),
+        parameters=[value["params_file"] or share("config/defense.yaml"), parameters(value)],
+        remappings=[] if cameras(value) else input_remappings(value["image_topic"]),
         ros_arguments=["--log-level", f"{logger_name(value['namespace'])}:={value['log_level']}"],
-        additional_env=publisher_environment(),
+        additional_env=shared_memory(),
         output="screen",
     )
+
+
+def cameras(value: Values) -> list[str]:
+    """The names of several cameras; none for the only one."""
+    return [name.strip() for name in value["cameras"].split(",") if name.strip()]
 
 
 def logger_name(namespace: str) -> str:
@@ -100,41 +52,49 @@ def logger_name(namespace: str) -> str:
     return ".".join([part for part in namespace.split("/") if part] + ["defense_node"])
 
 
-def overrides(value: dict[str, str]) -> dict[str, str]:
-    """The parameters that were given on the command line."""
-    return {name: value[name] for name in OVERRIDES if value[name]}
+def parameters(value: Values) -> dict[str, object]:
+    """The parameters that were given on the command line.
+
+    Raises:
+        ValueError: several cameras were given the same topic.
+    """
+    named = cameras(value)
+    if len(named) > 1 and value["image_topic"] and "{camera}" not in value["image_topic"]:
+        raise ValueError("image_topic has to have {camera} in it when there are several cameras.")
+    given: dict[str, object] = {name: text(value[name]) for name in TEXTS if value[name]}
+    given |= {name: value[name] == "true" for name in SWITCHES if value[name]}
+    if named:
+        given["cameras"] = named
+        for name in OF_EACH:
+            if "{camera}" in value[name] or (name == "image_topic" and value[name]):
+                given.pop(name, None)
+                given |= {f"{camera}.{name}": text(of_camera(value[name], camera)) for camera in named}
+    return given
 
 
-def input_remappings(image_topic: str) -> list[tuple[str, str]]:
-    """From the names in the node to those of the camera driver."""
-    if not image_topic:
-        return []
-    return [
-        ("image_raw", image_topic),
-        ("image_raw/compressed", f"{image_topic}/compressed"),
-        ("camera_info", str(PurePosixPath(image_topic).with_name("camera_info"))),
-    ]
+def text(value: str) -> ParameterValue:
+    """A parameter that stays text, whatever it looks like."""
+    return ParameterValue(value, value_type=str)
 
 
-def publisher_environment() -> dict[str, str]:
-    """Shared memory that images fit into; what the user has set stays."""
-    name = "FASTRTPS_DEFAULT_PROFILES_FILE"
-    return {} if os.environ.get(name) else {name: str(SHARE / "config" / "fastdds.xml")}
+def of_camera(value: str, camera: str) -> str:
+    """With the camera's name where {camera} stands."""
+    return value.replace("{camera}", camera)
 
 
-def rviz(value: dict[str, str]) -> Node:
-    """RViz in the namespace of the camera."""
+def rviz(value: Values, camera: str) -> Node:
+    """RViz in the namespace of a camera."""
     return Node(
         package="rviz2",
         executable="rviz2",
-        namespace=value["namespace"],
-        arguments=["-d", str(SHARE / "rviz" / "defense.rviz")],
+        namespace="/".join(part for part in (value["namespace"], camera) if part),
+        arguments=["-d", share("rviz/defense.rviz")],
         parameters=[{"use_sim_time": value["use_sim_time"] == "true"}],
-        remappings=input_remappings(value["image_topic"])[:1],
+        remappings=input_remappings(of_camera(value["image_topic"], camera))[:1],
         output="log",
     )
 
 
 def generate_launch_description() -> LaunchDescription:
     """Read by ros2 launch."""
-    return LaunchDescription([*arguments(), OpaqueFunction(function=nodes)])
+    return description(DEFENSE, nodes)

@@ -2,70 +2,29 @@
 
 from __future__ import annotations
 
-import os
-
-from ament_index_python.packages import get_package_share_path
-from launch.actions import (
-    DeclareLaunchArgument,
-    EmitEvent,
-    IncludeLaunchDescription,
-    OpaqueFunction,
-    RegisterEventHandler,
-    SetEnvironmentVariable,
-)
-from launch.event_handlers import OnProcessExit
-from launch.events import Shutdown
-from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from launch import LaunchContext, LaunchDescription
-
-SHARE = get_package_share_path("zmask_ros")
-
-
-def arguments() -> list[DeclareLaunchArgument]:
-    """What can be said on the command line."""
-    return [
-        DeclareLaunchArgument("namespace", default_value="front", description="Namespace of the camera."),
-        DeclareLaunchArgument(
-            "params_file", default_value="", description="YAML file of defense_node's parameters. Empty: the defaults."
-        ),
-        DeclareLaunchArgument("seed", default_value="", description="Which street. Empty: street_camera's default."),
-        DeclareLaunchArgument(
-            "picture", default_value="", description="Path of a patch on the billboard. Empty: an advertisement."
-        ),
-        DeclareLaunchArgument(
-            "pace",
-            default_value="",
-            choices=["", "realtime", "lockstep"],
-            description="lockstep waits for the flag of each frame. Empty: street_camera's default.",
-        ),
-        DeclareLaunchArgument(
-            "loop", default_value="false", choices=["true", "false"], description="Drive again and again."
-        ),
-        DeclareLaunchArgument("bag", default_value="", description="Record into this bag. Empty: record nothing."),
-        DeclareLaunchArgument(
-            "rviz", default_value="true", choices=["true", "false"], description="Look at it in RViz."
-        ),
-    ]
+from launch import LaunchDescription
+from zmask_ros.launching.actions import (
+    Values,
+    description,
+    ends_everything,
+    included_defense,
+    shared_memory_for_all,
+)
+from zmask_ros.launching.arguments import DEMO
 
 
-def actions(context: LaunchContext) -> list[object]:
+def actions(value: Values) -> list[object]:
     """What is started; everything ends with the drive."""
-    value = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in arguments()}
     camera = street_camera(value)
-    started: list[object] = [
-        defense(value),
-        camera,
-        RegisterEventHandler(OnProcessExit(target_action=camera, on_exit=[EmitEvent(event=Shutdown())])),
-    ]
+    started: list[object] = [included_defense(value), camera, ends_everything(camera)]
     if value["bag"]:
         started.append(recorder(value))
     return started
 
 
-def street_camera(value: dict[str, str]) -> Node:
+def street_camera(value: Values) -> Node:
     """The camera, with what was given on the command line over its own defaults."""
     given: dict[str, object] = {name: value[name] for name in ("picture", "pace") if value[name]}
     if value["seed"]:
@@ -79,15 +38,7 @@ def street_camera(value: dict[str, str]) -> Node:
     )
 
 
-def defense(value: dict[str, str]) -> IncludeLaunchDescription:
-    """defense.launch.py."""
-    return IncludeLaunchDescription(
-        PythonLaunchDescriptionSource(str(SHARE / "launch" / "defense.launch.py")),
-        launch_arguments={name: value[name] for name in ("namespace", "rviz", "params_file") if value[name]}.items(),
-    )
-
-
-def recorder(value: dict[str, str]) -> Node:
+def recorder(value: Values) -> Node:
     """What the camera and the defence publish, into a bag."""
     return Node(
         package="zmask_ros",
@@ -98,12 +49,6 @@ def recorder(value: dict[str, str]) -> Node:
     )
 
 
-def shared_memory() -> SetEnvironmentVariable:
-    """For everything that is started: shared memory that images fit into; what the user has set stays."""
-    name = "FASTRTPS_DEFAULT_PROFILES_FILE"
-    return SetEnvironmentVariable(name, os.environ.get(name) or str(SHARE / "config" / "fastdds.xml"))
-
-
 def generate_launch_description() -> LaunchDescription:
     """Read by ros2 launch."""
-    return LaunchDescription([*arguments(), shared_memory(), OpaqueFunction(function=actions)])
+    return description(DEMO, actions, *shared_memory_for_all())

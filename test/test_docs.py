@@ -26,6 +26,7 @@ from zmask_ros.defense import (
     statistics,
     vote,
 )
+from zmask_ros.launching.arguments import DEFENSE, DEMO, REPLAY, Argument
 from zmask_ros.node.camera_parameters import RecorderParameters, StreetCameraParameters
 from zmask_ros.node.defense_parameters import DefenseParameters
 from zmask_ros.node.parameters import ParameterSpec, specs
@@ -210,39 +211,19 @@ def test_parameters_are_those_of_the_code(heading: str, table: type) -> None:
     assert_same_rows(NODE, heading, [parameter_row(spec) for spec in specs(table)])
 
 
-def launch_rows(name: str) -> list[list[str]]:
-    """One row an argument, read from the source, so that launch need not be installed."""
-    tree = ast.parse((ROOT / "launch" / f"{name}.launch.py").read_text())
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    declared = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "DeclareLaunchArgument"]
-    declared.sort(key=lambda call: call.lineno)
-    return [launch_row(call) for call in declared]
-
-
-def launch_row(call: ast.Call) -> list[str]:
-    keywords = {keyword.arg: keyword.value for keyword in call.keywords}
-    choices = ast.literal_eval(keywords["choices"]) if "choices" in keywords else []
+def launch_row(argument: Argument) -> list[str]:
     return [
-        f"`{ast.literal_eval(call.args[0])}`",
-        launch_default(keywords["default_value"]),
-        ", ".join(f"`{choice}`" for choice in choices if choice),
-        ast.literal_eval(keywords["description"]),
+        f"`{argument.name}`",
+        "(required)" if argument.default is None else f"`{argument.default}`" if argument.default else "",
+        ", ".join(f"`{choice}`" for choice in argument.choices if choice),
+        argument.description,
     ]
 
 
-def launch_default(expression: ast.expr) -> str:
-    """The value; of an expression such as ``SHARE / "config" / "x.yaml"`` the parts that are known."""
-    if isinstance(expression, ast.Constant):
-        return f"`{expression.value}`" if expression.value else ""
-    parts = [node for node in ast.walk(expression) if isinstance(node, ast.Constant)]
-    return f"`{'/'.join(str(part.value) for part in sorted(parts, key=lambda part: part.col_offset))}`"
-
-
-@pytest.mark.parametrize("name", ["defense", "demo"])
-def test_launch_arguments_are_those_of_the_launch_file(name: str) -> None:
-    rows = launch_rows(name)
-    assert rows
-    assert_same_rows(NODE, f"### Arguments of {name}.launch.py", rows)
+@pytest.mark.parametrize(("name", "table"), [("defense", DEFENSE), ("replay", REPLAY), ("demo", DEMO)])
+def test_launch_arguments_are_those_of_the_table(name: str, table: tuple[Argument, ...]) -> None:
+    rows = [launch_row(argument) for argument in table]
+    assert_same_rows(ROOT / "docs" / "launch.md", f"## Arguments of {name}.launch.py", rows)
 
 
 def test_published_pictures_are_those_of_the_code() -> None:

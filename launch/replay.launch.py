@@ -1,0 +1,43 @@
+"""A recorded drive, defended: ros2 bag play with its time -> defense_node, and RViz to look at it."""
+
+from __future__ import annotations
+
+from launch.actions import ExecuteProcess, RegisterEventHandler
+from launch_ros.event_handlers import OnStateTransition
+
+from launch import LaunchDescription
+from zmask_ros.launching.actions import (
+    Values,
+    description,
+    ends_everything,
+    included_defense,
+    shared_memory_for_all,
+)
+from zmask_ros.launching.arguments import REPLAY
+
+CLOCK_HZ = "100"
+# What a defence has published while the bag was recorded: this one publishes the same.
+OF_A_DEFENCE = ".*/zmask/.*"
+
+
+def actions(value: Values) -> list[object]:
+    """What is started: the bag when the node is active, so that no frame is lost; everything ends with the bag."""
+    player = ExecuteProcess(cmd=player_command(value), output="screen")
+    active = OnStateTransition(goal_state="active", entities=[player], handle_once=True)
+    return [
+        RegisterEventHandler(active),
+        ends_everything(player),
+        included_defense(value, use_sim_time="true"),
+    ]
+
+
+def player_command(value: Values) -> list[str]:
+    """The words of ros2 bag play."""
+    command = ["ros2", "bag", "play", value["bag"], "--clock", CLOCK_HZ, "--rate", value["rate"]]
+    command += ["--exclude-regex", OF_A_DEFENCE, "--disable-keyboard-controls"]
+    return [*command, "--loop"] if value["loop"] == "true" else command
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Read by ros2 launch."""
+    return description(REPLAY, actions, *shared_memory_for_all())

@@ -1,0 +1,87 @@
+"""From the values of arguments to what is started. Only launch files import this: it needs launch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
+
+from ament_index_python.packages import get_package_share_path
+from launch.actions import (
+    DeclareLaunchArgument,
+    EmitEvent,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+    RegisterEventHandler,
+    SetEnvironmentVariable,
+)
+from launch.event_handlers import OnProcessExit
+from launch.events import Shutdown
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration
+
+from launch import LaunchContext, LaunchDescription
+from zmask_ros.launching.arguments import DEFENSE, Argument
+
+Values = dict[str, str]
+# Jazzy's Fast DDS reads the first, its successors the second.
+PROFILES_FILE = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+
+
+def share(relative: str) -> str:
+    """The path of an installed file, such as ``rviz/defense.rviz``."""
+    return str(Path(get_package_share_path("zmask_ros")) / relative)
+
+
+def description(
+    arguments: Sequence[Argument], started: Callable[[Values], list[object]], *before: object
+) -> LaunchDescription:
+    """One with these arguments; ``started`` makes actions of their values, and ``before`` comes before those."""
+
+    def actions(context: LaunchContext) -> list[object]:
+        return started({one.name: LaunchConfiguration(one.name).perform(context) for one in arguments})
+
+    return LaunchDescription([*map(_declared, arguments), *before, OpaqueFunction(function=actions)])
+
+
+def _declared(argument: Argument) -> DeclareLaunchArgument:
+    return DeclareLaunchArgument(
+        argument.name,
+        default_value=argument.default,
+        description=argument.description,
+        choices=list(argument.choices) or None,
+    )
+
+
+def included_defense(value: Values, **given: str) -> IncludeLaunchDescription:
+    """defense.launch.py with those of its arguments that are among ``value``, and with those of ``given``."""
+    passed = {one.name: value[one.name] for one in DEFENSE if one.name in value} | given
+    return IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(share("launch/defense.launch.py")), launch_arguments=passed.items()
+    )
+
+
+def ends_everything(action: object) -> RegisterEventHandler:
+    """When this process ends, so does the launch."""
+    return RegisterEventHandler(OnProcessExit(target_action=action, on_exit=[EmitEvent(event=Shutdown())]))
+
+
+def input_remappings(image_topic: str) -> list[tuple[str, str]]:
+    """From the names in a node to those of the camera driver."""
+    if not image_topic:
+        return []
+    return [
+        ("image_raw", image_topic),
+        ("image_raw/compressed", f"{image_topic}/compressed"),
+        ("camera_info", str(PurePosixPath(image_topic).with_name("camera_info"))),
+    ]
+
+
+def shared_memory() -> dict[str, str]:
+    """Environment of a publisher: shared memory that images fit into; what the user has set stays."""
+    return {name: os.environ.get(name) or share("config/fastdds.xml") for name in PROFILES_FILE}
+
+
+def shared_memory_for_all() -> list[SetEnvironmentVariable]:
+    """The same for everything that the launch file starts."""
+    return [SetEnvironmentVariable(name, value) for name, value in shared_memory().items()]

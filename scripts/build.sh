@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$root"
 
 shopt -s nullglob
-linked=$(find zmask_ros launch config rviz model[s] msg -type f ! -name '*.pyc' ! -name '*.partial' | LC_ALL=C sort)
+linked=$(find zmask_ros launch config deploy rviz model[s] msg -type f ! -name '*.pyc' ! -name '*.partial' | LC_ALL=C sort)
 compiled=(CMakeLists.txt package.xml msg/*.msg scripts/build.sh "$venv/.zmask_stamp")
 wanted="$root $( { echo "$linked"; cat "${compiled[@]}"; } | sha256sum | cut -d' ' -f1)"
 stamp=build/.zmask_stamp

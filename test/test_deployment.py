@@ -1,0 +1,177 @@
+"""The files that are installed on a vehicle as they are: Fast DDS profile, units, container file, layouts."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import click
+import pytest
+import yaml
+
+from zmask_ros.cli.main import zmask
+from zmask_ros.launching.arguments import DEFENSE
+from zmask_ros.outputs import ATTACK_TOPIC, PICTURE_TOPICS
+
+ROOT = Path(__file__).parent.parent
+FAST_DDS = ROOT / "config" / "fastdds.xml"
+LAYOUT = ROOT / "config" / "foxglove" / "defense.json"
+RVIZ = ROOT / "rviz" / "defense.rviz"
+POLICY = ROOT / "deploy" / "sros2" / "policy.xml"
+UNITS = sorted((ROOT / "deploy").glob("*.service"))
+DOCUMENT = (ROOT / "docs" / "deployment.md").read_text()
+SEEN = {"image_raw", ATTACK_TOPIC, *(topic.name for topic in PICTURE_TOPICS)}
+NAMESPACE = "{http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles}"
+KNOWN_KEYS = {
+    "profiles", "transport_descriptors", "transport_descriptor", "transport_id", "type", "segment_size", "participant",
+    "rtps", "userTransports", "useBuiltinTransports",
+}  # fmt: skip
+
+each_unit = pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)
+
+
+def test_fast_dds_gets_a_segment_that_images_fit_into() -> None:
+    root = ElementTree.parse(FAST_DDS).getroot()
+    assert {element.tag.removeprefix(NAMESPACE) for element in root.iter()} <= KNOWN_KEYS
+    sizes = {
+        one.findtext(f"{NAMESPACE}type"): one.findtext(f"{NAMESPACE}segment_size")
+        for one in root.iter(f"{NAMESPACE}transport_descriptor")
+    }
+    assert sizes == {"SHM": str(32 * 2**20), "UDPv4": None}
+    named = {one.text for one in root.iter(f"{NAMESPACE}transport_id")}
+    used = {one.text for transports in root.iter(f"{NAMESPACE}userTransports") for one in transports}
+    assert used == named
+
+
+def complaints_of_fast_dds(profile: Path) -> str:
+    """What Fast DDS itself says when a participant is made with the profile."""
+    pytest.importorskip("rclpy", reason="ROS 2 is not installed", exc_type=ModuleNotFoundError)
+    script = "import rclpy; rclpy.init(); rclpy.create_node('reads_the_profile').destroy_node(); rclpy.shutdown()"
+    command = ["env", f"FASTRTPS_DEFAULT_PROFILES_FILE={profile}", sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return "\n".join(line for line in (done.stdout + done.stderr).splitlines() if "XML" in line)
+
+
+def test_fast_dds_understands_its_profile(tmp_path: Path) -> None:
+    assert complaints_of_fast_dds(FAST_DDS) == ""
+    (tmp_path / "wrong.xml").write_text(FAST_DDS.read_text().replace("segment_size", "segment_length"))
+    assert "segment_length" in complaints_of_fast_dds(tmp_path / "wrong.xml"), "it would not say so"
+
+
+def unit_of(path: Path) -> configparser.ConfigParser:
+    parser = configparser.ConfigParser(strict=False, interpolation=None, delimiters=("=",), comment_prefixes=("#",))
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read_string(path.read_text())
+    return parser
+
+
+@each_unit
+def test_a_unit_restarts_what_it_runs_and_ends_it_as_ctrl_c_does(unit: Path) -> None:
+    parsed = unit_of(unit)
+    assert parsed.sections() == ["Unit", "Service", "Install"]
+    service = parsed["Service"]
+    assert (service["Restart"], service["KillSignal"], service["KillMode"]) == ("always", "SIGINT", "mixed")
+    assert re.fullmatch(r"\d+(-\d+)?( \d+(-\d+)?)*", service["CPUAffinity"])
+    assert service["User"] != "root"
+    # Either would take the GPU or the shared memory away.
+    assert "PrivateDevices" not in service and "PrivateIPC" not in service
+
+
+@each_unit
+def test_a_unit_calls_what_there_is(unit: Path) -> None:
+    call = unit_of(unit)["Service"]["ExecStart"]
+    shell = re.fullmatch(r"/bin/bash -c '([^']*)'", call)
+    assert shell is not None
+    launched = re.search(r"ros2 launch zmask_ros (\S+) (.*)", shell[1])
+    if launched is not None:
+        assert (ROOT / "launch" / launched[1]).is_file()
+        given = {word.split(":=")[0] for word in launched[2].split()}
+        assert given <= {argument.name for argument in DEFENSE}
+        return
+    _, _, words = shell[1].partition("ros2 run zmask_ros zmask ")
+    command, *arguments = words.replace("%i", "front").split()
+    subcommand = zmask.get_command(click.Context(zmask), command)
+    assert subcommand is not None
+    subcommand.make_context(command, arguments)
+
+
+@each_unit
+def test_a_unit_reads_the_environment_that_is_shipped(unit: Path) -> None:
+    variables = dict(environment())
+    assert "ZMASK_WORKSPACE" in variables
+    assert unit_of(unit)["Service"]["EnvironmentFile"] == "/etc/zmask/zmask.env"
+    assert set(re.findall(r"\$(\w+)", unit.read_text())) <= set(variables)
+
+
+def environment() -> Iterator[tuple[str, str]]:
+    for line in (ROOT / "deploy" / "zmask.env").read_text().splitlines():
+        if line and not line.startswith("#"):
+            name, equals, value = line.partition("=")
+            assert equals and re.fullmatch(r"[A-Z_]+", name), line
+            yield name, value
+
+
+def test_the_container_takes_nothing_along_that_it_makes_anew() -> None:
+    ignored = {line.strip("/") for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] != "#"}
+    made = {line.strip("/") for line in (ROOT / ".gitignore").read_text().splitlines()}
+    assert {".git"} | {name for name in made if "*" not in name} <= {name.removeprefix("**/") for name in ignored}
+    container = (ROOT / "deploy" / "Containerfile").read_text().splitlines()
+    words = [line.split()[0] for line in container if line[:1].isalpha()]
+    assert words[0] == "FROM" and set(words) <= {"FROM", "RUN", "WORKDIR", "COPY", "ENV", "ENTRYPOINT", "CMD"}
+
+
+def test_the_policy_has_the_form_of_sros2() -> None:
+    root = ElementTree.parse(POLICY).getroot()
+    assert (root.tag, root.attrib) == ("policy", {"version": "0.2.0"})
+    for enclave in root.iterfind("enclaves/enclave"):
+        for profile in enclave.iterfind("profiles/profile"):
+            assert enclave.attrib["path"] == f"{profile.attrib['ns']}/{profile.attrib['node']}"
+            for group in profile:
+                assert group.tag in {"topics", "services"}
+                (kind, allowed), = group.attrib.items()
+                assert (kind, allowed) in {("publish", "ALLOW"), ("subscribe", "ALLOW"), ("reply", "ALLOW")}
+                names = [one.text for one in group.iterfind(group.tag.removesuffix("s"))]
+                assert len(names) == len(group) == len(set(names))
+
+
+def rviz_topics() -> list[str]:
+    displays = yaml.safe_load(RVIZ.read_text())["Visualization Manager"]["Displays"]
+    return [display["Topic"]["Value"] for display in displays]
+
+
+def test_rviz_follows_its_namespace() -> None:
+    assert rviz_topics()
+    assert set(rviz_topics()) <= SEEN
+
+
+def panels_of(place: Any) -> list[str]:
+    return [place] if isinstance(place, str) else [*panels_of(place["first"]), *panels_of(place["second"])]
+
+
+def test_foxglove_shows_each_of_its_panels_once() -> None:
+    layout = json.loads(LAYOUT.read_text())
+    assert sorted(panels_of(layout["layout"])) == sorted(layout["configById"])
+    kinds = {name.split("!")[0] for name in layout["configById"]}
+    assert kinds == {"Image", "Plot", "StateTransitions", "RawMessages", "DiagnosticSummary"}
+
+
+def test_foxglove_shows_what_is_published() -> None:
+    fields = {line.split()[1] for line in (ROOT / "msg" / "AttackFlag.msg").read_text().splitlines() if "#" in line[1:]}
+    topics = set(re.findall(r'"(/[^"]*)"', LAYOUT.read_text())) - {"/diagnostics"}
+    assert topics
+    for topic in topics:
+        name, _, field = topic.removeprefix("/front/").partition(".")
+        assert topic.startswith("/front/") and name in SEEN
+        assert not field or field in fields
+
+
+@pytest.mark.parametrize("name", [path.name for path in sorted((ROOT / "deploy").rglob("*")) if path.is_file()])
+def test_every_file_of_a_deployment_is_documented(name: str) -> None:
+    assert name in DOCUMENT

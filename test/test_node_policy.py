@@ -31,7 +31,8 @@ GRAPH: dict[tuple[str, str], Callable[[Node, str, str], list[tuple[str, list[str
 # With another transport, with simulated time, or where a package is installed.
 DEPENDING = {"/front/image_raw/compressed", "/clock", "/front/zmask/detections", "/front/zmask/label_info"}
 # Some versions of rclpy have these, and some not.
-DEPENDING |= {"/parameter_events", *(f"/front/{node}/get_type_description" for node in ("defense_node", "flag_recorder"))}
+DEPENDING |= {"/parameter_events", "/front/defense_node/get_type_description"}
+DEPENDING |= {"/front/flag_recorder/get_type_description"}
 
 
 def allowed(node: str) -> dict[tuple[str, str], set[str]]:

@@ -15,6 +15,7 @@ from zmask_ros.launching.arguments import DEFENSE
 # Arguments that are parameters of the node as well.
 TEXTS = ("segmenter", "profile", "device", "image_transport")
 SWITCHES = ("use_sim_time", "autostart")
+END_S = "15"
 # Of each of several cameras, where {camera} is in them.
 OF_EACH = ("image_topic", "profile")
 
@@ -38,6 +39,8 @@ def defense_node(value: Values) -> LifecycleNode:
         remappings=[] if cameras(value) else input_remappings(value["image_topic"]),
         ros_arguments=["--log-level", f"{logger_name(value['namespace'])}:={value['log_level']}"],
         additional_env=shared_memory(),
+        # A busy machine takes longer than the five seconds that launch would wait to end torch.
+        sigterm_timeout=END_S,
         output="screen",
     )
 

@@ -1,6 +1,6 @@
 # Every target sets up what it needs: a virtual environment in .venv, the package built into install/. Nothing is done twice.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow models evaluation lint setup build clean
+.PHONY: help demo test test-slow docs models evaluation lint setup build clean
 RUN := scripts/run.sh
 
 help:  ## this list
@@ -14,6 +14,9 @@ test: lint  ## lint, then all tests but the slow ones
 
 test-slow: build  ## the tests that take minutes
 	@$(RUN) python -m pytest -q -m slow
+
+docs: build  ## the parameter tables of docs/node.md, from the code
+	@$(RUN) python -m zmask_ros.node.parameter_docs docs/node.md
 
 models: build  ## make everything in models/ anew: train, patch, fit (hours; needs CamVid)
 	@$(RUN) tools/make_models.sh

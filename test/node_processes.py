@@ -13,19 +13,25 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
+import pytest
 import rclpy
 from ament_index_python.packages import get_package_prefix
 from builtin_interfaces.msg import Time
+from rcl_interfaces.msg import Parameter, ParameterValue
+from rcl_interfaces.srv import SetParameters
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
+from tiny_network import describe, fit
+from zmask_ros.msg import AttackFlag
 
 from zmask_ros.world.images import encode
 
 HERE = Path(__file__).parent
 # Long, because machines are busy: nothing waits for longer than it has to.
 PATIENCE_S = 120.0
+DEEP_INPUT = {"subscription.reliability": "reliable", "subscription.depth": 100}
 RELIABLE = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 
 
@@ -48,6 +54,10 @@ def slowdown() -> float:
     while time.process_time() - worked < 0.2:
         pass
     return max(1.0, (time.monotonic() - began) / 0.2)
+
+
+# For latched topics.
+LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class NodeProcess:
@@ -86,6 +96,10 @@ class NodeProcess:
         self._output.seek(0)
         return self._output.read()
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def wait(self, timeout_s: float = PATIENCE_S) -> int:
         """Its exit code, once it has ended."""
         return self._process.wait(timeout_s)
@@ -119,10 +133,10 @@ class Client:
             assert time.monotonic() < deadline, f"waited {patience_s:.0f} s for {what}"
             self._executor.spin_once(timeout_sec=0.02)
 
-    def collect(self, kind: type, topic: str) -> list[Any]:
+    def collect(self, kind: type, topic: str, qos: QoSProfile = RELIABLE) -> list[Any]:
         """A list that everything published on the topic is appended to."""
         received: list[Any] = []
-        self.node.create_subscription(kind, topic, received.append, RELIABLE)
+        self.node.create_subscription(kind, topic, received.append, qos)
         return received
 
     def call(self, service: str, kind: type, request: Any) -> Any:
@@ -132,3 +146,73 @@ class Client:
         future = client.call_async(request)
         self.until(future.done, f"an answer of {service}")
         return future.result()
+
+
+class Camera:
+    """Publishes frames to the node and receives its flags; those without a frame apart, in ``silences``."""
+
+    def __init__(
+        self, client: Client, kind: type = Image, topic: str = "image_raw", attack: str = "zmask/attack"
+    ) -> None:
+        self._client = client
+        self._publisher = client.node.create_publisher(kind, topic, RELIABLE)
+        self.flags: list[AttackFlag] = []
+        self.silences: list[AttackFlag] = []
+        client.node.create_subscription(AttackFlag, attack, self._flag_arrived, RELIABLE)
+        client.until(
+            lambda: self._publisher.get_subscription_count() and client.node.count_publishers(attack),
+            "the node to appear",
+        )
+        self._prove_the_connection(kind)
+
+    def _prove_the_connection(self, kind: type) -> None:
+        """Discovery is not symmetric: frames are sent until the first flag comes, and until the last one has come."""
+        sent = 0
+
+        def answered() -> bool:
+            nonlocal sent
+            if not self.flags:
+                self._publisher.publish(kind(header=header(sent)))
+                sent += 1
+            return bool(self.flags) and self.flags[-1].header == header(sent - 1)
+
+        self._client.until(answered, "the first flag")
+        self.flags.clear()
+
+    def _flag_arrived(self, flag: AttackFlag) -> None:
+        (self.flags if flag.sequence else self.silences).append(flag)
+
+    def send(self, message: Any) -> None:
+        self._publisher.publish(message)
+
+    def ask(self, message: Any) -> AttackFlag:
+        """Send a frame and wait for its flag."""
+        self.flags.clear()
+        self.send(message)
+        self._client.until(lambda: self.flags, f"the flag of {message.header.frame_id}")
+        return self.flags[-1]
+
+
+def set_parameter(client: Client, name: str, value: ParameterValue) -> Any:
+    """Set a parameter of defense_node; the result has the reason of a refusal."""
+    request = SetParameters.Request(parameters=[Parameter(name=name, value=value)])
+    return client.call("defense_node/set_parameters", SetParameters, request).results[0]
+
+
+def tiny_parameters(folder: Path, *prefixes: str) -> dict[str, Any]:
+    """Parameters for the tiny network with its profile, on inputs that lose no frame.
+
+    Args:
+        prefixes: absolute, of the cameras' topics, such as ``/front/``.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(HERE))
+        description = describe(folder)
+        profile = fit(description)
+    inputs = {
+        f"qos_overrides.{prefix}{topic}.{policy}": value
+        for prefix in prefixes
+        for topic in ("image_raw", "image_raw/compressed", "camera_info")
+        for policy, value in DEEP_INPUT.items()
+    }
+    return {"segmenter": str(description), "profile": str(profile), "device": "cpu", "num_threads": 1, **inputs}

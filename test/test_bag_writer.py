@@ -12,11 +12,13 @@ from mcap.reader import make_reader
 from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import Writer
 
-from zmask_ros.world.bag_writer import AttackRecord, BagWriter
+from zmask_ros.world.bag_writer import AttackRecord, BagWriter, RegionRecord
 from zmask_ros.world.bags import BagError, CameraBags, ReadReport
 from zmask_ros.world.images import decode_plane
 
-RECORD = AttackRecord(2, "", 0.75, 0.5, 0.125, (4, 5, 30, 20), 12.5)
+REGION = RegionRecord(4, 5, 30, 20, 0.5, 0.125)
+STAGES = {"network": 11.0, "resize": 1.5}
+RECORD = AttackRecord(2, "", 0.75, 0.5, 0.125, 12.5, (REGION,), STAGES, "front", 2, sequence=7)
 
 
 def messages_of(bag: Path) -> dict[str, list[Any]]:
@@ -42,8 +44,10 @@ def test_every_kind_of_message_comes_back(tmp_path: Path, name: str, compress: b
     found = messages_of(tmp_path / name)
     (attack,) = found["/zmask/attack"]
     assert (attack.state, attack.score, attack.latency_ms) == (attack.ATTACK, 0.75, 12.5)
-    assert (attack.region.x_offset, attack.region.y_offset) == (4, 5)
-    assert (attack.region.width, attack.region.height) == (30, 20)
+    (region,) = attack.regions
+    assert (region.box.x_offset, region.box.y_offset, region.box.width, region.box.height) == (4, 5, 30, 20)
+    assert (attack.stages, attack.stages_ms.tolist()) == (["network", "resize"], [11.0, 1.5])
+    assert (attack.camera, attack.alarm, attack.sequence) == ("front", attack.ATTACK, 7)
     assert (attack.header.stamp.sec, attack.header.stamp.nanosec) == (1, 500_000_001)
     assert np.array_equal(decode_plane(found["/zmask/heat"][0]), heat)
     assert np.array_equal(decode_plane(found["/zmask/segmentation"][0]), labels)
@@ -54,13 +58,13 @@ def test_every_kind_of_message_comes_back(tmp_path: Path, name: str, compress: b
 
 
 def test_a_flag_without_score_or_region(tmp_path: Path) -> None:
-    unknown = AttackRecord(0, "An image of 0x4 pixels has no content.", math.nan, 0.5, 0.0, None, 1.0)
+    unknown = AttackRecord(0, "An image of 0x4 pixels has no content.", math.nan, 0.5, 0.0, 1.0)
     with BagWriter(tmp_path / "out") as writer:
         writer.write_attack("/zmask/attack", unknown, 5, "front")
     (attack,) = messages_of(tmp_path / "out")["/zmask/attack"]
     assert attack.state == attack.UNKNOWN
     assert math.isnan(attack.score)
-    assert attack.region.width == 0
+    assert attack.regions == []
     assert attack.reason.startswith("An image")
 
 

@@ -122,12 +122,15 @@ def test_a_camera_gives_results_at_the_image_size(tiny):
     result = camera.process_image(image)
     assert result.state is FrameState.ATTACK
     assert result.score > result.threshold
-    assert result.pictures is not None and result.region is not None
+    assert result.pictures is not None and result.regions
     for picture in (result.pictures.labels, result.pictures.mask, result.pictures.heat, result.pictures.undefended):
         assert picture.shape == (144, 128)
     assert set(np.unique(result.pictures.mask)) == {0, 255}
     assert result.mask_fraction == pytest.approx((result.pictures.mask > 0).mean())
-    assert result.region.width * result.region.height >= (result.pictures.mask > 0).sum()
+    assert sum(region.fraction for region in result.regions) == pytest.approx(result.mask_fraction)
+    assert all(region.width * region.height >= region.fraction * 144 * 128 for region in result.regions)
+    assert list(result.regions) == sorted(result.regions, key=lambda region: -region.fraction)
+    assert all(0 < region.score <= result.pictures.heat.max() for region in result.regions)
 
 
 def test_a_threshold_can_be_changed_at_any_time(tiny):
@@ -138,7 +141,7 @@ def test_a_threshold_can_be_changed_at_any_time(tiny):
     result = camera.process_image(tiny_network.clean_image(100))
     assert result.state is FrameState.ATTACK
     assert result.threshold == 0.0
-    assert result.region is not None, "what is flagged is masked, too"
+    assert result.regions, "what is flagged is masked, too"
 
 
 def test_activations_that_are_not_finite_are_unknown_and_never_clean(tiny):

@@ -61,7 +61,7 @@ class TruthfulCamera:
 
 
 def write_frame(bag: BagWriter, frame: StreetFrame, state: int, mask: np.ndarray, undefended: np.ndarray) -> None:
-    record = AttackRecord(state, "", 0.5, 0.25, 0.0, None, 10.0 + frame.index)
+    record = AttackRecord(state, "", 0.5, 0.25, 0.0, 10.0 + frame.index)
     received_ns = frame.stamp_ns + frame.index * 100_000_000
     bag.write_attack("/camera/zmask/attack", record, frame.stamp_ns, "camera", received_ns)
     planes = {"mask": mask.astype(np.uint8) * 255, "segmentation": frame.labels, "undefended": undefended}

@@ -7,7 +7,6 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 import pytest
@@ -26,10 +25,9 @@ from zmask_ros.defense import (
     statistics,
     vote,
 )
+from zmask_ros.errors import ZmaskError
 from zmask_ros.launching.arguments import DEFENSE, DEMO, REPLAY, Argument
-from zmask_ros.node.camera_parameters import RecorderParameters, StreetCameraParameters
-from zmask_ros.node.defense_parameters import DefenseParameters
-from zmask_ros.node.parameters import ParameterSpec, specs
+from zmask_ros.node.parameter_docs import with_tables
 from zmask_ros.outputs import PICTURE_TOPICS, UNDEFENDED
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,7 +46,6 @@ CONSTANTS = (
     statistics,
     vote,
 )
-TYPES = {bool: "bool", int: "integer", float: "double", str: "string", list: "string[]"}
 COMMAND_ENDS = {"|", "||", "&&", ";", "&", ">", "2>"}
 
 each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -170,45 +167,15 @@ def test_constants_have_their_values(document: Path) -> None:
         assert values.get(name) == ast.literal_eval(value), f"{name} is {values.get(name)}"
 
 
-def parameter_row(spec: ParameterSpec) -> list[str]:
-    return [
-        f"`{spec.name}`",
-        TYPES[type(spec.default)],
-        shown_default(spec.default),
-        shown_range(spec),
-        "yes" if spec.live else "no",
-        spec.description,
-    ]
+def test_parameters_are_those_of_the_code() -> None:
+    text = NODE.read_text()
+    assert with_tables(text) == text, "run make docs"
 
 
-def shown_default(value: Any) -> str:
-    if isinstance(value, list):
-        return " ".join(f"`{entry}`" for entry in value)
-    if isinstance(value, bool):
-        return f"`{str(value).lower()}`"
-    return f"`{value}`" if value != "" else '`""`'
-
-
-def shown_range(spec: ParameterSpec) -> str:
-    if spec.choices:
-        return ", ".join(f"`{choice}`" for choice in spec.choices)
-    if spec.minimum is None and spec.maximum is None:
-        return ""
-    if spec.maximum is None:
-        return f"at least {spec.minimum:g}"
-    return f"{spec.minimum:g} to {spec.maximum:g}"
-
-
-@pytest.mark.parametrize(
-    ("heading", "table"),
-    [
-        ("### Parameters of defense_node", DefenseParameters),
-        ("### Parameters of street_camera", StreetCameraParameters),
-        ("### Parameters of recorder", RecorderParameters),
-    ],
-)
-def test_parameters_are_those_of_the_code(heading: str, table: type) -> None:
-    assert_same_rows(NODE, heading, [parameter_row(spec) for spec in specs(table)])
+@pytest.mark.parametrize("document", ["", "\n### Parameters of defense_node\nnothing\n"])
+def test_a_document_without_the_tables_is_refused(document: str) -> None:
+    with pytest.raises(ZmaskError, match="no table below '### Parameters of defense_node'"):
+        with_tables(document)
 
 
 def launch_row(argument: Argument) -> list[str]:

@@ -16,33 +16,35 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS 2 is not installed", exc_type=ModuleNotFoundError)
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from node_processes import RELIABLE, Client, NodeProcess, header, image_message, slowdown
-from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
-from rcl_interfaces.srv import DescribeParameters, SetParameters
+from node_processes import (
+    RELIABLE,
+    Camera,
+    Client,
+    NodeProcess,
+    header,
+    image_message,
+    set_parameter,
+    slowdown,
+    tiny_parameters,
+)
+from rcl_interfaces.msg import ParameterType, ParameterValue
+from rcl_interfaces.srv import DescribeParameters
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
-from tiny_network import clean_image, describe, fit
+from tiny_network import clean_image, describe
 from zmask_ros.msg import AttackFlag
 
+from zmask_ros.node.parameters import READ_ONLY
+from zmask_ros.outputs import profile_identity
 from zmask_ros.world.images import encode_compressed
 
 HEIGHT, WIDTH = 60, 88
 NAMESPACE = "/front"
-DEEP_INPUT = {"subscription.reliability": "reliable", "subscription.depth": 100}
 
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Parameters for the tiny network with its profile, on an input that loses no frame."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(Path(__file__).parent))
-        description = describe(tmp_path_factory.mktemp("tiny"))
-        profile = fit(description)
-    inputs = {
-        f"qos_overrides.{NAMESPACE}/{topic}.{policy}": value
-        for topic in ("image_raw", "image_raw/compressed", "camera_info")
-        for policy, value in DEEP_INPUT.items()
-    }
-    return {"segmenter": str(description), "profile": str(profile), "device": "cpu", "num_threads": 1, **inputs}
+    return tiny_parameters(tmp_path_factory.mktemp("tiny"), f"{NAMESPACE}/")
 
 
 @pytest.fixture(scope="module")
@@ -50,44 +52,6 @@ def node(tiny: dict[str, Any]) -> Iterator[NodeProcess]:
     """The node that most tests share."""
     with NodeProcess("defense_node", {**tiny, "publish_undefended": True}, NAMESPACE) as process:
         yield process
-
-
-class Camera:
-    """Publishes frames to the node and receives its flags."""
-
-    def __init__(self, client: Client, kind: type = Image, topic: str = "image_raw") -> None:
-        self._client = client
-        self._publisher = client.node.create_publisher(kind, topic, RELIABLE)
-        self.flags: list[AttackFlag] = client.collect(AttackFlag, "zmask/attack")
-        client.until(
-            lambda: self._publisher.get_subscription_count() and client.node.count_publishers("zmask/attack"),
-            "the node to appear",
-        )
-        self._prove_the_connection(kind)
-
-    def _prove_the_connection(self, kind: type) -> None:
-        """Discovery is not symmetric: frames are sent until the first flag comes, and until the last one has come."""
-        sent = 0
-
-        def answered() -> bool:
-            nonlocal sent
-            if not self.flags:
-                self._publisher.publish(kind(header=header(sent)))
-                sent += 1
-            return bool(self.flags) and self.flags[-1].header == header(sent - 1)
-
-        self._client.until(answered, "the first flag")
-        self.flags.clear()
-
-    def send(self, message: Any) -> None:
-        self._publisher.publish(message)
-
-    def ask(self, message: Any) -> AttackFlag:
-        """Send a frame and wait for its flag."""
-        self.flags.clear()
-        self.send(message)
-        self._client.until(lambda: self.flags, f"the flag of {message.header.frame_id}")
-        return self.flags[-1]
 
 
 @pytest.fixture
@@ -106,21 +70,20 @@ def frame(number: int) -> Image:
     return image_message(number, clean_image(number, HEIGHT, WIDTH))
 
 
-def set_parameter(client: Client, name: str, value: ParameterValue) -> Any:
-    request = SetParameters.Request(parameters=[Parameter(name=name, value=value)])
-    return client.call("defense_node/set_parameters", SetParameters, request).results[0]
-
-
 def set_threshold(client: Client, value: float) -> Any:
     return set_parameter(client, "threshold", ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=value))
 
 
-def test_a_clean_frame_is_flagged_clean(camera: Camera) -> None:
+def test_a_clean_frame_is_flagged_clean(tiny: dict[str, Any], camera: Camera) -> None:
     flag = camera.ask(frame(7))
     assert (flag.state, flag.reason, flag.header) == (AttackFlag.CLEAN, "", header(7))
     assert 0.0 <= flag.score <= flag.threshold
-    assert (flag.mask_fraction, flag.region.width, flag.region.height) == (0.0, 0, 0)
-    assert flag.latency_ms > 0.0
+    assert (flag.mask_fraction, flag.regions) == (0.0, [])
+    assert flag.alarm == AttackFlag.CLEAN
+    assert (flag.camera, flag.profile) == ("front", profile_identity(Path(tiny["profile"])))
+    assert flag.stages[0] == "wait"
+    assert {"decode", "network", "analysis", "resize"} <= set(flag.stages)
+    assert 0.0 < sum(flag.stages_ms) <= flag.latency_ms
 
 
 def test_every_frame_of_a_burst_gets_exactly_one_flag(client: Client, camera: Camera) -> None:
@@ -132,7 +95,12 @@ def test_every_frame_of_a_burst_gets_exactly_one_flag(client: Client, camera: Ca
     dropped = [flag for flag in camera.flags if flag.state == AttackFlag.UNKNOWN]
     assert all(flag.reason.startswith("dropped: a newer frame") for flag in dropped)
     assert next(flag for flag in camera.flags if flag.header == header(count - 1)).state == AttackFlag.CLEAN
-    assert camera.ask(frame(count)).header == header(count), "a flag came twice"
+    numbers = sorted(flag.sequence for flag in camera.flags)
+    assert numbers == list(range(numbers[0], numbers[0] + count)), "the frames are not numbered one by one"
+    flag = camera.ask(frame(count))
+    assert flag.header == header(count), "a flag came twice"
+    assert flag.received == flag.sequence == numbers[-1] + 1
+    assert flag.processed + flag.dropped + flag.failed == flag.received
 
 
 def broken(number: int, **fields: Any) -> Image:
@@ -200,12 +168,12 @@ def test_camera_info_comes_with_the_header_of_the_frame(client: Client, camera: 
     def came() -> bool:
         nonlocal number
         number += 1
-        publisher.publish(CameraInfo(header=header(0), height=HEIGHT, width=WIDTH, distortion_model="plumb_bob"))
+        publisher.publish(CameraInfo(header=header(999), height=HEIGHT, width=WIDTH, distortion_model="plumb_bob"))
         camera.ask(frame(number))
         return bool(received)
 
     client.until(came, "camera_info")
-    assert received[-1].header.frame_id in {f"camera_{n}" for n in range(1, number + 1)}
+    assert received[-1].header.frame_id in {f"camera_{n}" for n in range(number + 1)}
     assert (received[-1].height, received[-1].width, received[-1].distortion_model) == (HEIGHT, WIDTH, "plumb_bob")
 
 
@@ -239,7 +207,7 @@ def test_parameters_are_described(client: Client, node: NodeProcess) -> None:
     assert all(entry.description for entry in described)
     assert threshold.floating_point_range[0].from_value == 0.0
     assert (threshold.read_only, transport.read_only) == (False, True)
-    assert transport.additional_constraints == "one of raw, compressed"
+    assert transport.additional_constraints == f"one of raw, compressed; {READ_ONLY}"
     assert threads.integer_range[0].to_value == 1024
 
 

@@ -6,15 +6,19 @@ import math
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
+import torch
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from zmask_ros.node.camera_parameters import RecorderParameters, StreetCameraParameters
-from zmask_ros.node.defense_parameters import DefenseParameters
+from zmask_ros.node.defense_parameters import CameraParameters, DefenseParameters
 from zmask_ros.node.diagnostics import (
     Assessment,
     CameraHealth,
@@ -27,7 +31,8 @@ from zmask_ros.node.diagnostics import (
     assess_safely,
     quantile,
 )
-from zmask_ros.node.inputs import Arrival, LatestSlot, StampWatch
+from zmask_ros.node.faults import is_device_error, is_out_of_memory
+from zmask_ros.node.inputs import Arrival, Mailbox, StampWatch
 from zmask_ros.node.parameters import specs
 from zmask_ros.node.worker import Worker
 from zmask_ros.resources import find_resource
@@ -35,14 +40,16 @@ from zmask_ros.resources import find_resource
 HEALTHY = Snapshot(Counters(arrived=10, clean=10), 10.0, 0.1, (20.0, 30.0), 10, 0, 0, 0, "", "CLEAN", "", 0.1, 0.5)
 
 
-def arrival(seconds: float = 0.0) -> Arrival:
+def arrival(camera: str = "front", seconds: float = 0.0) -> Arrival:
     whole = int(seconds)
     stamp = SimpleNamespace(sec=whole, nanosec=round((seconds - whole) * 1e9))
-    return Arrival(SimpleNamespace(header=SimpleNamespace(stamp=stamp)))
+    return Arrival(SimpleNamespace(header=SimpleNamespace(stamp=stamp)), camera)
 
 
 class Handler:
     """Remembers what became of each frame."""
+
+    batch_limit = 4
 
     def __init__(self, process: Callable[[Arrival], None]) -> None:
         self._process = process
@@ -50,16 +57,17 @@ class Handler:
         self.errors: list[Exception] = []
         self.done = threading.Condition()
 
-    def process(self, arrival: Arrival) -> Callable[[], None]:
-        self._process(arrival)
-        return lambda: self.fail(arrival, "")
+    def process(self, arrivals: Sequence[Arrival]) -> Iterator[tuple[Arrival, Callable[[], None]]]:
+        for arrival in arrivals:
+            self._process(arrival)
+            yield arrival, partial(self.fail, arrival, "")
 
     def fail(self, arrival: Arrival, reason: str) -> None:
         with self.done:
             self.flagged.append((arrival, reason))
             self.done.notify_all()
 
-    def report(self, error: Exception) -> None:
+    def report(self, cameras: Sequence[str], error: Exception) -> None:
         self.errors.append(error)
 
     def wait_for(self, count: int) -> None:
@@ -67,23 +75,45 @@ class Handler:
             assert self.done.wait_for(lambda: len(self.flagged) >= count, 10.0)
 
 
-def test_slot_keeps_the_newest_and_hands_back_the_displaced() -> None:
-    slot, first, second = LatestSlot(), arrival(), arrival()
-    assert slot.put(first) is None
-    assert slot.put(second) is first
-    assert slot.take() is second
+def test_the_mailbox_keeps_the_newest_of_each_camera_and_hands_back_the_displaced() -> None:
+    mailbox, first, second, rear = Mailbox(), arrival("front"), arrival("front"), arrival("rear")
+    assert [mailbox.put(frame) for frame in (first, rear, second)] == [None, None, first]
+    assert mailbox.holds("rear")
+    assert mailbox.take(4) == [second, rear]
+    assert not mailbox.holds("rear")
 
 
-def test_closed_slot_hands_back_everything() -> None:
-    slot, left, late = LatestSlot(), arrival(), arrival()
-    slot.put(left)
-    assert slot.close() is left
-    assert slot.put(late) is late
-    assert slot.take() is None
+@given(st.lists(st.sampled_from("abcde"), min_size=1, max_size=40), st.integers(1, 5))
+def test_no_camera_waits_for_more_turns_than_there_are_others(cameras: list[str], most: int) -> None:
+    mailbox, waited = Mailbox(), dict.fromkeys("abcde", 0)
+    for camera in cameras:
+        mailbox.put(arrival(camera))
+        taken = {frame.camera for frame in mailbox.take(most)}
+        assert 1 <= len(taken) <= most
+        for other in waited:
+            waited[other] = waited[other] + 1 if mailbox.holds(other) else 0
+        assert max(waited.values()) < len(waited)
+
+
+def test_a_busy_camera_does_not_keep_another_from_its_turn() -> None:
+    mailbox = Mailbox()
+    mailbox.put(arrival("busy"))
+    mailbox.put(arrival("other"))
+    mailbox.take(1)
+    mailbox.put(arrival("busy"))
+    assert [frame.camera for frame in mailbox.take(1)] == ["other"]
+
+
+def test_a_closed_mailbox_hands_back_everything() -> None:
+    mailbox, left, late = Mailbox(), arrival(), arrival()
+    mailbox.put(left)
+    assert mailbox.close() == [left]
+    assert mailbox.put(late) is late
+    assert mailbox.take(1) == []
 
 
 def test_stamp_is_read_to_the_nanosecond() -> None:
-    assert arrival(12.345).stamp_ns == 12_345_000_000
+    assert arrival(seconds=12.345).stamp_ns == 12_345_000_000
 
 
 def test_time_that_jumps_back_is_noticed_once() -> None:
@@ -98,12 +128,12 @@ def test_worker_survives_exceptions_and_flags_the_frame() -> None:
         if frame is bad:
             raise ValueError("out of memory")
 
-    slot, handler = LatestSlot(), Handler(process)
-    worker = Worker(slot, handler)
+    mailbox, handler = Mailbox(), Handler(process)
+    worker = Worker(mailbox, handler)
     worker.start()
-    slot.put(bad)
+    mailbox.put(bad)
     handler.wait_for(1)
-    slot.put(good)
+    mailbox.put(good)
     handler.wait_for(2)
     assert worker.stop(5.0)
     assert handler.flagged == [(bad, "internal error: ValueError: out of memory"), (good, "")]
@@ -117,17 +147,59 @@ def test_frames_that_a_shutdown_leaves_are_flagged_exactly_once() -> None:
         began.set()
         release.wait(10.0)
 
-    slot, handler, stuck, waiting = LatestSlot(), Handler(process), arrival(), arrival()
-    worker = Worker(slot, handler)
+    mailbox, handler, stuck, waiting = Mailbox(), Handler(process), arrival(), arrival()
+    worker = Worker(mailbox, handler)
     worker.start()
-    slot.put(stuck)
+    mailbox.put(stuck)
     assert began.wait(10.0)
-    slot.put(waiting)
+    assert worker.works_on("front")
+    mailbox.put(waiting)
     assert not worker.stop(0.01)
     release.set()
     assert worker.stop(5.0)
     assert [frame for frame, _ in handler.flagged] == [stuck, waiting]
-    assert all("shut down" in reason for _, reason in handler.flagged)
+    assert all("stopped" in reason for _, reason in handler.flagged)
+
+
+def test_a_stuck_worker_is_noticed_and_its_frames_are_taken_away_once() -> None:
+    began, release = threading.Event(), threading.Event()
+
+    def process(_: Arrival) -> None:
+        began.set()
+        release.wait(10.0)
+
+    mailbox, handler, stuck, waiting = Mailbox(), Handler(process), arrival(), arrival("rear")
+    worker = Worker(mailbox, handler)
+    worker.start()
+    assert worker.busy_s == 0.0
+    mailbox.put(stuck)
+    assert began.wait(10.0)
+    mailbox.put(waiting)
+    assert worker.busy_s > 0.0
+    assert not worker.while_idle(began.clear, 0.01), "the device is in use"
+    assert began.is_set()
+    assert (worker.take_away(), worker.take_away()) == ([stuck, waiting], [])
+    release.set()
+    assert worker.while_idle(began.clear, 5.0)
+    assert worker.stop(5.0)
+    assert handler.flagged == []
+
+
+@pytest.mark.parametrize(
+    ("error", "memory", "device"),
+    [
+        (MemoryError(), True, False),
+        (RuntimeError("CUDA error: out of memory"), True, False),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"), True, False),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), True, False),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), False, True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), False, True),
+        (ValueError("CUDA error, says somebody"), False, False),
+        (RuntimeError("shapes do not fit"), False, False),
+    ],
+)
+def test_errors_of_the_network_are_told_apart(error: Exception, memory: bool, device: bool) -> None:
+    assert (is_out_of_memory(error), is_device_error(error)) == (memory, device)
 
 
 def test_quantile_is_the_nearest_rank() -> None:
@@ -178,7 +250,7 @@ def test_attack_and_internal_errors_are_errors() -> None:
 
 def test_an_internal_error_is_an_error_of_its_period_and_stays_counted() -> None:
     health = CameraHealth()
-    health.failed()
+    health.failed("ValueError: no")
     first, second = (assess_inference("front", "cpu", health.snapshot()) for _ in range(2))
     assert (first.level, second.level) == (Level.ERROR, Level.OK)
     assert second.values["internal errors since the start"] == "1"
@@ -206,12 +278,13 @@ def test_a_task_that_cannot_be_assessed_is_an_error_of_its_own() -> None:
 def test_the_documented_parameters_are_those_of_the_code() -> None:
     text = find_resource("config/defense.yaml").read_text()
     documented = yaml.safe_load(text)["/**"]["ros__parameters"]
+    text = " ".join(text.replace("\n    # ", " ").split())
     assert documented == {spec.name: spec.default for spec in specs(DefenseParameters)}
     for spec in specs(DefenseParameters):
         assert spec.description.replace("'", '"') in text.replace("'", '"'), spec.name
 
 
-@pytest.mark.parametrize("table", [DefenseParameters, StreetCameraParameters, RecorderParameters])
+@pytest.mark.parametrize("table", [DefenseParameters, CameraParameters, StreetCameraParameters, RecorderParameters])
 def test_every_default_is_allowed(table: type) -> None:
     for spec in specs(table):
         assert spec.description.endswith("."), spec.name
@@ -221,7 +294,8 @@ def test_every_default_is_allowed(table: type) -> None:
 
 
 def test_parts_import_without_ros() -> None:
-    modules = ("camera_parameters", "defense_parameters", "diagnostics", "inputs", "loading", "running", "worker")
+    modules = ("camera_parameters", "cameras", "defense_parameters", "diagnostics", "faults", "inputs", "network")
+    modules += ("network_health", "running", "worker")
     imports = "; ".join(f"import zmask_ros.node.{module}" for module in modules)
     block = "import sys; sys.modules.update(rclpy=None, torch=None)"
     subprocess.run([sys.executable, "-c", f"{block}; {imports}"], check=True, timeout=30)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -21,6 +23,10 @@ from zmask_ros.errors import ZmaskError
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.world.images import decode
 
+MOST_REGIONS = 16
+# Of one frame: a pass, and a second one of what is flagged.
+KEPT_CHECKS = 4
+
 
 class FrameState(str, Enum):
     """What is known of a frame; the names are those of ``zmask_ros/AttackFlag``."""
@@ -32,12 +38,20 @@ class FrameState(str, Enum):
 
 @dataclass(frozen=True)
 class Region:
-    """A rectangle in the image, in pixels."""
+    """A connected part of the mask.
+
+    Attributes:
+        x, y, width, height: the smallest rectangle around it, in pixels of the image.
+        score: mean over-activation within it, at least 0.
+        fraction: share of the image that it masks, 0..1.
+    """
 
     x: int
     y: int
     width: int
     height: int
+    score: float
+    fraction: float
 
 
 @dataclass(frozen=True)
@@ -69,9 +83,9 @@ class CameraResult:
         reason: why the state is UNKNOWN, in one sentence; else empty.
         score: s, at least 0; NaN if unknown.
         mask_fraction: share of the image that is masked, 0..1.
-        region: bounding box of the mask; None if nothing is masked.
+        regions: connected parts of the mask, the largest first, at most `MOST_REGIONS`; empty if nothing is masked.
         pictures: None if unknown.
-        stages_ms: time of each stage in milliseconds, in order.
+        stages_ms: time of each stage in milliseconds, in order; what a batch did together counts for each frame of it.
     """
 
     state: FrameState
@@ -79,7 +93,7 @@ class CameraResult:
     reason: str = ""
     score: float = math.nan
     mask_fraction: float = 0.0
-    region: Region | None = None
+    regions: tuple[Region, ...] = ()
     pictures: Pictures | None = None
     stages_ms: dict[str, float] = field(default_factory=dict)
 
@@ -87,6 +101,27 @@ class CameraResult:
     def total_ms(self) -> float:
         """Time of all stages in milliseconds."""
         return sum(self.stages_ms.values())
+
+
+@dataclass(frozen=True)
+class CheckedSegmenter(Segmenter):
+    """A segmenter that remembers whether its last outputs were finite: the labels of a NaN look like any other's."""
+
+    finite: deque[Tensor] = field(default_factory=lambda: deque(maxlen=KEPT_CHECKS))
+
+    def logits(self, x: Tensor) -> Tensor:
+        """As `Segmenter.logits`; a NaN or an infinity anywhere ends up in the sum."""
+        logits = super().logits(x)
+        self.finite.append(logits.detach().sum(dtype=torch.float32).isfinite())
+        return logits
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """An image, uint8 [H, W, 3] RGB, and the milliseconds of each stage so far."""
+
+    image: np.ndarray
+    stages_ms: dict[str, float]
 
 
 class DefendedCamera:
@@ -101,8 +136,8 @@ class DefendedCamera:
     """
 
     def __init__(self, segmenter: Segmenter, profile: Profile) -> None:
-        self.segmenter = segmenter
-        self.defense = Defense(segmenter, profile)
+        self.segmenter = CheckedSegmenter(**vars(segmenter))
+        self.defense = Defense(self.segmenter, profile)
 
     @property
     def threshold(self) -> float:
@@ -119,41 +154,62 @@ class DefendedCamera:
 
     def process(self, message: Any) -> CameraResult:
         """Defend one ``sensor_msgs`` Image or CompressedImage; bad input gives UNKNOWN with the reason."""
-        began = time.perf_counter()
-        try:
-            image = decode(message)
-        except ZmaskError as error:
-            return self.unknown(str(error))
-        return self._defend(image, {"decode": _milliseconds_since(began)})
+        return self.process_batch([message])[0]
+
+    def process_batch(self, messages: Sequence[Any]) -> list[CameraResult]:
+        """Defend several messages, which may differ in size, in one pass; a result for each, in their order."""
+        results: dict[int, CameraResult] = {}
+        frames: dict[int, _Frame] = {}
+        for index, message in enumerate(messages):
+            began = time.perf_counter()
+            try:
+                frames[index] = _Frame(decode(message), {"decode": _milliseconds_since(began)})
+            except ZmaskError as error:
+                results[index] = self.unknown(str(error))
+        if frames:
+            results |= zip(frames, self._defend(list(frames.values())), strict=True)
+        return [results[index] for index in range(len(messages))]
 
     def process_image(self, image: np.ndarray) -> CameraResult:
         """Defend one image, uint8 [H, W, 3] RGB."""
-        return self._defend(image, {})
+        return self._defend([_Frame(image, {})])[0]
 
     def masked_labels(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """`labels_without` of this camera's network."""
         return labels_without(self.segmenter, image, mask)
 
-    def _defend(self, image: np.ndarray, stages: dict[str, float]) -> CameraResult:
+    def _defend(self, frames: list[_Frame]) -> list[CameraResult]:
+        inputs = [self._prepare(frame) for frame in frames]
+        self.segmenter.finite.clear()
+        defended = self.defense(torch.cat(inputs))
+        if all(bool(check) for check in self.segmenter.finite):
+            return [self._result(frame, defended, index) for index, frame in enumerate(frames)]
+        if len(frames) == 1:
+            return [self.unknown("the network's output is not finite on this frame")]
+        # One frame's fault is not another's.
+        return [self._defend([frame])[0] for frame in frames]
+
+    def _prepare(self, frame: _Frame) -> Tensor:
         began = time.perf_counter()
-        x = self.segmenter.prepare(image)
-        stages["prepare"] = _milliseconds_since(began)
-        defended = self.defense(x)
-        stages |= defended.stages_ms
+        x = self.segmenter.prepare(frame.image)
+        frame.stages_ms["prepare"] = _milliseconds_since(began)
+        return x
+
+    def _result(self, frame: _Frame, defended: Defended, index: int) -> CameraResult:
         began = time.perf_counter()
-        pictures = _pictures(image, defended)
-        score = float(defended.analysis.score[0])
-        stages["resize"] = _milliseconds_since(began)
+        score = float(defended.analysis.score[index])
         if not math.isfinite(score):
             return self.unknown("the network's activations are not finite on this frame")
+        pictures = _pictures(frame.image, defended, index)
+        regions = _regions(pictures)
         return CameraResult(
-            state=FrameState.ATTACK if bool(defended.flagged[0]) else FrameState.CLEAN,
+            state=FrameState.ATTACK if bool(defended.flagged[index]) else FrameState.CLEAN,
             threshold=defended.threshold,
             score=score,
-            mask_fraction=np.count_nonzero(pictures.mask) / pictures.mask.size,
-            region=_region(pictures.mask),
+            mask_fraction=np.count_nonzero(pictures.mask) / pictures.mask.size if regions else 0.0,
+            regions=regions,
             pictures=pictures,
-            stages_ms=stages,
+            stages_ms={**frame.stages_ms, **defended.stages_ms, "resize": _milliseconds_since(began)},
         )
 
 
@@ -161,16 +217,16 @@ def _milliseconds_since(began: float) -> float:
     return (time.perf_counter() - began) * 1e3
 
 
-def _pictures(image: np.ndarray, defended: Defended) -> Pictures:
+def _pictures(image: np.ndarray, defended: Defended, index: int) -> Pictures:
     size = (image.shape[1], image.shape[0])
-    heat = cv2.resize(defended.analysis.heat[0, 0].float().cpu().numpy(), size, interpolation=cv2.INTER_LINEAR)
-    undefended = at_size(defended.undefended[0], image)
-    flagged = bool(defended.flagged[0])
+    heat = cv2.resize(defended.analysis.heat[index, 0].float().cpu().numpy(), size, interpolation=cv2.INTER_LINEAR)
+    undefended = at_size(defended.undefended[index], image)
+    flagged = bool(defended.flagged[index])
     return Pictures(
         image=image,
-        labels=at_size(defended.labels[0], image) if flagged else undefended,
+        labels=at_size(defended.labels[index], image) if flagged else undefended,
         undefended=undefended,
-        mask=at_size(defended.mask[0].byte() * 255, image) if flagged else np.zeros(undefended.shape, np.uint8),
+        mask=at_size(defended.mask[index].byte() * 255, image) if flagged else np.zeros(undefended.shape, np.uint8),
         heat=heat,
     )
 
@@ -197,6 +253,16 @@ def at_size(plane: Tensor, image: np.ndarray) -> np.ndarray:
     return np.asarray(resized)
 
 
-def _region(mask: np.ndarray) -> Region | None:
-    x, y, width, height = cv2.boundingRect(mask)
-    return Region(x, y, width, height) if width else None
+def _regions(pictures: Pictures) -> tuple[Region, ...]:
+    if not pictures.mask.any():
+        return ()
+    count, parts, boxes, _ = cv2.connectedComponentsWithStats(pictures.mask, connectivity=8)
+    # The first part is all that is not masked.
+    largest = sorted(range(1, count), key=lambda part: -boxes[part, cv2.CC_STAT_AREA])[:MOST_REGIONS]
+    regions = []
+    for part in largest:
+        x, y, width, height, area = (int(value) for value in boxes[part])
+        box = np.s_[y : y + height, x : x + width]
+        score = cv2.mean(pictures.heat[box], np.uint8(parts[box] == part))[0]
+        regions.append(Region(x, y, width, height, score, area / pictures.mask.size))
+    return tuple(regions)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,5 +50,17 @@ PICTURE_TOPICS = (
 ATTACK_TOPIC = "zmask/attack"
 # `state` of zmask_ros/AttackFlag by the names of its constants.
 STATE_CODES = {"UNKNOWN": 0, "CLEAN": 1, "ATTACK": 2}
+SUMMARY_TOPIC = "zmask/summary"
+DETECTIONS_TOPIC = "zmask/detections"
 CAMERA_INFO_TOPIC = "zmask/camera_info"
 LABEL_INFO_TOPIC = "zmask/label_info"
+
+
+def camera_name(namespace: str) -> str:
+    """The name of the camera whose topics lie in ``namespace``."""
+    return namespace.strip("/") or "camera"
+
+
+def profile_identity(path: Path) -> str:
+    """By which a flag names its profile: the file's name, @, the first 12 hexadecimal digits of its SHA-256."""
+    return f"{path.name}@{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"

@@ -12,6 +12,7 @@ from typing import Any
 import click
 import numpy as np
 
+from zmask_ros.alarm import Alarm, AlarmRule
 from zmask_ros.camera import CameraResult, DefendedCamera, FrameState
 from zmask_ros.cli import options
 from zmask_ros.cli.console import figure, print_json, print_table, progress, warn
@@ -19,11 +20,20 @@ from zmask_ros.cli.video import Video
 from zmask_ros.defense import load_profile
 from zmask_ros.errors import ZmaskError
 from zmask_ros.files import check_place
-from zmask_ros.outputs import ATTACK_TOPIC, CAMERA_INFO_TOPIC, PICTURE_TOPICS, STATE_CODES, UNDEFENDED, draw_overlay
+from zmask_ros.outputs import (
+    ATTACK_TOPIC,
+    CAMERA_INFO_TOPIC,
+    PICTURE_TOPICS,
+    STATE_CODES,
+    UNDEFENDED,
+    camera_name,
+    draw_overlay,
+    profile_identity,
+)
 from zmask_ros.segmenters import load_segmenter
 from zmask_ros.shipped import shipped_profile
 from zmask_ros.stamps import stamp_ns
-from zmask_ros.world.bag_writer import AttackRecord, BagWriter
+from zmask_ros.world.bag_writer import AttackRecord, BagWriter, RegionRecord
 from zmask_ros.world.bags import CameraBags, ReadReport, StampedMessage
 from zmask_ros.world.camera_info import CameraInfoFields
 
@@ -33,8 +43,9 @@ DEFAULT_RATE_HZ = 15.0
 
 @dataclass
 class Tally:
-    """What came of a replay."""
+    """What came of a replay, and the camera's alarm on the way."""
 
+    alarm: Alarm
     states: list[FrameState] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     frame_ms: list[float] = field(default_factory=list)
@@ -42,6 +53,7 @@ class Tally:
     first_unknown: str = ""
 
     def add(self, result: CameraResult, stamp_ns: int, milliseconds: float) -> None:
+        self.alarm.add(result.state, stamp_ns)
         self.states.append(result.state)
         self.stamps_ns.append(stamp_ns)
         self.frame_ms.append(milliseconds)
@@ -58,6 +70,7 @@ class Tally:
         return {
             "frames": len(self.states),
             "flagged": self.states.count(FrameState.ATTACK),
+            "alarms": self.alarm.raised,
             "unknown": self.states.count(FrameState.UNKNOWN),
             "score_p50": p50,
             "score_p99": p99,
@@ -115,17 +128,20 @@ def command(
     with ExitStack() as stack:
         camera_bags = stack.enter_context(CameraBags(bag, topic, every))
         network = load_segmenter(segmenter, device)
-        defended = DefendedCamera(network, load_profile(profile or shipped_profile(network.name)))
+        place = profile or shipped_profile(network.name)
+        defended = DefendedCamera(network, load_profile(place))
         if threshold is not None:
             defended.threshold = threshold
         sink = stack.enter_context(_sink(defended, camera_bags, output, video, force))
-        report, tally, began = ReadReport(), Tally(), time.perf_counter()
+        sink.profile = profile_identity(place)
+        tally = Tally(Alarm(AlarmRule(defended.defense.profile.vote)))
+        report, began = ReadReport(), time.perf_counter()
         advance = stack.enter_context(progress("Replaying", "frames", camera_bags.total))
         for message in camera_bags.messages(report):
             started = time.perf_counter()
             result = defended.process(message.message)
-            elapsed = (time.perf_counter() - started) * 1e3
-            tally.add(result, sink.write(message, result, elapsed), elapsed)
+            tally.add(result, stamp_ns(message.message.header), (time.perf_counter() - started) * 1e3)
+            sink.write(message, result, tally)
             advance()
     _tell(report, tally, tally.summary(time.perf_counter() - began), as_json)
 
@@ -146,30 +162,35 @@ class Sink:
         self._bag = bag
         self._video = video
         self.camera_info: CameraInfoFields | None = None
+        self.profile = ""
 
-    def write(self, message: StampedMessage, result: CameraResult, milliseconds: float) -> int:
-        """Write all topics of one frame; returns its header stamp in nanoseconds."""
-        stamp = stamp_ns(message.message.header)
+    def write(self, message: StampedMessage, result: CameraResult, tally: Tally) -> None:
+        """Write all topics of one frame, which is the last in ``tally``."""
         if self._bag is not None:
-            self._write_bag(self._bag, message, result, stamp, milliseconds)
+            self._write_bag(self._bag, message, result, tally)
         if self._video is not None and result.pictures is not None:
             self._video.add(draw_overlay(result, result.pictures, self._palette))
-        return stamp
 
-    def _write_bag(
-        self, bag: BagWriter, message: StampedMessage, result: CameraResult, stamp: int, milliseconds: float
-    ) -> None:
+    def _write_bag(self, bag: BagWriter, message: StampedMessage, result: CameraResult, tally: Tally) -> None:
+        stamp = tally.stamps_ns[-1]
         frame_id, received = message.message.header.frame_id, message.received_ns
         bag.write_message(message.topic, message.msgtype, message.message, received)
-        region = result.region
         record = AttackRecord(
             state=STATE_CODES[result.state.value],
+            alarm=STATE_CODES[tally.alarm.state.value],
+            camera=camera_name(self._namespace),
             reason=result.reason,
             score=result.score,
             threshold=result.threshold,
             mask_fraction=result.mask_fraction,
-            region=(region.x, region.y, region.width, region.height) if region else None,
-            latency_ms=milliseconds,
+            regions=tuple(RegionRecord(**vars(region)) for region in result.regions),
+            latency_ms=tally.frame_ms[-1],
+            stages_ms=result.stages_ms,
+            profile=self.profile,
+            sequence=len(tally.states),
+            received=len(tally.states),
+            processed=len(tally.scores),
+            failed=len(tally.states) - len(tally.scores),
         )
         bag.write_attack(self._topic(ATTACK_TOPIC), record, stamp, frame_id, received)
         if self.camera_info is not None:

@@ -1,59 +1,75 @@
-"""`defense_node`: a camera's images in; the defended segmentation, the mask and the attack flag out."""
+"""`defense_node`: images of one or several cameras in; defended segmentations, masks and attack flags out."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+import gc
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from rclpy.event_handler import QoSMessageLostInfo, QoSRequestedIncompatibleQoSInfo, SubscriptionEventCallbacks
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.qos import qos_policy_name_from_kind
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_srvs.srv import SetBool, Trigger
 
+from zmask_ros.errors import ZmaskError
+from zmask_ros.node.camera_channel import LOG_EVERY_S, CameraChannel
+from zmask_ros.node.cameras import read_cameras
 from zmask_ros.node.defense_parameters import DefenseParameters
-from zmask_ros.node.diagnostics import CameraHealth, assess_attack, assess_inference, assess_input
-from zmask_ros.node.diagnostics_publisher import DiagnosticsPublisher, Tasks
-from zmask_ros.node.inputs import Arrival, LatestSlot, StampWatch
-from zmask_ros.node.loading import assess_device, assess_profile, load_camera, set_threshold
-from zmask_ros.node.messages import flag_message
+from zmask_ros.node.diagnostics_publisher import DiagnosticsPublisher
+from zmask_ros.node.faults import described
+from zmask_ros.node.inputs import Arrival, Mailbox
+from zmask_ros.node.lifecycle import ACTIVE, ManagedNode
+from zmask_ros.node.network import Network, NetworkSettings
 from zmask_ros.node.parameters import declare
-from zmask_ros.node.publishers import Outputs, publish_label_info
-from zmask_ros.node.qos import CAMERA_INFO_IN, IMAGE_IN, overridable
+from zmask_ros.node.tasks import tasks
 from zmask_ros.node.worker import Worker
 
 if TYPE_CHECKING:
     from zmask_ros.camera import CameraResult
 
-DROPPED = "dropped: a newer frame came before this one was processed"
 SHUTDOWN_S = 1.0
 ACKNOWLEDGED_S = 0.3
-LOG_EVERY_S = 5.0
+WATCH_EVERY_S = 0.2
+RELOAD_WAIT_S = 3.0
+LIVE = ("threshold", "attack_on_frames", "attack_off_frames")
 
 
 class DefenseNode:
-    """Callbacks only put the frame into a slot; one thread takes it from there to the topics."""
+    """Callbacks only put frames into a mailbox; one thread takes them from there to the topics."""
 
     def __init__(self) -> None:
-        self.node = Node("defense_node")
+        self._managed = ManagedNode("defense_node", self)
+        self.node: Node = self._managed
         self._parameters = declare(self.node, DefenseParameters)
-        self._camera = load_camera(self._parameters)
-        self._health = CameraHealth()
-        self._stamps = StampWatch()
-        self._camera_info: CameraInfo | None = None
-        self._outputs = Outputs(self.node, self._camera.segmenter.palette, self._parameters.publish_undefended)
-        self._label_info = publish_label_info(self.node, self._camera.segmenter.classes)
-        self._slot = LatestSlot()
-        self._worker = Worker(self._slot, self)
+        self._cameras = read_cameras(self.node, self._parameters)
+        self._live: dict[str, Any] = {name: getattr(self._parameters, name) for name in LIVE}
+        self._network: Network | None = None
+        self._channels: dict[str, CameraChannel] = {}
+        self._worker: Worker | None = None
+        self._mailbox = Mailbox()
+        self._enabled = True
+        self.node.add_on_set_parameters_callback(_check_finite)
         self.node.add_post_set_parameters_callback(self._parameters_changed)
-        self._subscribe()
-        self._diagnose()
-        self._worker.start()
-        self.node.get_logger().info(
-            f"defends {self._images.topic_name} with {self._camera.segmenter.name} on {self._camera.segmenter.device}, "
-            f"threshold {self._camera.threshold:.6g}"
+        self.node.create_service(SetBool, "~/enable", self._enable)
+        self.node.create_service(Trigger, "~/reload_profile", self._reload_profile)
+        names = [camera.name for camera in self._cameras]
+        self._diagnostics = DiagnosticsPublisher(
+            self.node,
+            self._parameters.hardware_id or " ".join(names),
+            self._parameters.diagnostics_period_s,
+            lambda: tasks(
+                self.node, self._managed.state, names, self._channels, self._network, self._worker, self._parameters
+            ),
         )
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.node.create_timer(WATCH_EVERY_S, self._watch, clock=steady)
+        self.node.create_timer(self._parameters.diagnostics_period_s, self._summarise, clock=steady)
+        if self._parameters.autostart:
+            self._managed.start()
 
     @property
     def finished(self) -> bool:
@@ -62,110 +78,183 @@ class DefenseNode:
 
     def close(self) -> bool:
         """Flag what is left; False if the network does not come back."""
-        ended = self._worker.stop(SHUTDOWN_S)
-        self._outputs.wait_for_flags(ACKNOWLEDGED_S)
+        ended = self._stop()
+        for channel in self._channels.values():
+            channel.wait_for_flags(ACKNOWLEDGED_S)
         return ended
 
-    def _subscribe(self) -> None:
-        compressed = self._parameters.image_transport == "compressed"
-        self._images = self.node.create_subscription(
-            CompressedImage if compressed else Image,
-            "image_raw/compressed" if compressed else "image_raw",
-            self._image_arrived,
-            IMAGE_IN,
-            event_callbacks=SubscriptionEventCallbacks(
-                incompatible_qos=self._qos_is_incompatible, message_lost=self._message_lost
-            ),
-            qos_overriding_options=overridable(),
+    # Transitions.
+
+    def configure(self) -> None:
+        """Load the network and the profiles, run them once, and announce the topics."""
+        parameters = self._parameters
+        profiles = {camera.name: camera.profile for camera in self._cameras}
+        settings = NetworkSettings(
+            parameters.segmenter, parameters.device, parameters.num_threads, profiles, parameters.max_batch
         )
-        self._camera_infos = self.node.create_subscription(
-            CameraInfo, "camera_info", self._camera_info_arrived, CAMERA_INFO_IN, qos_overriding_options=overridable()
+        self._network = Network(settings, self.report)
+        for camera in self._cameras:
+            self._channels[camera.name] = CameraChannel(self.node, camera, parameters, self._network)
+        self._apply_live()
+
+    def activate(self) -> None:
+        """Receive frames and defend them."""
+        if self._worker is not None:
+            raise ZmaskError("The network is still stuck in a frame from before: restart the node.")
+        assert self._network is not None
+        self._mailbox = Mailbox()
+        self._worker = Worker(self._mailbox, self)
+        self._worker.start()
+        for channel in self._channels.values():
+            channel.open(self._mailbox.put)
+        self.node.get_logger().info(
+            f"defends {', '.join(channel.topic for channel in self._channels.values())} with "
+            f"{self._network.segmenter.name} on {self._network.segmenter.device}, "
+            + ", ".join(f"threshold {self._network.defended(name).threshold:.6g}" for name in self._channels)
         )
 
-    def _diagnose(self) -> None:
-        self._camera_name = self._parameters.camera_name or self.node.get_namespace().strip("/") or "camera"
-        self._diagnostics = DiagnosticsPublisher(
-            self.node,
-            self._parameters.hardware_id or self._camera_name,
-            self._parameters.diagnostics_period_s,
-            self._tasks,
-        )
+    def deactivate(self) -> None:
+        """Receive nothing any more; the network stays where it is."""
+        if not self._stop():
+            self.node.get_logger().error("the network does not come back from a frame")
+
+    def cleanup(self) -> None:
+        """Take the topics away and free the memory of the network."""
+        self._stop()
+        for channel in self._channels.values():
+            channel.destroy()
+        self._channels.clear()
+        if self._network is not None:
+            self._network.release()
+        self._network = None
+        gc.collect()
+
+    def _stop(self) -> bool:
+        for channel in self._channels.values():
+            channel.close()
+        if self._worker is None:
+            return True
+        ended = self._worker.stop(SHUTDOWN_S)
+        if ended:
+            self._worker = None
+        return ended
 
     # Callbacks of the executor.
 
-    def _image_arrived(self, message: Image | CompressedImage) -> None:
-        self._health.arrived()
-        displaced = self._slot.put(Arrival(message))
-        if displaced is not None:
-            self._health.dropped()
-            self.fail(displaced, DROPPED)
+    def _watch(self) -> None:
+        worker = self._worker
+        if worker is None or self._managed.state != ACTIVE:
+            return
+        busy_s = worker.busy_s
+        if busy_s > self._parameters.stuck_after_s:
+            for arrival in worker.take_away():
+                self.fail(arrival, f"stuck: the network has been working on a frame for {busy_s:.1f} s")
+        for channel in self._channels.values():
+            channel.look(not worker.works_on(channel.name) and not self._mailbox.holds(channel.name))
 
-    def _camera_info_arrived(self, message: CameraInfo) -> None:
-        self._camera_info = message
+    def _summarise(self) -> None:
+        for channel in self._channels.values():
+            channel.publish_summary()
 
-    def _message_lost(self, event: QoSMessageLostInfo) -> None:
-        self._health.lost(event.total_count_change)
+    def _enable(self, request: Any, response: Any) -> Any:
+        self._enabled = request.data
+        for channel in self._channels.values():
+            channel.enabled = self._enabled
+        response.success = True
+        response.message = "the defence is on" if self._enabled else "the defence is off: every frame is unknown"
+        self.node.get_logger().warning(response.message)
+        return response
 
-    def _qos_is_incompatible(self, event: QoSRequestedIncompatibleQoSInfo) -> None:
-        policy = qos_policy_name_from_kind(event.last_policy_kind)
-        self._health.qos_is_incompatible(policy)
-        self.node.get_logger().warning(
-            f"a publisher of {self._images.topic_name} cannot be received: its {policy} is incompatible; "
-            f"see the parameters qos_overrides.{self._images.topic_name}.subscription.*"
-        )
+    def _reload_profile(self, _request: Any, response: Any) -> Any:
+        try:
+            response.message = self._reload()
+            response.success = True
+            self.node.get_logger().info(response.message)
+        except Exception as error:
+            response.message = str(error) if isinstance(error, ZmaskError) else described(error)
+            self.node.get_logger().error(f"the profile is not reloaded: {response.message}")
+        return response
+
+    def _reload(self) -> str:
+        network = self._network
+        if network is None:
+            raise ZmaskError("No profile is loaded yet: configure the node first.")
+        if self._worker is None:
+            network.reload_profiles()
+        elif not self._worker.while_idle(network.reload_profiles, RELOAD_WAIT_S):
+            raise ZmaskError(f"The network did not finish its frame within {RELOAD_WAIT_S:g} s: try again.")
+        self._apply_live()
+        return "; ".join(f"{name}: {network.profile_identity(name)}" for name in self._channels)
 
     def _parameters_changed(self, parameters: list[Parameter]) -> None:
-        for parameter in parameters:
-            if parameter.name == "threshold":
-                set_threshold(self._camera, parameter.value)
-                self.node.get_logger().info(f"threshold is now {self._camera.threshold:.6g}")
+        changed = {parameter.name: parameter.value for parameter in parameters if parameter.name in LIVE}
+        if changed:
+            self._live |= changed
+            self._apply_live()
+            self.node.get_logger().info(", ".join(f"{name} is now {value:g}" for name, value in changed.items()))
 
-    def _tasks(self) -> Tasks:
-        now = self._health.snapshot()
-        camera, topic, stale_after_s = self._camera_name, self._images.topic_name, self._parameters.stale_after_s
-        return {
-            f"{camera} input": lambda: assess_input(
-                camera, topic, self.node.count_publishers(topic), stale_after_s, now
-            ),
-            f"{camera} inference": lambda: assess_inference(camera, str(self._camera.segmenter.device), now),
-            f"{camera} attack": lambda: assess_attack(camera, now),
-            "device": lambda: assess_device(self._camera),
-            "profile": lambda: assess_profile(self._camera),
-        }
+    def _apply_live(self) -> None:
+        """Give what can be changed while the node runs to the network and to the cameras."""
+        network = self._network
+        if network is None:
+            return
+        from zmask_ros.alarm import alarm_rule
 
-    # What the worker does with a frame.
+        network.set_threshold(self._live["threshold"])
+        on_frames, off_frames = self._live["attack_on_frames"], self._live["attack_off_frames"]
+        for channel in self._channels.values():
+            channel.enabled = self._enabled
+            channel.change_alarm(alarm_rule(on_frames, off_frames, network.vote(channel.name)))
 
-    def process(self, arrival: Arrival) -> Callable[[], None]:
-        """Defend it; what is returned publishes the flag and then the pictures."""
-        if self._stamps.jumped_back(arrival.stamp_ns):
-            self._health.reset()
-            self.node.get_logger().info("time jumped back: starting anew")
-        result = self._camera.process(arrival.message)
-        return lambda: self._publish(arrival, result)
+    # What the worker does with frames.
+
+    @property
+    def batch_limit(self) -> int:
+        """How many frames may be worked on together."""
+        return self._network.batch_limit if self._network is not None else 1
+
+    def process(self, arrivals: Sequence[Arrival]) -> Iterator[tuple[Arrival, Callable[[], None]]]:
+        """Defend them. All flags are published before the first picture is drawn."""
+        assert self._network is not None
+        began_ns = time.monotonic_ns()
+        wanted, flagged = [], []
+        for arrival in arrivals:
+            reason = self._channels[arrival.camera].refusal(arrival)
+            if reason:
+                yield arrival, partial(self.fail, arrival, reason)
+            else:
+                wanted.append(arrival)
+        for arrival, result in self._network.process(wanted):
+            yield arrival, partial(self._channels[arrival.camera].publish_result, arrival, result, began_ns)
+            flagged.append((arrival, result))
+        for arrival, result in flagged:
+            self._draw(arrival, result)
 
     def fail(self, arrival: Arrival, reason: str) -> None:
         """Flag a frame that never came out of the network."""
-        self._publish_flag(arrival, self._camera.unknown(reason), processed=False)
+        self._channels[arrival.camera].fail(arrival, reason)
 
-    def report(self, error: Exception) -> None:
+    def report(self, cameras: Sequence[str], error: Exception) -> None:
         """Log an exception that nobody expected, with where it came from, but not thirty times a second."""
-        self._health.failed()
+        for camera in cameras:
+            if camera in self._channels:
+                self._channels[camera].health.failed(described(error))
         place = error.__traceback__
         while place is not None and place.tb_next is not None:
             place = place.tb_next
         where = f" ({place.tb_frame.f_code.co_filename}:{place.tb_lineno})" if place is not None else ""
-        self.node.get_logger().error(
-            f"internal error: {type(error).__name__}: {error}{where}", throttle_duration_sec=LOG_EVERY_S
-        )
+        self.node.get_logger().error(f"internal error: {described(error)}{where}", throttle_duration_sec=LOG_EVERY_S)
 
-    def _publish(self, arrival: Arrival, result: CameraResult) -> None:
-        self._publish_flag(arrival, result, processed=result.pictures is not None)
-        self._outputs.publish_pictures(arrival.message.header, result, copy.copy(self._camera_info))
+    def _draw(self, arrival: Arrival, result: CameraResult) -> None:
+        try:
+            self._channels[arrival.camera].publish_pictures(arrival, result)
+        except Exception as error:
+            self.report([arrival.camera], error)
 
-    def _publish_flag(self, arrival: Arrival, result: CameraResult, processed: bool) -> None:
-        flag = flag_message(arrival, result)
-        self._outputs.publish_flag(flag)
-        state, latency_ms = result.state.value, flag.latency_ms if processed else None
-        self._health.flagged(state, result.reason, result.score, result.threshold, latency_ms)
-        if state == "UNKNOWN":
-            self.node.get_logger().warning(f"frame not defended: {result.reason}", throttle_duration_sec=LOG_EVERY_S)
+
+def _check_finite(parameters: list[Parameter]) -> SetParametersResult:
+    """Refuse what no range refuses."""
+    for parameter in parameters:
+        if isinstance(parameter.value, float) and not math.isfinite(parameter.value):
+            return SetParametersResult(successful=False, reason=f"{parameter.name} must be a finite number")
+    return SetParametersResult(successful=True)

@@ -62,6 +62,8 @@ class Snapshot:
         flags, attacks, unknowns, internal_errors: since the snapshot before.
         incompatible_qos: the policy because of which a publisher cannot be received; empty if there is none.
         last_state, last_reason, last_score, threshold: of the last flag.
+        last_error: the last internal error; empty if there was none.
+        stages_ms: median time of each stage of the last processed frames.
     """
 
     counters: Counters
@@ -77,6 +79,8 @@ class Snapshot:
     last_reason: str
     last_score: float
     threshold: float
+    last_error: str = ""
+    stages_ms: dict[str, float] = field(default_factory=dict)
 
 
 class CameraHealth:
@@ -87,7 +91,9 @@ class CameraHealth:
         self._counters = Counters()
         self._latencies_ms: deque[float] = deque(maxlen=REMEMBERED_FRAMES)
         self._last_arrival_ns: int | None = None
+        self._stages_ms: dict[str, deque[float]] = {}
         self._incompatible_qos = ""
+        self._last_error = ""
         self._last_flag: tuple[str, str, float, float] = ("UNKNOWN", "no frame yet", float("nan"), float("nan"))
         self._before = Counters()
         self._before_ns = time.monotonic_ns()
@@ -118,13 +124,23 @@ class CameraHealth:
         with self._lock:
             self._counters.resets += 1
             self._latencies_ms.clear()
+            self._stages_ms.clear()
 
-    def failed(self) -> None:
-        """An exception that nobody expected."""
+    def failed(self, error: str) -> None:
+        """An exception that nobody expected, in one line."""
         with self._lock:
             self._counters.internal_errors += 1
+            self._last_error = error
 
-    def flagged(self, state: str, reason: str, score: float, threshold: float, latency_ms: float | None) -> None:
+    def flagged(
+        self,
+        state: str,
+        reason: str,
+        score: float,
+        threshold: float,
+        latency_ms: float | None,
+        stages_ms: dict[str, float] | None = None,
+    ) -> None:
         """A flag was published; ``latency_ms`` is None when the frame was not processed."""
         with self._lock:
             key = state.lower()
@@ -132,6 +148,8 @@ class CameraHealth:
             self._last_flag = (state, reason, score, threshold)
             if latency_ms is not None:
                 self._latencies_ms.append(latency_ms)
+                for stage, milliseconds in (stages_ms or {}).items():
+                    self._stages_ms.setdefault(stage, deque(maxlen=REMEMBERED_FRAMES)).append(milliseconds)
 
     def snapshot(self) -> Snapshot:
         """The state now; rates are those since the call before."""
@@ -152,6 +170,8 @@ class CameraHealth:
                 counters.internal_errors - before.internal_errors,
                 self._incompatible_qos,
                 *self._last_flag,
+                self._last_error,
+                {stage: quantile(tuple(sorted(times)), 0.5) for stage, times in self._stages_ms.items()},
             )
 
 
@@ -197,19 +217,25 @@ def assess_input(camera: str, topic: str, publishers: int, stale_after_s: float,
     return Assessment(f"{camera} input", level, message, values)
 
 
-def assess_inference(camera: str, device: str, now: Snapshot) -> Assessment:
-    """Whether the network runs, and how fast."""
+def assess_inference(
+    camera: str, device: str, now: Snapshot, busy_s: float = 0.0, stuck_after_s: float = float("inf")
+) -> Assessment:
+    """Whether the network runs, and how fast; ``busy_s``: for how long it has been working on the present frame."""
     median, high = quantile(now.latencies_ms, 0.5), quantile(now.latencies_ms, 0.99)
     level, message = Level.OK, f"{median:.0f} ms a frame"
-    if now.internal_errors:
-        level, message = Level.ERROR, f"{now.internal_errors} internal errors in the last period; the log has them"
+    if busy_s > stuck_after_s:
+        level, message = Level.ERROR, f"stuck: the network has been working on a frame for {busy_s:.1f} s"
+    elif now.internal_errors:
+        level, message = Level.ERROR, f"{now.internal_errors} internal errors in the last period: {now.last_error}"
     elif not now.latencies_ms:
         message = "no frame processed yet"
     values = {
         "device": device,
         "latency p50 [ms]": f"{median:.1f}",
         "latency p99 [ms]": f"{high:.1f}",
+        **{f"{stage} p50 [ms]": f"{milliseconds:.2f}" for stage, milliseconds in now.stages_ms.items()},
         "internal errors since the start": str(now.counters.internal_errors),
+        "last internal error": now.last_error or "none",
     }
     return Assessment(f"{camera} inference", level, message, values)
 

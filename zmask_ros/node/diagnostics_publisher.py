@@ -9,9 +9,10 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
 from zmask_ros.node.diagnostics import Assessment, assess_safely
-from zmask_ros.node.qos import DIAGNOSTICS_OUT, overridable
+from zmask_ros.node.qos import DIAGNOSTICS_OUT, create_publisher
 
-Tasks = dict[str, Callable[[], Assessment]]
+Task = Callable[[], Assessment]
+Tasks = dict[str, Task]
 
 
 class DiagnosticsPublisher:
@@ -21,9 +22,7 @@ class DiagnosticsPublisher:
         self._node = node
         self._hardware_id = hardware_id
         self._tasks = tasks
-        self._publisher = node.create_publisher(
-            DiagnosticArray, "/diagnostics", DIAGNOSTICS_OUT, qos_overriding_options=overridable()
-        )
+        self._publisher = create_publisher(node, DiagnosticArray, "/diagnostics", DIAGNOSTICS_OUT)
         # Simulated time that stands still, or a bag that is over, must not silence it.
         node.create_timer(period_s, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
 

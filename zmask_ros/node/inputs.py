@@ -1,4 +1,4 @@
-"""Between the callback that receives frames and the thread that processes them: a slot for the latest frame."""
+"""Between the callbacks that receive frames and the thread that processes them: the latest frame of each camera."""
 
 from __future__ import annotations
 
@@ -16,10 +16,14 @@ class Arrival:
 
     Attributes:
         message: a sensor_msgs Image or CompressedImage.
+        camera: which camera it is of.
+        sequence: its number among those of the camera, from 1.
         arrived_ns: when, on the steady clock.
     """
 
     message: Any
+    camera: str = ""
+    sequence: int = 1
     arrived_ns: int = field(default_factory=time.monotonic_ns)
 
     @property
@@ -33,37 +37,57 @@ class Arrival:
         return (time.monotonic_ns() - self.arrived_ns) / 1e6
 
 
-class LatestSlot:
-    """Holds one arrival. A newer one displaces an older one, so that what is processed is never stale."""
+class Mailbox:
+    """Holds the latest arrival of each camera. A newer one displaces an older one: what is processed is never stale."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
-        self._waiting: Arrival | None = None
+        self._waiting: dict[str, Arrival] = {}
+        self._turns: dict[str, int] = {}
+        self._taken = 0
         self._closed = False
 
     def put(self, arrival: Arrival) -> Arrival | None:
-        """Offer ``arrival``; what comes back was displaced by it, or is itself when the slot is closed."""
+        """Offer ``arrival``; what comes back was displaced by it, or is itself when the mailbox is closed."""
         with self._condition:
             if self._closed:
                 return arrival
-            displaced, self._waiting = self._waiting, arrival
+            displaced = self._waiting.get(arrival.camera)
+            self._waiting[arrival.camera] = arrival
             self._condition.notify()
             return displaced
 
-    def take(self) -> Arrival | None:
-        """Wait for an arrival; None once the slot is closed."""
-        with self._condition:
-            self._condition.wait_for(lambda: self._waiting is not None or self._closed)
-            taken, self._waiting = self._waiting, None
-            return taken
+    def take(self, most: int) -> list[Arrival]:
+        """Wait for arrivals and take up to ``most``: the cameras first whose last turn is longest ago.
 
-    def close(self) -> Arrival | None:
-        """End all waiting; returns the arrival that was left."""
+        Returns:
+            One arrival a camera; nothing once the mailbox is closed.
+        """
+        with self._condition:
+            self._condition.wait_for(lambda: self._waiting or self._closed)
+            cameras = sorted(self._waiting, key=lambda camera: self._turns.get(camera, 0))[:most]
+            self._taken += 1
+            self._turns.update(dict.fromkeys(cameras, self._taken))
+            return [self._waiting.pop(camera) for camera in cameras]
+
+    def holds(self, camera: str) -> bool:
+        """Whether a frame of this camera is waiting."""
+        with self._condition:
+            return camera in self._waiting
+
+    def empty(self) -> list[Arrival]:
+        """Take out all that is waiting, for somebody who will answer it otherwise."""
+        with self._condition:
+            left = list(self._waiting.values())
+            self._waiting.clear()
+            return left
+
+    def close(self) -> list[Arrival]:
+        """End all waiting; returns the arrivals that were left."""
         with self._condition:
             self._closed = True
-            left, self._waiting = self._waiting, None
             self._condition.notify_all()
-            return left
+        return self.empty()
 
 
 class StampWatch:

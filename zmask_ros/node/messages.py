@@ -2,20 +2,54 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest
 from std_msgs.msg import Header
 
-from zmask_ros.msg import AttackFlag
-from zmask_ros.node.inputs import Arrival
+from zmask_ros.msg import AttackFlag, AttackRegion
 from zmask_ros.outputs import STATE_CODES
 from zmask_ros.world.images import encode
 
 if TYPE_CHECKING:
-    from zmask_ros.camera import CameraResult
+    from zmask_ros.camera import CameraResult, Region
     from zmask_ros.world.street import CameraIntrinsics
+
+# Class of the detections.
+ADVERSARIAL = "adversarial region"
+
+
+@dataclass
+class FrameCounts:
+    """What became of a camera's frames: each that was received is in one of the others, or still in work."""
+
+    received: int = 0
+    processed: int = 0
+    dropped: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True)
+class FlagContext:
+    """What a flag says beyond the result of its frame.
+
+    Attributes:
+        camera: its name.
+        alarm: name of its state: UNKNOWN, CLEAN or ATTACK.
+        profile: identity of the profile.
+        sequence: number of the frame; 0 without one.
+        latency_ms: since the frame arrived.
+        counts: of the frames, this one included.
+    """
+
+    camera: str
+    alarm: str
+    profile: str
+    sequence: int
+    latency_ms: float
+    counts: FrameCounts = field(default_factory=FrameCounts)
 
 
 def image_message(header: Header, image: np.ndarray, encoding: str) -> Image:
@@ -32,24 +66,55 @@ def image_message(header: Header, image: np.ndarray, encoding: str) -> Image:
     )
 
 
-def flag_message(arrival: Arrival, result: CameraResult) -> AttackFlag:
+def region_message(region: Region) -> AttackRegion:
+    """A connected part of a mask."""
+    box = RegionOfInterest(x_offset=region.x, y_offset=region.y, width=region.width, height=region.height)
+    return AttackRegion(box=box, score=region.score, fraction=region.fraction)
+
+
+def flag_message(header: Header, result: CameraResult, context: FlagContext) -> AttackFlag:
     """The flag of a frame, processed or not."""
-    message = AttackFlag(
-        header=arrival.message.header,
+    counts = context.counts
+    return AttackFlag(
+        header=header,
+        camera=context.camera,
         state=STATE_CODES[result.state.value],
+        alarm=STATE_CODES[context.alarm],
         reason=result.reason,
         score=result.score,
         threshold=result.threshold,
         mask_fraction=result.mask_fraction,
-        latency_ms=arrival.latency_ms,
+        regions=[region_message(region) for region in result.regions],
+        latency_ms=context.latency_ms,
+        stages=list(result.stages_ms),
+        stages_ms=list(result.stages_ms.values()),
+        profile=context.profile,
+        sequence=context.sequence,
+        received=counts.received,
+        processed=counts.processed,
+        dropped=counts.dropped,
+        failed=counts.failed,
     )
-    if result.region is not None:
-        message.region = RegionOfInterest(
-            x_offset=result.region.x,
-            y_offset=result.region.y,
-            width=result.region.width,
-            height=result.region.height,
-        )
+
+
+def detections_message(flag: AttackFlag) -> Any:
+    """The regions of a flag as a vision_msgs/Detection2DArray, for tools that know those.
+
+    Raises:
+        ImportError: vision_msgs is not installed.
+    """
+    from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
+
+    message = Detection2DArray(header=flag.header)
+    for region in flag.regions:
+        found = Detection2D(header=flag.header)
+        found.bbox.center.position.x = region.box.x_offset + region.box.width / 2
+        found.bbox.center.position.y = region.box.y_offset + region.box.height / 2
+        found.bbox.size_x, found.bbox.size_y = float(region.box.width), float(region.box.height)
+        hypothesis = ObjectHypothesisWithPose()
+        hypothesis.hypothesis.class_id, hypothesis.hypothesis.score = ADVERSARIAL, float(region.score)
+        found.results = [hypothesis]
+        message.detections.append(found)
     return message
 
 

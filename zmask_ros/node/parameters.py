@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from rclpy.node import Node
 
 
+READ_ONLY = "read when the node starts, not changed while it runs"
+
+
 class ParameterError(ZmaskError):
     """A parameter of the wrong type, outside its range, or not one of its choices."""
 
@@ -70,13 +73,18 @@ def specs(table: type) -> list[ParameterSpec]:
     ]
 
 
-def declare(node: Node, table: type[Parameters]) -> Parameters:
+def declare(node: Node, table: type[Parameters], prefix: str = "") -> Parameters:
     """Declare every parameter with its descriptor and return the values that the user gave, or the defaults.
+
+    Args:
+        prefix: before the name of each, such as ``front.``.
 
     Raises:
         ParameterError: a value of the wrong type, out of range or not one of the choices.
     """
-    return table(**{spec.name: _declare_one(node, spec) for spec in specs(table)})
+    return table(
+        **{spec.name: _declare_one(node, dataclasses.replace(spec, name=prefix + spec.name)) for spec in specs(table)}
+    )
 
 
 def _declare_one(node: Node, spec: ParameterSpec) -> Any:
@@ -99,7 +107,7 @@ def _limits(spec: ParameterSpec, before: str = "", after: str = "") -> str:
     if spec.maximum is not None:
         limits.append(f"at most {spec.maximum:g}")
     if spec.choices:
-        limits.append(f"one of {', '.join(spec.choices)}")
+        limits.append(f"one of {', '.join(choice or 'nothing' for choice in spec.choices)}")
     return f"{before}{', '.join(limits)}{after}" if limits else ""
 
 
@@ -109,7 +117,7 @@ def _descriptor(spec: ParameterSpec) -> ParameterDescriptor:
     descriptor = ParameterDescriptor(
         name=spec.name,
         description=spec.description,
-        additional_constraints=_limits(spec),
+        additional_constraints="; ".join(filter(None, (_limits(spec), "" if spec.live else READ_ONLY))),
         read_only=not spec.live,
     )
     if spec.minimum is None and spec.maximum is None:

@@ -115,7 +115,8 @@ class StreetCamera:
             self._next = self._drive[self._index]
 
     def _flag_arrived(self, message: AttackFlag) -> None:
-        self._received += 1
+        # A flag without a frame says that none has come for long.
+        self._received += message.sequence > 0
         if self._awaited == (message.header.stamp.sec, message.header.stamp.nanosec):
             self._awaited = None
             self._tick()

@@ -1,75 +1,131 @@
-"""The one thread that owns the network: takes the latest frame, processes it, hands the result on. It never dies."""
+"""The one thread that owns the network: takes the latest frames, has them processed, publishes. It never dies."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
-from zmask_ros.node.inputs import Arrival, LatestSlot
+from zmask_ros.node.inputs import Arrival, Mailbox
+
+LEFT = "dropped: the node was stopped before this one was processed"
 
 
 class Handler(Protocol):
-    """What becomes of a frame. Each frame gets exactly one call of `flag` or of `fail`."""
+    """What becomes of frames. Each one is published once, or failed once."""
 
-    def process(self, arrival: Arrival) -> Callable[[], None]:
-        """Work on it; what is returned publishes the result, its flag first."""
+    @property
+    def batch_limit(self) -> int:
+        """How many frames may be worked on together."""
+
+    def process(self, arrivals: Sequence[Arrival]) -> Iterator[tuple[Arrival, Callable[[], None]]]:
+        """Work on them; each with what publishes its result, as soon as it is there."""
 
     def fail(self, arrival: Arrival, reason: str) -> None:
         """Flag it as unknown for this reason."""
 
-    def report(self, error: Exception) -> None:
+    def report(self, cameras: Sequence[str], error: Exception) -> None:
         """Tell the user about an exception that nobody expected."""
 
 
 class Worker:
-    """Runs a handler over the arrivals of a slot in a thread of its own."""
+    """Runs a handler over the arrivals of a mailbox in a thread of its own."""
 
-    def __init__(self, slot: LatestSlot, handler: Handler) -> None:
-        self._slot = slot
+    def __init__(self, mailbox: Mailbox, handler: Handler) -> None:
+        self._mailbox = mailbox
         self._handler = handler
         self._lock = threading.Lock()
-        self._current: Arrival | None = None
+        self._current: dict[str, Arrival] = {}
+        self._began_ns: int | None = None
+        # Held while the device is in use.
+        self._device = threading.Lock()
         # A daemon, so that a network call that hangs cannot keep the process alive.
         self._thread = threading.Thread(target=self._run, name="zmask worker", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
+    @property
+    def alive(self) -> bool:
+        """Whether the thread has not ended."""
+        return self._thread.is_alive()
+
+    @property
+    def busy_s(self) -> float:
+        """For how many seconds it has been working on the present frames; 0 while it waits for some."""
+        began_ns = self._began_ns
+        return 0.0 if began_ns is None else (time.monotonic_ns() - began_ns) / 1e9
+
+    def works_on(self, camera: str) -> bool:
+        """Whether a frame of this camera is in work that has no flag yet."""
+        with self._lock:
+            return camera in self._current
+
+    def while_idle(self, action: Callable[[], None], timeout_s: float) -> bool:
+        """Run ``action`` here while the worker leaves the device alone.
+
+        Returns:
+            Whether it was run: False if the worker did not finish its frames in time.
+        """
+        if not self._device.acquire(timeout=timeout_s):
+            return False
+        try:
+            action()
+        finally:
+            self._device.release()
+        return True
+
+    def take_away(self) -> list[Arrival]:
+        """The frames in work and those that wait: their results are not published, somebody else has to flag them."""
+        with self._lock:
+            taken = list(self._current.values())
+            self._current.clear()
+        return taken + self._mailbox.empty()
+
     def stop(self, timeout_s: float) -> bool:
-        """Close the slot and wait for the frame in work; the frames that are not done in time are flagged unknown.
+        """Close the mailbox and wait for the frames in work; those that are not done in time are flagged unknown.
 
         Returns:
             Whether the thread has ended.
         """
-        left = self._slot.close()
+        left = self._mailbox.close()
         self._thread.join(timeout_s)
-        for arrival in (self._claim(), left):
-            if arrival is not None:
-                self._handler.fail(arrival, "dropped: the node was shut down before this one was processed")
+        for arrival in self.take_away() + left:
+            self._handler.fail(arrival, LEFT)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        while (arrival := self._slot.take()) is not None:
+        while arrivals := self._mailbox.take(self._handler.batch_limit):
             with self._lock:
-                self._current = arrival
-            try:
-                self._handle(arrival)
-            except Exception as error:
-                self._handler.report(error)
+                self._current = {arrival.camera: arrival for arrival in arrivals}
+            with self._device:
+                self._began_ns = time.monotonic_ns()
+                self._handle(arrivals)
+                self._began_ns = None
 
-    def _handle(self, arrival: Arrival) -> None:
+    def _handle(self, arrivals: list[Arrival]) -> None:
         try:
-            publish = self._handler.process(arrival)
+            for arrival, publish in self._handler.process(arrivals):
+                if self._claim(arrival):
+                    self._try(arrival, publish)
         except Exception as error:
-            if self._claim() is not None:
-                self._handler.fail(arrival, f"internal error: {type(error).__name__}: {error}")
-            raise
-        if self._claim() is not None:
-            publish()
+            self._handler.report([arrival.camera for arrival in arrivals], error)
+            for arrival in arrivals:
+                if self._claim(arrival):
+                    self._handler.fail(arrival, f"internal error: {type(error).__name__}: {error}")
 
-    def _claim(self) -> Arrival | None:
-        """The frame in work, for the first who asks: nobody else may flag it."""
+    def _try(self, arrival: Arrival, publish: Callable[[], None]) -> None:
+        """One camera's subscribers are not another's."""
+        try:
+            publish()
+        except Exception as error:
+            self._handler.report([arrival.camera], error)
+
+    def _claim(self, arrival: Arrival) -> bool:
+        """True for the first who asks for a frame in work: nobody else may flag it."""
         with self._lock:
-            claimed, self._current = self._current, None
-            return claimed
+            if self._current.get(arrival.camera) is not arrival:
+                return False
+            del self._current[arrival.camera]
+            return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -25,6 +25,10 @@ IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 ATTACK_FLAG = "zmask_ros/msg/AttackFlag"
+ATTACK_REGION = "zmask_ros/msg/AttackRegion"
+ATTACK_SUMMARY = "zmask_ros/msg/AttackSummary"
+_SAME_IN_FLAG = ("camera", "state", "alarm", "reason", "score", "threshold", "mask_fraction", "latency_ms", "profile",
+                 "sequence", "received", "processed", "dropped", "failed")
 
 # Jazzy also reads its predecessor's metadata, and so do the distributions before it.
 _METADATA_VERSION: Literal[8] = 8
@@ -32,16 +36,37 @@ _FOREVER = QosTime(0, 0)
 
 
 @dataclass(frozen=True)
+class RegionRecord:
+    """The fields of `zmask_ros/AttackRegion`, its rectangle in pixels."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+    score: float
+    fraction: float
+
+
+@dataclass(frozen=True)
 class AttackRecord:
-    """The fields of `zmask_ros/AttackFlag` without its header; `region` is (x, y, width, height) in pixels or None."""
+    """The fields of `zmask_ros/AttackFlag` without its header; `stages_ms` are its stages by their names."""
 
     state: int
     reason: str
     score: float
     threshold: float
     mask_fraction: float
-    region: tuple[int, int, int, int] | None
     latency_ms: float
+    regions: tuple[RegionRecord, ...] = ()
+    stages_ms: dict[str, float] = field(default_factory=dict)
+    camera: str = ""
+    alarm: int = 0
+    profile: str = ""
+    sequence: int = 0
+    received: int = 0
+    processed: int = 0
+    dropped: int = 0
+    failed: int = 0
 
 
 class BagWriter:
@@ -121,11 +146,10 @@ class BagWriter:
     def write_attack(self, topic: str, record: AttackRecord, stamp_ns: int, frame_id: str,
                      received_ns: int | None = None) -> None:
         """An `AttackFlag`."""
-        region = RegionFields(*(record.region or ()))
+        same = {name: getattr(record, name) for name in _SAME_IN_FLAG}
         message = _ros(ATTACK_FLAG)(
-            header=_header(stamp_ns, frame_id), state=record.state, reason=record.reason, score=record.score,
-            threshold=record.threshold, mask_fraction=record.mask_fraction, region=_region(region),
-            latency_ms=record.latency_ms)
+            header=_header(stamp_ns, frame_id), regions=[_attack_region(region) for region in record.regions],
+            stages=list(record.stages_ms), stages_ms=np.array(list(record.stages_ms.values()), np.float32), **same)
         self.write_message(topic, ATTACK_FLAG, message, _received(stamp_ns, received_ns))
 
     def write_message(self, topic: str, msgtype: str, message: Any, received_ns: int) -> None:
@@ -205,10 +229,8 @@ class BagWriter:
 
     def _connection(self, topic: str, msgtype: str) -> Connection:
         if topic not in self._connections:
-            if msgtype not in _types().fielddefs:
-                raise BagError(f"Messages of type {msgtype} (topic {topic}) are not known and cannot be written.")
             self._connections[topic] = self._writer.add_connection(
-                topic, msgtype, typestore=_types(), offered_qos_profiles=[_qos(msgtype)])
+                topic, msgtype, typestore=types_with(msgtype, topic), offered_qos_profiles=[_qos(msgtype)])
         connection = self._connections[topic]
         if connection.msgtype != msgtype:
             raise BagError(f"Topic {topic} carries {connection.msgtype} and cannot carry {msgtype} too.")
@@ -223,11 +245,24 @@ def _opened(path: Path, compress: bool) -> Writer:
     return writer
 
 
+def types_with(msgtype: str, topic: str) -> Any:
+    """All messages that can be written, ``msgtype`` of this topic among them.
+
+    Raises:
+        BagError: it is not.
+    """
+    if msgtype not in _types().fielddefs:
+        raise BagError(f"Messages of type {msgtype} (topic {topic}) are not known and cannot be written.")
+    return _types()
+
+
 @functools.cache
 def _types() -> Any:
     """ROS 2 Jazzy's messages and ours."""
     store = get_typestore(Stores.ROS2_JAZZY)
-    store.register(get_types_from_msg(find_resource("msg/AttackFlag.msg").read_text("utf-8"), ATTACK_FLAG))
+    for msgtype in (ATTACK_REGION, ATTACK_FLAG, ATTACK_SUMMARY):
+        definition = find_resource(f"msg/{msgtype.rpartition('/')[2]}.msg").read_text("utf-8")
+        store.register(get_types_from_msg(definition, msgtype))
     return store
 
 
@@ -244,6 +279,11 @@ def _header(stamp_ns: int, frame_id: str) -> Any:
 def _region(region: RegionFields) -> Any:
     return _ros("sensor_msgs/msg/RegionOfInterest")(
         x_offset=region.x, y_offset=region.y, height=region.height, width=region.width, do_rectify=region.rectified)
+
+
+def _attack_region(region: RegionRecord) -> Any:
+    box = _region(RegionFields(region.x, region.y, region.width, region.height))
+    return _ros(ATTACK_REGION)(box=box, score=region.score, fraction=region.fraction)
 
 
 def _received(stamp_ns: int, received_ns: int | None) -> int:

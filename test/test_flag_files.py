@@ -152,6 +152,10 @@ def test_two_recorders_do_not_share_a_folder(tmp_path: Path) -> None:
 def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BagError, match=r"^1 MiB in all hold less than two files of 1 MiB\.$"):
         SegmentedBag(tmp_path, MIB, MIB)
+    bag = SegmentedBag(tmp_path / "out", MIB, 2 * MIB)
+    with pytest.raises(BagError, match="type some_msgs/msg/Any .* are not known"):
+        bag.write(RawMessage("/any", "some_msgs/msg/Any", 0, b""))
+    bag.close()
     (tmp_path / "file").touch()
     with pytest.raises(BagError, match="cannot be recorded into: File exists"):
         SegmentedBag(tmp_path / "file", MIB, 2 * MIB)

@@ -11,7 +11,7 @@ from typing import BinaryIO
 from mcap.writer import CompressionType
 from mcap.writer import Writer as McapWriter
 
-from zmask_ros.world.bag_writer import _types
+from zmask_ros.world.bag_writer import types_with
 from zmask_ros.world.recordings import BagError, RawMessage
 
 MIB = 2**20
@@ -143,8 +143,8 @@ class _Segment:
     def _channel(self, topic: str, msgtype: str) -> int:
         if (topic, msgtype) not in self._channels:
             if msgtype not in self._schemas:
-                definition = _types().generate_msgdef(msgtype, ros_version=2)[0].encode()
-                self._schemas[msgtype] = self._writer.register_schema(msgtype, "ros2msg", definition)
+                definition, _ = types_with(msgtype, topic).generate_msgdef(msgtype, ros_version=2)
+                self._schemas[msgtype] = self._writer.register_schema(msgtype, "ros2msg", definition.encode())
             # Without a quality of service in it: `ros2 bag play` then offers reliable, which every subscriber takes.
             self._channels[topic, msgtype] = self._writer.register_channel(topic, "cdr", self._schemas[msgtype])
         return self._channels[topic, msgtype]

@@ -23,6 +23,7 @@ from zmask_ros.outputs import ATTACK_TOPIC, PICTURE_TOPICS
 ROOT = Path(__file__).parent.parent
 FAST_DDS = ROOT / "config" / "fastdds.xml"
 LAYOUT = ROOT / "config" / "foxglove" / "defense.json"
+ANALYZER = ROOT / "config" / "diagnostics_analyzer.yaml"
 RVIZ = ROOT / "rviz" / "defense.rviz"
 POLICY = ROOT / "deploy" / "sros2" / "policy.xml"
 UNITS = sorted((ROOT / "deploy").glob("*.service"))
@@ -139,6 +140,19 @@ def test_the_policy_has_the_form_of_sros2() -> None:
                 assert (kind, allowed) in {("publish", "ALLOW"), ("subscribe", "ALLOW"), ("reply", "ALLOW")}
                 names = [one.text for one in group.iterfind(group.tag.removesuffix("s"))]
                 assert len(names) == len(group) == len(set(names))
+
+
+@pytest.mark.parametrize(
+    "task", ["front input", "front inference", "front attack", "device", "profile", "front profile"]
+)
+def test_the_analyzer_has_each_task_in_one_group(task: str) -> None:
+    analyzers = yaml.safe_load(ANALYZER.read_text())["analyzers"]["ros__parameters"]["zmask"]["analyzers"]
+    groups = {
+        name: group
+        for name, group in analyzers.items()
+        if any(re.fullmatch(pattern, f"car/defense_node: {task}") for pattern in group["regex"])
+    }
+    assert len(groups) == 1
 
 
 def rviz_topics() -> list[str]:

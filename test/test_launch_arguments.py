@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from zmask_ros.launching.arguments import DEFENSE, DEMO, REPLAY, Argument
+from zmask_ros.node.defense_parameters import CameraParameters, DefenseParameters
+from zmask_ros.node.parameters import specs
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "launch").glob("*.launch.py"))
@@ -56,6 +58,17 @@ def test_every_argument_is_described_and_its_default_is_a_choice(table: tuple[Ar
         assert not argument.choices or argument.default in argument.choices
         # Said of those, and only of those, whose default is to say nothing.
         assert ("Empty:" in argument.description) == (argument.default == "" and argument.name != "namespace")
+
+
+def test_what_a_launch_file_hands_on_is_a_parameter_of_the_node() -> None:
+    tree = ast.parse((ROOT / "launch" / "defense.launch.py").read_text())
+    constants = {
+        target.id: node.value for node in tree.body if isinstance(node, ast.Assign) for target in node.targets
+        if isinstance(target, ast.Name)
+    }  # fmt: skip
+    handed_on = {name for constant in ("TEXTS", "SWITCHES") for name in ast.literal_eval(constants[constant])}
+    assert handed_on - {"use_sim_time"} <= {spec.name for spec in specs(DefenseParameters)}
+    assert set(ast.literal_eval(constants["OF_EACH"])) <= {spec.name for spec in specs(CameraParameters)}
 
 
 def test_defense_has_the_arguments_that_users_expect() -> None:

@@ -15,6 +15,7 @@ from zmask_ros.world.bag_segments import MIB, SegmentedBag
 from zmask_ros.world.bags import CameraBags, ReadReport
 from zmask_ros.world.capture import Capture
 from zmask_ros.world.recordings import BagError, RawMessage, ros_types
+from zmask_ros.world.sequence import SequenceCheck
 from zmask_ros.world.spool import Spool
 
 IMAGE = "sensor_msgs/msg/Image"
@@ -69,6 +70,22 @@ def test_flags_are_written_always_and_pictures_around_attacks(attacks: set[int],
         now for now in range(60) if any(attack - before <= now <= attack + after for attack in attacks if attack < 60)
     ]
     assert capture.given_up == 0
+
+
+@given(numbers=st.permutations(range(5, 25)), lost=st.sets(st.integers(6, 23)))
+def test_numbers_that_do_not_come_are_missed_whatever_the_order(numbers: list[int], lost: set[int]) -> None:
+    check = SequenceCheck()
+    for sent, number in enumerate(number for number in numbers if number not in lost):
+        check.see(number, 25 + sent)
+    assert check.missing == len(lost)
+
+
+def test_what_was_missed_is_not_forgotten_when_numbers_begin_anew() -> None:
+    check = SequenceCheck()
+    assert check.missing == 0
+    for number in (1, 2, 4, 1, 2, 3, 5):
+        check.see(number, number)
+    assert check.missing == 2
 
 
 def test_the_memory_is_bounded_by_giving_up_the_oldest() -> None:

@@ -46,7 +46,8 @@ class Camera:
     def publish(self, numbers: range, state: int = AttackFlag.CLEAN) -> None:
         for number in numbers:
             self._images.publish(image_message(number, picture(number)))
-            self._flags.publish(AttackFlag(header=header(number), state=state))
+            flag = AttackFlag(header=header(number), state=state, sequence=number + 1, received=number + 1)
+            self._flags.publish(flag)
 
     def recorded(self, folder: Path) -> tuple[list[int], list[int]]:
         """The numbers of the flags and of the pictures in the folder, by our reader."""
@@ -110,10 +111,12 @@ def test_flags_always_and_pictures_around_an_attack(tmp_path: Path, client: Clie
         client.until(lambda: camera.recorded(tmp_path / "out") == (list(range(6)),) * 2, "the pictures before")
         camera.publish(range(6, 9), AttackFlag.UNKNOWN)
         client.until(lambda: camera.recorded(tmp_path / "out") == (list(range(9)),) * 2, "the pictures after")
+        camera.publish(range(11, 12))
+        client.until(lambda: camera.recorded(tmp_path / "out") == ([*range(9), 11],) * 2, "a frame after two lost ones")
         code, output = stop(process)
     assert code == 0, output
     assert "attack: pictures are recorded" in output
-    assert f"{NAMESPACE}/image_raw 9, {NAMESPACE}/zmask/attack 9" in output
+    assert f"{NAMESPACE}/image_raw 10, {NAMESPACE}/zmask/attack 10; 2 flags did not arrive" in output
     bag = open_bag(tmp_path / "out")
     assert [recording.damage for recording in bag.recordings] == [""]
     bag.close()

@@ -21,6 +21,7 @@ from zmask_ros.world.bag_segments import MIB, SegmentedBag
 from zmask_ros.world.bag_writer import ATTACK_FLAG
 from zmask_ros.world.capture import Capture
 from zmask_ros.world.recordings import RawMessage
+from zmask_ros.world.sequence import SequenceCheck
 from zmask_ros.world.spool import Spool
 
 WARN_EVERY_S = 5.0
@@ -45,6 +46,7 @@ class FlagRecorder:
         if not self._parameters.path:
             raise ParameterError("Parameter path is empty: name the folder to write into.")
         self._captures: list[Capture] = []
+        self._checks: list[SequenceCheck] = []
         self._waiting = [source for camera in self._parameters.cameras for source in self._sources(camera)]
         self._counts: Counter[str] = Counter()
         self._lost = 0
@@ -78,8 +80,15 @@ class FlagRecorder:
         return self.node.resolve_topic_name(f"{camera}/{topic}" if camera else topic)
 
     def _flag_taker(self, camera: str, capture: Capture) -> Take:
+        check = SequenceCheck()
+        self._checks.append(check)
+
         def take(message: RawMessage, now_ns: int) -> list[RawMessage]:
-            attack = deserialize_message(message.data, AttackFlag).state == AttackFlag.ATTACK
+            flag: AttackFlag = deserialize_message(message.data, AttackFlag)
+            # 0: it is about no frame.
+            if flag.sequence:
+                check.see(flag.sequence, flag.received)
+            attack = flag.state == AttackFlag.ATTACK
             if attack and not capture.writing(now_ns):
                 self.node.get_logger().warning(f"attack{f' on {camera}' if camera else ''}: pictures are recorded")
             return capture.flag(message, attack, now_ns)
@@ -122,6 +131,9 @@ class FlagRecorder:
         self._counts[message.topic] += 1
 
     def _losses(self) -> str:
-        given_up = sum(capture.given_up for capture in self._captures)
-        words = f"; {given_up} pictures did not fit into memory_mib" if given_up else ""
-        return words + (f"; {self._lost} pictures were lost to a slow disk" if self._lost else "")
+        losses = {
+            "flags did not arrive": sum(check.missing for check in self._checks),
+            "pictures did not fit into memory_mib": sum(capture.given_up for capture in self._captures),
+            "pictures were lost to a slow disk": self._lost,
+        }
+        return "".join(f"; {count} {what}" for what, count in losses.items() if count)

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from zmask_ros.world.compressed_size import ends_early
 from zmask_ros.world.images import (
     ENCODINGS,
     ImageError,
@@ -272,6 +273,17 @@ def test_an_absurd_size_is_refused_before_it_is_decoded() -> None:
     bomb = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + b"IHDR" + header + b"\0\0\0\0"
     with pytest.raises(ImageError, match="60000x60000 pixels is beyond the limit"):
         decode(Compressed("png", bomb))
+
+
+def test_a_chunk_that_claims_gigabytes_is_refused_before_memory_is_cleared_for_it() -> None:
+    data = encode_compressed(random_image(6, 4, 6), "png")
+    at = data.index(b"IDAT")
+    claiming = data[:at - 4] + struct.pack(">I", 2**31 - 1) + data[at:]
+    assert ends_early(claiming)
+    with pytest.raises(ImageError, match="corrupt or cut off"):
+        decode(Compressed("png", claiming))
+    assert not ends_early(data + b"after the end")
+    assert decode(Compressed("png", data + b"after the end")).shape == (4, 6, 3)
 
 
 def test_something_else_is_named() -> None:

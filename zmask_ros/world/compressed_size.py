@@ -1,10 +1,12 @@
-"""The size that a JPEG or PNG claims in its header: an absurd one is refused before it is decoded."""
+"""What a JPEG or PNG claims of its size: what is absurd is refused before it is decoded."""
 
 from __future__ import annotations
 
 import struct
 
 _PNG = b"\x89PNG\r\n\x1a\n"
+# Length, kind and checksum of a chunk.
+_PNG_FRAME = 12
 _JPEG = b"\xff\xd8"
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
@@ -17,6 +19,20 @@ def compressed_size(data: bytes) -> tuple[int, int] | None:
     if data.startswith(_JPEG):
         return _jpeg_size(data)
     return None
+
+
+def ends_early(data: bytes) -> bool:
+    """Whether a JPEG has no end marker, or a chunk of a PNG claims to end after the data.
+
+    Older OpenCV fills what is missing of a JPEG with grey, silently, and clears as much memory as a chunk claims.
+    """
+    if data.startswith(_JPEG):
+        return data.rfind(b"\xff\xd9") < 0
+    at, kind = len(_PNG), b""
+    while at < len(data) and kind != b"IEND":
+        kind = data[at + 4 : at + 8]
+        at += _PNG_FRAME + int.from_bytes(data[at : at + 4], "big")
+    return at > len(data)
 
 
 def _png_size(data: bytes) -> tuple[int, int] | None:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from zmask_ros.errors import ZmaskError
-from zmask_ros.world.compressed_size import compressed_size
+from zmask_ros.world.compressed_size import compressed_size, ends_early
 from zmask_ros.world.pixel_layouts import LAYOUTS
 
 ENCODINGS = tuple(LAYOUTS)
@@ -137,16 +137,12 @@ def _decode_compressed(message: Any) -> np.ndarray:
                          "JPEG nor PNG, or its beginning is damaged.")
     _checked_size(*size)
     # The camera's geometry belongs to the pixels as stored; a rotation tag would part them from camera_info.
-    bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    if bgr is None or _ends_early(data):
+    as_stored = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    bgr = None if ends_early(data) else cv2.imdecode(np.frombuffer(data, np.uint8), as_stored)
+    if bgr is None:
         raise ImageError(f"A compressed image of {len(data)} bytes (format '{message.format}') is corrupt or "
                          "cut off.")
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr)
-
-
-def _ends_early(data: bytes) -> bool:
-    """True for a JPEG without its end marker: older OpenCV fills what is missing with grey, silently."""
-    return data.startswith(b"\xff\xd8") and data.rfind(b"\xff\xd9") < 0
 
 
 def _checked_size(height: Any, width: Any) -> tuple[int, int]:

@@ -20,6 +20,7 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed", exc_type=ModuleNot
 from bag_makers import picture
 from node_processes import PATIENCE_S, RELIABLE, Client, header, image_message
 from rclpy.publisher import Publisher
+from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import Image
 from zmask_ros.msg import AttackFlag
 
@@ -122,6 +123,17 @@ def test_flags_always_and_pictures_around_an_attack(tmp_path: Path, client: Clie
     bag.close()
 
 
+def test_flags_are_reliable_and_pictures_hold_nobody_up(tmp_path: Path, client: Client) -> None:
+    camera = Camera(client)
+    with recorder(tmp_path):
+        camera.wait_for_the_recorder()
+        offered = {
+            topic: [info.qos_profile.reliability for info in client.node.get_subscriptions_info_by_topic(topic)]
+            for topic in (f"{NAMESPACE}/zmask/attack", f"{NAMESPACE}/image_raw")
+        }
+    assert list(offered.values()) == [[ReliabilityPolicy.RELIABLE], [ReliabilityPolicy.BEST_EFFORT]]
+
+
 def test_an_attack_on_one_camera_is_no_attack_on_the_other(tmp_path: Path, client: Client) -> None:
     front, rear = Camera(client, "front"), Camera(client, "rear")
     with recorder(tmp_path, *ALWAYS, "--camera", "front", "--camera", "rear") as process:
@@ -148,8 +160,9 @@ def test_a_killed_recorder_leaves_what_it_has_written_and_its_successor_goes_on(
         process.kill()
         process.wait()
     flags, images = camera.recorded(tmp_path)
-    assert flags == list(range(len(flags))) and images == list(range(len(images)))
-    assert min(len(flags), len(images)) >= 4
+    assert flags == list(range(len(flags))) and len(flags) >= 4
+    # Best effort: one may be lost, but none comes twice or before its time.
+    assert images == sorted(set(images)) and images[:4] == [0, 1, 2, 3]
     client.until(lambda: not client.node.count_subscribers(f"{NAMESPACE}/zmask/attack"), "the end of the recorder")
     with recorder(tmp_path, *ALWAYS) as process:
         camera.wait_for_the_recorder()

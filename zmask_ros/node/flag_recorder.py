@@ -10,7 +10,9 @@ from pathlib import Path
 
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
+from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from zmask_ros.msg import AttackFlag
 from zmask_ros.node.flag_recorder_parameters import FlagRecorderParameters
@@ -25,16 +27,31 @@ from zmask_ros.world.sequence import SequenceCheck
 from zmask_ros.world.spool import Spool
 
 WARN_EVERY_S = 5.0
+FLAGS_DEPTH = 1000
+PICTURES_DEPTH = 30
 Take = Callable[[RawMessage, int], list[RawMessage]]
+
+
+def qos_of_flags(publishers: list[TopicEndpointInfo]) -> QoSProfile:
+    """As reliable as they are sent, and a minute of them kept while pictures take all the time there is."""
+    qos = matching_qos(publishers)
+    qos.depth = FLAGS_DEPTH
+    return qos
+
+
+def qos_of_pictures(_publishers: list[TopicEndpointInfo]) -> QoSProfile:
+    """Best effort, which any publisher satisfies: a recorder that falls behind must not hold up a camera."""
+    return QoSProfile(depth=PICTURES_DEPTH, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
 @dataclass(frozen=True)
 class _Source:
-    """A topic, the types that it may have, and what becomes of its messages."""
+    """A topic, the types that it may have, what becomes of its messages, and how it is subscribed to."""
 
     topic: str
     types: dict[str, type]
     take: Take
+    qos: Callable[[list[TopicEndpointInfo]], QoSProfile]
 
 
 class FlagRecorder:
@@ -72,9 +89,11 @@ class FlagRecorder:
         memory = given.memory_mib * MIB // len(given.cameras)
         capture = Capture(int(given.before_s * NANOSECONDS), int(given.after_s * NANOSECONDS), memory)
         self._captures.append(capture)
-        pictures = [_Source(self._resolved(camera, topic), TYPES, capture.picture) for topic in given.pictures]
-        flags = {ATTACK_FLAG: AttackFlag}
-        return [_Source(self._resolved(camera, given.flags), flags, self._flag_taker(camera, capture)), *pictures]
+        flags, *pictures = (self._resolved(camera, topic) for topic in (given.flags, *given.pictures))
+        return [
+            _Source(flags, {ATTACK_FLAG: AttackFlag}, self._flag_taker(camera, capture), qos_of_flags),
+            *(_Source(topic, TYPES, capture.picture, qos_of_pictures) for topic in pictures),
+        ]
 
     def _resolved(self, camera: str, topic: str) -> str:
         return self.node.resolve_topic_name(f"{camera}/{topic}" if camera else topic)
@@ -108,7 +127,7 @@ class FlagRecorder:
                 self.node.get_logger().warning(f"{source.topic} is of type {kind}, which is not recorded")
                 continue
             self.node.create_subscription(
-                source.types[kind], source.topic, self._receives(source, kind), matching_qos(publishers), raw=True
+                source.types[kind], source.topic, self._receives(source, kind), source.qos(publishers), raw=True
             )
 
     def _receives(self, source: _Source, kind: str) -> Callable[[bytes], None]:

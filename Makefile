@@ -1,6 +1,6 @@
 # Every target sets up what it needs: a virtual environment in .venv, the package built into install/. Nothing is done twice.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow docs models evaluation lint setup build clean
+.PHONY: help demo test test-slow docs reliability models evaluation lint setup build clean
 RUN := scripts/run.sh
 
 help:  ## this list
@@ -17,6 +17,10 @@ test-slow: build  ## the tests that take minutes
 
 docs: build  ## the parameter tables of docs/node.md, from the code
 	@$(RUN) python -m zmask_ros.node.parameter_docs docs/node.md
+
+reliability: build  ## half an hour of faults, and garbage, through the running node; figures in docs/reliability.md
+	@ZMASK_RELIABILITY=docs/reliability.md ZMASK_SOAK_S=1800 ZMASK_FUZZ_CODEC=100000 ZMASK_FUZZ_NODE=5000 $(RUN) \
+		python -m pytest -q -m slow test/test_node_soak.py test/test_node_fuzz.py test/test_node_cost.py
 
 models: build  ## make everything in models/ anew: train, patch, fit (hours; needs CamVid)
 	@$(RUN) tools/make_models.sh

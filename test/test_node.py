@@ -195,9 +195,10 @@ def test_what_cannot_change_is_refused_with_the_reason(client: Client, node: Nod
         result = set_parameter(client, name, text)
         assert not result.successful
         assert name in result.reason
-    result = set_threshold(client, -1.0)
-    assert not result.successful
-    assert "threshold" in result.reason
+    for value in (-1.0, math.nan, math.inf):
+        result = set_threshold(client, value)
+        assert not result.successful
+        assert "threshold" in result.reason
 
 
 def test_parameters_are_described(client: Client, node: NodeProcess) -> None:
@@ -264,9 +265,11 @@ def test_a_signal_in_the_middle_of_work_ends_it_cleanly(
 
 
 def test_a_signal_during_the_start_ends_it_cleanly(tiny: dict[str, Any], client: Client) -> None:
-    with NodeProcess("defense_node", tiny, NAMESPACE) as process:
+    name = ("defense_node", "/starting")
+    with NodeProcess(name[0], tiny, name[1]) as process:
         client.until(
-            lambda: "defense_node" in client.node.get_node_names(), "the node's name, before its network is loaded"
+            lambda: name in client.node.get_node_names_and_namespaces(),
+            "the node's name, before its network is loaded",
         )
         code, seconds = process.stop()
         assert (code, "Traceback" in process.output) == (0, False), process.output

@@ -151,7 +151,8 @@ class CameraChannel:
             header=Header(stamp=self._node.get_clock().now().to_msg(), frame_id=self._frame_id),
             camera=self.name,
             alarm=STATE_CODES[self._alarm.state.value],
-            since=Time(nanoseconds=self._alarm.since_ns).to_msg(),
+            # A camera may send a stamp before all time.
+            since=Time(nanoseconds=max(0, self._alarm.since_ns)).to_msg(),
             alarms=self._alarm.raised,
             last=self._last_flag,
         )

@@ -200,8 +200,8 @@ class Network:
         if self._reinitialised:
             return False
         self._reinitialised = True
-        self._free_memory()
         try:
+            self._free_memory()
             self._load()
         except Exception as error:
             self._report(list(self._paths), error)

@@ -28,14 +28,19 @@ step out/train/joint.pt out/train/camvid.pt \
   python tools/train_segmenter.py --stage joint --start out/train/camvid.pt -o out/train/joint.pt
 step out/train/long.pt out/train/joint.pt \
   python tools/train_segmenter.py --stage long --start out/train/joint.pt -o out/train/long.pt
-step models/$name.safetensors out/train/long.pt \
-  python tools/export_segmenter.py out/train/long.pt -o models/$name.safetensors
+step out/train/hidden.pt out/train/long.pt \
+  python tools/train_segmenter.py --stage hidden --start out/train/long.pt -o out/train/hidden.pt
+step models/$name.safetensors out/train/hidden.pt \
+  python tools/export_segmenter.py out/train/hidden.pt -o models/$name.safetensors
 step out/models/$name.patch.png models/$name.safetensors \
   zmask attack --street 2001,2003,2005,2007,2009,2011 --camvid "$camvid" --frames 60 --recipe tools/patch_recipe.json \
   -o out/models/$name.patch.png
 cp out/models/$name.patch.png out/models/$name.patch.json models/
 tools/clean_drives.sh
-step models/$name.zmask.safetensors models/$name.safetensors \
+step out/models/fitted.zmask.safetensors models/$name.safetensors \
   zmask fit out/models/camvid_train.mcap out/models/street.mcap --topic /camera/image_raw \
-  -o models/$name.zmask.safetensors
+  -o out/models/fitted.zmask.safetensors
+step models/$name.zmask.safetensors out/models/fitted.zmask.safetensors \
+  zmask calibrate out/models/fitted.zmask.safetensors --camvid "$camvid" --clean out/models/street.mcap \
+  --topic /camera/image_raw --patches out/models/$name.patch.png --train-patches 1 --rivals 800 -o models/$name.zmask.safetensors
 python tools/measure_models.py

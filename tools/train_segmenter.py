@@ -1,11 +1,13 @@
 """Train the shipped segmenter, lraspp_mobilenet_v3_large, from scratch on CamVid and on the street world.
 
-Three stages, each a one-cycle schedule: CamVid alone first (few frames, the harder task), then batches of both
-worlds, then longer with more of the street world. The weights that are kept are an exponential moving average.
+Four stages, each a one-cycle schedule: CamVid alone first (few frames, the harder task), then batches of both
+worlds, then longer with more of the street world, and last with parts hidden as the defence hides them. The weights
+that are kept are an exponential moving average.
 
     python tools/train_segmenter.py --stage camvid -o out/train/camvid.pt
     python tools/train_segmenter.py --stage joint --start out/train/camvid.pt -o out/train/joint.pt
     python tools/train_segmenter.py --stage long --start out/train/joint.pt -o out/train/long.pt
+    python tools/train_segmenter.py --stage hidden --start out/train/long.pt -o out/train/hidden.pt
 """
 
 from __future__ import annotations
@@ -46,6 +48,7 @@ class Stage:
         peak_lr: highest learning rate.
         street_share: share of the crops that are of the street world.
         loss_stride: the loss looks at each such row and column; 2 saves a third of the time.
+        hidden_share: share of the crops in which something is hidden, see `hide`.
     """
 
     steps: int
@@ -53,12 +56,14 @@ class Stage:
     peak_lr: float
     street_share: float
     loss_stride: int
+    hidden_share: float = 0.0
 
 
 STAGES = {
     "camvid": Stage(steps=1800, batch=8, peak_lr=3e-3, street_share=0.0, loss_stride=1),
     "joint": Stage(steps=1700, batch=8, peak_lr=2e-3, street_share=0.375, loss_stride=2),
     "long": Stage(steps=4200, batch=8, peak_lr=1.5e-3, street_share=0.625, loss_stride=2),
+    "hidden": Stage(steps=1500, batch=8, peak_lr=8e-4, street_share=0.5, loss_stride=2, hidden_share=0.6),
 }
 
 
@@ -127,11 +132,36 @@ def shift_colours(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.clip(x, 0, 1)
 
 
-def make_batch(sources: Sequence[tuple[Frames, int]], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+def make_batch(
+    sources: Sequence[tuple[Frames, int]], rng: np.random.Generator, hidden_share: float = 0.0
+) -> tuple[Tensor, Tensor]:
     crops = [random_crop(frames, rng) for frames, count in sources for _ in range(count)]
     images = torch.from_numpy(np.stack([c[0] for c in crops])).permute(0, 3, 1, 2)
     labels = torch.from_numpy(np.stack([c[1] for c in crops])).long()
-    return ((images - MEAN) / STD).contiguous(memory_format=torch.channels_last), labels
+    images = (images - MEAN) / STD
+    if hidden_share > 0:
+        images, labels = hide(images, labels, hidden_share, rng)
+    return images.contiguous(memory_format=torch.channels_last), labels
+
+
+def hide(images: Tensor, labels: Tensor, share: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """In ``share`` of the images hide one to four rectangles, as the defence does, or put something strange there.
+
+    The labels there become unlabelled: nobody has to guess what is behind, but all around it must be right.
+    """
+    from zmask_ros.defense import fill_masked
+
+    mask = torch.zeros_like(images[:, :1])
+    for i in np.flatnonzero(rng.random(len(mask)) < share):
+        for _ in range(rng.integers(1, 5)):
+            height, width = (int(c * np.sqrt(rng.uniform(0.005, 0.12))) for c in CROP)
+            top, left = rng.integers(CROP[0] - height + 1), rng.integers(CROP[1] - width + 1)
+            mask[i, 0, top : top + height, left : left + width] = 1
+    filled, strangers = fill_masked(images, mask), images.roll(1, 0)
+    noise = torch.from_numpy(rng.normal(size=images.shape).astype(np.float32))
+    kinds = torch.from_numpy(rng.choice(3, len(images), p=(0.7, 0.15, 0.15)))[:, None, None, None]
+    content = torch.where(kinds == 0, filled, torch.where(kinds == 1, strangers, noise))
+    return torch.where(mask > 0, content, images), labels.masked_fill(mask[:, 0] > 0, IGNORE)
 
 
 def class_weights(sources: Sequence[tuple[Frames, int]]) -> Tensor:
@@ -244,7 +274,7 @@ def train(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, stage.peak_lr, total_steps=stage.steps, pct_start=0.15)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.995))
     for step in range(1, stage.steps + 1):
-        images, labels = make_batch(sources, rng)
+        images, labels = make_batch(sources, rng, stage.hidden_share)
         network.train()
         seen = np.s_[..., :: stage.loss_stride, :: stage.loss_stride]
         loss = segmentation_loss(network(images)["out"][seen], labels[seen], weights)

@@ -28,7 +28,7 @@ from zmask_ros.segmenters import Segmenter
 from zmask_ros.world.harmless import KINDS, harmless_pictures
 
 PASTED = EotRanges(scale=(0.4, 1.0))
-TRAINING_FRAMES = 200
+TRAINING_FRAMES = 400
 HELD_OUT_PATCH_EVERY = 3
 FEWEST_PATCHES = 2
 FEWEST_HELD_OUT = 10
@@ -190,7 +190,7 @@ def make_examples(
         harmless.append(coverage(harmless_mask, profile.grid))
         seen()
     scenes = [index // PICTURES_A_FRAME for index in range(len(evidences))]
-    return Examples.stack(evidences, truths, harmless, scenes)
+    return Examples.stack(evidences, truths, harmless, scenes, profile.head is not None)
 
 
 def pictures(part: Part) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:

@@ -81,25 +81,20 @@ class Attacker:
         viewer = Viewer(segmenter, defense, shape, recipe.auxiliary > 0)
         return Attacker(recipe, goal_of(recipe, segmenter), viewer, heat, palette)
 
-    def directions(
-        self,
-        batch: tuple[Tensor, Tensor],
-        adversarial: Tensor,
-        decoys: Tensor,
-        layout: Sequence[Transforms],
-        index: int,
-    ) -> Directions:
+    def look(self, images: Tensor, leaves: tuple[Tensor, Tensor], layout: Sequence[Transforms]) -> View:
+        """What images [B, 3, H, W] in 0..1 look like with the patches in them; see `directions` for these."""
+        return self.viewer.look(images, torch.cat(leaves), layout)
+
+    def directions(self, view: View, labels: Tensor, leaves: tuple[Tensor, Tensor], index: int) -> Directions:
         """One batch's outcome and gradients.
 
         Args:
-            batch: images [B, 3, H, W] in 0..1, and labels [B, H, W].
-            adversarial: leaf tensor [N - D, 3, h, w].
-            decoys: leaf tensor [D, 3, h, w].
-            layout: where and how each of the N patches is seen, the adversarial ones first.
+            view: from `look`, of the same leaves.
+            labels: of the images, [B, H, W].
+            leaves: the patches that the view depends on: the adversarial ones, [N - D, 3, h, w], and the decoys.
             index: of the step.
         """
-        images, labels = batch
-        view = self.viewer.look(images, torch.cat([adversarial, decoys]), layout)
+        adversarial, decoys = leaves
         attack = self._attack(view, labels, adversarial)
         direction = self._evading(view, labels, adversarial, self._graded(view, adversarial, attack.direction))
         return Directions(

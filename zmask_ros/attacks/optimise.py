@@ -118,9 +118,9 @@ def train_patch(
 
 def _step(attacker: Attacker, stack: FrameStack, training: Training, draw: _Draw) -> Step:
     chosen = torch.randint(len(stack), (training.recipe.batch,), generator=training.generator)
-    batch = stack.batch(chosen, attacker.viewer.segmenter.device)
-    layout = draw(stack.numbers[chosen], training.generator)
-    found = attacker.directions(batch, *training.leaves, layout, len(training.history))
+    images, labels = stack.batch(chosen, attacker.viewer.segmenter.device)
+    view = attacker.look(images, training.leaves, draw(stack.numbers[chosen], training.generator))
+    found = attacker.directions(view, labels, training.leaves, len(training.history))
     training.descend((found.adversarial, found.decoys), found.step)
     return found.step
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ from zmask_ros.defense.vote import VoteRule
 from zmask_ros.errors import ZmaskError
 from zmask_ros.files import check_place
 from zmask_ros.fitting import CleanFrame, ProfileFit
+from zmask_ros.hardening import harden, with_head
 from zmask_ros.segmenters import Segmenter, load_segmenter
 
 AUTO, KEEP = "auto", "keep"
@@ -83,6 +84,9 @@ class VoteParameter(click.ParamType):
               help="Train N patches of graded strength first, on the frames that are not held out.")
 @click.option("--patch-steps", type=click.IntRange(min=1), default=60, show_default=True,
               help="Optimisation steps of each of these.")
+@click.option("--rivals", type=click.IntRange(min=0), default=0, show_default=True, metavar="STEPS",
+              help="Train an evidence head in the place of the mean z-scores, for STEPS steps against attackers who "
+              "adapt to it; 1200 is enough to begin with.")
 @click.option("--layers", type=click.Choice([KEEP, AUTO]), default=KEEP, show_default=True,
               help="auto: choose layers and kernels anew, and fit them on the clean frames.")
 @click.option("--false-alarm-rate", type=click.FloatRange(0, 1, min_open=True, max_open=True),
@@ -102,6 +106,7 @@ def command(
     patches: tuple[Path, ...],
     train_patches: int,
     patch_steps: int,
+    rivals: int,
     layers: str,
     false_alarm_rate: float | None,
     vote: VoteRule,
@@ -135,7 +140,7 @@ def command(
     profile.binding.check(bind(network, tuple(profile.binding.shapes)))
     images = read_frames(network, sources)
     began = time.monotonic()
-    _announce(network, images, train_patches * patch_steps, layers == AUTO)
+    _announce(network, images, train_patches * patch_steps + rivals, layers == AUTO)
     named += train_graded(network, profile, images, train_patches, patch_steps)
     material = divide(network, images, named)
     held_out = look(network, profile, material.held_out)
@@ -143,6 +148,9 @@ def command(
     rate = false_alarm_rate or profile.threshold.false_alarm_rate
     if layers == AUTO:
         profile, choice = refit(network, images, material, rate, sources.describe())
+        held_out = look(network, profile, material.held_out)
+    if rivals:
+        profile, material = face_rivals(network, profile, material, rivals)
         held_out = look(network, profile, material.held_out)
     training = look(network, profile, material.training)
     with progress("Training the fusion block", "epochs", TRAINING_STEPS) as advance:
@@ -210,6 +218,20 @@ def refit(
             fit.add(CleanFrame(", ".join(described), "clean frames", index, image))
             advance()
     return fit.finish(rate), choice
+
+
+def face_rivals(
+    segmenter: Segmenter, profile: Profile, material: Material, steps: int
+) -> tuple[Profile, Material]:
+    """A head for ``profile``, trained against rivals, and their patches added to the training part."""
+    frames, layers = material.training.frames, segmenter.description.head_layers
+    with progress("Fitting the head's layers", "frames", len(frames)) as advance:
+        begun = with_head(segmenter, profile, layers, frames, advance=advance)
+    with progress("Training the head", "steps", steps) as advance:
+        hardened = harden(segmenter, begun, frames, steps, advance=lambda loss: advance(note=f"loss {loss:.2f}"))
+    named = tuple(NamedPatch(f"rival {n}", to_uint8(patch)) for n, patch in enumerate(hardened.patches))
+    training = replace(material.training, patches=material.training.patches + named)
+    return hardened.profile, replace(material, training=training)
 
 
 def look(segmenter: Segmenter, profile: Profile, part: Part) -> Examples:

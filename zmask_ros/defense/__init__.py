@@ -1,7 +1,8 @@
 """The Z-Mask method in pure torch: statistics, over-activation, fusion, score, masking."""
 
 from zmask_ros.defense.analysis import Analyser, Analysis, Evidence, hard_mask
-from zmask_ros.defense.defense import Defended, Defense, bind, masked_labels, tapped_layers
+from zmask_ros.defense.defense import Defended, Defense, bind, masked_labels
+from zmask_ros.defense.filling import fill_masked
 from zmask_ros.defense.fitting import CleanFit, Plan
 from zmask_ros.defense.fusion import FusionBlock, attack_score
 from zmask_ros.defense.growth import Growth
@@ -38,11 +39,11 @@ __all__ = [
     "VoteRule",
     "attack_score",
     "bind",
+    "fill_masked",
     "hard_mask",
     "load_profile",
     "masked_labels",
     "merge_profiles",
     "save_profile",
-    "tapped_layers",
     "working_grid",
 ]

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zmask_ros.defense.fusion import FusionBlock, attack_score
 from zmask_ros.defense.growth import OPEN, grow
-from zmask_ros.defense.overactivation import Branch, LayerOverActivation, fuse_layers
+from zmask_ros.defense.head import EvidenceHead, Head, head_score
+from zmask_ros.defense.overactivation import Activations, Branch, LayerOverActivation, fuse_layers
 from zmask_ros.defense.pooling import Size
 from zmask_ros.defense.profile import Profile, statistics_key
 from zmask_ros.defense.statistics import LayerStatistics
-
-
-class Activations(Protocol):
-    """Activations by layer name: the taps of a forward pass, or a dict of kept ones."""
-
-    def __getitem__(self, name: str, /) -> Tensor:
-        """[B, C, H, W]."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -29,7 +22,7 @@ class Evidence:
     """What the layers of one batch say, on the working grid; differentiable.
 
     Attributes:
-        shallow, deep: H_S and H_D, [B, 1, h, w], at least 0.
+        shallow, deep: H_S and H_D, [B, 1, h, w], at least 0; of a profile with an evidence head, both are its heat.
     """
 
     shallow: Tensor
@@ -83,19 +76,48 @@ def _module_name(branch: str, layer: str) -> str:
     return statistics_key(branch, layer).replace(".", "/")
 
 
+class LearnedEvidence(nn.Module):
+    """The heat of an evidence head, in the place of both H_S and H_D."""
+
+    def __init__(self, head: Head, statistics: dict[str, LayerStatistics], grid: Size) -> None:
+        super().__init__()
+        self.grid = grid
+        self.head = EvidenceHead(head, {name: statistics[statistics_key("head", name)] for name in head.branch.layers})
+
+    def forward(self, taps: Activations) -> Evidence:
+        heat = self.head(taps, self.grid)
+        return Evidence(heat, heat)
+
+
+Score = Callable[[Evidence, Tensor], Tensor]
+
+
+def frame_score(learned: bool) -> Score:
+    """How an image's score [B] comes from its evidence and soft mask: with a ``learned`` head, or without."""
+    if learned:
+        return lambda evidence, mask: head_score(evidence.shallow)
+    return lambda evidence, mask: attack_score(evidence.shallow, evidence.deep, mask)
+
+
 class Analyser(nn.Module):
     """The whole analysis of a profile: taps of one forward pass to mask and score."""
 
+    evidence: LayerEvidence | LearnedEvidence
+
     def __init__(self, profile: Profile) -> None:
         super().__init__()
-        self.evidence = LayerEvidence(profile.shallow, profile.deep, profile.statistics, profile.grid)
+        if profile.head is None:
+            self.evidence = LayerEvidence(profile.shallow, profile.deep, profile.statistics, profile.grid)
+        else:
+            self.evidence = LearnedEvidence(profile.head, profile.statistics, profile.grid)
         self.fusion = FusionBlock(profile.fusion)
         self.growth = profile.growth
+        self.score = frame_score(profile.head is not None)
 
     def forward(self, taps: Activations) -> Analysis:
         evidence = self.evidence(taps)
         mask = self.fusion(evidence.shallow, evidence.deep)
-        return Analysis(evidence, mask, attack_score(evidence.shallow, evidence.deep, mask))
+        return Analysis(evidence, mask, self.score(evidence, mask))
 
     def region(self, analysis: Analysis) -> Tensor:
         """The soft region to mask, [B, 1, h, w] in 0..1: M, grown over all of the patch; differentiable."""

@@ -30,6 +30,11 @@ def clean_fusion(evidences: Sequence[Evidence]) -> Tensor:
     """
     deep = MARGIN * _clean_top([e.deep for e in evidences])
     shallow = MARGIN * _clean_top([e.shallow for e in evidences])
+    return opening_at(shallow, deep)
+
+
+def opening_at(shallow: float, deep: float) -> Tensor:
+    """Scalars [8] of a block whose gate is half open at the heat ``deep`` and its mask at the gated heat ``shallow``."""
     return torch.tensor(
         [STEEPNESS / deep, -STEEPNESS, SATURATION, 0.0, STEEPNESS / shallow, -STEEPNESS, SATURATION, 0.0]
     )

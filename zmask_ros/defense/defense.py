@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from zmask_ros.defense.analysis import Analyser, Analysis, hard_mask
-from zmask_ros.defense.overactivation import Branch
+from zmask_ros.defense.filling import fill_masked
 from zmask_ros.defense.pooling import Size
 from zmask_ros.defense.profile import Binding, Profile
 from zmask_ros.defense.stages import Stages
@@ -53,11 +53,6 @@ def bind(segmenter: SegmentationNetwork, layers: tuple[str, ...]) -> Binding:
     return Binding(segmenter.name, segmenter.digest, segmenter.input_size, segmenter.mean, segmenter.std, shapes)
 
 
-def tapped_layers(shallow: Branch, deep: Branch) -> tuple[str, ...]:
-    """All layers of both branches, each once."""
-    return tuple(dict.fromkeys(shallow.layers + deep.layers))
-
-
 @dataclass(frozen=True)
 class Defended:
     """What the defence says of a batch of B images of h x w pixels.
@@ -94,8 +89,8 @@ class Defense(nn.Module):
 
     def __init__(self, segmenter: SegmentationNetwork, profile: Profile) -> None:
         super().__init__()
-        self.layers = tapped_layers(profile.shallow, profile.deep)
-        profile.binding.check(bind(segmenter, self.layers))
+        self.layers = profile.layers
+        profile.binding.check(bind(segmenter, tuple(profile.binding.shapes)))
         self.segmenter = segmenter
         self.profile = profile
         self.analyser = Analyser(profile).to(segmenter.device)
@@ -140,8 +135,7 @@ class Defense(nn.Module):
 @torch.inference_mode()
 def masked_labels(segmenter: SegmentationNetwork, x: Tensor, mask: Tensor) -> Tensor:
     """Labels, uint8 [B, h, w], of normalised images [B, 3, h, w]; ``mask`` [B, 1, h, w], 0 or 1, hides pixels."""
-    # Masked pixels become the dataset's mean, which is 0 after normalisation.
-    return _labels(segmenter.logits(x * (1 - mask)))
+    return _labels(segmenter.logits(fill_masked(x, mask)))
 
 
 def _labels(logits: Tensor) -> Tensor:

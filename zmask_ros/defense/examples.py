@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ class Examples:
         truth: share of each cell that an adversarial patch covers, [N, 1, h, w], 0..1.
         harmless: the same of a harmless patch.
         scene: int [N]: examples of the same number were made from the same clean frame.
+        learned: whether the evidence is an evidence head's.
     """
 
     shallow: Tensor
@@ -33,15 +34,20 @@ class Examples:
     truth: Tensor
     harmless: Tensor
     scene: Tensor
+    learned: bool = False
 
     @staticmethod
     def stack(
-        evidences: Sequence[Evidence], truths: Sequence[Tensor], harmless: Sequence[Tensor], scenes: Sequence[int]
+        evidences: Sequence[Evidence],
+        truths: Sequence[Tensor],
+        harmless: Sequence[Tensor],
+        scenes: Sequence[int],
+        learned: bool = False,
     ) -> Examples:
         """Examples of evidences and coverages of one frame each, [1, 1, h, w]."""
         shallow, deep = torch.cat([e.shallow for e in evidences]), torch.cat([e.deep for e in evidences])
         coverages = torch.cat(list(truths)), torch.cat(list(harmless))
-        return Examples(shallow.float(), deep.float(), *coverages, torch.tensor(scenes))
+        return Examples(shallow.float(), deep.float(), *coverages, torch.tensor(scenes), learned)
 
     def __len__(self) -> int:
         return len(self.truth)
@@ -71,4 +77,5 @@ class Examples:
 
     def where(self, frames: Tensor) -> Examples:
         """The examples of ``frames``, bool or indices [M]."""
-        return Examples(*(getattr(self, column.name)[frames] for column in fields(self)))
+        columns = {column.name: getattr(self, column.name) for column in fields(self)}
+        return replace(self, **{name: values[frames] for name, values in columns.items() if isinstance(values, Tensor)})

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from zmask_ros.defense.analysis import Evidence, frame_score
 from zmask_ros.defense.discrimination import auc, rate_found
 from zmask_ros.defense.examples import COVERED, Examples
-from zmask_ros.defense.fusion import FusionBlock, attack_score
+from zmask_ros.defense.fusion import FusionBlock
 from zmask_ros.defense.fusion_training import balanced_pixels, mask_loss
 from zmask_ros.defense.growth import OPEN, Growth, grow
 
@@ -64,7 +65,7 @@ def judge(scalars: Tensor, growth: Growth, threshold: float, examples: Examples)
 def frame_scores(scalars: Tensor, examples: Examples) -> Tensor:
     """The attack score of each example, [N]."""
     mask = FusionBlock(scalars)(examples.shallow, examples.deep)
-    return attack_score(examples.shallow, examples.deep, mask)
+    return frame_score(examples.learned)(Evidence(examples.shallow, examples.deep), mask)
 
 
 def mean_iou(scalars: Tensor, growth: Growth, attacked: Examples, found: Tensor | None = None) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,14 @@ from torch import Tensor, nn
 
 from zmask_ros.defense.pooling import Size, area_resample, box_pool, integral_image, layer_grid, layer_kernel
 from zmask_ros.defense.statistics import LayerStatistics
+
+
+class Activations(Protocol):
+    """Activations by layer name: the taps of a forward pass, or a dict of kept ones."""
+
+    def __getitem__(self, name: str, /) -> Tensor:
+        """[B, C, H, W]."""
+        ...
 
 
 @dataclass(frozen=True)

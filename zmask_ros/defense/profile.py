@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from zmask_ros.defense.growth import Growth
+from zmask_ros.defense.head import Head
 from zmask_ros.defense.overactivation import Branch
 from zmask_ros.defense.pooling import Size, working_grid
 from zmask_ros.defense.statistics import LayerStatistics
@@ -124,7 +125,8 @@ class Profile:
         grid_fraction: the working grid G is the input size divided by this.
         shallow, deep: the layer sets S and D, with their kernels on G.
         growth: how far the mask grows.
-        statistics: clean statistics of every layer in S and D; keyed by ``branch:layer``, as a layer may be in both.
+        statistics: clean statistics of every layer in S, in D and of the head; keyed by ``branch:layer``, as a layer
+            may be in several.
         fusion: float32 [8], scalars of the fusion block.
         threshold: when a frame is called attacked.
         sources: the drives it was fitted on.
@@ -133,6 +135,7 @@ class Profile:
         notes: sentences on how it came about, for people.
         variant: which plan it was fitted by: ``ours``, or ``paper``.
         vote: how many flagged frames of how many call an attack.
+        head: the evidence head that calibration trained; None: the evidence are the mean z-scores of S and D.
     """
 
     binding: Binding
@@ -149,6 +152,14 @@ class Profile:
     notes: tuple[str, ...] = field(default=())
     variant: str = OURS
     vote: VoteRule = field(default_factory=VoteRule)
+    head: Head | None = None
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers that the analysis looks at, each once."""
+        if self.head is not None:
+            return self.head.branch.layers
+        return tuple(dict.fromkeys(self.shallow.layers + self.deep.layers))
 
     @property
     def grid(self) -> Size:
@@ -168,11 +179,17 @@ class Profile:
         """
         calibration = torch.cat([self.fusion, torch.tensor([self.threshold.value])])
         finite = [statistics.moments.finite for statistics in self.statistics.values()]
-        if not all(finite) or not bool(torch.isfinite(calibration).all()):
+        learned = () if self.head is None else self.head.tensors.values()
+        if not all(finite) or not all(bool(torch.isfinite(tensor).all()) for tensor in (calibration, *learned)):
             raise ProfileError(NOT_FINITE)
 
     def same_analysis(self, other: Profile) -> bool:
-        """Whether both analyse the same layers with the same kernels on the same grid, and grow masks alike."""
+        """Whether both analyse the same layers with the same kernels on the same grid, and grow masks alike.
+
+        No two heads are alike: statistics of other drives are other inputs than those that a head was trained on.
+        """
+        if self.head is not None or other.head is not None:
+            return False
         return all(getattr(self, n) == getattr(other, n) for n in COMPARED)
 
 

@@ -14,6 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from zmask_ros.defense.growth import Growth
+from zmask_ros.defense.head import WEIGHTS, Head
 from zmask_ros.defense.overactivation import Branch
 from zmask_ros.defense.profile import OURS, Binding, Profile, ProfileError, RateInterval, Source, Threshold
 from zmask_ros.defense.statistics import LayerStatistics, Moments
@@ -71,6 +72,8 @@ def _seal(description: str, tensors: dict[str, Tensor]) -> str:
 
 def _tensors(profile: Profile) -> dict[str, Tensor]:
     tensors = {"fusion": profile.fusion.float().contiguous()}
+    if profile.head is not None:
+        tensors |= {f"head.{name}": tensor.float().contiguous() for name, tensor in profile.head.tensors.items()}
     for key, statistics in profile.statistics.items():
         moments = statistics.moments
         tensors[f"{key}:count"] = torch.tensor(moments.count, dtype=torch.int64)
@@ -94,6 +97,7 @@ def _describe(profile: Profile) -> dict[str, Any]:
         "notes": list(profile.notes),
         "variant": profile.variant,
         "vote": asdict(profile.vote),
+        "head": None if profile.head is None else asdict(profile.head.branch),
     }
 
 
@@ -120,9 +124,10 @@ def _restore(description: dict[str, Any], tensors: dict[str, Tensor]) -> Profile
         created=description["created"],
         tool_version=description["tool_version"],
         notes=tuple(description["notes"]),
-        # Files from before there were variants and votes lack these two.
+        # Files from before there were variants, votes and heads lack these.
         variant=description.get("variant", OURS),
         vote=VoteRule(**description.get("vote", {})),
+        head=_head(description.get("head"), tensors),
     )
 
 
@@ -137,6 +142,10 @@ def _statistics(key: str, tensors: dict[str, Tensor]) -> LayerStatistics:
 
 def _branch(entries: dict[str, Any]) -> Branch:
     return Branch(tuple(entries["layers"]), tuple(_pair(kernel) for kernel in entries["kernels"]))
+
+
+def _head(entries: dict[str, Any] | None, tensors: dict[str, Tensor]) -> Head | None:
+    return None if entries is None else Head(_branch(entries), *(tensors[f"head.{name}"] for name in WEIGHTS))
 
 
 def _pair(values: Any) -> tuple[int, int]:

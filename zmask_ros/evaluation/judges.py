@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -91,7 +91,7 @@ class Judges:
         layer = first.deep.layers[-1]
         defence: FeatureDetector | PlainThreshold | LocalGradientSmoothing
         if name == "plain threshold":
-            defence = PlainThreshold(self._segmenter, first)
+            defence = PlainThreshold(self._segmenter, replace(first, head=None))
         elif name == "LGS":
             defence = LocalGradientSmoothing(self._segmenter)
         else:

@@ -45,6 +45,7 @@ class Description:
         mean, std: of the RGB channels, for images in 0..1.
         input_size: (height, width) that the network is fed, in pixels.
         shallow_layers, deep_layers: names of the layers S and D that the defence taps.
+        head_layers: those that an evidence head looks at, where calibration trains one; by default S and D.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Description:
     input_size: tuple[int, int]
     shallow_layers: tuple[str, ...]
     deep_layers: tuple[str, ...]
+    head_layers: tuple[str, ...]
     weights: Path | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
@@ -128,6 +130,7 @@ def _parse(path: Path, entries: dict[str, Any]) -> Description:
         input_size=_input_size(entries["input_size"]),
         shallow_layers=_layer_names(layers["shallow"], "shallow"),
         deep_layers=_layer_names(layers["deep"], "deep"),
+        head_layers=_layer_names(layers.get("head", [*layers["shallow"], *layers["deep"]]), "head"),
         weights=(path.parent / str(weights)).resolve() if weights else None,
         arguments=_mapping(entries.get("arguments") or {}, "arguments"),
     )

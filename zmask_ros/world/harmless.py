@@ -28,6 +28,16 @@ def harmless_pictures(count: int, size: tuple[int, int], images: Sequence[np.nda
     return [make(rng, size, images[int(rng.integers(len(images)))]) for make in islice(cycle(KINDS.values()), count)]
 
 
+def in_other_light(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The image, uint8 [H, W, 3], by another exposure, gamma and white balance, sometimes blurred or noisy."""
+    light = (image / 255.0) ** rng.uniform(0.6, 1.8) * rng.uniform(0.3, 1.2) * rng.uniform(0.9, 1.1, 3)
+    if rng.random() < 0.3:
+        light = cv2.GaussianBlur(light, (0, 0), rng.uniform(0.5, 2.0))
+    if rng.random() < 0.3:
+        light = light + rng.normal(0, rng.uniform(0.005, 0.03), image.shape)
+    return np.asarray(np.clip(light * 255.0, 0, 255).round().astype(np.uint8))
+
+
 def _noise(rng: np.random.Generator, size: tuple[int, int], natural: np.ndarray) -> np.ndarray:
     """Independent colours in squares of one to eight pixels."""
     cell = 2 ** int(rng.integers(0, 4))

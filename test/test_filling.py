@@ -1,0 +1,53 @@
+"""What stands in for masked pixels."""
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zmask_ros.defense import fill_masked
+
+
+def hole(height, width, top, left, bottom, right):
+    mask = torch.zeros(1, 1, height, width)
+    mask[..., top:bottom, left:right] = 1
+    return mask
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    height=st.integers(1, 40), width=st.integers(1, 40), seed=st.integers(0, 1000), share=st.floats(0, 0.95),
+)  # fmt: skip
+def test_what_is_not_masked_stays_and_the_rest_lies_between(height, width, seed, share):
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn(2, 3, height, width, generator=generator)
+    mask = (torch.rand(2, 1, height, width, generator=generator) < share).float()
+    filled = fill_masked(images, mask)
+    shown = (mask == 0).expand_as(images)
+    assert torch.equal(filled[shown], images[shown])
+    for image, own, kept in zip(images, filled, shown, strict=True):
+        if kept.any():
+            for channel, result, where in zip(image, own, kept, strict=True):
+                assert result.min() >= channel[where].min() - 1e-4
+                assert result.max() <= channel[where].max() + 1e-4
+
+
+def test_a_hole_in_one_colour_closes():
+    image = torch.full((1, 3, 36, 48), 0.7)
+    assert torch.allclose(fill_masked(image, hole(36, 48, 5, 5, 30, 40)), image, atol=1e-5)
+
+
+def test_a_hole_in_a_slope_is_hardly_seen():
+    image = torch.linspace(-1, 1, 64).expand(1, 3, 48, 64)
+    filled = fill_masked(image, hole(48, 64, 16, 24, 32, 40))
+    assert (filled - image).abs().max() < 0.2
+
+
+def test_an_image_with_nothing_left_becomes_the_mean():
+    assert torch.equal(fill_masked(torch.ones(1, 3, 9, 7), torch.ones(1, 1, 9, 7)), torch.zeros(1, 3, 9, 7))
+
+
+def test_it_is_differentiable_in_image_and_mask():
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randn(1, 2, 6, 7, dtype=torch.float64, generator=generator, requires_grad=True)
+    mask = torch.rand(1, 1, 6, 7, dtype=torch.float64, generator=generator).mul(0.8).requires_grad_()
+    assert torch.autograd.gradcheck(fill_masked, (image, mask))

@@ -1,0 +1,322 @@
+"""Train the evidence head against attackers who adapt to it: both take turns, on the same images.
+
+After adversarial training (Madry et al., ICLR 2018) with a population of opponents (Tramer et al., ICLR 2018), so that
+the head does not only learn what beats the last one: patches of several sizes and strengths, some of which do not know
+the defence and some of which descend through it in one way or another. Each step is one step of one of these rivals,
+and one of the head on what the rival shows and on harmless images. A rival that has lived long enough begins anew.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zmask_ros.attacks import Attacker, EotRanges, FrameStack, Recipe, paste_at_random, sample_layout, stack_frames
+from zmask_ros.attacks.grading import OverActivationLoss
+from zmask_ros.attacks.objectives import goal_of
+from zmask_ros.attacks.training import Training
+from zmask_ros.attacks.viewing import View, Viewer
+from zmask_ros.defense import ActivationTaps, Branch, Defense, LayerStatistics, Moments, Profile, bind
+from zmask_ros.defense.calibration import opening_at
+from zmask_ros.defense.fitting import observe
+from zmask_ros.defense.head import EvidenceHead, Head, head_score
+from zmask_ros.defense.profile import statistics_key
+from zmask_ros.fitting import kernels_on
+from zmask_ros.segmenters import Segmenter
+from zmask_ros.world.harmless import harmless_pictures, in_other_light
+
+HEAD_KERNELS = (0.2, 0.07)
+"""Shares of the image's height and width."""
+SEEN = EotRanges(scale=(0.6, 1.0), rotation_deg=(-8.0, 8.0), contrast=(0.8, 1.1), noise=(0.0, 0.02), blur=(0.0, 0.7))
+HARMLESS_SEEN = EotRanges(scale=(0.3, 1.0))
+LEARNING_RATE, FINAL_LR, DECAY = 2e-3, 0.05, 1e-3
+AVERAGED = 0.99
+"""Of the moving average of the weights that is kept: what the last rivals taught must not outweigh all others."""
+EVENLY = math.log(2.0)
+"""Heat of a cell that is as likely a patch as not."""
+HARMLESS_BATCH = 4
+HARMLESS_PICTURES = 60
+HARD_FRAMES = 24
+UNRIPE = 6
+"""Steps in which a new rival is still noise, that nobody is to call an attack."""
+LIFE = (50, 90)
+"""Steps that a rival lives."""
+LEAST_THRESHOLD = 0.02
+ALARM_SHARE = 0.02
+"""Share of harmless images above the threshold that rivals see while it moves."""
+FIRST_SEED = 30_000
+"""Of the rivals' seeds, which count up from here."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of rival: side of its patches as a share of the image's height, and entries of its recipe."""
+
+    share: float
+    entries: dict[str, object] = field(default_factory=dict)
+
+
+KINDS = (
+    Kind(0.4),
+    Kind(0.4, {"adaptive": "flag"}),
+    Kind(0.2, {"patches": 4, "adaptive": "flag"}),
+    Kind(0.3, {"adaptive": "flag", "adaptive_weight": 0.35}),
+    Kind(0.3),
+    Kind(0.4, {"adaptive": "both"}),
+    Kind(0.2, {"patches": 4}),
+    Kind(0.4, {"adaptive": "flag", "adaptive_weight": 0.7}),
+    Kind(0.4, {"beta": 0.7}),
+    Kind(0.2, {"patches": 4, "adaptive": "flag", "adaptive_weight": 0.35}),
+    Kind(0.2),
+    Kind(0.4, {"adaptive": "mask"}),
+    Kind(0.4, {"objective": "targeted"}),
+    Kind(0.4, {"adaptive": "flag", "adaptive_weight": 0.35}),
+    Kind(0.2, {"adaptive": "flag", "adaptive_weight": 0.35}),
+    Kind(0.3, {"beta": 0.8}),
+)
+
+
+@dataclass(frozen=True)
+class Hardened:
+    """What came of it.
+
+    Attributes:
+        profile: with the head; its fusion block opens where the head thinks a patch is more likely than not, and its
+            threshold is the one that the rivals have seen last.
+        patches: the rivals' last ones that were more than noise, each [3, h, w] in 0..1.
+        losses: of the head, one for each step in which it learned.
+    """
+
+    profile: Profile
+    patches: tuple[Tensor, ...]
+    losses: tuple[float, ...]
+
+
+def with_head(
+    segmenter: Segmenter,
+    profile: Profile,
+    layers: tuple[str, ...],
+    frames: Sequence[np.ndarray],
+    seed: int = 0,
+    advance: Callable[[], None] = lambda: None,
+) -> Profile:
+    """``profile`` with an untrained head for ``layers``, and their clean statistics over ``frames``."""
+    branch = Branch(layers, kernels_on(profile.grid, HEAD_KERNELS))
+    moments: dict[str, Moments] = {}
+    with torch.inference_mode(), ActivationTaps(segmenter.network, layers) as taps:
+        for frame in frames:
+            segmenter.logits(segmenter.prepare(frame))
+            for name in layers:
+                found = observe(taps[name], branch.kernels, profile.grid)
+                moments[name] = moments[name].merge(found) if name in moments else found
+            advance()
+    statistics = {name: LayerStatistics(own) for name, own in moments.items()}
+    named = {statistics_key("head", name): own for name, own in statistics.items()}
+    kept = {key: own for key, own in profile.statistics.items() if not key.startswith("head:")}
+    return replace(
+        profile,
+        binding=bind(segmenter, (*profile.shallow.layers, *profile.deep.layers, *layers)),
+        statistics=kept | named,
+        fusion=opening_at(EVENLY / 2, EVENLY),
+        head=EvidenceHead.untrained(branch, statistics, seed),
+    )
+
+
+def harden(
+    segmenter: Segmenter,
+    profile: Profile,
+    frames: Sequence[np.ndarray],
+    steps: int,
+    seed: int = 0,
+    advance: Callable[[float], None] = lambda loss: None,
+    kinds: Sequence[Kind] = KINDS,
+) -> Hardened:
+    """Train a head for ``profile``, whose head has layers and statistics; see `with_head`.
+
+    Args:
+        frames: clean ones, uint8 [h, w, 3] at the network's input size; the network's own labels are taken for right.
+        steps: of the rivals together, and of the head.
+        seed: of every random choice.
+        advance: called after each step with the head's loss; NaN before it learns.
+        kinds: of the rivals, one each.
+    """
+    defense = Defense(segmenter, profile)
+    head = _head_of(defense)
+    seeds = itertools.count(seed + FIRST_SEED)
+    rivals = [Rival.begin(defense, segmenter, kind, number, next(seeds)) for number, kind in enumerate(kinds)]
+    trainer = HeadTraining(head, steps)
+    harmless = Harmless(segmenter, defense, frames, seed)
+    stack = stack_frames(segmenter, ((frame, None) for frame in frames))
+    ripe: dict[int, Tensor] = {}
+    losses = []
+    for step in range(steps):
+        rival = rivals[step % len(rivals)]
+        view = rival.act(stack)
+        if rival.ripe:
+            heats, scores = harmless.look()
+            losses.append(trainer.step(view, heats))
+            defense.threshold = harmless.remember(scores)
+            ripe[rival.number] = rival.training.patches()
+        if rival.finished:
+            rivals[rival.number] = Rival.begin(defense, segmenter, rival.kind, rival.number, next(seeds))
+        advance(losses[-1] if losses else math.nan)
+    hardened = replace(profile, head=trainer.averaged(), threshold=replace(profile.threshold, value=defense.threshold))
+    return Hardened(hardened, tuple(patch for number in sorted(ripe) for patch in ripe[number]), tuple(losses))
+
+
+def _head_of(defense: Defense) -> EvidenceHead:
+    head = defense.analyser.evidence.head
+    assert isinstance(head, EvidenceHead)
+    return head
+
+
+class HeadTraining:
+    """The head's side: its optimiser, and the moving average of its weights."""
+
+    def __init__(self, head: EvidenceHead, steps: int) -> None:
+        self.head = head
+        self.weights = [head.inner, head.inner_bias, head.outer, head.outer_bias]
+        for weight in self.weights:
+            weight.requires_grad_()
+        self.optimiser = torch.optim.AdamW(self.weights, lr=LEARNING_RATE, weight_decay=DECAY)
+        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimiser, steps, FINAL_LR * LEARNING_RATE)
+        self._average = [weight.detach().clone() for weight in self.weights]
+
+    def step(self, attacked: View, harmless: Tensor) -> float:
+        """Descend once; the loss."""
+        loss = attacked_loss(attacked) + harmless_loss(harmless)
+        gradients = torch.autograd.grad(loss, self.weights)
+        with torch.no_grad():
+            for weight, gradient in zip(self.weights, gradients, strict=True):
+                weight.grad = gradient
+        self.optimiser.step()
+        self.schedule.step()
+        with torch.no_grad():
+            for average, weight in zip(self._average, self.weights, strict=True):
+                average.lerp_(weight, 1 - AVERAGED)
+        return float(loss.detach())
+
+    def averaged(self) -> Head:
+        """The moving average."""
+        return Head(self.head.branch, *(average.cpu() for average in self._average))
+
+
+def attacked_loss(view: View) -> Tensor:
+    """Cross-entropy of the cells on the patches, of those clear of them, and of whole images; a scalar."""
+    assert view.analysis is not None
+    heat = view.analysis.evidence.shallow
+    share = F.adaptive_avg_pool2d(view.mask.to(heat), (heat.shape[-2], heat.shape[-1]))
+    inside, clear = share > 0.5, F.max_pool2d(share, 5, 1, 2) == 0
+    on_patch = -_log_chance(heat[inside]).mean() if bool(inside.any()) else heat.sum() * 0
+    return on_patch - _log_chance(head_score(heat)).mean() + heat[clear].mean()
+
+
+def harmless_loss(heat: Tensor) -> Tensor:
+    """Cross-entropy of all cells [B, 1, h, w], and of whole images by their scores; a scalar."""
+    return heat.mean() + head_score(heat).mean()
+
+
+def _log_chance(heat: Tensor) -> Tensor:
+    """Logarithm of the chance of a patch that a heat stands for."""
+    return (-torch.expm1(-heat.clamp_min(1e-6))).log()
+
+
+class Harmless:
+    """Clean frames, also in other light, and harmless pictures in them; the worst so far come back."""
+
+    def __init__(self, segmenter: Segmenter, defense: Defense, frames: Sequence[np.ndarray], seed: int) -> None:
+        self._segmenter, self._defense, self._frames = segmenter, defense, frames
+        self._random = np.random.default_rng(seed)
+        self._places = torch.Generator().manual_seed(seed)
+        side = max(16, round(0.5 * segmenter.input_size[0]))
+        self._pictures = harmless_pictures(HARMLESS_PICTURES, (side, side), frames, seed)
+        self._hard: list[tuple[float, np.ndarray]] = []
+        self._shown: list[np.ndarray] = []
+        self._scores: list[float] = []
+
+    def look(self) -> tuple[Tensor, Tensor]:
+        """Heat [B, 1, h, w] of the next images, differentiable in the head, and the images' scores [B]."""
+        self._shown = [self._draw(number) for number in range(HARMLESS_BATCH)]
+        x = torch.cat([self._segmenter.prepare(image) for image in self._shown])
+        with ActivationTaps(self._segmenter.network, self._defense.layers) as taps:
+            with torch.no_grad():
+                self._segmenter.logits(x)
+            analysis = self._defense.analyser(taps)
+        return analysis.evidence.shallow, analysis.score.detach()
+
+    def remember(self, scores: Tensor) -> float:
+        """Take note of the scores of the images that were looked at last; what rivals are to stay below from now."""
+        self._scores = [*self._scores, *scores.tolist()][-200:]
+        worst = self._hard + list(zip(scores.tolist(), self._shown, strict=True))
+        self._hard = sorted(worst, key=lambda entry: entry[0], reverse=True)[:HARD_FRAMES]
+        return max(LEAST_THRESHOLD, float(np.quantile(self._scores, 1 - ALARM_SHARE)))
+
+    def _draw(self, number: int) -> np.ndarray:
+        if number == HARMLESS_BATCH - 1 and len(self._hard) == HARD_FRAMES:
+            # It is judged anew, and goes if it is harmless to the head by now.
+            return self._hard.pop(int(self._random.integers(HARD_FRAMES)))[1]
+        frame = self._frames[int(self._random.integers(len(self._frames)))]
+        if number == 0:
+            return frame if self._random.random() < 0.5 else in_other_light(frame, self._random)
+        picture = self._pictures[int(self._random.integers(len(self._pictures)))]
+        return paste_at_random(frame, picture, HARMLESS_SEEN, self._places)[0]
+
+
+@dataclass
+class Rival:
+    """One attacker with its patches, who knows the defence as it is at each moment."""
+
+    number: int
+    kind: Kind
+    attacker: Attacker
+    training: Training
+
+    @staticmethod
+    def begin(defense: Defense, segmenter: Segmenter, kind: Kind, number: int, seed: int) -> Rival:
+        """A rival with patches of noise."""
+        recipe = _recipe(segmenter, kind, seed)
+        graded = OverActivationLoss(defense.profile).to(segmenter.device)
+        attacker = Attacker(recipe, goal_of(recipe, segmenter), Viewer(segmenter, defense), graded, None)
+        return Rival(number, kind, attacker, Training.start(recipe, segmenter.device))
+
+    @property
+    def ripe(self) -> bool:
+        """Whether its patches are more than noise."""
+        return self.training.index > UNRIPE
+
+    @property
+    def finished(self) -> bool:
+        """Whether it has lived long enough."""
+        return self.training.index >= self.training.recipe.steps
+
+    def act(self, stack: FrameStack) -> View:
+        """One step of the attack; what the images looked like before it."""
+        training, recipe = self.training, self.training.recipe
+        chosen = torch.randint(len(stack), (recipe.batch,), generator=training.generator)
+        segmenter = self.attacker.viewer.segmenter
+        images, labels = stack.batch(chosen, segmenter.device)
+        layout = sample_layout(
+            recipe.eot, recipe.patches, recipe.batch, recipe.size, segmenter.input_size, training.generator
+        )
+        view = self.attacker.look(images, training.leaves, layout)
+        found = self.attacker.directions(view, labels, training.leaves, len(training.history))
+        training.descend((found.adversarial, found.decoys), found.step)
+        return view
+
+
+def _recipe(segmenter: Segmenter, kind: Kind, seed: int) -> Recipe:
+    side = max(8, round(kind.share * segmenter.input_size[0]))
+    chosen = np.random.default_rng(seed)
+    entries = dict(kind.entries)
+    if entries.get("objective") == "targeted":
+        entries["target"] = str(chosen.choice([entry.name for entry in segmenter.classes]))
+    steps = int(chosen.integers(*LIFE))
+    # Two images, and only those pixels that resist: many cheap steps against a head that moves.
+    return Recipe((side, side), steps, batch=2, lr=0.06, gamma=1.0, seed=seed, eot=SEEN, **entries)  # type: ignore[arg-type]

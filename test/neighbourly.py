@@ -59,6 +59,7 @@ def segmenter(network: nn.Module | None = None) -> Segmenter:
         input_size=(60, 80),
         shallow_layers=(),
         deep_layers=(),
+        head_layers=(),
     )
     return Segmenter(description, (network or Neighbourly()).eval(), "0" * 64, torch.device("cpu"))
 

@@ -8,7 +8,7 @@ import torch
 from tiny_network import clean_image, describe, fit
 
 from zmask_ros.camera import DefendedCamera, FrameState, labels_without
-from zmask_ros.defense import Defense, Profile, load_profile
+from zmask_ros.defense import Defense, Profile, fill_masked, load_profile
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.baselines import LocalGradientSmoothing, compressed, hyperneuron
 from zmask_ros.evaluation.defences import Ours, PlainThreshold, Undefended, segment, set_threshold
@@ -67,8 +67,9 @@ def test_oracle_fills_exactly_the_patch(subject: tuple[Segmenter, Profile], size
     mask = np.zeros(size, bool)
     mask[size[0] // 4 : size[0] // 2, size[1] // 4 : size[1] // 2] = True
     x = segmenter.prepare(image)
-    x[..., 12:24, 16:32] = 0
-    small = labels_of(segmenter, x)
+    hidden = torch.zeros(1, 1, 48, 64)
+    hidden[..., 12:24, 16:32] = 1
+    small = labels_of(segmenter, fill_masked(x, hidden))
     expected = np.repeat(np.repeat(small, size[0] // 48, 0), size[1] // 64, 1)
     np.testing.assert_array_equal(labels_without(segmenter, image, mask), expected)
 
@@ -87,7 +88,7 @@ def test_plain_threshold_masks_where_shallow_heat_exceeds_it(subject: tuple[Segm
     cell = 48 // heat.shape[0]
     expected = np.repeat(np.repeat(heat > plain.threshold, cell, 0), cell, 1)
     np.testing.assert_array_equal(loud.mask, expected)
-    x = segmenter.prepare(attacked()) * torch.from_numpy(~expected)
+    x = fill_masked(segmenter.prepare(attacked()), torch.from_numpy(expected)[None, None].float())
     np.testing.assert_array_equal(loud.labels, labels_of(segmenter, x))
     np.testing.assert_array_equal(loud.undefended, quiet.labels)
 

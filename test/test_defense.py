@@ -6,7 +6,7 @@ import tiny_network
 import torch
 
 from zmask_ros.camera import DefendedCamera, FrameState
-from zmask_ros.defense import ActivationTaps, Defense, LayerError, load_profile
+from zmask_ros.defense import ActivationTaps, Defense, LayerError, fill_masked, load_profile
 from zmask_ros.segmenters import load_segmenter
 
 
@@ -66,7 +66,7 @@ def test_an_attacked_frame_is_flagged_masked_and_segmented_again(tiny):
     inside = torch.zeros(48, 64, dtype=torch.bool)
     inside[16:32, 24:40] = True
     assert (defended.mask[1] & inside).sum() > 0.5 * defended.mask[1].sum() > 0
-    masked = x[1:] * ~defended.mask[1]
+    masked = fill_masked(x[1:], defended.mask[1:, None].to(x))
     torch.testing.assert_close(defended.labels[1:], segmenter.logits(masked).argmax(1).byte(), rtol=0, atol=0)
 
 

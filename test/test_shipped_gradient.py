@@ -15,8 +15,9 @@ STEP = 1e-6
 @pytest.fixture(scope="module")
 def defense():
     segmenter = load_segmenter("lraspp_camvid", "cpu")
+    defense = Defense(segmenter, load_profile(shipped_profile("lraspp_camvid"))).double()
     segmenter.network.double()
-    return Defense(segmenter, load_profile(shipped_profile("lraspp_camvid"))).double()
+    return defense
 
 
 @pytest.fixture(scope="module")

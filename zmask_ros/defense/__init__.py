@@ -8,7 +8,15 @@ from zmask_ros.defense.fusion import FusionBlock, attack_score
 from zmask_ros.defense.growth import Growth
 from zmask_ros.defense.overactivation import Branch, LayerOverActivation
 from zmask_ros.defense.pooling import working_grid
-from zmask_ros.defense.profile import Profile, ProfileError, RateInterval, Source, Threshold, merge_profiles
+from zmask_ros.defense.profile import (
+    Profile,
+    ProfileError,
+    RateInterval,
+    Source,
+    Threshold,
+    merge_profiles,
+    without_head,
+)
 from zmask_ros.defense.profile_file import load_profile, save_profile
 from zmask_ros.defense.statistics import LayerStatistics, Moments
 from zmask_ros.defense.taps import ActivationTaps, LayerError
@@ -45,5 +53,6 @@ __all__ = [
     "masked_labels",
     "merge_profiles",
     "save_profile",
+    "without_head",
     "working_grid",
 ]

@@ -34,7 +34,7 @@ def clean_fusion(evidences: Sequence[Evidence]) -> Tensor:
 
 
 def opening_at(shallow: float, deep: float) -> Tensor:
-    """Scalars [8] of a block whose gate is half open at the heat ``deep`` and its mask at the gated heat ``shallow``."""
+    """Scalars [8] of a block with its gate half open at the heat ``deep``, its mask at the gated heat ``shallow``."""
     return torch.tensor(
         [STEEPNESS / deep, -STEEPNESS, SATURATION, 0.0, STEEPNESS / shallow, -STEEPNESS, SATURATION, 0.0]
     )

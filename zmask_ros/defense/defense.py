@@ -90,7 +90,7 @@ class Defense(nn.Module):
     def __init__(self, segmenter: SegmentationNetwork, profile: Profile) -> None:
         super().__init__()
         self.layers = profile.layers
-        profile.binding.check(bind(segmenter, tuple(profile.binding.shapes)))
+        profile.binding.check(bind(segmenter, profile.bound_layers))
         self.segmenter = segmenter
         self.profile = profile
         self.analyser = Analyser(profile).to(segmenter.device)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -77,5 +78,7 @@ class Examples:
 
     def where(self, frames: Tensor) -> Examples:
         """The examples of ``frames``, bool or indices [M]."""
-        columns = {column.name: getattr(self, column.name) for column in fields(self)}
-        return replace(self, **{name: values[frames] for name, values in columns.items() if isinstance(values, Tensor)})
+        columns: dict[str, Any] = {column.name: getattr(self, column.name) for column in fields(self)}
+        for name, values in columns.items():
+            columns[name] = values[frames] if isinstance(values, Tensor) else values
+        return Examples(**columns)

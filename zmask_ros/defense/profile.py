@@ -157,9 +157,13 @@ class Profile:
     @property
     def layers(self) -> tuple[str, ...]:
         """The layers that the analysis looks at, each once."""
-        if self.head is not None:
-            return self.head.branch.layers
-        return tuple(dict.fromkeys(self.shallow.layers + self.deep.layers))
+        return self.bound_layers if self.head is None else self.head.branch.layers
+
+    @property
+    def bound_layers(self) -> tuple[str, ...]:
+        """All layers that the profile has statistics of, each once."""
+        learned = () if self.head is None else self.head.branch.layers
+        return tuple(dict.fromkeys(self.shallow.layers + self.deep.layers + learned))
 
     @property
     def grid(self) -> Size:
@@ -204,6 +208,16 @@ MERGED = (
 def statistics_key(branch: str, layer: str) -> str:
     """Key of a layer's statistics within ``branch``: ``shallow`` or ``deep``."""
     return f"{branch}:{layer}"
+
+
+def without_head(profile: Profile) -> Profile:
+    """``profile`` with the mean z-scores of S and D for evidence, but the fusion block and threshold that it had."""
+    if profile.head is None:
+        return profile
+    named = profile.shallow.layers + profile.deep.layers
+    shapes = {name: shape for name, shape in profile.binding.shapes.items() if name in named}
+    kept = {key: own for key, own in profile.statistics.items() if not key.startswith("head:")}
+    return replace(profile, binding=replace(profile.binding, shapes=shapes), statistics=kept, head=None)
 
 
 def merge_profiles(first: Profile, second: Profile) -> Profile:

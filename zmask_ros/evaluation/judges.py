@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from zmask_ros.camera import labels_without
-from zmask_ros.defense import Profile
+from zmask_ros.defense import Profile, without_head
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.baselines import FeatureDetector, LocalGradientSmoothing, compressed, hyperneuron
 from zmask_ros.evaluation.defences import Defence, Ours, PlainThreshold, Undefended, Verdict, set_threshold
@@ -91,7 +91,7 @@ class Judges:
         layer = first.deep.layers[-1]
         defence: FeatureDetector | PlainThreshold | LocalGradientSmoothing
         if name == "plain threshold":
-            defence = PlainThreshold(self._segmenter, replace(first, head=None))
+            defence = PlainThreshold(self._segmenter, without_head(first))
         elif name == "LGS":
             defence = LocalGradientSmoothing(self._segmenter)
         else:

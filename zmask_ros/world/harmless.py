@@ -30,7 +30,7 @@ def harmless_pictures(count: int, size: tuple[int, int], images: Sequence[np.nda
 
 def in_other_light(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The image, uint8 [H, W, 3], by another exposure, gamma and white balance, sometimes blurred or noisy."""
-    light = (image / 255.0) ** rng.uniform(0.6, 1.8) * rng.uniform(0.3, 1.2) * rng.uniform(0.9, 1.1, 3)
+    light: np.ndarray = (image / 255.0) ** rng.uniform(0.6, 1.8) * rng.uniform(0.3, 1.2) * rng.uniform(0.9, 1.1, 3)
     if rng.random() < 0.3:
         light = cv2.GaussianBlur(light, (0, 0), rng.uniform(0.5, 2.0))
     if rng.random() < 0.3:

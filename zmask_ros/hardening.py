@@ -18,12 +18,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zmask_ros.attacks import Attacker, EotRanges, FrameStack, Recipe, paste_at_random, sample_layout, stack_frames
+from zmask_ros.attacks import Attacker, EotRanges, FrameStack, Recipe, paste_at_random, stack_frames
 from zmask_ros.attacks.grading import OverActivationLoss
 from zmask_ros.attacks.objectives import goal_of
+from zmask_ros.attacks.optimise import Draw, make_step
 from zmask_ros.attacks.training import Training
 from zmask_ros.attacks.viewing import View, Viewer
-from zmask_ros.defense import ActivationTaps, Branch, Defense, LayerStatistics, Moments, Profile, bind
+from zmask_ros.defense import ActivationTaps, Branch, Defense, LayerStatistics, Moments, Profile, bind, without_head
 from zmask_ros.defense.calibration import opening_at
 from zmask_ros.defense.fitting import observe
 from zmask_ros.defense.head import EvidenceHead, Head, head_score
@@ -119,11 +120,10 @@ def with_head(
             advance()
     statistics = {name: LayerStatistics(own) for name, own in moments.items()}
     named = {statistics_key("head", name): own for name, own in statistics.items()}
-    kept = {key: own for key, own in profile.statistics.items() if not key.startswith("head:")}
     return replace(
         profile,
         binding=bind(segmenter, (*profile.shallow.layers, *profile.deep.layers, *layers)),
-        statistics=kept | named,
+        statistics=without_head(profile).statistics | named,
         fusion=opening_at(EVENLY / 2, EVENLY),
         head=EvidenceHead.untrained(branch, statistics, seed),
     )
@@ -298,17 +298,8 @@ class Rival:
 
     def act(self, stack: FrameStack) -> View:
         """One step of the attack; what the images looked like before it."""
-        training, recipe = self.training, self.training.recipe
-        chosen = torch.randint(len(stack), (recipe.batch,), generator=training.generator)
-        segmenter = self.attacker.viewer.segmenter
-        images, labels = stack.batch(chosen, segmenter.device)
-        layout = sample_layout(
-            recipe.eot, recipe.patches, recipe.batch, recipe.size, segmenter.input_size, training.generator
-        )
-        view = self.attacker.look(images, training.leaves, layout)
-        found = self.attacker.directions(view, labels, training.leaves, len(training.history))
-        training.descend((found.adversarial, found.decoys), found.step)
-        return view
+        draw = Draw(self.training.recipe, self.attacker.viewer.segmenter.input_size)
+        return make_step(self.attacker, stack, self.training, draw)
 
 
 def _recipe(segmenter: Segmenter, kind: Kind, seed: int) -> Recipe:

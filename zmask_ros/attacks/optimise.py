@@ -17,6 +17,7 @@ from zmask_ros.attacks.errors import AttackError
 from zmask_ros.attacks.frames import AttackFrame, FrameStack, stack_frames
 from zmask_ros.attacks.recipe import HIDING, Recipe
 from zmask_ros.attacks.training import Training
+from zmask_ros.attacks.viewing import View
 from zmask_ros.defense import Profile
 from zmask_ros.segmenters import Segmenter
 
@@ -90,7 +91,7 @@ def train_patch(
     stack = stack_frames(segmenter, frames)
     if recipe.objective == HIDING and attacker.goal.target is not None:
         stack = stack.showing(attacker.goal.target)
-    draw = _Draw(recipe, segmenter.input_size, placement)
+    draw = Draw(recipe, segmenter.input_size, placement)
     belongs_to = _belongings(attacker, profile, stack, start)
     device = segmenter.device
     if state is not None and state.exists():
@@ -101,10 +102,10 @@ def train_patch(
             training.begin_with(start)
     while True:
         while training.index < recipe.steps:
-            step = _step(attacker, stack, training, draw)
+            make_step(attacker, stack, training, draw)
             if state is not None and len(training.history) % SAVED_EVERY == 0:
                 training.save(state, belongs_to)
-            progress(step)
+            progress(training.history[-1])
         training.finish(_merit(attacker, stack, training, draw))
         if len(training.merits) == recipe.restarts:
             break
@@ -116,16 +117,17 @@ def train_patch(
     )
 
 
-def _step(attacker: Attacker, stack: FrameStack, training: Training, draw: _Draw) -> Step:
+def make_step(attacker: Attacker, stack: FrameStack, training: Training, draw: Draw) -> View:
+    """One step of the attack on a random batch; what its images looked like before it."""
     chosen = torch.randint(len(stack), (training.recipe.batch,), generator=training.generator)
     images, labels = stack.batch(chosen, attacker.viewer.segmenter.device)
     view = attacker.look(images, training.leaves, draw(stack.numbers[chosen], training.generator))
     found = attacker.directions(view, labels, training.leaves, len(training.history))
     training.descend((found.adversarial, found.decoys), found.step)
-    return found.step
+    return view
 
 
-def _merit(attacker: Attacker, stack: FrameStack, training: Training, draw: _Draw) -> float:
+def _merit(attacker: Attacker, stack: FrameStack, training: Training, draw: Draw) -> float:
     chosen = torch.linspace(0, len(stack) - 1, EVALUATED).round().long()
     generator = torch.Generator().manual_seed(training.recipe.seed + EVALUATION_STREAM)
     device = attacker.viewer.segmenter.device
@@ -134,12 +136,12 @@ def _merit(attacker: Attacker, stack: FrameStack, training: Training, draw: _Dra
 
 
 @dataclass(frozen=True)
-class _Draw:
+class Draw:
     """How the patches are seen in chosen frames (indices [B]): one `Transforms` for each patch."""
 
     recipe: Recipe
     image_size: tuple[int, int]
-    placement: Placement | None
+    placement: Placement | None = None
 
     def __call__(self, chosen: Tensor, generator: torch.Generator) -> tuple[Transforms, ...]:
         recipe = self.recipe

@@ -116,11 +116,6 @@ class EvidenceHead(nn.Module):
         bias = torch.logit(torch.tensor([PRIOR]))
         return Head(branch, inner, torch.zeros(HIDDEN), outer, bias)
 
-    def weights(self) -> Head:
-        """The weights as they are now, on the CPU."""
-        tensors = (self.inner, self.inner_bias, self.outer, self.outer_bias)
-        return Head(self.branch, *(tensor.detach().cpu().clone() for tensor in tensors))
-
     def forward(self, taps: Activations, grid: Size) -> Tensor:
         """[B, 1, *grid]."""
         hidden: Tensor | float = 0.0

@@ -49,13 +49,6 @@ def node(parameters: dict[str, Any]) -> Iterator[NodeProcess]:
 
 
 @pytest.fixture
-def client() -> Iterator[Client]:
-    client = Client(NAMESPACE)
-    yield client
-    client.close()
-
-
-@pytest.fixture
 def front(node: NodeProcess, client: Client) -> Camera:
     return Camera(client, Image, FRONT_TOPIC, "front/zmask/attack")
 

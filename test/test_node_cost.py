@@ -36,13 +36,6 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
         yield process
 
 
-@pytest.fixture
-def client() -> Iterator[Client]:
-    client = Client(NAMESPACE)
-    yield client
-    client.close()
-
-
 def beside_inference(flag: AttackFlag) -> float:
     """Milliseconds of a frame that were not the network's."""
     stages = dict(zip(flag.stages, flag.stages_ms, strict=True))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,13 +39,6 @@ class Broken:
         print("closed")
         return True
 """
-
-
-@pytest.fixture
-def client() -> Iterator[Client]:
-    client = Client(NAMESPACE)
-    yield client
-    client.close()
 
 
 @pytest.mark.parametrize("error", ["ZmaskError('The disk is full.')", "OSError(28, 'The disk is full.')"])

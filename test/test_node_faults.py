@@ -42,13 +42,6 @@ def node(folder: Path, faults: Faults) -> Iterator[NodeProcess]:
 
 
 @pytest.fixture
-def client() -> Iterator[Client]:
-    client = Client(NAMESPACE)
-    yield client
-    client.close()
-
-
-@pytest.fixture
 def front(node: NodeProcess, client: Client) -> Camera:
     return Camera(client, topic=f"{FRONT}/image_raw", attack=f"{FRONT}/zmask/attack")
 

@@ -34,13 +34,6 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
         yield process
 
 
-@pytest.fixture
-def client() -> Iterator[Client]:
-    client = Client(NAMESPACE)
-    yield client
-    client.close()
-
-
 def expect_flags(client: Client, publisher: Any, flags: list[AttackFlag], wanted: int) -> None:
     """Send frames until so many were flagged clean; what is sent best effort may get lost."""
     numbers = count(1)

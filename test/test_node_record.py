@@ -93,13 +93,6 @@ def stop(process: subprocess.Popen[str], number: signal.Signals = signal.SIGTERM
     return process.returncode, output
 
 
-@pytest.fixture
-def client() -> Iterator[Client]:
-    client = Client(NAMESPACE)
-    yield client
-    client.close()
-
-
 def test_flags_always_and_pictures_around_an_attack(tmp_path: Path, client: Client) -> None:
     camera = Camera(client)
     with recorder(tmp_path / "out", *ALWAYS) as process:

@@ -55,13 +55,6 @@ def node(folder: Path, faults: Faults) -> Iterator[NodeProcess]:
 
 
 @pytest.fixture
-def client() -> Iterator[Client]:
-    client = Client(NAMESPACE)
-    yield client
-    client.close()
-
-
-@pytest.fixture
 def camera(node: NodeProcess, client: Client) -> Camera:
     return Camera(client)
 

@@ -10,7 +10,7 @@ import torch
 
 from zmask_ros.defense import Branch, Defense, LayerStatistics, ProfileError, load_profile, merge_profiles, save_profile
 from zmask_ros.defense.fitting import observe
-from zmask_ros.defense.head import EvidenceHead, LayerFeatures
+from zmask_ros.defense.head import EvidenceHead, GroupFeatures, HeadFeatures, untrained_head
 from zmask_ros.hardening import KINDS, harden, with_head
 from zmask_ros.segmenters import load_segmenter
 
@@ -39,12 +39,17 @@ def statistics_of(activations, kernels, grid):
     return LayerStatistics(observe(activations, kernels, grid))
 
 
+def head_of(branch, statistics, sizes, grid):
+    features = HeadFeatures(branch, statistics, sizes, grid)
+    return EvidenceHead(untrained_head(branch, sum(features.counts), 0), features)
+
+
 def test_features_are_the_obvious_ones():
     generator = torch.Generator().manual_seed(0)
     clean, seen = (torch.randn(1, 3, 12, 16, generator=generator) + 0.3 for _ in range(2))
     kernels = ((5, 5), (3, 3))
-    layer = LayerFeatures(statistics_of(clean, kernels, (12, 16)), kernels)
-    found = layer(seen, (12, 16))[0].numpy()
+    layer = GroupFeatures({"a": statistics_of(clean, kernels, (12, 16))}, kernels, (12, 16), (12, 16))
+    found = layer({"a": seen})[0].numpy()
     x = seen[0].double().numpy()
     means, deviations = obvious.moments([clean[0].double().numpy()], list(kernels))
     mean = means[0][:, None, None]
@@ -60,8 +65,7 @@ def test_a_layer_coarser_than_the_grid_is_brought_to_it():
     activation = torch.randn(2, 4, 6, 8, generator=torch.Generator().manual_seed(0))
     statistics = {"deep": statistics_of(activation, kernels, (12, 16))}
     branch = Branch(("deep",), kernels)
-    head = EvidenceHead(EvidenceHead.untrained(branch, statistics, 0), statistics)
-    heat = head({"deep": activation}, (12, 16))
+    heat = head_of(branch, statistics, {"deep": (6, 8)}, (12, 16))({"deep": activation})
     assert heat.shape == (2, 1, 12, 16)
     assert (heat > 0).all()
 
@@ -70,9 +74,9 @@ def test_the_gradient_through_the_head_is_the_numerical_one():
     kernels = ((3, 3), (1, 1))
     clean = torch.randn(1, 3, 6, 8, generator=torch.Generator().manual_seed(0))
     statistics = {"a": statistics_of(clean, kernels, (6, 8))}
-    head = EvidenceHead(EvidenceHead.untrained(Branch(("a",), kernels), statistics, 1), statistics).double()
+    head = head_of(Branch(("a",), kernels), statistics, {"a": (6, 8)}, (6, 8)).double()
     seen = torch.randn(1, 3, 6, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1), requires_grad=True)
-    assert torch.autograd.gradcheck(lambda activation: head({"a": activation}, (6, 8)), (seen,))
+    assert torch.autograd.gradcheck(lambda activation: head({"a": activation}), (seen,))
 
 
 def test_the_head_learns_and_is_the_same_from_the_same_seed(segmenter, begun, hardened):

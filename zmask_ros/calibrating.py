@@ -15,7 +15,7 @@ from torch import Tensor
 from zmask_ros.attacks import EotRanges, Recipe, paste_at_random
 from zmask_ros.defense import Defense, Profile
 from zmask_ros.defense.analysis import Evidence
-from zmask_ros.defense.block_choice import GROWTH_SHARES, Block, choose_block
+from zmask_ros.defense.block_choice import Block, choose_block, growths
 from zmask_ros.defense.calibration import clean_threshold
 from zmask_ros.defense.examples import Examples
 from zmask_ros.defense.fitting import CleanFit
@@ -145,7 +145,7 @@ def calibrate(
     """Train the fusion block of ``profile``, fit the growth to it, and set the threshold from clean frames alone.
 
     Args:
-        profile: layers, kernels, statistics and closing of the growth are kept.
+        profile: layers, kernels and statistics are kept.
         training, held_out: what ``profile`` sees of the two parts, from `make_examples`.
         false_alarm_rate: share of clean frames that may be flagged, in 0..1, exclusive.
         vote: what is written into the profile.
@@ -154,8 +154,8 @@ def calibrate(
         epochs: of each training.
     """
     # The paper's variant grows no mask.
-    shares = GROWTH_SHARES if profile.variant == OURS else (profile.growth.share,)
-    blocks = choose_block(training, profile.fusion, profile.growth, shares, trained, epochs)
+    tried = growths(profile.growth) if profile.variant == OURS else (profile.growth,)
+    blocks = choose_block(training, profile.fusion, tried, trained, epochs)
     scores = frame_scores(blocks[0].scalars, held_out.where(held_out.clean))
     calibrated = replace(
         profile,

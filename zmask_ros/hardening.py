@@ -25,9 +25,10 @@ from zmask_ros.attacks.optimise import Draw, make_step
 from zmask_ros.attacks.training import Training
 from zmask_ros.attacks.viewing import View, Viewer
 from zmask_ros.defense import ActivationTaps, Branch, Defense, LayerStatistics, Moments, Profile, bind, without_head
+from zmask_ros.defense.analysis import head_features
 from zmask_ros.defense.calibration import opening_at
 from zmask_ros.defense.fitting import observe
-from zmask_ros.defense.head import EvidenceHead, Head, head_score
+from zmask_ros.defense.head import EvidenceHead, Head, head_score, untrained_head
 from zmask_ros.defense.profile import statistics_key
 from zmask_ros.fitting import kernels_on
 from zmask_ros.segmenters import Segmenter
@@ -42,9 +43,13 @@ AVERAGED = 0.99
 """Of the moving average of the weights that is kept: what the last rivals taught must not outweigh all others."""
 EVENLY = math.log(2.0)
 """Heat of a cell that is as likely a patch as not."""
-HARMLESS_BATCH = 4
-HARMLESS_PICTURES = 60
-HARD_FRAMES = 24
+BESIDE = 0.25
+"""Share of a cell that a patch covers at most where the cell counts as beside it."""
+NEAR = 5
+"""Cells, odd: width of the window in which a patch is near."""
+HARMLESS_PICTURES = 120
+HARD_IMAGES = 16
+"""Of each kind of harmless images, that come back."""
 UNRIPE = 6
 """Steps in which a new rival is still noise, that nobody is to call an attack."""
 LIFE = (50, 90)
@@ -81,6 +86,10 @@ KINDS = (
     Kind(0.4, {"adaptive": "flag", "adaptive_weight": 0.35}),
     Kind(0.2, {"adaptive": "flag", "adaptive_weight": 0.35}),
     Kind(0.3, {"beta": 0.8}),
+    Kind(0.4, {"adaptive": "overmask"}),
+    Kind(0.2, {"patches": 4, "adaptive": "both"}),
+    Kind(0.3, {"adaptive": "overmask", "adaptive_weight": 0.35}),
+    Kind(0.2, {"patches": 4, "decoys": 2, "adaptive": "mask"}),
 )
 
 
@@ -118,15 +127,15 @@ def with_head(
                 found = observe(taps[name], branch.kernels, profile.grid)
                 moments[name] = moments[name].merge(found) if name in moments else found
             advance()
-    statistics = {name: LayerStatistics(own) for name, own in moments.items()}
-    named = {statistics_key("head", name): own for name, own in statistics.items()}
-    return replace(
+    named = {statistics_key("head", name): LayerStatistics(own) for name, own in moments.items()}
+    observed = replace(
         profile,
         binding=bind(segmenter, (*profile.shallow.layers, *profile.deep.layers, *layers)),
         statistics=without_head(profile).statistics | named,
         fusion=opening_at(EVENLY / 2, EVENLY),
-        head=EvidenceHead.untrained(branch, statistics, seed),
     )
+    features = sum(head_features(observed, branch).counts)
+    return replace(observed, head=untrained_head(branch, features, seed))
 
 
 def harden(
@@ -209,13 +218,23 @@ class HeadTraining:
 
 
 def attacked_loss(view: View) -> Tensor:
-    """Cross-entropy of the cells on the patches, of those clear of them, and of whole images; a scalar."""
+    """Cross-entropy of the cells on the patches, of those around them and of all others, and of images; a scalar.
+
+    What is masked around a patch is lost for nothing, and there are few such cells: they are weighed apart.
+    """
     assert view.analysis is not None
     heat = view.analysis.evidence.shallow
     share = F.adaptive_avg_pool2d(view.mask.to(heat), (heat.shape[-2], heat.shape[-1]))
-    inside, clear = share > 0.5, F.max_pool2d(share, 5, 1, 2) == 0
-    on_patch = -_log_chance(heat[inside]).mean() if bool(inside.any()) else heat.sum() * 0
-    return on_patch - _log_chance(head_score(heat)).mean() + heat[clear].mean()
+    inside, beside = share > 0.5, share < BESIDE
+    near = F.max_pool2d(share, NEAR, 1, NEAR // 2) > 0
+    on_patch = _mean_of(-_log_chance(heat), inside)
+    off_patch = _mean_of(heat, beside & ~near) + _mean_of(heat, beside & near)
+    return on_patch - _log_chance(head_score(heat)).mean() + off_patch
+
+
+def _mean_of(values: Tensor, where: Tensor) -> Tensor:
+    """Mean of ``values`` where bool ``where``; 0 where that is nowhere."""
+    return (values * where).sum() / where.sum().clamp_min(1)
 
 
 def harmless_loss(heat: Tensor) -> Tensor:
@@ -228,8 +247,27 @@ def _log_chance(heat: Tensor) -> Tensor:
     return (-torch.expm1(-heat.clamp_min(1e-6))).log()
 
 
+class HardImages:
+    """The worst images of one kind so far."""
+
+    def __init__(self, random: np.random.Generator) -> None:
+        self._random = random
+        self._worst: list[tuple[float, np.ndarray]] = []
+
+    def draw(self) -> np.ndarray | None:
+        """One of them, once there are enough. It is judged anew, and goes if it is harmless to the head by now."""
+        if len(self._worst) < HARD_IMAGES:
+            return None
+        return self._worst.pop(int(self._random.integers(HARD_IMAGES)))[1]
+
+    def add(self, score: float, image: np.ndarray) -> None:
+        """Keep the image if it is among the worst."""
+        worst = [*self._worst, (score, image)]
+        self._worst = sorted(worst, key=lambda entry: entry[0], reverse=True)[:HARD_IMAGES]
+
+
 class Harmless:
-    """Clean frames, also in other light, and harmless pictures in them; the worst so far come back."""
+    """Clean frames, also in other light, and harmless pictures in them; the worst of both come back."""
 
     def __init__(self, segmenter: Segmenter, defense: Defense, frames: Sequence[np.ndarray], seed: int) -> None:
         self._segmenter, self._defense, self._frames = segmenter, defense, frames
@@ -237,14 +275,19 @@ class Harmless:
         self._places = torch.Generator().manual_seed(seed)
         side = max(16, round(0.5 * segmenter.input_size[0]))
         self._pictures = harmless_pictures(HARMLESS_PICTURES, (side, side), frames, seed)
-        self._hard: list[tuple[float, np.ndarray]] = []
-        self._shown: list[np.ndarray] = []
+        self._hard = (HardImages(self._random), HardImages(self._random))
+        self._shown: list[tuple[HardImages, np.ndarray]] = []
         self._scores: list[float] = []
 
     def look(self) -> tuple[Tensor, Tensor]:
         """Heat [B, 1, h, w] of the next images, differentiable in the head, and the images' scores [B]."""
-        self._shown = [self._draw(number) for number in range(HARMLESS_BATCH)]
-        x = torch.cat([self._segmenter.prepare(image) for image in self._shown])
+        self._shown = [
+            (hard, image)
+            for hard, make in zip(self._hard, (self._frame, self._disguised), strict=True)
+            for image in (make(), make(), hard.draw())
+            if image is not None
+        ]
+        x = torch.cat([self._segmenter.prepare(image) for _, image in self._shown])
         with ActivationTaps(self._segmenter.network, self._defense.layers) as taps:
             with torch.no_grad():
                 self._segmenter.logits(x)
@@ -254,19 +297,17 @@ class Harmless:
     def remember(self, scores: Tensor) -> float:
         """Take note of the scores of the images that were looked at last; what rivals are to stay below from now."""
         self._scores = [*self._scores, *scores.tolist()][-200:]
-        worst = self._hard + list(zip(scores.tolist(), self._shown, strict=True))
-        self._hard = sorted(worst, key=lambda entry: entry[0], reverse=True)[:HARD_FRAMES]
+        for score, (hard, image) in zip(scores.tolist(), self._shown, strict=True):
+            hard.add(score, image)
         return max(LEAST_THRESHOLD, float(np.quantile(self._scores, 1 - ALARM_SHARE)))
 
-    def _draw(self, number: int) -> np.ndarray:
-        if number == HARMLESS_BATCH - 1 and len(self._hard) == HARD_FRAMES:
-            # It is judged anew, and goes if it is harmless to the head by now.
-            return self._hard.pop(int(self._random.integers(HARD_FRAMES)))[1]
+    def _frame(self) -> np.ndarray:
         frame = self._frames[int(self._random.integers(len(self._frames)))]
-        if number == 0:
-            return frame if self._random.random() < 0.5 else in_other_light(frame, self._random)
+        return frame if self._random.random() < 0.7 else in_other_light(frame, self._random)
+
+    def _disguised(self) -> np.ndarray:
         picture = self._pictures[int(self._random.integers(len(self._pictures)))]
-        return paste_at_random(frame, picture, HARMLESS_SEEN, self._places)[0]
+        return paste_at_random(self._frame(), picture, HARMLESS_SEEN, self._places)[0]
 
 
 @dataclass

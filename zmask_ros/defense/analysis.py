@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from zmask_ros.defense.fusion import FusionBlock, attack_score
 from zmask_ros.defense.growth import OPEN, grow
-from zmask_ros.defense.head import EvidenceHead, Head, head_score
+from zmask_ros.defense.head import EvidenceHead, Head, HeadFeatures, head_score
 from zmask_ros.defense.overactivation import Activations, Branch, LayerOverActivation, fuse_layers
 from zmask_ros.defense.pooling import Size
 from zmask_ros.defense.profile import Profile, statistics_key
@@ -79,14 +79,20 @@ def _module_name(branch: str, layer: str) -> str:
 class LearnedEvidence(nn.Module):
     """The heat of an evidence head, in the place of both H_S and H_D."""
 
-    def __init__(self, head: Head, statistics: dict[str, LayerStatistics], grid: Size) -> None:
+    def __init__(self, profile: Profile, head: Head) -> None:
         super().__init__()
-        self.grid = grid
-        self.head = EvidenceHead(head, {name: statistics[statistics_key("head", name)] for name in head.branch.layers})
+        self.head = EvidenceHead(head, head_features(profile, head.branch))
 
     def forward(self, taps: Activations) -> Evidence:
-        heat = self.head(taps, self.grid)
+        heat = self.head(taps)
         return Evidence(heat, heat)
+
+
+def head_features(profile: Profile, branch: Branch) -> HeadFeatures:
+    """What a head with the layers of ``branch`` sees; ``profile`` has their statistics."""
+    statistics = {name: profile.statistics[statistics_key("head", name)] for name in branch.layers}
+    sizes = {name: (height, width) for name, (_, height, width) in profile.binding.shapes.items()}
+    return HeadFeatures(branch, statistics, sizes, profile.grid)
 
 
 Score = Callable[[Evidence, Tensor], Tensor]
@@ -109,7 +115,7 @@ class Analyser(nn.Module):
         if profile.head is None:
             self.evidence = LayerEvidence(profile.shallow, profile.deep, profile.statistics, profile.grid)
         else:
-            self.evidence = LearnedEvidence(profile.head, profile.statistics, profile.grid)
+            self.evidence = LearnedEvidence(profile, profile.head)
         self.fusion = FusionBlock(profile.fusion)
         self.growth = profile.growth
         self.score = frame_score(profile.head is not None)

@@ -8,7 +8,7 @@ leaves the mask to its growth. So blocks of several weights are trained, and fra
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from zmask_ros.defense.judgement import frame_scores, mean_iou
 PATCH_SHARES = (0.3, 0.1, 0.03, 0.01, 0.003)
 SEEDS = 2
 GROWTH_SHARES = (0.3, 0.45, 0.6, 0.8, 1.0)
+CLOSINGS = (1, 3, 7)
 SELECT_EVERY = 4
 SELECTED_ATTACKS = 48
 RUNS = len(PATCH_SHARES) * SEEDS
@@ -45,11 +46,16 @@ class Block:
     patch_share: float
 
 
+def growths(growth: Growth) -> tuple[Growth, ...]:
+    """What is tried for a block: growths of all shares and closings, and ``growth`` itself."""
+    tried = [Growth(share, (closing, closing)) for share in GROWTH_SHARES for closing in CLOSINGS]
+    return (growth, *tried)
+
+
 def choose_block(
     examples: Examples,
     start: Tensor,
-    growth: Growth,
-    shares: Sequence[float] = GROWTH_SHARES,
+    tried: Sequence[Growth],
     progress: Callable[[], None] = lambda: None,
     epochs: int = EPOCHS,
 ) -> tuple[Block, ...]:
@@ -60,29 +66,27 @@ def choose_block(
     Args:
         examples: attacked and clean ones, of at least ``SELECT_EVERY`` scenes.
         start: float [8], of `clean_fusion`.
-        growth: its closing is kept.
-        shares: of the growth, that are tried for each block.
+        tried: growths for each block; the first one goes with ``start``.
         progress: called ``TRAINING_STEPS`` times.
         epochs: of each training.
     """
     selecting = examples.scene % SELECT_EVERY == SELECT_EVERY - 1
     training, judging = examples.where(~selecting), examples.where(selecting)
-    blocks = [_best_growth(start, growth, (growth.share,), judging, 0.0)]
+    blocks = [_best_growth(start, tried[:1], judging, 0.0)]
     for patch_share in PATCH_SHARES:
         pixels = balanced_pixels(training, patch_share)
         for seed in range(SEEDS):
             scalars = train_fusion(pixels, start, seed, epochs, progress)
-            blocks.append(_best_growth(scalars, growth, shares, judging, patch_share))
+            blocks.append(_best_growth(scalars, tried, judging, patch_share))
     return tuple(sorted(blocks, key=lambda block: block.worth, reverse=True))
 
 
 @torch.inference_mode()
-def _best_growth(scalars: Tensor, growth: Growth, shares: Sequence[float], judging: Examples, weight: float) -> Block:
+def _best_growth(scalars: Tensor, tried: Sequence[Growth], judging: Examples, weight: float) -> Block:
     scores = frame_scores(scalars, judging)
     attacks = judging.attacked.nonzero().flatten()[:SELECTED_ATTACKS]
     found = scores[attacks] > scores[judging.clean].max()
     attacked = judging.where(attacks)
-    tried = [replace(growth, share=share) for share in shares]
     worths = [mean_iou(scalars, candidate, attacked, found) for candidate in tried]
     best = max(range(len(tried)), key=worths.__getitem__)
     return Block(scalars, tried[best], worths[best], weight)

@@ -14,7 +14,7 @@ from zmask_ros.defense.calibration import clean_fusion, clean_threshold
 from zmask_ros.defense.fusion import FusionBlock, attack_score
 from zmask_ros.defense.growth import Growth
 from zmask_ros.defense.overactivation import Branch, layer_maps
-from zmask_ros.defense.pooling import Size, area_resample, box_pool, integral_image, layer_grid
+from zmask_ros.defense.pooling import Size, area_resample, box_pool, layer_grid
 from zmask_ros.defense.profile import NOT_FINITE, OURS, PAPER, Binding, Profile, ProfileError, Source, statistics_key
 from zmask_ros.defense.statistics import LayerStatistics, Moments
 from zmask_ros.defense.taps import ActivationTaps
@@ -28,8 +28,7 @@ MAX_DEAD_SHARE = 0.5
 def observe(activation: Tensor, kernels: tuple[Size, ...], grid: Size) -> Moments:
     """Moments [K + 1, C] of one batch of a layer: of the activations, and of each box-pooled version of them."""
     maps, own_kernels = layer_maps(activation, kernels, grid)
-    integral = integral_image(maps)
-    return _moments([maps, *(box_pool(integral, kernel) for kernel in own_kernels)])
+    return _moments([maps, *(box_pool(maps, kernel) for kernel in own_kernels)])
 
 
 def observe_unpooled(activation: Tensor, kernels: tuple[Size, ...], grid: Size) -> Moments:

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zmask_ros.defense.overactivation import Activations, Branch, layer_maps
-from zmask_ros.defense.pooling import Size, area_resample, box_pool, integral_image, layer_grid
+from zmask_ros.defense.overactivation import Activations, Branch
+from zmask_ros.defense.pooling import Size, area_resample, box_pool, layer_grid, layer_kernel
 from zmask_ros.defense.statistics import LayerStatistics
 
 HIDDEN = 32
@@ -31,8 +31,7 @@ class Head:
 
     Attributes:
         branch: its layers with kernels.
-        inner: float [HIDDEN, F], of each of F features: for each layer, for each kernel and last for the energy, one
-            a channel.
+        inner: float [HIDDEN, F], of each of F features, in the order of `HeadFeatures`.
         inner_bias: float [HIDDEN].
         outer: float [HIDDEN].
         outer_bias: float [1].
@@ -53,79 +52,117 @@ class Head:
 WEIGHTS = ("inner", "inner_bias", "outer", "outer_bias")
 
 
-class LayerFeatures(nn.Module):
-    """What the head sees of one layer: signed logarithms of z-scores, `sign(z) log(1 + |z|)`.
+class GroupFeatures(nn.Module):
+    """What the head sees of the layers that share a grid: signed logarithms of z-scores, `sign(z) log(1 + |z|)`.
 
-    Of each channel: its z-score after box pooling, one a kernel, and the root mean square of its z-scores over the
-    smallest kernel, which is where a texture shows that has no mean.
+    Of each channel: its z-score after box pooling, one a kernel, and on the working grid also the root mean square of
+    its z-scores over the smallest kernel, which is where a texture shows that has no mean. Layers are joined before
+    anything is computed, because on small maps the number of operations counts.
+
+    Args:
+        layers: statistics by layer name.
+        kernels: of the head, on the working grid.
+        own: the layers' own grid.
+        grid: the working grid.
     """
 
     mean: Tensor
     inverse: Tensor
 
-    def __init__(self, statistics: LayerStatistics, kernels: tuple[Size, ...]) -> None:
+    def __init__(self, layers: dict[str, LayerStatistics], kernels: tuple[Size, ...], own: Size, grid: Size) -> None:
         super().__init__()
-        self.kernels = kernels
-        deviations = statistics.moments.std
-        inverse = torch.where(statistics.alive, 1 / deviations.clamp_min(1e-12), 0.0)
-        self.register_buffer("mean", statistics.mean.float()[:, None, None])
-        self.register_buffer("inverse", inverse.float()[:, :, None, None])
+        self.names = tuple(layers)
+        self.own = own
+        self.kernels = [layer_kernel(kernel, grid, own) for kernel in kernels]
+        self.textured = own == grid
+        inverse = [torch.where(s.alive, 1 / s.moments.std.clamp_min(1e-12), 0.0) for s in layers.values()]
+        mean = torch.cat([s.mean for s in layers.values()])
+        self.register_buffer("mean", mean.float()[:, None, None])
+        self.register_buffer("inverse", torch.cat(inverse, 1).float()[:, :, None, None])
+        self._channels = [len(s.mean) for s in layers.values()]
 
     @property
-    def features(self) -> int:
-        """Number of features: channels times kernels and one."""
-        return self.mean.shape[0] * (len(self.kernels) + 1)
+    def count(self) -> int:
+        """Number of features."""
+        return (len(self.kernels) + self.textured) * len(self.mean)
 
-    def forward(self, activation: Tensor, grid: Size) -> Tensor:
-        """[B, F, h, w] on the layer's own grid, of the activation [B, C, H, W]."""
-        maps, kernels = layer_maps(activation, self.kernels, grid)
-        integral = integral_image(maps - self.mean)
-        pooled = [box_pool(integral, k) * i for k, i in zip(kernels, self.inverse[1:], strict=True)]
-        energy = ((activation - self.mean) * self.inverse[0]).square()
-        own = layer_grid((activation.shape[-2], activation.shape[-1]), grid)
-        mean_square = box_pool(integral_image(area_resample(energy, own)), kernels[-1]).clamp_min(0)
-        signed = torch.cat(pooled, 1)
-        # The root has no slope at 0, so a little is added below it.
-        return torch.cat([signed.sign() * signed.abs().log1p(), (mean_square + 1e-6).sqrt().log1p()], 1)
+    def forward(self, taps: Activations) -> Tensor:
+        """[B, F, *own], F by kernel and last the energy, each by layer and channel."""
+        activations = [taps[name] for name in self.names]
+        centred = torch.cat([area_resample(a, self.own) for a in activations], 1) - self.mean
+        signed = [box_pool(centred, k) * i for k, i in zip(self.kernels, self.inverse[1:], strict=True)]
+        if self.textured:
+            # The root has no slope at 0, so a little is added below it.
+            signed.append((box_pool(self._energy(activations), self.kernels[-1]) + 1e-6).sqrt())
+        joined = torch.cat(signed, 1)
+        # log1p is several times slower, and no digit matters here.
+        return (1 + joined.abs()).log().copysign(joined)
+
+    def _energy(self, activations: list[Tensor]) -> Tensor:
+        """Squared z-scores, each layer's taken at its own resolution: [B, C, *own]."""
+        parts = zip(activations, self.mean.split(self._channels), self.inverse[0].split(self._channels), strict=True)
+        return torch.cat([area_resample(((a - m) * i).square(), self.own) for a, m, i in parts], 1)
+
+
+class HeadFeatures(nn.Module):
+    """The features of a head's layers, those of each grid together.
+
+    Args:
+        branch: layers and kernels.
+        statistics: of each of the layers, by name.
+        sizes: height and width of each of the layers, by name.
+        grid: the working grid.
+    """
+
+    def __init__(
+        self, branch: Branch, statistics: dict[str, LayerStatistics], sizes: dict[str, Size], grid: Size
+    ) -> None:
+        super().__init__()
+        self.grid = grid
+        grids: dict[Size, dict[str, LayerStatistics]] = {}
+        for name in branch.layers:
+            grids.setdefault(layer_grid(sizes[name], grid), {})[name] = statistics[name]
+        groups = [GroupFeatures(own, branch.kernels, size, grid) for size, own in grids.items()]
+        self.groups = nn.ModuleList(groups)
+        self.counts = [group.count for group in groups]
+
+
+def untrained_head(branch: Branch, features: int, seed: int) -> Head:
+    """A head that thinks nothing yet, for so many ``features``."""
+    generator = torch.Generator().manual_seed(seed)
+    inner = torch.randn(HIDDEN, features, generator=generator) * (2 / features) ** 0.5
+    outer = torch.randn(HIDDEN, generator=generator) * (1 / HIDDEN) ** 0.5
+    return Head(branch, inner, torch.zeros(HIDDEN), outer, torch.logit(torch.tensor([PRIOR])))
 
 
 class EvidenceHead(nn.Module):
     """Heat at least 0 from the taps of one forward pass; `1 - exp(-heat)` is the chance that a cell shows a patch.
 
     Args:
-        statistics: of each of the head's layers, by layer name.
+        features: of the layers of ``head``.
     """
 
-    def __init__(self, head: Head, statistics: dict[str, LayerStatistics]) -> None:
+    def __init__(self, head: Head, features: HeadFeatures) -> None:
         super().__init__()
         self.branch = head.branch
-        kernels = head.branch.kernels
-        self.layers = nn.ModuleList([LayerFeatures(statistics[name], kernels) for name in head.branch.layers])
+        self.features = features
         self.inner = nn.Parameter(head.inner.float().clone(), requires_grad=False)
         self.inner_bias = nn.Parameter(head.inner_bias.float().clone(), requires_grad=False)
         self.outer = nn.Parameter(head.outer.float().clone(), requires_grad=False)
         self.outer_bias = nn.Parameter(head.outer_bias.float().clone(), requires_grad=False)
 
-    @staticmethod
-    def untrained(branch: Branch, statistics: dict[str, LayerStatistics], seed: int) -> Head:
-        """A head that thinks nothing yet, for layers with these ``statistics``."""
-        generator = torch.Generator().manual_seed(seed)
-        features = sum(LayerFeatures(statistics[name], branch.kernels).features for name in branch.layers)
-        inner = torch.randn(HIDDEN, features, generator=generator) * (2 / features) ** 0.5
-        outer = torch.randn(HIDDEN, generator=generator) * (1 / HIDDEN) ** 0.5
-        bias = torch.logit(torch.tensor([PRIOR]))
-        return Head(branch, inner, torch.zeros(HIDDEN), outer, bias)
-
-    def forward(self, taps: Activations, grid: Size) -> Tensor:
+    def forward(self, taps: Activations) -> Tensor:
         """[B, 1, *grid]."""
         hidden: Tensor | float = 0.0
-        parts = self.inner.split([layer.features for layer in self.layers], dim=1)  # type: ignore[misc]
-        for name, layer, weights in zip(self.branch.layers, self.layers, parts, strict=True):
+        for weights, group in zip(self.inner.split(self.features.counts, 1), self.features.groups, strict=True):
             # Linear maps and interpolation commute: the few hidden maps are resized, not the many features.
-            inner = F.conv2d(layer(taps[name], grid), weights[:, :, None, None])
-            hidden = hidden + F.interpolate(inner, grid, mode="bilinear", align_corners=False)
+            hidden = hidden + _resized(F.conv2d(group(taps), weights[:, :, None, None]), self.features.grid)
         rectified = F.relu(hidden + self.inner_bias[:, None, None])
         return F.softplus(F.conv2d(rectified, self.outer[None, :, None, None], self.outer_bias))
+
+
+def _resized(maps: Tensor, grid: Size) -> Tensor:
+    return maps if tuple(maps.shape[-2:]) == grid else F.interpolate(maps, grid, mode="bilinear", align_corners=False)
 
 
 def head_score(heat: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zmask_ros.defense.pooling import Size, area_resample, box_pool, integral_image, layer_grid, layer_kernel
+from zmask_ros.defense.pooling import Size, area_resample, box_pool, layer_grid, layer_kernel
 from zmask_ros.defense.statistics import LayerStatistics
 
 
@@ -38,7 +38,7 @@ class Branch:
 def layer_maps(activation: Tensor, kernels: Sequence[Size], grid: Size) -> tuple[Tensor, list[Size]]:
     """An activation [B, C, H, W] on its own working grid [B, C, h, w], and the kernels brought to that grid."""
     own = layer_grid((activation.shape[-2], activation.shape[-1]), grid)
-    return area_resample(activation, own).contiguous(), [layer_kernel(kernel, grid, own) for kernel in kernels]
+    return area_resample(activation, own), [layer_kernel(kernel, grid, own) for kernel in kernels]
 
 
 def cascade(heats: Sequence[Tensor]) -> Tensor:
@@ -75,8 +75,8 @@ class LayerOverActivation(nn.Module):
     def heat_maps(self, activation: Tensor, grid: Size) -> list[Tensor]:
         """One heat map [B, 1, h, w] a kernel, from the activation [B, C, H, W]; h x w is the layer's own grid."""
         maps, kernels = layer_maps(activation, self.kernels, grid)
-        integral = integral_image(maps - self.mean)
-        return [self._channel_mean(box_pool(integral, k), w) for k, w in zip(kernels, self.weights, strict=True)]
+        centred = maps - self.mean
+        return [self._channel_mean(box_pool(centred, k), w) for k, w in zip(kernels, self.weights, strict=True)]
 
     @staticmethod
     def _channel_mean(deviation: Tensor, weights: Tensor) -> Tensor:

@@ -1,8 +1,7 @@
-"""Area resampling to the working grid, and centred box pooling by integral images."""
+"""Area resampling to the working grid, and centred box pooling."""
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -34,36 +33,20 @@ def area_resample(x: Tensor, size: Size) -> Tensor:
     return x if tuple(x.shape[-2:]) == size else F.adaptive_avg_pool2d(x, size)
 
 
-def integral_image(x: Tensor) -> Tensor:
-    """Sums over all rectangles that start in the corner: [..., H, W] to [..., H + 1, W + 1], first row and column 0."""
-    return F.pad(x.cumsum(-1).cumsum(-2), (1, 0, 1, 0))
+def box_pool(x: Tensor, kernel: Size) -> Tensor:
+    """Mean over the ``kernel`` window centred on each pixel.
 
-
-def box_pool(integral: Tensor, kernel: Size) -> Tensor:
-    """Mean over the ``kernel`` window centred on each pixel; cost does not depend on the kernel.
-
-    Windows are cut at the border and divided by the number of pixels that are really in them.
+    Windows are cut at the border and divided by the number of pixels that are really in them. Columns are averaged
+    first, rows after: exact, because a cut window is a rectangle as well, and several times as fast at the kernels of
+    a working grid as an integral image, whose sums also lose digits.
 
     Args:
-        integral: [B, C, H + 1, W + 1], from `integral_image`.
+        x: [B, C, H, W]; fastest in channels-last memory, as networks on CPUs put it out.
         kernel: odd height and width of the window, in pixels.
 
     Returns:
         [B, C, H, W].
     """
-    (height, width), (half_height, half_width) = kernel, (kernel[0] // 2, kernel[1] // 2)
-    # Beyond the border an integral image is constant, so repeating its edge cuts the windows there.
-    padded = F.pad(integral, (half_width, half_width, half_height, half_height), mode="replicate")
-    rows = padded[..., height:, :] - padded[..., :-height, :]
-    sums = rows[..., width:] - rows[..., :-width]
-    return sums / _window_areas((integral.shape[-2] - 1, integral.shape[-1] - 1), kernel, integral)
-
-
-def _window_areas(size: Size, kernel: Size, like: Tensor) -> Tensor:
-    heights, widths = (_window_lengths(n, k, like) for n, k in zip(size, kernel, strict=True))
-    return heights[:, None] * widths
-
-
-def _window_lengths(length: int, kernel: int, like: Tensor) -> Tensor:
-    centre = torch.arange(length, device=like.device, dtype=like.dtype)
-    return (centre + kernel // 2 + 1).clamp_max(length) - (centre - kernel // 2).clamp_min(0)
+    height, width = kernel
+    columns = F.avg_pool2d(x, (height, 1), 1, (height // 2, 0), count_include_pad=False)
+    return F.avg_pool2d(columns, (1, width), 1, (0, width // 2), count_include_pad=False)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Table
 from rich.text import Text
 
+LINE_EVERY_S = 30.0
 stdout = Console()
 stderr = Console(stderr=True)
 
@@ -28,9 +30,18 @@ class _SpeedColumn(ProgressColumn):
         return Text(f"{task.speed:.1f} {self._unit}/s" if task.speed else "", style="progress.data.speed")
 
 
+Advance = Callable[..., None]
+
+
 @contextmanager
-def progress(description: str, unit: str, total: int | None) -> Iterator[Any]:
-    """A progress bar on stderr with speed and time left; yields a function ``advance(steps=1, note="")``."""
+def progress(description: str, unit: str, total: int | None) -> Iterator[Advance]:
+    """Progress on stderr with speed and time left; yields a function ``advance(steps=1, note="")``.
+
+    A bar on a terminal; elsewhere, as in logs, a line every `LINE_EVERY_S` seconds.
+    """
+    if not sys.stderr.isatty():
+        yield _Lines(description, unit, total).advance
+        return
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -39,7 +50,7 @@ def progress(description: str, unit: str, total: int | None) -> Iterator[Any]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}", markup=False),
     )
-    with Progress(*columns, console=stderr, transient=not sys.stderr.isatty()) as bar:
+    with Progress(*columns, console=stderr) as bar:
         task = bar.add_task(description, total=total, note="")
 
         def advance(steps: int = 1, note: str = "") -> None:
@@ -48,6 +59,28 @@ def progress(description: str, unit: str, total: int | None) -> Iterator[Any]:
                 bar.update(task, note=note)
 
         yield advance
+
+
+class _Lines:
+    """Progress for people who read a log."""
+
+    def __init__(self, description: str, unit: str, total: int | None) -> None:
+        self._description, self._unit, self._total = description, unit, total
+        self._done, self._began = 0, time.monotonic()
+        self._due = self._began + LINE_EVERY_S
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        self._done += steps
+        now = time.monotonic()
+        if now < self._due:
+            return
+        self._due = now + LINE_EVERY_S
+        speed = self._done / (now - self._began)
+        total, left = "", ""
+        if self._total is not None:
+            total, left = f" of {self._total}", f", {(self._total - self._done) / speed / 60:.0f} min left"
+        line = f"{self._description}: {self._done}{total}, {speed:.1f} {self._unit}/s{left} {note}"
+        print(line.rstrip(), file=sys.stderr, flush=True)
 
 
 def print_table(title: str, rows: dict[str, str]) -> None:

@@ -39,7 +39,7 @@ def progress(description: str, unit: str, total: int | None) -> Iterator[Advance
 
     A bar on a terminal; elsewhere, as in logs, a line every `LINE_EVERY_S` seconds.
     """
-    if not sys.stderr.isatty():
+    if not stderr.is_terminal:
         yield _Lines(description, unit, total).advance
         return
     columns = (

@@ -42,5 +42,5 @@ step out/models/fitted.zmask.safetensors models/$name.safetensors \
   -o out/models/fitted.zmask.safetensors
 step models/$name.zmask.safetensors out/models/fitted.zmask.safetensors \
   zmask calibrate out/models/fitted.zmask.safetensors --camvid "$camvid" --clean out/models/street.mcap \
-  --topic /camera/image_raw --patches out/models/$name.patch.png --train-patches 1 --rivals 800 -o models/$name.zmask.safetensors
+  --topic /camera/image_raw --patches out/models/$name.patch.png --train-patches 2 --rivals 900 -o models/$name.zmask.safetensors
 python tools/measure_models.py

@@ -19,11 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zmask_ros.attacks import Attacker, EotRanges, FrameStack, Recipe, paste_at_random, stack_frames
-from zmask_ros.attacks.grading import OverActivationLoss
-from zmask_ros.attacks.objectives import goal_of
 from zmask_ros.attacks.optimise import Draw, make_step
 from zmask_ros.attacks.training import Training
-from zmask_ros.attacks.viewing import View, Viewer
+from zmask_ros.attacks.viewing import View
 from zmask_ros.defense import ActivationTaps, Branch, Defense, LayerStatistics, Moments, Profile, bind, without_head
 from zmask_ros.defense.analysis import head_features
 from zmask_ros.defense.calibration import opening_at
@@ -323,8 +321,7 @@ class Rival:
     def begin(defense: Defense, segmenter: Segmenter, kind: Kind, number: int, seed: int) -> Rival:
         """A rival with patches of noise."""
         recipe = _recipe(segmenter, kind, seed)
-        graded = OverActivationLoss(defense.profile).to(segmenter.device)
-        attacker = Attacker(recipe, goal_of(recipe, segmenter), Viewer(segmenter, defense), graded, None)
+        attacker = Attacker.facing(segmenter, recipe, defense)
         return Rival(number, kind, attacker, Training.start(recipe, segmenter.device))
 
     @property

@@ -73,11 +73,20 @@ class Attacker:
         """
         if recipe.knows_the_defence and profile is None:
             raise AttackError("Adaptive attacks, graded patches and decoys need the defence: name its --profile.")
+        if profile is None or not recipe.knows_the_defence:
+            return Attacker.facing(segmenter, recipe, None)
+        return Attacker.facing(segmenter, recipe, Defense(segmenter, profile))
+
+    @staticmethod
+    def facing(segmenter: Segmenter, recipe: Recipe, defense: Defense | None) -> Attacker:
+        """An attacker on this very defence, whatever becomes of its weights and its threshold.
+
+        Raises:
+            AttackError: the recipe names a class or file that is not there.
+        """
         shape = None if recipe.shape is None else read_shape(recipe.shape, recipe.size).to(segmenter.device)
         palette = read_palette(recipe.palette).to(segmenter.device) if recipe.non_printability > 0 else None
-        defense, heat = None, None
-        if profile is not None and recipe.knows_the_defence:
-            defense, heat = Defense(segmenter, profile), OverActivationLoss(profile).to(segmenter.device)
+        heat = None if defense is None else OverActivationLoss(defense.profile).to(segmenter.device)
         viewer = Viewer(segmenter, defense, shape, recipe.auxiliary > 0)
         return Attacker(recipe, goal_of(recipe, segmenter), viewer, heat, palette)
 

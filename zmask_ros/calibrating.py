@@ -36,8 +36,8 @@ PICTURES_A_FRAME = 3
 NOTE = "Calibration"
 HARMLESS_PICTURES = 4 * len(KINDS)
 TRAINING_SEED, HELD_OUT_SEED = 1, 2
-# beta of the paper's graded patches, and their sides as shares of the network's input height.
-GRADES = (0.5, 1.0)
+# beta of the paper's graded patches, the strongest first, and their sides as shares of the network's input height.
+GRADES = (1.0, 0.5)
 PATCH_SIDES = ((0.45, 0.45), (0.36, 0.36), (0.27, 0.27), (0.27, 0.54))
 SMALLEST_SIDE = 8
 

@@ -35,7 +35,9 @@ from zmask_ros.world.harmless import harmless_pictures, in_other_light
 HEAD_KERNELS = (0.2, 0.07)
 """Shares of the image's height and width."""
 SEEN = EotRanges(scale=(0.6, 1.0), rotation_deg=(-8.0, 8.0), contrast=(0.8, 1.1), noise=(0.0, 0.02), blur=(0.0, 0.7))
-HARMLESS_SEEN = EotRanges(scale=(0.3, 1.0))
+HARMLESS_SEEN = EotRanges(scale=(0.6, 1.0))
+HARMLESS_SHARES = (0.2, 0.3, 0.4, 0.5)
+"""Sides of harmless pictures, as shares of the image's height."""
 LEARNING_RATE, FINAL_LR, DECAY = 2e-3, 0.05, 1e-3
 AVERAGED = 0.99
 """Of the moving average of the weights that is kept: what the last rivals taught must not outweigh all others."""
@@ -45,10 +47,11 @@ BESIDE = 0.25
 """Share of a cell that a patch covers at most where the cell counts as beside it."""
 NEAR = 5
 """Cells, odd: width of the window in which a patch is near."""
-HARMLESS_PICTURES = 120
+HARMLESS_PICTURES = 60
+"""Of each size."""
 HARD_IMAGES = 16
 """Of each kind of harmless images, that come back."""
-UNRIPE = 6
+UNRIPE = 10
 """Steps in which a new rival is still noise, that nobody is to call an attack."""
 LIFE = (50, 90)
 """Steps that a rival lives."""
@@ -254,9 +257,9 @@ class HardImages:
 
     def draw(self) -> np.ndarray | None:
         """One of them, once there are enough. It is judged anew, and goes if it is harmless to the head by now."""
-        if len(self._worst) < HARD_IMAGES:
+        if len(self._worst) < HARD_IMAGES - 1:
             return None
-        return self._worst.pop(int(self._random.integers(HARD_IMAGES)))[1]
+        return self._worst.pop(int(self._random.integers(len(self._worst))))[1]
 
     def add(self, score: float, image: np.ndarray) -> None:
         """Keep the image if it is among the worst."""
@@ -271,8 +274,8 @@ class Harmless:
         self._segmenter, self._defense, self._frames = segmenter, defense, frames
         self._random = np.random.default_rng(seed)
         self._places = torch.Generator().manual_seed(seed)
-        side = max(16, round(0.5 * segmenter.input_size[0]))
-        self._pictures = harmless_pictures(HARMLESS_PICTURES, (side, side), frames, seed)
+        sides = [max(16, round(share * segmenter.input_size[0])) for share in HARMLESS_SHARES]
+        self._pictures = [p for n in sides for p in harmless_pictures(HARMLESS_PICTURES, (n, n), frames, seed + n)]
         self._hard = (HardImages(self._random), HardImages(self._random))
         self._shown: list[tuple[HardImages, np.ndarray]] = []
         self._scores: list[float] = []
@@ -282,7 +285,7 @@ class Harmless:
         self._shown = [
             (hard, image)
             for hard, make in zip(self._hard, (self._frame, self._disguised), strict=True)
-            for image in (make(), make(), hard.draw())
+            for image in (make(), make(), hard.draw(), hard.draw())
             if image is not None
         ]
         x = torch.cat([self._segmenter.prepare(image) for _, image in self._shown])

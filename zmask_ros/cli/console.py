@@ -78,8 +78,8 @@ class _Lines:
         speed = self._done / (now - self._began)
         total, left = "", ""
         if self._total is not None:
-            total, left = f" of {self._total}", f", {(self._total - self._done) / speed / 60:.0f} min left"
-        line = f"{self._description}: {self._done}{total}, {speed:.1f} {self._unit}/s{left} {note}"
+            total, left = f" of {self._total:.0f}", f", {(self._total - self._done) / speed / 60:.0f} min left"
+        line = f"{self._description}: {self._done:.0f}{total}, {speed:.1f} {self._unit}/s{left} {note}"
         print(line.rstrip(), file=sys.stderr, flush=True)
 
 

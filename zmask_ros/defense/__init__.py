@@ -19,10 +19,12 @@ from zmask_ros.defense.profile import (
 )
 from zmask_ros.defense.profile_file import load_profile, save_profile
 from zmask_ros.defense.statistics import LayerStatistics, Moments
+from zmask_ros.defense.streaming import KEYFRAME_INTERVAL_S, StreamingDefense, StreamState
 from zmask_ros.defense.taps import ActivationTaps, LayerError
 from zmask_ros.defense.vote import Vote, VoteRule
 
 __all__ = [
+    "KEYFRAME_INTERVAL_S",
     "ActivationTaps",
     "Analyser",
     "Analysis",
@@ -42,6 +44,8 @@ __all__ = [
     "ProfileError",
     "RateInterval",
     "Source",
+    "StreamState",
+    "StreamingDefense",
     "Threshold",
     "Vote",
     "VoteRule",

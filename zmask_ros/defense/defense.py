@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from zmask_ros.defense.analysis import Analyser, Analysis, hard_mask
 from zmask_ros.defense.filling import fill_masked
+from zmask_ros.defense.growth import OPEN
 from zmask_ros.defense.pooling import Size
 from zmask_ros.defense.profile import Binding, Profile
 from zmask_ros.defense.stages import Stages
@@ -65,6 +66,8 @@ class Defended:
         threshold: the score above which an image was flagged.
         analysis: evidence, soft mask and score.
         stages_ms: time of each stage in milliseconds.
+        tracked: bool [B], where a patch that was known already was taken out in the one pass; of these frames
+            ``undefended`` is the defended segmentation, and the analysis says what is beside the patch.
     """
 
     labels: Tensor
@@ -74,6 +77,7 @@ class Defended:
     threshold: float
     analysis: Analysis
     stages_ms: dict[str, float]
+    tracked: Tensor
 
 
 class Defense(nn.Module):
@@ -113,7 +117,7 @@ class Defense(nn.Module):
         # Read once: it may be changed from another thread.
         threshold = self.threshold
         with ActivationTaps(self.segmenter.network, self.layers) as taps:
-            undefended = _labels(self.segmenter.logits(x))
+            undefended = first_labels(self.segmenter, x)
             stages.mark("network")
             analysis = self.analyser(taps)
             flagged = analysis.score > threshold
@@ -121,15 +125,23 @@ class Defense(nn.Module):
             stages.mark("analysis")
         labels, mask = undefended, torch.zeros_like(undefended, dtype=torch.bool)
         if attacked:
-            labels, mask = self._segment_again(x, analysis, flagged, undefended)
+            hard = self.mask(analysis, (x.shape[-2], x.shape[-1])) * flagged[:, None, None, None]
+            labels, mask = segment_again(self.segmenter, x, hard, flagged, undefended), hard[:, 0] > OPEN
             stages.mark("second pass")
-        return Defended(labels, undefended, mask, flagged, threshold, analysis, stages.milliseconds())
+        tracked = torch.zeros_like(flagged)
+        return Defended(labels, undefended, mask, flagged, threshold, analysis, stages.milliseconds(), tracked)
 
-    def _segment_again(self, x: Tensor, analysis: Analysis, flagged: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
-        hard = self.mask(analysis, (x.shape[-2], x.shape[-1])) * flagged[:, None, None, None]
-        labels = first.clone()
-        labels[flagged] = masked_labels(self.segmenter, x[flagged], hard[flagged])
-        return labels, hard[:, 0] > 0.5
+
+def first_labels(segmenter: SegmentationNetwork, x: Tensor) -> Tensor:
+    """Labels, uint8 [B, h, w], of the normalised images ``x`` [B, 3, h, w] as they are."""
+    return _labels(segmenter.logits(x))
+
+
+def segment_again(segmenter: SegmentationNetwork, x: Tensor, mask: Tensor, where: Tensor, first: Tensor) -> Tensor:
+    """The labels ``first`` [B, h, w], but where bool [B] says so those of images with ``mask`` [B, 1, h, w] hidden."""
+    labels = first.clone()
+    labels[where] = masked_labels(segmenter, x[where], mask[where])
+    return labels
 
 
 @torch.inference_mode()

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zmask_ros.defense.growth import OPEN, close_gaps
+from zmask_ros.defense.growth import OPEN, close_gaps, connected
 from zmask_ros.defense.head import GroupFeatures
 from zmask_ros.defense.pooling import Size, layer_grid
 from zmask_ros.defense.profile import Profile, statistics_key
@@ -22,6 +22,8 @@ from zmask_ros.defense.profile import Profile, statistics_key
 RIDGE = 0.05
 """Of the features' mean variance, added to each one's: a frame has fewer independent cells than it has cells."""
 CUTS = (0.3, 0.4, 0.5, 0.6, 0.7)
+EVENLY = 0.5
+"""Half-way between the street and the patch: the cut where several serve."""
 LEAST_OVERLAP = 0.5
 """Intersection over union with the keyframe's region, below which a patch cannot be told from the street."""
 LEAST_LEVEL = 0.5
@@ -116,7 +118,7 @@ class Tracker(nn.Module):
         track = Track(attention.to(features), offset, 0.0, self._closing, area, score, heat, region)
         found = attention_map(track, features)
         overlaps = {cut: _overlap(_closed(found > cut, self._closing), region) for cut in CUTS}
-        best = max(overlaps, key=overlaps.__getitem__)
+        best = max(CUTS, key=lambda cut: (overlaps[cut], -abs(cut - EVENLY)))
         return replace(track, cut=best) if overlaps[best] >= LEAST_OVERLAP else None
 
     def find(self, features: Tensor, track: Track, elapsed_s: float) -> Found | None:
@@ -133,7 +135,9 @@ class Tracker(nn.Module):
         attention = attention_map(track, features)
         reach = 1 + math.ceil(SPEED * elapsed_s * self.grid[1])
         near = F.max_pool2d(track.region.float(), 2 * reach + 1, 1, reach) > 0
-        region = _closed((attention > track.cut) & near, track.closing) & near
+        # All of what begins within reach: a part of it that is cut off would go on attacking.
+        candidates = _closed(attention > track.cut, track.closing)
+        region = connected(candidates & near, candidates)
         area = int(region.sum())
         if not track.area / MOST_GROWTH <= area <= track.area * MOST_GROWTH:
             return None

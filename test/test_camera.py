@@ -11,7 +11,7 @@ import tiny_network
 import torch
 
 from zmask_ros.alarm import Alarm, AlarmRule, alarm_rule
-from zmask_ros.camera import DefendedCamera, FrameState
+from zmask_ros.camera import CameraResult, CameraStream, DefendedCamera, FrameState
 from zmask_ros.defense import Profile, VoteRule, load_profile
 from zmask_ros.segmenters import Segmenter, load_segmenter
 from zmask_ros.world.images import encode
@@ -69,6 +69,41 @@ def test_a_batch_says_what_each_frame_alone_says(tiny: tuple[Segmenter, Profile]
     for one, other in zip(together, alone, strict=True):
         assert one.score == pytest.approx(other.score, rel=1e-3, nan_ok=True)
         assert one.mask_fraction == pytest.approx(other.mask_fraction, abs=0.01)
+
+
+def test_a_stream_segments_a_known_patch_once_and_forgets_it_when_a_bag_begins_anew(
+    tiny: tuple[Segmenter, Profile],
+) -> None:
+    camera, stream = DefendedCamera(*tiny), CameraStream()
+
+    def see(image: np.ndarray, milliseconds: int) -> CameraResult:
+        message = image_fields(image)
+        message.header = SimpleNamespace(stamp=SimpleNamespace(sec=7, nanosec=milliseconds * 1_000_000))
+        return camera.process(message, stream)
+
+    results = [see(attacked_image(), t) for t in (100, 133, 166, 100, 133)]
+    assert [result.tracked for result in results] == [False, True, True, False, True]
+    assert all(result.state is FrameState.ATTACK for result in results)
+    assert all(result.regions and result.mask_fraction > 0 for result in results)
+    assert "second pass" not in results[1].stages_ms
+    gone = see(tiny_network.clean_image(4), 166)
+    assert (gone.state, gone.tracked) == (FrameState.CLEAN, False)
+    assert camera.process_image(attacked_image()).tracked is False
+
+
+def test_a_frame_that_fails_leaves_the_memory_as_it_is(tiny: tuple[Segmenter, Profile]) -> None:
+    segmenter, profile = tiny
+    camera, stream = DefendedCamera(segmenter, profile), CameraStream()
+    message = image_fields(attacked_image())
+    message.header = SimpleNamespace(stamp=SimpleNamespace(sec=1, nanosec=0))
+    assert camera.process(message, stream).state is FrameState.ATTACK
+    before = stream.state
+    handle = segmenter.network[3].register_forward_hook(lambda _module, _inputs, output: output * float("nan"))
+    try:
+        assert camera.process(message, stream).state is FrameState.UNKNOWN
+    finally:
+        handle.remove()
+    assert stream.state is before
 
 
 def test_an_image_of_one_pixel_and_a_huge_one_are_analysed(tiny: tuple[Segmenter, Profile]) -> None:

@@ -67,8 +67,8 @@ def jpeg(number: int) -> CompressedImage:
     return CompressedImage(header=header(number), format="jpeg", data=data)
 
 
-def attacked(number: int) -> Image:
-    image = clean_image(number)
+def attacked(number: int, street: int | None = None) -> Image:
+    image = clean_image(number if street is None else street)
     image[16:32, 24:40] = (255, 255, 0)
     return image_message(number, image)
 
@@ -133,6 +133,26 @@ def test_a_camera_that_falls_silent_is_said_to_be_unknown_once_and_may_come_back
     client.until(is_error, "the error in diagnostics")
     assert len(front.silences) == 1
     assert front.ask(raw(2)).alarm == AttackFlag.CLEAN
+
+
+def test_a_known_patch_is_segmented_once_and_other_cameras_know_nothing_of_it(
+    client: Client, front: Camera, rear: Camera
+) -> None:
+    arrays = client.collect(DiagnosticArray, "/diagnostics")
+    first, second = front.ask(attacked(1, street=3)), front.ask(attacked(2, street=3))
+    assert first.state == second.state == AttackFlag.ATTACK
+    assert "second pass" in first.stages
+    assert "second pass" not in second.stages
+    assert second.regions
+    assert rear.ask(jpeg(1)).state == AttackFlag.CLEAN
+    assert front.ask(raw(3)).state == AttackFlag.CLEAN
+
+    def is_counted() -> bool:
+        statuses = {s.name: s for s in arrays[-1].status} if arrays else {}
+        values = statuses["defense_node: front attack"].values if statuses else []
+        return any(v.key == "frames with a known patch, segmented once" and v.value != "0" for v in values)
+
+    client.until(is_counted, "the count in diagnostics")
 
 
 def test_the_alarm_is_raised_and_ends_as_the_live_parameters_say(client: Client, front: Camera, rear: Camera) -> None:

@@ -33,7 +33,7 @@ class Loaded:
     def __init__(self, folder: Path, profiles: dict[str, str]) -> None:
         self.faults = Faults(folder)
         self.reported: list[tuple[tuple[str, ...], str]] = []
-        settings = NetworkSettings(str(self.faults.describe(folder)), "cpu", 0, profiles, 4)
+        settings = NetworkSettings(str(self.faults.describe(folder)), "cpu", 0, profiles, 4, True, 0.5)
         self.network = Network(settings, self._report)
 
     def _report(self, cameras: Sequence[str], error: Exception) -> None:
@@ -51,7 +51,12 @@ def loaded(tmp_path: Path, profile: Path, monkeypatch: pytest.MonkeyPatch) -> Lo
 
 
 def message(index: int) -> SimpleNamespace:
-    return SimpleNamespace(**vars(encode(clean_image(index), "rgb8")))
+    return with_header(clean_image(index))
+
+
+def with_header(image: np.ndarray) -> SimpleNamespace:
+    stamp = SimpleNamespace(sec=7, nanosec=0)
+    return SimpleNamespace(header=SimpleNamespace(stamp=stamp), **vars(encode(image, "rgb8")))
 
 
 def test_cameras_with_the_same_profile_share_a_pass(loaded: Loaded) -> None:
@@ -152,10 +157,7 @@ def test_the_threshold_counts_for_all_and_zero_gives_back_each_profiles_own(load
 
 def test_images_of_any_size_are_worked_on_together(loaded: Loaded) -> None:
     images = [np.full((height, width, 3), 90, np.uint8) for height, width in ((1, 1), (2160, 3840), (48, 64))]
-    arrivals = [
-        Arrival(SimpleNamespace(**vars(encode(image, "rgb8"))), camera)
-        for image, camera in zip(images, CAMERAS, strict=False)
-    ]
+    arrivals = [Arrival(with_header(image), camera) for image, camera in zip(images, CAMERAS, strict=False)]
     results = [result for _, result in loaded.network.process(arrivals)]
     assert [result.pictures is not None and result.pictures.mask.shape for result in results] == [
         image.shape[:2] for image in images

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -18,14 +17,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zmask_ros.defense import Defended, Defense, Profile, masked_labels
+from zmask_ros.defense import (
+    KEYFRAME_INTERVAL_S,
+    Defended,
+    Defense,
+    Profile,
+    StreamingDefense,
+    StreamState,
+    masked_labels,
+)
 from zmask_ros.errors import ZmaskError
-from zmask_ros.segmenters import Segmenter
+from zmask_ros.segmenters import CheckedSegmenter, Segmenter
+from zmask_ros.stamps import stamp_ns
 from zmask_ros.world.images import decode
 
 MOST_REGIONS = 16
-# Of one frame: a pass, and a second one of what is flagged.
-KEPT_CHECKS = 4
 
 
 class FrameState(str, Enum):
@@ -86,6 +92,8 @@ class CameraResult:
         regions: connected parts of the mask, the largest first, at most `MOST_REGIONS`; empty if nothing is masked.
         pictures: None if unknown.
         stages_ms: time of each stage in milliseconds, in order; what a batch did together counts for each frame of it.
+        tracked: whether a patch that was known already was taken out in the one pass; of such a frame there is no
+            undefended segmentation, and the defended one stands in its place.
     """
 
     state: FrameState
@@ -96,6 +104,7 @@ class CameraResult:
     regions: tuple[Region, ...] = ()
     pictures: Pictures | None = None
     stages_ms: dict[str, float] = field(default_factory=dict)
+    tracked: bool = False
 
     @property
     def total_ms(self) -> float:
@@ -103,41 +112,41 @@ class CameraResult:
         return sum(self.stages_ms.values())
 
 
-@dataclass(frozen=True)
-class CheckedSegmenter(Segmenter):
-    """A segmenter that remembers whether its last outputs were finite: the labels of a NaN look like any other's."""
+@dataclass
+class CameraStream:
+    """The memory of one camera in streaming mode; each of its frames changes it."""
 
-    finite: deque[Tensor] = field(default_factory=lambda: deque(maxlen=KEPT_CHECKS))
-
-    def logits(self, x: Tensor) -> Tensor:
-        """As `Segmenter.logits`; a NaN or an infinity anywhere ends up in the sum."""
-        logits = super().logits(x)
-        self.finite.append(logits.detach().sum(dtype=torch.float32).isfinite())
-        return logits
+    state: StreamState = field(default_factory=StreamState)
 
 
 @dataclass(frozen=True)
 class _Frame:
-    """An image, uint8 [H, W, 3] RGB, and the milliseconds of each stage so far."""
+    """An image, uint8 [H, W, 3] RGB, the milliseconds of each stage so far, its camera's memory, and its stamp."""
 
     image: np.ndarray
     stages_ms: dict[str, float]
+    stream: CameraStream | None = None
+    stamp_ns: int = 0
 
 
 class DefendedCamera:
-    """The defence for a stream of frames of one camera.
+    """The defence for frames of cameras.
 
     Args:
         segmenter: the network.
         profile: must have been fitted on that network.
+        keyframe_interval_s: in streaming mode, seconds between two full analyses of a patch that is known.
 
     Raises:
         ProfileError: the profile belongs to something else.
     """
 
-    def __init__(self, segmenter: Segmenter, profile: Profile) -> None:
+    def __init__(
+        self, segmenter: Segmenter, profile: Profile, keyframe_interval_s: float = KEYFRAME_INTERVAL_S
+    ) -> None:
         self.segmenter = CheckedSegmenter(**vars(segmenter))
         self.defense = Defense(self.segmenter, profile)
+        self._streaming = StreamingDefense(self.defense, keyframe_interval_s)
 
     @property
     def threshold(self) -> float:
@@ -152,18 +161,26 @@ class DefendedCamera:
         """The result for a frame that could not be analysed."""
         return CameraResult(FrameState.UNKNOWN, self.threshold, reason)
 
-    def process(self, message: Any) -> CameraResult:
+    def process(self, message: Any, stream: CameraStream | None = None) -> CameraResult:
         """Defend one ``sensor_msgs`` Image or CompressedImage; bad input gives UNKNOWN with the reason."""
-        return self.process_batch([message])[0]
+        return self.process_batch([message], [stream])[0]
 
-    def process_batch(self, messages: Sequence[Any]) -> list[CameraResult]:
-        """Defend several messages, which may differ in size, in one pass; a result for each, in their order."""
+    def process_batch(
+        self, messages: Sequence[Any], streams: Sequence[CameraStream | None] | None = None
+    ) -> list[CameraResult]:
+        """Defend several messages, which may differ in size, in one pass; a result for each, in their order.
+
+        Args:
+            messages: one a camera.
+            streams: the cameras' memories; without all of them every frame is analysed as a whole.
+        """
         results: dict[int, CameraResult] = {}
         frames: dict[int, _Frame] = {}
-        for index, message in enumerate(messages):
+        for index, (message, stream) in enumerate(zip(messages, streams or [None] * len(messages), strict=True)):
             began = time.perf_counter()
             try:
-                frames[index] = _Frame(decode(message), {"decode": _milliseconds_since(began)})
+                image, stamp = decode(message), stamp_ns(message.header) if stream is not None else 0
+                frames[index] = _Frame(image, {"decode": _milliseconds_since(began)}, stream, stamp)
             except ZmaskError as error:
                 results[index] = self.unknown(str(error))
         if frames:
@@ -181,13 +198,28 @@ class DefendedCamera:
     def _defend(self, frames: list[_Frame]) -> list[CameraResult]:
         inputs = [self._prepare(frame) for frame in frames]
         self.segmenter.finite.clear()
-        defended = self.defense(torch.cat(inputs))
+        defended, remember = self._step(frames, torch.cat(inputs))
         if all(bool(check) for check in self.segmenter.finite):
+            remember()
             return [self._result(frame, defended, index) for index, frame in enumerate(frames)]
         if len(frames) == 1:
             return [self.unknown("the network's output is not finite on this frame")]
         # One frame's fault is not another's.
         return [self._defend([frame])[0] for frame in frames]
+
+    def _step(self, frames: list[_Frame], x: Tensor) -> tuple[Defended, Callable[[], None]]:
+        """What is said of the frames, and what makes their cameras remember it."""
+        streams = [frame.stream for frame in frames if frame.stream is not None]
+        if len(streams) < len(frames):
+            return self.defense(x), lambda: None
+        stamps = [frame.stamp_ns for frame in frames]
+        defended, after = self._streaming.step(x, [stream.state for stream in streams], stamps)
+
+        def remember() -> None:
+            for stream, state in zip(streams, after, strict=True):
+                stream.state = state
+
+        return defended, remember
 
     def _prepare(self, frame: _Frame) -> Tensor:
         began = time.perf_counter()
@@ -210,6 +242,7 @@ class DefendedCamera:
             regions=regions,
             pictures=pictures,
             stages_ms={**frame.stages_ms, **defended.stages_ms, "resize": _milliseconds_since(began)},
+            tracked=bool(defended.tracked[index]),
         )
 
 

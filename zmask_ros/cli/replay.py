@@ -13,7 +13,7 @@ import click
 import numpy as np
 
 from zmask_ros.alarm import Alarm, AlarmRule
-from zmask_ros.camera import CameraResult, DefendedCamera, FrameState
+from zmask_ros.camera import CameraResult, CameraStream, DefendedCamera, FrameState
 from zmask_ros.cli import options
 from zmask_ros.cli.console import figure, print_json, print_table, progress, warn
 from zmask_ros.cli.video import Video
@@ -50,6 +50,7 @@ class Tally:
     scores: list[float] = field(default_factory=list)
     frame_ms: list[float] = field(default_factory=list)
     stamps_ns: list[int] = field(default_factory=list)
+    tracked: int = 0
     first_unknown: str = ""
 
     def add(self, result: CameraResult, stamp_ns: int, milliseconds: float) -> None:
@@ -57,6 +58,7 @@ class Tally:
         self.states.append(result.state)
         self.stamps_ns.append(stamp_ns)
         self.frame_ms.append(milliseconds)
+        self.tracked += result.tracked
         if result.state is FrameState.UNKNOWN:
             self.first_unknown = self.first_unknown or result.reason
         else:
@@ -72,6 +74,7 @@ class Tally:
             "flagged": self.states.count(FrameState.ATTACK),
             "alarms": self.alarm.raised,
             "unknown": self.states.count(FrameState.UNKNOWN),
+            "segmented_once": self.tracked,
             "score_p50": p50,
             "score_p99": p99,
             "frame_ms_p50": ms50,
@@ -96,6 +99,7 @@ def _percentiles(values: list[float]) -> tuple[float | None, float | None]:
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Bag to write: OUT.mcap, or a folder.")
 @click.option("--video", type=click.Path(path_type=Path), help="Video of the overlay: OUT.mp4.")
 @click.option("--threshold", type=click.FloatRange(min=0), help="Flag above this score instead of the profile's.")
+@click.option("--streaming", is_flag=True, help="Take a known patch out in one pass, as the node does by default.")
 @options.every
 @options.device
 @click.option("--force", is_flag=True, help="Replace a bag that is there already.")
@@ -108,6 +112,7 @@ def command(
     output: Path | None,
     video: Path | None,
     threshold: float | None,
+    streaming: bool,
     every: int,
     device: str,
     force: bool,
@@ -116,7 +121,8 @@ def command(
     """Run the defence over the camera topic of BAG, as fast as the machine allows; no ROS needed.
 
     The bag that is written has the topics that the node publishes, with the header stamps of the input, and the
-    input image itself, so that RViz or Foxglove can show them side by side.
+    input image itself, so that RViz or Foxglove can show them side by side. Of frames that were segmented once only,
+    with --streaming, there is no undefended segmentation.
 
     \b
       zmask replay drive_7 --topic /camera/image_raw -o out.mcap --video out.mp4
@@ -135,11 +141,12 @@ def command(
         sink = stack.enter_context(_sink(defended, camera_bags, output, video, force))
         sink.profile = profile_identity(place)
         tally = Tally(Alarm(AlarmRule(defended.defense.profile.vote)))
+        stream = CameraStream() if streaming else None
         report, began = ReadReport(), time.perf_counter()
         advance = stack.enter_context(progress("Replaying", "frames", camera_bags.total))
         for message in camera_bags.messages(report):
             started = time.perf_counter()
-            result = defended.process(message.message)
+            result = defended.process(message.message, stream)
             tally.add(result, stamp_ns(message.message.header), (time.perf_counter() - started) * 1e3)
             sink.write(message, result, tally)
             advance()
@@ -197,7 +204,7 @@ class Sink:
             bag.write_camera_info(self._topic(CAMERA_INFO_TOPIC), self.camera_info, stamp, frame_id, received)
         if result.pictures is None:
             return
-        for topic in (*PICTURE_TOPICS, UNDEFENDED):
+        for topic in PICTURE_TOPICS if result.tracked else (*PICTURE_TOPICS, UNDEFENDED):
             picture = topic.draw(result, result.pictures, self._palette)
             bag.write_image(self._topic(topic.name), picture, topic.encoding, stamp, frame_id, received)
 

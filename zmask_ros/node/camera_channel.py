@@ -245,6 +245,7 @@ class CameraChannel:
             result.threshold,
             latency_ms if processed else None,
             result.stages_ms,
+            result.tracked,
         )
         if not processed:
             self._node.get_logger().warning(

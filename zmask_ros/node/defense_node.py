@@ -90,7 +90,14 @@ class DefenseNode:
         parameters = self._parameters
         profiles = {camera.name: camera.profile for camera in self._cameras}
         settings = NetworkSettings(
-            parameters.segmenter, parameters.device, parameters.num_threads, profiles, parameters.max_batch
+            parameters.segmenter,
+            parameters.device,
+            parameters.num_threads,
+            profiles,
+            parameters.max_batch,
+            # Of a frame that is segmented once, there is no undefended segmentation.
+            parameters.mode == "streaming" and not parameters.publish_undefended,
+            parameters.keyframe_interval_s,
         )
         self._network = Network(settings, self.report)
         for camera in self._cameras:

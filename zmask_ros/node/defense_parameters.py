@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from zmask_ros.node.parameters import parameter
 
+MODES = ("streaming", "full")
 IMAGE_TRANSPORTS = ("raw", "compressed")
 # rclpy takes an empty list for a list of bytes.
 ONE_CAMERA = [""]
@@ -34,6 +35,18 @@ class DefenseParameters:
     )
     image_transport: str = parameter(
         "raw", "raw subscribes to image_raw, compressed to image_raw/compressed.", choices=IMAGE_TRANSPORTS
+    )
+    mode: str = parameter(
+        "streaming",
+        "streaming takes a patch that is known out in one pass; full analyses every frame as a whole, and segments "
+        "twice where it is attacked. With publish_undefended it is always full.",
+        choices=MODES,
+    )
+    keyframe_interval_s: float = parameter(
+        0.5,
+        "In streaming mode, seconds after which a known patch is analysed as a whole again.",
+        minimum=0.0,
+        maximum=60.0,
     )
     threshold: float = parameter(
         0.0,

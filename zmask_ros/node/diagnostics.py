@@ -44,6 +44,7 @@ class Counters:
     unknown: int = 0
     internal_errors: int = 0
     resets: int = 0
+    tracked: int = 0
 
     @property
     def flags(self) -> int:
@@ -140,9 +141,11 @@ class CameraHealth:
         threshold: float,
         latency_ms: float | None,
         stages_ms: dict[str, float] | None = None,
+        tracked: bool = False,
     ) -> None:
         """A flag was published; ``latency_ms`` is None when the frame was not processed."""
         with self._lock:
+            self._counters.tracked += tracked
             key = state.lower()
             setattr(self._counters, key, getattr(self._counters, key) + 1)
             self._last_flag = (state, reason, score, threshold)
@@ -256,5 +259,6 @@ def assess_attack(camera: str, now: Snapshot) -> Assessment:
         "clean frames": str(now.counters.clean),
         "attacked frames": str(now.counters.attack),
         "unknown frames": str(now.counters.unknown),
+        "frames with a known patch, segmented once": str(now.counters.tracked),
     }
     return Assessment(f"{camera} attack", level, message, values)

@@ -22,7 +22,7 @@ from zmask_ros.outputs import profile_identity
 from zmask_ros.shipped import shipped_profile
 
 if TYPE_CHECKING:
-    from zmask_ros.camera import CameraResult, DefendedCamera
+    from zmask_ros.camera import CameraResult, CameraStream, DefendedCamera
     from zmask_ros.defense import VoteRule
     from zmask_ros.segmenters import Segmenter
 
@@ -43,6 +43,8 @@ class NetworkSettings:
         num_threads: of the CPU; 0 leaves it to torch.
         profiles: path of each camera's profile by its name; empty for the segmenter's shipped one.
         max_batch: how many frames may be worked on together, at least 1.
+        streaming: whether a patch that is known is taken out in one pass; else each frame is analysed as a whole.
+        keyframe_interval_s: in streaming mode, seconds between two full analyses of a known patch.
     """
 
     segmenter: str
@@ -50,6 +52,8 @@ class NetworkSettings:
     num_threads: int
     profiles: dict[str, str]
     max_batch: int
+    streaming: bool
+    keyframe_interval_s: float
 
 
 class Network:
@@ -146,16 +150,23 @@ class Network:
 
     def _defend(self, segmenter: Segmenter) -> None:
         """Make each profile's defence, and run it once: the first pass of a network is slower than all others."""
-        from zmask_ros.camera import DefendedCamera
+        from zmask_ros.camera import CameraStream, DefendedCamera
         from zmask_ros.defense import load_profile
 
         paths = {camera: _profile_path(path, segmenter) for camera, path in self._settings.profiles.items()}
-        defended = {path: DefendedCamera(segmenter, load_profile(path)) for path in paths.values()}
+        defended = {
+            path: DefendedCamera(segmenter, load_profile(path), self._settings.keyframe_interval_s)
+            for path in paths.values()
+        }
         for camera in defended.values():
             camera.process_image(np.full((*segmenter.input_size, 3), GREY, np.uint8))
         self._identities = {path: profile_identity(path) for path in defended}
         self._paths: dict[str, Path] = paths
         self._defended: dict[Path, DefendedCamera] = defended
+        # What was learned with other profiles or weights is worth nothing now.
+        self._streams: dict[str, CameraStream | None] = {
+            camera: CameraStream() if self._settings.streaming else None for camera in paths
+        }
         self.set_threshold(self._override)
 
     def _results(self, path: Path, batch: list[Arrival]) -> list[CameraResult]:
@@ -165,7 +176,8 @@ class Network:
             return self._recover(path, batch, error)
 
     def _attempt(self, path: Path, batch: list[Arrival]) -> list[CameraResult]:
-        results = self._defended[path].process_batch([arrival.message for arrival in batch])
+        messages, streams = [a.message for a in batch], [self._streams[a.camera] for a in batch]
+        results = self._defended[path].process_batch(messages, streams)
         self._reinitialised = False
         return results
 

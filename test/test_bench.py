@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,10 +15,12 @@ from click.testing import CliRunner
 from tiny_network import clean_image, describe, fit
 from torch import Tensor
 
-from zmask_ros.cli.bench import attacked_frames, clean_frames, command
+from zmask_ros.cli.bench import PERFORMANCE, attacked_frames, clean_frames, command
 from zmask_ros.defense import Defense, load_profile
+from zmask_ros.defense.analysis import LayerEvidence
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation import PairedTimes, Quartiles, plain_labels, time_pairs
+from zmask_ros.evaluation.bench import following, naive_evidence
 from zmask_ros.segmenters import Segmenter, load_segmenter
 
 SLOWDOWN_S = 0.01
@@ -129,16 +132,54 @@ def test_the_command_reports_overheads(description: Path, profile: Path, tmp_pat
     assert result.exit_code == 0, result.output
     figures = json.loads(result.stdout)
     assert figures["overhead_clean"] > 0
-    assert figures["overhead_attacked"] > 0
+    assert figures["overhead_two_pass"] > 0
+    assert figures["overhead_tracked"] > 0
+    assert figures["naive_analysis"] > 1
     assert figures["image_size"] == "96x72"
     assert figures["input_size"] == "64x48"
     low, median, high = figures["clean"]["overhead_quartiles"]
     assert low <= median <= high
     assert median == figures["overhead_clean"]
-    assert figures["attacked"]["frames"] == 4
+    assert figures["tracked"]["frames"] == 4
     table = CliRunner().invoke(command, arguments)
     assert table.exit_code == 0
     assert "clean: overhead" in table.stdout
+
+
+def test_the_naive_analysis_says_the_same_where_nothing_is_resampled(defended: tuple[Segmenter, Defense]) -> None:
+    """On a layer as large as the grid both pool the same pixels; the sigmas and the cascade are the same."""
+    generator = torch.Generator().manual_seed(0)
+    profile = replace(defended[1].profile, grid_fraction=1)
+    taps = {name: torch.randn(1, *shape, generator=generator) for name, shape in profile.binding.shapes.items()}
+    ours = LayerEvidence(profile.shallow, profile.deep, profile.statistics, profile.grid)(taps)
+    naive = naive_evidence(profile, taps)
+    torch.testing.assert_close(naive.shallow, ours.shallow, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(naive.deep, ours.deep, rtol=1e-3, atol=1e-4)
+
+
+def test_a_patch_that_is_followed_is_segmented_once(defended: tuple[Segmenter, Defense]) -> None:
+    segmenter, defense = defended
+    image = clean_image(3)
+    image[16:32, 24:40] = (255, 255, 0)
+    times = time_pairs(segmenter, following(defense, 30.0), [image] * 6)
+    assert times.flagged == times.tracked == 6
+    assert "second pass" not in times.stages
+
+
+def test_the_command_writes_its_figures_into_a_document(description: Path, profile: Path, tmp_path: Path) -> None:
+    patch, document = tmp_path / "patch.png", tmp_path / "performance.md"
+    cv2.imwrite(str(patch), np.random.default_rng(0).integers(0, 256, (20, 40, 3), np.uint8))
+    document.write_text(f"before\n{PERFORMANCE.begin}\n{PERFORMANCE.end}\nafter\n")
+    arguments = ["--segmenter", str(description), "--profile", str(profile), "--patch", str(patch), "--device", "cpu",
+                 "--frames", "2", "--sweep", "--docs", str(document), "--json"]
+    result = CliRunner().invoke(command, arguments)
+    assert result.exit_code == 0, result.output
+    figures = json.loads(result.stdout)
+    assert set(figures["batch_gain"]) == {"2", "4"}
+    text = document.read_text()
+    assert text.startswith("before") and text.endswith("after\n")
+    for size in ("64x48", "640x480", "1280x720"):
+        assert text.count(f"| {size} |") == 3
 
 
 def test_the_command_refuses_bad_input(description: Path, profile: Path) -> None:

@@ -20,7 +20,7 @@ from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation import Confusion, mask_iou
 from zmask_ros.evaluation.defences import segment
 from zmask_ros.evaluation.judges import NamedProfile
-from zmask_ros.evaluation.outcome import BEGIN, END, markdown, outcome, write_document, write_outcome
+from zmask_ros.evaluation.outcome import TABLES, markdown, outcome, write_outcome
 from zmask_ros.evaluation.pace import Pace
 from zmask_ros.evaluation.records import to_json
 from zmask_ros.evaluation.runner import Evaluation, Results
@@ -173,16 +173,16 @@ def test_splits_are_disjoint_and_written(done: tuple[Evaluation, Results, dict[s
 
 def test_tables_go_between_the_marks(done: tuple[Evaluation, Results, dict[str, Any]], tmp_path: Path) -> None:
     document = tmp_path / "evaluation.md"
-    document.write_text(f"# Title\n\n{BEGIN}\nwhat stood here\n{END}\n\nMore.\n")
-    write_document(document, markdown(done[2]))
+    document.write_text(f"# Title\n\n{TABLES.begin}\nwhat stood here\n{TABLES.end}\n\nMore.\n")
+    TABLES.write(document, markdown(done[2]))
     text = document.read_text()
-    assert text.startswith(f"# Title\n\n{BEGIN}\nPlan `tiny`") and text.endswith(f"{END}\n\nMore.\n")
+    assert text.startswith(f"# Title\n\n{TABLES.begin}\nPlan `tiny`") and text.endswith(f"{TABLES.end}\n\nMore.\n")
     assert "what stood here" not in text and "| sly (worst) |" in text
-    write_document(document, "other")
-    assert document.read_text() == f"# Title\n\n{BEGIN}\nother\n{END}\n\nMore.\n"
+    TABLES.write(document, "other")
+    assert document.read_text() == f"# Title\n\n{TABLES.begin}\nother\n{TABLES.end}\n\nMore.\n"
     document.write_text("# Title\n")
     with pytest.raises(ZmaskError, match="lacks the marks"):
-        write_document(document, "text")
+        TABLES.write(document, "text")
     assert document.read_text() == "# Title\n"
 
 

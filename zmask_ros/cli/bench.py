@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import platform
+from collections.abc import Callable
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 import click
+import cv2
 import numpy as np
 import torch
 
@@ -16,6 +19,8 @@ from zmask_ros.cli import options
 from zmask_ros.cli.console import print_json, print_table, progress
 from zmask_ros.defense import Defense, load_profile
 from zmask_ros.evaluation import PairedTimes, Quartiles, time_pairs
+from zmask_ros.evaluation.bench import batch_gain, following, naive_factor
+from zmask_ros.marked import Marks
 from zmask_ros.segmenters import Segmenter, load_segmenter
 from zmask_ros.shipped import shipped_patch, shipped_profile
 from zmask_ros.world.street import StreetDrive
@@ -24,6 +29,13 @@ STREET_SEED = 4001
 STREET_SECONDS = 20.0
 PATCH_HEIGHTS = (0.2, 0.35)
 """Shares of the image's height that the pasted patch takes."""
+CAMERA_RATE_HZ = 30.0
+SWAY, SWAY_S = 0.15, 3.0
+"""How far a patch that is followed moves to either side, as a share of the image, and in how many seconds."""
+SIZES = ((480, 360), (640, 480), (1280, 720))
+BATCHES = (2, 4)
+REPEATS = 20
+PERFORMANCE = Marks("<!-- figures: written by zmask bench --docs -->", "<!-- end of figures -->")
 
 
 @click.command()
@@ -32,8 +44,10 @@ PATCH_HEIGHTS = (0.2, 0.35)
 @click.option("--patch", type=click.Path(path_type=Path), help="Patch, a picture.  [default: the one shipped]")
 @click.option("--size", type=options.ImageSize(), help="The camera's images.  [default: the network's input size]")
 @click.option("--frames", type=click.IntRange(min=1), default=60, show_default=True,
-              help="Clean frames, and as many attacked ones.")
+              help="Frames of each case.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: torch's own choice]")
+@click.option("--sweep", is_flag=True, help="Also other image sizes, and cameras together in one batch.")
+@click.option("--docs", type=click.Path(path_type=Path), help="Write the figures into this document.")
 @options.device
 @options.as_json
 def command(
@@ -43,6 +57,8 @@ def command(
     size: tuple[int, int] | None,
     frames: int,
     threads: int | None,
+    sweep: bool,
+    docs: Path | None,
     device: str,
     as_json: bool,
 ) -> None:
@@ -50,29 +66,70 @@ def command(
 
     Plain and defended network see the same street-world frames in turn, in one process: from the camera's image to
     labels. Each frame gives a ratio of two times that lie next to each other; medians and quartiles of the ratios
-    are printed, for clean frames and for frames with a patch on them, which are segmented twice if flagged.
+    are printed: for clean frames, for frames with a patch, which are segmented twice if flagged, and for a patch that
+    is known already, which is taken out in one pass. The analysis is also timed against the paper's description of it,
+    step by step, on the same layers and kernels.
 
     \b
       zmask bench
       zmask bench --size 1280x720 --frames 200 --device cuda --json
     """
+    if docs is not None:
+        PERFORMANCE.check(docs)
     if threads is not None:
         torch.set_num_threads(threads)
     network = load_segmenter(segmenter, device)
     defense = Defense(network, load_profile(profile or shipped_profile(network.name)))
     picture = load_patch(patch or shipped_patch(network.name))
-    width, height = size or (network.input_size[1], network.input_size[0])
-    with progress("Timing", "frames", 2 * frames) as advance:
-        clean = clean_frames(frames, width, height)
-        times = {
-            "clean": time_pairs(network, defense, clean, advance),
-            "attacked": time_pairs(network, defense, attacked_frames(clean, picture), advance),
-        }
-    result = _where(network, (width, height)) | summary(times)
+    sizes = list(dict.fromkeys([size or (network.input_size[1], network.input_size[0]), *(SIZES if sweep else ())]))
+    with progress("Timing", "frames", 3 * frames * len(sizes)) as advance:
+        timed = {each: time_cases(network, defense, picture, each, frames, advance) for each in sizes}
+    result = _where(network, sizes[0]) | summary(timed[sizes[0]])
+    x = torch.cat([network.prepare(image) for image in clean_frames(max(BATCHES), *sizes[0])])
+    result["naive_analysis"] = round(naive_factor(network, defense.profile, x[:1], REPEATS), 1)
+    if sweep:
+        result["batch_gain"] = {str(n): round(batch_gain(defense, x[:n], REPEATS), 3) for n in BATCHES}
+        result["sizes"] = {"{}x{}".format(*each): summary(times) for each, times in timed.items()}
+    if docs is not None:
+        PERFORMANCE.write(docs, _markdown(result))
     if as_json:
         print_json(result)
     else:
-        print_table("Bench", _rows(result, times))
+        print_table("Bench", _rows(result, timed[sizes[0]]))
+
+
+def time_cases(
+    network: Segmenter,
+    defense: Defense,
+    patch: np.ndarray,
+    size: tuple[int, int],
+    frames: int,
+    advance: Callable[[], None],
+) -> dict[str, PairedTimes]:
+    """Times of each case on images of this width and height."""
+    clean = clean_frames(frames, *size)
+    followed = followed_frames(frames, *size, patch)
+    return {
+        "clean": time_pairs(network, defense, clean, advance),
+        "two_pass": time_pairs(network, defense, attacked_frames(clean, patch), advance),
+        "tracked": time_pairs(network, following(defense, CAMERA_RATE_HZ), followed, advance),
+    }
+
+
+def followed_frames(count: int, width: int, height: int, patch: np.ndarray) -> list[np.ndarray]:
+    """Frames of a drive at the rate of a camera, with the patch swaying from side to side in them."""
+    drive = StreetDrive(STREET_SEED, count / CAMERA_RATE_HZ, rate_hz=CAMERA_RATE_HZ, width=width, height=height)
+    tall = round(PATCH_HEIGHTS[1] * height)
+    wide = min(width // 2, round(tall * patch.shape[1] / patch.shape[0]))
+    small = cv2.resize(patch, (wide, tall), interpolation=cv2.INTER_AREA)
+    images = []
+    for index, frame in enumerate(drive):
+        image, top = frame.image.copy(), (height - tall) // 2
+        sway = SWAY * math.sin(2 * math.pi * index / CAMERA_RATE_HZ / SWAY_S)
+        left = round((0.5 + sway) * (width - wide))
+        image[top : top + tall, left : left + wide] = small
+        images.append(image)
+    return images
 
 
 def clean_frames(count: int, width: int, height: int) -> list[np.ndarray]:
@@ -96,6 +153,7 @@ def summary(times: dict[str, PairedTimes]) -> dict[str, Any]:
         result[kind] = {
             "frames": len(measured.plain),
             "flagged": measured.flagged,
+            "segmented_once": len(measured.plain) - measured.flagged + measured.tracked,
             "overhead_quartiles": [round(value, 4) for value in astuple(measured.ratio)],
             "plain_ms_quartiles": [round(value, 3) for value in astuple(Quartiles.of(measured.plain))],
             "defended_ms_quartiles": [round(value, 3) for value in astuple(Quartiles.of(measured.defended))],
@@ -120,9 +178,41 @@ def _rows(result: dict[str, Any], times: dict[str, PairedTimes]) -> dict[str, st
     rows = {name.replace("_", " "): str(value) for name, value in result.items() if isinstance(value, str | int)}
     for kind, measured in times.items():
         plain, defended, ratio = Quartiles.of(measured.plain), Quartiles.of(measured.defended), measured.ratio
-        rows[f"{kind}: frames, flagged"] = f"{len(measured.plain)}, {measured.flagged}"
+        rows[f"{kind}: frames, flagged, known"] = f"{len(measured.plain)}, {measured.flagged}, {measured.tracked}"
         rows[f"{kind}: plain"] = f"{plain.median:.1f} ms ({plain.low:.1f} to {plain.high:.1f})"
         rows[f"{kind}: defended"] = f"{defended.median:.1f} ms ({defended.low:.1f} to {defended.high:.1f})"
         rows[f"{kind}: overhead"] = f"{ratio.median:.3f} times ({ratio.low:.3f} to {ratio.high:.3f})"
         rows[f"{kind}: stages"] = ", ".join(f"{name} {value:.1f} ms" for name, value in measured.stage_medians.items())
     return rows
+
+
+CASES = {
+    "clean": "a clean frame",
+    "two_pass": "an attacked frame, segmented twice",
+    "tracked": "an attacked frame whose patch is known",
+}
+
+
+def _markdown(result: dict[str, Any]) -> str:
+    """The figures as tables, with what they were measured on."""
+    lines = [
+        f"{result['segmenter']}, input {result['input_size']}, {result['device']}, {result['threads']} threads, "
+        f"torch {result['torch']}; medians over {result['clean']['frames']} frames of each case.",
+        "",
+        "| camera's images | case | plain | defended | ratio (quartiles) | stages |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for size, figures in (result.get("sizes") or {result["image_size"]: result}).items():
+        for case, title in CASES.items():
+            own = figures[case]
+            low, middle, high = own["overhead_quartiles"]
+            stages = ", ".join(f"{name} {value:.1f}" for name, value in own["stages_ms"].items())
+            plain, defended = own["plain_ms_quartiles"][1], own["defended_ms_quartiles"][1]
+            lines.append(
+                f"| {size} | {title} | {plain:.1f} ms | {defended:.1f} ms | {middle:.2f} ({low:.2f} to {high:.2f}) "
+                f"| {stages} |"
+            )
+    lines += ["", f"The analysis as the paper describes it takes {result['naive_analysis']:g} times as long."]
+    for cameras, gain in result.get("batch_gain", {}).items():
+        lines.append(f"{cameras} cameras in one batch: {gain:g} times the frames of one after the other.")
+    return "\n".join(lines)

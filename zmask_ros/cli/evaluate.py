@@ -17,7 +17,7 @@ from zmask_ros.cli.console import print_json, print_table, progress, warn
 from zmask_ros.defense import load_profile
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.judges import NamedProfile
-from zmask_ros.evaluation.outcome import check_document, markdown, outcome, write_document, write_outcome
+from zmask_ros.evaluation.outcome import TABLES, markdown, outcome, write_outcome
 from zmask_ros.evaluation.pace import Pace
 from zmask_ros.evaluation.plan import Plan, given, read_plan
 from zmask_ros.evaluation.plans import PLANS
@@ -140,7 +140,7 @@ def command(
       zmask evaluate --bag drive_1 --bag drive_2 --profile city.zmask.safetensors --patch poster.png
     """
     if docs is not None:
-        check_document(docs)
+        TABLES.check(docs)
     network = load_segmenter(segmenter, device)
     named = _profiles(profiles, network)
     plan = given(_plan("quick" if quick else plan_name, network, named[0]), patches)
@@ -157,7 +157,7 @@ def command(
     result = outcome(evaluation, results, time.perf_counter() - began)
     written = write_outcome(evaluation, results, result)
     if docs is not None:
-        write_document(docs, markdown(result))
+        TABLES.write(docs, markdown(result))
     if as_json:
         print_json({name: result[name] for name in ("aims", "summary")} | {"written": [str(path) for path in written]})
     else:

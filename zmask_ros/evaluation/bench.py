@@ -6,6 +6,7 @@ second, so only the two times of one frame are compared, and the median of these
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,9 +15,23 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from zmask_ros.defense import Defended, Defense
+from zmask_ros.defense import (
+    ActivationTaps,
+    Defended,
+    Defense,
+    Evidence,
+    Profile,
+    StreamingDefense,
+    StreamState,
+    without_head,
+)
+from zmask_ros.defense.analysis import LayerEvidence
+from zmask_ros.defense.overactivation import Activations, cascade, fuse_layers
+from zmask_ros.defense.pooling import layer_kernel
+from zmask_ros.defense.profile import statistics_key
 from zmask_ros.errors import ZmaskError
 from zmask_ros.segmenters import Segmenter
 
@@ -47,13 +62,15 @@ class PairedTimes:
         plain: of the plain network, [N].
         defended: of the defended network on the same frames, [N].
         stages: of the defended network's stages; a stage that not every frame goes through has fewer than N.
-        flagged: number of frames that were flagged, and so segmented twice.
+        flagged: number of frames that were flagged.
+        tracked: number of those that were segmented once, because their patch was known.
     """
 
     plain: tuple[float, ...]
     defended: tuple[float, ...]
     stages: dict[str, tuple[float, ...]]
     flagged: int
+    tracked: int = 0
 
     @property
     def ratio(self) -> Quartiles:
@@ -66,15 +83,22 @@ class PairedTimes:
         return {name: Quartiles.of(times).median for name, times in self.stages.items()}
 
 
+Defend = Callable[[Tensor], Defended]
+
+
 def time_pairs(
     segmenter: Segmenter,
-    defense: Defense,
+    defend: Defend,
     images: Sequence[np.ndarray],
     advance: Callable[[], None] = lambda: None,
 ) -> PairedTimes:
-    """Time both on each of ``images``, uint8 [H, W, 3] RGB; calls ``advance`` after each image.
+    """Time the plain and the defended network on each of ``images``, uint8 [H, W, 3] RGB, in their order.
 
     Which of the two goes first changes from frame to frame, so that neither always finds warm caches.
+
+    Args:
+        defend: a normalised image to what the defence says of it: a `Defense`, or a `following` one.
+        advance: called after each image.
 
     Raises:
         ZmaskError: there are no images.
@@ -85,21 +109,82 @@ def time_pairs(
     for index in range(WARM_UP):
         image = images[index % len(images)]
         plain_labels(segmenter, image)
-        _defend(segmenter, defense, image)
-    plain, defended, flagged = [], [], 0
+        _defend(segmenter, defend, image)
+    plain, defended, flagged, tracked = [], [], 0, 0
     stages: dict[str, list[float]] = {}
     for index, image in enumerate(images):
         if index % 2 == 0:
             plain.append(clock.time(partial(plain_labels, segmenter, image))[1])
-        (prepare_ms, outcome), milliseconds = clock.time(partial(_defend, segmenter, defense, image))
+        (prepare_ms, outcome), milliseconds = clock.time(partial(_defend, segmenter, defend, image))
         if index % 2 == 1:
             plain.append(clock.time(partial(plain_labels, segmenter, image))[1])
         defended.append(milliseconds)
         flagged += int(outcome.flagged[0])
+        tracked += int(outcome.tracked[0])
         for name, value in ({"prepare": prepare_ms} | outcome.stages_ms).items():
             stages.setdefault(name, []).append(value)
         advance()
-    return PairedTimes(tuple(plain), tuple(defended), {k: tuple(v) for k, v in stages.items()}, flagged)
+    return PairedTimes(tuple(plain), tuple(defended), {k: tuple(v) for k, v in stages.items()}, flagged, tracked)
+
+
+def following(defense: Defense, rate_hz: float) -> Defend:
+    """A defence in streaming mode, to which one camera's frames come at this rate; without keyframes by time."""
+    streaming, state, now_ns = StreamingDefense(defense, math.inf), StreamState(), 0
+
+    def defend(x: Tensor) -> Defended:
+        nonlocal state, now_ns
+        now_ns += round(1e9 / rate_hz)
+        defended, (state,) = streaming.step(x, [state], [now_ns])
+        return defended
+
+    return defend
+
+
+def batch_gain(defense: Defense, x: Tensor, repeats: int) -> float:
+    """How many times as many frames a second a batch ``x`` [B, 3, h, w] gives as its images one by one; median."""
+    clock, gains = _Clock(x.device), []
+    for _ in range(repeats + 1):
+        together = clock.time(partial(defense, x))[1]
+        apart = clock.time(lambda: [defense(image) for image in x.split(1)])[1]
+        gains.append(apart / together)
+    return float(np.median(gains[1:]))
+
+
+def naive_factor(segmenter: Segmenter, profile: Profile, x: Tensor, repeats: int) -> float:
+    """How many times longer the analysis takes as the paper describes it, on the same layers and kernels; median.
+
+    Both without an evidence head, and on the activations of the same pass.
+    """
+    plain = without_head(profile)
+    ours, clock, factors = LayerEvidence(plain.shallow, plain.deep, plain.statistics, plain.grid), _Clock(x.device), []
+    ours = ours.to(x.device)
+    with torch.inference_mode(), ActivationTaps(segmenter.network, plain.layers) as taps:
+        segmenter.logits(x)
+        for _ in range(repeats + 1):
+            fast = clock.time(partial(ours, taps))[1]
+            factors.append(clock.time(partial(naive_evidence, plain, taps))[1] / fast)
+    return float(np.median(factors[1:]))
+
+
+def naive_evidence(profile: Profile, taps: Activations) -> Evidence:
+    """H_S and H_D step by step: every channel z-scored and pooled at the layer's own resolution, kernel by kernel."""
+    heats = {}
+    for name, branch in (("shallow", profile.shallow), ("deep", profile.deep)):
+        layers = []
+        for layer in branch.layers:
+            activation, statistics = taps[layer], profile.statistics[statistics_key(name, layer)]
+            size = (activation.shape[-2], activation.shape[-1])
+            mean, deviations = statistics.mean.to(activation), statistics.deviations.to(activation).clamp_min(1e-6)
+            maps = []
+            for kernel, deviation in zip(branch.kernels, deviations, strict=True):
+                window = layer_kernel(kernel, profile.grid, size)
+                z = (activation - mean[:, None, None]) / deviation[:, None, None]
+                border = (window[0] // 2, window[1] // 2)
+                pooled = F.avg_pool2d(z, window, 1, border, count_include_pad=False)
+                maps.append(pooled.abs().mean(1, keepdim=True))
+            layers.append(F.interpolate(cascade(maps), profile.grid, mode="bilinear", align_corners=False))
+        heats[name] = fuse_layers(layers)
+    return Evidence(heats["shallow"], heats["deep"])
 
 
 @torch.inference_mode()
@@ -108,11 +193,11 @@ def plain_labels(segmenter: Segmenter, image: np.ndarray) -> Tensor:
     return segmenter.logits(segmenter.prepare(image)).argmax(1).to(torch.uint8)
 
 
-def _defend(segmenter: Segmenter, defense: Defense, image: np.ndarray) -> tuple[float, Defended]:
+def _defend(segmenter: Segmenter, defend: Defend, image: np.ndarray) -> tuple[float, Defended]:
     began = time.perf_counter()
     x = segmenter.prepare(image)
     prepare_ms = (time.perf_counter() - began) * 1e3
-    return prepare_ms, defense(x)
+    return prepare_ms, defend(x)
 
 
 class _Clock:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import platform
-import re
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -13,16 +12,16 @@ from typing import Any
 import torch
 
 from zmask_ros import __version__
-from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.aims import check
 from zmask_ros.evaluation.report import html_report
 from zmask_ros.evaluation.runner import Evaluation, Results
 from zmask_ros.evaluation.summary import Summariser
 from zmask_ros.evaluation.tables import all_tables
 from zmask_ros.files import replace_file
+from zmask_ros.marked import Marks
 
 JSON_NAME, HTML_NAME = "evaluation.json", "report.html"
-BEGIN, END = "<!-- tables: written by zmask evaluate --docs -->", "<!-- end of tables -->"
+TABLES = Marks("<!-- tables: written by zmask evaluate --docs -->", "<!-- end of tables -->")
 UNLABELLED_NOTE = "These frames have no labels: the network's own clean prediction is taken for the truth."
 SMALL_NOTE = "This is the quick plan: it shows that everything works, and is too small to judge a defence by."
 ENOUGH_FRAMES = 1000
@@ -93,35 +92,6 @@ def markdown(result: dict[str, Any]) -> str:
     head = (f"Plan `{result['plan']['name']}` on {result['frames']['source']}, segmenter "
             f"`{result['segmenter']['name']}` {result['segmenter']['digest'][:12]}, profiles: {profiles}.")  # fmt: skip
     return "\n\n".join([head, *result["notes"], *(table.markdown() for table in all_tables(result))])
-
-
-def check_document(path: Path) -> None:
-    """Refuse a document without marks before an hour is spent on it.
-
-    Raises:
-        ZmaskError: it cannot be read, or lacks the marks.
-    """
-    try:
-        text = path.read_text()
-    except OSError as error:
-        raise ZmaskError(f"{path} cannot be read: {error.strerror}.") from error
-    if not _between().search(text):
-        raise ZmaskError(f"{path} lacks the marks {BEGIN} and {END}: put them where the tables shall stand.")
-
-
-def write_document(path: Path, text: str) -> None:
-    """Put ``text`` between the marks in the document ``path``.
-
-    Raises:
-        ZmaskError: as `check_document`, or it cannot be written.
-    """
-    check_document(path)
-    replaced = _between().sub(lambda _: f"{BEGIN}\n{text}\n{END}", path.read_text())
-    replace_file(path, replaced.encode())
-
-
-def _between() -> re.Pattern[str]:
-    return re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
 
 
 def _notes(evaluation: Evaluation) -> list[str]:

@@ -24,6 +24,8 @@ from zmask_ros.defense import (
     head,
     layer_choice,
     statistics,
+    streaming,
+    tracking,
     vote,
 )
 from zmask_ros.errors import ZmaskError
@@ -46,6 +48,8 @@ CONSTANTS = (
     head,
     layer_choice,
     statistics,
+    streaming,
+    tracking,
     vote,
 )
 COMMAND_ENDS = {"|", "||", "&&", ";", "&", ">", "2>"}

@@ -187,9 +187,9 @@ class DefendedCamera:
             results |= zip(frames, self._defend(list(frames.values())), strict=True)
         return [results[index] for index in range(len(messages))]
 
-    def process_image(self, image: np.ndarray) -> CameraResult:
-        """Defend one image, uint8 [H, W, 3] RGB."""
-        return self._defend([_Frame(image, {})])[0]
+    def process_image(self, image: np.ndarray, stream: CameraStream | None = None, stamp_ns: int = 0) -> CameraResult:
+        """Defend one image, uint8 [H, W, 3] RGB, that was taken at this time."""
+        return self._defend([_Frame(image, {}, stream, stamp_ns)])[0]
 
     def masked_labels(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """`labels_without` of this camera's network."""

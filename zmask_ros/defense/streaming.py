@@ -23,7 +23,7 @@ from zmask_ros.defense.tracking import Found, Track, Tracker
 from zmask_ros.defense.vote import LONGEST_GAP_S
 
 KEYFRAME_INTERVAL_S = 0.5
-BESIDE = 1
+EDGE = 1
 """Cells around a replaced region in which the analysis sees its edge, and no second patch."""
 
 
@@ -125,7 +125,7 @@ class StreamingDefense(nn.Module):
             return analysis
         nothing = torch.zeros_like(analysis.mask)
         regions = torch.cat([nothing[:1] if one is None else one.track.region.to(nothing) for one in found])
-        beside = 1 - F.max_pool2d(regions, 2 * BESIDE + 1, 1, BESIDE)
+        beside = 1 - F.max_pool2d(regions, 2 * EDGE + 1, 1, EDGE)
         evidence = Evidence(analysis.evidence.shallow * beside, analysis.evidence.deep * beside)
         mask = analysis.mask * beside
         return Analysis(evidence, mask, self.defense.analyser.score(evidence, mask))

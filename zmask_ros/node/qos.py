@@ -20,7 +20,8 @@ IMAGE_IN = _profile(1, ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE)
 CAMERA_INFO_IN = _profile(5, ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE)
 # Reliable satisfies subscribers of both kinds.
 IMAGE_OUT = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
-FLAG_OUT = _profile(10, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
+# When the network comes back from being stuck, or the executor from a reload, the flags of seconds leave at once.
+FLAG_OUT = _profile(100, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 # Whoever comes late gets it as well.
 LABEL_INFO_OUT = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
 SUMMARY_OUT = LABEL_INFO_OUT

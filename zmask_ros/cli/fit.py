@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from zmask_ros.ahead import ahead
 from zmask_ros.cli import options
 from zmask_ros.cli.console import print_json, print_table, progress, warn
 from zmask_ros.defense import Profile, load_profile, merge_profiles, save_profile
@@ -100,8 +101,9 @@ def fit_bags(
         segmenter = load_segmenter(segmenter_name, device)
         fit = ProfileFit(segmenter, PLANS[variant](segmenter))
         began = time.perf_counter()
-        with progress("Fitting", "frames", camera.total) as advance:
-            for frame in _clean_frames(camera, report):
+        frames = ahead(_clean_frames(camera, report))
+        with progress("Fitting", "frames", camera.total) as advance, frames as decoded:
+            for frame in decoded:
                 fit.add(frame)
                 advance()
         seconds = time.perf_counter() - began

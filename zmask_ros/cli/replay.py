@@ -12,6 +12,7 @@ from typing import Any
 import click
 import numpy as np
 
+from zmask_ros.ahead import ahead
 from zmask_ros.alarm import Alarm, AlarmRule
 from zmask_ros.camera import CameraResult, CameraStream, DefendedCamera, FrameState
 from zmask_ros.cli import options
@@ -144,7 +145,7 @@ def command(
         stream = CameraStream() if streaming else None
         report, began = ReadReport(), time.perf_counter()
         advance = stack.enter_context(progress("Replaying", "frames", camera_bags.total))
-        for message in camera_bags.messages(report):
+        for message in stack.enter_context(ahead(camera_bags.messages(report))):
             started = time.perf_counter()
             result = defended.process(message.message, stream)
             tally.add(result, stamp_ns(message.message.header), (time.perf_counter() - started) * 1e3)

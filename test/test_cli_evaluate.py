@@ -11,7 +11,7 @@ import pytest
 import tiny_network
 from test_cli import refused, zmask
 
-from zmask_ros.evaluation.outcome import BEGIN, END
+from zmask_ros.evaluation.outcome import TABLES
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def test_evaluates_a_folder_and_goes_on_from_there(
     capsys: pytest.CaptureFixture[str], place: Path, tmp_path: Path
 ) -> None:
     document, output = tmp_path / "doc.md", tmp_path / "out" / "evaluation"
-    document.write_text(f"{BEGIN}\n{END}\n")
+    document.write_text(f"{TABLES.begin}\n{TABLES.end}\n")
     call = [*basics(place), "--images", place / "images", "-o", output]
     code, _, err = zmask(capsys, *call, "--dry-run")
     assert code == 0 and "pieces of work are left: about" in err

@@ -136,9 +136,9 @@ def test_training_and_held_out_part_share_nothing(segmenter):
         divide(segmenter, frames, [NamedPatch("alone", YELLOW)])
 
 
-def test_graded_patches_get_stronger_and_differ_in_size():
+def test_graded_patches_get_weaker_and_differ_in_size():
     recipes = graded_recipes(5, 30, (360, 480))
-    assert [recipe.beta for recipe in recipes] == pytest.approx([0.5, 0.625, 0.75, 0.875, 1.0])
+    assert [recipe.beta for recipe in recipes] == pytest.approx([1.0, 0.875, 0.75, 0.625, 0.5])
     assert len({recipe.size for recipe in recipes}) == 4
     assert len({recipe.seed for recipe in recipes}) == 5
     assert all(min(recipe.size) >= 8 for recipe in graded_recipes(4, 30, (16, 24)))
@@ -151,7 +151,7 @@ def test_patches_are_trained_on_frames_that_are_not_held_out(segmenter, profile,
     patches = calibrate_command.train_graded(segmenter, load_profile(profile), images, 2, 2)
     assert known == [16, 16]
     assert [patch.picture.dtype for patch in patches] == [np.uint8, np.uint8]
-    assert "beta 0.5" in patches[0].name and "beta 1" in patches[1].name
+    assert "beta 1" in patches[0].name and "beta 0.5" in patches[1].name
     assert not np.array_equal(patches[0].picture, patches[1].picture)
 
 

@@ -181,9 +181,10 @@ def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
 def test_a_full_disk_ends_the_spool_with_a_sentence_and_what_fitted_is_there(tmp_path: Path) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     spool = Spool(SegmentedBag(tmp_path, LARGE, 2 * LARGE), 0.01)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (MIB // 2, hard))
+    # Room for a whole chunk (1 MiB), however seldom the thread had its turn to sync a smaller one.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3 * MIB // 2, hard))
     try:
-        for number in range(200):
+        for number in range(300):
             spool.put(image(number))
         with pytest.raises(BagError, match=r"cannot be written any further: File too large\.$"):
             spool.close()

@@ -264,7 +264,7 @@ def _as_json(before: Judgement, result: Calibration, choice: LayerChoice | None)
         "before": asdict(before),
         "after": asdict(result.after),
         "blocks": [
-            {"patch_share": b.patch_share, "growth_share": b.growth.share, "worth": b.worth} for b in result.blocks
+            {"patch_share": b.patch_share, "growth": asdict(b.growth), "worth": b.worth} for b in result.blocks
         ],
         "false-alarm interval": asdict(interval) if interval else None,
         "layer choice": [asdict(report) for report in choice.reports] if choice else None,

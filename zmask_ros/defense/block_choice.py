@@ -7,6 +7,7 @@ leaves the mask to its growth. So blocks of several weights are trained, and fra
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -20,8 +21,9 @@ from zmask_ros.defense.judgement import frame_scores, mean_iou
 
 PATCH_SHARES = (0.3, 0.1, 0.03, 0.01, 0.003)
 SEEDS = 2
-GROWTH_SHARES = (0.3, 0.45, 0.6, 0.8, 1.0)
-CLOSINGS = (1, 3, 7)
+GROWTH_SHARES = (0.3, 0.6, 1.0)
+CLOSINGS = (1, 3, 7, 11)
+REACHES = (1.0, 0.1, 0.05, 0.03)
 SELECT_EVERY = 4
 SELECTED_ATTACKS = 48
 RUNS = len(PATCH_SHARES) * SEEDS
@@ -47,9 +49,9 @@ class Block:
 
 
 def growths(growth: Growth) -> tuple[Growth, ...]:
-    """What is tried for a block: growths of all shares and closings, and ``growth`` itself."""
-    tried = [Growth(share, (closing, closing)) for share in GROWTH_SHARES for closing in CLOSINGS]
-    return (growth, *tried)
+    """What is tried for a block: growths of all shares, closings and reaches, and ``growth`` itself."""
+    tried = itertools.product(GROWTH_SHARES, CLOSINGS, REACHES)
+    return (growth, *(Growth(share, (closing, closing), reach) for share, closing, reach in tried))
 
 
 def choose_block(

@@ -18,6 +18,9 @@ from zmask_ros.defense.fusion import FusionBlock
 from zmask_ros.defense.pooling import Size
 
 OPEN = 0.5
+# Comparing costs as much as a step.
+STEPS_AT_ONCE = 4
+SMALLEST_HEAT = 1e-9
 
 
 @dataclass(frozen=True)
@@ -28,26 +31,36 @@ class Growth:
         share: the region reaches to where the heat is this share of what opens the fusion block, in 0..1.
         closing: odd height and width, on the working grid: narrower gaps in the shallow heat are closed, and bridges
             between parts of the region are cut where they are narrower.
+        reach: of the frame's hottest shallow cell; the region also reaches to where the heat is this share of that, in
+            0..1. Whoever keeps a patch just cool enough for the fusion block keeps all of it cool.
     """
 
     share: float
     closing: Size
+    reach: float = 1.0
 
 
 def close_gaps(heat: Tensor, kernel: Size) -> Tensor:
     """Grey-scale morphological closing of ``heat`` [B, 1, h, w]: dark gaps narrower than ``kernel`` are filled."""
-    border = (kernel[1] // 2, kernel[1] // 2, kernel[0] // 2, kernel[0] // 2)
-    widest = F.max_pool2d(F.pad(heat, border, mode="replicate"), kernel, stride=1)
-    return -F.max_pool2d(F.pad(-widest, border, mode="replicate"), kernel, stride=1)
+    return -_widest(-_widest(heat, kernel), kernel)
+
+
+def _widest(heat: Tensor, kernel: Size) -> Tensor:
+    """The largest heat in the window ``kernel`` around each cell: columns first, rows after."""
+    columns = F.max_pool2d(heat, (kernel[0], 1), 1, (kernel[0] // 2, 0))
+    return F.max_pool2d(columns, (1, kernel[1]), 1, (0, kernel[1] // 2))
 
 
 def connected(seeds: Tensor, candidates: Tensor) -> Tensor:
     """The candidates that hang together with a seed, 8-connected; all bool [B, 1, h, w]."""
-    reached = seeds & candidates
+    open_cells = candidates.float()
+    reached = seeds.float() * open_cells
     while True:
-        wider = (F.max_pool2d(reached.float(), 3, stride=1, padding=1) > 0) & candidates
+        wider = reached
+        for _ in range(STEPS_AT_ONCE):
+            wider = F.max_pool2d(wider, 3, stride=1, padding=1) * open_cells
         if torch.equal(wider, reached):
-            return reached
+            return reached > OPEN
         reached = wider
 
 
@@ -62,6 +75,8 @@ def without_bridges(seeds: Tensor, candidates: Tensor, kernel: Size) -> Tensor:
         region = connected(left, open_bridges(candidates, size))
         kept = kept | region
         left = left & ~connected(region, candidates)
+        if not left.any():
+            break
     return kept
 
 
@@ -86,7 +101,10 @@ def grow(fusion: FusionBlock, growth: Growth, shallow: Tensor, deep: Tensor, mas
         fusion: the block that made ``mask`` from ``shallow`` (H_S) and ``deep`` (H_D), all [B, 1, h, w].
         growth: how far to grow.
     """
-    candidates = fusion(close_gaps(shallow, growth.closing) / growth.share, deep / growth.share)
+    closed = close_gaps(shallow, growth.closing)
+    level = growth.reach * shallow.amax(dim=(-2, -1), keepdim=True)
+    warm = (OPEN * closed / level.clamp_min(SMALLEST_HEAT)).clamp_max(1.0)
+    candidates = fusion(closed / growth.share, deep / growth.share).maximum(warm)
     # A threshold that was lowered by hand may flag a frame where nothing is open: its hottest pixel is the seed then.
     seeds = mask >= mask.amax(dim=(-2, -1), keepdim=True).clamp_max(OPEN)
     region = without_bridges(seeds, (candidates > OPEN) | seeds, growth.closing)

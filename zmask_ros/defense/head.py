@@ -66,7 +66,7 @@ class GroupFeatures(nn.Module):
         grid: the working grid.
     """
 
-    mean: Tensor
+    offset: Tensor
     inverse: Tensor
 
     def __init__(self, layers: dict[str, LayerStatistics], kernels: tuple[Size, ...], own: Size, grid: Size) -> None:
@@ -75,33 +75,47 @@ class GroupFeatures(nn.Module):
         self.own = own
         self.kernels = [layer_kernel(kernel, grid, own) for kernel in kernels]
         self.textured = own == grid
-        inverse = [torch.where(s.alive, 1 / s.moments.std.clamp_min(1e-12), 0.0) for s in layers.values()]
+        inverse = torch.cat(
+            [torch.where(s.alive, 1 / s.moments.std.clamp_min(1e-12), 0.0) for s in layers.values()], 1
+        )
         mean = torch.cat([s.mean for s in layers.values()])
-        self.register_buffer("mean", mean.float()[:, None, None])
-        self.register_buffer("inverse", torch.cat(inverse, 1).float()[:, :, None, None])
+        self.register_buffer("offset", (-mean * inverse).float()[:, :, None, None])
+        self.register_buffer("inverse", inverse.float()[:, :, None, None])
         self._channels = [len(s.mean) for s in layers.values()]
 
     @property
     def count(self) -> int:
         """Number of features."""
-        return (len(self.kernels) + self.textured) * len(self.mean)
+        return (len(self.kernels) + self.textured) * sum(self._channels)
 
     def forward(self, taps: Activations) -> Tensor:
         """[B, F, *own], F by kernel and last the energy, each by layer and channel."""
+        return torch.cat(self.parts(taps), 1)
+
+    def parts(self, taps: Activations) -> list[Tensor]:
+        """The features one kernel after the other, the energy last: each [B, C, *own]."""
         activations = [taps[name] for name in self.names]
-        centred = torch.cat([area_resample(a, self.own) for a in activations], 1) - self.mean
-        signed = [box_pool(centred, k) * i for k, i in zip(self.kernels, self.inverse[1:], strict=True)]
+        joined = torch.cat([area_resample(a, self.own) for a in activations], 1)
+        parts = [
+            _signed_logarithm(torch.addcmul(offset, box_pool(joined, kernel), inverse))
+            for kernel, offset, inverse in zip(self.kernels, self.offset[1:], self.inverse[1:], strict=True)
+        ]
         if self.textured:
             # The root has no slope at 0, so a little is added below it.
-            signed.append((box_pool(self._energy(activations), self.kernels[-1]) + 1e-6).sqrt())
-        joined = torch.cat(signed, 1)
-        # log1p is several times slower, and no digit matters here.
-        return (1 + joined.abs()).log().copysign(joined)
+            energy = box_pool(self._energy(activations), self.kernels[-1])
+            parts.append(energy.add_(1e-6).sqrt_().add(1).log_())
+        return parts
 
     def _energy(self, activations: list[Tensor]) -> Tensor:
         """Squared z-scores, each layer's taken at its own resolution: [B, C, *own]."""
-        parts = zip(activations, self.mean.split(self._channels), self.inverse[0].split(self._channels), strict=True)
-        return torch.cat([area_resample(((a - m) * i).square(), self.own) for a, m, i in parts], 1)
+        parts = zip(activations, self.offset[0].split(self._channels), self.inverse[0].split(self._channels), strict=True)
+        return torch.cat([area_resample(torch.addcmul(o, a, i).square_(), self.own) for a, o, i in parts], 1)
+
+
+def _signed_logarithm(z: Tensor) -> Tensor:
+    """``sign(z) log(1 + |z|)``."""
+    # In place, because memory is what it costs; log1p is several times slower, and no digit matters here.
+    return z.abs().add_(1).log_().copysign_(z)
 
 
 class HeadFeatures(nn.Module):
@@ -156,9 +170,21 @@ class EvidenceHead(nn.Module):
         hidden: Tensor | float = 0.0
         for weights, group in zip(self.inner.split(self.features.counts, 1), self.features.groups, strict=True):
             # Linear maps and interpolation commute: the few hidden maps are resized, not the many features.
-            hidden = hidden + _resized(F.conv2d(group(taps), weights[:, :, None, None]), self.features.grid)
+            hidden = hidden + _resized(_linear(group.parts(taps), weights), self.features.grid)
         rectified = F.relu(hidden + self.inner_bias[:, None, None])
-        return F.softplus(F.conv2d(rectified, self.outer[None, :, None, None], self.outer_bias))
+        return F.softplus(_linear([rectified], self.outer[None]) + self.outer_bias)
+
+
+def _linear(parts: list[Tensor], weights: Tensor) -> Tensor:
+    """A linear map of every cell of ``parts``, N of [B, C, h, w]; ``weights`` [K, N C]; [B, K, h, w].
+
+    As products of matrices, of which channels-last memory is one already; a convolution would join the parts first.
+    """
+    batch, channels, height, width = parts[0].shape
+    mapped = weights.new_zeros(1)
+    for part, piece in zip(parts, weights.split(channels, 1), strict=True):
+        mapped = torch.addmm(mapped, part.permute(0, 2, 3, 1).flatten(0, 2), piece.T)
+    return mapped.view(batch, height, width, -1).permute(0, 3, 1, 2)
 
 
 def _resized(maps: Tensor, grid: Size) -> Tensor:

@@ -116,7 +116,7 @@ def _restore(description: dict[str, Any], tensors: dict[str, Tensor]) -> Profile
         grid_fraction=description["grid_fraction"],
         shallow=_branch(description["shallow"]),
         deep=_branch(description["deep"]),
-        growth=Growth(description["growth"]["share"], _pair(description["growth"]["closing"])),
+        growth=Growth(**(description["growth"] | {"closing": _pair(description["growth"]["closing"])})),
         statistics={key: _statistics(key, tensors) for key in keys},
         fusion=tensors["fusion"],
         threshold=_threshold(description["threshold"]),

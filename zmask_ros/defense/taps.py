@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
+import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -24,12 +25,20 @@ def find_layer(network: nn.Module, name: str) -> nn.Module:
     Raises:
         LayerError: there is none; the sentence names the closest ones.
     """
+    try:
+        if name:
+            return network.get_submodule(name)
+    except AttributeError:
+        pass
     modules = dict(network.named_modules())
-    if name and name in modules:
-        return modules[name]
     close = difflib.get_close_matches(name, [m for m in modules if m], n=3, cutoff=0.3)
     hint = f"; the closest are {', '.join(close)}" if close else ""
     raise LayerError(f"The network has no layer '{name}'{hint}.")
+
+
+def in_single_precision(activation: Tensor) -> Tensor:
+    """``activation`` as float32 if it is float16 or bfloat16, otherwise as it is."""
+    return activation.float() if activation.dtype in (torch.float16, torch.bfloat16) else activation
 
 
 def feature_layers(network: nn.Module, forward: Callable[[], object], depth: int = 2) -> dict[str, Shape]:
@@ -60,7 +69,8 @@ def feature_layers(network: nn.Module, forward: Callable[[], object], depth: int
 class ActivationTaps:
     """Context manager that keeps what the named layers put out in the latest forward pass.
 
-    The hooks only keep references: nothing is copied, moved or detached, so gradients flow through.
+    The hooks only keep references: nothing is copied, moved or detached, so gradients flow through. Activations of a
+    network that computes in half precision come in single precision, as the clean statistics are.
 
         with ActivationTaps(network, ["backbone.4"]) as taps:
             network(x)
@@ -99,6 +109,6 @@ class ActivationTaps:
         def keep(module: nn.Module, inputs: object, output: object) -> None:
             if not isinstance(output, Tensor) or output.dim() != 4:
                 raise LayerError(f"Layer '{name}' does not put out one [B, C, H, W] tensor; tap another one.")
-            self._activations[name] = output
+            self._activations[name] = in_single_precision(output)
 
         return keep

@@ -17,6 +17,7 @@ from zmask_ros.resources import roots
 FOLDER = "config/segmenters"
 # Labels are bytes, and 255 is the unlabelled one.
 MOST_CLASSES = 255
+PRECISIONS = ("float32", "bfloat16", "float16")
 
 
 class SegmenterError(ZmaskError):
@@ -46,6 +47,8 @@ class Description:
         input_size: (height, width) that the network is fed, in pixels.
         shallow_layers, deep_layers: names of the layers S and D that the defence taps.
         head_layers: those that an evidence head looks at, where calibration trains one; by default S and D.
+        precision: that the network computes in: one of `PRECISIONS`.
+        compiled: whether its blocks are compiled by `torch.compile`, which takes a while when it is loaded.
     """
 
     name: str
@@ -60,6 +63,8 @@ class Description:
     head_layers: tuple[str, ...]
     weights: Path | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    precision: str = "float32"
+    compiled: bool = False
 
 
 def descriptions() -> Iterator[Path]:
@@ -133,6 +138,8 @@ def _parse(path: Path, entries: dict[str, Any]) -> Description:
         head_layers=_layer_names(layers.get("head", [*layers["shallow"], *layers["deep"]]), "head"),
         weights=(path.parent / str(weights)).resolve() if weights else None,
         arguments=_mapping(entries.get("arguments") or {}, "arguments"),
+        precision=_precision(entries.get("precision", "float32")),
+        compiled=_switch(entries.get("compile", False), "compile"),
     )
 
 
@@ -176,6 +183,18 @@ def _input_size(value: Any) -> tuple[int, int]:
         raise ValueError(f"'input_size' must be [height, width] in pixels, each at least 1, not {value!r}")
     height, width = value
     return height, width
+
+
+def _precision(value: Any) -> str:
+    if value not in PRECISIONS:
+        raise ValueError(f"'precision' must be one of {', '.join(PRECISIONS)}, not {value!r}")
+    return str(value)
+
+
+def _switch(value: Any, name: str) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"'{name}' must be true or false, not {value!r}")
+    return value
 
 
 def _layer_names(value: Any, name: str) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from zmask_ros.segmenters.building import build_network, weights_digest
 from zmask_ros.segmenters.description import ClassInfo, Description, SegmenterError, read_description
+from zmask_ros.segmenters.faster import quickened
 
 UNLABELLED = 255
 
@@ -84,22 +85,28 @@ class Segmenter:
         Raises:
             SegmenterError: the network returns something else, or another number of channels than it has classes.
         """
-        output = self.network(x.contiguous(memory_format=torch.channels_last))
-        if isinstance(output, dict):
-            output = output.get("out")
-        elif isinstance(output, tuple | list) and output:
-            output = output[0]
-        if not isinstance(output, Tensor) or output.dim() != 4:
-            raise SegmenterError(
-                f"Segmenter '{self.name}' must return [B, K, H, W] logits, a dict with 'out', "
-                "or a tuple that starts with them."
-            )
-        if output.shape[1] != len(self.classes):
-            raise SegmenterError(
-                f"Segmenter '{self.name}' describes {len(self.classes)} classes, "
-                f"but its network puts out {output.shape[1]}: name each one under classes."
-            )
-        return output
+        return network_logits(self.network, x, self.description)
+
+
+def network_logits(network: nn.Module, x: Tensor, description: Description) -> Tensor:
+    """Class scores of ``network``, float32 [B, K, h, w]; see `Segmenter.logits`."""
+    dtype = next((parameter.dtype for parameter in network.parameters()), x.dtype)
+    output = network(x.to(dtype, memory_format=torch.channels_last))
+    if isinstance(output, dict):
+        output = output.get("out")
+    elif isinstance(output, tuple | list) and output:
+        output = output[0]
+    if not isinstance(output, Tensor) or output.dim() != 4:
+        raise SegmenterError(
+            f"Segmenter '{description.name}' must return [B, K, H, W] logits, a dict with 'out', "
+            "or a tuple that starts with them."
+        )
+    if output.shape[1] != len(description.classes):
+        raise SegmenterError(
+            f"Segmenter '{description.name}' describes {len(description.classes)} classes, "
+            f"but its network puts out {output.shape[1]}: name each one under classes."
+        )
+    return output.float() if output.dtype in (torch.bfloat16, torch.float16) else output
 
 
 def choose_device(name: str) -> torch.device:
@@ -132,4 +139,5 @@ def load_segmenter(name: str, device: str = "auto") -> Segmenter:
     digest = weights_digest(network)
     # Channels last is a third faster on CPUs, and no slower on GPUs.
     network = network.to(device=place, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = quickened(network, description, lambda it, x: network_logits(it, x, description))
     return Segmenter(description, network, digest, place)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
@@ -12,6 +13,7 @@ import pytest
 # One that is installed but broken is a failure.
 pytest.importorskip("rclpy", reason="ROS 2 is not installed", exc_type=ModuleNotFoundError)
 
+from faulty_network import SLOW_S, Faults
 from node_processes import Camera, Client, NodeProcess, image_message, slowdown, tiny_parameters
 from reliability_report import report
 from sensor_msgs.msg import Image
@@ -23,9 +25,13 @@ from zmask_ros.outputs import PICTURE_TOPICS
 pytestmark = pytest.mark.slow
 
 NAMESPACE = "/cost"
+BUSY_NAMESPACE = "/busy"
 FRAMES = 100
 # Height and width, and the most milliseconds that the median may be on a machine that does nothing else.
 AIMS = {(480, 640): 4.0, (720, 1280): 8.0}
+# Latency in the time that a frame takes alone. A wait is anything up to half of that, as frames and passes fall.
+FRAME_TIMES_AIM, MOST_FRAME_TIMES = 1.2, 1.5
+ALONE = 9
 INFERENCE = {"network", "analysis", "second pass"}
 
 
@@ -76,3 +82,39 @@ def test_a_frame_costs_little_beside_the_network(
         client.node.destroy_subscription(subscription)
     report(f"cost {name}", (name, "Figure"), rows)
     assert own < aim_ms * slowdown()
+
+
+def test_at_twice_the_rate_of_the_network_frames_stay_fresh(tmp_path: Path) -> None:
+    faults = Faults(tmp_path)
+    parameters = tiny_parameters(tmp_path, f"{BUSY_NAMESPACE}/")
+    parameters |= {"segmenter": str(faults.describe(tmp_path)), "timeout_s": 60.0}
+    busy = Client(BUSY_NAMESPACE)
+    try:
+        with NodeProcess("defense_node", parameters, BUSY_NAMESPACE):
+            camera, frames = Camera(busy), [image_message(index, clean_image(index)) for index in range(4)]
+            faults.tell(*["slow"] * (ALONE + 2 * FRAMES))
+            alone = median(camera.ask(frames[index % len(frames)]).latency_ms for index in range(ALONE))
+            camera.flags.clear()
+            due = time.monotonic()
+            for number in range(FRAMES):
+                busy.until(lambda due=due: time.monotonic() >= due, "the next frame's turn")
+                camera.send(frames[number % len(frames)])
+                due += SLOW_S / 2
+            busy.until(lambda: len(camera.flags) >= FRAMES, f"{FRAMES} flags")
+            flags = list(camera.flags)
+    finally:
+        busy.close()
+    processed = [flag for flag in flags if flag.state != AttackFlag.UNKNOWN]
+    dropped = [flag for flag in flags if flag.reason.startswith("dropped: a newer frame")]
+    latency = median(flag.latency_ms for flag in processed)
+    assert len(flags) == len(processed) + len(dropped) == FRAMES
+    assert max(flag.dropped for flag in flags) == len(dropped)
+    rows = [
+        ("frames sent, flags", f"{FRAMES}, {len(flags)}"),
+        ("processed, dropped for a newer one", f"{len(processed)}, {len(dropped)}"),
+        ("latency of a frame alone, median", f"{alone:.1f} ms"),
+        ("latency at twice the rate, median", f"{latency:.1f} ms"),
+        ("in the time of a frame alone", f"{latency / alone:.2f} (aim: {FRAME_TIMES_AIM:g})"),
+    ]
+    report("twice the rate", ("Twice the rate of the network", "Figure"), rows)
+    assert latency < MOST_FRAME_TIMES * alone * slowdown()

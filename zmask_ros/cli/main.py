@@ -13,6 +13,7 @@ import click
 
 from zmask_ros import __version__
 from zmask_ros.errors import ZmaskError
+from zmask_ros.memory import keep_freed_memory
 
 COMMANDS = {
     "fit": "Fit the clean statistics of a camera from bags of clean drives.",
@@ -74,6 +75,7 @@ def _ended_by_sigterm() -> Iterator[None]:
 
 def main() -> None:
     """Run `zmask`; a user's mistake is one sentence and exit code 2."""
+    keep_freed_memory()
     try:
         with _ended_by_sigterm():
             zmask(standalone_mode=False)

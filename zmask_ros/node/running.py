@@ -10,6 +10,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from zmask_ros.errors import ZmaskError
+from zmask_ros.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -61,6 +62,7 @@ def run(node: str, arguments: list[str] | None = None) -> int:
         The exit code: 0 after a clean end; 2 when the node could not be started, or could not go on because of a
         full disk and the like, with one sentence on stderr.
     """
+    keep_freed_memory()
     signals = _Signals()
     try:
         runnable = _make(node, arguments)

@@ -15,12 +15,13 @@ from click.testing import CliRunner
 from tiny_network import clean_image, describe, fit
 from torch import Tensor
 
-from zmask_ros.cli.bench import PERFORMANCE, attacked_frames, clean_frames, command
+from zmask_ros.cli.bench import CASES, PERFORMANCE, attacked_frames, clean_frames, command
 from zmask_ros.defense import Defense, load_profile
 from zmask_ros.defense.analysis import LayerEvidence
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation import PairedTimes, Quartiles, plain_labels, time_pairs
 from zmask_ros.evaluation.bench import following, naive_evidence
+from zmask_ros.evaluation.cost_growth import TORCHVISION, measure_cost, torchvision_segmenter
 from zmask_ros.segmenters import Segmenter, load_segmenter
 
 SLOWDOWN_S = 0.01
@@ -146,6 +147,32 @@ def test_the_command_reports_overheads(description: Path, profile: Path, tmp_pat
     assert "clean: overhead" in table.stdout
 
 
+def test_how_the_cost_grows_is_measured_and_drawn(description: Path, profile: Path, tmp_path: Path) -> None:
+    patch, plot, docs = tmp_path / "patch.png", tmp_path / "cost.svg", tmp_path / "performance.md"
+    cv2.imwrite(str(patch), np.random.default_rng(0).integers(0, 256, (20, 40, 3), np.uint8))
+    docs.write_text(f"before\n{PERFORMANCE.begin}\n{PERFORMANCE.end}\nafter\n")
+    arguments = ["--segmenter", str(description), "--profile", str(profile), "--patch", str(patch), "--device", "cpu",
+                 "--frames", "2", "--size", "96x72", "--plot", str(plot), "--json"]
+    refused = CliRunner().invoke(command, arguments)
+    assert isinstance(refused.exception, ZmaskError)
+    assert "add it, or leave --plot away" in str(refused.exception)
+    result = CliRunner().invoke(command, [*arguments, "--sweep", "--docs", str(docs)])
+    assert result.exit_code == 0, result.output
+    figures = json.loads(result.stdout)
+    assert list(figures["input_sizes"]) == ["32x24", "64x48", "96x72", "128x96"]
+    assert list(figures["layers"]) == ["1", "2"]
+    assert all(cost["two_pass"] > cost["clean"] > 0 for cost in figures["layers"].values())
+    assert plot.read_text().startswith("<svg")
+    assert "| 96x72 |" in docs.read_text() and docs.read_text().endswith("after\n")
+
+
+def test_networks_of_torchvision_can_be_timed() -> None:
+    segmenter = torchvision_segmenter("lraspp_mobilenet_v3_large", (96, 128), "cpu")
+    cost = measure_cost(segmenter, clean_frames(2, 128, 96), TORCHVISION["lraspp_mobilenet_v3_large"])
+    assert cost.plain_ms > 0
+    assert cost.two_pass > 1.2
+
+
 def test_the_naive_analysis_says_the_same_where_nothing_is_resampled(defended: tuple[Segmenter, Defense]) -> None:
     """On a layer as large as the grid both pool the same pixels; the sigmas and the cascade are the same."""
     generator = torch.Generator().manual_seed(0)
@@ -179,7 +206,7 @@ def test_the_command_writes_its_figures_into_a_document(description: Path, profi
     text = document.read_text()
     assert text.startswith("before") and text.endswith("after\n")
     for size in ("64x48", "640x480", "1280x720"):
-        assert text.count(f"| {size} |") == 3
+        assert all(f"| {size} | {case} |" in text for case in CASES.values())
 
 
 def test_the_command_refuses_bad_input(description: Path, profile: Path) -> None:

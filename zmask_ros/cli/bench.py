@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import platform
 from collections.abc import Callable
-from dataclasses import astuple
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,12 @@ from zmask_ros.attacks import EotRanges, load_patch, paste_at_random
 from zmask_ros.cli import options
 from zmask_ros.cli.console import print_json, print_table, progress
 from zmask_ros.defense import Defense, load_profile
+from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation import PairedTimes, Quartiles, time_pairs
 from zmask_ros.evaluation.bench import batch_gain, following, naive_factor
+from zmask_ros.evaluation.cost_growth import TORCHVISION, Cost, at_size, measure_cost, torchvision_segmenter
+from zmask_ros.evaluation.plots import cost_plot
+from zmask_ros.files import check_place, replace_file
 from zmask_ros.marked import Marks
 from zmask_ros.segmenters import Segmenter, load_segmenter
 from zmask_ros.shipped import shipped_patch, shipped_profile
@@ -35,6 +39,9 @@ SWAY, SWAY_S = 0.15, 3.0
 SIZES = ((480, 360), (640, 480), (1280, 720))
 BATCHES = (2, 4)
 REPEATS = 20
+INPUT_SCALES = (0.5, 1.0, 1.5, 2.0)
+GROWTH_FRAMES = 12
+NETWORK_FRAMES = 5
 PERFORMANCE = Marks("<!-- figures: written by zmask bench --docs -->", "<!-- end of figures -->")
 
 
@@ -46,7 +53,10 @@ PERFORMANCE = Marks("<!-- figures: written by zmask bench --docs -->", "<!-- end
 @click.option("--frames", type=click.IntRange(min=1), default=60, show_default=True,
               help="Frames of each case.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: torch's own choice]")
-@click.option("--sweep", is_flag=True, help="Also other image sizes, and cameras together in one batch.")
+@click.option("--sweep", is_flag=True,
+              help="Also other image sizes, input sizes and layers, and cameras together in one batch.")
+@click.option("--networks", is_flag=True, help="Also torchvision's networks with random weights; takes minutes.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw how the cost grows (SVG); with --sweep.")
 @click.option("--docs", type=click.Path(path_type=Path), help="Write the figures into this document.")
 @options.device
 @options.as_json
@@ -58,6 +68,8 @@ def command(
     frames: int,
     threads: int | None,
     sweep: bool,
+    networks: bool,
+    plot: Path | None,
     docs: Path | None,
     device: str,
     as_json: bool,
@@ -74,6 +86,10 @@ def command(
       zmask bench
       zmask bench --size 1280x720 --frames 200 --device cuda --json
     """
+    if plot is not None and not sweep:
+        raise ZmaskError("There is nothing to draw without --sweep: add it, or leave --plot away.")
+    if plot is not None:
+        check_place(plot)
     if docs is not None:
         PERFORMANCE.check(docs)
     if threads is not None:
@@ -90,6 +106,11 @@ def command(
     if sweep:
         result["batch_gain"] = {str(n): round(batch_gain(defense, x[:n], REPEATS), 3) for n in BATCHES}
         result["sizes"] = {"{}x{}".format(*each): summary(times) for each, times in timed.items()}
+        result |= growing_costs(network)
+    if networks:
+        result["networks"] = network_costs(network)
+    if plot is not None:
+        replace_file(plot, cost_plot(result).encode())
     if docs is not None:
         PERFORMANCE.write(docs, _markdown(result))
     if as_json:
@@ -114,6 +135,32 @@ def time_cases(
         "two_pass": time_pairs(network, defense, attacked_frames(clean, patch), advance),
         "tracked": time_pairs(network, following(defense, CAMERA_RATE_HZ), followed, advance),
     }
+
+
+def growing_costs(network: Segmenter) -> dict[str, Any]:
+    """Costs by the network's input size, and by the number of layers that the head looks at."""
+    layers, own = network.description.head_layers, network.input_size
+    scaled = [(round(scale * own[0]), round(scale * own[1])) for scale in INPUT_SCALES]
+    images = clean_frames(GROWTH_FRAMES, own[1], own[0])
+    with progress("Timing sizes and layers", "frames", 2 * len(images) * (len(scaled) + len(layers))) as advance:
+        by_size = {f"{w}x{h}": measure_cost(at_size(network, (h, w)), images, layers, advance) for h, w in scaled}
+        by_count = {str(n): measure_cost(network, images, layers[:n], advance) for n in range(1, len(layers) + 1)}
+    return {"input_sizes": _rounded(by_size), "layers": _rounded(by_count)}
+
+
+def network_costs(network: Segmenter) -> dict[str, Any]:
+    """Costs of torchvision's networks at the input size of ``network``."""
+    images = clean_frames(NETWORK_FRAMES, network.input_size[1], network.input_size[0])
+    costs = {}
+    with progress("Timing networks", "frames", 2 * len(images) * len(TORCHVISION)) as advance:
+        for builder, layers in TORCHVISION.items():
+            other = torchvision_segmenter(builder, network.input_size, str(network.device))
+            costs[builder] = measure_cost(other, images, layers, advance)
+    return _rounded(costs)
+
+
+def _rounded(costs: dict[str, Cost]) -> dict[str, Any]:
+    return {name: {k: round(value, 3) for k, value in asdict(cost).items()} for name, cost in costs.items()}
 
 
 def followed_frames(count: int, width: int, height: int, patch: np.ndarray) -> list[np.ndarray]:
@@ -193,6 +240,13 @@ CASES = {
 }
 
 
+GROWING = {
+    "input_sizes": "the network's input",
+    "layers": "layers that the head looks at",
+    "networks": "network, random weights",
+}
+
+
 def _markdown(result: dict[str, Any]) -> str:
     """The figures as tables, with what they were measured on."""
     lines = [
@@ -215,4 +269,11 @@ def _markdown(result: dict[str, Any]) -> str:
     lines += ["", f"The analysis as the paper describes it takes {result['naive_analysis']:g} times as long."]
     for cameras, gain in result.get("batch_gain", {}).items():
         lines.append(f"{cameras} cameras in one batch: {gain:g} times the frames of one after the other.")
+    for kind, title in GROWING.items():
+        if kind in result:
+            lines += ["", f"| {title} | plain | clean | attacked, segmented twice |", "| --- | --- | --- | --- |"]
+            lines += [
+                f"| {name} | {cost['plain_ms']:.1f} ms | {cost['clean']:.2f} | {cost['two_pass']:.2f} |"
+                for name, cost in result[kind].items()
+            ]
     return "\n".join(lines)

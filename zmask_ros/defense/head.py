@@ -108,7 +108,8 @@ class GroupFeatures(nn.Module):
 
     def _energy(self, activations: list[Tensor]) -> Tensor:
         """Squared z-scores, each layer's taken at its own resolution: [B, C, *own]."""
-        parts = zip(activations, self.offset[0].split(self._channels), self.inverse[0].split(self._channels), strict=True)
+        offsets, inverses = (values[0].split(self._channels) for values in (self.offset, self.inverse))
+        parts = zip(activations, offsets, inverses, strict=True)
         return torch.cat([area_resample(torch.addcmul(o, a, i).square_(), self.own) for a, o, i in parts], 1)
 
 
@@ -167,12 +168,11 @@ class EvidenceHead(nn.Module):
 
     def forward(self, taps: Activations) -> Tensor:
         """[B, 1, *grid]."""
-        hidden: Tensor | float = 0.0
+        hidden: Tensor = self.inner_bias[:, None, None]
         for weights, group in zip(self.inner.split(self.features.counts, 1), self.features.groups, strict=True):
             # Linear maps and interpolation commute: the few hidden maps are resized, not the many features.
             hidden = hidden + _resized(_linear(group.parts(taps), weights), self.features.grid)
-        rectified = F.relu(hidden + self.inner_bias[:, None, None])
-        return F.softplus(_linear([rectified], self.outer[None]) + self.outer_bias)
+        return F.softplus(_linear([F.relu(hidden)], self.outer[None]) + self.outer_bias)
 
 
 def _linear(parts: list[Tensor], weights: Tensor) -> Tensor:

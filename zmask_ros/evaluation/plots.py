@@ -107,6 +107,26 @@ def hard_bars(hard: Figures, defences: Sequence[str]) -> str:
     return _bars(list(hard), bars, "false alarms, %", "Benign-hard sets")
 
 
+def cost_plot(result: Figures) -> str:
+    """How the cost of `zmask bench --sweep` grows: with the network's input, with the layers, and with the cameras."""
+    figure = Figure(figsize=(10.0, 3.2), layout="constrained")
+    panels = figure.subplots(1, 3)
+    for axes, kind, label in zip(panels, ("input_sizes", "layers"), ("network's input", "layers"), strict=False):
+        for name, colour, title in (("clean", COLOURS[0], "clean"), ("two_pass", COLOURS[2], "segmented twice")):
+            values = [cost[name] for cost in result[kind].values()]
+            axes.plot(list(result[kind]), values, marker="o", color=colour, label=title)
+        axes.set(xlabel=label, ylabel="defended / plain", ylim=(1, None))
+        axes.legend(fontsize=8)
+    gains = {"1": 1.0} | result["batch_gain"]
+    panels[2].plot(list(gains), list(gains.values()), marker="o", color=COLOURS[1])
+    panels[2].set(xlabel="cameras in one batch", ylabel="frames a second / one by one", ylim=(0, None))
+    for axes in panels:
+        axes.grid(True, alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelsize=8)
+    return _svg(figure)
+
+
 def _scores(results: Results, frames: str, judge: str) -> np.ndarray:
     column: Column = results.columns[frames, judge]
     return column.scores

@@ -3,7 +3,7 @@
 from zmask_ros.segmenters.building import weights_digest
 from zmask_ros.segmenters.checked import CheckedSegmenter
 from zmask_ros.segmenters.description import ClassInfo, Description, SegmenterError, descriptions, read_description
-from zmask_ros.segmenters.segmenter import UNLABELLED, Segmenter, choose_device, load_segmenter
+from zmask_ros.segmenters.segmenter import UNLABELLED, Segmenter, choose_device, load_segmenter, segmenter_of
 
 __all__ = [
     "UNLABELLED",
@@ -16,5 +16,6 @@ __all__ = [
     "descriptions",
     "load_segmenter",
     "read_description",
+    "segmenter_of",
     "weights_digest",
 ]

@@ -131,7 +131,15 @@ def load_segmenter(name: str, device: str = "auto") -> Segmenter:
     Raises:
         SegmenterError: it cannot be described, built or loaded; the sentence says why.
     """
-    description = read_description(name)
+    return segmenter_of(read_description(name), device)
+
+
+def segmenter_of(description: Description, device: str = "auto") -> Segmenter:
+    """The segmenter that ``description`` describes.
+
+    Raises:
+        SegmenterError: it cannot be built or loaded, or strays from float32; the sentence says why.
+    """
     place = choose_device(device)
     network = build_network(description)
     for parameter in network.parameters():

@@ -49,7 +49,7 @@ def test_features_are_the_obvious_ones():
     clean, seen = (torch.randn(1, 3, 12, 16, generator=generator) + 0.3 for _ in range(2))
     kernels = ((5, 5), (3, 3))
     layer = GroupFeatures({"a": statistics_of(clean, kernels, (12, 16))}, kernels, (12, 16), (12, 16))
-    found = layer({"a": seen})[0].numpy()
+    found = layer.joined({"a": seen})[0].numpy()
     x = seen[0].double().numpy()
     means, deviations = obvious.moments([clean[0].double().numpy()], list(kernels))
     mean = means[0][:, None, None]

@@ -88,11 +88,11 @@ class GroupFeatures(nn.Module):
         """Number of features."""
         return (len(self.kernels) + self.textured) * sum(self._channels)
 
-    def forward(self, taps: Activations) -> Tensor:
+    def joined(self, taps: Activations) -> Tensor:
         """[B, F, *own], F by kernel and last the energy, each by layer and channel."""
-        return torch.cat(self.parts(taps), 1)
+        return torch.cat(self(taps), 1)
 
-    def parts(self, taps: Activations) -> list[Tensor]:
+    def forward(self, taps: Activations) -> list[Tensor]:
         """The features one kernel after the other, the energy last: each [B, C, *own]."""
         activations = [taps[name] for name in self.names]
         joined = torch.cat([area_resample(a, self.own) for a in activations], 1)
@@ -171,7 +171,7 @@ class EvidenceHead(nn.Module):
         hidden: Tensor = self.inner_bias[:, None, None]
         for weights, group in zip(self.inner.split(self.features.counts, 1), self.features.groups, strict=True):
             # Linear maps and interpolation commute: the few hidden maps are resized, not the many features.
-            hidden = hidden + _resized(_linear(group.parts(taps), weights), self.features.grid)
+            hidden = hidden + _resized(_linear(group(taps), weights), self.features.grid)
         return F.softplus(_linear([F.relu(hidden)], self.outer[None]) + self.outer_bias)
 
 

@@ -96,7 +96,7 @@ class Tracker(nn.Module):
 
     def features(self, activation: Tensor) -> Tensor:
         """[B, F, *grid] of the layer's activation [B, C, H, W]."""
-        features = self._features({self.layer: activation})
+        features = self._features.joined({self.layer: activation})
         return F.interpolate(features, self.grid, mode="nearest") if features.shape[-2:] != self.grid else features
 
     def learn(self, features: Tensor, region: Tensor, score: float, heat: float) -> Track | None:

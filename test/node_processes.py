@@ -31,6 +31,8 @@ from zmask_ros.world.images import encode
 HERE = Path(__file__).parent
 # Long, because machines are busy: nothing waits for longer than it has to.
 PATIENCE_S = 120.0
+# Much longer than any answer takes.
+ASK_AGAIN_S = 10.0
 DEEP_INPUT = {"subscription.reliability": "reliable", "subscription.depth": 100}
 RELIABLE = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 
@@ -120,6 +122,7 @@ class Client:
         self.node = rclpy.create_node("client", namespace=namespace, context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
+        self._services: dict[str, Any] = {}
 
     def close(self) -> None:
         self._executor.shutdown()
@@ -139,13 +142,26 @@ class Client:
         self.node.create_subscription(kind, topic, received.append, qos)
         return received
 
-    def call(self, service: str, kind: type, request: Any) -> Any:
-        """Call a service and wait for its answer."""
-        client = self.node.create_client(kind, service)
+    def call(self, service: str, kind: type, request: Any, repeatable: bool = True) -> Any:
+        """Call a service and wait for its answer.
+
+        A server that has not yet discovered the client's side drops its answer: what may be asked twice is asked again.
+        """
+        if service not in self._services:
+            self._services[service] = self.node.create_client(kind, service)
+        client = self._services[service]
         self.until(client.service_is_ready, service)
-        future = client.call_async(request)
-        self.until(future.done, f"an answer of {service}")
-        return future.result()
+        futures, asked = [client.call_async(request)], time.monotonic()
+
+        def answered() -> bool:
+            nonlocal asked
+            if repeatable and time.monotonic() - asked > ASK_AGAIN_S:
+                futures.append(client.call_async(request))
+                asked = time.monotonic()
+            return any(future.done() for future in futures)
+
+        self.until(answered, f"an answer of {service}")
+        return next(future.result() for future in futures if future.done())
 
 
 class Camera:

@@ -52,7 +52,7 @@ def state(client: Client) -> int:
 
 def change(client: Client, transition: int) -> bool:
     request = ChangeState.Request(transition=Transition(id=transition))
-    return bool(client.call("defense_node/change_state", ChangeState, request).success)
+    return bool(client.call("defense_node/change_state", ChangeState, request, repeatable=False).success)
 
 
 def bring(client: Client, wanted: int) -> None:

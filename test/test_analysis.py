@@ -222,6 +222,28 @@ def test_a_mask_grows_over_the_whole_patch_and_not_to_other_warm_places():
     assert (mask > 0.5).sum() == 6
 
 
+def test_a_mask_reaches_as_far_as_a_cool_patch_does():
+    """Heat that nowhere opens the fusion block by itself, next to which all else is cold."""
+    fusion = FusionBlock(torch.tensor([4.0, -4.0, 8.0, 0.0, 4.0, -4.0, 8.0, 0.0]))
+    heat = torch.full((1, 1, 20, 30), 0.002)
+    heat[..., 4:11, 5:17] = 0.04
+    heat[..., 6:8, 7:9] = 0.3
+    heat[..., 14:18, 22:27] = 0.04
+    heat.requires_grad_()
+    mask = fusion(heat, heat)
+    assert (mask < 0.5).all()
+
+    def region(reach: float) -> torch.Tensor:
+        return grow(fusion, Growth(0.3, (3, 3), reach), heat, heat, mask)
+
+    expected = torch.zeros_like(heat, dtype=torch.bool)
+    assert (region(1.0) > 0.5).sum() <= 4
+    expected[..., 4:11, 5:17] = True
+    assert torch.equal(region(0.1) > 0.5, expected), "a tenth of the hottest cell, and not the other warm place"
+    gradient = torch.autograd.grad(region(0.1).sum(), heat)[0]
+    assert gradient[expected].abs().amax() > 0
+
+
 def test_grids_and_kernels():
     assert working_grid((360, 480), 8) == (45, 60)
     assert working_grid((361, 475), 8) == (46, 60)

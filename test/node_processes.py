@@ -7,7 +7,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -200,6 +200,15 @@ class Camera:
 
     def send(self, message: Any) -> None:
         self._publisher.publish(message)
+
+    def stream(self, messages: Sequence[Any], period_s: float) -> None:
+        """Send a frame each ``period_s``, and wait until there are as many flags."""
+        due = time.monotonic()
+        for message in messages:
+            self._client.until(lambda due=due: time.monotonic() >= due, "the next frame's turn")
+            self.send(message)
+            due += period_s
+        self._client.until(lambda: len(self.flags) >= len(messages), f"{len(messages)} flags")
 
     def ask(self, message: Any) -> AttackFlag:
         """Send a frame and wait for its flag."""

@@ -19,7 +19,8 @@ def use():
         x = x + 1
     return x
 
-use()
+for _ in range(5):
+    use()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(20):
     use()
@@ -35,4 +36,5 @@ def test_memory_that_is_used_again_is_not_cleared_again() -> None:
         )
         return int(result.stdout)
 
-    assert faults("kept") < 500 < faults("as it is")
+    # The heap may still grow once; given back, every block is cleared anew.
+    assert 10 * faults("kept") < faults("as it is")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
@@ -95,12 +94,7 @@ def test_at_twice_the_rate_of_the_network_frames_stay_fresh(tmp_path: Path) -> N
             faults.tell(*["slow"] * (ALONE + 2 * FRAMES))
             alone = median(camera.ask(frames[index % len(frames)]).latency_ms for index in range(ALONE))
             camera.flags.clear()
-            due = time.monotonic()
-            for number in range(FRAMES):
-                busy.until(lambda due=due: time.monotonic() >= due, "the next frame's turn")
-                camera.send(frames[number % len(frames)])
-                due += SLOW_S / 2
-            busy.until(lambda: len(camera.flags) >= FRAMES, f"{FRAMES} flags")
+            camera.stream([frames[number % len(frames)] for number in range(FRAMES)], SLOW_S / 2)
             flags = list(camera.flags)
     finally:
         busy.close()

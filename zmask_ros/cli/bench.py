@@ -21,7 +21,7 @@ from zmask_ros.defense import Defense, load_profile
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation import PairedTimes, Quartiles, time_pairs
 from zmask_ros.evaluation.bench import batch_gain, following, naive_factor
-from zmask_ros.evaluation.cost_growth import TORCHVISION, Cost, at_size, measure_cost, torchvision_segmenter
+from zmask_ros.evaluation.cost_growth import TORCHVISION, Cost, measure_cost, torchvision_segmenter, with_input_size
 from zmask_ros.evaluation.plots import cost_plot
 from zmask_ros.files import check_place, replace_file
 from zmask_ros.marked import Marks
@@ -86,9 +86,9 @@ def command(
       zmask bench
       zmask bench --size 1280x720 --frames 200 --device cuda --json
     """
-    if plot is not None and not sweep:
-        raise ZmaskError("There is nothing to draw without --sweep: add it, or leave --plot away.")
     if plot is not None:
+        if not sweep:
+            raise ZmaskError("There is nothing to draw without --sweep: add it, or leave --plot away.")
         check_place(plot)
     if docs is not None:
         PERFORMANCE.check(docs)
@@ -143,7 +143,9 @@ def growing_costs(network: Segmenter) -> dict[str, Any]:
     scaled = [(round(scale * own[0]), round(scale * own[1])) for scale in INPUT_SCALES]
     images = clean_frames(GROWTH_FRAMES, own[1], own[0])
     with progress("Timing sizes and layers", "frames", 2 * len(images) * (len(scaled) + len(layers))) as advance:
-        by_size = {f"{w}x{h}": measure_cost(at_size(network, (h, w)), images, layers, advance) for h, w in scaled}
+        by_size = {
+            f"{w}x{h}": measure_cost(with_input_size(network, (h, w)), images, layers, advance) for h, w in scaled
+        }
         by_count = {str(n): measure_cost(network, images, layers[:n], advance) for n in range(1, len(layers) + 1)}
     return {"input_sizes": _rounded(by_size), "layers": _rounded(by_count)}
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zmask_ros.defense.fusion import FusionBlock, attack_score
 from zmask_ros.defense.growth import OPEN, grow
 from zmask_ros.defense.head import EvidenceHead, Head, HeadFeatures, head_score
 from zmask_ros.defense.overactivation import Activations, Branch, LayerOverActivation, fuse_layers
-from zmask_ros.defense.pooling import Size
+from zmask_ros.defense.pooling import Size, resample
 from zmask_ros.defense.profile import Profile, statistics_key
 from zmask_ros.defense.statistics import LayerStatistics
 
@@ -133,5 +132,5 @@ class Analyser(nn.Module):
 
 def hard_mask(region: Tensor, size: Size) -> Tensor:
     """The soft region [B, 1, h, w] as 0 or 1 at ``size``; its gradient is the soft region's (straight-through)."""
-    soft = F.interpolate(region, size, mode="bilinear", align_corners=False)
+    soft = resample(region, size)
     return (soft > OPEN).to(soft.dtype) + (soft - soft.detach())

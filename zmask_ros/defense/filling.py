@@ -8,8 +8,9 @@ hardly more and leaves nothing to see.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from zmask_ros.defense.pooling import resample
 
 SMALLEST_WEIGHT = 1e-6
 
@@ -28,7 +29,7 @@ def fill_masked(images: Tensor, mask: Tensor) -> Tensor:
     shown = 1 - mask
     # Plane by plane in memory: resampling so is several times as fast.
     planes = torch.cat([images * shown, shown], 1).contiguous()
-    return images.lerp(_resized(_interpolated(_halved(planes)), planes), mask)
+    return images.lerp(_widened(planes), mask)
 
 
 def _interpolated(planes: Tensor) -> Tensor:
@@ -36,14 +37,15 @@ def _interpolated(planes: Tensor) -> Tensor:
     weighted, weight = planes[:, :-1], planes[:, -1:]
     if planes.shape[-2:] == (1, 1):
         return weighted / weight.clamp_min(SMALLEST_WEIGHT)
-    return torch.addcmul(weighted, 1 - weight, _resized(_interpolated(_halved(planes)), planes))
+    return torch.addcmul(weighted, 1 - weight, _widened(planes))
+
+
+def _widened(planes: Tensor) -> Tensor:
+    """The colours of half the size, brought back to that of ``planes``."""
+    return resample(_interpolated(_halved(planes)), (planes.shape[-2], planes.shape[-1]))
 
 
 def _halved(planes: Tensor) -> Tensor:
     """At half the size, rounded up: means of two by two pixels, but of odd sizes, whose means overlap a little."""
     height, width = planes.shape[-2:]
-    return F.interpolate(planes, (-(-height // 2), -(-width // 2)), mode="bilinear", align_corners=False)
-
-
-def _resized(maps: Tensor, like: Tensor) -> Tensor:
-    return F.interpolate(maps, like.shape[-2:], mode="bilinear", align_corners=False)
+    return resample(planes, (-(-height // 2), -(-width // 2)))

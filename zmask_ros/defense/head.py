@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zmask_ros.defense.overactivation import Activations, Branch
-from zmask_ros.defense.pooling import Size, area_resample, box_pool, layer_grid, layer_kernel
+from zmask_ros.defense.pooling import Size, area_resample, box_pool, layer_grid, layer_kernel, resample
 from zmask_ros.defense.statistics import LayerStatistics
 
 HIDDEN = 32
@@ -171,7 +171,7 @@ class EvidenceHead(nn.Module):
         hidden: Tensor = self.inner_bias[:, None, None]
         for weights, group in zip(self.inner.split(self.features.counts, 1), self.features.groups, strict=True):
             # Linear maps and interpolation commute: the few hidden maps are resized, not the many features.
-            hidden = hidden + _resized(_linear(group(taps), weights), self.features.grid)
+            hidden = hidden + resample(_linear(group(taps), weights), self.features.grid)
         return F.softplus(_linear([F.relu(hidden)], self.outer[None]) + self.outer_bias)
 
 
@@ -185,10 +185,6 @@ def _linear(parts: list[Tensor], weights: Tensor) -> Tensor:
     for part, piece in zip(parts, weights.split(channels, 1), strict=True):
         mapped = torch.addmm(mapped, part.permute(0, 2, 3, 1).flatten(0, 2), piece.T)
     return mapped.view(batch, height, width, -1).permute(0, 3, 1, 2)
-
-
-def _resized(maps: Tensor, grid: Size) -> Tensor:
-    return maps if tuple(maps.shape[-2:]) == grid else F.interpolate(maps, grid, mode="bilinear", align_corners=False)
 
 
 def head_score(heat: Tensor) -> Tensor:

@@ -11,14 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from zmask_ros.defense.discrimination import auc, best_iou
 from zmask_ros.defense.examples import COVERED
 from zmask_ros.defense.fitting import observe
 from zmask_ros.defense.overactivation import Branch, LayerOverActivation, cascade, fuse_layers
-from zmask_ros.defense.pooling import Size
+from zmask_ros.defense.pooling import Size, resample
 from zmask_ros.defense.statistics import LayerStatistics, Moments
 from zmask_ros.defense.taps import ActivationTaps
 
@@ -54,7 +53,7 @@ def candidate_heat(makers: dict[str, LayerOverActivation], taps: ActivationTaps,
 
 
 def _on_grid(maps: list[Tensor], grid: Size) -> Tensor:
-    return F.interpolate(torch.cat(maps, 1), grid, mode="bilinear", align_corners=False).half().cpu()
+    return resample(torch.cat(maps, 1), grid).half().cpu()
 
 
 @dataclass(frozen=True)

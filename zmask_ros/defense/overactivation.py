@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zmask_ros.defense.pooling import Size, area_resample, box_pool, layer_grid, layer_kernel
+from zmask_ros.defense.pooling import Size, area_resample, box_pool, layer_grid, layer_kernel, resample
 from zmask_ros.defense.statistics import LayerStatistics
 
 
@@ -85,10 +84,7 @@ class LayerOverActivation(nn.Module):
 
     def forward(self, activation: Tensor, grid: Size) -> Tensor:
         """Cascaded heat map [B, 1, *grid] of the activation [B, C, H, W]."""
-        heat = cascade(self.heat_maps(activation, grid))
-        if tuple(heat.shape[-2:]) == grid:
-            return heat
-        return F.interpolate(heat, grid, mode="bilinear", align_corners=False)
+        return resample(cascade(self.heat_maps(activation, grid)), grid)
 
 
 def fuse_layers(heats: Sequence[Tensor]) -> Tensor:

@@ -33,6 +33,11 @@ def area_resample(x: Tensor, size: Size) -> Tensor:
     return x if tuple(x.shape[-2:]) == size else F.adaptive_avg_pool2d(x, size)
 
 
+def resample(x: Tensor, size: Size) -> Tensor:
+    """``x`` [B, C, H, W] bilinearly at another size; unchanged if it has that size already."""
+    return x if tuple(x.shape[-2:]) == size else F.interpolate(x, size, mode="bilinear", align_corners=False)
+
+
 def box_pool(x: Tensor, kernel: Size) -> Tensor:
     """Mean over the ``kernel`` window centred on each pixel.
 

@@ -18,7 +18,7 @@ from zmask_ros.defense.defense import Defended, Defense, first_labels, segment_a
 from zmask_ros.defense.filling import fill_masked
 from zmask_ros.defense.growth import OPEN
 from zmask_ros.defense.stages import Stages
-from zmask_ros.defense.taps import ActivationTaps, find_layer, in_single_precision
+from zmask_ros.defense.taps import ActivationTaps, find_layer
 from zmask_ros.defense.tracking import Found, Track, Tracker
 from zmask_ros.defense.vote import LONGEST_GAP_S
 
@@ -187,10 +187,10 @@ class Replacement:
         self._handle.remove()
 
     def _replace(self, module: nn.Module, inputs: object, activation: Tensor) -> Tensor:
-        self.activation = in_single_precision(activation)
+        self.activation = activation
         for index, search in enumerate(self._searches):
             if search is not None:
-                features = self._tracker.features(self.activation[index : index + 1])
+                features = self._tracker.features(activation[index : index + 1])
                 found = self._tracker.find(features, search.track, search.elapsed_s)
                 self.found[index] = found if found is not None and found.score > self._threshold else None
         if all(one is None for one in self.found):

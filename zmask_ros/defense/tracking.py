@@ -18,6 +18,7 @@ from zmask_ros.defense.growth import OPEN, close_gaps, connected
 from zmask_ros.defense.head import GroupFeatures
 from zmask_ros.defense.pooling import Size, layer_grid
 from zmask_ros.defense.profile import Profile, statistics_key
+from zmask_ros.defense.taps import in_single_precision
 
 RIDGE = 0.05
 """Of the features' mean variance, added to each one's: a frame has fewer independent cells than it has cells."""
@@ -96,7 +97,7 @@ class Tracker(nn.Module):
 
     def features(self, activation: Tensor) -> Tensor:
         """[B, F, *grid] of the layer's activation [B, C, H, W]."""
-        features = self._features.joined({self.layer: activation})
+        features = self._features.joined({self.layer: in_single_precision(activation)})
         return F.interpolate(features, self.grid, mode="nearest") if features.shape[-2:] != self.grid else features
 
     def learn(self, features: Tensor, region: Tensor, score: float, heat: float) -> Track | None:

@@ -88,6 +88,6 @@ def _defense(segmenter: Segmenter, images: Sequence[np.ndarray], layers: tuple[s
     return Defense(segmenter, with_head(segmenter, profile, layers, few[:2]))
 
 
-def at_size(segmenter: Segmenter, input_size: tuple[int, int]) -> Segmenter:
+def with_input_size(segmenter: Segmenter, input_size: tuple[int, int]) -> Segmenter:
     """The same network, fed images of another (height, width)."""
     return replace(segmenter, description=replace(segmenter.description, input_size=input_size))

@@ -121,8 +121,7 @@ def cost_plot(result: Figures) -> str:
     panels[2].plot(list(gains), list(gains.values()), marker="o", color=COLOURS[1])
     panels[2].set(xlabel="cameras in one batch", ylabel="frames a second / one by one", ylim=(0, None))
     for axes in panels:
-        axes.grid(True, alpha=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
+        _bare(axes)
         axes.tick_params(labelsize=8)
     return _svg(figure)
 
@@ -148,9 +147,14 @@ def _bars(names: Sequence[str], bars: dict[str, tuple[str, list[float]]], ylabel
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.add_subplot()
+    _bare(axes)
+    return figure, axes
+
+
+def _bare(axes: Axes) -> None:
+    """A faint grid, and no frame at the top and on the right."""
     axes.grid(True, alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
 
 
 def _svg(figure: Figure) -> str:

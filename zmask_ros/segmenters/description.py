@@ -17,6 +17,7 @@ from zmask_ros.resources import roots
 FOLDER = "config/segmenters"
 # Labels are bytes, and 255 is the unlabelled one.
 MOST_CLASSES = 255
+# As torch calls them.
 PRECISIONS = ("float32", "bfloat16", "float16")
 
 

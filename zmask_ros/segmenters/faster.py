@@ -8,16 +8,14 @@ evaluated are nothing to drive by.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zmask_ros.segmenters.description import Description, SegmenterError
+from zmask_ros.segmenters.forward import network_logits
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-"""By the name of a precision in a description."""
 PICTURES = 2
 BLOCK = 24
 """Pixels of the colour fields in a check picture."""
@@ -26,28 +24,28 @@ MOST_DIFFERENCE = 0.02
 MOST_CHANGED = 0.02
 """Share of the pixels that may have another label."""
 
-def quickened(network: nn.Module, description: Description, logits: Callable[[nn.Module, Tensor], Tensor]) -> nn.Module:
+
+def quickened(network: nn.Module, description: Description, device: torch.device) -> nn.Module:
     """``network`` as its description wants it run, after a look at what that does to its output.
 
     Args:
-        network: float32, in eval mode, on its device.
+        network: float32, in eval mode.
         description: with `precision` and `compiled`.
-        logits: of a network for normalised images [B, 3, h, w]: class scores [B, K, h, w], float32.
+        device: where the network is.
 
     Raises:
         SegmenterError: it cannot be run so on this machine, or puts out something else than in float32.
     """
     if description.precision == "float32" and not description.compiled:
         return network
-    device = next(network.parameters()).device
     x = check_pictures(description.input_size).to(device)
-    faster = copy.deepcopy(network).to(DTYPES[description.precision])
+    faster = copy.deepcopy(network).to(getattr(torch, description.precision))
     if description.compiled:
         compile_blocks(faster)
     with torch.inference_mode():
-        expected = logits(network, x)
+        expected = network_logits(network, x, description)
         try:
-            found = logits(faster, x)
+            found = network_logits(faster, x, description)
         # A missing compiler and an operation that a precision lacks are reported in many ways.
         except Exception as error:
             reason = str(error).strip().partition("\n")[0][:200]

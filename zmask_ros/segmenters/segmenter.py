@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from zmask_ros.segmenters.building import build_network, weights_digest
 from zmask_ros.segmenters.description import ClassInfo, Description, SegmenterError, read_description
 from zmask_ros.segmenters.faster import quickened
+from zmask_ros.segmenters.forward import network_logits
 
 UNLABELLED = 255
 
@@ -88,27 +89,6 @@ class Segmenter:
         return network_logits(self.network, x, self.description)
 
 
-def network_logits(network: nn.Module, x: Tensor, description: Description) -> Tensor:
-    """Class scores of ``network``, float32 [B, K, h, w]; see `Segmenter.logits`."""
-    dtype = next((parameter.dtype for parameter in network.parameters()), x.dtype)
-    output = network(x.to(dtype, memory_format=torch.channels_last))
-    if isinstance(output, dict):
-        output = output.get("out")
-    elif isinstance(output, tuple | list) and output:
-        output = output[0]
-    if not isinstance(output, Tensor) or output.dim() != 4:
-        raise SegmenterError(
-            f"Segmenter '{description.name}' must return [B, K, H, W] logits, a dict with 'out', "
-            "or a tuple that starts with them."
-        )
-    if output.shape[1] != len(description.classes):
-        raise SegmenterError(
-            f"Segmenter '{description.name}' describes {len(description.classes)} classes, "
-            f"but its network puts out {output.shape[1]}: name each one under classes."
-        )
-    return output.float() if output.dtype in (torch.bfloat16, torch.float16) else output
-
-
 def choose_device(name: str) -> torch.device:
     """``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
 
@@ -147,5 +127,4 @@ def segmenter_of(description: Description, device: str = "auto") -> Segmenter:
     digest = weights_digest(network)
     # Channels last is a third faster on CPUs, and no slower on GPUs.
     network = network.to(device=place, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    network = quickened(network, description, lambda it, x: network_logits(it, x, description))
-    return Segmenter(description, network, digest, place)
+    return Segmenter(description, quickened(network, description, place), digest, place)

@@ -159,7 +159,7 @@ def test_an_attack_on_the_flag_lowers_the_score(tiny: tuple[Segmenter, Profile],
     before, after = defended(tiny, frames, plain)[0], defended(tiny, frames, result.patches)[0]
     assert before > 4
     assert after < 0.4 * before
-    assert result.history[0].flagged == 1.0
+    assert result.history[0].masked == 1.0
     first, last = result.history[0].score, result.history[-1].score
     assert first is not None and last is not None and last < first
 
@@ -180,7 +180,7 @@ def test_forced_overmasking_blinds_more_of_the_view(tiny: tuple[Segmenter, Profi
     result = train_patch(tiny[0], frames, replace(BIG, adaptive="overmask"), profile=profile)
     before, after = (defended((tiny[0], profile), frames, patches) for patches in (start, result.patches))
     assert after[2] > before[2] + 0.1
-    assert after[0] > max(1.0, before[0]), "what is not flagged is not masked at all"
+    assert after[0] > max(1.0, before[0]), "what is not suspicious is not masked at all"
 
 
 def heat_below(tiny: tuple[Segmenter, Profile], frames: Frames, patches: Tensor) -> list[float]:

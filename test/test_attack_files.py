@@ -188,7 +188,7 @@ def test_the_command_attacks_the_defence_of_a_profile(tmp_path: Path) -> None:
              "cpu", "--json", "--steps", "2", "--size", "16x16", "--adaptive", "both", "--beta", "0.8"]
     result = CliRunner().invoke(command, [*fixed, "--profile", str(profile)])
     assert result.exit_code == 0, result.output
-    assert {"score_at_last", "flagged_at_last"} <= set(json.loads(result.stdout))
+    assert {"score_at_last", "masked_at_last"} <= set(json.loads(result.stdout))
     without = CliRunner().invoke(command, fixed)
     assert isinstance(without.exception, AttackError) and "--profile" in str(without.exception)
 

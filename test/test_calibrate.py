@@ -70,6 +70,9 @@ def test_it_finds_patches_that_it_was_not_trained_on(capsys, tiny, segmenter, pr
     assert calibrated.vote == VoteRule(2, 3)
     assert (calibrated.fusion[0::2] > 0).all()
     assert calibrated.threshold.frames == 12
+    assert calibrated.precaution is not None
+    assert (calibrated.precaution.false_alarm_rate, calibrated.precaution.frames) == (0.05, 12)
+    assert calibrated.precaution.value <= calibrated.threshold.value
     interval = calibrated.threshold.interval
     assert interval is not None and result["false-alarm interval"]["high"] == interval.high
     training, check = calibrated.notes[-2:]
@@ -212,7 +215,7 @@ def test_profiles_from_before_votes_and_intervals_load(profile, tmp_path, monkey
 
     def as_it_was(described):
         entries = describe(described)
-        del entries["vote"], entries["variant"], entries["threshold"]["interval"]
+        del entries["vote"], entries["variant"], entries["precaution"], entries["threshold"]["interval"]
         return entries
 
     monkeypatch.setattr(profile_file, "_describe", as_it_was)
@@ -223,12 +226,14 @@ def test_profiles_from_before_votes_and_intervals_load(profile, tmp_path, monkey
     assert loaded.threshold.value == now.threshold.value
 
 
-def test_interval_variant_and_vote_come_back_as_they_were_saved(profile, tmp_path):
+def test_interval_variant_vote_and_precaution_come_back_as_they_were_saved(profile, tmp_path):
     interval = RateInterval(0.001, 0.02, 0.95, 1, 120)
     saved = load_profile(profile)
     threshold = dataclasses.replace(saved.threshold, interval=interval)
-    saved = dataclasses.replace(saved, threshold=threshold, vote=VoteRule(3, 5), variant=PAPER)
+    precaution = dataclasses.replace(threshold, value=threshold.value / 2, false_alarm_rate=0.05)
+    saved = dataclasses.replace(saved, threshold=threshold, vote=VoteRule(3, 5), variant=PAPER, precaution=precaution)
     path = tmp_path / "a.zmask.safetensors"
     save_profile(saved, path)
     again = load_profile(path)
     assert (again.threshold.interval, again.vote, again.variant) == (interval, VoteRule(3, 5), PAPER)
+    assert again.precaution == precaution

@@ -5,8 +5,8 @@ import pytest
 import tiny_network
 import torch
 
-from zmask_ros.camera import DefendedCamera, FrameState
-from zmask_ros.defense import ActivationTaps, Defense, LayerError, fill_masked, load_profile
+from zmask_ros.camera import PRECAUTION, DefendedCamera, FrameState
+from zmask_ros.defense import ActivationTaps, Defense, LayerError, Thresholds, fill_masked, load_profile
 from zmask_ros.segmenters import load_segmenter
 
 
@@ -142,6 +142,27 @@ def test_a_threshold_can_be_changed_at_any_time(tiny):
     assert result.state is FrameState.ATTACK
     assert result.threshold == 0.0
     assert result.regions, "what is flagged is masked, too"
+
+
+def test_what_is_only_suspicious_is_masked_as_a_precaution_and_not_called_an_attack(tiny):
+    camera = DefendedCamera(*tiny)
+    attacked = camera.process_image(attacked_image())
+    camera.threshold, camera.precaution = 2 * attacked.score, attacked.score / 2
+    result = camera.process_image(attacked_image())
+    assert (result.state, result.reason) == (FrameState.CLEAN, PRECAUTION)
+    assert result.thresholds == Thresholds(2 * attacked.score, attacked.score / 2)
+    np.testing.assert_array_equal(result.pictures.mask, attacked.pictures.mask)
+    np.testing.assert_array_equal(result.pictures.labels, attacked.pictures.labels)
+    quiet = camera.process_image(tiny_network.clean_image(100))
+    assert (quiet.state, quiet.reason, quiet.regions) == (FrameState.CLEAN, "", ())
+
+
+def test_what_is_an_attack_is_masked_however_high_the_masking_threshold_is(tiny):
+    camera = DefendedCamera(*tiny)
+    camera.precaution = float("inf")
+    result = camera.process_image(attacked_image())
+    assert result.state is FrameState.ATTACK and result.regions and not result.reason
+    assert result.thresholds.masking == result.threshold
 
 
 def test_activations_that_are_not_finite_are_unknown_and_never_clean(tiny):

@@ -79,7 +79,7 @@ def test_plans_that_make_no_sense_are_refused(change: dict[str, Any], complaint:
 def column(right: list[int], scores: list[float], threshold: float = 5.0) -> Column:
     """Frames of one class and 10 pixels each, so many of them right: IoU = right / pixels."""
     records = [
-        Record(str(index), "drive", score, score > threshold, (good, 10 - good), 0.5, 0.6, 0.1)
+        Record(str(index), "drive", score, score > threshold, score > threshold, (good, 10 - good), 0.5, 0.6, 0.1)
         for index, (good, score) in enumerate(zip(right, scores, strict=True))
     ]
     return Column(records, 1)

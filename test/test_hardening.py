@@ -15,7 +15,7 @@ from zmask_ros.hardening import KINDS, harden, with_head
 from zmask_ros.segmenters import load_segmenter
 
 FEW = (KINDS[0], KINDS[5], KINDS[6])
-STEPS = 16 * len(FEW)
+STEPS = 28 * len(FEW)
 FRAMES = [tiny_network.clean_image(index) for index in range(24)]
 
 

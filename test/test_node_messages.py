@@ -13,10 +13,12 @@ from node_processes import header
 from zmask_ros.msg import AttackFlag
 
 from zmask_ros.camera import CameraResult, FrameState, Region
+from zmask_ros.defense import Thresholds
 from zmask_ros.node.messages import ADVERSARIAL, FlagContext, FrameCounts, detections_message, flag_message
 
 LARGE, SMALL = Region(10, 20, 30, 40, 0.75, 0.5), Region(1, 2, 3, 4, 0.25, 0.125)
-ATTACKED = CameraResult(FrameState.ATTACK, 0.5, score=0.7, mask_fraction=0.625, regions=(LARGE, SMALL))
+LIMITS = Thresholds(0.5, 0.25)
+ATTACKED = CameraResult(FrameState.ATTACK, LIMITS, score=0.7, mask_fraction=0.625, regions=(LARGE, SMALL))
 CONTEXT = FlagContext("front", "CLEAN", "a.zmask.safetensors@0123456789ab", 9, 12.5, FrameCounts(12, 9, 2, 1))
 
 
@@ -28,11 +30,12 @@ def test_a_flag_says_all_there_is() -> None:
         (3, 0.25, 0.125),
     ]
     counts = (flag.sequence, flag.received, flag.processed, flag.dropped, flag.failed)
+    assert (flag.threshold, flag.masking_threshold) == (0.5, 0.25)
     assert (flag.profile, counts) == (CONTEXT.profile, (9, 12, 9, 2, 1))
 
 
 def test_a_frame_that_nothing_is_known_of_has_no_score() -> None:
-    flag = flag_message(header(3), CameraResult(FrameState.UNKNOWN, 0.5, "it was dropped"), CONTEXT)
+    flag = flag_message(header(3), CameraResult(FrameState.UNKNOWN, LIMITS, "it was dropped"), CONTEXT)
     assert (flag.state, flag.reason, math.isnan(flag.score), flag.regions) == (flag.UNKNOWN, "it was dropped", True, [])
     assert AttackFlag().state == AttackFlag().alarm == AttackFlag.UNKNOWN, "an empty message is not clean"
 

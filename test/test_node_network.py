@@ -12,6 +12,7 @@ from faulty_network import Faults
 from tiny_network import clean_image, describe, fit
 
 from zmask_ros.camera import FrameState
+from zmask_ros.defense import Thresholds
 from zmask_ros.errors import ZmaskError
 from zmask_ros.node import network as module
 from zmask_ros.node.inputs import Arrival
@@ -148,11 +149,11 @@ def test_a_profile_that_cannot_be_read_leaves_the_old_one_in_use(tmp_path: Path,
 
 def test_the_threshold_counts_for_all_and_zero_gives_back_each_profiles_own(loaded: Loaded) -> None:
     own = loaded.network.defended("front").threshold
-    loaded.network.set_threshold(0.25)
+    loaded.network.set_thresholds(0.25, 0.125)
     loaded.network.reload_profiles()
-    assert loaded.network.defended("rear").threshold == 0.25
-    loaded.network.set_threshold(0.0)
-    assert loaded.network.defended("rear").threshold == own
+    assert loaded.network.defended("rear").defense.thresholds == Thresholds(0.25, 0.125)
+    loaded.network.set_thresholds(0.0, 0.0)
+    assert loaded.network.defended("rear").defense.thresholds == Thresholds(own, own)
 
 
 def test_images_of_any_size_are_worked_on_together(loaded: Loaded) -> None:

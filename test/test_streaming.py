@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zmask_ros.defense import Defense, StreamingDefense, StreamState, load_profile
-from zmask_ros.defense.tracking import discriminant
+from zmask_ros.defense.discriminant import discriminant
 from zmask_ros.segmenters import load_segmenter
 
 FRAME_NS = 33_000_000
@@ -99,7 +99,7 @@ def test_a_known_patch_takes_one_pass(tracking, box):
     assert passes == 1
     assert defended.tracked[0]
     assert defended.flagged[0]
-    assert defended.analysis.score[0] > defended.threshold
+    assert defended.analysis.score[0] > defended.thresholds.attack
     assert covered(defended, box) > 0.7
     assert defended.mask[0].float().mean() < 0.25
 

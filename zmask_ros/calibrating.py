@@ -22,6 +22,7 @@ from zmask_ros.defense.fitting import CleanFit
 from zmask_ros.defense.fusion_training import EPOCHS
 from zmask_ros.defense.judgement import Judgement, frame_scores, judge
 from zmask_ros.defense.profile import OURS
+from zmask_ros.defense.refinement import edge_layer
 from zmask_ros.defense.vote import VoteRule
 from zmask_ros.errors import ZmaskError
 from zmask_ros.segmenters import Segmenter
@@ -137,6 +138,7 @@ def calibrate(
     training: Examples,
     held_out: Examples,
     false_alarm_rate: float,
+    precaution_rate: float,
     vote: VoteRule,
     notes: tuple[str, ...] = (),
     trained: Callable[[], None] = lambda: None,
@@ -148,20 +150,23 @@ def calibrate(
         profile: layers, kernels and statistics are kept.
         training, held_out: what ``profile`` sees of the two parts, from `make_examples`.
         false_alarm_rate: share of clean frames that may be flagged, in 0..1, exclusive.
+        precaution_rate: share of clean frames that may be masked, in 0..1; at most the other one: only what is flagged.
         vote: what is written into the profile.
         notes: of `describe`; they take the place of those of an earlier calibration.
         trained: called after each epoch of each training, `TRAINING_STEPS` times.
         epochs: of each training.
     """
     # The paper's variant grows no mask.
-    tried = growths(profile.growth) if profile.variant == OURS else (profile.growth,)
+    growth = replace(profile.growth, edge=edge_layer(profile))
+    tried = growths(growth) if profile.variant == OURS else (profile.growth,)
     blocks = choose_block(training, profile.fusion, tried, trained, epochs)
-    scores = frame_scores(blocks[0].scalars, held_out.where(held_out.clean))
+    scores = frame_scores(blocks[0].scalars, held_out.where(held_out.clean)).tolist()
     calibrated = replace(
         profile,
         fusion=blocks[0].scalars,
         growth=blocks[0].growth,
-        threshold=clean_threshold(scores.tolist(), false_alarm_rate),
+        threshold=clean_threshold(scores, false_alarm_rate),
+        precaution=clean_threshold(scores, precaution_rate) if precaution_rate > false_alarm_rate else None,
         vote=vote,
         notes=(*(note for note in profile.notes if not note.startswith(NOTE)), *notes),
     )

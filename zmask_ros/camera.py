@@ -24,6 +24,7 @@ from zmask_ros.defense import (
     Profile,
     StreamingDefense,
     StreamState,
+    Thresholds,
     masked_labels,
 )
 from zmask_ros.errors import ZmaskError
@@ -32,6 +33,7 @@ from zmask_ros.stamps import stamp_ns
 from zmask_ros.world.images import decode
 
 MOST_REGIONS = 16
+PRECAUTION = "masked as a precaution: suspicious, but not called an attack"
 
 
 class FrameState(str, Enum):
@@ -85,8 +87,8 @@ class CameraResult:
 
     Attributes:
         state: UNKNOWN unless the frame went through the whole analysis.
-        threshold: the score above which a frame is called attacked.
-        reason: why the state is UNKNOWN, in one sentence; else empty.
+        thresholds: the scores above which a frame is called attacked, and masked.
+        reason: why the state is UNKNOWN, or why a frame is masked that is not attacked, in one sentence; else empty.
         score: s, at least 0; NaN if unknown.
         mask_fraction: share of the image that is masked, 0..1.
         regions: connected parts of the mask, the largest first, at most `MOST_REGIONS`; empty if nothing is masked.
@@ -97,7 +99,7 @@ class CameraResult:
     """
 
     state: FrameState
-    threshold: float
+    thresholds: Thresholds
     reason: str = ""
     score: float = math.nan
     mask_fraction: float = 0.0
@@ -105,6 +107,11 @@ class CameraResult:
     pictures: Pictures | None = None
     stages_ms: dict[str, float] = field(default_factory=dict)
     tracked: bool = False
+
+    @property
+    def threshold(self) -> float:
+        """The score above which the frame is called attacked."""
+        return self.thresholds.attack
 
     @property
     def total_ms(self) -> float:
@@ -157,9 +164,18 @@ class DefendedCamera:
     def threshold(self, value: float) -> None:
         self.defense.threshold = value
 
+    @property
+    def precaution(self) -> float:
+        """The score above which a frame is masked in any case; infinite: only attacks are. May be changed, too."""
+        return self.defense.precaution
+
+    @precaution.setter
+    def precaution(self, value: float) -> None:
+        self.defense.precaution = value
+
     def unknown(self, reason: str) -> CameraResult:
         """The result for a frame that could not be analysed."""
-        return CameraResult(FrameState.UNKNOWN, self.threshold, reason)
+        return CameraResult(FrameState.UNKNOWN, self.defense.thresholds, reason)
 
     def process(self, message: Any, stream: CameraStream | None = None) -> CameraResult:
         """Defend one ``sensor_msgs`` Image or CompressedImage; bad input gives UNKNOWN with the reason."""
@@ -234,9 +250,11 @@ class DefendedCamera:
             return self.unknown("the network's activations are not finite on this frame")
         pictures = _pictures(frame.image, defended, index)
         regions = _regions(pictures)
+        attacked = bool(defended.flagged[index])
         return CameraResult(
-            state=FrameState.ATTACK if bool(defended.flagged[index]) else FrameState.CLEAN,
-            threshold=defended.threshold,
+            state=FrameState.ATTACK if attacked else FrameState.CLEAN,
+            reason=PRECAUTION if regions and not attacked else "",
+            thresholds=defended.thresholds,
             score=score,
             mask_fraction=np.count_nonzero(pictures.mask) / pictures.mask.size if regions else 0.0,
             regions=regions,
@@ -254,12 +272,12 @@ def _pictures(image: np.ndarray, defended: Defended, index: int) -> Pictures:
     size = (image.shape[1], image.shape[0])
     heat = cv2.resize(defended.analysis.heat[index, 0].float().cpu().numpy(), size, interpolation=cv2.INTER_LINEAR)
     undefended = at_size(defended.undefended[index], image)
-    flagged = bool(defended.flagged[index])
+    suspicious = bool(defended.suspicious[index])
     return Pictures(
         image=image,
-        labels=at_size(defended.labels[index], image) if flagged else undefended,
+        labels=at_size(defended.labels[index], image) if suspicious else undefended,
         undefended=undefended,
-        mask=at_size(defended.mask[index].byte() * 255, image) if flagged else np.zeros(undefended.shape, np.uint8),
+        mask=at_size(defended.mask[index].byte() * 255, image) if suspicious else np.zeros(undefended.shape, np.uint8),
         heat=heat,
     )
 

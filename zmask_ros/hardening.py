@@ -51,13 +51,17 @@ HARMLESS_PICTURES = 60
 """Of each size."""
 HARD_IMAGES = 16
 """Of each kind of harmless images, that come back."""
-UNRIPE = 10
+UNRIPE = 20
 """Steps in which a new rival is still noise, that nobody is to call an attack."""
-LIFE = (50, 90)
+LIFE = (60, 140)
 """Steps that a rival lives."""
 LEAST_THRESHOLD = 0.02
-ALARM_SHARE = 0.02
-"""Share of harmless images above the threshold that rivals see while it moves."""
+FRESH = 2
+"""Clean frames among the harmless images of a step that were drawn by chance, and not because they are hard."""
+MASKED_SHARE = 0.05
+"""Share of these above the threshold that rivals see while it moves."""
+REMEMBERED = 200
+"""Fresh frames that this is counted over."""
 FIRST_SEED = 30_000
 """Of the rivals' seeds, which count up from here."""
 
@@ -148,7 +152,7 @@ def harden(
     advance: Callable[[float], None] = lambda loss: None,
     kinds: Sequence[Kind] = KINDS,
 ) -> Hardened:
-    """Train a head for ``profile``, whose head has layers and statistics; see `with_head`.
+    """Train the head of ``profile`` further, an untrained one of `with_head` or one that has met rivals before.
 
     Args:
         frames: clean ones, uint8 [h, w, 3] at the network's input size; the network's own labels are taken for right.
@@ -157,7 +161,8 @@ def harden(
         advance: called after each step with the head's loss; NaN before it learns.
         kinds: of the rivals, one each.
     """
-    defense = Defense(segmenter, profile)
+    # The threshold moves along with the head; what the profile had is worth nothing now.
+    defense = Defense(segmenter, replace(profile, precaution=None))
     head = _head_of(defense)
     seeds = itertools.count(seed + FIRST_SEED)
     rivals = [Rival.begin(defense, segmenter, kind, number, next(seeds)) for number, kind in enumerate(kinds)]
@@ -177,7 +182,8 @@ def harden(
         if rival.finished:
             rivals[rival.number] = Rival.begin(defense, segmenter, rival.kind, rival.number, next(seeds))
         advance(losses[-1] if losses else math.nan)
-    hardened = replace(profile, head=trainer.averaged(), threshold=replace(profile.threshold, value=defense.threshold))
+    threshold = replace(profile.threshold, value=defense.threshold)
+    hardened = replace(profile, head=trainer.averaged(), threshold=threshold, precaution=None)
     return Hardened(hardened, tuple(patch for number in sorted(ripe) for patch in ripe[number]), tuple(losses))
 
 
@@ -285,7 +291,7 @@ class Harmless:
         self._shown = [
             (hard, image)
             for hard, make in zip(self._hard, (self._frame, self._disguised), strict=True)
-            for image in (make(), make(), hard.draw(), hard.draw())
+            for image in (*(make() for _ in range(FRESH)), hard.draw(), hard.draw())
             if image is not None
         ]
         x = torch.cat([self._segmenter.prepare(image) for _, image in self._shown])
@@ -296,11 +302,15 @@ class Harmless:
         return analysis.evidence.shallow, analysis.score.detach()
 
     def remember(self, scores: Tensor) -> float:
-        """Take note of the scores of the images that were looked at last; what rivals are to stay below from now."""
-        self._scores = [*self._scores, *scores.tolist()][-200:]
+        """Take note of the scores of the images that were looked at last; what rivals are to stay below from now.
+
+        That is what few clean frames exceed, and not what the hardest images do: rivals have to go where a frame is
+        not even masked as a precaution.
+        """
+        self._scores = [*self._scores, *scores[:FRESH].tolist()][-REMEMBERED:]
         for score, (hard, image) in zip(scores.tolist(), self._shown, strict=True):
             hard.add(score, image)
-        return max(LEAST_THRESHOLD, float(np.quantile(self._scores, 1 - ALARM_SHARE)))
+        return max(LEAST_THRESHOLD, float(np.quantile(self._scores, 1 - MASKED_SHARE)))
 
     def _frame(self) -> np.ndarray:
         frame = self._frames[int(self._random.integers(len(self._frames)))]

@@ -33,7 +33,7 @@ def save_curves(png: Path, history: Sequence[Step]) -> None:
         "attacked pixels that resist": [step.pixel_accuracy for step in history],
         "loss": [step.loss for step in history],
         "score of the defence": [step.score for step in history],
-        "share of images flagged": [step.flagged for step in history],
+        "share of images masked": [step.masked for step in history],
     }
     drawn = {name: np.array(values, float) for name, values in lines.items() if None not in values}
     figure = Figure(figsize=(8, 2 * len(drawn)), layout="constrained")

@@ -34,14 +34,14 @@ class Step:
         loss: what the attack makes grow, a pixel; in an untargeted attack the cross-entropy.
         pixel_accuracy: share of the attacked pixels that resist, 0..1; in an untargeted attack those still right.
         score: of the defence, None where the attack does not know it.
-        flagged: share of images that it flags, 0..1; None likewise.
+        masked: share of images that it masks, 0..1; None likewise.
     """
 
     index: int
     loss: float
     pixel_accuracy: float
     score: float | None = None
-    flagged: float | None = None
+    masked: float | None = None
 
 
 @dataclass(frozen=True)
@@ -148,16 +148,17 @@ class Attacker:
 
     def _below_threshold(self, view: View, patch: Tensor) -> Tensor:
         defense, analysis = self._defended(view)
-        return gradient_of(flag_loss(analysis, defense.threshold), patch)
+        # A frame below the attack threshold may still be masked, and then the attack is for nothing.
+        return gradient_of(flag_loss(analysis, defense.thresholds.masking), patch)
 
     def _uncovered(self, view: View, labels: Tensor, patch: Tensor) -> Tensor:
         exposure = gradient_of(exposure_loss(view, self._region(view)), patch)
         return (self._on_defended(view, labels, patch) + exposure) / 2
 
     def _blinding(self, view: View, patch: Tensor) -> Tensor:
-        # A frame that is not flagged is not masked at all.
+        # A frame that is not suspicious is not masked at all.
         defense, analysis = self._defended(view)
-        alarm = gradient_of(alarm_loss(analysis, defense.threshold), patch)
+        alarm = gradient_of(alarm_loss(analysis, defense.thresholds.masking), patch)
         return (gradient_of(blindness_loss(view, self._region(view)), patch) + alarm) / 2
 
     def _on_defended(self, view: View, labels: Tensor, patch: Tensor) -> Tensor:
@@ -190,8 +191,8 @@ class Attacker:
         defense, analysis = self.viewer.defense, view.analysis
         if defense is None or analysis is None:
             return Step(index, attack.loss, attack.pixel_accuracy)
-        flagged = float((analysis.score > defense.threshold).float().mean())
-        return Step(index, attack.loss, attack.pixel_accuracy, float(analysis.score.detach().mean()), flagged)
+        masked = float((analysis.score > defense.thresholds.masking).float().mean())
+        return Step(index, attack.loss, attack.pixel_accuracy, float(analysis.score.detach().mean()), masked)
 
     @torch.no_grad()
     def merit(self, batch: tuple[Tensor, Tensor], patches: Tensor, layout: Sequence[Transforms]) -> float:

@@ -76,18 +76,18 @@ class Viewer:
         return View(x, masks, full_size(logits, masks), further, analysis, shallow)
 
     def defended_logits(self, view: View) -> Tensor:
-        """[B, K, H, W]: what is segmented again under the mask, as if each image were flagged (straight-through)."""
+        """[B, K, H, W]: what is segmented again under the mask, as if each image were masked (straight-through)."""
         assert self.defense is not None and view.analysis is not None
         hard = self.defense.mask(view.analysis, (view.x.shape[-2], view.x.shape[-1]))
         return full_size(self.segmenter.logits(fill_masked(view.x, hard)), view.masks)
 
     @torch.no_grad()
     def outcome(self, view: View) -> Tensor:
-        """[B, K, H, W]: the logits that the car goes by: defended ones where the defence flags an image."""
+        """[B, K, H, W]: the logits that the car goes by: defended ones where the defence masks an image."""
         if self.defense is None or view.analysis is None:
             return view.logits
-        flagged = view.analysis.score > self.defense.threshold
-        return torch.where(flagged[:, None, None, None], self.defended_logits(view), view.logits)
+        masked = view.analysis.score > self.defense.thresholds.masking
+        return torch.where(masked[:, None, None, None], self.defended_logits(view), view.logits)
 
 
 def full_size(logits: Tensor, masks: Tensor) -> Tensor:

@@ -175,7 +175,7 @@ def state_path(png: Path) -> Path:
 def note(step: Step) -> str:
     """One line about a step, for the progress bar."""
     told = f"loss {step.loss:.2f}, {step.pixel_accuracy:.1%} resist"
-    return told if step.score is None else f"{told}, score {step.score:.3f}, {step.flagged:.0%} flagged"
+    return told if step.score is None else f"{told}, score {step.score:.3f}, {step.masked:.0%} masked"
 
 
 def summary(output: Path, result: PatchResult) -> dict[str, Any]:
@@ -195,7 +195,7 @@ def summary(output: Path, result: PatchResult) -> dict[str, Any]:
     }
     if last[-1].score is not None:
         told["score_at_last"] = _mean([step.score for step in last if step.score is not None])
-        told["flagged_at_last"] = _mean([step.flagged for step in last if step.flagged is not None])
+        told["masked_at_last"] = _mean([step.masked for step in last if step.masked is not None])
     return told
 
 

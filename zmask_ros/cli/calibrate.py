@@ -33,7 +33,7 @@ from zmask_ros.choosing import choose_plan, choosing_passes
 from zmask_ros.cli import options
 from zmask_ros.cli.attack_sources import Sources
 from zmask_ros.cli.console import figure, print_json, print_table, progress, stdout
-from zmask_ros.cli.fit import interval_text, summary
+from zmask_ros.cli.fit import interval_text, precaution_rows, summary
 from zmask_ros.defense import Profile, bind, load_profile, save_profile
 from zmask_ros.defense.block_choice import TRAINING_STEPS
 from zmask_ros.defense.examples import Examples
@@ -52,6 +52,9 @@ AUTO, KEEP = "auto", "keep"
 # Of a training step: forward and backward of a batch, in forward passes of one image.
 PASSES_A_STEP = 12
 SECONDS_AN_EPOCH = 0.03
+PRECAUTION_RATE = 0.05
+SEED_GOING_ON = 100_000
+"""Of a training that goes on: other rivals than those that began."""
 TIMED_PASSES = 9
 
 
@@ -86,11 +89,14 @@ class VoteParameter(click.ParamType):
               help="Optimisation steps of each of these.")
 @click.option("--rivals", type=click.IntRange(min=0), default=0, show_default=True, metavar="STEPS",
               help="Train an evidence head in the place of the mean z-scores, for STEPS steps against attackers who "
-              "adapt to it; 1200 is enough to begin with.")
+              "adapt to it; 1200 is enough to begin with. A head that PROFILE has already is trained on.")
 @click.option("--layers", type=click.Choice([KEEP, AUTO]), default=KEEP, show_default=True,
               help="auto: choose layers and kernels anew, and fit them on the clean frames.")
 @click.option("--false-alarm-rate", type=click.FloatRange(0, 1, min_open=True, max_open=True),
               help="Share of clean frames that may be flagged.  [default: the profile's]")
+@click.option("--precaution-rate", type=click.FloatRange(0, 1, max_open=True), default=PRECAUTION_RATE,
+              show_default=True, help="Share of clean frames that may be masked and segmented again without being "
+              "flagged: the higher, the less is left to attackers who stay quiet. 0: mask only what is flagged.")
 @click.option("--vote", type=VoteParameter(), default=VoteRule(), show_default="1/1",
               help="K/N: an attack is called when K of the last N frames are flagged; kept in the profile.")
 @click.option("--segmenter", help="The profile's network: name or YAML file.  [default: the name in the profile]")
@@ -109,6 +115,7 @@ def command(
     rivals: int,
     layers: str,
     false_alarm_rate: float | None,
+    precaution_rate: float,
     vote: VoteRule,
     segmenter: str | None,
     output: Path,
@@ -154,7 +161,7 @@ def command(
         held_out = look(network, profile, material.held_out)
     training = look(network, profile, material.training)
     with progress("Training the fusion block", "epochs", TRAINING_STEPS) as advance:
-        result = calibrate(profile, training, held_out, rate, vote, describe(material), advance)
+        result = calibrate(profile, training, held_out, rate, precaution_rate, vote, describe(material), advance)
     save_profile(result.profile, output)
     seconds = round(time.monotonic() - began, 1)
     if as_json:
@@ -223,12 +230,18 @@ def refit(
 def face_rivals(
     segmenter: Segmenter, profile: Profile, material: Material, steps: int
 ) -> tuple[Profile, Material]:
-    """A head for ``profile``, trained against rivals, and their patches added to the training part."""
-    frames, layers = material.training.frames, segmenter.description.head_layers
-    with progress("Fitting the head's layers", "frames", len(frames)) as advance:
-        begun = with_head(segmenter, profile, layers, frames, advance=advance)
+    """A head for ``profile``, trained against rivals, and their patches added to the training part.
+
+    A head of the same layers is trained on, against new rivals.
+    """
+    frames, layers, seed = material.training.frames, segmenter.description.head_layers, 0
+    if profile.head is None or profile.head.branch.layers != layers:
+        with progress("Fitting the head's layers", "frames", len(frames)) as advance:
+            profile = with_head(segmenter, profile, layers, frames, advance=advance)
+    else:
+        seed = SEED_GOING_ON
     with progress("Training the head", "steps", steps) as advance:
-        hardened = harden(segmenter, begun, frames, steps, advance=lambda loss: advance(note=f"loss {loss:.2f}"))
+        hardened = harden(segmenter, profile, frames, steps, seed, lambda loss: advance(note=f"loss {loss:.2f}"))
     named = tuple(NamedPatch(f"rival {n}", to_uint8(patch)) for n, patch in enumerate(hardened.patches))
     training = replace(material.training, patches=material.training.patches + named)
     return hardened.profile, replace(material, training=training)
@@ -285,6 +298,7 @@ def _print(before: Judgement, result: Calibration, choice: LayerChoice | None, o
         "threshold": figure(threshold.value),
         "false-alarm rate": figure(threshold.false_alarm_rate),
         "its interval": interval_text(threshold.interval),
+        **{name: str(value) for name, value in precaution_rows(result.profile.precaution).items()},
         "vote": str(result.profile.vote),
         "seconds": figure(seconds),
     }

@@ -13,7 +13,7 @@ from zmask_ros.ahead import ahead
 from zmask_ros.cli import options
 from zmask_ros.cli.console import print_json, print_table, progress, warn
 from zmask_ros.defense import Profile, load_profile, merge_profiles, save_profile
-from zmask_ros.defense.profile import OURS, RateInterval
+from zmask_ros.defense.profile import OURS, RateInterval, Threshold
 from zmask_ros.errors import ZmaskError
 from zmask_ros.files import check_place
 from zmask_ros.fitting import PLANS, CleanFrame, ProfileFit
@@ -137,11 +137,19 @@ def summary(profile: Profile) -> dict[str, object]:
         "false-alarm rate": threshold.false_alarm_rate,
         "its interval": interval_text(threshold.interval),
         "highest clean score": round(threshold.highest_clean_score, 6),
+        **precaution_rows(profile.precaution),
         "vote": str(profile.vote),
         "drives": ", ".join(f"{source.bag} {source.topic}" for source in profile.sources),
         "created": profile.created,
         "tool version": profile.tool_version,
     }
+
+
+def precaution_rows(precaution: Threshold | None) -> dict[str, object]:
+    """What is masked without being flagged."""
+    if precaution is None:
+        return {"masking threshold": "that of attacks"}
+    return {"masking threshold": round(precaution.value, 6), "clean frames masked": precaution.false_alarm_rate}
 
 
 def interval_text(interval: RateInterval | None) -> str:

@@ -190,6 +190,7 @@ class Sink:
             reason=result.reason,
             score=result.score,
             threshold=result.threshold,
+            masking_threshold=result.thresholds.masking,
             mask_fraction=result.mask_fraction,
             regions=tuple(RegionRecord(**vars(region)) for region in result.regions),
             latency_ms=tally.frame_ms[-1],

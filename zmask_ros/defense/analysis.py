@@ -13,6 +13,7 @@ from zmask_ros.defense.head import EvidenceHead, Head, HeadFeatures, head_score
 from zmask_ros.defense.overactivation import Activations, Branch, LayerOverActivation, fuse_layers
 from zmask_ros.defense.pooling import Size, resample
 from zmask_ros.defense.profile import Profile, statistics_key
+from zmask_ros.defense.refinement import Refinement
 from zmask_ros.defense.statistics import LayerStatistics
 
 
@@ -36,11 +37,13 @@ class Analysis:
         evidence: H_S and H_D.
         mask: soft mask M, [B, 1, h, w], 0..1.
         score: s, [B], at least 0.
+        edge: activation [B, C, H, W] of the layer that says where patches end; None where no layer does.
     """
 
     evidence: Evidence
     mask: Tensor
     score: Tensor
+    edge: Tensor | None = None
 
     @property
     def heat(self) -> Tensor:
@@ -118,16 +121,32 @@ class Analyser(nn.Module):
         self.fusion = FusionBlock(profile.fusion)
         self.growth = profile.growth
         self.score = frame_score(profile.head is not None)
+        self.refinement = _refinement(profile)
 
     def forward(self, taps: Activations) -> Analysis:
         evidence = self.evidence(taps)
         mask = self.fusion(evidence.shallow, evidence.deep)
-        return Analysis(evidence, mask, self.score(evidence, mask))
+        edge = None if self.growth.edge is None else taps[self.growth.edge]
+        return Analysis(evidence, mask, self.score(evidence, mask), edge)
 
     def region(self, analysis: Analysis) -> Tensor:
         """The soft region to mask, [B, 1, h, w] in 0..1: M, grown over all of the patch; differentiable."""
         evidence = analysis.evidence
         return grow(self.fusion, self.growth, evidence.shallow, evidence.deep, analysis.mask)
+
+    def mask(self, analysis: Analysis, region: Tensor, size: Size) -> Tensor:
+        """The mask of a soft region [B, 1, h, w], 0 or 1, [B, 1, *size]; differentiable (straight-through)."""
+        if self.refinement is not None and analysis.edge is not None:
+            region = self.refinement(region, analysis.edge)
+        return hard_mask(region, size)
+
+
+def _refinement(profile: Profile) -> Refinement | None:
+    edge = profile.growth.edge
+    if edge is None:
+        return None
+    branch = "shallow" if profile.head is None else "head"
+    return Refinement(profile.statistics[statistics_key(branch, edge)])
 
 
 def hard_mask(region: Tensor, size: Size) -> Tensor:

@@ -51,7 +51,7 @@ class Block:
 def growths(growth: Growth) -> tuple[Growth, ...]:
     """What is tried for a block: growths of all shares, closings and reaches, and ``growth`` itself."""
     tried = itertools.product(GROWTH_SHARES, CLOSINGS, REACHES)
-    return (growth, *(Growth(share, (closing, closing), reach) for share, closing, reach in tried))
+    return (growth, *(Growth(share, (closing, closing), reach, growth.edge) for share, closing, reach in tried))
 
 
 def choose_block(

@@ -1,4 +1,4 @@
-"""The defence: segment, analyse, and where a frame is flagged, mask and segment again. Stateless."""
+"""The defence: segment, analyse, and where a frame is suspicious, mask and segment again. Stateless."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from zmask_ros.defense.analysis import Analyser, Analysis, hard_mask
+from zmask_ros.defense.analysis import Analyser, Analysis
 from zmask_ros.defense.filling import fill_masked
 from zmask_ros.defense.growth import OPEN
 from zmask_ros.defense.pooling import Size
@@ -55,15 +55,30 @@ def bind(segmenter: SegmentationNetwork, layers: tuple[str, ...]) -> Binding:
 
 
 @dataclass(frozen=True)
+class Thresholds:
+    """Scores above which something is done about an image.
+
+    Attributes:
+        attack: it is called an attack.
+        masking: it is masked and segmented again; at most ``attack``. In between it is masked as a precaution: an
+            attacker must stay below this one to be left alone, and a mask costs a harmless image next to nothing.
+    """
+
+    attack: float
+    masking: float
+
+
+@dataclass(frozen=True)
 class Defended:
     """What the defence says of a batch of B images of h x w pixels.
 
     Attributes:
         labels: uint8 [B, h, w], the defended segmentation.
         undefended: uint8 [B, h, w], what the network said before masking.
-        mask: bool [B, h, w], the masked pixels; all False where a frame is not flagged.
-        flagged: bool [B].
-        threshold: the score above which an image was flagged.
+        mask: bool [B, h, w], the masked pixels; all False where a frame is not suspicious.
+        flagged: bool [B], what is called an attack.
+        suspicious: bool [B], what was masked: all that is flagged, and what is masked as a precaution.
+        thresholds: the scores above which an image was flagged, and masked.
         analysis: evidence, soft mask and score.
         stages_ms: time of each stage in milliseconds.
         tracked: bool [B], where a patch that was known already was taken out in the one pass; of these frames
@@ -74,7 +89,8 @@ class Defended:
     undefended: Tensor
     mask: Tensor
     flagged: Tensor
-    threshold: float
+    suspicious: Tensor
+    thresholds: Thresholds
     analysis: Analysis
     stages_ms: dict[str, float]
     tracked: Tensor
@@ -99,6 +115,13 @@ class Defense(nn.Module):
         self.profile = profile
         self.analyser = Analyser(profile).to(segmenter.device)
         self.threshold = profile.threshold.value
+        self.precaution = profile.masking_threshold
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """Both thresholds as they are now; ``threshold`` and ``precaution`` may be changed from another thread."""
+        attack = self.threshold
+        return Thresholds(attack, min(attack, self.precaution))
 
     def analyse(self, x: Tensor) -> tuple[Tensor, Analysis]:
         """Logits [B, K, h, w] and analysis of the normalised images ``x`` [B, 3, h, w], in one pass; differentiable."""
@@ -108,28 +131,29 @@ class Defense(nn.Module):
 
     def mask(self, analysis: Analysis, size: Size) -> Tensor:
         """The mask, 0 or 1, [B, 1, *size]; differentiable by straight-through estimation."""
-        return hard_mask(self.analyser.region(analysis), size)
+        return self.analyser.mask(analysis, self.analyser.region(analysis), size)
 
     @torch.inference_mode()
     def forward(self, x: Tensor) -> Defended:
-        """Defend the normalised images ``x`` [B, 3, h, w]; only flagged ones are segmented again."""
+        """Defend the normalised images ``x`` [B, 3, h, w]; only suspicious ones are segmented again."""
         stages = Stages(x.device)
-        # Read once: it may be changed from another thread.
-        threshold = self.threshold
+        # Read once: they may be changed from another thread.
+        thresholds = self.thresholds
         with ActivationTaps(self.segmenter.network, self.layers) as taps:
             undefended = first_labels(self.segmenter, x)
             stages.mark("network")
             analysis = self.analyser(taps)
-            flagged = analysis.score > threshold
-            attacked = bool(flagged.any())
+            suspicious = analysis.score > thresholds.masking
+            repeated = bool(suspicious.any())
             stages.mark("analysis")
         labels, mask = undefended, torch.zeros_like(undefended, dtype=torch.bool)
-        if attacked:
-            hard = self.mask(analysis, (x.shape[-2], x.shape[-1])) * flagged[:, None, None, None]
-            labels, mask = segment_again(self.segmenter, x, hard, flagged, undefended), hard[:, 0] > OPEN
+        if repeated:
+            hard = self.mask(analysis, (x.shape[-2], x.shape[-1])) * suspicious[:, None, None, None]
+            labels, mask = segment_again(self.segmenter, x, hard, suspicious, undefended), hard[:, 0] > OPEN
             stages.mark("second pass")
-        tracked = torch.zeros_like(flagged)
-        return Defended(labels, undefended, mask, flagged, threshold, analysis, stages.milliseconds(), tracked)
+        flagged, tracked = analysis.score > thresholds.attack, torch.zeros_like(suspicious)
+        times = stages.milliseconds()
+        return Defended(labels, undefended, mask, flagged, suspicious, thresholds, analysis, times, tracked)
 
 
 def first_labels(segmenter: SegmentationNetwork, x: Tensor) -> Tensor:

@@ -33,11 +33,13 @@ class Growth:
             between parts of the region are cut where they are narrower.
         reach: of the frame's hottest shallow cell; the region also reaches to where the heat is this share of that, in
             0..1. Whoever keeps a patch just cool enough for the fusion block keeps all of it cool.
+        edge: the layer that says where exactly the region ends, see `refinement`; None: its cells do.
     """
 
     share: float
     closing: Size
     reach: float = 1.0
+    edge: str | None = None
 
 
 def close_gaps(heat: Tensor, kernel: Size) -> Tensor:

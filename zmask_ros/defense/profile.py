@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -88,7 +89,7 @@ class RateInterval:
 
 @dataclass(frozen=True)
 class Threshold:
-    """When a frame is called attacked: ``score > value``.
+    """When a frame is called attacked, or masked: ``score > value``.
 
     Attributes:
         value: tau, at least 0.
@@ -129,6 +130,8 @@ class Profile:
             may be in several.
         fusion: float32 [8], scalars of the fusion block.
         threshold: when a frame is called attacked.
+        precaution: when a frame is masked although it is not called attacked, set for a higher rate of clean frames;
+            None: never.
         sources: the drives it was fitted on.
         created: ISO 8601 date and time, UTC.
         tool_version: of zmask_ros.
@@ -153,6 +156,7 @@ class Profile:
     variant: str = OURS
     vote: VoteRule = field(default_factory=VoteRule)
     head: Head | None = None
+    precaution: Threshold | None = None
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -164,6 +168,11 @@ class Profile:
         """All layers that the profile has statistics of, each once."""
         learned = () if self.head is None else self.head.branch.layers
         return tuple(dict.fromkeys(self.shallow.layers + self.deep.layers + learned))
+
+    @property
+    def masking_threshold(self) -> float:
+        """The score above which a frame is masked in any case; infinite where there is none."""
+        return math.inf if self.precaution is None else self.precaution.value
 
     @property
     def grid(self) -> Size:
@@ -181,7 +190,8 @@ class Profile:
         Raises:
             ProfileError: it does.
         """
-        calibration = torch.cat([self.fusion, torch.tensor([self.threshold.value])])
+        thresholds = [t.value for t in (self.threshold, self.precaution) if t is not None]
+        calibration = torch.cat([self.fusion, torch.tensor(thresholds)])
         finite = [statistics.moments.finite for statistics in self.statistics.values()]
         learned = () if self.head is None else self.head.tensors.values()
         if not all(finite) or not all(bool(torch.isfinite(tensor).all()) for tensor in (calibration, *learned)):

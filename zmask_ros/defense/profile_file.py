@@ -98,6 +98,7 @@ def _describe(profile: Profile) -> dict[str, Any]:
         "variant": profile.variant,
         "vote": asdict(profile.vote),
         "head": None if profile.head is None else asdict(profile.head.branch),
+        "precaution": None if profile.precaution is None else asdict(profile.precaution),
     }
 
 
@@ -124,10 +125,11 @@ def _restore(description: dict[str, Any], tensors: dict[str, Tensor]) -> Profile
         created=description["created"],
         tool_version=description["tool_version"],
         notes=tuple(description["notes"]),
-        # Files from before there were variants, votes and heads lack these.
+        # Files from before there were variants, votes, heads and precautions lack these.
         variant=description.get("variant", OURS),
         vote=VoteRule(**description.get("vote", {})),
         head=_head(description.get("head"), tensors),
+        precaution=None if description.get("precaution") is None else _threshold(description["precaution"]),
     )
 
 

@@ -88,24 +88,24 @@ class StreamingDefense(nn.Module):
             What is said of the frames, and the cameras' new states.
         """
         stages = Stages(x.device)
-        # Read once: it may be changed from another thread.
-        threshold = self.defense.threshold
+        # Read once: they may be changed from another thread.
+        thresholds = self.defense.thresholds
         searches = [s.search(t, self.keyframe_interval_s) for s, t in zip(states, stamps_ns, strict=True)]
         network, layers = self.defense.segmenter.network, self.defense.layers
         # The taps come second: the analysis sees what the network goes on with.
-        replaced = Replacement(network, self.tracker, searches, threshold)
+        replaced = Replacement(network, self.tracker, searches, thresholds.masking)
         with replaced, ActivationTaps(network, layers) as taps:
             undefended = first_labels(self.defense.segmenter, x)
             stages.mark("network")
             beside = self._beside(self.defense.analyser(taps), replaced.found)
-            again = beside.score > threshold
+            again = beside.score > thresholds.masking
             repeated = bool(again.any())
             stages.mark("analysis")
         labels, mask = undefended, _on(replaced.found, x)
         region = torch.zeros_like(beside.mask)
         if repeated:
             region = self.defense.analyser.region(beside) * again[:, None, None, None]
-            mask = torch.maximum(mask, hard_mask(region, (x.shape[-2], x.shape[-1])))
+            mask = torch.maximum(mask, self.defense.analyser.mask(beside, region, (x.shape[-2], x.shape[-1])))
             labels = segment_again(self.defense.segmenter, x, mask, again, undefended)
             stages.mark("second pass")
         after = [
@@ -114,10 +114,12 @@ class StreamingDefense(nn.Module):
         ]
         analysis = _as_found(beside, replaced.found)
         tracked = torch.tensor([found is not None for found in replaced.found], device=x.device) & ~again
-        flagged = analysis.score > threshold
-        hidden = mask[:, 0] > OPEN
-        times = stages.milliseconds()
-        return Defended(labels, undefended, hidden, flagged, threshold, analysis, times, tracked), tuple(after)
+        flagged, suspicious = analysis.score > thresholds.attack, again | tracked
+        hidden, times = mask[:, 0] > OPEN, stages.milliseconds()
+        defended = Defended(
+            labels, undefended, hidden, flagged, suspicious, thresholds, analysis, times, tracked
+        )
+        return defended, tuple(after)
 
     def _beside(self, analysis: Analysis, found: Sequence[Found | None]) -> Analysis:
         """``analysis`` without the evidence in and next to regions that are found again."""
@@ -128,7 +130,7 @@ class StreamingDefense(nn.Module):
         beside = 1 - F.max_pool2d(regions, 2 * EDGE + 1, 1, EDGE)
         evidence = Evidence(analysis.evidence.shallow * beside, analysis.evidence.deep * beside)
         mask = analysis.mask * beside
-        return Analysis(evidence, mask, self.defense.analyser.score(evidence, mask))
+        return Analysis(evidence, mask, self.defense.analyser.score(evidence, mask), analysis.edge)
 
     def _after(
         self, stamp_ns: int, found: Found | None, state: StreamState, keyframe: Keyframe | None, replaced: Replacement
@@ -144,7 +146,7 @@ class StreamingDefense(nn.Module):
 
 @dataclass(frozen=True)
 class Keyframe:
-    """A frame of a batch that was analysed as a whole and is flagged."""
+    """A frame of a batch that was analysed as a whole and is suspicious."""
 
     analysis: Analysis
     regions: Tensor

@@ -10,18 +10,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zmask_ros.defense.discriminant import discriminant
 from zmask_ros.defense.growth import OPEN, close_gaps, connected
 from zmask_ros.defense.head import GroupFeatures
 from zmask_ros.defense.pooling import Size, layer_grid
 from zmask_ros.defense.profile import Profile, statistics_key
 from zmask_ros.defense.taps import in_single_precision
 
-RIDGE = 0.05
-"""Of the features' mean variance, added to each one's: a frame has fewer independent cells than it has cells."""
 CUTS = (0.3, 0.4, 0.5, 0.6, 0.7)
 EVENLY = 0.5
 """Half-way between the street and the patch: the cut where several serve."""
@@ -144,20 +142,6 @@ class Tracker(nn.Module):
             return None
         level = float(attention[region].mean())
         return Found(replace(track, region=region), level) if level >= LEAST_LEVEL else None
-
-
-def discriminant(inside: Tensor, outside: Tensor) -> tuple[Tensor, float]:
-    """Weights [F] and offset that are 0 at the mean of ``outside`` and 1 at the mean of ``inside``, each [N, F].
-
-    Fisher's linear discriminant with the two variances taken alike and a ridge.
-    """
-    difference = inside.mean(0) - outside.mean(0)
-    centred = torch.cat([inside - inside.mean(0), outside - outside.mean(0)])
-    covariance = centred.T @ centred / len(centred)
-    ridge = RIDGE * covariance.diagonal().mean().clamp_min(1e-9)
-    weights = torch.linalg.solve(covariance + ridge * torch.eye(len(difference)).to(covariance), difference)
-    weights = weights / (weights @ difference).clamp_min(1e-9)
-    return weights, -float(weights @ outside.mean(0))
 
 
 def attention_map(track: Track, features: Tensor) -> Tensor:

@@ -43,6 +43,7 @@ class Record:
         name, drive: of the frame.
         score: of the judge.
         flagged: whether it called the frame attacked.
+        masked: whether it masked any of it.
         counts: confusion counts of the labels that it gave, row by row: K x (K + 1) of them.
         mask_iou, mask_recall: of the judge's mask against the patch, 0..1; None without a patch.
         hidden_share: share of the image that the patch or board covers, 0..1.
@@ -52,6 +53,7 @@ class Record:
     drive: str
     score: float
     flagged: bool
+    masked: bool
     counts: tuple[int, ...]
     mask_iou: float | None
     mask_recall: float | None
@@ -77,6 +79,7 @@ def judge_frames(
                 drive=frame.drive,
                 score=verdict.score,
                 flagged=verdict.flagged,
+                masked=bool(verdict.mask.any()),
                 counts=tuple(confusion.counts.ravel().tolist()),
                 mask_iou=mask_iou(verdict.mask, frame.hidden) if attacked else None,
                 mask_recall=float(verdict.mask[frame.hidden].mean()) if attacked else None,
@@ -104,6 +107,7 @@ class Column:
         self.records = list(records)
         self.scores = np.array([record.score for record in records])
         self.flagged = np.array([record.flagged for record in records], bool)
+        self.masked = np.array([record.masked for record in records], bool)
         self.drives = [record.drive for record in records]
         self._counts = np.array([record.counts for record in records]).reshape(-1, num_classes, num_classes + 1)
 

@@ -67,6 +67,7 @@ class Summariser:
             "miou_loss": plain.miou() - own.miou(),
             "false_alarm_rate": _shown(alarms),
             "false_alarms_an_hour": false_alarms_an_hour(alarms.value, FRAMES_A_SECOND),
+            "masked": float(own.masked.mean()),
         }
 
     def attack(self, attack: Attack) -> Figures:
@@ -135,6 +136,7 @@ class Summariser:
                     "damage_defended": remains,
                     "ratio": _ratio(remains, free),
                     "flagged": attack["defences"][name]["recall"],
+                    "masked": attack["defences"][name]["masked"],
                 }
             )
         for row in rows.values():
@@ -150,6 +152,7 @@ class Summariser:
             alarms = rate_interval(int(own.flagged.sum()), len(own))
             figures[defence] = {
                 "false_alarm_rate": _shown(alarms),
+                "masked": float(own.masked.mean()),
                 "miou": own.miou(),
                 "miou_loss": plain.miou() - own.miou(),
             }
@@ -188,6 +191,7 @@ class Summariser:
             "recovery": _shown(bootstrap(recovered, self._groups_of(own))),
             "recall": found.value,
             "recall_interval": _shown(found),
+            "masked": float(own.masked.mean()),
             "mask_iou": own.mean("mask_iou"),
             "mask_recall": own.mean("mask_recall"),
             **self._detection(name, [own]),

@@ -88,10 +88,11 @@ def clean_table(summary: Figures) -> Table:
             number(row["miou_loss"], 4),
             share_with_interval(row["false_alarm_rate"]),
             number(row["false_alarms_an_hour"], 0),
+            percent(row["masked"]),
         )
         for name, row in summary["clean"].items()
     ]
-    columns = ("defence", "mIoU", "mIoU lost", "false-alarm rate (95 %)", "false alarms an hour at 15 Hz")
+    columns = ("defence", "mIoU", "mIoU lost", "false-alarm rate (95 %)", "false alarms an hour at 15 Hz", "masked")
     frames = max((row["frames"] for row in summary["clean"].values()), default=0)
     return Table("Clean frames", f"{frames} frames.", columns, tuple(rows))
 
@@ -133,12 +134,13 @@ def attack_table(summary: Figures, name: str) -> Table:
                 with_interval(own["recovery"], 2),
                 number(own["auc"]["value"], 4),
                 percent(own["recall"]),
+                percent(own["masked"]),
                 number(own["mask_iou"], 2),
                 number(own["mask_recall"], 2),
             )
         )
     columns = ("attack", "of the image", "clean", "attacked (95 %)", "defended (95 %)", "oracle", "recovery (95 %)",
-               "AUC", "flagged", "mask IoU", "mask recall")  # fmt: skip
+               "AUC", "flagged", "masked", "mask IoU", "mask recall")  # fmt: skip
     worst = summary["worst_frames"]
     note = "mIoU outside the patches."
     if worst:
@@ -159,12 +161,13 @@ def family_table(name: str, rows: list[Figures], known: str) -> Table:
             number(run["damage_defended"]),
             percent(run["ratio"], 0),
             percent(run["flagged"]),
+            percent(run["masked"]),
         )
         for row in rows
         for run in row["runs"]
     ]
     columns = ("family", "run", "steps", "same attacker, no defence", "same patch, no defence", "remains defended",
-               "remains of the first", "flagged")  # fmt: skip
+               "remains of the first", "flagged", "masked")  # fmt: skip
     note = "Damage is mIoU clean - attacked, outside the patches. Runs of a family differ in seed and steps."
     title = f"Attackers who know {name}" if name == known else f"{name}, against attackers who know {known}"
     return Table(title, note, columns, tuple(cells))
@@ -179,10 +182,12 @@ def hard_table(summary: Figures) -> Table:
             str(row["frames"]),
             *(percent(row["defences"][name]["false_alarm_rate"]["value"]) for name in defences),
             percent(row["defences"][defences[0]]["false_alarm_rate"]["high"]),
+            percent(row["defences"][defences[0]]["masked"]),
             number(row["defences"][defences[0]]["miou_loss"], 4),
         )
         for title, row in summary["hard"].items()
     ]
-    columns = ("set", "frames", *defences, f"{defences[0]}: at most (95 %)", f"{defences[0]}: mIoU lost")
+    first = defences[0]
+    columns = ("set", "frames", *defences, f"{first}: at most (95 %)", f"{first}: masked", f"{first}: mIoU lost")
     note = "Share of harmless frames that are flagged. The mIoU lost is against the undefended network on these frames."
     return Table("Benign-hard sets", note, columns, tuple(rows))

@@ -35,7 +35,7 @@ SHUTDOWN_S = 1.0
 ACKNOWLEDGED_S = 0.3
 WATCH_EVERY_S = 0.2
 RELOAD_WAIT_S = 3.0
-LIVE = ("threshold", "attack_on_frames", "attack_off_frames")
+LIVE = ("threshold", "masking_threshold", "attack_on_frames", "attack_off_frames")
 
 
 class DefenseNode:
@@ -207,7 +207,7 @@ class DefenseNode:
             return
         from zmask_ros.alarm import alarm_rule
 
-        network.set_threshold(self._live["threshold"])
+        network.set_thresholds(self._live["threshold"], self._live["masking_threshold"])
         on_frames, off_frames = self._live["attack_on_frames"], self._live["attack_off_frames"]
         for channel in self._channels.values():
             channel.enabled = self._enabled

@@ -54,6 +54,13 @@ class DefenseParameters:
         minimum=0.0,
         live=True,
     )
+    masking_threshold: float = parameter(
+        0.0,
+        "A frame is masked and segmented again when its score is above this, even if it is not called an attack; 0 "
+        "takes the profile's. What is an attack is always masked.",
+        minimum=0.0,
+        live=True,
+    )
     attack_on_frames: int = parameter(
         0,
         "So many attacked frames in a row raise the alarm; 0 takes the vote of the profile, which is 1 of 1 unless "

@@ -83,6 +83,7 @@ def flag_message(header: Header, result: CameraResult, context: FlagContext) -> 
         reason=result.reason,
         score=result.score,
         threshold=result.threshold,
+        masking_threshold=result.thresholds.masking,
         mask_fraction=result.mask_fraction,
         regions=[region_message(region) for region in result.regions],
         latency_ms=context.latency_ms,

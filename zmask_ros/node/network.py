@@ -72,7 +72,7 @@ class Network:
     def __init__(self, settings: NetworkSettings, report: Report) -> None:
         self._settings = settings
         self._report = report
-        self._override = 0.0
+        self._overrides = 0.0, 0.0
         self._batch_limit = settings.max_batch
         self._cautious_until = 0.0
         self._reinitialised = False
@@ -105,11 +105,13 @@ class Network:
         """The vote in this camera's profile."""
         return self.defended(camera).defense.profile.vote
 
-    def set_threshold(self, override: float) -> None:
-        """Use the override for all cameras, or where it is 0 each profile's own threshold."""
-        self._override = override
+    def set_thresholds(self, attack: float, masking: float) -> None:
+        """Use these for all cameras, or where one is 0 each profile's own."""
+        self._overrides = attack, masking
         for defended in self._defended.values():
-            defended.threshold = override if override > 0.0 else defended.defense.profile.threshold.value
+            profile = defended.defense.profile
+            defended.threshold = attack if attack > 0.0 else profile.threshold.value
+            defended.precaution = masking if masking > 0.0 else profile.masking_threshold
 
     def reload_profiles(self) -> None:
         """Read all profiles again; after an error those from before stay in use.
@@ -167,7 +169,7 @@ class Network:
         self._streams: dict[str, CameraStream | None] = {
             camera: CameraStream() if self._settings.streaming else None for camera in paths
         }
-        self.set_threshold(self._override)
+        self.set_thresholds(*self._overrides)
 
     def _results(self, path: Path, batch: list[Arrival]) -> list[CameraResult]:
         try:

@@ -32,8 +32,8 @@ def assess_device(device: torch.device) -> Assessment:
 def assess_profile(task: str, camera: DefendedCamera, identity: str) -> Assessment:
     """What is defended with what."""
     profile = camera.defense.profile
-    fitted = profile.threshold
-    overridden = camera.threshold != fitted.value
+    fitted, precaution = profile.threshold, profile.precaution
+    overridden = camera.threshold != fitted.value or camera.precaution != profile.masking_threshold
     message = f"{camera.segmenter.name}, fitted on {profile.frames} frames"
     values = {
         "profile": identity,
@@ -46,5 +46,7 @@ def assess_profile(task: str, camera: DefendedCamera, identity: str) -> Assessme
         "threshold of the profile": f"{fitted.value:.6g}",
         "false-alarm rate it was set for": f"{fitted.false_alarm_rate:g}",
         "threshold in use": f"{camera.threshold:.6g}",
+        "masking threshold of the profile": "none" if precaution is None else f"{precaution.value:.6g}",
+        "masking threshold in use": f"{camera.defense.thresholds.masking:.6g}",
     }
     return Assessment(task, Level.OK, message + (", threshold overridden" if overridden else ""), values)

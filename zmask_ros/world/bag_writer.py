@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import shutil
 import tempfile
 from dataclasses import dataclass, field
@@ -27,8 +28,8 @@ CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 ATTACK_FLAG = "zmask_ros/msg/AttackFlag"
 ATTACK_REGION = "zmask_ros/msg/AttackRegion"
 ATTACK_SUMMARY = "zmask_ros/msg/AttackSummary"
-_SAME_IN_FLAG = ("camera", "state", "alarm", "reason", "score", "threshold", "mask_fraction", "latency_ms", "profile",
-                 "sequence", "received", "processed", "dropped", "failed")
+_SAME_IN_FLAG = ("camera", "state", "alarm", "reason", "score", "threshold", "masking_threshold", "mask_fraction",
+                 "latency_ms", "profile", "sequence", "received", "processed", "dropped", "failed")
 
 # Jazzy also reads its predecessor's metadata, and so do the distributions before it.
 _METADATA_VERSION: Literal[8] = 8
@@ -67,6 +68,7 @@ class AttackRecord:
     processed: int = 0
     dropped: int = 0
     failed: int = 0
+    masking_threshold: float = math.inf
 
 
 class BagWriter:

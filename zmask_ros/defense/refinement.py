@@ -1,0 +1,111 @@
+"""Where exactly a region ends: finer than the cells of the working grid.
+
+A cell of the grid is several pixels wide, pooling smears heat over its neighbours, and both decide how much of the
+street is lost beside a patch, or how much of the patch goes on attacking. A shallow layer is finer than the grid, and
+the frame itself says what tells patch from street in it: cells well inside the region and cells well outside are known,
+and a linear discriminant between them decides on those at the edge. As in tracking, but in space instead of time.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zmask_ros.defense.discriminant import discriminant
+from zmask_ros.defense.growth import OPEN, close_gaps, open_bridges
+from zmask_ros.defense.pooling import Size, box_pool
+from zmask_ros.defense.profile import Profile
+from zmask_ros.defense.statistics import LayerStatistics
+from zmask_ros.defense.taps import in_single_precision
+
+CORE, BESIDE, STREET, BAND = 2, 1, 4, 2
+"""Cells of the grid: inside its core a region is sure; from BESIDE to STREET around it is the street; the edge is
+looked for in the BAND around it, and inside down to its core."""
+FEWEST = 8
+"""Cells of the layer that a side of the discriminant needs."""
+WINDOW = 3
+"""Cells of the layer, odd, over which texture is taken together."""
+STRONGEST = 25.0
+"""Squared z-score above which more says nothing."""
+CLOSING: Size = (7, 7)
+OPENING: Size = (3, 3)
+"""On the layer: narrower gaps are closed, narrower hairs cut."""
+
+
+def edge_layer(profile: Profile) -> str | None:
+    """The first layer of a profile that is finer than its working grid; None where there is none."""
+    for layer in profile.layers:
+        _, height, width = profile.binding.shapes[layer]
+        if height > profile.grid[0] and width > profile.grid[1]:
+            return layer
+    return None
+
+
+class Refinement(nn.Module):
+    """Regions on the grid to regions at the resolution of one layer.
+
+    Args:
+        statistics: clean ones of the layer.
+    """
+
+    mean: Tensor
+    inverse: Tensor
+
+    def __init__(self, statistics: LayerStatistics) -> None:
+        super().__init__()
+        deviation = statistics.moments.std[0]
+        inverse = torch.where(statistics.alive, 1 / deviation.clamp_min(1e-12), 0.0)
+        self.register_buffer("mean", statistics.mean.float()[:, None, None])
+        self.register_buffer("inverse", inverse.float()[:, None, None])
+
+    def forward(self, region: Tensor, activation: Tensor) -> Tensor:
+        """The soft region [B, 1, h, w] at the resolution of the activation [B, C, H, W]: open above `OPEN`.
+
+        Where a region is too small to learn from, or fills the view, it stays as it is. Its gradient is that of the
+        region in the core, and of the discriminant at the edge; the discriminant itself is taken for given.
+        """
+        texture = self._texture(in_single_precision(activation))
+        return torch.cat([_refined(region[i : i + 1], texture[i : i + 1]) for i in range(len(region))])
+
+    def _texture(self, activation: Tensor) -> Tensor:
+        """[B, 2 C, H, W]: z-scores, and their root mean squares over a window."""
+        z = (activation - self.mean) * self.inverse
+        energy = box_pool(z.square().clamp_max(STRONGEST), (WINDOW, WINDOW))
+        return torch.cat([box_pool(z, (WINDOW, WINDOW)), (energy + 1e-6).sqrt()], 1)
+
+
+def _refined(region: Tensor, texture: Tensor) -> Tensor:
+    size = (texture.shape[-2], texture.shape[-1])
+    inside = region > OPEN
+    core, band = _at_size(_core(inside), size), _at_size(_wider(inside, BAND), size)
+    street = _at_size(_wider(inside, STREET), size) & ~_at_size(_wider(inside, BESIDE), size)
+    whole = F.interpolate(region, size, mode="nearest")
+    if min(int(core.sum()), int(street.sum())) < FEWEST:
+        return whole
+    with torch.no_grad():
+        cells = texture[0].flatten(1).T
+        weights, offset = discriminant(cells[core.flatten()].double(), cells[street.flatten()].double())
+    attention = F.conv2d(texture, weights.to(texture)[None, :, None, None]) + offset
+    attention = box_pool(attention, (WINDOW, WINDOW))
+    soft = torch.where(core, whole, attention * band)
+    closed = close_gaps(open_bridges(soft > OPEN, OPENING).to(soft), CLOSING)
+    return closed + soft - soft.detach()
+
+
+def _core(inside: Tensor) -> Tensor:
+    """Cells of the region that are `CORE` cells or more from its edge; fewer, where it is too narrow for that."""
+    for distance in range(CORE, 0, -1):
+        narrower = ~_wider(~inside, distance)
+        if narrower.any():
+            return narrower
+    return inside
+
+
+def _wider(cells: Tensor, distance: int) -> Tensor:
+    """Bool [1, 1, h, w] with all cells within ``distance`` of one of ``cells``."""
+    return F.max_pool2d(cells.float(), 2 * distance + 1, 1, distance) > OPEN
+
+
+def _at_size(cells: Tensor, size: Size) -> Tensor:
+    return F.interpolate(cells.float(), size, mode="nearest") > OPEN

@@ -28,8 +28,8 @@ WINDOW = 3
 """Cells of the layer, odd, over which texture is taken together."""
 STRONGEST = 25.0
 """Squared z-score above which more says nothing."""
-CLOSING: Size = (7, 7)
-OPENING: Size = (3, 3)
+GAPS: Size = (7, 7)
+HAIRS: Size = (3, 3)
 """On the layer: narrower gaps are closed, narrower hairs cut."""
 
 
@@ -89,7 +89,7 @@ def _refined(region: Tensor, texture: Tensor) -> Tensor:
     attention = F.conv2d(texture, weights.to(texture)[None, :, None, None]) + offset
     attention = box_pool(attention, (WINDOW, WINDOW))
     soft = torch.where(core, whole, attention * band)
-    closed = close_gaps(open_bridges(soft > OPEN, OPENING).to(soft), CLOSING)
+    closed = close_gaps(open_bridges(soft > OPEN, HAIRS).to(soft), GAPS)
     return closed + soft - soft.detach()
 
 

@@ -1,15 +1,17 @@
 """The fast analysis against the slow, obvious one, and what must hold for any activations."""
 
+import cv2
 import numpy as np
 import obvious
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zmask_ros.defense import FusionBlock, LayerOverActivation, LayerStatistics, Moments, attack_score, hard_mask
 from zmask_ros.defense.fitting import observe
-from zmask_ros.defense.growth import Growth, close_gaps, connected, grow, without_bridges
+from zmask_ros.defense.growth import Growth, close_gaps, connected, grow, widest, without_bridges
 from zmask_ros.defense.overactivation import cascade, fuse_layers
 from zmask_ros.defense.pooling import area_resample, box_pool, layer_kernel, working_grid
 
@@ -182,6 +184,25 @@ def test_gaps_are_closed_and_borders_stay():
     heat[..., 5:8] = heat[..., 10:13] = 3.0
     closed = close_gaps(heat, (3, 3))[0, 0, 4]
     assert closed.tolist() == [0.0] * 5 + [3.0] * 8 + [0.0] * 7
+
+
+@settings(deadline=None, max_examples=40)
+@given(sizes, odd_kernels, seeds)
+def test_the_largest_in_a_window_is_that_of_max_pooling(size, kernel, seed):
+    heat = random_tensor(seed, 2, 1, *size)
+    assert torch.equal(widest(heat, kernel), F.max_pool2d(heat, kernel, 1, (kernel[0] // 2, kernel[1] // 2)))
+
+
+@settings(deadline=None, max_examples=40)
+@given(sizes, st.floats(0.2, 0.9), seeds)
+def test_what_hangs_together_equals_labelled_components(size, share, seed):
+    generator = torch.Generator().manual_seed(seed)
+    candidates = torch.rand(2, 1, *size, generator=generator) < share
+    starts = torch.rand(2, 1, *size, generator=generator) < 0.02
+    for own, image, chosen in zip(connected(starts, candidates), candidates, starts, strict=True):
+        labels = cv2.connectedComponents(image[0].numpy().astype(np.uint8), connectivity=8)[1]
+        reached = np.unique(labels[(chosen & image)[0].numpy()])
+        assert np.array_equal(own[0].numpy(), np.isin(labels, reached) & image[0].numpy())
 
 
 def test_only_what_hangs_together_with_a_seed_is_reached():

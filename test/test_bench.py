@@ -16,12 +16,13 @@ from tiny_network import clean_image, describe, fit
 from torch import Tensor
 
 from zmask_ros.cli.bench import CASES, PERFORMANCE, attacked_frames, clean_frames, command
-from zmask_ros.defense import Defense, load_profile
+from zmask_ros.defense import ActivationTaps, Defense, LayerStatistics, Moments, load_profile
 from zmask_ros.defense.analysis import LayerEvidence
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation import PairedTimes, Quartiles, plain_labels, time_pairs
-from zmask_ros.evaluation.bench import following, naive_evidence
+from zmask_ros.evaluation.bench import following
 from zmask_ros.evaluation.cost_growth import TORCHVISION, measure_cost, torchvision_segmenter
+from zmask_ros.evaluation.naive import DEMO_GRID, demo_branches, demo_evidence, naive_evidence
 from zmask_ros.segmenters import Segmenter, load_segmenter
 
 SLOWDOWN_S = 0.01
@@ -135,7 +136,8 @@ def test_the_command_reports_overheads(description: Path, profile: Path, tmp_pat
     assert figures["overhead_clean"] > 0
     assert figures["overhead_two_pass"] > 0
     assert figures["overhead_tracked"] > 0
-    assert figures["naive_analysis"] > 1
+    assert figures["naive_passes"] > figures["naive_analysis"] > 1
+    assert "naive_demo" not in figures
     assert figures["image_size"] == "96x72"
     assert figures["input_size"] == "64x48"
     low, median, high = figures["clean"]["overhead_quartiles"]
@@ -182,6 +184,41 @@ def test_the_naive_analysis_says_the_same_where_nothing_is_resampled(defended: t
     naive = naive_evidence(profile, taps)
     torch.testing.assert_close(naive.shallow, ours.shallow, rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(naive.deep, ours.deep, rtol=1e-3, atol=1e-4)
+
+
+def test_a_pass_for_each_layer_says_the_same_inside_with_one_sigma_a_channel(
+    defended: tuple[Segmenter, Defense],
+) -> None:
+    """The demo's poolings have no border and are stretched: only windows of one pixel stay where they are."""
+    segmenter, defense = defended
+    moments = {
+        name: Moments(s.moments.count, s.moments.mean, s.moments.m2[:1].expand_as(s.moments.m2))
+        for name, s in defense.profile.statistics.items()
+    }
+    profile = replace(
+        defense.profile,
+        grid_fraction=1,
+        statistics={name: LayerStatistics(own) for name, own in moments.items()},
+        shallow=replace(defense.profile.shallow, kernels=((1, 1), (1, 1))),
+        deep=replace(defense.profile.deep, kernels=((1, 1),)),
+    )
+    x = segmenter.prepare(clean_image(3))
+    found = demo_evidence(segmenter, profile, (profile.shallow, profile.deep), profile.grid, x)
+    with torch.inference_mode(), ActivationTaps(segmenter.network, profile.layers) as taps:
+        segmenter.logits(x)
+        expected = naive_evidence(profile, taps)
+    torch.testing.assert_close(found.shallow, expected.shallow)
+    torch.testing.assert_close(found.deep, expected.deep)
+
+
+def test_the_demos_way_has_its_grid_and_looks_at_shallow_layers_twice(defended: tuple[Segmenter, Defense]) -> None:
+    segmenter, defense = defended
+    shallow, deep = demo_branches(defense.profile)
+    assert (shallow.layers, deep.layers) == (("0",), ("2", "0"))
+    assert (len(shallow.kernels), deep.kernels) == (4, shallow.kernels[:2])
+    few = replace(shallow, kernels=shallow.kernels[2:]), replace(deep, kernels=shallow.kernels[3:])
+    heat = demo_evidence(segmenter, defense.profile, few, DEMO_GRID, segmenter.prepare(clean_image(3)))
+    assert heat.shallow.shape == heat.deep.shape == (1, 1, *DEMO_GRID)
 
 
 def test_a_patch_that_is_followed_is_segmented_once(defended: tuple[Segmenter, Defense]) -> None:

@@ -1,6 +1,7 @@
 """What stands in for masked pixels."""
 
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,6 +30,46 @@ def test_what_is_not_masked_stays_and_the_rest_lies_between(height, width, seed,
             for channel, result, where in zip(image, own, kept, strict=True):
                 assert result.min() >= channel[where].min() - 1e-4
                 assert result.max() <= channel[where].max() + 1e-4
+
+
+def whole_pyramid(images, mask):
+    """`fill_masked` with every level at its whole size."""
+
+    def resized(x, size):
+        return F.interpolate(x, size, mode="bilinear", align_corners=False)
+
+    def interpolated(weighted, weight):
+        height, width = weight.shape[-2:]
+        if (height, width) == (1, 1):
+            return weighted / weight.clamp_min(1e-6)
+        return weighted + (1 - weight) * widened(weighted, weight)
+
+    def widened(weighted, weight):
+        height, width = weight.shape[-2:]
+        half = (height + 1) // 2, (width + 1) // 2
+        return resized(interpolated(resized(weighted, half), resized(weight, half)), (height, width))
+
+    return images.lerp(widened(images * (1 - mask), 1 - mask), mask)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    height=st.integers(2, 70), width=st.integers(2, 70), channels=st.sampled_from([3, 9]), seed=st.integers(0, 1000),
+    layout=st.sampled_from([torch.contiguous_format, torch.channels_last]), soft=st.booleans(),
+)  # fmt: skip
+def test_it_equals_the_whole_pyramid(height, width, channels, seed, layout, soft):
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn(2, channels, height, width, generator=generator).to(memory_format=layout)
+    corners = torch.rand(2, 2, generator=generator) * torch.tensor([height, width])
+    (top, left), (bottom, right) = corners.int().tolist()
+    mask = torch.cat([hole(height, width, top, left, height, width), hole(height, width, 0, 0, bottom, right)])
+    mask = mask * torch.rand(mask.shape, generator=generator) if soft else mask
+    torch.testing.assert_close(fill_masked(images, mask), whole_pyramid(images, mask), rtol=1e-4, atol=1e-5)
+
+
+def test_nothing_is_filled_where_nothing_is_masked():
+    images = torch.randn(2, 3, 9, 7, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(fill_masked(images, torch.zeros(2, 1, 9, 7)), images)
 
 
 def test_a_hole_in_one_colour_closes():

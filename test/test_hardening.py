@@ -7,10 +7,12 @@ import obvious
 import pytest
 import tiny_network
 import torch
+import torch.nn.functional as F
 
 from zmask_ros.defense import Branch, Defense, LayerStatistics, ProfileError, load_profile, merge_profiles, save_profile
 from zmask_ros.defense.fitting import observe
 from zmask_ros.defense.head import EvidenceHead, GroupFeatures, HeadFeatures, untrained_head
+from zmask_ros.defense.pooling import resample
 from zmask_ros.hardening import KINDS, harden, with_head
 from zmask_ros.segmenters import load_segmenter
 
@@ -58,6 +60,25 @@ def test_features_are_the_obvious_ones():
         assert np.allclose(found[3 * row : 3 * row + 3], np.sign(z) * np.log1p(abs(z)), atol=1e-4)
     energy = obvious.box_pool(((x - mean) / deviations[0][:, None, None]) ** 2, (3, 3))
     assert np.allclose(found[6:], np.log1p(np.sqrt(energy)), atol=1e-3)
+
+
+def test_the_heat_is_that_of_two_linear_maps_of_all_features():
+    """All features brought to the grid first, joined, and each cell mapped by itself; channels fill no register."""
+    kernels, grid = ((5, 5), (3, 3)), (12, 16)
+    sizes = {"fine": (24, 32), "coarse": (6, 8), "even": (12, 16)}
+    generator = torch.Generator().manual_seed(0)
+    counts = zip(sizes.items(), (3, 8, 7), strict=True)
+    seen = {name: torch.randn(2, count, *size, generator=generator) for (name, size), count in counts}
+    own = {name: (min(size[0], 12), min(size[1], 16)) for name, size in sizes.items()}
+    statistics = {name: statistics_of(seen[name], kernels, own[name]) for name in sizes}
+    head = head_of(Branch(tuple(sizes), kernels), statistics, sizes, grid)
+    head.inner_bias.data, head.outer_bias.data = torch.randn(32, generator=generator), torch.tensor([0.3])
+    joined = torch.cat([resample(group.joined(seen), grid) for group in head.features.groups], 1)
+    hidden = torch.einsum("kf,bfhw->bkhw", head.inner, joined) + head.inner_bias[:, None, None]
+    expected = F.softplus(torch.einsum("k,bkhw->bhw", head.outer, hidden.relu()) + head.outer_bias)[:, None]
+    for layout in (torch.contiguous_format, torch.channels_last):
+        heat = head({name: activation.to(memory_format=layout) for name, activation in seen.items()})
+        torch.testing.assert_close(heat, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_layer_coarser_than_the_grid_is_brought_to_it():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from zmask_ros.defense.fusion import FusionBlock, attack_score
@@ -152,4 +153,6 @@ def _refinement(profile: Profile) -> Refinement | None:
 def hard_mask(region: Tensor, size: Size) -> Tensor:
     """The soft region [B, 1, h, w] as 0 or 1 at ``size``; its gradient is the soft region's (straight-through)."""
     soft = resample(region, size)
-    return (soft > OPEN).to(soft.dtype) + (soft - soft.detach())
+    # Written as numbers at once: making bits of them first takes several times as long.
+    hard = torch.gt(soft.detach(), OPEN, out=torch.empty_like(soft))
+    return hard + (soft - soft.detach()) if soft.requires_grad else hard

@@ -163,6 +163,8 @@ def first_labels(segmenter: SegmentationNetwork, x: Tensor) -> Tensor:
 
 def segment_again(segmenter: SegmentationNetwork, x: Tensor, mask: Tensor, where: Tensor, first: Tensor) -> Tensor:
     """The labels ``first`` [B, h, w], but where bool [B] says so those of images with ``mask`` [B, 1, h, w] hidden."""
+    if bool(where.all()):
+        return masked_labels(segmenter, x, mask)
     labels = first.clone()
     labels[where] = masked_labels(segmenter, x[where], mask[where])
     return labels

@@ -7,10 +7,12 @@ hardly more and leaves nothing to see.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from zmask_ros.defense.pooling import resample
+from zmask_ros.defense.pooling import LANES, resample
 
 SMALLEST_WEIGHT = 1e-6
 
@@ -26,23 +28,79 @@ def fill_masked(images: Tensor, mask: Tensor) -> Tensor:
         [B, C, h, w]: unmasked pixels are unchanged; where all of an image is masked it becomes 0, the dataset's mean
         of normalised images.
     """
+    # Who descends through the mask asks what hiding any other pixel would do.
+    rows, columns = (slice(0, n) for n in mask.shape[-2:]) if mask.requires_grad else bounding_box(mask)
     shown = 1 - mask
-    # Plane by plane in memory: resampling so is several times as fast.
-    planes = torch.cat([images * shown, shown], 1).contiguous()
-    return images.lerp(_widened(planes), mask)
+    # Few channels are resampled several times as fast plane by plane, many as they come, channels last.
+    planes = images.contiguous() if images.shape[1] < LANES else images
+    part = (..., rows, columns)
+    filled = images.clone()
+    filled[part] = images[part].lerp(_widened(planes * shown, shown, rows, columns), mask[part])
+    return filled
 
 
-def _interpolated(planes: Tensor) -> Tensor:
-    """Colours [B, C, h, w] without gaps of [B, C + 1, h, w]: colours times their weight, and last that, in 0..1."""
-    weighted, weight = planes[:, :-1], planes[:, -1:]
-    if planes.shape[-2:] == (1, 1):
-        return weighted / weight.clamp_min(SMALLEST_WEIGHT)
-    return torch.addcmul(weighted, 1 - weight, _widened(planes))
+def bounding_box(mask: Tensor) -> tuple[slice, slice]:
+    """The rows and columns of ``mask`` [B, 1, h, w] that have something in them; none at all if nothing has."""
+    return _span(mask.amax((0, 1, 3))), _span(mask.amax((0, 1, 2)))
 
 
-def _widened(planes: Tensor) -> Tensor:
-    """The colours of half the size, brought back to that of ``planes``."""
-    return resample(_interpolated(_halved(planes)), (planes.shape[-2], planes.shape[-1]))
+def _span(marked: Tensor) -> slice:
+    places = marked.nonzero()
+    return slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0, 0)
+
+
+def _interpolated(weighted: Tensor, weight: Tensor, rows: slice, columns: slice) -> Tensor:
+    """Colours without gaps, in these rows and columns.
+
+    Args:
+        weighted: [B, C, h, w], colours times their weight.
+        weight: [B, 1, h, w], in 0..1.
+    """
+    part = (..., rows, columns)
+    if weight.shape[-2:] == (1, 1):
+        return weighted[part] / weight[part].clamp_min(SMALLEST_WEIGHT)
+    return torch.addcmul(weighted[part], 1 - weight[part], _widened(weighted, weight, rows, columns))
+
+
+def _widened(weighted: Tensor, weight: Tensor, rows: slice, columns: slice) -> Tensor:
+    """The colours of half the size, brought back to that of ``weighted``, in these rows and columns."""
+    height, width = weight.shape[-2:]
+    above, beside = _cells(rows, height), _cells(columns, width)
+    colours = _interpolated(*_halves(weighted, weight), above.cells, beside.cells)
+    return resample(colours, (above.size, beside.size))[..., above.part, beside.part]
+
+
+@dataclass(frozen=True)
+class Cells:
+    """What of half a side's length a part of the side comes from.
+
+    Attributes:
+        cells: of the half.
+        size: that they have when they are brought back.
+        part: where in that the part lies.
+    """
+
+    cells: slice
+    size: int
+    part: slice
+
+
+def _cells(part: slice, length: int) -> Cells:
+    """Those that ``part`` of a side of this length comes from, with a neighbour at each end."""
+    if length % 2:
+        # Pixels and cells lie differently to each other everywhere.
+        return Cells(slice(0, length // 2 + 1), length, part)
+    first, last = max(0, part.start // 2 - 1), min(length // 2, (part.stop + 1) // 2 + 1)
+    return Cells(slice(first, last), 2 * (last - first), slice(part.start - 2 * first, part.stop - 2 * first))
+
+
+def _halves(weighted: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Both at half the size."""
+    if weighted.shape[1] >= LANES:
+        return _halved(weighted), _halved(weight)
+    # Four planes together are faster than three and one.
+    planes = _halved(torch.cat([weighted, weight], 1))
+    return planes[:, :-1], planes[:, -1:]
 
 
 def _halved(planes: Tensor) -> Tensor:

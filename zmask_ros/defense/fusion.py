@@ -11,13 +11,13 @@ NUM_SCALARS = 8
 def deep_gate(scalars: Tensor, deep: Tensor) -> Tensor:
     """g in 0..1, the shape of ``deep`` (H_D): `sigmoid(w2 tanh(w1 H_D + b1) + b2)`; ``scalars`` as in `FusionBlock`."""
     w1, b1, w2, b2 = scalars[:4]
-    return torch.sigmoid(w2 * torch.tanh(w1 * deep + b1) + b2)
+    return torch.addcmul(b2, w2, torch.addcmul(b1, w1, deep).tanh_()).sigmoid_()
 
 
 def soft_mask(scalars: Tensor, shallow: Tensor, gate: Tensor) -> Tensor:
     """M in 0..1, the shape of ``shallow`` (H_S) and ``gate`` (g): `sigmoid(w4 tanh(w3 g H_S + b3) + b4)`."""
     w3, b3, w4, b4 = scalars[4:]
-    return torch.sigmoid(w4 * torch.tanh(w3 * gate * shallow + b3) + b4)
+    return torch.addcmul(b4, w4, torch.addcmul(b3, w3 * gate, shallow).tanh_()).sigmoid_()
 
 
 class FusionBlock(nn.Module):

@@ -7,6 +7,7 @@ more than a thin bridge: behind a bridge lies a sign or a cyclist that is warm b
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -44,26 +45,38 @@ class Growth:
 
 def close_gaps(heat: Tensor, kernel: Size) -> Tensor:
     """Grey-scale morphological closing of ``heat`` [B, 1, h, w]: dark gaps narrower than ``kernel`` are filled."""
-    return -_widest(-_widest(heat, kernel), kernel)
+    return -widest(-widest(heat, kernel), kernel)
 
 
-def _widest(heat: Tensor, kernel: Size) -> Tensor:
-    """The largest heat in the window ``kernel`` around each cell: columns first, rows after."""
-    columns = F.max_pool2d(heat, (kernel[0], 1), 1, (kernel[0] // 2, 0))
-    return F.max_pool2d(columns, (1, kernel[1]), 1, (0, kernel[1] // 2))
+def widest(heat: Tensor, kernel: Size) -> Tensor:
+    """The largest heat in the odd window ``kernel`` around each cell; ``heat`` [B, 1, h, w]."""
+    height, width = (length // 2 for length in kernel)
+    padded = F.pad(heat, (width, width, height, height), value=-math.inf)
+    return _largest(_largest(padded, -2, kernel[0]), -1, kernel[1])
+
+
+def _largest(x: Tensor, dim: int, window: int) -> Tensor:
+    """The largest of each ``window`` that fits into ``x`` along ``dim``: of windows twice as wide, and again."""
+    kept, reach = x.shape[dim] - window + 1, 1
+    while 2 * reach <= window:
+        length = x.shape[dim] - reach
+        x = torch.maximum(x.narrow(dim, 0, length), x.narrow(dim, reach, length))
+        reach *= 2
+    return torch.maximum(x.narrow(dim, 0, kept), x.narrow(dim, window - reach, kept)) if window > reach else x
 
 
 def connected(seeds: Tensor, candidates: Tensor) -> Tensor:
     """The candidates that hang together with a seed, 8-connected; all bool [B, 1, h, w]."""
-    open_cells = candidates.float()
-    reached = seeds.float() * open_cells
+    # With a border of closed cells, neighbours are views: bits, and nothing else is moved.
+    reached = F.pad(seeds & candidates, (1, 1, 1, 1))
+    inside = reached[..., 1:-1, 1:-1]
     while True:
-        wider = reached
+        before = reached.clone()
         for _ in range(STEPS_AT_ONCE):
-            wider = F.max_pool2d(wider, 3, stride=1, padding=1) * open_cells
-        if torch.equal(wider, reached):
-            return reached > OPEN
-        reached = wider
+            columns = reached[..., :-2, :] | reached[..., 1:-1, :] | reached[..., 2:, :]
+            inside.copy_((columns[..., :-2] | columns[..., 1:-1] | columns[..., 2:]) & candidates)
+        if torch.equal(before, reached):
+            return inside.clone()
 
 
 def without_bridges(seeds: Tensor, candidates: Tensor, kernel: Size) -> Tensor:

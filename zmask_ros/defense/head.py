@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zmask_ros.defense.overactivation import Activations, Branch
-from zmask_ros.defense.pooling import Size, area_resample, box_pool, layer_grid, layer_kernel, resample
+from zmask_ros.defense.pooling import LANES, Size, area_resample, box_pool, layer_grid, layer_kernel, resample
 from zmask_ros.defense.statistics import LayerStatistics
 
 HIDDEN = 32
@@ -68,6 +68,7 @@ class GroupFeatures(nn.Module):
 
     offset: Tensor
     inverse: Tensor
+    padding: Tensor
 
     def __init__(self, layers: dict[str, LayerStatistics], kernels: tuple[Size, ...], own: Size, grid: Size) -> None:
         super().__init__()
@@ -79,9 +80,12 @@ class GroupFeatures(nn.Module):
             [torch.where(s.alive, 1 / s.moments.std.clamp_min(1e-12), 0.0) for s in layers.values()], 1
         )
         mean = torch.cat([s.mean for s in layers.values()])
-        self.register_buffer("offset", (-mean * inverse).float()[:, :, None, None])
-        self.register_buffer("inverse", inverse.float()[:, :, None, None])
         self._channels = [len(s.mean) for s in layers.values()]
+        empty = -sum(self._channels) % LANES
+        self.register_buffer("offset", F.pad(-mean * inverse, (0, empty)).float()[:, :, None, None])
+        self.register_buffer("inverse", F.pad(inverse, (0, empty)).float()[:, :, None, None])
+        padding = torch.zeros(1, empty, *own).to(memory_format=torch.channels_last)
+        self.register_buffer("padding", padding, persistent=False)
 
     @property
     def count(self) -> int:
@@ -95,7 +99,7 @@ class GroupFeatures(nn.Module):
     def forward(self, taps: Activations) -> list[Tensor]:
         """The features one kernel after the other, the energy last: each [B, C, *own]."""
         activations = [taps[name] for name in self.names]
-        joined = torch.cat([area_resample(a, self.own) for a in activations], 1)
+        joined = self._join([area_resample(a, self.own) for a in activations])
         parts = [
             _signed_logarithm(torch.addcmul(offset, box_pool(joined, kernel), inverse))
             for kernel, offset, inverse in zip(self.kernels, self.offset[1:], self.inverse[1:], strict=True)
@@ -104,13 +108,21 @@ class GroupFeatures(nn.Module):
             # The root has no slope at 0, so a little is added below it.
             energy = box_pool(self._energy(activations), self.kernels[-1])
             parts.append(energy.add_(1e-6).sqrt_().add(1).log_())
-        return parts
+        channels = sum(self._channels)
+        return [part[:, :channels] for part in parts]
+
+    def _join(self, maps: list[Tensor]) -> Tensor:
+        """[B, C, *own] of all layers, with channels of zeros behind them that fill up the last register."""
+        if self.padding.shape[1] > 0:
+            maps = [*maps, self.padding.expand(len(maps[0]), -1, -1, -1)]
+        return torch.cat(maps, 1)
 
     def _energy(self, activations: list[Tensor]) -> Tensor:
         """Squared z-scores, each layer's taken at its own resolution: [B, C, *own]."""
-        offsets, inverses = (values[0].split(self._channels) for values in (self.offset, self.inverse))
+        channels = sum(self._channels)
+        offsets, inverses = (v[0, :channels].split(self._channels) for v in (self.offset, self.inverse))
         parts = zip(activations, offsets, inverses, strict=True)
-        return torch.cat([area_resample(torch.addcmul(o, a, i).square_(), self.own) for a, o, i in parts], 1)
+        return self._join([area_resample(torch.addcmul(o, a, i).square_(), self.own) for a, o, i in parts])
 
 
 def _signed_logarithm(z: Tensor) -> Tensor:
@@ -168,22 +180,25 @@ class EvidenceHead(nn.Module):
 
     def forward(self, taps: Activations) -> Tensor:
         """[B, 1, *grid]."""
-        hidden: Tensor = self.inner_bias[:, None, None]
-        for weights, group in zip(self.inner.split(self.features.counts, 1), self.features.groups, strict=True):
-            # Linear maps and interpolation commute: the few hidden maps are resized, not the many features.
-            hidden = hidden + resample(_linear(group(taps), weights), self.features.grid)
-        return F.softplus(_linear([F.relu(hidden)], self.outer[None]) + self.outer_bias)
+        # Linear maps and interpolation commute, constants as well: the few hidden maps are resized, not many features.
+        bias = self.inner_bias / len(self.features.groups)
+        groups = zip(self.inner.split(self.features.counts, 1), self.features.groups, strict=True)
+        first, *others = [resample(linear(group(taps), w, bias), self.features.grid) for w, group in groups]
+        hidden = sum(others, first).relu_()
+        return F.softplus(linear([hidden], self.outer[None], self.outer_bias))
 
 
-def _linear(parts: list[Tensor], weights: Tensor) -> Tensor:
-    """A linear map of every cell of ``parts``, N of [B, C, h, w]; ``weights`` [K, N C]; [B, K, h, w].
+def linear(parts: list[Tensor], weights: Tensor, bias: Tensor) -> Tensor:
+    """A linear map of every cell of ``parts``, N of [B, C, h, w]; ``weights`` [K, N C], ``bias`` [K]; [B, K, h, w].
 
     As products of matrices, of which channels-last memory is one already; a convolution would join the parts first.
     """
     batch, channels, height, width = parts[0].shape
-    mapped = weights.new_zeros(1)
-    for part, piece in zip(parts, weights.split(channels, 1), strict=True):
-        mapped = torch.addmm(mapped, part.permute(0, 2, 3, 1).flatten(0, 2), piece.T)
+    first, *others = [part.permute(0, 2, 3, 1).flatten(0, 2) for part in parts]
+    weight, *weights_of_others = [piece.T for piece in weights.split(channels, 1)]
+    mapped = torch.addmm(bias, first, weight)
+    for other, weight in zip(others, weights_of_others, strict=True):
+        mapped.addmm_(other, weight)
     return mapped.view(batch, height, width, -1).permute(0, 3, 1, 2)
 
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zmask_ros.defense.discriminant import discriminant
-from zmask_ros.defense.growth import OPEN, close_gaps, connected
+from zmask_ros.defense.growth import OPEN, close_gaps, connected, widest
 from zmask_ros.defense.head import GroupFeatures
 from zmask_ros.defense.pooling import Size, layer_grid
 from zmask_ros.defense.profile import Profile, statistics_key
@@ -133,7 +133,7 @@ class Tracker(nn.Module):
         """
         attention = attention_map(track, features)
         reach = 1 + math.ceil(SPEED * elapsed_s * self.grid[1])
-        near = F.max_pool2d(track.region.float(), 2 * reach + 1, 1, reach) > 0
+        near = widest(track.region.float(), (2 * reach + 1, 2 * reach + 1)) > 0
         # All of what begins within reach: a part of it that is cut off would go on attacking.
         candidates = _closed(attention > track.cut, track.closing)
         region = connected(candidates & near, candidates)

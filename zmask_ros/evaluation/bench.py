@@ -15,7 +15,6 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from zmask_ros.defense import (
@@ -29,9 +28,7 @@ from zmask_ros.defense import (
     without_head,
 )
 from zmask_ros.defense.analysis import LayerEvidence
-from zmask_ros.defense.overactivation import Activations, cascade, fuse_layers
-from zmask_ros.defense.pooling import layer_kernel
-from zmask_ros.defense.profile import statistics_key
+from zmask_ros.defense.overactivation import Activations
 from zmask_ros.errors import ZmaskError
 from zmask_ros.segmenters import Segmenter
 
@@ -150,41 +147,25 @@ def batch_gain(defense: Defense, x: Tensor, repeats: int) -> float:
     return float(np.median(gains[1:]))
 
 
-def naive_factor(segmenter: Segmenter, profile: Profile, x: Tensor, repeats: int) -> float:
-    """How many times longer the analysis takes as the paper describes it, on the same layers and kernels; median.
+Analyse = Callable[[Profile, Activations], Evidence]
 
-    Both without an evidence head, and on the activations of the same pass.
+
+def slower_factor(segmenter: Segmenter, profile: Profile, x: Tensor, analyse: Analyse, repeats: int) -> float:
+    """How many times longer than our analysis ``analyse`` takes for the normalised image ``x`` [1, 3, h, w]; median.
+
+    Both without an evidence head, and on the activations of the same pass, if ``analyse`` wants them.
     """
     plain = without_head(profile)
     ours, clock, factors = LayerEvidence(plain.shallow, plain.deep, plain.statistics, plain.grid), _Clock(x.device), []
     ours = ours.to(x.device)
     with torch.inference_mode(), ActivationTaps(segmenter.network, plain.layers) as taps:
         segmenter.logits(x)
-        for _ in range(repeats + 1):
-            fast = clock.time(partial(ours, taps))[1]
-            factors.append(clock.time(partial(naive_evidence, plain, taps))[1] / fast)
-    return float(np.median(factors[1:]))
-
-
-def naive_evidence(profile: Profile, taps: Activations) -> Evidence:
-    """H_S and H_D step by step: every channel z-scored and pooled at the layer's own resolution, kernel by kernel."""
-    heats = {}
-    for name, branch in (("shallow", profile.shallow), ("deep", profile.deep)):
-        layers = []
-        for layer in branch.layers:
-            activation, statistics = taps[layer], profile.statistics[statistics_key(name, layer)]
-            size = (activation.shape[-2], activation.shape[-1])
-            mean, deviations = statistics.mean.to(activation), statistics.deviations.to(activation).clamp_min(1e-6)
-            maps = []
-            for kernel, deviation in zip(branch.kernels, deviations, strict=True):
-                window = layer_kernel(kernel, profile.grid, size)
-                z = (activation - mean[:, None, None]) / deviation[:, None, None]
-                border = (window[0] // 2, window[1] // 2)
-                pooled = F.avg_pool2d(z, window, 1, border, count_include_pad=False)
-                maps.append(pooled.abs().mean(1, keepdim=True))
-            layers.append(F.interpolate(cascade(maps), profile.grid, mode="bilinear", align_corners=False))
-        heats[name] = fuse_layers(layers)
-    return Evidence(heats["shallow"], heats["deep"])
+        kept = {layer: taps[layer] for layer in plain.layers}
+        ours(kept)
+        for _ in range(repeats):
+            fast = clock.time(partial(ours, kept))[1]
+            factors.append(clock.time(partial(analyse, plain, kept))[1] / fast)
+    return float(np.median(factors))
 
 
 @torch.inference_mode()

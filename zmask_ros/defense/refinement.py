@@ -8,12 +8,15 @@ and a linear discriminant between them decides on those at the edge. As in track
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zmask_ros.defense.discriminant import discriminant
-from zmask_ros.defense.growth import OPEN, close_gaps, open_bridges
+from zmask_ros.defense.filling import bounding_box
+from zmask_ros.defense.growth import OPEN, close_gaps, open_bridges, widest
 from zmask_ros.defense.pooling import Size, box_pool
 from zmask_ros.defense.profile import Profile
 from zmask_ros.defense.statistics import LayerStatistics
@@ -65,8 +68,24 @@ class Refinement(nn.Module):
         Where a region is too small to learn from, or fills the view, it stays as it is. Its gradient is that of the
         region in the core, and of the discriminant at the edge; the discriminant itself is taken for given.
         """
-        texture = self._texture(in_single_precision(activation))
-        return torch.cat([_refined(region[i : i + 1], texture[i : i + 1]) for i in range(len(region))])
+        return torch.cat([self._refined(region[i : i + 1], activation[i : i + 1]) for i in range(len(region))])
+
+    def _refined(self, region: Tensor, activation: Tensor) -> Tensor:
+        size = (activation.shape[-2], activation.shape[-1])
+        whole = F.interpolate(region, size, mode="nearest")
+        around = Surroundings.of(region > OPEN, size)
+        if min(int(around.core.sum()), int(around.street.sum())) < FEWEST:
+            return whole
+        # Beyond the street around it nothing has a say.
+        part = (..., *bounding_box(around.street | around.band))
+        texture = self._texture(in_single_precision(activation[part]))
+        core, soft = around.core[part], whole[part]
+        attention = _attention(texture, core, around.street[part])
+        soft = torch.where(core, soft, attention * around.band[part])
+        closed = close_gaps(open_bridges(soft > OPEN, HAIRS).to(soft), GAPS)
+        refined = torch.zeros_like(whole)
+        refined[part] = closed + soft - soft.detach()
+        return refined
 
     def _texture(self, activation: Tensor) -> Tensor:
         """[B, 2 C, H, W]: z-scores, and their root mean squares over a window."""
@@ -75,22 +94,34 @@ class Refinement(nn.Module):
         return torch.cat([box_pool(z, (WINDOW, WINDOW)), (energy + 1e-6).sqrt()], 1)
 
 
-def _refined(region: Tensor, texture: Tensor) -> Tensor:
-    size = (texture.shape[-2], texture.shape[-1])
-    inside = region > OPEN
-    core, band = _at_size(_core(inside), size), _at_size(_wider(inside, BAND), size)
-    street = _at_size(_wider(inside, STREET), size) & ~_at_size(_wider(inside, BESIDE), size)
-    whole = F.interpolate(region, size, mode="nearest")
-    if min(int(core.sum()), int(street.sum())) < FEWEST:
-        return whole
+@dataclass(frozen=True)
+class Surroundings:
+    """What is known of the cells of a layer, bool [1, 1, H, W] each.
+
+    Attributes:
+        core: surely inside of the region.
+        street: surely outside.
+        band: may be inside.
+    """
+
+    core: Tensor
+    street: Tensor
+    band: Tensor
+
+    @staticmethod
+    def of(inside: Tensor, size: Size) -> Surroundings:
+        """Those of a region on the grid, bool [1, 1, h, w], for a layer of this size."""
+        street = _at_size(_wider(inside, STREET), size) & ~_at_size(_wider(inside, BESIDE), size)
+        return Surroundings(_at_size(_core(inside), size), street, _at_size(_wider(inside, BAND), size))
+
+
+def _attention(texture: Tensor, core: Tensor, street: Tensor) -> Tensor:
+    """[1, 1, H, W] of texture [1, F, H, W]: about 1 in the core, about 0 on the street."""
     with torch.no_grad():
         cells = texture[0].flatten(1).T
-        weights, offset = discriminant(cells[core.flatten()].double(), cells[street.flatten()].double())
-    attention = F.conv2d(texture, weights.to(texture)[None, :, None, None]) + offset
-    attention = box_pool(attention, (WINDOW, WINDOW))
-    soft = torch.where(core, whole, attention * band)
-    closed = close_gaps(open_bridges(soft > OPEN, HAIRS).to(soft), GAPS)
-    return closed + soft - soft.detach()
+        weights, offset = discriminant(cells[core.flatten()], cells[street.flatten()])
+    attention = F.conv2d(texture, weights[None, :, None, None]) + offset
+    return box_pool(attention, (WINDOW, WINDOW))
 
 
 def _core(inside: Tensor) -> Tensor:
@@ -104,7 +135,7 @@ def _core(inside: Tensor) -> Tensor:
 
 def _wider(cells: Tensor, distance: int) -> Tensor:
     """Bool [1, 1, h, w] with all cells within ``distance`` of one of ``cells``."""
-    return F.max_pool2d(cells.float(), 2 * distance + 1, 1, distance) > OPEN
+    return widest(cells.float(), (2 * distance + 1, 2 * distance + 1)) > OPEN
 
 
 def _at_size(cells: Tensor, size: Size) -> Tensor:

@@ -74,9 +74,10 @@ def main(runs: int) -> None:
     with progress("Repeating", "runs", runs) as advance:
         for _ in range(runs):
             done.append(run_once())
+            # Written each time: a break leaves what is known.
+            MARKS.write(DOCUMENT, table(done))
             failed = ", ".join(done[-1].failed)
             advance(note=f"{done[-1].seconds:.0f} s" + (f", failed: {failed}" if failed else ""))
-    MARKS.write(DOCUMENT, table(done))
     sys.exit(any(run.failed for run in done))
 
 

@@ -49,7 +49,7 @@ def training() -> Examples:
 
 @pytest.fixture(scope="module")
 def blocks(training):
-    return choose_block(training, start_of(training), growths(GROWTH), epochs=25)
+    return choose_block(training, (start_of(training),), growths(GROWTH), epochs=25)
 
 
 def test_examples_know_what_they_hold(training):
@@ -110,7 +110,7 @@ def test_the_chosen_block_masks_patches_that_it_has_not_seen(blocks, training):
 
 def test_a_block_that_finds_nothing_has_no_worth(training):
     closed = torch.tensor([1.0, -4.0, 1.0, -9.0, 1.0, -4.0, 1.0, -9.0])
-    blocks = choose_block(training, closed, growths(GROWTH), epochs=1)
+    blocks = choose_block(training, (closed,), growths(GROWTH), epochs=1)
     untrained = next(block for block in blocks if block.patch_share == 0)
     assert untrained.worth < blocks[0].worth
 

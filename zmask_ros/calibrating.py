@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle
@@ -16,7 +17,7 @@ from zmask_ros.attacks import EotRanges, Recipe, paste_at_random
 from zmask_ros.defense import Defense, Profile
 from zmask_ros.defense.analysis import Evidence
 from zmask_ros.defense.block_choice import Block, choose_block, growths
-from zmask_ros.defense.calibration import clean_threshold
+from zmask_ros.defense.calibration import clean_threshold, opening_at, precaution_threshold
 from zmask_ros.defense.examples import Examples
 from zmask_ros.defense.fitting import CleanFit
 from zmask_ros.defense.fusion_training import EPOCHS
@@ -35,6 +36,8 @@ FEWEST_PATCHES = 2
 FEWEST_HELD_OUT = 10
 PICTURES_A_FRAME = 3
 NOTE = "Calibration"
+HEAD_OPENINGS = tuple(opening_at(heat / 2, heat) for heat in (math.log(2), math.log(2) / 3, math.log(2) / 10))
+"""Blocks for a head, whose heat says how likely a patch is: they open at one half, at a fifth, and at 7 per cent."""
 HARMLESS_PICTURES = 4 * len(KINDS)
 TRAINING_SEED, HELD_OUT_SEED = 1, 2
 # beta of the paper's graded patches, the strongest first, and their sides as shares of the network's input height.
@@ -159,14 +162,15 @@ def calibrate(
     # The paper's variant grows no mask.
     growth = replace(profile.growth, edge=edge_layer(profile))
     tried = growths(growth) if profile.variant == OURS else (profile.growth,)
-    blocks = choose_block(training, profile.fusion, tried, trained, epochs)
+    untrained = (profile.fusion, *(HEAD_OPENINGS if profile.head is not None else ()))
+    blocks = choose_block(training, untrained, tried, precaution_rate, trained, epochs)
     scores = frame_scores(blocks[0].scalars, held_out.where(held_out.clean)).tolist()
     calibrated = replace(
         profile,
         fusion=blocks[0].scalars,
         growth=blocks[0].growth,
         threshold=clean_threshold(scores, false_alarm_rate),
-        precaution=clean_threshold(scores, precaution_rate) if precaution_rate > false_alarm_rate else None,
+        precaution=precaution_threshold(scores, precaution_rate) if precaution_rate > false_alarm_rate else None,
         vote=vote,
         notes=(*(note for note in profile.notes if not note.startswith(NOTE)), *notes),
     )

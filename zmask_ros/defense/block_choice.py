@@ -18,6 +18,7 @@ from zmask_ros.defense.examples import Examples
 from zmask_ros.defense.fusion_training import EPOCHS, balanced_pixels, train_fusion
 from zmask_ros.defense.growth import Growth
 from zmask_ros.defense.judgement import frame_scores, mean_iou
+from zmask_ros.defense.refinement import BAND
 
 PATCH_SHARES = (0.3, 0.1, 0.03, 0.01, 0.003)
 SEEDS = 2
@@ -37,8 +38,8 @@ class Block:
     Attributes:
         scalars: float [8].
         growth: how far its mask grows.
-        worth: mean overlap of mask and patch over attacked frames, where one counts 0 that scores no higher than the
-            highest clean frame; 0..1.
+        worth: mean overlap of mask and patch over attacked frames, where one counts 0 that would not be masked; what
+            refinement cuts off does not count; 0..1.
         patch_share: weight of patches that it was trained with; 0 where it was not trained.
     """
 
@@ -56,39 +57,45 @@ def growths(growth: Growth) -> tuple[Growth, ...]:
 
 def choose_block(
     examples: Examples,
-    start: Tensor,
+    untrained: Sequence[Tensor],
     tried: Sequence[Growth],
+    masked_rate: float = 0.0,
     progress: Callable[[], None] = lambda: None,
     epochs: int = EPOCHS,
 ) -> tuple[Block, ...]:
-    """Blocks for ``examples``, the most worthy first; ``start`` itself, untrained, is one of them.
+    """Blocks for ``examples``, the most worthy first; those ``untrained`` are among them.
 
     Every fourth scene, with all that was made of it, takes no part in the training and decides on the worth.
 
     Args:
         examples: attacked and clean ones, of at least ``SELECT_EVERY`` scenes.
-        start: float [8], of `clean_fusion`.
-        tried: growths for each block; the first one goes with ``start``.
+        untrained: float [8] each; training starts from the first one.
+        tried: growths for each block; the first one goes with the first untrained block.
+        masked_rate: share of clean frames that may be masked, 0..1: a frame that scores lower is not.
         progress: called ``TRAINING_STEPS`` times.
         epochs: of each training.
     """
     selecting = examples.scene % SELECT_EVERY == SELECT_EVERY - 1
     training, judging = examples.where(~selecting), examples.where(selecting)
-    blocks = [_best_growth(start, tried[:1], judging, 0.0)]
+    start, *others = untrained
+    blocks = [_best_growth(start, tried[:1], judging, masked_rate, 0.0)]
+    blocks += [_best_growth(other, tried, judging, masked_rate, 0.0) for other in others]
     for patch_share in PATCH_SHARES:
         pixels = balanced_pixels(training, patch_share)
         for seed in range(SEEDS):
             scalars = train_fusion(pixels, start, seed, epochs, progress)
-            blocks.append(_best_growth(scalars, tried, judging, patch_share))
+            blocks.append(_best_growth(scalars, tried, judging, masked_rate, patch_share))
     return tuple(sorted(blocks, key=lambda block: block.worth, reverse=True))
 
 
 @torch.inference_mode()
-def _best_growth(scalars: Tensor, tried: Sequence[Growth], judging: Examples, weight: float) -> Block:
+def _best_growth(
+    scalars: Tensor, tried: Sequence[Growth], judging: Examples, masked_rate: float, weight: float
+) -> Block:
     scores = frame_scores(scalars, judging)
     attacks = judging.attacked.nonzero().flatten()[:SELECTED_ATTACKS]
-    found = scores[attacks] > scores[judging.clean].max()
+    found = scores[attacks] > scores[judging.clean].quantile(1 - masked_rate)
     attacked = judging.where(attacks)
-    worths = [mean_iou(scalars, candidate, attacked, found) for candidate in tried]
+    worths = [mean_iou(scalars, growth, attacked, found, 0 if growth.edge is None else BAND) for growth in tried]
     best = max(range(len(tried)), key=worths.__getitem__)
     return Block(scalars, tried[best], worths[best], weight)

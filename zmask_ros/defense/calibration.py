@@ -61,6 +61,19 @@ def clean_threshold(scores: Sequence[float], false_alarm_rate: float) -> Thresho
     return Threshold(value, false_alarm_rate, len(scores), max(scores), interval)
 
 
+def precaution_threshold(scores: Sequence[float], masked_rate: float) -> Threshold:
+    """The threshold that a share ``masked_rate`` of clean frames exceeds: their quantile, whatever lies above.
+
+    Unlike an alarm that is false, a mask that is not needed costs little: the tail has no say.
+
+    Args:
+        scores: of clean frames that the statistics have not seen, at least one.
+        masked_rate: in 0..1, exclusive.
+    """
+    value = torch.quantile(torch.tensor(scores, dtype=torch.float64), 1 - masked_rate, interpolation="higher")
+    return Threshold(float(value), masked_rate, len(scores), max(scores))
+
+
 def _quantile_or_tail(scores: Sequence[float], false_alarm_rate: float) -> float:
     values = torch.tensor(sorted(scores), dtype=torch.float64)
     count, highest = len(values), float(values[-1])

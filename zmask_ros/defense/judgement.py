@@ -12,7 +12,7 @@ from zmask_ros.defense.discrimination import auc, rate_found
 from zmask_ros.defense.examples import COVERED, Examples
 from zmask_ros.defense.fusion import FusionBlock
 from zmask_ros.defense.fusion_training import balanced_pixels, mask_loss
-from zmask_ros.defense.growth import OPEN, Growth, grow
+from zmask_ros.defense.growth import OPEN, Growth, grow, widest
 
 
 @dataclass(frozen=True)
@@ -68,17 +68,22 @@ def frame_scores(scalars: Tensor, examples: Examples) -> Tensor:
     return frame_score(examples.learned)(Evidence(examples.shallow, examples.deep), mask)
 
 
-def mean_iou(scalars: Tensor, growth: Growth, attacked: Examples, found: Tensor | None = None) -> float:
+def mean_iou(
+    scalars: Tensor, growth: Growth, attacked: Examples, found: Tensor | None = None, spared: int = 0
+) -> float:
     """Mean intersection over union of the grown mask with the patch, both cut at a half.
 
     Args:
         attacked: examples that hold a patch.
-        found: bool [N], frames that are flagged; the others count 0. None: all are.
+        found: bool [N], frames that are masked; the others count 0. None: all are.
+        spared: cells around a patch that a mask may cover without loss, because refinement cuts them off.
     """
     fusion = FusionBlock(scalars)
     mask = fusion(attacked.shallow, attacked.deep)
     region = grow(fusion, growth, attacked.shallow, attacked.deep, mask) > OPEN
     truth = attacked.truth > COVERED
+    near = widest(truth.float(), (2 * spared + 1, 2 * spared + 1)) > OPEN
+    region = region & (truth | ~near)
     dims = (-3, -2, -1)
     overlap = (region & truth).sum(dims) / (region | truth).sum(dims).clamp_min(1)
     return float((overlap if found is None else overlap * found).mean())

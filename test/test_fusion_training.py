@@ -5,12 +5,12 @@ import torch
 
 from zmask_ros.defense.analysis import Evidence
 from zmask_ros.defense.block_choice import PATCH_SHARES, SEEDS, choose_block, growths
-from zmask_ros.defense.calibration import clean_fusion
+from zmask_ros.defense.calibration import clean_fusion, opening_at
 from zmask_ros.defense.examples import Examples
 from zmask_ros.defense.fusion import FusionBlock
 from zmask_ros.defense.fusion_training import balanced_pixels, mask_loss, train_fusion, training_loss
 from zmask_ros.defense.growth import Growth
-from zmask_ros.defense.judgement import judge
+from zmask_ros.defense.judgement import judge, mean_iou
 
 GRID = (15, 20)
 GROWTH = Growth(0.3, (3, 3))
@@ -106,6 +106,15 @@ def test_the_chosen_block_masks_patches_that_it_has_not_seen(blocks, training):
     assert after.mask_iou > 0.9
     before = judge(start_of(training), GROWTH, THRESHOLD, unseen)
     assert after.pixel_loss < before.pixel_loss
+
+
+def test_what_refinement_cuts_off_is_no_loss():
+    heat, truth = torch.full((1, 1, *GRID), 0.1), torch.zeros(1, 1, *GRID)
+    heat[..., 3:9, 3:9], truth[..., 4:8, 4:8] = 5.0, 1.0
+    attacked = Examples.stack([Evidence(heat, heat)], [truth], [torch.zeros_like(truth)], [0])
+    block = opening_at(1.0, 1.0)
+    assert mean_iou(block, Growth(1.0, (1, 1)), attacked) == pytest.approx(16 / 36)
+    assert mean_iou(block, Growth(1.0, (1, 1)), attacked, spared=1) == 1.0
 
 
 def test_a_block_that_finds_nothing_has_no_worth(training):

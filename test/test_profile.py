@@ -8,7 +8,7 @@ import tiny_network
 import torch
 
 from zmask_ros.defense import ProfileError, load_profile, merge_profiles, save_profile
-from zmask_ros.defense.calibration import clean_threshold
+from zmask_ros.defense.calibration import clean_threshold, precaution_threshold
 from zmask_ros.defense.defense import Defense
 from zmask_ros.defense.fitting import Reservoir
 from zmask_ros.errors import ZmaskError
@@ -164,6 +164,14 @@ def test_a_threshold_is_beyond_all_clean_scores_where_frames_do_not_suffice():
     assert threshold.value >= max(seen)
     later = torch.empty(100_000).exponential_(generator=generator)
     assert (later > threshold.value).double().mean().item() < 0.01
+
+
+def test_a_precaution_goes_by_the_frames_that_there_are_however_far_their_tail_reaches():
+    scores = [i / 100 for i in range(95)] + [50.0] * 5
+    precaution = precaution_threshold(scores, 0.1)
+    assert sum(score > precaution.value for score in scores) == pytest.approx(10, abs=1)
+    assert precaution.value < 1 < clean_threshold(scores, 0.001).value
+    assert (precaution.false_alarm_rate, precaution.frames, precaution.highest_clean_score) == (0.1, 100, 50.0)
 
 
 def test_the_reservoir_stays_small_and_takes_from_everywhere():

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes everything in models/ anew: trains the segmenter, optimises the patch, fits the profile, measures all three.
-# Needs CamVid (ZMASK_CAMVID). Takes about three hours on two cores; each step is skipped where its result is newer.
+# Needs CamVid (ZMASK_CAMVID). Takes about four hours on two cores; each step is skipped where its result is newer.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -42,5 +42,5 @@ step out/models/fitted.zmask.safetensors models/$name.safetensors \
   -o out/models/fitted.zmask.safetensors
 step models/$name.zmask.safetensors out/models/fitted.zmask.safetensors \
   zmask calibrate out/models/fitted.zmask.safetensors --camvid "$camvid" --clean out/models/street.mcap \
-  --topic /camera/image_raw --patches out/models/$name.patch.png --train-patches 2 --rivals 900 -o models/$name.zmask.safetensors
+  --topic /camera/image_raw --patches out/models/$name.patch.png --train-patches 2 --rivals 2500 -o models/$name.zmask.safetensors
 python tools/measure_models.py

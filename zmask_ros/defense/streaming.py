@@ -17,6 +17,7 @@ from zmask_ros.defense.analysis import Analysis, Evidence, hard_mask
 from zmask_ros.defense.defense import Defended, Defense, first_labels, segment_again
 from zmask_ros.defense.filling import fill_masked
 from zmask_ros.defense.growth import OPEN
+from zmask_ros.defense.pooling import area_resample
 from zmask_ros.defense.stages import Stages
 from zmask_ros.defense.taps import ActivationTaps, find_layer
 from zmask_ros.defense.tracking import Found, Track, Tracker
@@ -105,7 +106,10 @@ class StreamingDefense(nn.Module):
         region = torch.zeros_like(beside.mask)
         if repeated:
             region = self.defense.analyser.region(beside) * again[:, None, None, None]
-            mask = torch.maximum(mask, self.defense.analyser.mask(beside, region, (x.shape[-2], x.shape[-1])))
+            hard = self.defense.analyser.mask(beside, region, (x.shape[-2], x.shape[-1]))
+            mask = torch.maximum(mask, hard)
+            # What is learned is the patch as the mask ends it, and not the cells around it.
+            region = area_resample(hard, self.defense.profile.grid)
             labels = segment_again(self.defense.segmenter, x, mask, again, undefended)
             stages.mark("second pass")
         after = [

@@ -88,9 +88,10 @@ class Evaluation:
         return 0 if work.trains else len(self._indices(work))
 
     def run(self, pace: Pace, advance: Advance) -> Results:
-        """Do what is missing, then read all results."""
+        """Do what is missing, then read all results; another process may work on the same folder."""
         for work in self.missing():
-            (self._train if work.trains else self._judge)(work, pace, advance)
+            if not self._is_done(work):
+                (self._train if work.trains else self._judge)(work, pace, advance)
         return self._read()
 
     def show(self, index: int, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -25,7 +25,7 @@ EVENLY = 0.5
 """Half-way between the street and the patch: the cut where several serve."""
 LEAST_OVERLAP = 0.5
 """Intersection over union with the keyframe's region, below which a patch cannot be told from the street."""
-LEAST_LEVEL = 0.5
+LEAST_LEVEL = 0.75
 """Of the attention in a region that is found again, where the keyframe's is about 1."""
 MOST_GROWTH = 2.0
 """How many times larger or smaller than at the keyframe a region may be."""

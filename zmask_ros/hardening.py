@@ -162,7 +162,8 @@ def harden(
         kinds: of the rivals, one each.
     """
     # The threshold moves along with the head; what the profile had is worth nothing now.
-    defense = Defense(segmenter, replace(profile, precaution=None))
+    profile = replace(profile, precaution=None)
+    defense = Defense(segmenter, profile)
     head = _head_of(defense)
     seeds = itertools.count(seed + FIRST_SEED)
     rivals = [Rival.begin(defense, segmenter, kind, number, next(seeds)) for number, kind in enumerate(kinds)]
@@ -183,7 +184,7 @@ def harden(
             rivals[rival.number] = Rival.begin(defense, segmenter, rival.kind, rival.number, next(seeds))
         advance(losses[-1] if losses else math.nan)
     threshold = replace(profile.threshold, value=defense.threshold)
-    hardened = replace(profile, head=trainer.averaged(), threshold=threshold, precaution=None)
+    hardened = replace(profile, head=trainer.averaged(), threshold=threshold)
     return Hardened(hardened, tuple(patch for number in sorted(ripe) for patch in ripe[number]), tuple(losses))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 RIDGE = 0.05
@@ -21,3 +22,8 @@ def discriminant(inside: Tensor, outside: Tensor) -> tuple[Tensor, float]:
     weights = torch.linalg.solve(covariance + ridge * torch.eye(len(difference)).to(covariance), difference)
     weights = weights / (weights @ difference).clamp_min(1e-9)
     return weights, -float(weights @ outside.mean(0))
+
+
+def weighed(features: Tensor, weights: Tensor, offset: float) -> Tensor:
+    """[B, 1, h, w] of features [B, F, h, w], weighed by a discriminant: about 1 inside, about 0 outside."""
+    return F.conv2d(features, weights[None, :, None, None]) + offset

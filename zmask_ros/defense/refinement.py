@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zmask_ros.defense.discriminant import discriminant
+from zmask_ros.defense.discriminant import discriminant, weighed
 from zmask_ros.defense.filling import bounding_box
 from zmask_ros.defense.growth import OPEN, close_gaps, open_bridges, widest
 from zmask_ros.defense.pooling import Size, box_pool
@@ -80,8 +80,8 @@ class Refinement(nn.Module):
         part = (..., *bounding_box(around.street | around.band))
         texture = self._texture(in_single_precision(activation[part]))
         core, soft = around.core[part], whole[part]
-        attention = _attention(texture, core, around.street[part])
-        soft = torch.where(core, soft, attention * around.band[part])
+        edge = _attention(texture, core, around.street[part])
+        soft = torch.where(core, soft, edge * around.band[part])
         closed = close_gaps(open_bridges(soft > OPEN, HAIRS).to(soft), GAPS)
         refined = torch.zeros_like(whole)
         refined[part] = closed + soft - soft.detach()
@@ -120,8 +120,7 @@ def _attention(texture: Tensor, core: Tensor, street: Tensor) -> Tensor:
     with torch.no_grad():
         cells = texture[0].flatten(1).T
         weights, offset = discriminant(cells[core.flatten()], cells[street.flatten()])
-    attention = F.conv2d(texture, weights[None, :, None, None]) + offset
-    return box_pool(attention, (WINDOW, WINDOW))
+    return box_pool(weighed(texture, weights, offset), (WINDOW, WINDOW))
 
 
 def _core(inside: Tensor) -> Tensor:

@@ -120,9 +120,7 @@ class StreamingDefense(nn.Module):
         tracked = torch.tensor([found is not None for found in replaced.found], device=x.device) & ~again
         flagged, suspicious = analysis.score > thresholds.attack, again | tracked
         hidden, times = mask[:, 0] > OPEN, stages.milliseconds()
-        defended = Defended(
-            labels, undefended, hidden, flagged, suspicious, thresholds, analysis, times, tracked
-        )
+        defended = Defended(labels, undefended, hidden, flagged, suspicious, thresholds, analysis, times, tracked)
         return defended, tuple(after)
 
     def _beside(self, analysis: Analysis, found: Sequence[Found | None]) -> Analysis:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zmask_ros.defense.discriminant import discriminant
+from zmask_ros.defense.discriminant import discriminant, weighed
 from zmask_ros.defense.growth import OPEN, close_gaps, connected, widest
 from zmask_ros.defense.head import GroupFeatures
 from zmask_ros.defense.pooling import Size, layer_grid
@@ -146,7 +146,7 @@ class Tracker(nn.Module):
 
 def attention_map(track: Track, features: Tensor) -> Tensor:
     """[1, 1, h, w] of features [1, F, h, w]: about 1 on the patch, about 0 elsewhere."""
-    return F.conv2d(features, track.attention[None, :, None, None]) + track.offset
+    return weighed(features, track.attention, track.offset)
 
 
 def _closed(region: Tensor, closing: Size) -> Tensor:

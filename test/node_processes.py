@@ -136,6 +136,12 @@ class Client:
             assert time.monotonic() < deadline, f"waited {patience_s:.0f} s for {what}"
             self._executor.spin_once(timeout_sec=0.02)
 
+    def receive_for(self, seconds: float) -> None:
+        """Receive for so long, to the millisecond: a camera's frames come evenly."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self._executor.spin_once(timeout_sec=left)
+
     def collect(self, kind: type, topic: str, qos: QoSProfile = RELIABLE) -> list[Any]:
         """A list that everything published on the topic is appended to."""
         received: list[Any] = []
@@ -205,7 +211,7 @@ class Camera:
         """Send a frame each ``period_s``, and wait until there are as many flags."""
         due = time.monotonic()
         for message in messages:
-            self._client.until(lambda due=due: time.monotonic() >= due, "the next frame's turn")
+            self._client.receive_for(due - time.monotonic())
             self.send(message)
             due += period_s
         self._client.until(lambda: len(self.flags) >= len(messages), f"{len(messages)} flags")

@@ -28,7 +28,8 @@ BUSY_NAMESPACE = "/busy"
 FRAMES = 100
 # Height and width, and the most milliseconds that the median may be on a machine that does nothing else.
 AIMS = {(480, 640): 4.0, (720, 1280): 8.0}
-# Latency in the time that a frame takes alone. A wait is anything up to half of that, as frames and passes fall.
+# Latency in the time that a frame takes alone. A wait is anything up to half of that, as frames and passes fall, less
+# the fifth within which a newer frame is waited for.
 FRAME_TIMES_AIM, MOST_FRAME_TIMES = 1.2, 1.5
 ALONE = 9
 INFERENCE = {"network", "analysis", "second pass"}

@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -102,6 +103,44 @@ def test_a_busy_camera_does_not_keep_another_from_its_turn() -> None:
     mailbox.take(1)
     mailbox.put(arrival("busy"))
     assert [frame.camera for frame in mailbox.take(1)] == ["other"]
+
+
+def a_second_apart(mailbox: Mailbox, age_s: float) -> Arrival:
+    """Two frames of a camera at 1 Hz, the newer one, which is returned, ``age_s`` old."""
+    now_ns = time.monotonic_ns()
+    for ago_s in (age_s + 1, age_s):
+        newest = replace(arrival(), arrived_ns=now_ns - round(ago_s * 1e9))
+        mailbox.put(newest)
+    return newest
+
+
+def test_a_frame_that_is_due_is_waited_for() -> None:
+    mailbox, fresh = Mailbox(), arrival()
+    a_second_apart(mailbox, age_s=0.5)
+    threading.Timer(0.02, mailbox.put, [fresh]).start()
+    assert mailbox.take(1, patience_s=30.0) == [fresh]
+
+
+@pytest.mark.parametrize(("age_s", "patience_s"), [(0.1, 0.2), (0.5, 0.0), (5.0, 30.0)])
+def test_a_frame_that_is_not_due_soon_or_overdue_is_not_waited_for(age_s: float, patience_s: float) -> None:
+    mailbox, began = Mailbox(), time.monotonic()
+    newest = a_second_apart(mailbox, age_s)
+    assert mailbox.take(1, patience_s) == [newest]
+    assert time.monotonic() - began < 10.0
+
+
+def test_a_frame_that_is_due_and_does_not_come_is_given_up() -> None:
+    mailbox = Mailbox()
+    newest = a_second_apart(mailbox, age_s=0.95)
+    assert mailbox.take(1, patience_s=0.1) == [newest]
+
+
+def test_a_mailbox_that_is_closed_does_not_wait_for_frames_that_are_due() -> None:
+    mailbox, began = Mailbox(), time.monotonic()
+    a_second_apart(mailbox, age_s=0.5)
+    threading.Timer(0.02, mailbox.close).start()
+    assert mailbox.take(1, patience_s=30.0) == []
+    assert time.monotonic() - began < 10.0
 
 
 def test_a_closed_mailbox_hands_back_everything() -> None:

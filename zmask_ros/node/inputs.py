@@ -43,6 +43,8 @@ class Mailbox:
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._waiting: dict[str, Arrival] = {}
+        self._latest: dict[str, Arrival] = {}
+        self._periods_ns: dict[str, int] = {}
         self._turns: dict[str, int] = {}
         self._taken = 0
         self._closed = False
@@ -54,21 +56,42 @@ class Mailbox:
                 return arrival
             displaced = self._waiting.get(arrival.camera)
             self._waiting[arrival.camera] = arrival
+            if (before := self._latest.get(arrival.camera)) is not None:
+                self._periods_ns[arrival.camera] = arrival.arrived_ns - before.arrived_ns
+            self._latest[arrival.camera] = arrival
             self._condition.notify()
             return displaced
 
-    def take(self, most: int) -> list[Arrival]:
+    def take(self, most: int, patience_s: float = 0.0) -> list[Arrival]:
         """Wait for arrivals and take up to ``most``: the cameras first whose last turn is longest ago.
+
+        Args:
+            most: how many, at least 1.
+            patience_s: where the first camera's next frame is due within these seconds, it is waited for: what is
+                processed is then fresh, and not nearly as old as the time between two frames.
 
         Returns:
             One arrival a camera; nothing once the mailbox is closed.
         """
         with self._condition:
             self._condition.wait_for(lambda: self._waiting or self._closed)
-            cameras = sorted(self._waiting, key=lambda camera: self._turns.get(camera, 0))[:most]
+            if self._waiting:
+                self._wait_if_due(self._in_turn()[0], patience_s)
+            if self._closed:
+                return []
+            cameras = self._in_turn()[:most]
             self._taken += 1
             self._turns.update(dict.fromkeys(cameras, self._taken))
             return [self._waiting.pop(camera) for camera in cameras]
+
+    def _in_turn(self) -> list[str]:
+        return sorted(self._waiting, key=lambda camera: self._turns.get(camera, 0))
+
+    def _wait_if_due(self, camera: str, patience_s: float) -> None:
+        latest = self._latest[camera]
+        due_s = (latest.arrived_ns + self._periods_ns.get(camera, 0) - time.monotonic_ns()) / 1e9
+        if 0 < due_s <= patience_s:
+            self._condition.wait_for(lambda: self._latest[camera] is not latest or self._closed, patience_s)
 
     def holds(self, camera: str) -> bool:
         """Whether a frame of this camera is waiting."""

@@ -9,6 +9,8 @@ from typing import Protocol
 
 from zmask_ros.node.inputs import Arrival, Mailbox
 
+PATIENCE = 0.2
+"""Share of the time that the last frames took for which a newer frame is worth waiting."""
 LEFT = "dropped: the node was stopped before this one was processed"
 
 
@@ -96,13 +98,15 @@ class Worker:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        while arrivals := self._mailbox.take(self._handler.batch_limit):
+        took_ns = 0
+        while arrivals := self._mailbox.take(self._handler.batch_limit, PATIENCE * took_ns / 1e9):
             with self._lock:
                 self._current = {arrival.camera: arrival for arrival in arrivals}
             with self._device:
-                self._began_ns = time.monotonic_ns()
+                began_ns = self._began_ns = time.monotonic_ns()
                 self._handle(arrivals)
                 self._began_ns = None
+                took_ns = time.monotonic_ns() - began_ns
 
     def _handle(self, arrivals: list[Arrival]) -> None:
         try:

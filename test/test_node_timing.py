@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
 
 import pytest
 
@@ -22,7 +21,6 @@ from node_processes import (
     NodeProcess,
     header,
     image_message,
-    slowdown,
     tiny_parameters,
 )
 from rosgraph_msgs.msg import Clock
@@ -108,7 +106,9 @@ def test_a_camera_twice_as_fast_as_the_network_gets_fresh_flags_for_every_frame(
     client: Client, camera: Camera, faults: Faults
 ) -> None:
     SimulatedTime(client).set(header(0).stamp.sec)
-    count = 40
+    # Connecting may have cost frames as well.
+    before, count = camera.ask(frame(0)), 40
+    camera.flags.clear()
     faults.tell(*["slow"] * count)
     camera.stream([frame(number) for number in range(count)], SLOW_S / 2)
     assert sorted(flag.header.frame_id for flag in camera.flags) == sorted(f"camera_{n}" for n in range(count))
@@ -116,7 +116,8 @@ def test_a_camera_twice_as_fast_as_the_network_gets_fresh_flags_for_every_frame(
     dropped = [flag for flag in camera.flags if flag.state == AttackFlag.UNKNOWN]
     assert all(flag.reason.startswith("dropped: a newer frame") for flag in dropped)
     assert len(processed) >= count // 4
-    assert max(flag.dropped for flag in camera.flags) == len(dropped)
-    assert median(flag.latency_ms for flag in processed) < 1.5e3 * SLOW_S * slowdown()
+    assert max(flag.dropped for flag in camera.flags) == before.dropped + len(dropped)
+    # How fresh that is in milliseconds is for test_node_cost. Here: one waits, and another may have just come for it.
+    assert max(flag.received - flag.processed - flag.dropped - flag.failed for flag in processed) <= 2
     for path in faults.folder.iterdir():
         path.unlink()

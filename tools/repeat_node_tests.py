@@ -30,10 +30,10 @@ TESTS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "test").glob("tes
 
 @dataclass(frozen=True)
 class Run:
-    """One run of all tests: how many there were, which failed, how long it took, and how busy the machine was."""
+    """One run of all tests: how many, which failed and why, how long it took, and how busy the machine was."""
 
     tests: int
-    failed: tuple[str, ...]
+    failed: dict[str, str]
     seconds: float
     load: float
 
@@ -44,7 +44,7 @@ def run_once() -> Run:
     command = [sys.executable, "-m", "pytest", "-q", "-m", "not slow", "-rfE", "-p", "no:cacheprovider", *TESTS]
     outcome = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     counts = {what: int(number) for number, what in re.findall(r"(\d+) (passed|failed|errors?)\b", outcome.stdout)}
-    failed = tuple(re.findall(r"^(?:FAILED|ERROR) (\S+)", outcome.stdout, re.MULTILINE))
+    failed = dict(re.findall(r"^(?:FAILED|ERROR) (\S+)(?: - (.*))?", outcome.stdout, re.MULTILINE))
     if not counts or (outcome.returncode and not failed):
         raise click.ClickException(f"The tests did not run: {outcome.stdout[-500:]}{outcome.stderr[-500:]}")
     return Run(sum(counts.values()), failed, time.monotonic() - began, os.getloadavg()[1])
@@ -76,7 +76,7 @@ def main(runs: int) -> None:
             done.append(run_once())
             # Written each time: a break leaves what is known.
             MARKS.write(DOCUMENT, table(done))
-            failed = ", ".join(done[-1].failed)
+            failed = ", ".join(f"{name} ({why})" for name, why in done[-1].failed.items())
             advance(note=f"{done[-1].seconds:.0f} s" + (f", failed: {failed}" if failed else ""))
     sys.exit(any(run.failed for run in done))
 

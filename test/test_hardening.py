@@ -11,13 +11,13 @@ import torch.nn.functional as F
 
 from zmask_ros.defense import Branch, Defense, LayerStatistics, ProfileError, load_profile, merge_profiles, save_profile
 from zmask_ros.defense.fitting import observe
-from zmask_ros.defense.head import EvidenceHead, GroupFeatures, HeadFeatures, untrained_head
+from zmask_ros.defense.head import WEIGHTS, EvidenceHead, GroupFeatures, HeadFeatures, untrained_head
 from zmask_ros.defense.pooling import resample
 from zmask_ros.hardening import KINDS, harden, with_head
 from zmask_ros.segmenters import load_segmenter
 
-FEW = (KINDS[0], KINDS[5], KINDS[6])
-STEPS = 28 * len(FEW)
+FEW = (KINDS[1], KINDS[4], KINDS[6])
+STEPS = 24 * len(FEW)
 FRAMES = [tiny_network.clean_image(index) for index in range(24)]
 
 
@@ -57,12 +57,20 @@ def test_features_are_the_obvious_ones():
     mean = means[0][:, None, None]
     for row, kernel in enumerate(kernels):
         z = (obvious.box_pool(x, kernel) - mean) / deviations[row + 1][:, None, None]
-        assert np.allclose(found[3 * row : 3 * row + 3], np.sign(z) * np.log1p(abs(z)), atol=1e-4)
-    energy = obvious.box_pool(((x - mean) / deviations[0][:, None, None]) ** 2, (3, 3))
-    assert np.allclose(found[6:], np.log1p(np.sqrt(energy)), atol=1e-3)
+        assert np.allclose(found[3 * row : 3 * row + 3], z / (3 + abs(z)), atol=1e-4)
+    rms = np.sqrt(obvious.box_pool(((x - mean) / deviations[0][:, None, None]) ** 2, (3, 3)))
+    assert np.allclose(found[6:], rms / (3 + rms), atol=1e-3)
 
 
-def test_the_heat_is_that_of_two_linear_maps_of_all_features():
+def test_wide_kernels_are_left_out_on_request():
+    seen, kernels = torch.randn(1, 3, 12, 16, generator=torch.Generator().manual_seed(0)), ((5, 5), (3, 3))
+    statistics = {"a": statistics_of(seen, kernels, (12, 16))}
+    both, narrow = (GroupFeatures(statistics, kernels, (12, 16), (12, 16), widest) for widest in (0, 1))
+    assert (both.count, narrow.count) == (9, 6)
+    assert torch.equal(narrow.joined({"a": seen}), both.joined({"a": seen})[:, 3:])
+
+
+def test_the_heat_is_that_of_the_features_of_a_cell_and_of_those_around_it():
     """All features brought to the grid first, joined, and each cell mapped by itself; channels fill no register."""
     kernels, grid = ((5, 5), (3, 3)), (12, 16)
     sizes = {"fine": (24, 32), "coarse": (6, 8), "even": (12, 16)}
@@ -72,10 +80,14 @@ def test_the_heat_is_that_of_two_linear_maps_of_all_features():
     own = {name: (min(size[0], 12), min(size[1], 16)) for name, size in sizes.items()}
     statistics = {name: statistics_of(seen[name], kernels, own[name]) for name in sizes}
     head = head_of(Branch(tuple(sizes), kernels), statistics, sizes, grid)
-    head.inner_bias.data, head.outer_bias.data = torch.randn(32, generator=generator), torch.tensor([0.3])
+    for bias in (head.inner_bias, head.near_bias, head.far_bias, head.outer_bias):
+        bias.data = torch.randn(bias.shape, generator=generator)
     joined = torch.cat([resample(group.joined(seen), grid) for group in head.features.groups], 1)
-    hidden = torch.einsum("kf,bfhw->bkhw", head.inner, joined) + head.inner_bias[:, None, None]
-    expected = F.softplus(torch.einsum("k,bkhw->bhw", head.outer, hidden.relu()) + head.outer_bias)[:, None]
+    hidden = (torch.einsum("kf,bfhw->bkhw", head.inner, joined) + head.inner_bias[:, None, None]).relu()
+    near = F.conv2d(hidden, head.near, head.near_bias, padding=2, dilation=2).relu()
+    far = F.conv2d(near, head.far, head.far_bias, padding=4, dilation=4).relu()
+    both = torch.cat([hidden, far], 1)
+    expected = F.softplus(torch.einsum("k,bkhw->bhw", head.outer, both) + head.outer_bias)[:, None]
     for layout in (torch.contiguous_format, torch.channels_last):
         heat = head({name: activation.to(memory_format=layout) for name, activation in seen.items()})
         torch.testing.assert_close(heat, expected, rtol=1e-4, atol=1e-5)
@@ -120,6 +132,14 @@ def test_a_profile_with_a_head_comes_back_as_it_was_saved(segmenter, hardened, t
     assert loaded.head.branch == hardened.profile.head.branch
 
 
+def test_a_head_without_all_its_weights_is_refused(hardened, tmp_path, monkeypatch):
+    path = tmp_path / "old.zmask.safetensors"
+    monkeypatch.setattr("zmask_ros.defense.head.WEIGHTS", tuple(name for name in WEIGHTS if name != "far"))
+    save_profile(hardened.profile, path)
+    with pytest.raises(ProfileError, match="far.*calibrate again"):
+        load_profile(path)
+
+
 def test_profiles_with_heads_are_not_merged(hardened):
     with pytest.raises(ProfileError, match="cannot be merged"):
         merge_profiles(hardened.profile, hardened.profile)
@@ -128,6 +148,6 @@ def test_profiles_with_heads_are_not_merged(hardened):
 def test_a_head_that_is_not_finite_is_refused(hardened):
     hardened.profile.check_finite()
     head = hardened.profile.head
-    spoilt = type(head)(head.branch, head.inner * float("nan"), head.inner_bias, head.outer, head.outer_bias)
+    spoilt = dataclasses.replace(head, inner=head.inner * float("nan"))
     with pytest.raises(ProfileError):
         dataclasses.replace(hardened.profile, head=spoilt).check_finite()

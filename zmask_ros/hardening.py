@@ -2,8 +2,8 @@
 
 After adversarial training (Madry et al., ICLR 2018) with a population of opponents (Tramer et al., ICLR 2018), so that
 the head does not only learn what beats the last one: patches of several sizes and strengths, some of which do not know
-the defence and some of which descend through it in one way or another. Each step is one step of one of these rivals,
-and one of the head on what the rival shows and on harmless images. A rival that has lived long enough begins anew.
+the defence and some of which descend through it in one way or another. Each step is one step of a few of these rivals,
+and one of the head on what they show and on harmless images. A rival that has lived long enough begins anew.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from zmask_ros.defense import ActivationTaps, Branch, Defense, LayerStatistics, 
 from zmask_ros.defense.analysis import head_features
 from zmask_ros.defense.calibration import opening_at
 from zmask_ros.defense.fitting import observe
-from zmask_ros.defense.head import EvidenceHead, Head, head_score, untrained_head
+from zmask_ros.defense.head import WEIGHTS, EvidenceHead, Head, head_score, untrained_head
 from zmask_ros.defense.profile import statistics_key
 from zmask_ros.fitting import kernels_on
 from zmask_ros.segmenters import Segmenter
@@ -53,7 +53,7 @@ HARD_IMAGES = 16
 """Of each kind of harmless images, that come back."""
 UNRIPE = 20
 """Steps in which a new rival is still noise, that nobody is to call an attack."""
-LIFE = (60, 140)
+LIFE = (80, 160)
 """Steps that a rival lives."""
 LEAST_THRESHOLD = 0.02
 FRESH = 2
@@ -75,27 +75,25 @@ class Kind:
 
 
 KINDS = (
-    Kind(0.4),
     Kind(0.4, {"adaptive": "flag"}),
+    Kind(0.4),
     Kind(0.2, {"patches": 4, "adaptive": "flag"}),
-    Kind(0.3, {"adaptive": "flag", "adaptive_weight": 0.35}),
-    Kind(0.3),
-    Kind(0.4, {"adaptive": "both"}),
-    Kind(0.2, {"patches": 4}),
-    Kind(0.4, {"adaptive": "flag", "adaptive_weight": 0.7}),
-    Kind(0.4, {"beta": 0.7}),
-    Kind(0.2, {"patches": 4, "adaptive": "flag", "adaptive_weight": 0.35}),
-    Kind(0.2),
-    Kind(0.4, {"adaptive": "mask"}),
     Kind(0.4, {"objective": "targeted"}),
-    Kind(0.4, {"adaptive": "flag", "adaptive_weight": 0.35}),
-    Kind(0.2, {"adaptive": "flag", "adaptive_weight": 0.35}),
-    Kind(0.3, {"beta": 0.8}),
-    Kind(0.4, {"adaptive": "overmask"}),
+    Kind(0.4, {"adaptive": "both"}),
+    Kind(0.3, {"adaptive": "flag", "adaptive_weight": 0.35}),
+    Kind(0.2, {"patches": 4}),
+    Kind(0.4, {"adaptive": "mask"}),
+    Kind(0.4, {"adaptive": "flag", "adaptive_weight": 0.7}),
+    Kind(0.25, {"objective": "targeted"}),
     Kind(0.2, {"patches": 4, "adaptive": "both"}),
+    Kind(0.4, {"beta": 0.7}),
+    Kind(0.4, {"objective": "targeted", "adaptive": "flag"}),
+    Kind(0.2),
     Kind(0.3, {"adaptive": "overmask", "adaptive_weight": 0.35}),
     Kind(0.2, {"patches": 4, "decoys": 2, "adaptive": "mask"}),
 )
+AT_ONCE = 2
+"""Rivals that take a step for each one of the head: the longer they live, the more there is to learn from them."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +154,7 @@ def harden(
 
     Args:
         frames: clean ones, uint8 [h, w, 3] at the network's input size; the network's own labels are taken for right.
-        steps: of the rivals together, and of the head.
+        steps: of the head; `AT_ONCE` times as many of the rivals together.
         seed: of every random choice.
         advance: called after each step with the head's loss; NaN before it learns.
         kinds: of the rivals, one each.
@@ -172,16 +170,18 @@ def harden(
     stack = stack_frames(segmenter, ((frame, None) for frame in frames))
     ripe: dict[int, Tensor] = {}
     losses = []
-    for step in range(steps):
-        rival = rivals[step % len(rivals)]
-        view = rival.act(stack)
-        if rival.ripe:
+    turns = itertools.cycle(range(len(rivals)))
+    for _ in range(steps):
+        acting = [rivals[number] for number in itertools.islice(turns, AT_ONCE)]
+        seen = [(rival, rival.act(stack)) for rival in acting]
+        if attacked := [view for rival, view in seen if rival.ripe]:
             heats, scores = harmless.look()
-            losses.append(trainer.step(view, heats))
+            losses.append(trainer.step(attacked, heats))
             defense.threshold = harmless.remember(scores)
-            ripe[rival.number] = rival.training.patches()
-        if rival.finished:
-            rivals[rival.number] = Rival.begin(defense, segmenter, rival.kind, rival.number, next(seeds))
+            ripe |= {rival.number: rival.training.patches() for rival in acting if rival.ripe}
+        for rival in acting:
+            if rival.finished:
+                rivals[rival.number] = Rival.begin(defense, segmenter, rival.kind, rival.number, next(seeds))
         advance(losses[-1] if losses else math.nan)
     threshold = replace(profile.threshold, value=defense.threshold)
     hardened = replace(profile, head=trainer.averaged(), threshold=threshold)
@@ -199,16 +199,16 @@ class HeadTraining:
 
     def __init__(self, head: EvidenceHead, steps: int) -> None:
         self.head = head
-        self.weights = [head.inner, head.inner_bias, head.outer, head.outer_bias]
+        self.weights = [getattr(head, name) for name in WEIGHTS]
         for weight in self.weights:
             weight.requires_grad_()
         self.optimiser = torch.optim.AdamW(self.weights, lr=LEARNING_RATE, weight_decay=DECAY)
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimiser, steps, FINAL_LR * LEARNING_RATE)
         self._average = [weight.detach().clone() for weight in self.weights]
 
-    def step(self, attacked: View, harmless: Tensor) -> float:
+    def step(self, attacked: Sequence[View], harmless: Tensor) -> float:
         """Descend once; the loss."""
-        loss = attacked_loss(attacked) + harmless_loss(harmless)
+        loss = torch.stack([attacked_loss(view) for view in attacked]).mean() + harmless_loss(harmless)
         gradients = torch.autograd.grad(loss, self.weights)
         with torch.no_grad():
             for weight, gradient in zip(self.weights, gradients, strict=True):

@@ -50,7 +50,7 @@ from zmask_ros.segmenters import Segmenter, load_segmenter
 
 AUTO, KEEP = "auto", "keep"
 # Of a training step: forward and backward of a batch, in forward passes of one image.
-PASSES_A_STEP = 12
+PASSES_A_STEP, PASSES_A_RIVALS_STEP = 12, 20
 SECONDS_AN_EPOCH = 0.03
 PRECAUTION_RATE = 0.05
 SEED_GOING_ON = 100_000
@@ -147,7 +147,7 @@ def command(
     profile.binding.check(bind(network, tuple(profile.binding.shapes)))
     images = read_frames(network, sources)
     began = time.monotonic()
-    _announce(network, images, train_patches * patch_steps + rivals, layers == AUTO)
+    _announce(network, images, train_patches * patch_steps, rivals, layers == AUTO)
     named += train_graded(network, profile, images, train_patches, patch_steps)
     material = divide(network, images, named)
     held_out = look(network, profile, material.held_out)
@@ -253,8 +253,8 @@ def look(segmenter: Segmenter, profile: Profile, part: Part) -> Examples:
         return make_examples(segmenter, profile, part, advance)
 
 
-def _announce(segmenter: Segmenter, images: Sequence[np.ndarray], steps: int, auto: bool) -> None:
-    passes = 3 * len(images) * (1 + auto) + PASSES_A_STEP * steps
+def _announce(segmenter: Segmenter, images: Sequence[np.ndarray], steps: int, rivals: int, auto: bool) -> None:
+    passes = 3 * len(images) * (1 + auto) + PASSES_A_STEP * steps + PASSES_A_RIVALS_STEP * rivals
     seconds = passes * _seconds_a_pass(segmenter, images) + TRAINING_STEPS * SECONDS_AN_EPOCH
     click.echo(f"{len(images)} clean frames; this will take about {max(1, round(seconds / 60))} min.", err=True)
 

@@ -2,12 +2,14 @@
 
 Z-Mask takes the mean over all channels of a layer, so that an attacker who keeps most of them calm has won. The head
 looks at the same quantities, each channel's z-score after box pooling and the energy of its z-scores, in several layers
-at once, and weighs them: two linear maps of every cell of the working grid with a rectifier between them. All of it is
-differentiable, so that attacks go through it, and it is trained against such attacks (`hardening`).
+at once, and weighs them: a linear map of every cell of the working grid to a few hidden values, two small convolutions
+that look at what surrounds a cell, since a patch has parts that are calm by themselves, and a linear map of both. All
+of it is differentiable, so that attacks go through it, and it is trained against such attacks (`hardening`).
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -19,10 +21,17 @@ from zmask_ros.defense.pooling import LANES, Size, area_resample, box_pool, laye
 from zmask_ros.defense.statistics import LayerStatistics
 
 HIDDEN = 32
+CONTEXT = 16
+"""Values of a cell that come from what surrounds it."""
+DILATIONS = (2, 4)
+"""Of the two convolutions over 3 x 3 cells: together they see 13 x 13."""
+MODERATE = 3.0
+"""z-score that is taken for half of the most that there can be."""
 # Of the working grid, whose hottest cells make the score: a small patch, but more than a traffic sign.
 SCORED_SHARE = 0.03
 # The chance of a patch that an untrained head gives every cell.
 PRIOR = 0.05
+LEAST_ENERGY = 1e-6
 
 
 @dataclass(frozen=True)
@@ -33,13 +42,19 @@ class Head:
         branch: its layers with kernels.
         inner: float [HIDDEN, F], of each of F features, in the order of `HeadFeatures`.
         inner_bias: float [HIDDEN].
-        outer: float [HIDDEN].
+        near, near_bias: of the first convolution, float [CONTEXT, HIDDEN, 3, 3] and [CONTEXT].
+        far, far_bias: of the second one, float [CONTEXT, CONTEXT, 3, 3] and [CONTEXT].
+        outer: float [HIDDEN + CONTEXT].
         outer_bias: float [1].
     """
 
     branch: Branch
     inner: Tensor
     inner_bias: Tensor
+    near: Tensor
+    near_bias: Tensor
+    far: Tensor
+    far_bias: Tensor
     outer: Tensor
     outer_bias: Tensor
 
@@ -49,11 +64,11 @@ class Head:
         return {name: getattr(self, name) for name in WEIGHTS}
 
 
-WEIGHTS = ("inner", "inner_bias", "outer", "outer_bias")
+WEIGHTS = ("inner", "inner_bias", "near", "near_bias", "far", "far_bias", "outer", "outer_bias")
 
 
 class GroupFeatures(nn.Module):
-    """What the head sees of the layers that share a grid: signed logarithms of z-scores, `sign(z) log(1 + |z|)`.
+    """What the head sees of the layers that share a grid: z-scores, squashed to `z / (MODERATE + |z|)`.
 
     Of each channel: its z-score after box pooling, one a kernel, and on the working grid also the root mean square of
     its z-scores over the smallest kernel, which is where a texture shows that has no mean. Layers are joined before
@@ -64,26 +79,31 @@ class GroupFeatures(nn.Module):
         kernels: of the head, on the working grid.
         own: the layers' own grid.
         grid: the working grid.
+        widest: of the kernels, the first that is used; those before it are left out.
     """
 
     offset: Tensor
     inverse: Tensor
     padding: Tensor
 
-    def __init__(self, layers: dict[str, LayerStatistics], kernels: tuple[Size, ...], own: Size, grid: Size) -> None:
+    def __init__(
+        self, layers: dict[str, LayerStatistics], kernels: tuple[Size, ...], own: Size, grid: Size, widest: int = 0
+    ) -> None:
         super().__init__()
         self.names = tuple(layers)
         self.own = own
-        self.kernels = [layer_kernel(kernel, grid, own) for kernel in kernels]
+        self.kernels = [layer_kernel(kernel, grid, own) for kernel in kernels[widest:]]
         self.textured = own == grid
         inverse = torch.cat(
             [torch.where(s.alive, 1 / s.moments.std.clamp_min(1e-12), 0.0) for s in layers.values()], 1
         )
+        inverse = torch.cat([inverse[:1], inverse[1 + widest :]])
         mean = torch.cat([s.mean for s in layers.values()])
         self._channels = [len(s.mean) for s in layers.values()]
         empty = -sum(self._channels) % LANES
-        self.register_buffer("offset", F.pad(-mean * inverse, (0, empty)).float()[:, :, None, None])
-        self.register_buffer("inverse", F.pad(inverse, (0, empty)).float()[:, :, None, None])
+        moderate = inverse / MODERATE
+        self.register_buffer("offset", F.pad(-mean * moderate, (0, empty)).float()[:, :, None, None])
+        self.register_buffer("inverse", F.pad(moderate, (0, empty)).float()[:, :, None, None])
         padding = torch.zeros(1, empty, *own).to(memory_format=torch.channels_last)
         self.register_buffer("padding", padding, persistent=False)
 
@@ -101,13 +121,13 @@ class GroupFeatures(nn.Module):
         activations = [taps[name] for name in self.names]
         joined = self._join([area_resample(a, self.own) for a in activations])
         parts = [
-            _signed_logarithm(torch.addcmul(offset, box_pool(joined, kernel), inverse))
+            F.softsign(torch.addcmul(offset, box_pool(joined, kernel), inverse))
             for kernel, offset, inverse in zip(self.kernels, self.offset[1:], self.inverse[1:], strict=True)
         ]
         if self.textured:
             # The root has no slope at 0, so a little is added below it.
             energy = box_pool(self._energy(activations), self.kernels[-1])
-            parts.append(energy.add_(1e-6).sqrt_().add(1).log_())
+            parts.append(F.softsign(energy.add_(LEAST_ENERGY).sqrt_()))
         channels = sum(self._channels)
         return [part[:, :channels] for part in parts]
 
@@ -125,14 +145,11 @@ class GroupFeatures(nn.Module):
         return self._join([area_resample(torch.addcmul(o, a, i).square_(), self.own) for a, o, i in parts])
 
 
-def _signed_logarithm(z: Tensor) -> Tensor:
-    """``sign(z) log(1 + |z|)``."""
-    # In place, because memory is what it costs; log1p is several times slower, and no digit matters here.
-    return z.abs().add_(1).log_().copysign_(z)
-
-
 class HeadFeatures(nn.Module):
     """The features of a head's layers, those of each grid together.
+
+    On the working grid, where they cost the most, only the narrowest kernel is used: what surrounds a cell is what the
+    head's convolutions see.
 
     Args:
         branch: layers and kernels.
@@ -149,7 +166,11 @@ class HeadFeatures(nn.Module):
         grids: dict[Size, dict[str, LayerStatistics]] = {}
         for name in branch.layers:
             grids.setdefault(layer_grid(sizes[name], grid), {})[name] = statistics[name]
-        groups = [GroupFeatures(own, branch.kernels, size, grid) for size, own in grids.items()]
+        narrowest = len(branch.kernels) - 1
+        groups = [
+            GroupFeatures(own, branch.kernels, size, grid, narrowest if size == grid else 0)
+            for size, own in grids.items()
+        ]
         self.groups = nn.ModuleList(groups)
         self.counts = [group.count for group in groups]
 
@@ -157,9 +178,22 @@ class HeadFeatures(nn.Module):
 def untrained_head(branch: Branch, features: int, seed: int) -> Head:
     """A head that thinks nothing yet, for so many ``features``."""
     generator = torch.Generator().manual_seed(seed)
-    inner = torch.randn(HIDDEN, features, generator=generator) * (2 / features) ** 0.5
-    outer = torch.randn(HIDDEN, generator=generator) * (1 / HIDDEN) ** 0.5
-    return Head(branch, inner, torch.zeros(HIDDEN), outer, torch.logit(torch.tensor([PRIOR])))
+
+    def weights(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator) * (2 / math.prod(shape[1:])) ** 0.5
+
+    seen, mapped = HIDDEN + CONTEXT, torch.zeros(CONTEXT)
+    return Head(
+        branch,
+        inner=weights(HIDDEN, features),
+        inner_bias=torch.zeros(HIDDEN),
+        near=weights(CONTEXT, HIDDEN, 3, 3),
+        near_bias=mapped,
+        far=weights(CONTEXT, CONTEXT, 3, 3),
+        far_bias=mapped.clone(),
+        outer=torch.randn(seen, generator=generator) * (1 / seen) ** 0.5,
+        outer_bias=torch.logit(torch.tensor([PRIOR])),
+    )
 
 
 class EvidenceHead(nn.Module):
@@ -169,14 +203,21 @@ class EvidenceHead(nn.Module):
         features: of the layers of ``head``.
     """
 
+    inner: Tensor
+    inner_bias: Tensor
+    near: Tensor
+    near_bias: Tensor
+    far: Tensor
+    far_bias: Tensor
+    outer: Tensor
+    outer_bias: Tensor
+
     def __init__(self, head: Head, features: HeadFeatures) -> None:
         super().__init__()
         self.branch = head.branch
         self.features = features
-        self.inner = nn.Parameter(head.inner.float().clone(), requires_grad=False)
-        self.inner_bias = nn.Parameter(head.inner_bias.float().clone(), requires_grad=False)
-        self.outer = nn.Parameter(head.outer.float().clone(), requires_grad=False)
-        self.outer_bias = nn.Parameter(head.outer_bias.float().clone(), requires_grad=False)
+        for name, weights in head.tensors.items():
+            self.register_parameter(name, nn.Parameter(weights.float().clone(), requires_grad=False))
 
     def forward(self, taps: Activations) -> Tensor:
         """[B, 1, *grid]."""
@@ -185,17 +226,24 @@ class EvidenceHead(nn.Module):
         groups = zip(self.inner.split(self.features.counts, 1), self.features.groups, strict=True)
         first, *others = [resample(linear(group(taps), w, bias), self.features.grid) for w, group in groups]
         hidden = sum(others, first).relu_()
-        return F.softplus(linear([hidden], self.outer[None], self.outer_bias))
+        near = _around(hidden, self.near, self.near_bias, DILATIONS[0])
+        context = _around(near, self.far, self.far_bias, DILATIONS[1])
+        return F.softplus(linear([hidden, context], self.outer[None], self.outer_bias))
+
+
+def _around(x: Tensor, weights: Tensor, bias: Tensor, dilation: int) -> Tensor:
+    """3 x 3 cells, ``dilation`` apart, to each cell of [B, C, h, w]; at least 0. Beyond the border there is nothing."""
+    return F.conv2d(x, weights, bias, padding=dilation, dilation=dilation).relu_()
 
 
 def linear(parts: list[Tensor], weights: Tensor, bias: Tensor) -> Tensor:
-    """A linear map of every cell of ``parts``, N of [B, C, h, w]; ``weights`` [K, N C], ``bias`` [K]; [B, K, h, w].
+    """A linear map of every cell of ``parts``, [B, C_i, h, w]; ``weights`` [K, sum C_i], ``bias`` [K]; [B, K, h, w].
 
     As products of matrices, of which channels-last memory is one already; a convolution would join the parts first.
     """
-    batch, channels, height, width = parts[0].shape
+    batch, _, height, width = parts[0].shape
     first, *others = [part.permute(0, 2, 3, 1).flatten(0, 2) for part in parts]
-    weight, *weights_of_others = [piece.T for piece in weights.split(channels, 1)]
+    weight, *weights_of_others = [piece.T for piece in weights.split([part.shape[1] for part in parts], 1)]
     mapped = torch.addmm(bias, first, weight)
     for other, weight in zip(others, weights_of_others, strict=True):
         mapped.addmm_(other, weight)

@@ -147,7 +147,12 @@ def _branch(entries: dict[str, Any]) -> Branch:
 
 
 def _head(entries: dict[str, Any] | None, tensors: dict[str, Tensor]) -> Head | None:
-    return None if entries is None else Head(_branch(entries), *(tensors[f"head.{name}"] for name in WEIGHTS))
+    if entries is None:
+        return None
+    try:
+        return Head(_branch(entries), *(tensors[f"head.{name}"] for name in WEIGHTS))
+    except KeyError as missing:
+        raise ProfileError(f"The profile's head lacks its weights {missing}: calibrate again.") from None
 
 
 def _pair(values: Any) -> tuple[int, int]:

@@ -117,6 +117,26 @@ def test_a_profile_of_another_network(capsys, profile, drive, patches, tmp_path)
     assert "does not exist" in refused(capsys, "calibrate", profile, *arguments[:-1], tmp_path / "no" / "b.safetensors")
 
 
+def test_only_the_patches_of_an_attacks_folder_are_learned_from(capsys, tiny, profile, drive, tmp_path):
+    frames, folder = tmp_path / "frames", tmp_path / "patches"
+    frames.mkdir()
+    folder.mkdir()
+    cv2.imwrite(str(frames / "a.png"), tiny_network.clean_image(1))
+    attack = ("--segmenter", tiny, "--images", frames, "--steps", "2", "--size", "8x8", "--patches", "2")
+    assert zmask(capsys, "attack", *attack, "-o", folder / "a.png")[0] == 0
+    cv2.imwrite(str(folder / "own.png"), YELLOW)
+    assert {path.name for path in folder.glob("*.png")} == {"a.png", "a_2.png", "a_curves.png", "own.png"}
+    assert [patch.name for patch in calibrate_command.read_patches([folder])] == ["a.png", "a_2.png", "own.png"]
+
+
+def test_a_recording_is_not_replaced_by_a_profile(capsys, tiny, profile, drive, patches):
+    before = drive.read_bytes()
+    assert ".safetensors" in refused(capsys, "fit", drive, "--segmenter", tiny, "-o", drive)
+    arguments = ("--clean", drive, "--patches", patches, "--segmenter", tiny)
+    assert ".safetensors" in refused(capsys, "calibrate", profile, *arguments, "-o", drive)
+    assert drive.read_bytes() == before
+
+
 @pytest.mark.parametrize("vote", ["3/2", "0/1", "two", "1/2/3"])
 def test_a_vote_that_is_none(capsys, profile, drive, vote, tmp_path):
     arguments = ("--clean", drive, "-o", tmp_path / "b.safetensors", "--vote", vote)

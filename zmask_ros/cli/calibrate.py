@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from zmask_ros.attacks import Step, load_patch, to_uint8, train_patch
+from zmask_ros.attacks.files import patches_in
 from zmask_ros.calibrating import (
     Calibration,
     Material,
@@ -41,9 +42,9 @@ from zmask_ros.defense.fitting import CleanFit
 from zmask_ros.defense.judgement import Judgement
 from zmask_ros.defense.layer_choice import LayerChoice
 from zmask_ros.defense.profile import OURS
+from zmask_ros.defense.profile_file import check_profile_place
 from zmask_ros.defense.vote import VoteRule
 from zmask_ros.errors import ZmaskError
-from zmask_ros.files import check_place
 from zmask_ros.fitting import CleanFrame, ProfileFit
 from zmask_ros.hardening import harden, with_head
 from zmask_ros.segmenters import Segmenter, load_segmenter
@@ -133,7 +134,7 @@ def command(
       zmask calibrate city.zmask.safetensors --clean drive_1 --train-patches 6 -o calibrated.zmask.safetensors
       zmask calibrate city.zmask.safetensors --camvid CamVid --patches patches -o calibrated.zmask.safetensors
     """
-    check_place(output)
+    check_profile_place(output)
     sources = Sources(camvid, (), None, bags, topic, frames)
     if not bags and not camvid:
         raise ZmaskError("Name clean frames: --clean BAG or --camvid FOLDER.")
@@ -178,7 +179,7 @@ def read_patches(paths: Sequence[Path]) -> list[NamedPatch]:
     """
     files: list[Path] = []
     for path in paths:
-        inside = sorted(path.glob("*.png")) if path.is_dir() else [path]
+        inside = patches_in(path) if path.is_dir() else [path]
         if not inside:
             raise ZmaskError(f"There are no PNG files in {path}: name a folder of patches, made by zmask attack.")
         files += inside

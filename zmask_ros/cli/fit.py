@@ -14,8 +14,8 @@ from zmask_ros.cli import options
 from zmask_ros.cli.console import print_json, print_table, progress, warn
 from zmask_ros.defense import Profile, load_profile, merge_profiles, save_profile
 from zmask_ros.defense.profile import OURS, RateInterval, Threshold
+from zmask_ros.defense.profile_file import check_profile_place
 from zmask_ros.errors import ZmaskError
-from zmask_ros.files import check_place
 from zmask_ros.fitting import PLANS, CleanFrame, ProfileFit
 from zmask_ros.segmenters import load_segmenter
 from zmask_ros.world.bags import CameraBags, ReadReport
@@ -73,7 +73,7 @@ def command(
     """
     if not bags and not merge:
         raise ZmaskError("Name at least one bag of clean drives, or profiles to --merge.")
-    check_place(output)
+    check_profile_place(output)
     merged = [load_profile(path) for path in merge]
     fitted = [fit_bags(bags, topic, segmenter, false_alarm_rate, every, device, variant)] if bags else []
     profile = reduce(merge_profiles, fitted + merged)

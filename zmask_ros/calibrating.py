@@ -15,7 +15,7 @@ from torch import Tensor
 
 from zmask_ros.attacks import EotRanges, Recipe, paste_at_random
 from zmask_ros.defense import Defense, Profile
-from zmask_ros.defense.analysis import Evidence
+from zmask_ros.defense.analysis import Analyser, Evidence
 from zmask_ros.defense.block_choice import Block, choose_block, growths
 from zmask_ros.defense.calibration import clean_threshold, opening_at, precaution_threshold
 from zmask_ros.defense.examples import Examples
@@ -175,6 +175,8 @@ def calibrate(
         notes=(*(note for note in profile.notes if not note.startswith(NOTE)), *notes),
     )
     calibrated.check_finite()
+    # What no defence can be made of is not to be saved.
+    Analyser(calibrated)
     return Calibration(calibrated, judge_profile(calibrated, held_out), blocks)
 
 

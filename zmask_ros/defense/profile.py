@@ -161,7 +161,10 @@ class Profile:
     @property
     def layers(self) -> tuple[str, ...]:
         """The layers that the analysis looks at, each once."""
-        return self.bound_layers if self.head is None else self.head.branch.layers
+        if self.head is None:
+            return self.bound_layers
+        edge = () if self.growth.edge is None else (self.growth.edge,)
+        return tuple(dict.fromkeys(self.head.branch.layers + edge))
 
     @property
     def bound_layers(self) -> tuple[str, ...]:
@@ -227,7 +230,10 @@ def without_head(profile: Profile) -> Profile:
     named = profile.shallow.layers + profile.deep.layers
     shapes = {name: shape for name, shape in profile.binding.shapes.items() if name in named}
     kept = {key: own for key, own in profile.statistics.items() if not key.startswith("head:")}
-    return replace(profile, binding=replace(profile.binding, shapes=shapes), statistics=kept, head=None)
+    # Where only the head looked at the layer of the edge, masks end with the cells of the grid again.
+    growth = profile.growth if profile.growth.edge in named else replace(profile.growth, edge=None)
+    binding = replace(profile.binding, shapes=shapes)
+    return replace(profile, binding=binding, statistics=kept, growth=growth, head=None)
 
 
 def merge_profiles(first: Profile, second: Profile) -> Profile:

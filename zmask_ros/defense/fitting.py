@@ -63,6 +63,11 @@ class Plan:
     variant: str = OURS
 
     @property
+    def head(self) -> None:
+        """Only calibration trains one."""
+        return None
+
+    @property
     def branches(self) -> Iterator[tuple[str, str, Branch]]:
         """(statistics key, layer, branch) of every layer in S and in D."""
         for name, branch in (("shallow", self.shallow), ("deep", self.deep)):

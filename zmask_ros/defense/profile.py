@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -200,15 +201,6 @@ class Profile:
         if not all(finite) or not all(bool(torch.isfinite(tensor).all()) for tensor in (calibration, *learned)):
             raise ProfileError(NOT_FINITE)
 
-    def same_analysis(self, other: Profile) -> bool:
-        """Whether both analyse the same layers with the same kernels on the same grid, and grow masks alike.
-
-        No two heads are alike: statistics of other drives are other inputs than those that a head was trained on.
-        """
-        if self.head is not None or other.head is not None:
-            return False
-        return all(getattr(self, n) == getattr(other, n) for n in COMPARED)
-
 
 COMPARED = ("grid_fraction", "shallow", "deep", "growth", "variant")
 NOT_FINITE = "The clean statistics are not finite: the network overflows on some of the frames."
@@ -236,6 +228,32 @@ def without_head(profile: Profile) -> Profile:
     return replace(profile, binding=binding, statistics=kept, growth=growth, head=None)
 
 
+class Fitted(Protocol):
+    """What decides whether a profile can be merged with another: a profile, or the plan of one."""
+
+    @property
+    def binding(self) -> Binding: ...
+    @property
+    def head(self) -> Head | None: ...
+
+
+def check_mergeable(first: Fitted, second: Fitted) -> None:
+    """Refuse to merge what does not analyse the same layers with the same kernels on the same grid, and grow alike.
+
+    No two heads are alike: statistics of other drives are other inputs than those that a head was trained on.
+
+    Raises:
+        ProfileError: the two belong to different networks or analyse different layers.
+    """
+    first.binding.check(second.binding)
+    learned = first.head is not None or second.head is not None
+    if learned or any(getattr(first, name) != getattr(second, name) for name in COMPARED):
+        raise ProfileError(
+            "The profiles analyse different layers, kernels or grids, or grow masks differently, so they cannot be "
+            "merged: merge them as zmask fit left them, and calibrate afterwards."
+        )
+
+
 def merge_profiles(first: Profile, second: Profile) -> Profile:
     """One profile for both sets of drives: the statistics are exactly those of fitting all drives at once.
 
@@ -245,12 +263,7 @@ def merge_profiles(first: Profile, second: Profile) -> Profile:
     Raises:
         ProfileError: the two belong to different networks or analyse different layers.
     """
-    first.binding.check(second.binding)
-    if not first.same_analysis(second):
-        raise ProfileError(
-            "The profiles analyse different layers, kernels or grids, or grow masks differently, so they cannot be "
-            "merged: merge them as zmask fit left them, and calibrate afterwards."
-        )
+    check_mergeable(first, second)
     share = first.frames / max(first.frames + second.frames, 1)
     higher = replace(max(first.threshold, second.threshold, key=lambda t: t.value), interval=None)
     return Profile(

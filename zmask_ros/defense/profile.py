@@ -205,8 +205,13 @@ class Profile:
 COMPARED = ("grid_fraction", "shallow", "deep", "growth", "variant")
 NOT_FINITE = "The clean statistics are not finite: the network overflows on some of the frames."
 MERGED = (
-    "Merged from several profiles: the statistics are exact, but the threshold is the higher of theirs and the fusion "
+    "Merged from several profiles: the statistics are exact, but each threshold is the higher of theirs and the fusion "
     "scalars are averages. Check the false alarms on a clean drive with zmask replay."
+)
+
+NO_PRECAUTION = (
+    "Only one of the profiles that were merged masks frames that it does not flag; together they do not. Calibrate "
+    "again to have that."
 )
 
 
@@ -265,6 +270,9 @@ def merge_profiles(first: Profile, second: Profile) -> Profile:
     """
     check_mergeable(first, second)
     share = first.frames / max(first.frames + second.frames, 1)
+    precautions = [own.precaution for own in (first, second) if own.precaution is not None]
+    highest = max(precautions, key=lambda t: t.value) if len(precautions) == 2 else None
+    lost = (NO_PRECAUTION,) if len(precautions) == 1 else ()
     higher = replace(max(first.threshold, second.threshold, key=lambda t: t.value), interval=None)
     return Profile(
         binding=first.binding,
@@ -278,7 +286,8 @@ def merge_profiles(first: Profile, second: Profile) -> Profile:
         sources=first.sources + second.sources,
         created=max(first.created, second.created),
         tool_version=first.tool_version,
-        notes=(*first.notes, *second.notes, MERGED),
+        notes=(*first.notes, *second.notes, MERGED, *lost),
         variant=first.variant,
         vote=first.vote,
+        precaution=highest,
     )

@@ -88,6 +88,7 @@ def test_it_finds_patches_that_it_was_not_trained_on(capsys, tiny, segmenter, pr
     code, out, err = zmask(capsys, "inspect", output)
     assert code == 0, err
     assert "2 of 3" in out and "confidence" in out
+    assert "no head" in out and "mask's edge from" in out
     assert [path.name for path in tmp_path.iterdir()] == [output.name]
 
 

@@ -130,8 +130,9 @@ def tables(figures: dict[str, Any]) -> str:
     defence, cost = figures["defence"], figures["bench"]
     lines += [
         "",
-        f"The shipped profile, whose calibration has seen the shipped patch, tried on CamVid's {defence['frames']} validation frames, clean and with the "
-        f"shipped patch at random places, {PASTED.scale[0]:g} to {PASTED.scale[1]:g} times its size "
+        "The shipped profile, whose calibration has seen the shipped patch, tried on CamVid's "
+        f"{defence['frames']} validation frames, clean and with that patch at random places, {PASTED.scale[0]:g} to "
+        f"{PASTED.scale[1]:g} times its size "
         f"({defence['patch_share']:.1%} of the image on average); mIoU outside the patch:",
         "",
         "| | |",

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from zmask_ros.defense import FusionBlock, LayerOverActivation, LayerStatistics, Moments, attack_score, hard_mask
 from zmask_ros.defense.fitting import observe
-from zmask_ros.defense.growth import Growth, close_gaps, connected, grow, widest, without_bridges
+from zmask_ros.defense.growth import Growth, close_gaps, connected, grow, without_bridges
 from zmask_ros.defense.overactivation import cascade, fuse_layers
-from zmask_ros.defense.pooling import area_resample, box_pool, layer_kernel, working_grid
+from zmask_ros.defense.pooling import area_resample, box_pool, layer_kernel, widest, working_grid
 
 odd_kernels = st.tuples(st.integers(0, 6), st.integers(0, 6)).map(lambda k: (2 * k[0] + 1, 2 * k[1] + 1))
 sizes = st.tuples(st.integers(1, 19), st.integers(1, 23))

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes everything in models/ anew: trains the segmenter, optimises the patch, fits the profile, measures all three.
-# Needs CamVid (ZMASK_CAMVID). Takes about four hours on two cores; each step is skipped where its result is newer.
+# Needs CamVid (ZMASK_CAMVID). Takes about five hours on two cores; each step is skipped where its result is newer.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

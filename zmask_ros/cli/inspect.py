@@ -46,6 +46,7 @@ def _show_profile(profile: Profile, path: Path, as_json: bool) -> None:
         "head layers": "no head" if profile.head is None else ", ".join(profile.head.branch.layers),
         "mask grows to": f"{growth.share:g} of the opening heat, {growth.reach:g} of the hottest cell",
         "mask closes gaps of": "{1}x{0} cells".format(*growth.closing),
+        "mask completed": "no" if growth.solid >= 1 else f"to rectangles of which it fills {growth.solid:.0%}",
         "mask's edge from": growth.edge or "the grid",
     }
     told = summary(profile) | analysis

@@ -25,6 +25,7 @@ SEEDS = 2
 GROWTH_SHARES = (0.3, 0.6, 1.0)
 CLOSINGS = (1, 3, 7, 11)
 REACHES = (1.0, 0.1, 0.05, 0.03)
+SOLID = 0.5
 SELECT_EVERY = 4
 SELECTED_ATTACKS = 48
 RUNS = len(PATCH_SHARES) * SEEDS
@@ -50,9 +51,9 @@ class Block:
 
 
 def growths(growth: Growth) -> tuple[Growth, ...]:
-    """What is tried for a block: growths of all shares, closings and reaches, and ``growth`` itself."""
+    """What is tried for a block: growths of all shares, closings and reaches, completed, and ``growth`` itself."""
     tried = itertools.product(GROWTH_SHARES, CLOSINGS, REACHES)
-    return (growth, *(Growth(share, (closing, closing), reach, growth.edge) for share, closing, reach in tried))
+    return (growth, *(Growth(share, (window, window), reach, growth.edge, SOLID) for share, window, reach in tried))
 
 
 def choose_block(

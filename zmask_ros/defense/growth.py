@@ -7,7 +7,6 @@ more than a thin bridge: behind a bridge lies a sign or a cyclist that is warm b
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from zmask_ros.defense.completion import completed
 from zmask_ros.defense.fusion import FusionBlock
-from zmask_ros.defense.pooling import Size
+from zmask_ros.defense.pooling import Size, widest
 
 OPEN = 0.5
 # Comparing costs as much as a step.
@@ -35,34 +35,20 @@ class Growth:
         reach: of the frame's hottest shallow cell; the region also reaches to where the heat is this share of that, in
             0..1. Whoever keeps a patch just cool enough for the fusion block keeps all of it cool.
         edge: the layer that says where exactly the region ends, see `refinement`; None: its cells do.
+        solid: share of the smallest rectangle around a part of the region that it must fill to be completed to it, in
+            0..1; 1 completes nothing. See `completion`.
     """
 
     share: float
     closing: Size
     reach: float = 1.0
     edge: str | None = None
+    solid: float = 1.0
 
 
 def close_gaps(heat: Tensor, kernel: Size) -> Tensor:
     """Grey-scale morphological closing of ``heat`` [B, 1, h, w]: dark gaps narrower than ``kernel`` are filled."""
     return -widest(-widest(heat, kernel), kernel)
-
-
-def widest(heat: Tensor, kernel: Size) -> Tensor:
-    """The largest heat in the odd window ``kernel`` around each cell; ``heat`` [B, 1, h, w]."""
-    height, width = (length // 2 for length in kernel)
-    padded = F.pad(heat, (width, width, height, height), value=-math.inf)
-    return _largest(_largest(padded, -2, kernel[0]), -1, kernel[1])
-
-
-def _largest(x: Tensor, dim: int, window: int) -> Tensor:
-    """The largest of each ``window`` that fits into ``x`` along ``dim``: of windows twice as wide, and again."""
-    kept, reach = x.shape[dim] - window + 1, 1
-    while 2 * reach <= window:
-        length = x.shape[dim] - reach
-        x = torch.maximum(x.narrow(dim, 0, length), x.narrow(dim, reach, length))
-        reach *= 2
-    return torch.maximum(x.narrow(dim, 0, kept), x.narrow(dim, window - reach, kept)) if window > reach else x
 
 
 def connected(seeds: Tensor, candidates: Tensor) -> Tensor:
@@ -123,4 +109,12 @@ def grow(fusion: FusionBlock, growth: Growth, shallow: Tensor, deep: Tensor, mas
     # A threshold that was lowered by hand may flag a frame where nothing is open: its hottest pixel is the seed then.
     seeds = mask >= mask.amax(dim=(-2, -1), keepdim=True).clamp_max(OPEN)
     region = without_bridges(seeds, (candidates > OPEN) | seeds, growth.closing)
-    return candidates.maximum(seeds.to(candidates)) * region
+    grown = candidates.maximum(seeds.to(candidates)) * region
+    return grown if growth.solid >= 1 else _with_rectangles(grown, growth.solid)
+
+
+def _with_rectangles(grown: Tensor, solid: float) -> Tensor:
+    """The soft region, completed. What is added has the gradient of the region's mean, because of which it is there."""
+    region = grown > OPEN
+    mean = grown.sum((-2, -1), keepdim=True) / region.sum((-2, -1), keepdim=True).clamp_min(1)
+    return torch.where(completed(region, solid) & ~region, 1 + mean - mean.detach(), grown)

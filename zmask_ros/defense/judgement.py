@@ -12,7 +12,8 @@ from zmask_ros.defense.discrimination import auc, rate_found
 from zmask_ros.defense.examples import COVERED, Examples
 from zmask_ros.defense.fusion import FusionBlock
 from zmask_ros.defense.fusion_training import balanced_pixels, mask_loss
-from zmask_ros.defense.growth import OPEN, Growth, grow, widest
+from zmask_ros.defense.growth import OPEN, Growth, grow
+from zmask_ros.defense.pooling import widest
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,10 @@
-"""Area resampling to the working grid, and centred box pooling."""
+"""Area resampling to the working grid, and centred windows: their means and their maxima."""
 
 from __future__ import annotations
 
+import math
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -59,3 +62,20 @@ def box_pool(x: Tensor, kernel: Size) -> Tensor:
     if height > 1:
         x = F.avg_pool2d(x, (height, 1), 1, (height // 2, 0), count_include_pad=False)
     return F.avg_pool2d(x, (1, width), 1, (0, width // 2), count_include_pad=False) if width > 1 else x
+
+
+def widest(heat: Tensor, kernel: Size) -> Tensor:
+    """The largest heat in the odd window ``kernel`` around each cell; ``heat`` [B, 1, h, w]."""
+    height, width = (length // 2 for length in kernel)
+    padded = F.pad(heat, (width, width, height, height), value=-math.inf)
+    return _largest(_largest(padded, -2, kernel[0]), -1, kernel[1])
+
+
+def _largest(x: Tensor, dim: int, window: int) -> Tensor:
+    """The largest of each ``window`` that fits into ``x`` along ``dim``: of windows twice as wide, and again."""
+    kept, reach = x.shape[dim] - window + 1, 1
+    while 2 * reach <= window:
+        length = x.shape[dim] - reach
+        x = torch.maximum(x.narrow(dim, 0, length), x.narrow(dim, reach, length))
+        reach *= 2
+    return torch.maximum(x.narrow(dim, 0, kept), x.narrow(dim, window - reach, kept)) if window > reach else x

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from zmask_ros.defense.discriminant import discriminant, weighed
 from zmask_ros.defense.filling import bounding_box
-from zmask_ros.defense.growth import OPEN, close_gaps, open_bridges, widest
-from zmask_ros.defense.pooling import Size, box_pool
+from zmask_ros.defense.growth import OPEN, close_gaps, open_bridges
+from zmask_ros.defense.pooling import Size, box_pool, widest
 from zmask_ros.defense.profile import Profile
 from zmask_ros.defense.statistics import LayerStatistics
 from zmask_ros.defense.taps import in_single_precision

@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zmask_ros.defense.discriminant import discriminant, weighed
-from zmask_ros.defense.growth import OPEN, close_gaps, connected, widest
+from zmask_ros.defense.growth import OPEN, close_gaps, connected
 from zmask_ros.defense.head import GroupFeatures
-from zmask_ros.defense.pooling import Size, layer_grid
+from zmask_ros.defense.pooling import Size, layer_grid, widest
 from zmask_ros.defense.profile import Profile, statistics_key
 from zmask_ros.defense.taps import in_single_precision
 

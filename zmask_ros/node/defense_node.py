@@ -224,7 +224,8 @@ class DefenseNode:
         """Defend them. All flags are published before the first picture is drawn."""
         assert self._network is not None
         began_ns = time.monotonic_ns()
-        wanted, flagged = [], []
+        wanted: list[Arrival] = []
+        flagged: list[tuple[Arrival, CameraResult]] = []
         for arrival in arrivals:
             reason = self._channels[arrival.camera].refusal(arrival)
             if reason:
@@ -232,8 +233,7 @@ class DefenseNode:
             else:
                 wanted.append(arrival)
         for arrival, result in self._network.process(wanted):
-            yield arrival, partial(self._channels[arrival.camera].publish_result, arrival, result, began_ns)
-            flagged.append((arrival, result))
+            yield arrival, partial(self._publish, arrival, result, began_ns, flagged)
         for arrival, result in flagged:
             self._draw(arrival, result)
 
@@ -251,6 +251,13 @@ class DefenseNode:
             place = place.tb_next
         where = f" ({place.tb_frame.f_code.co_filename}:{place.tb_lineno})" if place is not None else ""
         self.node.get_logger().error(f"internal error: {described(error)}{where}", throttle_duration_sec=LOG_EVERY_S)
+
+    def _publish(
+        self, arrival: Arrival, result: CameraResult, began_ns: int, flagged: list[tuple[Arrival, CameraResult]]
+    ) -> None:
+        """Flag a frame, and only then let it have pictures: one that was stuck has been flagged unknown meanwhile."""
+        self._channels[arrival.camera].publish_result(arrival, result, began_ns)
+        flagged.append((arrival, result))
 
     def _draw(self, arrival: Arrival, result: CameraResult) -> None:
         try:

@@ -101,12 +101,13 @@ class DefenseNode:
         )
         self._network = Network(settings, self.report)
         for camera in self._cameras:
-            self._channels[camera.name] = CameraChannel(self.node, camera, parameters, self._network)
+            channel = self._channels[camera.name] = CameraChannel(self.node, camera, parameters, self._network)
+            channel.enable(self._enabled)
         self._apply_live()
 
     def activate(self) -> None:
         """Receive frames and defend them."""
-        if self._worker is not None:
+        if self._worker is not None and self._worker.alive:
             raise ZmaskError("The network is still stuck in a frame from before: restart the node.")
         assert self._network is not None
         self._mailbox = Mailbox()
@@ -139,11 +140,11 @@ class DefenseNode:
     def _stop(self) -> bool:
         for channel in self._channels.values():
             channel.close()
-        if self._worker is None:
-            return True
-        ended = self._worker.stop(SHUTDOWN_S)
+        ended = self._worker is None or self._worker.stop(SHUTDOWN_S)
         if ended:
             self._worker = None
+        for channel in self._channels.values():
+            channel.rest()
         return ended
 
     # Callbacks of the executor.
@@ -166,7 +167,7 @@ class DefenseNode:
     def _enable(self, request: Any, response: Any) -> Any:
         self._enabled = request.data
         for channel in self._channels.values():
-            channel.enabled = self._enabled
+            channel.enable(self._enabled)
         response.success = True
         response.message = "the defence is on" if self._enabled else "the defence is off: every frame is unknown"
         self.node.get_logger().warning(response.message)
@@ -210,7 +211,6 @@ class DefenseNode:
         network.set_thresholds(self._live["threshold"], self._live["masking_threshold"])
         on_frames, off_frames = self._live["attack_on_frames"], self._live["attack_off_frames"]
         for channel in self._channels.values():
-            channel.enabled = self._enabled
             channel.change_alarm(alarm_rule(on_frames, off_frames, network.vote(channel.name)))
 
     # What the worker does with frames.

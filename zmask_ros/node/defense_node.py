@@ -153,10 +153,9 @@ class DefenseNode:
         worker = self._worker
         if worker is None or self._managed.state != ACTIVE:
             return
-        busy_s = worker.busy_s
-        if busy_s > self._parameters.stuck_after_s:
+        if trouble := worker.trouble(self._parameters.stuck_after_s):
             for arrival in worker.take_away():
-                self.fail(arrival, f"stuck: the network has been working on a frame for {busy_s:.1f} s")
+                self.fail(arrival, trouble)
         for channel in self._channels.values():
             channel.look(not worker.works_on(channel.name) and not self._mailbox.holds(channel.name))
 
@@ -189,6 +188,8 @@ class DefenseNode:
             raise ZmaskError("No profile is loaded yet: configure the node first.")
         if self._worker is None:
             network.reload_profiles()
+        elif trouble := self._worker.trouble(self._parameters.stuck_after_s):
+            raise ZmaskError(f"The network does not run ({trouble}): see the diagnostics.")
         elif not self._worker.while_idle(network.reload_profiles, RELOAD_WAIT_S):
             raise ZmaskError(f"The network did not finish its frame within {RELOAD_WAIT_S:g} s: try again.")
         self._apply_live()

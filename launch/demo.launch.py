@@ -29,11 +29,13 @@ def street_camera(value: Values) -> Node:
     given: dict[str, object] = {name: value[name] for name in ("picture", "pace") if value[name]}
     if value["seed"]:
         given["seed"] = int(value["seed"])
+    # The defence, and whoever else is to see the drive from its first frame on.
+    subscribers = 1 + bool(value["bag"]) + (value["rviz"] == "true")
     return Node(
         package="zmask_ros",
         executable="street_camera",
         namespace=value["namespace"],
-        parameters=[{"loop": value["loop"] == "true", "min_subscribers": 2 if value["bag"] else 1, **given}],
+        parameters=[{"loop": value["loop"] == "true", "min_subscribers": subscribers, **given}],
         output="screen",
     )
 

@@ -36,6 +36,8 @@ from zmask_ros.attacks.files import load_exact
 from zmask_ros.cli.attack import command, state_path
 from zmask_ros.cli.attack_options import GROUPS
 from zmask_ros.cli.attack_sources import Sources
+from zmask_ros.defense import load_profile
+from zmask_ros.defense.head import untrained_head
 from zmask_ros.errors import ZmaskError
 from zmask_ros.segmenters import Segmenter
 
@@ -225,3 +227,24 @@ def test_the_command_refuses_bad_input_with_a_sentence(work_folder: Path, argume
     assert isinstance(result.exception, ZmaskError)
     assert sentence in str(result.exception)
     assert not (work_folder / "patch.png").exists()
+
+
+@pytest.mark.parametrize("entries", [
+    {"size": [100]}, {"size": [100, 100.5]}, {"size": 100}, {"steps": 2.5}, {"steps": "9"}, {"eot": [1]},
+    {"eot": {"scale": [1]}}, {"eot": {"scale": 1}}, {"printable": [0.1]}, [], 3,
+])
+def test_a_recipe_that_is_none_is_refused_with_a_sentence(entries: object) -> None:
+    with pytest.raises(AttackError, match="recipe"):
+        Recipe.from_json(json.dumps(entries))
+
+
+def test_a_kept_state_belongs_to_all_that_a_profile_does(tmp_path: Path) -> None:
+    profile = load_profile(tiny_network.fit(tiny_network.describe(tmp_path)))
+    head = untrained_head(profile.shallow, 4, seed=0)
+    others = [
+        replace(profile, growth=replace(profile.growth, reach=0.5)),
+        replace(profile, precaution=replace(profile.threshold, value=profile.threshold.value / 2)),
+        replace(profile, head=head),
+        replace(profile, head=replace(head, inner=head.inner + 1)),
+    ]
+    assert len({optimise._profile_digest(each) for each in (profile, *others)}) == 5

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from tiny_network import clean_image, describe, fit
 from torch import Tensor
 
-from zmask_ros.cli.bench import CASES, PERFORMANCE, attacked_frames, clean_frames, command
+from zmask_ros.cli.bench import CASES, PERFORMANCE, attacked_frames, clean_frames, command, summary
 from zmask_ros.defense import ActivationTaps, Defense, LayerStatistics, Moments, load_profile
 from zmask_ros.defense.analysis import LayerEvidence
 from zmask_ros.errors import ZmaskError
@@ -50,6 +50,14 @@ def test_quartiles_and_ratios_by_hand() -> None:
     assert times.stage_medians == {"network": 2.0}
 
 
+def test_frames_that_are_masked_as_a_precaution_are_segmented_twice(defended: tuple[Segmenter, Defense]) -> None:
+    segmenter, defense = defended
+    defense.threshold, defense.precaution = float("inf"), -1.0
+    times = time_pairs(segmenter, defense, [clean_image(index) for index in range(4)])
+    assert (times.flagged, times.twice) == (0, 4)
+    assert summary({"clean": times})["clean"]["segmented_once"] == 0
+
+
 def test_only_flagged_frames_have_a_second_pass(defended: tuple[Segmenter, Defense]) -> None:
     segmenter, defense = defended
     images = [clean_image(index) for index in range(7)]
@@ -58,7 +66,7 @@ def test_only_flagged_frames_have_a_second_pass(defended: tuple[Segmenter, Defen
         times = time_pairs(segmenter, defense, images)
         assert len(times.plain) == len(times.defended) == 7
         assert times.flagged == flagged
-        assert len(times.stages.get("second pass", ())) == flagged
+        assert len(times.stages.get("second pass", ())) == flagged == times.twice
         assert {"prepare", "network", "analysis"} <= set(times.stages)
         for index, total in enumerate(times.defended):
             assert sum(values[index] for values in times.stages.values()) <= total

@@ -13,16 +13,22 @@ from test_cli import record, refused, zmask
 from zmask_ros.attacks import train_patch
 from zmask_ros.calibrating import NamedPatch, divide, graded_recipes
 from zmask_ros.cli import calibrate as calibrate_command
+from zmask_ros.cli.calibrate_sources import CleanSources, stride
 from zmask_ros.defense import Defense, load_profile, save_profile
-from zmask_ros.defense.fitting import observe, observe_unpooled
+from zmask_ros.defense.fitting import CleanFit, observe, observe_unpooled
 from zmask_ros.defense.profile import PAPER, RateInterval
 from zmask_ros.defense.vote import VoteRule
 from zmask_ros.errors import ZmaskError
 from zmask_ros.fitting import CleanFrame, ProfileFit, paper_plan
 from zmask_ros.segmenters import load_segmenter
+from zmask_ros.world.bags import CameraBags, ReadReport
 from zmask_ros.world.harmless import KINDS, harmless_pictures
 
 YELLOW = np.full((16, 16, 3), (255, 255, 0), np.uint8)
+
+
+def clean_frames(count, bag="clean"):
+    return [CleanFrame(bag, "/image_raw", index, tiny_network.clean_image(index)) for index in range(count)]
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +88,7 @@ def test_it_finds_patches_that_it_was_not_trained_on(capsys, tiny, segmenter, pr
     code, out, err = zmask(capsys, "inspect", output)
     assert code == 0, err
     assert "2 of 3" in out and "confidence" in out
+    assert "no head" in out and "mask's edge from" in out
     assert [path.name for path in tmp_path.iterdir()] == [output.name]
 
 
@@ -117,6 +124,26 @@ def test_a_profile_of_another_network(capsys, profile, drive, patches, tmp_path)
     assert "does not exist" in refused(capsys, "calibrate", profile, *arguments[:-1], tmp_path / "no" / "b.safetensors")
 
 
+def test_only_the_patches_of_an_attacks_folder_are_learned_from(capsys, tiny, profile, drive, tmp_path):
+    frames, folder = tmp_path / "frames", tmp_path / "patches"
+    frames.mkdir()
+    folder.mkdir()
+    cv2.imwrite(str(frames / "a.png"), tiny_network.clean_image(1))
+    attack = ("--segmenter", tiny, "--images", frames, "--steps", "2", "--size", "8x8", "--patches", "2")
+    assert zmask(capsys, "attack", *attack, "-o", folder / "a.png")[0] == 0
+    cv2.imwrite(str(folder / "own.png"), YELLOW)
+    assert {path.name for path in folder.glob("*.png")} == {"a.png", "a_2.png", "a_curves.png", "own.png"}
+    assert [patch.name for patch in calibrate_command.read_patches([folder])] == ["a.png", "a_2.png", "own.png"]
+
+
+def test_a_recording_is_not_replaced_by_a_profile(capsys, tiny, profile, drive, patches):
+    before = drive.read_bytes()
+    assert ".safetensors" in refused(capsys, "fit", drive, "--segmenter", tiny, "-o", drive)
+    arguments = ("--clean", drive, "--patches", patches, "--segmenter", tiny)
+    assert ".safetensors" in refused(capsys, "calibrate", profile, *arguments, "-o", drive)
+    assert drive.read_bytes() == before
+
+
 @pytest.mark.parametrize("vote", ["3/2", "0/1", "two", "1/2/3"])
 def test_a_vote_that_is_none(capsys, profile, drive, vote, tmp_path):
     arguments = ("--clean", drive, "-o", tmp_path / "b.safetensors", "--vote", vote)
@@ -126,8 +153,8 @@ def test_a_vote_that_is_none(capsys, profile, drive, vote, tmp_path):
 
 
 def test_training_and_held_out_part_share_nothing(segmenter):
-    frames = [tiny_network.clean_image(index) for index in range(60)]
-    material = divide(segmenter, frames, [NamedPatch(str(index), YELLOW) for index in range(7)])
+    frames = clean_frames(60)
+    material = divide(frames, [NamedPatch(str(index), YELLOW) for index in range(7)])
     first, second = material.training, material.held_out
     assert (len(first.frames), len(second.frames)) == (48, 12)
     assert not any(np.array_equal(a, b) for a in first.frames for b in second.frames)
@@ -136,7 +163,63 @@ def test_training_and_held_out_part_share_nothing(segmenter):
     assert len(names[1]) == 2
     assert first.seed != second.seed
     with pytest.raises(ZmaskError, match="1 patches are too few"):
-        divide(segmenter, frames, [NamedPatch("alone", YELLOW)])
+        divide(frames, [NamedPatch("alone", YELLOW)])
+
+
+def test_every_fifth_frame_of_each_source_is_held_out(segmenter):
+    frames = [*clean_frames(33, "a"), *clean_frames(33, "b")]
+    material = divide(frames, [NamedPatch(str(index), YELLOW) for index in range(3)])
+    expected = [frame.image for frame in frames if frame.index % 5 == 4]
+    assert len(material.held_out.frames) == 12
+    assert all(np.array_equal(a, b) for a, b in zip(material.held_out.frames, expected, strict=True))
+
+
+@pytest.mark.parametrize(("every", "frames"), [(1, 100), (2, 100), (2, 20), (1, 24)])
+def test_a_frame_is_held_out_where_fit_holds_it_out(drive, tmp_path, every, frames):
+    other = record(tmp_path / "other.mcap", map(tiny_network.clean_image, range(100, 163)))
+    bags = (drive, other)
+    with CameraBags(bags, None, every) as camera:
+        fitted = {(f.bag, f.index): _clean_frame(f, every) for f in camera.frames(ReadReport())}
+    read = {(f.bag, f.index): f for f in fitted.values()}
+    taken = list(CleanSources(None, bags, None, every, frames))
+    assert min(frames, len(fitted)) <= len(taken) <= len(fitted)
+    assert all(np.array_equal(frame.image, read[frame.bag, frame.index].image) for frame in taken)
+    assert len(taken) / 7 < sum(CleanFit.is_held_out(frame.index) for frame in taken) < len(taken) / 4
+
+
+def _clean_frame(frame, every):
+    return CleanFrame(str(frame.bag), frame.topic, frame.index // every, frame.image)
+
+
+def test_no_stride_misses_the_frames_that_are_held_out():
+    for total in range(50, 3000, 7):
+        taken = range(0, total, stride(total, 50))
+        assert len(taken) >= 50
+        assert sum(map(CleanFit.is_held_out, taken)) >= 9
+
+
+def test_too_few_of_anything_are_refused_before_it_takes_long(capsys, tiny, profile, drive, tmp_path, monkeypatch):
+    monkeypatch.setattr(calibrate_command, "train_graded", None)
+    short = record(tmp_path / "short.mcap", map(tiny_network.clean_image, range(12)))
+    arguments = ("--segmenter", tiny, "-o", tmp_path / "b.safetensors")
+    assert "frames are too few" in refused(
+        capsys, "calibrate", profile, "--clean", short, "--train-patches", 2, *arguments)
+    monkeypatch.setattr(calibrate_command, "read_frames", None)
+    assert "1 patches are too few" in refused(
+        capsys, "calibrate", profile, "--clean", drive, "--train-patches", 1, *arguments)
+    enough = ("--clean", drive, "--train-patches", 2)
+    said = refused(capsys, "calibrate", profile, *enough, "--rivals", 160, *arguments)
+    assert "160 steps are too few" in said and "300" in said
+
+
+def test_profiles_that_cannot_be_merged_are_refused_before_bags_are_read(capsys, tiny, profile, drive, tmp_path,
+                                                                         monkeypatch):
+    monkeypatch.setattr(ProfileFit, "add", None)
+    arguments = ("fit", drive, "--segmenter", tiny, "--merge", profile, "-o", tmp_path / "b.safetensors")
+    assert "cannot be merged" in refused(capsys, *arguments, "--variant", "paper")
+    finer = dataclasses.replace(load_profile(profile), grid_fraction=4)
+    save_profile(finer, tmp_path / "finer.safetensors")
+    assert "cannot be merged" in refused(capsys, *arguments, "--merge", tmp_path / "finer.safetensors")
 
 
 def test_graded_patches_get_weaker_and_differ_in_size():
@@ -150,8 +233,7 @@ def test_graded_patches_get_weaker_and_differ_in_size():
 def test_patches_are_trained_on_frames_that_are_not_held_out(segmenter, profile, monkeypatch):
     known = []
     monkeypatch.setattr(calibrate_command, "train_patch", lambda *a: known.append(len(a[1])) or train_patch(*a))
-    images = [tiny_network.clean_image(index) for index in range(20)]
-    patches = calibrate_command.train_graded(segmenter, load_profile(profile), images, 2, 2)
+    patches = calibrate_command.train_graded(segmenter, load_profile(profile), clean_frames(20), 2, 2)
     assert known == [16, 16]
     assert [patch.picture.dtype for patch in patches] == [np.uint8, np.uint8]
     assert "beta 1" in patches[0].name and "beta 0.5" in patches[1].name

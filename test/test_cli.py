@@ -122,7 +122,7 @@ def test_replay_publishes_what_the_node_does_with_the_same_stamps(capsys, tiny, 
     )
     assert code == 0, err
     summary = json.loads(out)
-    assert (summary["frames"], summary["flagged"], summary["unknown"]) == (3, 1, 0)
+    assert [summary[name] for name in ("frames", "flagged", "masked", "unknown")] == [3, 1, 1, 0]
     assert video.stat().st_size > 1000
     names = {topic.name for topic in image_topics(output)}
     expected = {"segmentation", "segmentation_color", "mask", "overlay", "heat", "undefended"}
@@ -208,6 +208,14 @@ def test_a_missing_layer(capsys, drive, tmp_path):
     path.write_text(tiny_network.DESCRIPTION.format(seed=0).replace('deep: ["2"]', 'deep: ["22"]'))
     sentence = refused(capsys, "fit", drive, "--segmenter", path, "-o", tmp_path / "a.zmask.safetensors")
     assert "no layer '22'" in sentence
+
+
+@pytest.mark.parametrize("variant", ["ours", "paper"])
+def test_a_description_without_layers_is_nothing_to_fit(capsys, drive, tmp_path, variant):
+    description = tiny_network.describe(tmp_path)
+    description.write_text(description.read_text().replace('deep: ["2"]', "deep: []"))
+    arguments = ("--segmenter", description, "--variant", variant, "-o", tmp_path / "a.safetensors")
+    assert "no layers in 'deep'" in refused(capsys, "fit", drive, *arguments)
 
 
 def test_nothing_to_fit(capsys, tmp_path):

@@ -47,6 +47,7 @@ def test_evaluates_a_folder_and_goes_on_from_there(
     assert not (output / "evaluation.json").exists()
     code, out, err = zmask(capsys, *call, "--patch", place / "poster.png", "--docs", document, "--json")
     assert code == 0, err
+    assert "NaN" not in out, "not what other readers of JSON understand"
     printed = json.loads(out)
     assert [attack["name"] for attack in printed["summary"]["attacks"]] == ["big", "poster"]
     assert set(printed["aims"]) == {"mine"}

@@ -96,7 +96,8 @@ def test_a_unit_calls_what_there_is(unit: Path) -> None:
         given = {word.split(":=")[0] for word in launched[2].split()}
         assert given <= {argument.name for argument in DEFENSE}
         return
-    _, _, words = shell[1].partition("ros2 run zmask_ros zmask ")
+    _, _, words = shell[1].partition('exec "$(ros2 pkg prefix zmask_ros)/lib/zmask_ros/zmask" ')
+    # Not `ros2 run`, which would be the main process, gets the signal alone and does not pass it on.
     command, *arguments = words.replace("%i", "front").split()
     subcommand = zmask.get_command(click.Context(zmask), command)
     assert subcommand is not None

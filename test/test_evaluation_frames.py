@@ -85,6 +85,23 @@ def test_the_last_of_several_bags_is_the_test(tmp_path: Path) -> None:
     assert len(bag_parts(paths, None, 18).test) == 6
 
 
+def test_bags_and_scenes_of_the_same_name_are_told_apart(tmp_path: Path) -> None:
+    bags, scenes = [tmp_path / day / "drive.mcap" for day in "ab"], [tmp_path / day / "billboard01" for day in "ab"]
+    for path in bags:
+        path.parent.mkdir()
+        with BagWriter(path) as bag:
+            for index in range(12):
+                bag.write_image("/camera/image_raw", clean_image(index), "rgb8", (1 + index) * 100_000_000, "camera")
+    frames = [GearFrame(i, clean_image(i), np.zeros((48, 64), np.uint8), GearPoses(None, ())) for i in range(12)]
+    for folder in scenes:
+        with GearWriter(folder.parent / "set") as writer:
+            writer.write_scene(folder.name, "train", GearCamera(64, 48, math.pi / 2), GearPanel(), False, frames)
+    scenes = [folder.parent / "set" / folder.name for folder in scenes]
+    for parts, paths in ((bag_parts(bags, None, 1000), bags), (carla_gear_parts(scenes, None), scenes)):
+        assert len(parts.test) == 12
+        assert {scene.drive for scene in parts.test} == {str(paths[-1])}
+
+
 def test_carla_gear_scenes(tmp_path: Path) -> None:
     frames = [
         GearFrame(index, clean_image(index), np.full((48, 64), index % 11, np.uint8), GearPoses(None, ()))

@@ -66,6 +66,7 @@ def test_plans_survive_json(segmenter: Segmenter, tmp_path: Path) -> None:
         ({"attacks": [{"name": "a", "group": "full", "file": "a.png", "reference": "b"}]}, "must come before"),
         ({"attacks": [{"name": "a", "group": "full", "recipe": {}, "start": "a"}]}, "must come before"),
         ({"attacks": [], "hard_sets": ["fog"]}, "no benign-hard set 'fog'"),
+        ({"attacks": [], "compared": ["HN", "FDPA"]}, "no defence 'FDPA'"),
         ({"attacks": [], "resampled": "pixel"}, "'frame' or 'drive'"),
         ({"attacks": [], "colour": "red"}, "unknown entries colour"),
         ({"name": "x"}, "not a plan"),

@@ -136,6 +136,15 @@ def test_a_camera_that_falls_silent_is_said_to_be_unknown_once_and_may_come_back
     assert front.ask(raw(2)).alarm == AttackFlag.CLEAN
 
 
+def test_an_alarm_that_no_frame_confirms_is_unknown(client: Client, front: Camera) -> None:
+    assert front.ask(raw(1)).alarm == AttackFlag.CLEAN
+    client.until(
+        lambda: front.ask(Image(header=header(2), encoding="rgb9")).alarm == AttackFlag.UNKNOWN,
+        "an alarm that is given up although frames come",
+    )
+    assert front.ask(raw(3)).alarm == AttackFlag.CLEAN
+
+
 def test_a_known_patch_is_segmented_once_and_other_cameras_know_nothing_of_it(
     client: Client, front: Camera, rear: Camera
 ) -> None:

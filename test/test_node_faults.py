@@ -15,6 +15,7 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed", exc_type=ModuleNot
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from faulty_network import Faults
 from node_processes import Camera, Client, NodeProcess, header, image_message, slowdown, tiny_parameters
+from sensor_msgs.msg import Image
 from tiny_network import clean_image
 from zmask_ros.msg import AttackFlag
 
@@ -128,4 +129,23 @@ def test_a_network_that_hangs_is_noticed_and_comes_back(
     front.flags.clear()
     assert front.ask(frame(7)).header == header(7), "the late result was published, too"
     assert rear.ask(frame(8)).state == AttackFlag.CLEAN
+    faults.hold()
+
+
+def test_a_frame_that_was_stuck_has_no_pictures(client: Client, front: Camera, faults: Faults) -> None:
+    pictures = client.collect(Image, f"{FRONT}/zmask/segmentation")
+    number = 10
+
+    def connected() -> bool:
+        front.ask(frame(number))
+        return bool(pictures)
+
+    client.until(connected, "a picture")
+    pictures.clear()
+    hang(client, front, faults, stuck := number + 1)
+    client.until(lambda: any(flag.header == header(stuck) for flag in front.flags), "the flag of what hangs")
+    faults.release()
+    front.ask(frame(number + 2))
+    client.until(lambda: any(picture.header == header(number + 2) for picture in pictures), "the next picture")
+    assert header(stuck) not in [picture.header for picture in pictures]
     faults.hold()

@@ -15,7 +15,8 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed", exc_type=ModuleNot
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from node_processes import LATCHED, Camera, Client, NodeProcess, image_message, tiny_parameters
+from node_processes import LATCHED, Camera, Client, NodeProcess, header, image_message, tiny_parameters
+from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool, Trigger
 from tiny_network import clean_image, describe, fit
 from zmask_ros.msg import AttackFlag, AttackSummary
@@ -132,9 +133,11 @@ def test_a_transition_that_fails_is_answered_with_failure_and_logged(
 def test_the_defence_can_be_turned_off_and_on(client: Client) -> None:
     bring(client, State.PRIMARY_STATE_ACTIVE)
     camera = Camera(client)
+    assert camera.ask(frame(1)).alarm == AttackFlag.CLEAN
     assert client.call("defense_node/enable", SetBool, SetBool.Request(data=False)).success
     flag = camera.ask(frame(1))
     assert (flag.state, "~/enable" in flag.reason) == (AttackFlag.UNKNOWN, True)
+    assert flag.alarm == AttackFlag.UNKNOWN, "nothing is known of a camera that is not looked at"
     assert client.call("defense_node/enable", SetBool, SetBool.Request(data=True)).success
     assert camera.ask(frame(2)).state == AttackFlag.CLEAN
 
@@ -169,6 +172,24 @@ def test_who_comes_late_gets_the_summary(client: Client) -> None:
     client.until(lambda: summaries, "the summary")
     assert (summaries[0].camera, summaries[0].last.header) == ("managed", flag.header)
     assert (summaries[0].alarm, summaries[0].alarms) == (AttackFlag.CLEAN, 0)
+
+
+def test_the_alarm_ends_with_the_activation(client: Client) -> None:
+    bring(client, State.PRIMARY_STATE_ACTIVE)
+    summaries = client.collect(AttackSummary, "zmask/summary", LATCHED)
+    image = clean_image(5)
+    image[16:32, 24:40] = (255, 255, 0)
+    assert Camera(client).ask(image_message(5, image)).alarm == AttackFlag.ATTACK
+    client.until(lambda: summaries and summaries[-1].alarm == AttackFlag.ATTACK, "the summary of the attack")
+    assert summaries[-1].alarms == 1
+    bring(client, State.PRIMARY_STATE_INACTIVE)
+    client.until(lambda: summaries[-1].alarm == AttackFlag.UNKNOWN, "the summary of a camera that nobody looks at")
+    bring(client, State.PRIMARY_STATE_ACTIVE)
+    flag = Camera(client).ask(Image(header=header(6)))
+    assert (flag.state, flag.alarm) == (AttackFlag.UNKNOWN, AttackFlag.UNKNOWN), "the old alarm is still there"
+    summaries.clear()
+    client.until(lambda: summaries, "the next summary")
+    assert summaries[-1].alarms == 0
 
 
 def test_the_end_of_life_ends_the_work(parameters: dict[str, Any]) -> None:

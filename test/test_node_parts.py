@@ -143,6 +143,20 @@ def test_a_mailbox_that_is_closed_does_not_wait_for_frames_that_are_due() -> Non
     assert time.monotonic() - began < 10.0
 
 
+def test_a_mailbox_that_is_emptied_while_a_frame_is_due_goes_on_waiting() -> None:
+    mailbox, fresh, taken = Mailbox(), arrival(), []
+    newest = a_second_apart(mailbox, age_s=0.5)
+    taker = threading.Thread(target=lambda: taken.extend(mailbox.take(1, patience_s=1.0)), daemon=True)
+    taker.start()
+    taker.join(0.1)
+    assert mailbox.empty() == [newest], "it is waiting for the next one"
+    taker.join(1.5)
+    assert taker.is_alive(), "the worker would have ended"
+    mailbox.put(fresh)
+    taker.join(5.0)
+    assert taken == [fresh]
+
+
 def test_a_closed_mailbox_hands_back_everything() -> None:
     mailbox, left, late = Mailbox(), arrival(), arrival()
     mailbox.put(left)
@@ -215,13 +229,31 @@ def test_a_stuck_worker_is_noticed_and_its_frames_are_taken_away_once() -> None:
     assert began.wait(10.0)
     mailbox.put(waiting)
     assert worker.busy_s > 0.0
+    assert worker.trouble(0.0).startswith("stuck: the network has been working on a frame for")
+    assert worker.trouble(60.0) == ""
     assert not worker.while_idle(began.clear, 0.01), "the device is in use"
     assert began.is_set()
     assert (worker.take_away(), worker.take_away()) == ([stuck, waiting], [])
     release.set()
     assert worker.while_idle(began.clear, 5.0)
     assert worker.stop(5.0)
+    assert worker.trouble(60.0).startswith("stopped")
     assert handler.flagged == []
+
+
+def test_frames_of_several_cameras_together_take_as_many_times_as_long() -> None:
+    release = threading.Event()
+    mailbox, handler = Mailbox(), Handler(lambda _: release.wait(10.0))
+    mailbox.put(arrival("front"))
+    mailbox.put(arrival("rear"))
+    worker = Worker(mailbox, handler)
+    worker.start()
+    while worker.busy_s < 0.3:
+        time.sleep(0.01)
+    assert worker.trouble(0.1).startswith("stuck: the network has been working on 2 frames for")
+    assert worker.trouble(60.0) == ""
+    release.set()
+    assert worker.stop(5.0)
 
 
 @pytest.mark.parametrize(
@@ -265,7 +297,7 @@ def test_health_counts_and_rates_start_anew_with_each_snapshot() -> None:
         ({"age_s": None}, Level.WARN, "no frames yet on /image_raw"),
         ({"age_s": 3.0}, Level.ERROR, "no frames on /image_raw for 3.0 s"),
         ({"age_s": None, "incompatible_qos": "RELIABILITY"}, Level.ERROR, "incompatible QoS policy (RELIABILITY)"),
-        ({"unknowns": 2, "last_reason": "the step lies"}, Level.WARN, "the step lies"),
+        ({"unknowns": 2, "last_unknown": "the step lies"}, Level.WARN, "the step lies"),
     ],
 )
 def test_input_is_assessed(change: dict[str, object], level: Level, words: str) -> None:
@@ -285,6 +317,18 @@ def test_attack_and_internal_errors_are_errors() -> None:
     assert assess_inference("front", "cpu", HEALTHY).level is Level.OK
     broken = assess_inference("front", "cpu", replace(HEALTHY, internal_errors=1))
     assert broken.level is Level.ERROR
+    assert assess_inference("front", "cpu", HEALTHY, "stopped").level is Level.ERROR
+
+
+def test_the_reason_for_an_unusable_frame_outlives_the_next_flag_and_a_frame_proves_the_qos() -> None:
+    health = CameraHealth()
+    health.qos_is_incompatible("RELIABILITY")
+    health.arrived()
+    health.flagged("UNKNOWN", "the step lies", float("nan"), 0.5, None)
+    health.flagged("CLEAN", "masked as a precaution", 0.1, 0.5, 12.0)
+    now = replace(health.snapshot(), age_s=3.0)
+    assert "the step lies" in assess_input("front", "/image_raw", 1, 5.0, now).message
+    assert "no frames on" in assess_input("front", "/image_raw", 1, 1.0, now).message
 
 
 def test_an_internal_error_is_an_error_of_its_period_and_stays_counted() -> None:

@@ -11,6 +11,7 @@ from zmask_ros.defense import ProfileError, load_profile, merge_profiles, save_p
 from zmask_ros.defense.calibration import clean_threshold, precaution_threshold
 from zmask_ros.defense.defense import Defense
 from zmask_ros.defense.fitting import Reservoir
+from zmask_ros.defense.profile import NO_PRECAUTION
 from zmask_ros.errors import ZmaskError
 from zmask_ros.fitting import CleanFrame, ProfileFit, default_plan
 from zmask_ros.segmenters import load_segmenter
@@ -181,3 +182,13 @@ def test_the_reservoir_stays_small_and_takes_from_everywhere():
     kept = torch.tensor([int(item["x"]) for item in reservoir.items]).double()
     assert len(kept) == 50
     assert 1500 < kept.mean().item() < 3500
+    assert torch.equal(kept, kept.sort().values)
+
+
+def test_merging_keeps_the_higher_precaution_and_says_where_one_is_lost(tmp_path):
+    profile = load_profile(tiny_network.fit(tiny_network.describe(tmp_path)))
+    low, high = (dataclasses.replace(profile.threshold, value=value, false_alarm_rate=0.05) for value in (0.1, 0.2))
+    first, second = (dataclasses.replace(profile, precaution=each) for each in (low, high))
+    both, one = merge_profiles(first, second), merge_profiles(first, profile)
+    assert both.precaution == high and NO_PRECAUTION not in both.notes
+    assert one.precaution is None and NO_PRECAUTION in one.notes

@@ -9,10 +9,11 @@ import tiny_network
 import torch
 from torch import Tensor
 
-from zmask_ros.defense import Defense, LayerStatistics, load_profile
+from zmask_ros.defense import Defense, LayerStatistics, load_profile, without_head
 from zmask_ros.defense.fitting import observe
 from zmask_ros.defense.growth import OPEN
 from zmask_ros.defense.refinement import Refinement, edge_layer
+from zmask_ros.hardening import with_head
 from zmask_ros.segmenters import load_segmenter
 
 GRID, FINE = (24, 32), (96, 128)
@@ -101,3 +102,20 @@ def test_only_layers_finer_than_the_grid_serve(tmp_path_factory: pytest.TempPath
         _, analysis = defense.analyse(x)
         assert analysis.edge is not None
         assert set(defense.mask(analysis, (x.shape[-2], x.shape[-1])).unique().tolist()) <= {0.0, 1.0}
+
+
+@pytest.mark.parametrize(("head", "edge"), [((), "0"), ((), "2"), (("2",), "0"), (("1",), "1"), (("1",), "2")])
+def test_the_layer_of_the_edge_may_be_in_any_branch(
+    tmp_path_factory: pytest.TempPathFactory, head: tuple[str, ...], edge: str
+) -> None:
+    description = tiny_network.describe(tmp_path_factory.mktemp("tiny"))
+    segmenter = load_segmenter(str(description), "cpu")
+    profile = load_profile(tiny_network.fit(description))
+    if head:
+        profile = with_head(segmenter, profile, head, [tiny_network.clean_image(index) for index in range(4)])
+    profile = dataclasses.replace(profile, growth=dataclasses.replace(profile.growth, edge=edge))
+    x = segmenter.prepare(tiny_network.clean_image(3))
+    assert Defense(segmenter, profile).analyse(x)[1].edge is not None
+    plain = without_head(profile)
+    assert plain.growth.edge == (edge if edge in profile.shallow.layers + profile.deep.layers else None)
+    Defense(segmenter, plain).analyse(x)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from zmask_ros.attacks import EotRanges, Recipe, paste_at_random
 from zmask_ros.defense import Defense, Profile
-from zmask_ros.defense.analysis import Evidence
+from zmask_ros.defense.analysis import Analyser, Evidence
 from zmask_ros.defense.block_choice import Block, choose_block, growths
 from zmask_ros.defense.calibration import clean_threshold, opening_at, precaution_threshold
 from zmask_ros.defense.examples import Examples
@@ -26,6 +26,7 @@ from zmask_ros.defense.profile import OURS
 from zmask_ros.defense.refinement import edge_layer
 from zmask_ros.defense.vote import VoteRule
 from zmask_ros.errors import ZmaskError
+from zmask_ros.fitting import CleanFrame
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.world.harmless import KINDS, harmless_pictures
 
@@ -92,33 +93,51 @@ class Material:
     held_out: Part
 
 
-def divide(segmenter: Segmenter, frames: Sequence[np.ndarray], patches: Sequence[NamedPatch]) -> Material:
-    """Divide clean frames and patches into training and held-out parts.
+def check_enough_patches(count: int) -> None:
+    """Refuse patches that are too few to be divided.
 
-    The held-out frames are those that `zmask fit` keeps out of the statistics when it is given the same drive; of the
+    Raises:
+        ZmaskError: they are.
+    """
+    if count < FEWEST_PATCHES:
+        raise ZmaskError(
+            f"{count} patches are too few: name {FEWEST_PATCHES} at least, since some are kept for the check."
+        )
+
+
+def check_enough_frames(frames: Sequence[CleanFrame]) -> None:
+    """Refuse clean frames that are too few to be divided.
+
+    Raises:
+        ZmaskError: they are.
+    """
+    if sum(CleanFit.is_held_out(frame.index) for frame in frames) < FEWEST_HELD_OUT:
+        raise ZmaskError(
+            f"{len(frames)} clean frames are too few: every fifth of a drive is held out, and it takes "
+            f"{FEWEST_HELD_OUT} of these."
+        )
+
+
+def divide(frames: Sequence[CleanFrame], patches: Sequence[NamedPatch]) -> Material:
+    """Divide clean frames, at the network's input size, and patches into training and held-out parts.
+
+    The held-out frames are those that `zmask fit` keeps out of the statistics when it is given the same drives; of the
     patches every third is held out.
 
     Raises:
         ZmaskError: too few of either.
     """
-    if len(patches) < FEWEST_PATCHES:
-        raise ZmaskError(
-            f"{len(patches)} patches are too few: name {FEWEST_PATCHES} at least, since some are kept for the check."
-        )
-    kept = [i for i in range(len(frames)) if CleanFit.is_held_out(i)]
-    if len(kept) < FEWEST_HELD_OUT:
-        raise ZmaskError(
-            f"{len(frames)} clean frames are too few: every fifth is held out, and it takes {FEWEST_HELD_OUT} of these."
-        )
-    used = [i for i in range(len(frames)) if not CleanFit.is_held_out(i)]
+    check_enough_patches(len(patches))
+    check_enough_frames(frames)
+    kept = [frame.image for frame in frames if CleanFit.is_held_out(frame.index)]
+    used = [frame.image for frame in frames if not CleanFit.is_held_out(frame.index)]
     spread = np.unique(np.linspace(0, len(used) - 1, min(len(used), TRAINING_FRAMES)).round().astype(int))
-
-    def part(indices: Sequence[int], chosen: Sequence[NamedPatch], seed: int) -> Part:
-        return Part(tuple(at_input_size(segmenter, frames[i]) for i in indices), tuple(chosen), seed)
-
     judged = [patch for index, patch in enumerate(patches) if index % HELD_OUT_PATCH_EVERY == 1]
     learned = [patch for index, patch in enumerate(patches) if index % HELD_OUT_PATCH_EVERY != 1]
-    return Material(part([used[i] for i in spread], learned, TRAINING_SEED), part(kept, judged, HELD_OUT_SEED))
+    return Material(
+        Part(tuple(used[i] for i in spread), tuple(learned), TRAINING_SEED),
+        Part(tuple(kept), tuple(judged), HELD_OUT_SEED),
+    )
 
 
 @dataclass(frozen=True)
@@ -175,6 +194,8 @@ def calibrate(
         notes=(*(note for note in profile.notes if not note.startswith(NOTE)), *notes),
     )
     calibrated.check_finite()
+    # What no defence can be made of is not to be saved.
+    Analyser(calibrated)
     return Calibration(calibrated, judge_profile(calibrated, held_out), blocks)
 
 

@@ -47,9 +47,10 @@ def default_plan(segmenter: Segmenter) -> Plan:
 
     Raises:
         LayerError: its description names a layer that the network does not have.
+        ProfileError: it names none.
     """
-    description = segmenter.description
-    return plan_for(segmenter, description.shallow_layers, description.deep_layers)
+    shallow_layers, deep_layers = _described_layers(segmenter)
+    return plan_for(segmenter, shallow_layers, deep_layers)
 
 
 def plan_for(segmenter: Segmenter, shallow_layers: tuple[str, ...], deep_layers: tuple[str, ...]) -> Plan:
@@ -74,14 +75,27 @@ def paper_plan(segmenter: Segmenter) -> Plan:
 
     Raises:
         LayerError: the description names a layer that the network does not have.
+        ProfileError: it names none.
     """
-    description = segmenter.description
+    shallow_layers, deep_layers = _described_layers(segmenter)
     grid = working_grid(segmenter.input_size, GRID_FRACTION)
-    shallow = Branch(description.shallow_layers, kernels_on(grid, PAPER_SHALLOW_KERNELS))
-    deep_layers = tuple(dict.fromkeys(description.deep_layers + description.shallow_layers))
+    shallow = Branch(shallow_layers, kernels_on(grid, PAPER_SHALLOW_KERNELS))
+    deep_layers = tuple(dict.fromkeys(deep_layers + shallow_layers))
     deep = Branch(deep_layers, kernels_on(grid, PAPER_DEEP_KERNELS))
     binding = bind(segmenter, shallow.layers + deep.layers)
     return Plan(binding, shallow, deep, NO_GROWTH, GRID_FRACTION, grid, PAPER)
+
+
+def _described_layers(segmenter: Segmenter) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """S and D. A network that is only attacked needs none, but one that is defended does."""
+    layers = segmenter.description.shallow_layers, segmenter.description.deep_layers
+    for name, named in zip(("shallow", "deep"), layers, strict=True):
+        if not named:
+            raise ProfileError(
+                f"The description of {segmenter.name} has no layers in '{name}', and there is nothing to fit without: "
+                f"name one, `zmask segmenters {segmenter.description.source}` lists them."
+            )
+    return layers
 
 
 PLANS: dict[str, Callable[[Segmenter], Plan]] = {OURS: default_plan, PAPER: paper_plan}

@@ -9,15 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from zmask_ros.attacks.descent import Step
+from zmask_ros.attacks.files import curves_path
 from zmask_ros.files import replace_file
 
 WINDOW_SHARE = 0.05
 """Share of the steps that the drawn mean runs over: each batch shows other frames, and single steps jump."""
-
-
-def curves_path(png: Path) -> Path:
-    """Where the curves of the patch ``png`` lie."""
-    return png.with_stem(f"{png.stem}_curves")
 
 
 def save_curves(png: Path, history: Sequence[Step]) -> None:

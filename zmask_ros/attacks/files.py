@@ -22,6 +22,7 @@ from zmask_ros.segmenters import Segmenter
 from zmask_ros.world.picture_files import read_picture
 
 FORMAT = 1
+CURVES = "_curves"
 
 
 def recipe_path(png: Path) -> Path:
@@ -37,6 +38,16 @@ def exact_path(png: Path) -> Path:
 def numbered_path(png: Path, number: int) -> Path:
     """Where patch ``number``, from 0, of several that belong together lies: NAME.png, NAME_2.png, NAME_3.png..."""
     return png if number == 0 else png.with_stem(f"{png.stem}_{number + 1}")
+
+
+def curves_path(png: Path) -> Path:
+    """Where the curves of the patch ``png`` lie."""
+    return png.with_stem(f"{png.stem}{CURVES}")
+
+
+def patches_in(folder: Path) -> list[Path]:
+    """The PNGs in ``folder``, sorted, but for the curves that ``zmask attack`` draws beside its patches."""
+    return [png for png in sorted(folder.glob("*.png")) if not png.stem.endswith(CURVES)]
 
 
 def save_patch(png: Path, result: PatchResult, recipe: Recipe, segmenter: Segmenter, sources: tuple[str, ...]) -> None:

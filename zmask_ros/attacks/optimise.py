@@ -166,8 +166,10 @@ def _belongings(attacker: Attacker, profile: Profile | None, stack: FrameStack, 
 
 def _profile_digest(profile: Profile) -> str:
     moments = [statistics.moments for _, statistics in sorted(profile.statistics.items())]
-    threshold = torch.tensor(profile.threshold.value, dtype=torch.float64)
-    return _digest([profile.fusion, threshold, *(m.mean for m in moments), *(m.m2 for m in moments)])
+    thresholds = torch.tensor([profile.threshold.value, profile.masking_threshold], dtype=torch.float64)
+    growth = torch.tensor(list(repr(profile.growth).encode()), dtype=torch.uint8)
+    head = () if profile.head is None else profile.head.tensors.values()
+    return _digest([profile.fusion, thresholds, growth, *head, *(m.mean for m in moments), *(m.m2 for m in moments)])
 
 
 def _digest(tensors: Sequence[Tensor | None]) -> str:

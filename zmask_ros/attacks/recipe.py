@@ -12,6 +12,9 @@ from zmask_ros.attacks.errors import AttackError
 UNTARGETED, TARGETED, HIDING = OBJECTIVES = ("untargeted", "targeted", "hiding")
 ADAPTIVE = ("none", "flag", "mask", "both", "overmask")
 
+WHOLE = ("steps", "batch", "seed", "patches", "decoys", "restarts")
+"""Entries that are whole numbers."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -120,6 +123,13 @@ class Recipe:
         unknown = set(entries) - {f.name for f in fields(Recipe)}
         if unknown:
             raise TypeError(f"unknown entries {', '.join(sorted(unknown))}")
+        for name in WHOLE:
+            if name in entries and type(entries[name]) is not int:
+                raise TypeError(f"{name} must be a whole number, not {entries[name]!r}")
+        if "size" in entries and [type(length) for length in entries["size"]] != [int, int]:
+            raise TypeError(f"size must be [height, width] in whole pixels, not {entries['size']!r}")
+        if not isinstance(entries.get("eot", {}), dict):
+            raise TypeError(f"eot must be a JSON object, not {entries['eot']!r}")
         ranges = {name: (float(low), float(high)) for name, (low, high) in entries.get("eot", {}).items()}
         pairs = {name: tuple(entries[name]) for name in ("size", "printable") if name in entries}
         return Recipe(**(entries | pairs | {"eot": EotRanges(**ranges)}))  # type: ignore[arg-type]

@@ -23,7 +23,8 @@ from zmask_ros.attacks import (
     save_patch,
     train_patch,
 )
-from zmask_ros.attacks.curves import curves_path, save_curves
+from zmask_ros.attacks.curves import save_curves
+from zmask_ros.attacks.files import curves_path
 from zmask_ros.attacks.frames import NothingToHide
 from zmask_ros.cli import attack_options, options
 from zmask_ros.cli.attack_options import GROUPS, Seeds

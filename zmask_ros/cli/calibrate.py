@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 import torch
 from rich.markup import escape
 from rich.table import Table
 
-from zmask_ros.attacks import Step, load_patch, to_uint8, train_patch
+from zmask_ros.attacks import Step, to_uint8, train_patch
 from zmask_ros.calibrating import (
     Calibration,
     Material,
     NamedPatch,
     Part,
-    at_input_size,
     calibrate,
+    check_enough_frames,
+    check_enough_patches,
     describe,
     divide,
     graded_recipes,
@@ -31,7 +31,7 @@ from zmask_ros.calibrating import (
 )
 from zmask_ros.choosing import choose_plan, choosing_passes
 from zmask_ros.cli import options
-from zmask_ros.cli.attack_sources import Sources
+from zmask_ros.cli.calibrate_sources import CleanSources, read_frames, read_patches
 from zmask_ros.cli.console import figure, print_json, print_table, progress, stdout
 from zmask_ros.cli.fit import interval_text, precaution_rows, summary
 from zmask_ros.defense import Profile, bind, load_profile, save_profile
@@ -41,9 +41,9 @@ from zmask_ros.defense.fitting import CleanFit
 from zmask_ros.defense.judgement import Judgement
 from zmask_ros.defense.layer_choice import LayerChoice
 from zmask_ros.defense.profile import OURS
+from zmask_ros.defense.profile_file import check_profile_place
 from zmask_ros.defense.vote import VoteRule
 from zmask_ros.errors import ZmaskError
-from zmask_ros.files import check_place
 from zmask_ros.fitting import CleanFrame, ProfileFit
 from zmask_ros.hardening import harden, with_head
 from zmask_ros.segmenters import Segmenter, load_segmenter
@@ -55,6 +55,8 @@ SECONDS_AN_EPOCH = 0.03
 PRECAUTION_RATE = 0.05
 SEED_GOING_ON = 100_000
 """Of a training that goes on: other rivals than those that began."""
+LEAST_RIVALS = 300
+"""Steps: for about the first half of these, all rivals are still noise and a head learns nothing."""
 TIMED_PASSES = 9
 
 
@@ -73,14 +75,23 @@ class VoteParameter(click.ParamType):
             self.fail(f"'{value}' is not K/N with 1 <= K <= N, such as 2/3.", param, ctx)
 
 
+def enough_rivals(context: click.Context, parameter: click.Parameter, steps: int) -> int:
+    """Refuse a training that ends before it begins: it would leave a head as it was, and say nothing."""
+    if 0 < steps < LEAST_RIVALS:
+        raise ZmaskError(f"{steps} steps are too few for the head to learn: --rivals {LEAST_RIVALS} at least.")
+    return steps
+
+
 @click.command()
 @click.argument("profile_file", metavar="PROFILE", type=click.Path(path_type=Path))
 @click.option("--clean", "bags", type=click.Path(path_type=Path), multiple=True,
               help="Bag of a clean drive, best the one that was fitted on; repeatable.")
 @click.option("--camvid", type=click.Path(path_type=Path), help="Clean frames of CamVid's training split; its root.")
 @options.topic
+@click.option("--every", type=click.IntRange(min=1), default=1, show_default=True,
+              help="Take each N-th frame of the bags only: as it was for `zmask fit`, to hold out the same frames.")
 @click.option("--frames", type=click.IntRange(min=50), default=400, show_default=True,
-              help="Clean frames from each source, evenly over it; every fifth is held out.")
+              help="About so many clean frames from each source, evenly over it; every fifth is held out.")
 @click.option("--patches", type=click.Path(path_type=Path), multiple=True,
               help="Adversarial patch, or a folder of them (PNG); repeatable. Every third is held out.")
 @click.option("--train-patches", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
@@ -88,6 +99,7 @@ class VoteParameter(click.ParamType):
 @click.option("--patch-steps", type=click.IntRange(min=1), default=60, show_default=True,
               help="Optimisation steps of each of these.")
 @click.option("--rivals", type=click.IntRange(min=0), default=0, show_default=True, metavar="STEPS",
+              callback=enough_rivals,
               help="Train an evidence head in the place of the mean z-scores, for STEPS steps against attackers who "
               "adapt to it; 1200 is enough to begin with. A head that PROFILE has already is trained on.")
 @click.option("--layers", type=click.Choice([KEEP, AUTO]), default=KEEP, show_default=True,
@@ -108,6 +120,7 @@ def command(
     bags: tuple[Path, ...],
     camvid: Path | None,
     topic: str | None,
+    every: int,
     frames: int,
     patches: tuple[Path, ...],
     train_patches: int,
@@ -133,28 +146,29 @@ def command(
       zmask calibrate city.zmask.safetensors --clean drive_1 --train-patches 6 -o calibrated.zmask.safetensors
       zmask calibrate city.zmask.safetensors --camvid CamVid --patches patches -o calibrated.zmask.safetensors
     """
-    check_place(output)
-    sources = Sources(camvid, (), None, bags, topic, frames)
+    check_profile_place(output)
     if not bags and not camvid:
         raise ZmaskError("Name clean frames: --clean BAG or --camvid FOLDER.")
     named = read_patches(patches)
     if not named and not train_patches:
         raise ZmaskError("Name patches with --patches, or have some trained with --train-patches N.")
+    check_enough_patches(len(named) + train_patches)
     profile = load_profile(profile_file)
     network = load_segmenter(segmenter or profile.binding.segmenter, device)
     if layers == AUTO and profile.variant != OURS:
         raise ZmaskError("The layers of the paper's variant are those of its reference: leave --layers auto away.")
     profile.binding.check(bind(network, tuple(profile.binding.shapes)))
-    images = read_frames(network, sources)
+    clean = read_frames(network, CleanSources(camvid, bags, topic, every, frames))
+    check_enough_frames(clean)
     began = time.monotonic()
-    _announce(network, images, train_patches * patch_steps, rivals, layers == AUTO)
-    named += train_graded(network, profile, images, train_patches, patch_steps)
-    material = divide(network, images, named)
+    _announce(network, clean, train_patches * patch_steps, rivals, layers == AUTO)
+    named += train_graded(network, profile, clean, train_patches, patch_steps)
+    material = divide(clean, named)
     held_out = look(network, profile, material.held_out)
     before, choice = judge_profile(profile, held_out), None
     rate = false_alarm_rate or profile.threshold.false_alarm_rate
     if layers == AUTO:
-        profile, choice = refit(network, images, material, rate, sources.describe())
+        profile, choice = refit(network, clean, material, rate)
         held_out = look(network, profile, material.held_out)
     if rivals:
         profile, material = face_rivals(network, profile, material, rivals)
@@ -170,36 +184,11 @@ def command(
         _print(before, result, choice, output, seconds)
 
 
-def read_patches(paths: Sequence[Path]) -> list[NamedPatch]:
-    """The patches in these files and folders.
-
-    Raises:
-        ZmaskError: a file is no picture, or a folder has none.
-    """
-    files: list[Path] = []
-    for path in paths:
-        inside = sorted(path.glob("*.png")) if path.is_dir() else [path]
-        if not inside:
-            raise ZmaskError(f"There are no PNG files in {path}: name a folder of patches, made by zmask attack.")
-        files += inside
-    return [NamedPatch(file.name, load_patch(file)) for file in files]
-
-
-def read_frames(segmenter: Segmenter, sources: Sources) -> list[np.ndarray]:
-    """All clean frames at the network's input size, uint8 [h, w, 3]."""
-    images = []
-    with progress("Reading", "frames", None) as advance:
-        for image, _ in sources:
-            images.append(at_input_size(segmenter, image))
-            advance()
-    return images
-
-
 def train_graded(
-    segmenter: Segmenter, profile: Profile, images: Sequence[np.ndarray], count: int, steps: int
+    segmenter: Segmenter, profile: Profile, frames: Sequence[CleanFrame], count: int, steps: int
 ) -> list[NamedPatch]:
     """Patches of graded strength, trained on the frames that are not held out; the network's own labels are right."""
-    known = [(image, None) for index, image in enumerate(images) if not CleanFit.is_held_out(index)]
+    known = [(frame.image, None) for frame in frames if not CleanFit.is_held_out(frame.index)]
     trained = []
     with progress("Training patches", "steps", count * steps) as advance:
 
@@ -214,15 +203,15 @@ def train_graded(
 
 
 def refit(
-    segmenter: Segmenter, images: Sequence[np.ndarray], material: Material, rate: float, described: tuple[str, ...]
+    segmenter: Segmenter, frames: Sequence[CleanFrame], material: Material, rate: float
 ) -> tuple[Profile, LayerChoice]:
     """Choose layers on the training part, and fit them on all clean frames."""
     with progress("Choosing layers", "images", choosing_passes(material.training)) as advance:
         plan, choice = choose_plan(segmenter, material.training, advance)
     fit = ProfileFit(segmenter, plan)
-    with progress("Fitting", "frames", len(images)) as advance:
-        for index, image in enumerate(images):
-            fit.add(CleanFrame(", ".join(described), "clean frames", index, image))
+    with progress("Fitting", "frames", len(frames)) as advance:
+        for frame in frames:
+            fit.add(frame)
             advance()
     return fit.finish(rate), choice
 
@@ -253,18 +242,18 @@ def look(segmenter: Segmenter, profile: Profile, part: Part) -> Examples:
         return make_examples(segmenter, profile, part, advance)
 
 
-def _announce(segmenter: Segmenter, images: Sequence[np.ndarray], steps: int, rivals: int, auto: bool) -> None:
-    passes = 3 * len(images) * (1 + auto) + PASSES_A_STEP * steps + PASSES_A_RIVALS_STEP * rivals
-    seconds = passes * _seconds_a_pass(segmenter, images) + TRAINING_STEPS * SECONDS_AN_EPOCH
-    click.echo(f"{len(images)} clean frames; this will take about {max(1, round(seconds / 60))} min.", err=True)
+def _announce(segmenter: Segmenter, frames: Sequence[CleanFrame], steps: int, rivals: int, auto: bool) -> None:
+    passes = 3 * len(frames) * (1 + auto) + PASSES_A_STEP * steps + PASSES_A_RIVALS_STEP * rivals
+    seconds = passes * _seconds_a_pass(segmenter, frames) + TRAINING_STEPS * SECONDS_AN_EPOCH
+    click.echo(f"{len(frames)} clean frames; this will take about {max(1, round(seconds / 60))} min.", err=True)
 
 
-def _seconds_a_pass(segmenter: Segmenter, images: Sequence[np.ndarray]) -> float:
+def _seconds_a_pass(segmenter: Segmenter, frames: Sequence[CleanFrame]) -> float:
     times = []
     with torch.inference_mode():
-        for image in images[:TIMED_PASSES]:
+        for frame in frames[:TIMED_PASSES]:
             began = time.perf_counter()
-            segmenter.logits(segmenter.prepare(image)).argmax(1).cpu()
+            segmenter.logits(segmenter.prepare(frame.image)).argmax(1).cpu()
             times.append(time.perf_counter() - began)
     # The first passes are slower than all others.
     return statistics.median(times) if times else 0.0

@@ -17,7 +17,7 @@ from zmask_ros.cli.console import print_json, print_table, progress, warn
 from zmask_ros.defense import load_profile
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.judges import NamedProfile
-from zmask_ros.evaluation.outcome import TABLES, markdown, outcome, write_outcome
+from zmask_ros.evaluation.outcome import TABLES, markdown, outcome, plain, write_outcome
 from zmask_ros.evaluation.pace import Pace
 from zmask_ros.evaluation.plan import Plan, given, read_plan
 from zmask_ros.evaluation.plans import PLANS
@@ -159,7 +159,8 @@ def command(
     if docs is not None:
         TABLES.write(docs, markdown(result))
     if as_json:
-        print_json({name: result[name] for name in ("aims", "summary")} | {"written": [str(path) for path in written]})
+        told = {name: result[name] for name in ("aims", "summary")} | {"written": [str(path) for path in written]}
+        print_json(plain(told))
     else:
         _print(result, written)
 

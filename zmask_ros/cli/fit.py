@@ -13,9 +13,9 @@ from zmask_ros.ahead import ahead
 from zmask_ros.cli import options
 from zmask_ros.cli.console import print_json, print_table, progress, warn
 from zmask_ros.defense import Profile, load_profile, merge_profiles, save_profile
-from zmask_ros.defense.profile import OURS, RateInterval, Threshold
+from zmask_ros.defense.profile import OURS, RateInterval, Threshold, check_mergeable
+from zmask_ros.defense.profile_file import check_profile_place
 from zmask_ros.errors import ZmaskError
-from zmask_ros.files import check_place
 from zmask_ros.fitting import PLANS, CleanFrame, ProfileFit
 from zmask_ros.segmenters import load_segmenter
 from zmask_ros.world.bags import CameraBags, ReadReport
@@ -73,9 +73,11 @@ def command(
     """
     if not bags and not merge:
         raise ZmaskError("Name at least one bag of clean drives, or profiles to --merge.")
-    check_place(output)
+    check_profile_place(output)
     merged = [load_profile(path) for path in merge]
-    fitted = [fit_bags(bags, topic, segmenter, false_alarm_rate, every, device, variant)] if bags else []
+    for other in merged[1:]:
+        check_mergeable(merged[0], other)
+    fitted = [fit_bags(bags, topic, segmenter, false_alarm_rate, every, device, variant, merged)] if bags else []
     profile = reduce(merge_profiles, fitted + merged)
     save_profile(profile, output)
     for note in dict.fromkeys(profile.notes):
@@ -94,12 +96,20 @@ def fit_bags(
     every: int,
     device: str,
     variant: str = OURS,
+    merged: Sequence[Profile] = (),
 ) -> Profile:
-    """Fit a profile in one pass over ``bags``, with a progress bar; arguments as the options of `zmask fit`."""
+    """Fit a profile in one pass over ``bags``, with a progress bar; arguments as the options of `zmask fit`.
+
+    Raises:
+        ProfileError: one of ``merged`` could not be merged with it.
+    """
     report = ReadReport()
     with CameraBags(bags, topic, every) as camera:
         segmenter = load_segmenter(segmenter_name, device)
-        fit = ProfileFit(segmenter, PLANS[variant](segmenter))
+        plan = PLANS[variant](segmenter)
+        for other in merged:
+            check_mergeable(other, plan)
+        fit = ProfileFit(segmenter, plan)
         began = time.perf_counter()
         frames = ahead(_clean_frames(camera, report))
         with progress("Fitting", "frames", camera.total) as advance, frames as decoded:

@@ -41,11 +41,20 @@ def _show_profile(profile: Profile, path: Path, as_json: bool) -> None:
         }
         for key, statistics in profile.statistics.items()
     }
+    growth = profile.growth
+    analysis = {
+        "head layers": "no head" if profile.head is None else ", ".join(profile.head.branch.layers),
+        "mask grows to": f"{growth.share:g} of the opening heat, {growth.reach:g} of the hottest cell",
+        "mask closes gaps of": "{1}x{0} cells".format(*growth.closing),
+        "mask completed": "no" if growth.solid >= 1 else f"to rectangles of which it fills {growth.solid:.0%}",
+        "mask's edge from": growth.edge or "the grid",
+    }
+    told = summary(profile) | analysis
     scalars = dict(zip(("w1", "b1", "w2", "b2", "w3", "b3", "w4", "b4"), profile.fusion.tolist(), strict=True))
     if as_json:
-        print_json(summary(profile) | {"fusion": scalars, "layers": layers, "notes": list(profile.notes)})
+        print_json(told | {"fusion": scalars, "layers": layers, "notes": list(profile.notes)})
         return
-    print_table(f"Profile {path}", {name: str(value) for name, value in summary(profile).items()})
+    print_table(f"Profile {path}", {name: str(value) for name, value in told.items()})
     table = Table("layer", "channels", "dead", "mean of |mu|", "mean sigma, largest kernel first")
     for key, row in layers.items():
         sigmas = " ".join(f"{sigma:.3g}" for sigma in row["mean sigma by kernel"])  # type: ignore[attr-defined]

@@ -51,6 +51,7 @@ class Tally:
     scores: list[float] = field(default_factory=list)
     frame_ms: list[float] = field(default_factory=list)
     stamps_ns: list[int] = field(default_factory=list)
+    masked: int = 0
     tracked: int = 0
     first_unknown: str = ""
 
@@ -59,6 +60,7 @@ class Tally:
         self.states.append(result.state)
         self.stamps_ns.append(stamp_ns)
         self.frame_ms.append(milliseconds)
+        self.masked += bool(result.mask_fraction > 0)
         self.tracked += result.tracked
         if result.state is FrameState.UNKNOWN:
             self.first_unknown = self.first_unknown or result.reason
@@ -73,6 +75,7 @@ class Tally:
         return {
             "frames": len(self.states),
             "flagged": self.states.count(FrameState.ATTACK),
+            "masked": self.masked,
             "alarms": self.alarm.raised,
             "unknown": self.states.count(FrameState.UNKNOWN),
             "segmented_once": self.tracked,

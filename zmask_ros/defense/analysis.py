@@ -146,8 +146,8 @@ def _refinement(profile: Profile) -> Refinement | None:
     edge = profile.growth.edge
     if edge is None:
         return None
-    branch = "shallow" if profile.head is None else "head"
-    return Refinement(profile.statistics[statistics_key(branch, edge)])
+    keys = (statistics_key(branch, edge) for branch in ("head", "shallow", "deep"))
+    return Refinement(next(profile.statistics[key] for key in keys if key in profile.statistics))
 
 
 def hard_mask(region: Tensor, size: Size) -> Tensor:

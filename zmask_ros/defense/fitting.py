@@ -63,6 +63,11 @@ class Plan:
     variant: str = OURS
 
     @property
+    def head(self) -> None:
+        """Only calibration trains one."""
+        return None
+
+    @property
     def branches(self) -> Iterator[tuple[str, str, Branch]]:
         """(statistics key, layer, branch) of every layer in S and in D."""
         for name, branch in (("shallow", self.shallow), ("deep", self.deep)):
@@ -76,18 +81,23 @@ class Reservoir:
     def __init__(self, capacity: int = RESERVOIR_FRAMES, seed: int = 0) -> None:
         self._capacity = capacity
         self._random = random.Random(seed)
-        self.items: list[dict[str, Tensor]] = []
+        self._kept: list[tuple[int, dict[str, Tensor]]] = []
         self.seen = 0
+
+    @property
+    def items(self) -> list[dict[str, Tensor]]:
+        """The sample, in the order in which it came: neighbours in time stay neighbours."""
+        return [item for _, item in sorted(self._kept, key=lambda entry: entry[0])]
 
     def add(self, item: dict[str, Tensor]) -> None:
         """Take ``item`` into the sample with the probability that every frame so far has (Vitter's algorithm R)."""
         self.seen += 1
-        if len(self.items) < self._capacity:
-            self.items.append(item)
+        if len(self._kept) < self._capacity:
+            self._kept.append((self.seen, item))
             return
         place = self._random.randrange(self.seen)
         if place < self._capacity:
-            self.items[place] = item
+            self._kept[place] = (self.seen, item)
 
 
 class CleanFit:

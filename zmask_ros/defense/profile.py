@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -161,7 +162,10 @@ class Profile:
     @property
     def layers(self) -> tuple[str, ...]:
         """The layers that the analysis looks at, each once."""
-        return self.bound_layers if self.head is None else self.head.branch.layers
+        if self.head is None:
+            return self.bound_layers
+        edge = () if self.growth.edge is None else (self.growth.edge,)
+        return tuple(dict.fromkeys(self.head.branch.layers + edge))
 
     @property
     def bound_layers(self) -> tuple[str, ...]:
@@ -197,21 +201,17 @@ class Profile:
         if not all(finite) or not all(bool(torch.isfinite(tensor).all()) for tensor in (calibration, *learned)):
             raise ProfileError(NOT_FINITE)
 
-    def same_analysis(self, other: Profile) -> bool:
-        """Whether both analyse the same layers with the same kernels on the same grid, and grow masks alike.
-
-        No two heads are alike: statistics of other drives are other inputs than those that a head was trained on.
-        """
-        if self.head is not None or other.head is not None:
-            return False
-        return all(getattr(self, n) == getattr(other, n) for n in COMPARED)
-
 
 COMPARED = ("grid_fraction", "shallow", "deep", "growth", "variant")
 NOT_FINITE = "The clean statistics are not finite: the network overflows on some of the frames."
 MERGED = (
-    "Merged from several profiles: the statistics are exact, but the threshold is the higher of theirs and the fusion "
+    "Merged from several profiles: the statistics are exact, but each threshold is the higher of theirs and the fusion "
     "scalars are averages. Check the false alarms on a clean drive with zmask replay."
+)
+
+NO_PRECAUTION = (
+    "Only one of the profiles that were merged masks frames that it does not flag; together they do not. Calibrate "
+    "again to have that."
 )
 
 
@@ -227,7 +227,36 @@ def without_head(profile: Profile) -> Profile:
     named = profile.shallow.layers + profile.deep.layers
     shapes = {name: shape for name, shape in profile.binding.shapes.items() if name in named}
     kept = {key: own for key, own in profile.statistics.items() if not key.startswith("head:")}
-    return replace(profile, binding=replace(profile.binding, shapes=shapes), statistics=kept, head=None)
+    # Where only the head looked at the layer of the edge, masks end with the cells of the grid again.
+    growth = profile.growth if profile.growth.edge in named else replace(profile.growth, edge=None)
+    binding = replace(profile.binding, shapes=shapes)
+    return replace(profile, binding=binding, statistics=kept, growth=growth, head=None)
+
+
+class Fitted(Protocol):
+    """What decides whether a profile can be merged with another: a profile, or the plan of one."""
+
+    @property
+    def binding(self) -> Binding: ...
+    @property
+    def head(self) -> Head | None: ...
+
+
+def check_mergeable(first: Fitted, second: Fitted) -> None:
+    """Refuse to merge what does not analyse the same layers with the same kernels on the same grid, and grow alike.
+
+    No two heads are alike: statistics of other drives are other inputs than those that a head was trained on.
+
+    Raises:
+        ProfileError: the two belong to different networks or analyse different layers.
+    """
+    first.binding.check(second.binding)
+    learned = first.head is not None or second.head is not None
+    if learned or any(getattr(first, name) != getattr(second, name) for name in COMPARED):
+        raise ProfileError(
+            "The profiles analyse different layers, kernels or grids, or grow masks differently, so they cannot be "
+            "merged: merge them as zmask fit left them, and calibrate afterwards."
+        )
 
 
 def merge_profiles(first: Profile, second: Profile) -> Profile:
@@ -239,13 +268,11 @@ def merge_profiles(first: Profile, second: Profile) -> Profile:
     Raises:
         ProfileError: the two belong to different networks or analyse different layers.
     """
-    first.binding.check(second.binding)
-    if not first.same_analysis(second):
-        raise ProfileError(
-            "The profiles analyse different layers, kernels or grids, or grow masks differently, so they cannot be "
-            "merged: merge them as zmask fit left them, and calibrate afterwards."
-        )
+    check_mergeable(first, second)
     share = first.frames / max(first.frames + second.frames, 1)
+    precautions = [own.precaution for own in (first, second) if own.precaution is not None]
+    highest = max(precautions, key=lambda t: t.value) if len(precautions) == 2 else None
+    lost = (NO_PRECAUTION,) if len(precautions) == 1 else ()
     higher = replace(max(first.threshold, second.threshold, key=lambda t: t.value), interval=None)
     return Profile(
         binding=first.binding,
@@ -259,7 +286,8 @@ def merge_profiles(first: Profile, second: Profile) -> Profile:
         sources=first.sources + second.sources,
         created=max(first.created, second.created),
         tool_version=first.tool_version,
-        notes=(*first.notes, *second.notes, MERGED),
+        notes=(*first.notes, *second.notes, MERGED, *lost),
         variant=first.variant,
         vote=first.vote,
+        precaution=highest,
     )

@@ -19,9 +19,21 @@ from zmask_ros.defense.overactivation import Branch
 from zmask_ros.defense.profile import OURS, Binding, Profile, ProfileError, RateInterval, Source, Threshold
 from zmask_ros.defense.statistics import LayerStatistics, Moments
 from zmask_ros.defense.vote import VoteRule
-from zmask_ros.files import replace_file
+from zmask_ros.files import check_place, replace_file
 
 FORMAT = 1
+SUFFIX = ".safetensors"
+
+
+def check_profile_place(path: Path) -> None:
+    """Refuse a place for a profile before minutes are spent on it, and one that is rather a recording's.
+
+    Raises:
+        ZmaskError: the name does not end in .safetensors, or its folder does not exist or cannot be written.
+    """
+    if path.suffix != SUFFIX:
+        raise ProfileError(f"A profile's name ends in {SUFFIX}, unlike '{path.name}': name it NAME.zmask{SUFFIX}.")
+    check_place(path)
 
 
 def save_profile(profile: Profile, path: Path) -> None:

@@ -47,7 +47,8 @@ class StreamState:
         if self.track is None or self.last_ns is None:
             return None
         elapsed_s, age_s = (stamp_ns - self.last_ns) / 1e9, (stamp_ns - self.keyframe_ns) / 1e9
-        if not 0 <= elapsed_s <= LONGEST_GAP_S or age_s >= keyframe_interval_s:
+        # A camera that does not say when its frames were taken is not followed: its keyframes would never be due.
+        if not 0 < elapsed_s <= LONGEST_GAP_S or age_s >= keyframe_interval_s:
             return None
         return Search(self.track, elapsed_s)
 

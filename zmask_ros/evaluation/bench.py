@@ -60,7 +60,8 @@ class PairedTimes:
         defended: of the defended network on the same frames, [N].
         stages: of the defended network's stages; a stage that not every frame goes through has fewer than N.
         flagged: number of frames that were flagged.
-        tracked: number of those that were segmented once, because their patch was known.
+        tracked: number of those whose patch was known and taken out in one pass.
+        twice: number of frames that were segmented twice, flagged or as a precaution.
     """
 
     plain: tuple[float, ...]
@@ -68,6 +69,7 @@ class PairedTimes:
     stages: dict[str, tuple[float, ...]]
     flagged: int
     tracked: int = 0
+    twice: int = 0
 
     @property
     def ratio(self) -> Quartiles:
@@ -107,7 +109,7 @@ def time_pairs(
         image = images[index % len(images)]
         plain_labels(segmenter, image)
         _defend(segmenter, defend, image)
-    plain, defended, flagged, tracked = [], [], 0, 0
+    plain, defended, flagged, tracked, twice = [], [], 0, 0, 0
     stages: dict[str, list[float]] = {}
     for index, image in enumerate(images):
         if index % 2 == 0:
@@ -118,10 +120,12 @@ def time_pairs(
         defended.append(milliseconds)
         flagged += int(outcome.flagged[0])
         tracked += int(outcome.tracked[0])
+        twice += int(outcome.suspicious[0] & ~outcome.tracked[0])
         for name, value in ({"prepare": prepare_ms} | outcome.stages_ms).items():
             stages.setdefault(name, []).append(value)
         advance()
-    return PairedTimes(tuple(plain), tuple(defended), {k: tuple(v) for k, v in stages.items()}, flagged, tracked)
+    stage_times = {name: tuple(values) for name, values in stages.items()}
+    return PairedTimes(tuple(plain), tuple(defended), stage_times, flagged, tracked, twice)
 
 
 def following(defense: Defense, rate_hz: float) -> Defend:

@@ -12,6 +12,7 @@ from zmask_ros.defense import Profile, without_head
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.baselines import FeatureDetector, LocalGradientSmoothing, compressed, hyperneuron
 from zmask_ros.evaluation.defences import Defence, Ours, PlainThreshold, Undefended, Verdict, set_threshold
+from zmask_ros.evaluation.plan import COMPARED
 from zmask_ros.evaluation.records import Judge
 from zmask_ros.evaluation.scenes import Parts
 from zmask_ros.segmenters import Segmenter
@@ -19,7 +20,6 @@ from zmask_ros.segmenters import Segmenter
 CLEAN, NONE, ORACLE = "clean", "none", "oracle"
 BOUNDS = (CLEAN, NONE, ORACLE)
 """What the other figures lie between: no attack, no defence, and the true mask."""
-COMPARED = ("plain threshold", "HN", "FPDA", "LGS")
 PASSES = {CLEAN: 0.1, NONE: 1.0, ORACLE: 1.1, "plain threshold": 2.2, "HN": 1.2, "FPDA": 1.1, "LGS": 2.4}
 OUR_PASSES = 2.3
 """What a frame costs at most, in passes of the plain network: for estimates of time."""

@@ -81,7 +81,7 @@ def splits(evaluation: Evaluation) -> dict[str, Any]:
 def write_outcome(evaluation: Evaluation, results: Results, result: dict[str, Any]) -> tuple[Path, Path]:
     """Write JSON and HTML into the evaluation's folder; their paths."""
     written = evaluation.folder / JSON_NAME, evaluation.folder / HTML_NAME
-    replace_file(written[0], json.dumps(_plain(result), indent=1).encode())
+    replace_file(written[0], json.dumps(plain(result), indent=1).encode())
     replace_file(written[1], html_report(evaluation, results, result).encode())
     return written
 
@@ -102,10 +102,10 @@ def _notes(evaluation: Evaluation) -> list[str]:
     return notes
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """JSON knows no NaN: what is not defined is null."""
     if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
+        return {key: plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
+        return [plain(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -22,6 +22,8 @@ SEEN = EotRanges(
     blur=(0.0, 0.5),
 )
 """How patches are seen in the test, and in training too: the attacker knows the test."""
+COMPARED = ("plain threshold", "HN", "FPDA", "LGS")
+"""Other defences."""
 FULL, GRADED, ADAPTIVE, GIVEN = GROUPS = ("full", "graded", "adaptive", "given")
 
 
@@ -62,7 +64,7 @@ class Plan:
         attacked_frames: of these, so many are attacked, at most.
         hard_frames: of these, so many become each benign-hard set, at most.
         hard_sets: names from `hard_sets.HARD_SETS`.
-        compared: other defences: ``plain threshold``, ``HN``, ``FPDA``, ``LGS``; adaptive attacks are not aimed at
+        compared: names from `COMPARED`; adaptive attacks are not aimed at
             them, so that they are not tried on those.
         seen: where and how patches are put into the test frames.
         false_alarm_rate: that the compared detectors' thresholds are set for, as the profile's; 0..1, exclusive.
@@ -77,7 +79,7 @@ class Plan:
     attacked_frames: int = 51
     hard_frames: int = 51
     hard_sets: tuple[str, ...] = HARD_SETS
-    compared: tuple[str, ...] = ("plain threshold", "HN", "FPDA", "LGS")
+    compared: tuple[str, ...] = COMPARED
     seen: EotRanges = SEEN
     false_alarm_rate: float = 0.001
     seed: int = 1
@@ -99,6 +101,8 @@ class Plan:
         strange = set(self.hard_sets) - set(HARD_SETS)
         if strange:
             raise ZmaskError(f"There is no benign-hard set '{min(strange)}': choose from {', '.join(HARD_SETS)}.")
+        if unknown := set(self.compared) - set(COMPARED):
+            raise ZmaskError(f"There is no defence '{min(unknown)}' to compare: choose from {', '.join(COMPARED)}.")
         if self.resampled not in ("frame", "drive"):
             raise ZmaskError(f"Intervals are drawn over 'frame' or 'drive', not '{self.resampled}'.")
 

@@ -7,6 +7,7 @@ last 40 % are the test: frames that lie close together in time are as good as eq
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,9 +169,10 @@ def bag_parts(bags: Sequence[Path], topic: str | None, frames: int) -> Parts:
     """
     with CameraBags(bags, topic) as whole:
         every = max(1, whole.total // frames)
+    titles = _titles(bags)
     with CameraBags(bags, topic, every) as camera:
         scenes = [
-            Scene(f"{frame.bag.name}:{frame.index}", str(frame.bag), frame.image, None)
+            Scene(f"{titles[frame.bag]}:{frame.index}", str(frame.bag), frame.image, None)
             for frame in camera.frames(ReadReport())
         ]
     drives = list(dict.fromkeys(scene.drive for scene in scenes))
@@ -188,15 +190,21 @@ def carla_gear_parts(folders: Sequence[Path], split: str | None) -> Parts:
     Raises:
         ZmaskError: a set is already patched.
     """
-    drives = []
+    drives, titles = [], _titles(folders)
     for folder in folders:
         gear = CarlaGear(folder, split)
         if gear.is_patched:
             raise ZmaskError(f"{folder} shows patches already: name scenes whose billboards are clean.")
-        drives.append([Scene(f"{folder.name}:{f.name}", folder.name, f.image, f.labels) for f in gear])
+        drives.append([Scene(f"{titles[folder]}:{f.name}", titles[folder], f.image, f.labels) for f in gear])
     if len(drives) == 1:
         return halved("CARLA-GeAR", drives[0])
     return parted("CARLA-GeAR", [scene for drive in drives[:-1] for scene in drive], drives[-1])
+
+
+def _titles(paths: Sequence[Path]) -> dict[Path, str]:
+    """What recordings are called: by their names, or where several have the same one, by their whole paths."""
+    named = Counter(path.name for path in dict.fromkeys(paths))
+    return {path: path.name if named[path.name] == 1 else str(path) for path in paths}
 
 
 def _camvid_scene(split: str, frame: LabelledFrame) -> Scene:

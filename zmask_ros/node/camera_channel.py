@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 DROPPED = "dropped: a newer frame came before this one was processed"
 DISABLED = "disabled: the service ~/enable has turned the defence off"
+UNKNOWN = "UNKNOWN"
 LOG_EVERY_S = 5.0
 
 Deliver = Callable[[Arrival], "Arrival | None"]
@@ -49,17 +50,17 @@ class CameraChannel:
     """
 
     def __init__(self, node: Node, settings: CameraSettings, parameters: DefenseParameters, network: Network) -> None:
-        from zmask_ros.alarm import Alarm, AlarmRule
+        from zmask_ros.alarm import AlarmRule
 
         self.name = settings.name
         self.topic = node.resolve_topic_name(settings.subscribed_topic)
         self.health = CameraHealth()
-        self.enabled = True
+        self._enabled = True
         self._node = node
         self._settings = settings
         self._parameters = parameters
         self._network = network
-        self._alarm = Alarm(AlarmRule(), parameters.timeout_s)
+        self._rule = AlarmRule()
         # Flags leave in the order of their counts.
         self._lock = threading.Lock()
         self._outputs = Outputs(node, settings.prefix, network.segmenter.palette, parameters.publish_undefended)
@@ -68,6 +69,10 @@ class CameraChannel:
         self._begin()
 
     def _begin(self) -> None:
+        from zmask_ros.alarm import Alarm
+
+        self._alarm = Alarm(self._rule, self._parameters.timeout_s)
+        self._verdict_ns = 0
         self._counts = FrameCounts()
         self._stamps = StampWatch()
         self._camera_info: CameraInfo | None = None
@@ -107,6 +112,11 @@ class CameraChannel:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
 
+    def rest(self) -> None:
+        """Nothing is known of the camera any more, and its summary says so."""
+        with self._lock:
+            self._forget()
+
     def destroy(self) -> None:
         """Take everything off the network."""
         self.close()
@@ -119,27 +129,47 @@ class CameraChannel:
     def change_alarm(self, rule: AlarmRule) -> None:
         """Raise and end the alarm by another rule."""
         with self._lock:
+            self._rule = rule
             self._alarm.change(rule)
 
     # From the executor.
 
+    @property
+    def enabled(self) -> bool:
+        """Whether its frames are looked at."""
+        return self._enabled
+
+    def enable(self, enabled: bool) -> None:
+        """Look at its frames, or do not; then nothing is known of the camera from now on."""
+        self._enabled = enabled
+        if not enabled:
+            self.rest()
+
     def look(self, idle: bool) -> None:
-        """Say so, once, when no frame has come for too long.
+        """Give up what no verdict has confirmed for too long; say so, once, when no frame has come for too long.
 
         Args:
             idle: whether none of its frames is waiting or in work.
         """
+        long_ago_ns = time.monotonic_ns() - round(self._parameters.timeout_s * 1e9)
+        with self._lock:
+            if self._verdict_ns < long_ago_ns and self._alarm.state.value != UNKNOWN:
+                self._forget()
         since_ns = self._silent_since_ns
-        if not idle or since_ns is None or time.monotonic_ns() - since_ns < self._parameters.timeout_s * 1e9:
+        if not idle or since_ns is None or since_ns > long_ago_ns:
             return
         self._silent_since_ns = None
         now = self._node.get_clock().now()
         header = Header(stamp=now.to_msg(), frame_id=self._frame_id)
         result = self._network.defended(self.name).unknown(f"no frame for {self._parameters.timeout_s:g} s")
         with self._lock:
-            self._alarm.reset(now.nanoseconds)
             self._publish(header, result, 0, 0.0, now.nanoseconds)
         self._note(result, 0.0)
+
+    def _forget(self) -> None:
+        """The alarm is unknown from now on; the lock must be held."""
+        self._alarm.reset(self._node.get_clock().now().nanoseconds)
+        self._publish_summary()
 
     def publish_summary(self) -> None:
         """Publish where the camera stands."""
@@ -165,7 +195,7 @@ class CameraChannel:
             arrival = Arrival(message, self.name, self._counts.received)
         self._frame_id = message.header.frame_id
         self._silent_since_ns = arrival.arrived_ns
-        if not self.enabled:
+        if not self._enabled:
             self.fail(arrival, DISABLED)
             return
         displaced = self._deliver(arrival)
@@ -228,7 +258,11 @@ class CameraChannel:
 
     def _publish(self, header: Header, result: CameraResult, sequence: int, latency_ms: float, stamp_ns: int) -> None:
         """Publish a flag; the lock must be held."""
-        before, alarm = self._last_flag.alarm, self._alarm.add(result.state, stamp_ns)
+        before = self._last_flag.alarm
+        # A frame that was in work as the defence was turned off says nothing of the time after that.
+        alarm = self._alarm.add(result.state, stamp_ns) if self._enabled else self._alarm.state
+        if result.state.value != UNKNOWN:
+            self._verdict_ns = time.monotonic_ns()
         counts, profile = self._counts, self._network.profile_identity(self.name)
         context = FlagContext(self.name, alarm.value, profile, sequence, latency_ms, counts)
         self._last_flag = flag_message(header, result, context)

@@ -101,12 +101,13 @@ class DefenseNode:
         )
         self._network = Network(settings, self.report)
         for camera in self._cameras:
-            self._channels[camera.name] = CameraChannel(self.node, camera, parameters, self._network)
+            channel = self._channels[camera.name] = CameraChannel(self.node, camera, parameters, self._network)
+            channel.enable(self._enabled)
         self._apply_live()
 
     def activate(self) -> None:
         """Receive frames and defend them."""
-        if self._worker is not None:
+        if self._worker is not None and self._worker.alive:
             raise ZmaskError("The network is still stuck in a frame from before: restart the node.")
         assert self._network is not None
         self._mailbox = Mailbox()
@@ -139,11 +140,11 @@ class DefenseNode:
     def _stop(self) -> bool:
         for channel in self._channels.values():
             channel.close()
-        if self._worker is None:
-            return True
-        ended = self._worker.stop(SHUTDOWN_S)
+        ended = self._worker is None or self._worker.stop(SHUTDOWN_S)
         if ended:
             self._worker = None
+        for channel in self._channels.values():
+            channel.rest()
         return ended
 
     # Callbacks of the executor.
@@ -152,10 +153,9 @@ class DefenseNode:
         worker = self._worker
         if worker is None or self._managed.state != ACTIVE:
             return
-        busy_s = worker.busy_s
-        if busy_s > self._parameters.stuck_after_s:
+        if trouble := worker.trouble(self._parameters.stuck_after_s):
             for arrival in worker.take_away():
-                self.fail(arrival, f"stuck: the network has been working on a frame for {busy_s:.1f} s")
+                self.fail(arrival, trouble)
         for channel in self._channels.values():
             channel.look(not worker.works_on(channel.name) and not self._mailbox.holds(channel.name))
 
@@ -166,7 +166,7 @@ class DefenseNode:
     def _enable(self, request: Any, response: Any) -> Any:
         self._enabled = request.data
         for channel in self._channels.values():
-            channel.enabled = self._enabled
+            channel.enable(self._enabled)
         response.success = True
         response.message = "the defence is on" if self._enabled else "the defence is off: every frame is unknown"
         self.node.get_logger().warning(response.message)
@@ -188,6 +188,8 @@ class DefenseNode:
             raise ZmaskError("No profile is loaded yet: configure the node first.")
         if self._worker is None:
             network.reload_profiles()
+        elif trouble := self._worker.trouble(self._parameters.stuck_after_s):
+            raise ZmaskError(f"The network does not run ({trouble}): see the diagnostics.")
         elif not self._worker.while_idle(network.reload_profiles, RELOAD_WAIT_S):
             raise ZmaskError(f"The network did not finish its frame within {RELOAD_WAIT_S:g} s: try again.")
         self._apply_live()
@@ -210,7 +212,6 @@ class DefenseNode:
         network.set_thresholds(self._live["threshold"], self._live["masking_threshold"])
         on_frames, off_frames = self._live["attack_on_frames"], self._live["attack_off_frames"]
         for channel in self._channels.values():
-            channel.enabled = self._enabled
             channel.change_alarm(alarm_rule(on_frames, off_frames, network.vote(channel.name)))
 
     # What the worker does with frames.
@@ -224,7 +225,8 @@ class DefenseNode:
         """Defend them. All flags are published before the first picture is drawn."""
         assert self._network is not None
         began_ns = time.monotonic_ns()
-        wanted, flagged = [], []
+        wanted: list[Arrival] = []
+        flagged: list[tuple[Arrival, CameraResult]] = []
         for arrival in arrivals:
             reason = self._channels[arrival.camera].refusal(arrival)
             if reason:
@@ -232,8 +234,7 @@ class DefenseNode:
             else:
                 wanted.append(arrival)
         for arrival, result in self._network.process(wanted):
-            yield arrival, partial(self._channels[arrival.camera].publish_result, arrival, result, began_ns)
-            flagged.append((arrival, result))
+            yield arrival, partial(self._publish, arrival, result, began_ns, flagged)
         for arrival, result in flagged:
             self._draw(arrival, result)
 
@@ -251,6 +252,13 @@ class DefenseNode:
             place = place.tb_next
         where = f" ({place.tb_frame.f_code.co_filename}:{place.tb_lineno})" if place is not None else ""
         self.node.get_logger().error(f"internal error: {described(error)}{where}", throttle_duration_sec=LOG_EVERY_S)
+
+    def _publish(
+        self, arrival: Arrival, result: CameraResult, began_ns: int, flagged: list[tuple[Arrival, CameraResult]]
+    ) -> None:
+        """Flag a frame, and only then let it have pictures: one that was stuck has been flagged unknown meanwhile."""
+        self._channels[arrival.camera].publish_result(arrival, result, began_ns)
+        flagged.append((arrival, result))
 
     def _draw(self, arrival: Arrival, result: CameraResult) -> None:
         try:

@@ -86,7 +86,8 @@ class DefenseParameters:
     )
     timeout_s: float = parameter(
         1.0,
-        "Without a frame for this many seconds a flag says unknown, and diagnostics report an error.",
+        "Without a frame for this many seconds a flag says unknown, and diagnostics report an error; without a verdict "
+        "for so long the alarm is unknown.",
         minimum=0.05,
         maximum=3600.0,
     )

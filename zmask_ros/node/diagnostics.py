@@ -64,6 +64,7 @@ class Snapshot:
         incompatible_qos: the policy because of which a publisher cannot be received; empty if there is none.
         last_state, last_reason, last_score, threshold: of the last flag.
         last_error: the last internal error; empty if there was none.
+        last_unknown: why the last frame was flagged UNKNOWN; empty if none was.
         stages_ms: median time of each stage of the last processed frames.
     """
 
@@ -81,6 +82,7 @@ class Snapshot:
     last_score: float
     threshold: float
     last_error: str = ""
+    last_unknown: str = ""
     stages_ms: dict[str, float] = field(default_factory=dict)
 
 
@@ -96,6 +98,7 @@ class CameraHealth:
         self._incompatible_qos = ""
         self._last_error = ""
         self._last_flag: tuple[str, str, float, float] = ("UNKNOWN", "no frame yet", float("nan"), float("nan"))
+        self._last_unknown = ""
         self._before = Counters()
         self._before_ns = time.monotonic_ns()
 
@@ -103,6 +106,7 @@ class CameraHealth:
         """A message came in."""
         with self._lock:
             self._counters.arrived += 1
+            self._incompatible_qos = ""
             self._last_arrival_ns = time.monotonic_ns()
 
     def dropped(self) -> None:
@@ -149,6 +153,8 @@ class CameraHealth:
             key = state.lower()
             setattr(self._counters, key, getattr(self._counters, key) + 1)
             self._last_flag = (state, reason, score, threshold)
+            if state == "UNKNOWN":
+                self._last_unknown = reason
             if latency_ms is not None:
                 self._latencies_ms.append(latency_ms)
                 for stage, milliseconds in (stages_ms or {}).items():
@@ -174,6 +180,7 @@ class CameraHealth:
                 self._incompatible_qos,
                 *self._last_flag,
                 self._last_error,
+                self._last_unknown,
                 {stage: quantile(tuple(sorted(times)), 0.5) for stage, times in self._stages_ms.items()},
             )
 
@@ -205,7 +212,7 @@ def assess_input(camera: str, topic: str, publishers: int, stale_after_s: float,
     elif now.age_s > stale_after_s:
         level, message = Level.ERROR, f"no frames on {topic} for {now.age_s:.1f} s"
     elif now.unknowns:
-        level, message = Level.WARN, f"{now.unknowns} frames could not be used: {now.last_reason or 'see the flags'}"
+        level, message = Level.WARN, f"{now.unknowns} frames could not be used: {now.last_unknown or 'see the flags'}"
     values = {
         "topic": topic,
         "publishers": str(publishers),
@@ -220,14 +227,12 @@ def assess_input(camera: str, topic: str, publishers: int, stale_after_s: float,
     return Assessment(f"{camera} input", level, message, values)
 
 
-def assess_inference(
-    camera: str, device: str, now: Snapshot, busy_s: float = 0.0, stuck_after_s: float = float("inf")
-) -> Assessment:
-    """Whether the network runs, and how fast; ``busy_s``: for how long it has been working on the present frame."""
+def assess_inference(camera: str, device: str, now: Snapshot, trouble: str = "") -> Assessment:
+    """Whether the network runs, and how fast; ``trouble``: what keeps frames from being processed."""
     median, high = quantile(now.latencies_ms, 0.5), quantile(now.latencies_ms, 0.99)
     level, message = Level.OK, f"{median:.0f} ms a frame"
-    if busy_s > stuck_after_s:
-        level, message = Level.ERROR, f"stuck: the network has been working on a frame for {busy_s:.1f} s"
+    if trouble:
+        level, message = Level.ERROR, trouble
     elif now.internal_errors:
         level, message = Level.ERROR, f"{now.internal_errors} internal errors in the last period: {now.last_error}"
     elif not now.latencies_ms:

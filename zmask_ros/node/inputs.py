@@ -74,12 +74,15 @@ class Mailbox:
             One arrival a camera; nothing once the mailbox is closed.
         """
         with self._condition:
-            self._condition.wait_for(lambda: self._waiting or self._closed)
-            if self._waiting:
-                self._wait_if_due(self._in_turn()[0], patience_s)
+            cameras: list[str] = []
+            # What was waiting may be emptied out while a newer one is waited for.
+            while not cameras and not self._closed:
+                self._condition.wait_for(lambda: self._waiting or self._closed)
+                if self._waiting:
+                    self._wait_if_due(self._in_turn()[0], patience_s)
+                cameras = self._in_turn()[:most]
             if self._closed:
                 return []
-            cameras = self._in_turn()[:most]
             self._taken += 1
             self._turns.update(dict.fromkeys(cameras, self._taken))
             return [self._waiting.pop(camera) for camera in cameras]

@@ -44,23 +44,23 @@ def tasks(
     found: Tasks = {}
     for camera in cameras:
         if state == ACTIVE and network is not None and camera in channels:
-            busy_s = worker.busy_s if worker is not None else 0.0
-            found |= _camera_tasks(node, channels[camera], network, busy_s, parameters)
+            trouble = worker.trouble(parameters.stuck_after_s) if worker is not None else ""
+            found |= _camera_tasks(node, channels[camera], network, trouble, parameters)
         else:
             found |= {f"{camera} {name}": _inactive(f"{camera} {name}", state) for name in OF_A_CAMERA}
-    if network is None:
+    if network is None or state != ACTIVE:
         return found | {name: _inactive(name, state) for name in OF_THE_NODE}
     return found | {"device": partial(assess_device, network.segmenter.device)} | dict(_profile_tasks(cameras, network))
 
 
 def _camera_tasks(
-    node: Node, channel: CameraChannel, network: Network, busy_s: float, parameters: DefenseParameters
+    node: Node, channel: CameraChannel, network: Network, trouble: str, parameters: DefenseParameters
 ) -> Tasks:
     name, topic, now = channel.name, channel.topic, channel.health.snapshot()
-    device, stuck_after_s = str(network.segmenter.device), parameters.stuck_after_s
+    device = str(network.segmenter.device)
     return {
         f"{name} input": lambda: assess_input(name, topic, node.count_publishers(topic), parameters.timeout_s, now),
-        f"{name} inference": partial(assess_inference, name, device, now, busy_s, stuck_after_s),
+        f"{name} inference": partial(assess_inference, name, device, now, trouble),
         f"{name} attack": partial(_assess_attack, channel, now),
     }
 

@@ -40,6 +40,7 @@ class Worker:
         self._lock = threading.Lock()
         self._current: dict[str, Arrival] = {}
         self._began_ns: int | None = None
+        self._frames = 1
         # Held while the device is in use.
         self._device = threading.Lock()
         # A daemon, so that a network call that hangs cannot keep the process alive.
@@ -58,6 +59,20 @@ class Worker:
         """For how many seconds it has been working on the present frames; 0 while it waits for some."""
         began_ns = self._began_ns
         return 0.0 if began_ns is None else (time.monotonic_ns() - began_ns) / 1e9
+
+    def trouble(self, stuck_after_s: float) -> str:
+        """What keeps frames from being processed; empty if nothing does.
+
+        Args:
+            stuck_after_s: seconds that a frame may take; those of several cameras together as many times as long.
+        """
+        if not self.alive:
+            return "stopped: the thread that runs the network has ended"
+        busy_s = self.busy_s
+        if busy_s <= stuck_after_s * self._frames:
+            return ""
+        what = "a frame" if self._frames == 1 else f"{self._frames} frames"
+        return f"stuck: the network has been working on {what} for {busy_s:.1f} s"
 
     def works_on(self, camera: str) -> bool:
         """Whether a frame of this camera is in work that has no flag yet."""
@@ -103,6 +118,7 @@ class Worker:
             with self._lock:
                 self._current = {arrival.camera: arrival for arrival in arrivals}
             with self._device:
+                self._frames = len(arrivals)
                 began_ns = self._began_ns = time.monotonic_ns()
                 self._handle(arrivals)
                 self._began_ns = None

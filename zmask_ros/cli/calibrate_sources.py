@@ -1,0 +1,85 @@
+"""What `zmask calibrate` learns from: clean frames, each with its place in its drive, and patches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from zmask_ros.attacks import load_patch
+from zmask_ros.attacks.files import patches_in
+from zmask_ros.calibrating import NamedPatch, at_input_size
+from zmask_ros.cli.console import progress
+from zmask_ros.defense.fitting import HELD_OUT_EVERY
+from zmask_ros.errors import ZmaskError
+from zmask_ros.fitting import CleanFrame
+from zmask_ros.segmenters import Segmenter
+from zmask_ros.world.bags import CameraBags, ReadReport
+from zmask_ros.world.datasets import CamVid
+
+
+@dataclass(frozen=True)
+class CleanSources:
+    """Where clean frames come from; of each source about ``frames``, evenly over it.
+
+    Frames are counted as `zmask fit` counts them when it is given the same bags and ``every``: within each bag, and
+    only those that it reads. So whatever is left out here, a frame that one of them holds out, the other does too.
+    """
+
+    camvid: Path | None
+    bags: tuple[Path, ...]
+    topic: str | None
+    every: int
+    frames: int
+
+    def __iter__(self) -> Iterator[CleanFrame]:
+        if self.camvid:
+            yield from self._camvid(self.camvid)
+        if self.bags:
+            yield from self._bags()
+
+    def _camvid(self, root: Path) -> Iterator[CleanFrame]:
+        split = CamVid(root, "train")
+        for index in range(0, len(split), stride(len(split), self.frames)):
+            yield CleanFrame("CamVid", "training split", index, split[index].image)
+
+    def _bags(self) -> Iterator[CleanFrame]:
+        with CameraBags(self.bags, self.topic, self.every) as whole:
+            taken = stride(whole.total, self.frames)
+        with CameraBags(self.bags, self.topic, self.every * taken) as camera:
+            for frame in camera.frames(ReadReport()):
+                yield CleanFrame(str(frame.bag), frame.topic, frame.index // self.every, frame.image)
+
+
+def stride(total: int, wanted: int) -> int:
+    """Each how many-th of ``total`` frames to take for about ``wanted`` of them, at least so many if there are.
+
+    Never a multiple of how many-th is held out: either none or all of the frames would be.
+    """
+    largest = max(1, total // wanted)
+    return largest - 1 if largest % HELD_OUT_EVERY == 0 else largest
+
+
+def read_frames(segmenter: Segmenter, sources: CleanSources) -> list[CleanFrame]:
+    """All clean frames, at the network's input size."""
+    frames = []
+    with progress("Reading", "frames", None) as advance:
+        for frame in sources:
+            frames.append(replace(frame, image=at_input_size(segmenter, frame.image)))
+            advance()
+    return frames
+
+
+def read_patches(paths: Sequence[Path]) -> list[NamedPatch]:
+    """The patches in these files and folders.
+
+    Raises:
+        ZmaskError: a file is no picture, or a folder has none.
+    """
+    files: list[Path] = []
+    for path in paths:
+        inside = patches_in(path) if path.is_dir() else [path]
+        if not inside:
+            raise ZmaskError(f"There are no PNG files in {path}: name a folder of patches, made by zmask attack.")
+        files += inside
+    return [NamedPatch(file.name, load_patch(file)) for file in files]

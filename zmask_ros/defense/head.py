@@ -10,7 +10,7 @@ of it is differentiable, so that attacks go through it, and it is trained agains
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
@@ -64,7 +64,7 @@ class Head:
         return {name: getattr(self, name) for name in WEIGHTS}
 
 
-WEIGHTS = ("inner", "inner_bias", "near", "near_bias", "far", "far_bias", "outer", "outer_bias")
+WEIGHTS = tuple(entry.name for entry in fields(Head) if entry.name != "branch")
 
 
 class GroupFeatures(nn.Module):
@@ -182,15 +182,15 @@ def untrained_head(branch: Branch, features: int, seed: int) -> Head:
     def weights(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator) * (2 / math.prod(shape[1:])) ** 0.5
 
-    seen, mapped = HIDDEN + CONTEXT, torch.zeros(CONTEXT)
+    seen = HIDDEN + CONTEXT
     return Head(
         branch,
         inner=weights(HIDDEN, features),
         inner_bias=torch.zeros(HIDDEN),
         near=weights(CONTEXT, HIDDEN, 3, 3),
-        near_bias=mapped,
+        near_bias=torch.zeros(CONTEXT),
         far=weights(CONTEXT, CONTEXT, 3, 3),
-        far_bias=mapped.clone(),
+        far_bias=torch.zeros(CONTEXT),
         outer=torch.randn(seen, generator=generator) * (1 / seen) ** 0.5,
         outer_bias=torch.logit(torch.tensor([PRIOR])),
     )

@@ -61,7 +61,6 @@ class PairedTimes:
         stages: of the defended network's stages; a stage that not every frame goes through has fewer than N.
         flagged: number of frames that were flagged.
         tracked: number of those whose patch was known and taken out in one pass.
-        twice: number of frames that were segmented twice, flagged or as a precaution.
     """
 
     plain: tuple[float, ...]
@@ -69,7 +68,11 @@ class PairedTimes:
     stages: dict[str, tuple[float, ...]]
     flagged: int
     tracked: int = 0
-    twice: int = 0
+
+    @property
+    def twice(self) -> int:
+        """Number of frames that were segmented twice, flagged or as a precaution."""
+        return len(self.stages.get("second pass", ()))
 
     @property
     def ratio(self) -> Quartiles:
@@ -109,7 +112,7 @@ def time_pairs(
         image = images[index % len(images)]
         plain_labels(segmenter, image)
         _defend(segmenter, defend, image)
-    plain, defended, flagged, tracked, twice = [], [], 0, 0, 0
+    plain, defended, flagged, tracked = [], [], 0, 0
     stages: dict[str, list[float]] = {}
     for index, image in enumerate(images):
         if index % 2 == 0:
@@ -120,12 +123,10 @@ def time_pairs(
         defended.append(milliseconds)
         flagged += int(outcome.flagged[0])
         tracked += int(outcome.tracked[0])
-        twice += int(outcome.suspicious[0] & ~outcome.tracked[0])
         for name, value in ({"prepare": prepare_ms} | outcome.stages_ms).items():
             stages.setdefault(name, []).append(value)
         advance()
-    stage_times = {name: tuple(values) for name, values in stages.items()}
-    return PairedTimes(tuple(plain), tuple(defended), stage_times, flagged, tracked, twice)
+    return PairedTimes(tuple(plain), tuple(defended), {k: tuple(v) for k, v in stages.items()}, flagged, tracked)
 
 
 def following(defense: Defense, rate_hz: float) -> Defend:

@@ -48,9 +48,10 @@ def tasks(
             found |= _camera_tasks(node, channels[camera], network, trouble, parameters)
         else:
             found |= {f"{camera} {name}": _inactive(f"{camera} {name}", state) for name in OF_A_CAMERA}
-    if network is None or state != ACTIVE:
+    if network is None:
         return found | {name: _inactive(name, state) for name in OF_THE_NODE}
-    return found | {"device": partial(assess_device, network.segmenter.device)} | dict(_profile_tasks(cameras, network))
+    found |= {"device": partial(assess_device, network.segmenter.device)} | dict(_profile_tasks(cameras, network))
+    return found if state == ACTIVE else {name: _inactive(name, state) for name in found}
 
 
 def _camera_tasks(

@@ -149,3 +149,21 @@ def test_a_frame_that_was_stuck_has_no_pictures(client: Client, front: Camera, f
     client.until(lambda: any(picture.header == header(number + 2) for picture in pictures), "the next picture")
     assert header(stuck) not in [picture.header for picture in pictures]
     faults.hold()
+
+
+def test_a_network_that_is_loaded_anew_is_not_called_stuck(
+    client: Client, front: Camera, rear: Camera, faults: Faults
+) -> None:
+    # The second pass is the first one after loading.
+    faults.tell("device", "hang")
+    front.send(frame(13))
+    client.until(lambda: faults.left == 0, "the network to be loaded anew")
+    rear.send(frame(14))
+    client.until(lambda: front.flags and rear.flags, "the flags of what is in work and of what waits")
+    for camera in (front, rear):
+        assert camera.flags[-1].state == AttackFlag.UNKNOWN
+        assert camera.flags[-1].reason.startswith("the network has been loading anew after an error of the device")
+    expect_inference_error(client, "loading anew")
+    faults.release()
+    assert front.ask(frame(15)).state == AttackFlag.CLEAN
+    faults.hold()

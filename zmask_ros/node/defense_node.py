@@ -6,6 +6,7 @@ import gc
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -99,7 +100,7 @@ class DefenseNode:
             parameters.mode == "streaming" and not parameters.publish_undefended,
             parameters.keyframe_interval_s,
         )
-        self._network = Network(settings, self.report)
+        self._network = Network(settings, self.report, self.reloading)
         for camera in self._cameras:
             channel = self._channels[camera.name] = CameraChannel(self.node, camera, parameters, self._network)
             channel.enable(self._enabled)
@@ -241,6 +242,10 @@ class DefenseNode:
     def fail(self, arrival: Arrival, reason: str) -> None:
         """Flag a frame that never came out of the network."""
         self._channels[arrival.camera].fail(arrival, reason)
+
+    def reloading(self) -> AbstractContextManager[None]:
+        """While the network loads itself anew: that is no frame which takes too long."""
+        return self._worker.reloading() if self._worker is not None else nullcontext()
 
     def report(self, cameras: Sequence[str], error: Exception) -> None:
         """Log an exception that nobody expected, with where it came from, but not thirty times a second."""

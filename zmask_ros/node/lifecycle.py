@@ -11,7 +11,6 @@ from zmask_ros.errors import ZmaskError
 from zmask_ros.node.faults import described
 
 ACTIVE = "active"
-INACTIVE = "inactive"
 
 
 class Managed(Protocol):

@@ -9,6 +9,7 @@ import gc
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +32,7 @@ GREY = 127
 CAUTIOUS_S = 30.0
 
 Report = Callable[[Sequence[str], Exception], None]
+Reloading = Callable[[], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True)
@@ -64,14 +66,16 @@ class Network:
     Args:
         settings: what to load.
         report: told of every error of the network, and the cameras whose frames were in work.
+        reloading: entered while everything is loaded anew after an error of the device.
 
     Raises:
         ZmaskError: torch is missing, or the segmenter, the device or a profile cannot be used; one sentence.
     """
 
-    def __init__(self, settings: NetworkSettings, report: Report) -> None:
+    def __init__(self, settings: NetworkSettings, report: Report, reloading: Reloading = nullcontext) -> None:
         self._settings = settings
         self._report = report
+        self._reloading = reloading
         self._overrides = 0.0, 0.0
         self._batch_limit = settings.max_batch
         self._cautious_until = 0.0
@@ -215,8 +219,9 @@ class Network:
             return False
         self._reinitialised = True
         try:
-            self._free_memory()
-            self._load()
+            with self._reloading():
+                self._free_memory()
+                self._load()
         except Exception as error:
             self._report(list(self._paths), error)
             return False

@@ -5,13 +5,19 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from zmask_ros.node.inputs import Arrival, Mailbox
 
 PATIENCE = 0.2
 """Share of the time that the last frames took for which a newer frame is worth waiting."""
+PATIENCE_LIMIT_S = 0.2
+"""Nor for longer than this: the last frames may have been stuck for a minute."""
 LEFT = "dropped: the node was stopped before this one was processed"
+RELOAD_LIMIT_S = 60.0
+"""Loading a network takes seconds; for so long it may, before it counts as stuck."""
 
 
 class Handler(Protocol):
@@ -31,6 +37,21 @@ class Handler(Protocol):
         """Tell the user about an exception that nobody expected."""
 
 
+@dataclass(frozen=True)
+class _Work:
+    """What the thread is at: one object, so that whoever looks at it sees nothing half begun.
+
+    Attributes:
+        began_ns: on the steady clock.
+        frames: how many are in work together.
+        reloading: whether the network is being loaded anew for them.
+    """
+
+    began_ns: int
+    frames: int
+    reloading: bool = False
+
+
 class Worker:
     """Runs a handler over the arrivals of a mailbox in a thread of its own."""
 
@@ -39,8 +60,7 @@ class Worker:
         self._handler = handler
         self._lock = threading.Lock()
         self._current: dict[str, Arrival] = {}
-        self._began_ns: int | None = None
-        self._frames = 1
+        self._work: _Work | None = None
         # Held while the device is in use.
         self._device = threading.Lock()
         # A daemon, so that a network call that hangs cannot keep the process alive.
@@ -54,12 +74,6 @@ class Worker:
         """Whether the thread has not ended."""
         return self._thread.is_alive()
 
-    @property
-    def busy_s(self) -> float:
-        """For how many seconds it has been working on the present frames; 0 while it waits for some."""
-        began_ns = self._began_ns
-        return 0.0 if began_ns is None else (time.monotonic_ns() - began_ns) / 1e9
-
     def trouble(self, stuck_after_s: float) -> str:
         """What keeps frames from being processed; empty if nothing does.
 
@@ -68,11 +82,28 @@ class Worker:
         """
         if not self.alive:
             return "stopped: the thread that runs the network has ended"
-        busy_s = self.busy_s
-        if busy_s <= stuck_after_s * self._frames:
+        work = self._work
+        if work is None:
             return ""
-        what = "a frame" if self._frames == 1 else f"{self._frames} frames"
-        return f"stuck: the network has been working on {what} for {busy_s:.1f} s"
+        seconds = (time.monotonic_ns() - work.began_ns) / 1e9
+        if seconds <= stuck_after_s * work.frames:
+            return ""
+        if work.reloading:
+            stuck = "stuck: " if seconds > RELOAD_LIMIT_S else ""
+            return f"{stuck}the network has been loading anew after an error of the device for {seconds:.1f} s"
+        what = "a frame" if work.frames == 1 else f"{work.frames} frames"
+        return f"stuck: the network has been working on {what} for {seconds:.1f} s"
+
+    @contextmanager
+    def reloading(self) -> Iterator[None]:
+        """While the network is loaded anew, which takes longer than any frame; the frames in work then begin anew."""
+        work = self._work
+        assert work is not None
+        self._work = replace(work, began_ns=time.monotonic_ns(), reloading=True)
+        try:
+            yield
+        finally:
+            self._work = replace(work, began_ns=time.monotonic_ns())
 
     def works_on(self, camera: str) -> bool:
         """Whether a frame of this camera is in work that has no flag yet."""
@@ -113,16 +144,16 @@ class Worker:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        took_ns = 0
-        while arrivals := self._mailbox.take(self._handler.batch_limit, PATIENCE * took_ns / 1e9):
+        patience_s = 0.0
+        while arrivals := self._mailbox.take(self._handler.batch_limit, patience_s):
             with self._lock:
                 self._current = {arrival.camera: arrival for arrival in arrivals}
             with self._device:
-                self._frames = len(arrivals)
-                began_ns = self._began_ns = time.monotonic_ns()
+                began_ns = time.monotonic_ns()
+                self._work = _Work(began_ns, len(arrivals))
                 self._handle(arrivals)
-                self._began_ns = None
-                took_ns = time.monotonic_ns() - began_ns
+                self._work = None
+                patience_s = min(PATIENCE * (time.monotonic_ns() - began_ns) / 1e9, PATIENCE_LIMIT_S)
 
     def _handle(self, arrivals: list[Arrival]) -> None:
         try:

@@ -10,13 +10,17 @@ from zmask_ros.launching.actions import (
     description,
     ends_everything,
     included_defense,
+    parameter_file,
     shared_memory_for_all,
+    typed,
 )
 from zmask_ros.launching.arguments import DEMO
+from zmask_ros.launching.demo import refuse_several_cameras, street_parameters
 
 
 def actions(value: Values) -> list[object]:
     """What is started; everything ends with the drive."""
+    refuse_several_cameras(value, parameter_file(value))
     camera = street_camera(value)
     started: list[object] = [included_defense(value), camera, ends_everything(camera)]
     if value["bag"]:
@@ -26,16 +30,11 @@ def actions(value: Values) -> list[object]:
 
 def street_camera(value: Values) -> Node:
     """The camera, with what was given on the command line over its own defaults."""
-    given: dict[str, object] = {name: value[name] for name in ("picture", "pace") if value[name]}
-    if value["seed"]:
-        given["seed"] = int(value["seed"])
-    # The defence, and whoever else is to see the drive from its first frame on.
-    subscribers = 1 + bool(value["bag"]) + (value["rviz"] == "true")
     return Node(
         package="zmask_ros",
         executable="street_camera",
         namespace=value["namespace"],
-        parameters=[{"loop": value["loop"] == "true", "min_subscribers": subscribers, **given}],
+        parameters=[typed(street_parameters(value))],
         output="screen",
     )
 
@@ -46,7 +45,7 @@ def recorder(value: Values) -> Node:
         package="zmask_ros",
         executable="recorder",
         namespace=value["namespace"],
-        parameters=[{"path": value["bag"]}],
+        parameters=[typed({"path": value["bag"]})],
         output="screen",
     )
 

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from zmask_ros.errors import ZmaskError
 from zmask_ros.launching.arguments import DEFENSE, DEMO, REPLAY, Argument
+from zmask_ros.launching.demo import street_parameters
 
 launch = pytest.importorskip("launch", reason="launch is not installed")
 launch_ros = pytest.importorskip("launch_ros", reason="launch_ros is not installed")
@@ -43,11 +45,20 @@ def started(name: str, **given: str) -> list[Any]:
     return list((module.nodes if name == "defense" else module.actions)(values(TABLES[name], **given)))
 
 
-def parameters(**given: str) -> dict[str, Any]:
-    """The parameters that the node gets over those of the file, with the types that ROS will see."""
+def typed(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Parameters with the types that ROS will see."""
     context = launch.LaunchContext()
-    written = launch_ros.utilities.normalize_parameters([load("defense").parameters(values(DEFENSE, **given))])
+    written = launch_ros.utilities.normalize_parameters([actions.typed(parameters)])
     return dict(launch_ros.utilities.evaluate_parameters(context, written)[0])
+
+
+def windows(**given: str) -> list[Any]:
+    """RViz for each camera, as it would be started."""
+    context = launch.LaunchContext()
+    found = [one for one in started("defense", rviz="true", **given) if one.node_executable == "rviz2"]
+    for window in found:
+        window._perform_substitutions(context)
+    return found
 
 
 @each_file
@@ -62,28 +73,50 @@ def test_the_declared_arguments_are_those_of_the_table(name: str) -> None:
             assert launch.utilities.perform_substitutions(launch.LaunchContext(), one.default_value) == argument.default
 
 
-def test_only_what_was_given_overrides_the_file() -> None:
-    assert parameters() == {}
-    assert parameters(device="cpu", profile="1e5", autostart="false", use_sim_time="true") == {
-        "device": "cpu",
-        "profile": "1e5",
-        "autostart": False,
-        "use_sim_time": True,
-    }
+def test_text_stays_text_whatever_it_looks_like() -> None:
+    given = {"profile": "1e5", "autostart": False, "cameras": ["on", "rear"], "seed": 3, "path": "12"}
+    assert typed(given) == given
+    assert typed(street_parameters(values(DEMO, picture="12", seed="7"))) == {
+        "picture": "12", "seed": 7, "loop": False, "min_subscribers": 2,
+    }  # fmt: skip
 
 
-def test_several_cameras_share_a_node_and_may_have_their_own_topics_and_profiles() -> None:
-    assert parameters(cameras="front, rear") == {"cameras": ("front", "rear")}
-    assert parameters(cameras="front,rear", image_topic="/sensors/{camera}/image_rect", profile="/etc/{camera}.p") == {
-        "cameras": ("front", "rear"),
-        "front.image_topic": "/sensors/front/image_rect",
-        "rear.image_topic": "/sensors/rear/image_rect",
-        "front.profile": "/etc/front.p",
-        "rear.profile": "/etc/rear.p",
-    }
-    assert parameters(cameras="front,rear", profile="/etc/both.p")["profile"] == "/etc/both.p"
-    with pytest.raises(ValueError, match=r"^image_topic has to have \{camera\} in it"):
-        parameters(cameras="front,rear", image_topic="/camera/image_raw")
+def test_what_the_demo_starts_gets_text_as_text() -> None:
+    context = launch.LaunchContext()
+    found: dict[str, Any] = {}
+    for node in started("demo", picture="12", bag="1e3", pace="lockstep"):
+        for given in launch_ros.utilities.evaluate_parameters(context, getattr(node, "_Node__parameters", [])):
+            found |= given
+    assert (found["picture"], found["path"], found["pace"]) == ("12", "1e3", "lockstep")
+
+
+def test_the_file_says_which_cameras_there_are(tmp_path: Path) -> None:
+    file = tmp_path / "cameras.yaml"
+    file.write_text("/**:\n  ros__parameters: {cameras: [front, rear], use_sim_time: true}\n")
+    given = {"params_file": str(file), "image_topic": "/{camera}/image_rect", "namespace": "car"}
+    (node,) = started("defense", **given)
+    assert node._Node__remappings == []
+    found = windows(**given)
+    assert [window.expanded_node_namespace for window in found] == ["/car/front", "/car/rear"]
+    assert found[1].expanded_remapping_rules == [("image_raw", "/rear/image_rect")]
+    (clock,) = launch_ros.utilities.evaluate_parameters(launch.LaunchContext(), found[0]._Node__parameters)
+    assert clock == {"use_sim_time": True}
+    with pytest.raises(ZmaskError, match=r"has to have \{camera\} in it"):
+        started("defense", params_file=str(file), image_topic="/camera/image_raw")
+
+
+def test_a_namespace_that_was_pushed_counts(tmp_path: Path) -> None:
+    file = tmp_path / "cameras.yaml"
+    file.write_text("/robot/car/defense_node:\n  ros__parameters: {cameras: [front, rear]}\n")
+    found: list[int] = []
+    context = launch.LaunchContext()
+    context.launch_configurations.update(values(DEFENSE, params_file=str(file), namespace="car", rviz="true"))
+    for pushed in ("", "/robot"):
+        context.launch_configurations["ros_namespace"] = pushed
+        entities = load("defense").generate_launch_description().entities
+        (function,) = [one for one in entities if isinstance(one, launch.actions.OpaqueFunction)]
+        found.append(len(function.execute(context)))
+    assert found == [2, 3]
 
 
 def test_camera_info_lies_beside_the_image() -> None:
@@ -104,14 +137,9 @@ def test_what_is_started() -> None:
 
 
 def test_rviz_looks_at_the_camera() -> None:
-    module = load("defense")
-    value = values(DEFENSE, namespace="car", cameras="front,rear", image_topic="/{camera}/image_rect", rviz="true")
-    context = launch.LaunchContext()
-    windows = [one for one in module.nodes(value) if one.node_executable == "rviz2"]
-    for window in windows:
-        window._perform_substitutions(context)
-    assert [window.expanded_node_namespace for window in windows] == ["/car/front", "/car/rear"]
-    assert windows[1].expanded_remapping_rules == [("image_raw", "/rear/image_rect")]
+    found = windows(namespace="car", cameras="front,rear", image_topic="/{camera}/image_rect")
+    assert [window.expanded_node_namespace for window in found] == ["/car/front", "/car/rear"]
+    assert found[1].expanded_remapping_rules == [("image_raw", "/rear/image_rect")]
 
 
 def test_the_player_brings_its_time_and_leaves_out_what_a_defence_has_published() -> None:

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from zmask_ros.launching.arguments import DEFENSE, DEMO, REPLAY, Argument
+from zmask_ros.launching.defense import OF_EACH, SWITCHES, TEXTS
+from zmask_ros.launching.demo import street_parameters
+from zmask_ros.node.camera_parameters import StreetCameraParameters
 from zmask_ros.node.defense_parameters import CameraParameters, DefenseParameters
 from zmask_ros.node.parameters import specs
 
@@ -61,14 +64,10 @@ def test_every_argument_is_described_and_its_default_is_a_choice(table: tuple[Ar
 
 
 def test_what_a_launch_file_hands_on_is_a_parameter_of_the_node() -> None:
-    tree = ast.parse((ROOT / "launch" / "defense.launch.py").read_text())
-    constants = {
-        target.id: node.value for node in tree.body if isinstance(node, ast.Assign) for target in node.targets
-        if isinstance(target, ast.Name)
-    }  # fmt: skip
-    handed_on = {name for constant in ("TEXTS", "SWITCHES") for name in ast.literal_eval(constants[constant])}
-    assert handed_on - {"use_sim_time"} <= {spec.name for spec in specs(DefenseParameters)}
-    assert set(ast.literal_eval(constants["OF_EACH"])) <= {spec.name for spec in specs(CameraParameters)}
+    assert {*TEXTS, *SWITCHES} - {"use_sim_time"} <= {spec.name for spec in specs(DefenseParameters)}
+    assert set(OF_EACH) <= {spec.name for spec in specs(CameraParameters)}
+    every = {argument.name: "1" for argument in DEMO}
+    assert street_parameters(every).keys() <= {spec.name for spec in specs(StreetCameraParameters)}
 
 
 def test_defense_has_the_arguments_that_users_expect() -> None:

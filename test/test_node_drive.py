@@ -6,6 +6,7 @@ import json
 import signal
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -64,3 +65,12 @@ def test_a_bad_start_is_one_sentence(executable: str, parameters: dict[str, obje
         assert process.wait() == 2, process.output
         assert len(process.output.strip().splitlines()) == 1
         assert words in process.output
+
+
+def test_a_path_may_begin_with_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    cv2.imwrite(str(tmp_path / "12.png"), np.full((20, 20, 3), 90, np.uint8))
+    given = {"min_subscribers": 0, "settle_s": 0.0, "picture": "~/12.png", "summary": "~/sent.json"}
+    with NodeProcess("street_camera", {**DRIVE, **given}, "/home") as camera:
+        assert camera.wait() == 0, camera.output
+    assert json.loads((tmp_path / "sent.json").read_text())["frames_sent"] == 10

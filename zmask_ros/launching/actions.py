@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from ament_index_python.packages import get_package_share_path
 from launch.actions import (
@@ -19,11 +20,12 @@ from launch.event_handlers import OnProcessExit
 from launch.events import Shutdown
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
+from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchContext, LaunchDescription
 from zmask_ros.launching.arguments import DEFENSE, Argument
+from zmask_ros.launching.defense import PUSHED, Values
 
-Values = dict[str, str]
 # Jazzy's Fast DDS reads the first, its successors the second.
 PROFILES_FILE = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 
@@ -33,13 +35,19 @@ def share(relative: str) -> str:
     return str(Path(get_package_share_path("zmask_ros")) / relative)
 
 
+def parameter_file(value: Values) -> Path:
+    """The one that was given, or else the installed one."""
+    return Path(value["params_file"] or share("config/defense.yaml")).expanduser()
+
+
 def description(
     arguments: Sequence[Argument], started: Callable[[Values], list[object]], *before: object
 ) -> LaunchDescription:
     """One with these arguments; ``started`` makes actions of their values, and ``before`` comes before those."""
 
     def actions(context: LaunchContext) -> list[object]:
-        return started({one.name: LaunchConfiguration(one.name).perform(context) for one in arguments})
+        given = {one.name: LaunchConfiguration(one.name).perform(context) for one in arguments}
+        return started({PUSHED: context.launch_configurations.get(PUSHED, ""), **given})
 
     return LaunchDescription([*map(_declared, arguments), *before, OpaqueFunction(function=actions)])
 
@@ -64,6 +72,15 @@ def included_defense(value: Values, **given: str) -> IncludeLaunchDescription:
 def ends_everything(action: object) -> RegisterEventHandler:
     """When this process ends, so does the launch."""
     return RegisterEventHandler(OnProcessExit(target_action=action, on_exit=[EmitEvent(event=Shutdown())]))
+
+
+def typed(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Parameters in which text stays text, whatever it looks like: launch_ros takes a file called 12 for a number."""
+    kinds: dict[type, Any] = {str: str, list: list[str]}
+    return {
+        name: ParameterValue(value, value_type=kinds[type(value)]) if type(value) in kinds else value
+        for name, value in parameters.items()
+    }
 
 
 def input_remappings(image_topic: str) -> list[tuple[str, str]]:

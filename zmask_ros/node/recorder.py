@@ -67,7 +67,7 @@ class Recorder:
             f"{self._parameters.path}: " + ", ".join(f"{topic} {count}" for topic, count in counts.items())
         )
         if self._parameters.summary:
-            Path(self._parameters.summary).write_text(json.dumps(counts) + "\n")
+            Path(self._parameters.summary).expanduser().write_text(json.dumps(counts) + "\n")
         return True
 
     def _look(self) -> None:

@@ -48,7 +48,7 @@ class StreetCamera:
             width=parameters.width,
             height=parameters.height,
             carrier=None if parameters.carrier == "none" else parameters.carrier,
-            picture=read_picture(Path(parameters.picture)) if parameters.picture else None,
+            picture=read_picture(Path(parameters.picture).expanduser()) if parameters.picture else None,
             picture_from_s=parameters.picture_from_s,
             picture_until_s=parameters.picture_until_s,
         )
@@ -71,7 +71,7 @@ class StreetCamera:
         counts = {"frames_sent": self._sent, "flags_received": self._received, "flags_missing": self._missing}
         self.node.get_logger().info(", ".join(f"{name} {count}" for name, count in counts.items()))
         if self._parameters.summary:
-            Path(self._parameters.summary).write_text(json.dumps(counts) + "\n")
+            Path(self._parameters.summary).expanduser().write_text(json.dumps(counts) + "\n")
         return True
 
     def _tick(self) -> None:

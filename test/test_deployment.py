@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import json
+import os
 import re
 import subprocess
 import sys
@@ -27,6 +28,7 @@ ANALYZER = ROOT / "config" / "diagnostics_analyzer.yaml"
 RVIZ = ROOT / "rviz" / "defense.rviz"
 POLICY = ROOT / "deploy" / "sros2" / "policy.xml"
 UNITS = sorted((ROOT / "deploy").glob("*.service"))
+DROP_INS = sorted((ROOT / "deploy").glob("*.service.d/sros2.conf"))
 DOCUMENT = (ROOT / "docs" / "deployment.md").read_text()
 SEEN = {"image_raw", ATTACK_TOPIC, *(topic.name for topic in PICTURE_TOPICS)}
 NAMESPACE = "{http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles}"
@@ -35,6 +37,7 @@ KNOWN_KEYS = {
     "rtps", "userTransports", "useBuiltinTransports",
 }  # fmt: skip
 
+each_drop_in = pytest.mark.parametrize("drop_in", DROP_INS, ids=lambda path: path.parent.name)
 each_unit = pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)
 
 
@@ -141,6 +144,48 @@ def test_the_policy_has_the_form_of_sros2() -> None:
                 assert (kind, allowed) in {("publish", "ALLOW"), ("subscribe", "ALLOW"), ("reply", "ALLOW")}
                 names = [one.text for one in group.iterfind(group.tag.removesuffix("s"))]
                 assert len(names) == len(group) == len(set(names))
+
+
+def security(drop_in: Path) -> dict[str, str]:
+    """The environment that a drop-in gives to the unit of camera /front."""
+    lines = drop_in.read_text().replace("%i", "front").splitlines()
+    settings = [line.removeprefix("Environment=") for line in lines if line.startswith("Environment=")]
+    return dict(setting.split("=", 1) for setting in settings)
+
+
+def test_every_unit_has_its_enclave_of_the_policy() -> None:
+    enclaves = {one.attrib["path"] for one in ElementTree.parse(POLICY).iter("enclave")}
+    assert [path.parent.name for path in DROP_INS] == [f"{unit.name}.d" for unit in UNITS]
+    assert {security(path)["ROS_SECURITY_ENCLAVE_OVERRIDE"] for path in DROP_INS} == enclaves
+    for path in DROP_INS:
+        assert security(path)["ROS_SECURITY_ENABLE"] == "true"
+        assert security(path)["ROS_SECURITY_STRATEGY"] == "Enforce"
+        # What is in EnvironmentFile would win.
+        assert not security(path).keys() & dict(environment()).keys()
+    assert all(enclave in DOCUMENT for enclave in enclaves)
+
+
+def test_with_security_the_node_runs_without_a_launch() -> None:
+    (drop_in,) = (path for path in DROP_INS if "ExecStart" in path.read_text())
+    first, second = (line for line in drop_in.read_text().splitlines() if line.startswith("ExecStart="))
+    assert (drop_in.parent.name, first) == ("zmask-defense@.service.d", "ExecStart=")
+    assert "ros2 launch" not in second
+    (unit,) = (unit for unit in UNITS if f"{unit.name}.d" == drop_in.parent.name)
+    given = dict(word.split(":=") for word in unit_of(unit)["Service"]["ExecStart"].strip("'").split() if ":=" in word)
+    assert f"-r __ns:=/{given['namespace']} --params-file {given['params_file']}'" in second
+
+
+@each_drop_in
+def test_a_node_asks_for_the_enclave_of_its_drop_in(drop_in: Path, tmp_path: Path) -> None:
+    pytest.importorskip("rclpy", reason="ROS 2 is not installed", exc_type=ModuleNotFoundError)
+    given = {**os.environ, **security(drop_in), "ROS_SECURITY_KEYSTORE": str(tmp_path)}
+    script = "import sys; from zmask_ros.node.running import run; sys.exit(run('no:node'))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=given, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert f"{tmp_path}/enclaves{security(drop_in)['ROS_SECURITY_ENCLAVE_OVERRIDE']}" in done.stderr
 
 
 @pytest.mark.parametrize(

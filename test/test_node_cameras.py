@@ -195,6 +195,7 @@ def test_the_alarm_is_raised_and_ends_as_the_live_parameters_say(client: Client,
     ("changes", "words"),
     [
         ({"cameras": ["front", "front"]}, "comes twice"),
+        ({"cameras": []}, "cameras is empty"),
         ({"cameras": ["front left"]}, "no name of a camera"),
         ({"cameras": ["front"], "front.image_transport": "theora"}, "front.image_transport"),
         ({"cameras": ["front"], "front.profile": "/no/such.zmask.safetensors"}, "/no/such.zmask.safetensors"),
@@ -207,3 +208,9 @@ def test_bad_cameras_are_refused_in_one_sentence(
         assert process.wait() == 2, process.output
         assert words in process.output
         assert "Traceback" not in process.output
+
+
+def test_a_parameter_that_the_node_does_not_have_is_named(client: Client, parameters: dict[str, Any]) -> None:
+    misspelled = {"front.profil": "mine", "treshold": 0.5, "autostart": False}
+    with NodeProcess("defense_node", {**parameters, **misspelled}, NAMESPACE) as process:
+        client.until(lambda: "has no parameter front.profil, treshold: " in process.output, "a warning")

@@ -35,7 +35,7 @@ from zmask_ros.node.diagnostics import (
 from zmask_ros.node.faults import is_device_error, is_out_of_memory
 from zmask_ros.node.inputs import Arrival, Mailbox, StampWatch
 from zmask_ros.node.parameters import specs
-from zmask_ros.node.worker import Worker
+from zmask_ros.node.worker import PATIENCE_LIMIT_S, Worker
 from zmask_ros.resources import find_resource
 
 HEALTHY = Snapshot(Counters(arrived=10, clean=10), 10.0, 0.1, (20.0, 30.0), 10, 0, 0, 0, "", "CLEAN", "", 0.1, 0.5)
@@ -74,6 +74,13 @@ class Handler:
     def wait_for(self, count: int) -> None:
         with self.done:
             assert self.done.wait_for(lambda: len(self.flagged) >= count, 10.0)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10.0
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_the_mailbox_keeps_the_newest_of_each_camera_and_hands_back_the_displaced() -> None:
@@ -193,6 +200,51 @@ def test_worker_survives_exceptions_and_flags_the_frame() -> None:
     assert [str(error) for error in handler.errors] == ["out of memory"]
 
 
+def test_worker_survives_that_a_frame_cannot_be_flagged(monkeypatch: pytest.MonkeyPatch) -> None:
+    bad, good = arrival(), arrival()
+
+    def process(frame: Arrival) -> None:
+        if frame is bad:
+            raise ValueError("bug")
+
+    mailbox, handler = Mailbox(), Handler(process)
+    flag = handler.fail
+
+    def fail(frame: Arrival, reason: str) -> None:
+        if frame is bad:
+            raise RuntimeError("nobody listens")
+        flag(frame, reason)
+
+    monkeypatch.setattr(handler, "fail", fail)
+    worker = Worker(mailbox, handler)
+    worker.start()
+    mailbox.put(bad)
+    until(lambda: len(handler.errors) == 2)
+    mailbox.put(good)
+    handler.wait_for(1)
+    assert worker.stop(5.0)
+    assert [str(error) for error in handler.errors] == ["bug", "nobody listens"]
+    assert handler.flagged == [(good, "")]
+
+
+def test_however_long_the_last_frames_took_a_newer_one_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zmask_ros.node.worker.PATIENCE", 1e9)
+    mailbox, handler = Mailbox(), Handler(lambda _: None)
+    take, patience = mailbox.take, []
+
+    def noted(most: int, patience_s: float) -> list[Arrival]:
+        patience.append(patience_s)
+        return take(most)
+
+    monkeypatch.setattr(mailbox, "take", noted)
+    worker = Worker(mailbox, handler)
+    worker.start()
+    mailbox.put(arrival())
+    until(lambda: len(patience) == 2)
+    assert patience == [0.0, PATIENCE_LIMIT_S]
+    assert worker.stop(5.0)
+
+
 def test_frames_that_a_shutdown_leaves_are_flagged_exactly_once() -> None:
     began, release = threading.Event(), threading.Event()
 
@@ -247,8 +299,7 @@ def test_frames_of_several_cameras_together_take_as_many_times_as_long() -> None
     mailbox.put(arrival("rear"))
     worker = Worker(mailbox, handler)
     worker.start()
-    while not worker.trouble(0.1):
-        time.sleep(0.01)
+    until(lambda: bool(worker.trouble(0.1)))
     assert worker.trouble(0.1).startswith("stuck: the network has been working on 2 frames for")
     assert float(worker.trouble(0.1).split()[-2]) >= 0.2
     assert worker.trouble(60.0) == ""
@@ -275,8 +326,7 @@ def test_a_network_that_is_loaded_anew_is_not_stuck_until_it_takes_too_long(monk
     assert worker.trouble(60.0) == ""
     monkeypatch.setattr("zmask_ros.node.worker.RELOAD_LIMIT_S", 0.0)
     assert worker.trouble(0.0).startswith("stuck: the network has been loading anew")
-    while float(worker.trouble(0.0).split()[-2]) < 1.0:
-        time.sleep(0.01)
+    until(lambda: float(worker.trouble(0.0).split()[-2]) >= 1.0)
     loaded.set()
     assert tried.wait(10.0)
     # What is tried again has as long as any other frame.

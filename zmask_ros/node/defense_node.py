@@ -25,7 +25,7 @@ from zmask_ros.node.faults import described
 from zmask_ros.node.inputs import Arrival, Mailbox
 from zmask_ros.node.lifecycle import ACTIVE, ManagedNode
 from zmask_ros.node.network import Network, NetworkSettings
-from zmask_ros.node.parameters import declare
+from zmask_ros.node.parameters import declare, unread
 from zmask_ros.node.tasks import tasks
 from zmask_ros.node.worker import Worker
 
@@ -47,6 +47,8 @@ class DefenseNode:
         self.node: Node = self._managed
         self._parameters = declare(self.node, DefenseParameters)
         self._cameras = read_cameras(self.node, self._parameters)
+        if ignored := unread(self.node):
+            self.node.get_logger().warning(f"has no parameter {', '.join(ignored)}: what was given for it is ignored")
         self._live: dict[str, Any] = {name: getattr(self._parameters, name) for name in LIVE}
         self._network: Network | None = None
         self._channels: dict[str, CameraChannel] = {}

@@ -87,6 +87,13 @@ def declare(node: Node, table: type[Parameters], prefix: str = "") -> Parameters
     )
 
 
+def unread(node: Node) -> list[str]:
+    """Names of the parameters that the user gave to the node and that it does not have, such as misspelled ones."""
+    # rclpy tells nobody what was given and never declared. Those of topics are declared with the topics.
+    given: dict[str, Any] = node._parameter_overrides
+    return sorted(name for name in given if not node.has_parameter(name) and not name.startswith("qos_overrides."))
+
+
 def _declare_one(node: Node, spec: ParameterSpec) -> Any:
     from rclpy.exceptions import ParameterException
 
@@ -96,7 +103,8 @@ def _declare_one(node: Node, spec: ParameterSpec) -> Any:
         raise ParameterError(f"{str(error).rstrip('.')}{_limits(spec, ' (', ')')}.") from error
     if spec.choices and value not in spec.choices:
         raise ParameterError(f"Parameter {spec.name} must be{_limits(spec, ' ')}, not '{value}'.")
-    return list(value) if isinstance(spec.default, list) else value
+    # ROS has no type for an empty list, and gives none.
+    return list(value or []) if isinstance(spec.default, list) else value
 
 
 def _limits(spec: ParameterSpec, before: str = "", after: str = "") -> str:

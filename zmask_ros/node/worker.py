@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
+from zmask_ros.node.faults import described
 from zmask_ros.node.inputs import Arrival, Mailbox
 
 PATIENCE = 0.2
@@ -164,7 +166,7 @@ class Worker:
             self._handler.report([arrival.camera for arrival in arrivals], error)
             for arrival in arrivals:
                 if self._claim(arrival):
-                    self._handler.fail(arrival, f"internal error: {type(error).__name__}: {error}")
+                    self._try(arrival, partial(self._handler.fail, arrival, f"internal error: {described(error)}"))
 
     def _try(self, arrival: Arrival, publish: Callable[[], None]) -> None:
         """One camera's subscribers are not another's."""

@@ -10,6 +10,7 @@ from zmask_ros.launching.actions import (
     description,
     ends_everything,
     included_defense,
+    is_the_defense,
     parameter_file,
     shared_memory_for_all,
     typed,
@@ -19,10 +20,11 @@ from zmask_ros.launching.demo import refuse_several_cameras, street_parameters
 
 
 def actions(value: Values) -> list[object]:
-    """What is started; everything ends with the drive."""
+    """What is started; everything ends with the drive, and with the defence that the camera would wait for."""
     refuse_several_cameras(value, parameter_file(value))
     camera = street_camera(value)
-    started: list[object] = [included_defense(value), camera, ends_everything(camera)]
+    ends = [ends_everything(camera), ends_everything(is_the_defense)]
+    started: list[object] = [*ends, included_defense(value), camera]
     if value["bag"]:
         started.append(recorder(value))
     return started

@@ -11,6 +11,7 @@ from zmask_ros.launching.actions import (
     description,
     ends_everything,
     included_defense,
+    is_the_defense,
     shared_memory_for_all,
 )
 from zmask_ros.launching.arguments import REPLAY
@@ -21,12 +22,13 @@ OF_A_DEFENCE = ".*/zmask/.*"
 
 
 def actions(value: Values) -> list[object]:
-    """What is started: the bag when the node is active, so that no frame is lost; everything ends with the bag."""
+    """What is started: the bag when the node is active, so that no frame is lost; everything ends with either."""
     player = ExecuteProcess(cmd=player_command(value), output="screen")
     active = OnStateTransition(goal_state="active", entities=[player], handle_once=True)
     return [
         RegisterEventHandler(active),
         ends_everything(player),
+        ends_everything(is_the_defense),
         included_defense(value, use_sim_time="true"),
     ]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,6 +22,18 @@ actions = pytest.importorskip("zmask_ros.launching.actions")
 FOLDER = Path(__file__).parent.parent / "launch"
 TABLES = {"defense": DEFENSE, "demo": DEMO, "replay": REPLAY}
 PROFILES_FILE = "FASTRTPS_DEFAULT_PROFILES_FILE"
+
+RUN = """
+from launch import LaunchDescription, LaunchService
+from launch.actions import IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+service = LaunchService()
+source = PythonLaunchDescriptionSource('{file}')
+service.include_launch_description(
+    LaunchDescription([IncludeLaunchDescription(source, launch_arguments={given}.items())])
+)
+service.run()
+"""
 
 each_file = pytest.mark.parametrize("name", TABLES)
 
@@ -131,9 +145,9 @@ def test_what_is_started() -> None:
     assert len(started("defense")) == 1
     assert len(started("defense", rviz="true")) == 2
     assert len(started("defense", rviz="true", cameras="front,rear")) == 3
-    assert len(started("demo")) == 3
-    assert len(started("demo", bag="somewhere")) == 4
-    assert len(started("replay", bag="somewhere")) == 3
+    assert len(started("demo")) == 4
+    assert len(started("demo", bag="somewhere")) == 5
+    assert len(started("replay", bag="somewhere")) == 4
 
 
 def test_rviz_looks_at_the_camera() -> None:
@@ -156,3 +170,12 @@ def test_everything_shares_the_settings_of_the_user(monkeypatch: pytest.MonkeyPa
     assert actions.shared_memory()[PROFILES_FILE] == "mine.xml"
     monkeypatch.delenv(PROFILES_FILE)
     assert all(path.endswith("config/fastdds.xml") for path in actions.shared_memory().values())
+
+
+def test_a_demo_whose_defence_does_not_start_ends(tmp_path: Path) -> None:
+    file = tmp_path / "wrong.yaml"
+    file.write_text(f"/**:\n  ros__parameters: {{profile: {tmp_path}/none.zmask.safetensors}}\n")
+    script = RUN.format(file=FOLDER / "demo.launch.py", given={"params_file": str(file), "rviz": "false"})
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=240, check=False)
+    assert "There is no profile" in done.stdout, done.stdout + done.stderr
+    assert "street_camera" in done.stdout

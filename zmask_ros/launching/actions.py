@@ -22,9 +22,9 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.parameter_descriptions import ParameterValue
 
-from launch import LaunchContext, LaunchDescription
+from launch import Action, LaunchContext, LaunchDescription
 from zmask_ros.launching.arguments import DEFENSE, Argument
-from zmask_ros.launching.defense import PUSHED, Values
+from zmask_ros.launching.defense import NODE, PUSHED, Values
 
 # Jazzy's Fast DDS reads the first, its successors the second.
 PROFILES_FILE = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
@@ -69,9 +69,14 @@ def included_defense(value: Values, **given: str) -> IncludeLaunchDescription:
     )
 
 
-def ends_everything(action: object) -> RegisterEventHandler:
+def is_the_defense(action: object) -> bool:
+    """Whether it is the node of an included defense.launch.py."""
+    return getattr(action, "node_executable", "") == NODE
+
+
+def ends_everything(process: Action | Callable[[Action], bool]) -> RegisterEventHandler:
     """When this process ends, so does the launch."""
-    return RegisterEventHandler(OnProcessExit(target_action=action, on_exit=[EmitEvent(event=Shutdown())]))
+    return RegisterEventHandler(OnProcessExit(target_action=process, on_exit=[EmitEvent(event=Shutdown())]))
 
 
 def typed(parameters: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -125,6 +126,19 @@ def test_flags_are_reliable_and_pictures_hold_nobody_up(tmp_path: Path, client: 
             for topic in (f"{NAMESPACE}/zmask/attack", f"{NAMESPACE}/image_raw")
         }
     assert list(offered.values()) == [[ReliabilityPolicy.RELIABLE], [ReliabilityPolicy.BEST_EFFORT]]
+
+
+def test_a_topic_that_nobody_publishes_is_named(tmp_path: Path, client: Client) -> None:
+    camera = Camera(client)
+    lines: list[str] = []
+    with recorder(tmp_path, "--picture", "image_raw", "--picture", "image_row") as process:
+        assert process.stdout is not None
+        threading.Thread(target=lines.extend, args=(process.stdout,), daemon=True).start()
+        camera.wait_for_the_recorder()
+        expected = f"nobody publishes it: {NAMESPACE}/image_row\n"
+        client.until(lambda: any(line.endswith(expected) for line in lines), "a warning")
+        process.terminate()
+        assert process.wait(PATIENCE_S) == 0
 
 
 def test_an_attack_on_one_camera_is_no_attack_on_the_other(tmp_path: Path, client: Client) -> None:

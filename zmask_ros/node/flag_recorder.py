@@ -27,6 +27,9 @@ from zmask_ros.world.sequence import SequenceCheck
 from zmask_ros.world.spool import Spool
 
 WARN_EVERY_S = 5.0
+# Whoever starts everything together waits for the defence for some seconds; a wrong name is wrong for ever.
+MISSING_AFTER_S = 10.0
+MISSING_EVERY_S = 60.0
 FLAGS_DEPTH = 1000
 PICTURES_DEPTH = 30
 Take = Callable[[RawMessage, int], list[RawMessage]]
@@ -67,6 +70,7 @@ class FlagRecorder:
         self._waiting = [source for camera in self._parameters.cameras for source in self._sources(camera)]
         self._counts: Counter[str] = Counter()
         self._lost = 0
+        self._began_s = time.monotonic()
         self.finished = False
         self.node.create_timer(LOOK_EVERY_S, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
         # Last: only `close` ends what it begins.
@@ -128,6 +132,12 @@ class FlagRecorder:
                 continue
             self.node.create_subscription(
                 source.types[kind], source.topic, self._receives(source, kind), source.qos(publishers), raw=True
+            )
+
+        if self._waiting and time.monotonic() - self._began_s > MISSING_AFTER_S:
+            missing = ", ".join(source.topic for source in self._waiting)
+            self.node.get_logger().warning(
+                f"not recorded, because nobody publishes it: {missing}", throttle_duration_sec=MISSING_EVERY_S
             )
 
     def _receives(self, source: _Source, kind: str) -> Callable[[bytes], None]:

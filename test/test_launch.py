@@ -179,3 +179,4 @@ def test_a_demo_whose_defence_does_not_start_ends(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=240, check=False)
     assert "There is no profile" in done.stdout, done.stdout + done.stderr
     assert "street_camera" in done.stdout
+    assert "Caught exception" not in done.stderr + done.stdout

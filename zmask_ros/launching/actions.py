@@ -18,6 +18,7 @@ from launch.actions import (
 )
 from launch.event_handlers import OnProcessExit
 from launch.events import Shutdown
+from launch.events.process import ProcessExited
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.parameter_descriptions import ParameterValue
@@ -76,7 +77,12 @@ def is_the_defense(action: object) -> bool:
 
 def ends_everything(process: Action | Callable[[Action], bool]) -> RegisterEventHandler:
     """When this process ends, so does the launch."""
-    return RegisterEventHandler(OnProcessExit(target_action=process, on_exit=[EmitEvent(event=Shutdown())]))
+
+    def ends(_event: ProcessExited, context: LaunchContext) -> list[EmitEvent]:
+        # A second shutdown would be an error of launch_ros.
+        return [] if context.is_shutdown else [EmitEvent(event=Shutdown())]
+
+    return RegisterEventHandler(OnProcessExit(target_action=process, on_exit=ends))
 
 
 def typed(parameters: dict[str, Any]) -> dict[str, Any]:

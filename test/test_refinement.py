@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import tiny_network
 import torch
 from torch import Tensor
 
-from zmask_ros.defense import Defense, LayerStatistics, load_profile, without_head
-from zmask_ros.defense.fitting import observe
+from zmask_ros.choosing import candidate_layers, with_edge
+from zmask_ros.defense import Defense, bind, load_profile, save_profile, without_head
 from zmask_ros.defense.growth import OPEN
-from zmask_ros.defense.refinement import Refinement, edge_layer
+from zmask_ros.defense.refinement import refine
 from zmask_ros.hardening import with_head
 from zmask_ros.segmenters import load_segmenter
 
@@ -29,12 +30,6 @@ def scene(seed: int, amplitude: float = 3.0) -> Tensor:
     activation[0, :3, rows, columns] *= amplitude
     activation[0, 3:, rows, columns] += amplitude / 2
     return activation
-
-
-@pytest.fixture(scope="module")
-def refinement() -> Refinement:
-    clean = torch.randn(1, 6, *FINE, generator=torch.Generator().manual_seed(99))
-    return Refinement(LayerStatistics(observe(clean, ((3, 3),), GRID)))
 
 
 def truth() -> Tensor:
@@ -56,66 +51,87 @@ def overlap(found: Tensor, wanted: Tensor) -> float:
 
 
 @pytest.mark.parametrize("margin", [-1, 0, 1, 2])
-def test_a_region_that_is_too_wide_or_too_narrow_ends_where_the_patch_does(refinement: Refinement, margin: int) -> None:
+def test_a_region_that_is_too_wide_or_too_narrow_ends_where_the_patch_does(margin: int) -> None:
     before = torch.nn.functional.interpolate(coarse(margin), FINE, mode="nearest")
-    after = refinement(coarse(margin), scene(1))
+    after = refine(coarse(margin), scene(1))
     assert after.shape == (1, 1, *FINE)
     assert overlap(after, truth()) > max(0.85, overlap(before, truth()))
 
 
-def test_each_image_of_a_batch_is_refined_for_itself(refinement: Refinement) -> None:
+def test_each_image_of_a_batch_is_refined_for_itself() -> None:
     regions, activations = torch.cat([coarse(0), coarse(2)]), torch.cat([scene(1), scene(2)])
-    together = refinement(regions, activations)
-    apart = torch.cat([refinement(regions[i : i + 1], activations[i : i + 1]) for i in range(2)])
+    together = refine(regions, activations)
+    apart = torch.cat([refine(regions[i : i + 1], activations[i : i + 1]) for i in range(2)])
     assert torch.equal(together, apart)
 
 
 @pytest.mark.parametrize("region", [torch.zeros(1, 1, *GRID), torch.full((1, 1, *GRID), 0.9)], ids=["none", "all"])
-def test_what_has_no_inside_or_no_outside_stays_as_it_is(refinement: Refinement, region: Tensor) -> None:
+def test_what_has_no_inside_or_no_outside_stays_as_it_is(region: Tensor) -> None:
     fine = (region > OPEN).repeat_interleave(4, 2).repeat_interleave(4, 3)
-    assert torch.equal(refinement(region, scene(1)) > OPEN, fine)
+    assert torch.equal(refine(region, scene(1)) > OPEN, fine)
 
 
-def test_a_region_of_one_cell_is_not_lost(refinement: Refinement) -> None:
+def test_a_region_of_one_cell_is_not_lost() -> None:
     region = torch.zeros(1, 1, *GRID)
     region[..., 12, 16] = 1.0
-    assert (refinement(region, scene(1)) > OPEN)[..., 48:52, 64:68].all()
+    assert (refine(region, scene(1)) > OPEN)[..., 48:52, 64:68].all()
 
 
-def test_its_gradient_reaches_the_region_and_the_activation(refinement: Refinement) -> None:
+def test_its_gradient_reaches_the_region_and_the_activation() -> None:
     region, activation = coarse(1).requires_grad_(), scene(1).requires_grad_()
-    gradients = torch.autograd.grad(refinement(region, activation).sum(), (region, activation))
+    gradients = torch.autograd.grad(refine(region, activation).sum(), (region, activation))
     assert all(bool(torch.isfinite(g).all()) and float(g.abs().sum()) > 0 for g in gradients)
 
 
-def test_only_layers_finer_than_the_grid_serve(tmp_path_factory: pytest.TempPathFactory) -> None:
-    description = tiny_network.describe(tmp_path_factory.mktemp("tiny"))
+def test_what_the_street_is_all_alike_in_does_not_drown_the_rest() -> None:
+    activation = scene(1)
+    flat = activation.clone()
+    flat[:, 5] = 0.0
+    assert overlap(refine(coarse(1), flat), truth()) > 0.85
+    # A channel that only speaks on the patch.
+    rows, columns = PATCH
+    flat[0, 5, rows, columns] = 1.0
+    assert overlap(refine(coarse(1), flat), truth()) > 0.85
+
+
+def test_the_finest_layer_of_the_network_says_where_masks_end(tmp_path: Path) -> None:
+    description = tiny_network.describe(tmp_path)
+    segmenter = load_segmenter(str(description), "cpu")
     profile = load_profile(tiny_network.fit(description))
-    layer = edge_layer(profile)
-    sizes = {name: shape[1:] for name, shape in profile.binding.shapes.items()}
-    finer = [name for name in profile.layers if sizes[name][0] > profile.grid[0]]
-    assert layer == (finer[0] if finer else None)
-    if layer is not None:
-        sharper = dataclasses.replace(profile, growth=dataclasses.replace(profile.growth, edge=layer))
-        defense = Defense(load_segmenter(str(description), "cpu"), sharper)
-        x = defense.segmenter.prepare(tiny_network.clean_image(3))
-        _, analysis = defense.analyse(x)
-        assert analysis.edge is not None
-        assert set(defense.mask(analysis, (x.shape[-2], x.shape[-1])).unique().tolist()) <= {0.0, 1.0}
+    sharper = with_edge(segmenter, profile)
+    sizes = {name: shape[1:] for name, shape in bind(segmenter, candidate_layers(segmenter)).shapes.items()}
+    finest = max(sizes.values())
+    assert finest > profile.grid
+    assert sharper.growth.edge == next(name for name, size in sizes.items() if size == finest)
+    place = tmp_path / "sharper.zmask.safetensors"
+    save_profile(sharper, place)
+    defense = Defense(segmenter, load_profile(place))
+    x = segmenter.prepare(tiny_network.clean_image(3))
+    _, analysis = defense.analyse(x)
+    assert analysis.edge is not None
+    assert analysis.edge.shape[-2:] == finest
+    assert set(defense.mask(analysis, (x.shape[-2], x.shape[-1])).unique().tolist()) <= {0.0, 1.0}
+
+
+def test_without_a_layer_finer_than_the_grid_masks_end_with_its_cells(tmp_path: Path) -> None:
+    description = tiny_network.describe(tmp_path)
+    segmenter = load_segmenter(str(description), "cpu")
+    profile = dataclasses.replace(load_profile(tiny_network.fit(description)), grid_fraction=1)
+    assert with_edge(segmenter, profile) is profile
 
 
 @pytest.mark.parametrize(("head", "edge"), [((), "0"), ((), "2"), (("2",), "0"), (("1",), "1"), (("1",), "2")])
-def test_the_layer_of_the_edge_may_be_in_any_branch(
-    tmp_path_factory: pytest.TempPathFactory, head: tuple[str, ...], edge: str
+def test_the_layer_of_the_edge_may_be_in_any_branch_or_none(
+    tmp_path: Path, head: tuple[str, ...], edge: str
 ) -> None:
-    description = tiny_network.describe(tmp_path_factory.mktemp("tiny"))
+    description = tiny_network.describe(tmp_path)
     segmenter = load_segmenter(str(description), "cpu")
     profile = load_profile(tiny_network.fit(description))
     if head:
         profile = with_head(segmenter, profile, head, [tiny_network.clean_image(index) for index in range(4)])
-    profile = dataclasses.replace(profile, growth=dataclasses.replace(profile.growth, edge=edge))
+    sharper = dataclasses.replace(profile, growth=dataclasses.replace(profile.growth, edge=edge))
+    profile = dataclasses.replace(sharper, binding=bind(segmenter, sharper.bound_layers))
     x = segmenter.prepare(tiny_network.clean_image(3))
-    assert Defense(segmenter, profile).analyse(x)[1].edge is not None
-    plain = without_head(profile)
-    assert plain.growth.edge == (edge if edge in profile.shallow.layers + profile.deep.layers else None)
-    Defense(segmenter, plain).analyse(x)
+    for each in (profile, without_head(profile)):
+        assert each.growth.edge == edge
+        assert Defense(segmenter, each).analyse(x)[1].edge is not None

@@ -23,7 +23,6 @@ from zmask_ros.defense.fitting import CleanFit
 from zmask_ros.defense.fusion_training import EPOCHS
 from zmask_ros.defense.judgement import Judgement, frame_scores, judge
 from zmask_ros.defense.profile import OURS
-from zmask_ros.defense.refinement import edge_layer
 from zmask_ros.defense.vote import VoteRule
 from zmask_ros.errors import ZmaskError
 from zmask_ros.fitting import CleanFrame
@@ -179,8 +178,7 @@ def calibrate(
         epochs: of each training.
     """
     # The paper's variant grows no mask.
-    growth = replace(profile.growth, edge=edge_layer(profile))
-    tried = growths(growth) if profile.variant == OURS else (profile.growth,)
+    tried = growths(profile.growth) if profile.variant == OURS else (profile.growth,)
     untrained = (profile.fusion, *(HEAD_OPENINGS if profile.head is not None else ()))
     blocks = choose_block(training, untrained, tried, precaution_rate, trained, epochs)
     scores = frame_scores(blocks[0].scalars, held_out.where(held_out.clean)).tolist()

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 
 from zmask_ros.calibrating import Part, coverage, pictures
-from zmask_ros.defense import ActivationTaps, Plan, bind, working_grid
+from zmask_ros.defense import ActivationTaps, Plan, Profile, bind, working_grid
 from zmask_ros.defense.layer_choice import (
     CandidateStatistics,
     LayerChoice,
@@ -35,6 +35,16 @@ def candidate_layers(segmenter: Segmenter) -> tuple[str, ...]:
     with torch.inference_mode():
         layers = feature_layers(segmenter.network, lambda: segmenter.logits(grey))
     return tuple(name for name, (_, height, width) in layers.items() if min(height, width) >= LEAST_SIDE)
+
+
+def with_edge(segmenter: Segmenter, profile: Profile) -> Profile:
+    """``profile`` whose masks end where the network's finest layer, the first of these, says; finer than the grid."""
+    layers = bind(segmenter, candidate_layers(segmenter)).shapes
+    finest = max(layers, key=lambda name: layers[name][1:], default=None)
+    if finest is None or min(a - b for a, b in zip(layers[finest][1:], profile.grid, strict=True)) <= 0:
+        return profile
+    sharper = replace(profile, growth=replace(profile.growth, edge=finest))
+    return replace(sharper, binding=bind(segmenter, sharper.bound_layers))
 
 
 def choosing_passes(part: Part) -> int:

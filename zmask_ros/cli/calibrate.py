@@ -29,7 +29,7 @@ from zmask_ros.calibrating import (
     judge_profile,
     make_examples,
 )
-from zmask_ros.choosing import choose_plan, choosing_passes
+from zmask_ros.choosing import choose_plan, choosing_passes, with_edge
 from zmask_ros.cli import options
 from zmask_ros.cli.calibrate_sources import CleanSources, read_frames, read_patches
 from zmask_ros.cli.console import figure, print_json, print_table, progress, stdout
@@ -173,6 +173,8 @@ def command(
     if rivals:
         profile, material = face_rivals(network, profile, material, rivals)
         held_out = look(network, profile, material.held_out)
+    if profile.variant == OURS:
+        profile = with_edge(network, profile)
     training = look(network, profile, material.training)
     with progress("Training the fusion block", "epochs", TRAINING_STEPS) as advance:
         result = calibrate(profile, training, held_out, rate, precaution_rate, vote, describe(material), advance)

@@ -14,7 +14,7 @@ from zmask_ros.defense.head import EvidenceHead, Head, HeadFeatures, head_score
 from zmask_ros.defense.overactivation import Activations, Branch, LayerOverActivation, fuse_layers
 from zmask_ros.defense.pooling import Size, resample
 from zmask_ros.defense.profile import Profile, statistics_key
-from zmask_ros.defense.refinement import Refinement
+from zmask_ros.defense.refinement import refine
 from zmask_ros.defense.statistics import LayerStatistics
 
 
@@ -122,7 +122,6 @@ class Analyser(nn.Module):
         self.fusion = FusionBlock(profile.fusion)
         self.growth = profile.growth
         self.score = frame_score(profile.head is not None)
-        self.refinement = _refinement(profile)
 
     def forward(self, taps: Activations) -> Analysis:
         evidence = self.evidence(taps)
@@ -137,17 +136,7 @@ class Analyser(nn.Module):
 
     def mask(self, analysis: Analysis, region: Tensor, size: Size) -> Tensor:
         """The mask of a soft region [B, 1, h, w], 0 or 1, [B, 1, *size]; differentiable (straight-through)."""
-        if self.refinement is not None and analysis.edge is not None:
-            region = self.refinement(region, analysis.edge)
-        return hard_mask(region, size)
-
-
-def _refinement(profile: Profile) -> Refinement | None:
-    edge = profile.growth.edge
-    if edge is None:
-        return None
-    keys = (statistics_key(branch, edge) for branch in ("head", "shallow", "deep"))
-    return Refinement(next(profile.statistics[key] for key in keys if key in profile.statistics))
+        return hard_mask(region if analysis.edge is None else refine(region, analysis.edge), size)
 
 
 def hard_mask(region: Tensor, size: Size) -> Tensor:

@@ -161,17 +161,19 @@ class Profile:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The layers that the analysis looks at, each once."""
-        if self.head is None:
-            return self.bound_layers
-        edge = () if self.growth.edge is None else (self.growth.edge,)
-        return tuple(dict.fromkeys(self.head.branch.layers + edge))
+        """The layers that the defence looks at, each once."""
+        analysed = self.shallow.layers + self.deep.layers if self.head is None else self.head.branch.layers
+        return tuple(dict.fromkeys(analysed + self._edge))
 
     @property
     def bound_layers(self) -> tuple[str, ...]:
-        """All layers that the profile has statistics of, each once."""
+        """All layers that the profile has statistics of, and that of the mask's edge, each once."""
         learned = () if self.head is None else self.head.branch.layers
-        return tuple(dict.fromkeys(self.shallow.layers + self.deep.layers + learned))
+        return tuple(dict.fromkeys(self.shallow.layers + self.deep.layers + learned + self._edge))
+
+    @property
+    def _edge(self) -> tuple[str, ...]:
+        return () if self.growth.edge is None else (self.growth.edge,)
 
     @property
     def masking_threshold(self) -> float:
@@ -224,13 +226,10 @@ def without_head(profile: Profile) -> Profile:
     """``profile`` with the mean z-scores of S and D for evidence, but the fusion block and threshold that it had."""
     if profile.head is None:
         return profile
-    named = profile.shallow.layers + profile.deep.layers
-    shapes = {name: shape for name, shape in profile.binding.shapes.items() if name in named}
     kept = {key: own for key, own in profile.statistics.items() if not key.startswith("head:")}
-    # Where only the head looked at the layer of the edge, masks end with the cells of the grid again.
-    growth = profile.growth if profile.growth.edge in named else replace(profile.growth, edge=None)
-    binding = replace(profile.binding, shapes=shapes)
-    return replace(profile, binding=binding, statistics=kept, growth=growth, head=None)
+    plain = replace(profile, statistics=kept, head=None)
+    shapes = {name: profile.binding.shapes[name] for name in plain.bound_layers}
+    return replace(plain, binding=replace(profile.binding, shapes=shapes))
 
 
 class Fitted(Protocol):

@@ -12,14 +12,12 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from zmask_ros.defense.discriminant import discriminant, weighed
 from zmask_ros.defense.filling import bounding_box
 from zmask_ros.defense.growth import OPEN, close_gaps, open_bridges
 from zmask_ros.defense.pooling import Size, box_pool, widest
-from zmask_ros.defense.profile import Profile
-from zmask_ros.defense.statistics import LayerStatistics
 from zmask_ros.defense.taps import in_single_precision
 
 CORE, BESIDE, STREET, BAND = 2, 1, 4, 2
@@ -31,67 +29,48 @@ WINDOW = 3
 """Cells of the layer, odd, over which texture is taken together."""
 STRONGEST = 25.0
 """Squared z-score above which more says nothing."""
-GAPS: Size = (7, 7)
+LEAST_DEVIATION = 0.05
+"""Of the mean over the channels: the street may be all the same to one of them."""
+TINY = 1e-6
+GAPS: Size = (9, 9)
 HAIRS: Size = (3, 3)
 """On the layer: narrower gaps are closed, narrower hairs cut."""
 
 
-def edge_layer(profile: Profile) -> str | None:
-    """The first layer of a profile that is finer than its working grid; None where there is none."""
-    for layer in profile.layers:
-        _, height, width = profile.binding.shapes[layer]
-        if height > profile.grid[0] and width > profile.grid[1]:
-            return layer
-    return None
+def refine(region: Tensor, activation: Tensor) -> Tensor:
+    """The soft region [B, 1, h, w] at the resolution of the activation [B, C, H, W]: open above `OPEN`.
 
-
-class Refinement(nn.Module):
-    """Regions on the grid to regions at the resolution of one layer.
-
-    Args:
-        statistics: clean ones of the layer.
+    Where a region is too small to learn from, or fills the view, it stays as it is. Its gradient is that of the
+    region in the core, and of the discriminant at the edge; the discriminant itself is taken for given.
     """
+    return torch.cat([_refined(region[i : i + 1], activation[i : i + 1]) for i in range(len(region))])
 
-    mean: Tensor
-    inverse: Tensor
 
-    def __init__(self, statistics: LayerStatistics) -> None:
-        super().__init__()
-        deviation = statistics.moments.std[0]
-        inverse = torch.where(statistics.alive, 1 / deviation.clamp_min(1e-12), 0.0)
-        self.register_buffer("mean", statistics.mean.float()[:, None, None])
-        self.register_buffer("inverse", inverse.float()[:, None, None])
+def _refined(region: Tensor, activation: Tensor) -> Tensor:
+    size = (activation.shape[-2], activation.shape[-1])
+    whole = F.interpolate(region, size, mode="nearest")
+    around = Surroundings.of(region > OPEN, size)
+    if min(int(around.core.sum()), int(around.street.sum())) < FEWEST:
+        return whole
+    # Beyond the street around it nothing has a say.
+    part = (..., *bounding_box(around.street | around.band))
+    core, street, soft = around.core[part], around.street[part], whole[part]
+    edge = _attention(_texture(in_single_precision(activation[part]), street), core, street)
+    soft = torch.where(core, soft, edge * around.band[part])
+    closed = close_gaps(open_bridges(soft > OPEN, HAIRS).to(soft), GAPS)
+    refined = torch.zeros_like(whole)
+    refined[part] = closed + soft - soft.detach()
+    return refined
 
-    def forward(self, region: Tensor, activation: Tensor) -> Tensor:
-        """The soft region [B, 1, h, w] at the resolution of the activation [B, C, H, W]: open above `OPEN`.
 
-        Where a region is too small to learn from, or fills the view, it stays as it is. Its gradient is that of the
-        region in the core, and of the discriminant at the edge; the discriminant itself is taken for given.
-        """
-        return torch.cat([self._refined(region[i : i + 1], activation[i : i + 1]) for i in range(len(region))])
-
-    def _refined(self, region: Tensor, activation: Tensor) -> Tensor:
-        size = (activation.shape[-2], activation.shape[-1])
-        whole = F.interpolate(region, size, mode="nearest")
-        around = Surroundings.of(region > OPEN, size)
-        if min(int(around.core.sum()), int(around.street.sum())) < FEWEST:
-            return whole
-        # Beyond the street around it nothing has a say.
-        part = (..., *bounding_box(around.street | around.band))
-        texture = self._texture(in_single_precision(activation[part]))
-        core, soft = around.core[part], whole[part]
-        edge = _attention(texture, core, around.street[part])
-        soft = torch.where(core, soft, edge * around.band[part])
-        closed = close_gaps(open_bridges(soft > OPEN, HAIRS).to(soft), GAPS)
-        refined = torch.zeros_like(whole)
-        refined[part] = closed + soft - soft.detach()
-        return refined
-
-    def _texture(self, activation: Tensor) -> Tensor:
-        """[B, 2 C, H, W]: z-scores, and their root mean squares over a window."""
-        z = (activation - self.mean) * self.inverse
-        energy = box_pool(z.square().clamp_max(STRONGEST), (WINDOW, WINDOW))
-        return torch.cat([box_pool(z, (WINDOW, WINDOW)), (energy + 1e-6).sqrt()], 1)
+def _texture(activation: Tensor, street: Tensor) -> Tensor:
+    """[1, 2 C, H, W]: z-scores against the cells of the street, and their root mean squares over a window."""
+    cells = activation[0].detach().flatten(1)[:, street.flatten()]
+    deviation, mean = torch.std_mean(cells, 1)
+    deviation = deviation.clamp_min(LEAST_DEVIATION * deviation.mean()).clamp_min(TINY)
+    z = (activation - mean[:, None, None]) / deviation[:, None, None]
+    energy = box_pool(z.square().clamp_max(STRONGEST), (WINDOW, WINDOW))
+    return torch.cat([box_pool(z, (WINDOW, WINDOW)), (energy + TINY).sqrt()], 1)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from zmask_ros.defense.completion import completed
 from zmask_ros.defense.fusion import FusionBlock
-from zmask_ros.defense.growth import Growth, grow
+from zmask_ros.defense.growth import Growth, grow, with_rectangles
 
 GRID = (45, 60)
 
@@ -71,7 +71,8 @@ def test_what_a_region_is_completed_by_is_masked_and_hangs_on_the_region() -> No
     heat[..., 16:30, 30:44] = 0.05
     heat.requires_grad_()
     mask = fusion(heat, heat)
-    plain, whole = (grow(fusion, Growth(0.3, (1, 1), solid=solid), heat, heat, mask) for solid in (1.0, 0.5))
+    grown = grow(fusion, Growth(0.3, (1, 1)), heat, heat, mask)
+    plain, whole = (with_rectangles(grown, solid) for solid in (1.0, 0.5))
     assert ((plain > 0.5).sum(), (whole > 0.5).sum()) == (20 * 24 - 14 * 14, 20 * 24)
     gradient = torch.autograd.grad(whole[..., 20:25, 35:40].sum(), heat)[0]
     assert (gradient[..., 10:16, 20:44] > 0).any(), "an attacker who cools the rest uncovers the corner"

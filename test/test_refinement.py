@@ -13,7 +13,7 @@ from torch import Tensor
 from zmask_ros.choosing import candidate_layers, with_edge
 from zmask_ros.defense import Defense, bind, load_profile, save_profile, without_head
 from zmask_ros.defense.growth import OPEN
-from zmask_ros.defense.refinement import refine
+from zmask_ros.defense.refinement import refine, without_street
 from zmask_ros.hardening import with_head
 from zmask_ros.segmenters import load_segmenter
 
@@ -81,6 +81,46 @@ def test_its_gradient_reaches_the_region_and_the_activation() -> None:
     region, activation = coarse(1).requires_grad_(), scene(1).requires_grad_()
     gradients = torch.autograd.grad(refine(region, activation).sum(), (region, activation))
     assert all(bool(torch.isfinite(g).all()) and float(g.abs().sum()) > 0 for g in gradients)
+
+
+def rim() -> tuple[Tensor, Tensor]:
+    """A region on the grid that is warm only around a patch's middle, and the rectangle that it was completed to."""
+    whole = torch.zeros(1, 1, *GRID)
+    whole[..., 6:17, 9:24] = 1.0
+    warm = whole.clone()
+    warm[..., 9:14, 12:21] = 0.0
+    return warm, whole
+
+
+def test_the_cool_middle_of_a_patch_belongs_to_it() -> None:
+    warm, whole = rim()
+    assert torch.equal(without_street(warm, whole, scene(1)) > OPEN, whole > OPEN)
+
+
+def test_the_street_that_a_rectangle_has_in_it_does_not() -> None:
+    warm, whole = rim()
+    activation, street = scene(1), scene(7, amplitude=1.0)
+    middle = (..., slice(35, 57), slice(47, 85))
+    generator = torch.Generator().manual_seed(3)
+    activation[middle] = torch.randn(street[middle].shape, generator=generator)
+    kept = without_street(warm, whole, activation) > OPEN
+    assert kept[warm > OPEN].all()
+    assert float(kept[..., 10:13, 13:20].float().mean()) < 0.1
+
+
+def test_whoever_makes_the_middle_like_the_street_uncovers_it() -> None:
+    warm, whole = rim()
+    activation = scene(1).requires_grad_()
+    soft = without_street(warm, whole, activation)
+    (gradient,) = torch.autograd.grad(soft[..., 10:13, 13:20].sum(), activation)
+    assert float(gradient[..., 40:52, 52:80].abs().sum()) > 0
+
+
+def test_where_nothing_was_added_or_nothing_is_known_a_region_stays() -> None:
+    warm, whole = rim()
+    assert torch.equal(without_street(whole, whole, scene(1)), whole)
+    everything = torch.ones(1, 1, *GRID)
+    assert torch.equal(without_street(warm, everything, scene(1)), everything)
 
 
 def test_what_the_street_is_all_alike_in_does_not_drown_the_rest() -> None:

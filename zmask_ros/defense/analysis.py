@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from zmask_ros.defense.fusion import FusionBlock, attack_score
-from zmask_ros.defense.growth import OPEN, grow
+from zmask_ros.defense.growth import OPEN, grow, with_rectangles
 from zmask_ros.defense.head import EvidenceHead, Head, HeadFeatures, head_score
 from zmask_ros.defense.overactivation import Activations, Branch, LayerOverActivation, fuse_layers
 from zmask_ros.defense.pooling import Size, resample
 from zmask_ros.defense.profile import Profile, statistics_key
-from zmask_ros.defense.refinement import refine
+from zmask_ros.defense.refinement import refine, without_street
 from zmask_ros.defense.statistics import LayerStatistics
 
 
@@ -130,9 +130,11 @@ class Analyser(nn.Module):
         return Analysis(evidence, mask, self.score(evidence, mask), edge)
 
     def region(self, analysis: Analysis) -> Tensor:
-        """The soft region to mask, [B, 1, h, w] in 0..1: M, grown over all of the patch; differentiable."""
+        """The soft region to mask, [B, 1, h, w] in 0..1: M, grown over all of the patch, completed; differentiable."""
         evidence = analysis.evidence
-        return grow(self.fusion, self.growth, evidence.shallow, evidence.deep, analysis.mask)
+        warm = grow(self.fusion, self.growth, evidence.shallow, evidence.deep, analysis.mask)
+        whole = with_rectangles(warm, self.growth.solid)
+        return whole if analysis.edge is None else without_street(warm, whole, analysis.edge)
 
     def mask(self, analysis: Analysis, region: Tensor, size: Size) -> Tensor:
         """The mask of a soft region [B, 1, h, w], 0 or 1, [B, 1, *size]; differentiable (straight-through)."""

@@ -96,7 +96,7 @@ def _shrinking(kernel: Size) -> Iterator[Size]:
 
 
 def grow(fusion: FusionBlock, growth: Growth, shallow: Tensor, deep: Tensor, mask: Tensor) -> Tensor:
-    """The soft region to mask, [B, 1, h, w] in 0..1.
+    """The soft region that is warm, [B, 1, h, w] in 0..1.
 
     Args:
         fusion: the block that made ``mask`` from ``shallow`` (H_S) and ``deep`` (H_D), all [B, 1, h, w].
@@ -109,12 +109,13 @@ def grow(fusion: FusionBlock, growth: Growth, shallow: Tensor, deep: Tensor, mas
     # A threshold that was lowered by hand may flag a frame where nothing is open: its hottest pixel is the seed then.
     seeds = mask >= mask.amax(dim=(-2, -1), keepdim=True).clamp_max(OPEN)
     region = without_bridges(seeds, (candidates > OPEN) | seeds, growth.closing)
-    grown = candidates.maximum(seeds.to(candidates)) * region
-    return grown if growth.solid >= 1 else _with_rectangles(grown, growth.solid)
+    return candidates.maximum(seeds.to(candidates)) * region
 
 
-def _with_rectangles(grown: Tensor, solid: float) -> Tensor:
-    """The soft region, completed. What is added has the gradient of the region's mean, because of which it is there."""
+def with_rectangles(grown: Tensor, solid: float) -> Tensor:
+    """The soft region [B, 1, h, w], completed. What is added has the gradient of the region's mean: it is why."""
+    if solid >= 1:
+        return grown
     region = grown > OPEN
     mean = grown.sum((-2, -1), keepdim=True) / region.sum((-2, -1), keepdim=True).clamp_min(1)
     return torch.where(completed(region, solid) & ~region, 1 + mean - mean.detach(), grown)

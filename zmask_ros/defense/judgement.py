@@ -12,7 +12,7 @@ from zmask_ros.defense.discrimination import auc, rate_found
 from zmask_ros.defense.examples import COVERED, Examples
 from zmask_ros.defense.fusion import FusionBlock
 from zmask_ros.defense.fusion_training import balanced_pixels, mask_loss
-from zmask_ros.defense.growth import OPEN, Growth, grow
+from zmask_ros.defense.growth import OPEN, Growth, grow, with_rectangles
 from zmask_ros.defense.pooling import widest
 
 
@@ -81,7 +81,8 @@ def mean_iou(
     """
     fusion = FusionBlock(scalars)
     mask = fusion(attacked.shallow, attacked.deep)
-    region = grow(fusion, growth, attacked.shallow, attacked.deep, mask) > OPEN
+    grown = grow(fusion, growth, attacked.shallow, attacked.deep, mask)
+    region = with_rectangles(grown, growth.solid) > OPEN
     truth = attacked.truth > COVERED
     near = widest(truth.float(), (2 * spared + 1, 2 * spared + 1)) > OPEN
     region = region & (truth | ~near)

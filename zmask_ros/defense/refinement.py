@@ -17,7 +17,7 @@ from torch import Tensor
 from zmask_ros.defense.discriminant import discriminant, weighed
 from zmask_ros.defense.filling import bounding_box
 from zmask_ros.defense.growth import OPEN, close_gaps, open_bridges
-from zmask_ros.defense.pooling import Size, box_pool, widest
+from zmask_ros.defense.pooling import Size, area_resample, box_pool, widest
 from zmask_ros.defense.taps import in_single_precision
 
 CORE, BESIDE, STREET, BAND = 2, 1, 4, 2
@@ -32,9 +32,46 @@ STRONGEST = 25.0
 LEAST_DEVIATION = 0.05
 """Of the mean over the channels: the street may be all the same to one of them."""
 TINY = 1e-6
+ALIKE = 0.2
+"""From the street at 0 to the region's core at 1: below it is street, though a rectangle has it in."""
 GAPS: Size = (9, 9)
 HAIRS: Size = (3, 3)
 """On the layer: narrower gaps are closed, narrower hairs cut."""
+
+
+def without_street(warm: Tensor, whole: Tensor, activation: Tensor) -> Tensor:
+    """What of a completed region is no street: soft, [B, 1, h, w], open above `OPEN`.
+
+    A rectangle around two patches that are close has the street between them in; one around the warm rim of a patch has
+    its cool middle in. The middle is printed like the rim, more or less, and the street is like the street.
+
+    Args:
+        warm: the soft region before it was completed, [B, 1, h, w].
+        whole: completed.
+        activation: [B, C, H, W], of a layer that is finer than the region.
+    """
+    images = zip(warm.split(1), whole.split(1), activation.split(1), strict=True)
+    return torch.cat([_without_street(*image) for image in images])
+
+
+def _without_street(warm: Tensor, whole: Tensor, activation: Tensor) -> Tensor:
+    size = (activation.shape[-2], activation.shape[-1])
+    inside, added = warm > OPEN, (whole > OPEN) & (warm <= OPEN)
+    around, core = Surroundings.of(inside | added, size), _at_size(_core(inside), size)
+    if not bool(added.any()) or min(int(core.sum()), int(around.street.sum())) < FEWEST:
+        return whole
+    part = (..., *bounding_box(around.street | around.band))
+    street = around.street[part]
+    attention = _attention(_texture(in_single_precision(activation[part]), street), core[part], street)
+    alike = (attention > ALIKE) & _at_size(added, size)[part]
+    share, likeness = torch.zeros_like(around.street, dtype=warm.dtype), torch.zeros(1, 1, *size).to(warm)
+    share[part] = open_bridges(close_gaps(alike.to(warm), GAPS) > OPEN, GAPS).to(warm)
+    likeness[part] = attention
+    grid = (warm.shape[-2], warm.shape[-1])
+    likeness = area_resample(likeness, grid)
+    kept = added & (area_resample(share, grid) >= OPEN)
+    # Whoever wants to keep a part from being masked makes it more like the street.
+    return torch.where(added, kept * whole + likeness - likeness.detach(), whole)
 
 
 def refine(region: Tensor, activation: Tensor) -> Tensor:

@@ -34,6 +34,8 @@ LEAST_DEVIATION = 0.05
 TINY = 1e-6
 ALIKE = 0.2
 """From the street at 0 to the region's core at 1: below it is street, though a rectangle has it in."""
+SLIVER: Size = (3, 3)
+"""On the grid: what is narrower belongs to the edge, and is left to the refinement."""
 GAPS: Size = (9, 9)
 HAIRS: Size = (3, 3)
 """On the layer: narrower gaps are closed, narrower hairs cut."""
@@ -57,8 +59,10 @@ def without_street(warm: Tensor, whole: Tensor, activation: Tensor) -> Tensor:
 def _without_street(warm: Tensor, whole: Tensor, activation: Tensor) -> Tensor:
     size = (activation.shape[-2], activation.shape[-1])
     inside, added = warm > OPEN, (whole > OPEN) & (warm <= OPEN)
+    if not bool(open_bridges(close_gaps(added.to(warm), SLIVER) > OPEN, SLIVER).any()):
+        return warm
     around, core = Surroundings.of(inside | added, size), _at_size(_core(inside), size)
-    if not bool(added.any()) or min(int(core.sum()), int(around.street.sum())) < FEWEST:
+    if min(int(core.sum()), int(around.street.sum())) < FEWEST:
         return whole
     part = (..., *bounding_box(around.street | around.band))
     street = around.street[part]

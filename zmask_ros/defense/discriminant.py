@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 RIDGE = 0.05
@@ -26,4 +25,5 @@ def discriminant(inside: Tensor, outside: Tensor) -> tuple[Tensor, float]:
 
 def weighed(features: Tensor, weights: Tensor, offset: float) -> Tensor:
     """[B, 1, h, w] of features [B, F, h, w], weighed by a discriminant: about 1 inside, about 0 outside."""
-    return F.conv2d(features, weights[None, :, None, None]) + offset
+    # A convolution would give its one channel strides that are pooled half as fast.
+    return (features.movedim(1, -1) @ weights + offset)[:, None]

@@ -106,8 +106,9 @@ def _refined(region: Tensor, activation: Tensor) -> Tensor:
 
 def _texture(activation: Tensor, street: Tensor) -> Tensor:
     """[1, 2 C, H, W]: z-scores against the cells of the street, and their root mean squares over a window."""
-    cells = activation[0].detach().flatten(1)[:, street.flatten()]
-    deviation, mean = torch.std_mean(cells, 1)
+    cells = _cells(activation.detach(), street)
+    mean = cells.mean(0)
+    deviation = (cells - mean).square_().mean(0).sqrt_()
     deviation = deviation.clamp_min(LEAST_DEVIATION * deviation.mean()).clamp_min(TINY)
     z = (activation - mean[:, None, None]) / deviation[:, None, None]
     energy = box_pool(z.square().clamp_max(STRONGEST), (WINDOW, WINDOW))
@@ -131,16 +132,21 @@ class Surroundings:
     @staticmethod
     def of(inside: Tensor, size: Size) -> Surroundings:
         """Those of a region on the grid, bool [1, 1, h, w], for a layer of this size."""
-        street = _at_size(_wider(inside, STREET), size) & ~_at_size(_wider(inside, BESIDE), size)
-        return Surroundings(_at_size(_core(inside), size), street, _at_size(_wider(inside, BAND), size))
+        street = _wider(inside, STREET) & ~_wider(inside, BESIDE)
+        core, street, band = _at_size(torch.cat([_core(inside), street, _wider(inside, BAND)], 1), size).split(1, 1)
+        return Surroundings(core, street, band)
 
 
 def _attention(texture: Tensor, core: Tensor, street: Tensor) -> Tensor:
     """[1, 1, H, W] of texture [1, F, H, W]: about 1 in the core, about 0 on the street."""
     with torch.no_grad():
-        cells = texture[0].flatten(1).T
-        weights, offset = discriminant(cells[core.flatten()], cells[street.flatten()])
+        weights, offset = discriminant(_cells(texture, core), _cells(texture, street))
     return box_pool(weighed(texture, weights, offset), (WINDOW, WINDOW))
+
+
+def _cells(features: Tensor, where: Tensor) -> Tensor:
+    """[N, F] of features [1, F, H, W] at the cells of bool [1, 1, H, W]; in channels-last memory they are rows already."""
+    return features[0].permute(1, 2, 0)[where[0, 0]]
 
 
 def _core(inside: Tensor) -> Tensor:
@@ -158,4 +164,4 @@ def _wider(cells: Tensor, distance: int) -> Tensor:
 
 
 def _at_size(cells: Tensor, size: Size) -> Tensor:
-    return F.interpolate(cells.float(), size, mode="nearest") > OPEN
+    return F.interpolate(cells.to(torch.uint8), size, mode="nearest").bool()

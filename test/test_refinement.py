@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny_network
 import torch
@@ -16,6 +17,7 @@ from zmask_ros.defense.growth import OPEN
 from zmask_ros.defense.refinement import refine, without_street
 from zmask_ros.hardening import with_head
 from zmask_ros.segmenters import load_segmenter
+from zmask_ros.shipped import shipped_profile
 
 GRID, FINE = (24, 32), (96, 128)
 PATCH = (slice(29, 66), slice(42, 91))
@@ -116,6 +118,21 @@ def test_whoever_makes_the_middle_like_the_street_uncovers_it() -> None:
     assert float(gradient[..., 40:52, 52:80].abs().sum()) > 0
 
 
+def test_each_image_of_a_batch_has_its_own_street() -> None:
+    warm, whole = rim()
+    regions = torch.cat([warm, whole]), torch.cat([whole, whole])
+    activations = torch.cat([scene(1), scene(2)])
+    together = without_street(*regions, activations)
+    assert torch.equal(together, torch.cat([without_street(warm, whole, scene(1)), whole]))
+
+
+@pytest.mark.parametrize("fraction", [1, 2])
+def test_a_coarser_layer_tells_street_from_patch_as_well(fraction: int) -> None:
+    warm, whole = rim()
+    activation = torch.nn.functional.avg_pool2d(scene(1), fraction)
+    assert torch.equal(without_street(warm, whole, activation) > OPEN, whole > OPEN)
+
+
 def test_where_nothing_was_added_or_nothing_is_known_a_region_stays() -> None:
     warm, whole = rim()
     assert torch.equal(without_street(whole, whole, scene(1)), whole)
@@ -134,23 +151,32 @@ def test_what_the_street_is_all_alike_in_does_not_drown_the_rest() -> None:
     assert overlap(refine(coarse(1), flat), truth()) > 0.85
 
 
-def test_the_finest_layer_of_the_network_says_where_masks_end(tmp_path: Path) -> None:
+def test_the_finest_of_the_first_layers_says_where_masks_end(tmp_path: Path) -> None:
     description = tiny_network.describe(tmp_path)
     segmenter = load_segmenter(str(description), "cpu")
     profile = load_profile(tiny_network.fit(description))
     sharper = with_edge(segmenter, profile)
-    sizes = {name: shape[1:] for name, shape in bind(segmenter, candidate_layers(segmenter)).shapes.items()}
-    finest = max(sizes.values())
-    assert finest > profile.grid
-    assert sharper.growth.edge == next(name for name, size in sizes.items() if size == finest)
+    assert sharper.growth.edge == candidate_layers(segmenter)[0]
     place = tmp_path / "sharper.zmask.safetensors"
     save_profile(sharper, place)
     defense = Defense(segmenter, load_profile(place))
     x = segmenter.prepare(tiny_network.clean_image(3))
     _, analysis = defense.analyse(x)
     assert analysis.edge is not None
-    assert analysis.edge.shape[-2:] == finest
     assert set(defense.mask(analysis, (x.shape[-2], x.shape[-1])).unique().tolist()) <= {0.0, 1.0}
+
+
+def test_the_shipped_network_has_its_first_layer_and_a_head_keeps_it() -> None:
+    segmenter = load_segmenter("lraspp_camvid", "cpu")
+    profile = load_profile(shipped_profile("lraspp_camvid"))
+    assert profile.growth.edge == "backbone.0"
+    grown_as_fitted = dataclasses.replace(profile, growth=dataclasses.replace(profile.growth, edge=None))
+    bound = dataclasses.replace(grown_as_fitted, binding=bind(segmenter, grown_as_fitted.bound_layers))
+    assert with_edge(segmenter, bound).binding == profile.binding
+    other = with_head(segmenter, profile, ("backbone.4",), [np.zeros((360, 480, 3), np.uint8)] * 2)
+    assert other.growth.edge == "backbone.0"
+    Defense(segmenter, other)
+    Defense(segmenter, without_head(profile))
 
 
 def test_without_a_layer_finer_than_the_grid_masks_end_with_its_cells(tmp_path: Path) -> None:

@@ -38,10 +38,15 @@ def candidate_layers(segmenter: Segmenter) -> tuple[str, ...]:
 
 
 def with_edge(segmenter: Segmenter, profile: Profile) -> Profile:
-    """``profile`` whose masks end where the network's finest layer, the first of these, says; finer than the grid."""
-    layers = bind(segmenter, candidate_layers(segmenter)).shapes
-    finest = max(layers, key=lambda name: layers[name][1:], default=None)
-    if finest is None or min(a - b for a, b in zip(layers[finest][1:], profile.grid, strict=True)) <= 0:
+    """``profile`` whose masks end where the finest of the network's first layers says, if that is finer than the grid.
+
+    The first ones are those up to the first of S: what a decoder brings back to full size has seen all of the image.
+    """
+    layers = bind(segmenter, candidate_layers(segmenter) + profile.shallow.layers).shapes
+    names = list(layers)
+    first = names[: min(names.index(layer) for layer in profile.shallow.layers) + 1]
+    finest = max(first, key=lambda name: layers[name][1:])
+    if min(own - cells for own, cells in zip(layers[finest][1:], profile.grid, strict=True)) <= 0:
         return profile
     sharper = replace(profile, growth=replace(profile.growth, edge=finest))
     return replace(sharper, binding=bind(segmenter, sharper.bound_layers))

@@ -120,7 +120,10 @@ def with_head(
     seed: int = 0,
     advance: Callable[[], None] = lambda: None,
 ) -> Profile:
-    """``profile`` with an untrained head for ``layers``, and their clean statistics over ``frames``."""
+    """``profile`` with an untrained head for ``layers``, and their clean statistics over ``frames``.
+
+    Its masks grow as they did.
+    """
     branch = Branch(layers, kernels_on(profile.grid, HEAD_KERNELS))
     moments: dict[str, Moments] = {}
     with torch.inference_mode(), ActivationTaps(segmenter.network, layers) as taps:
@@ -131,10 +134,11 @@ def with_head(
                 moments[name] = moments[name].merge(found) if name in moments else found
             advance()
     named = {statistics_key("head", name): LayerStatistics(own) for name, own in moments.items()}
+    plain = without_head(profile)
     observed = replace(
-        profile,
-        binding=bind(segmenter, (*profile.shallow.layers, *profile.deep.layers, *layers)),
-        statistics=without_head(profile).statistics | named,
+        plain,
+        binding=bind(segmenter, (*plain.bound_layers, *layers)),
+        statistics=plain.statistics | named,
         fusion=opening_at(EVENLY / 2, EVENLY),
     )
     features = sum(head_features(observed, branch).counts)

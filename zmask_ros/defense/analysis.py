@@ -51,6 +51,12 @@ class Analysis:
         """H_D H_S M, [B, 1, h, w]: what the score sums up."""
         return self.evidence.deep * self.evidence.shallow * self.mask
 
+    def where(self, images: Tensor) -> Analysis:
+        """That of the images of the batch where bool [B] says so."""
+        evidence = Evidence(self.evidence.shallow[images], self.evidence.deep[images])
+        edge = None if self.edge is None else self.edge[images]
+        return Analysis(evidence, self.mask[images], self.score[images], edge)
+
 
 class LayerEvidence(nn.Module):
     """H_S and H_D from the taps of one forward pass."""
@@ -130,7 +136,7 @@ class Analyser(nn.Module):
         return Analysis(evidence, mask, self.score(evidence, mask), edge)
 
     def region(self, analysis: Analysis) -> Tensor:
-        """The soft region to mask, [B, 1, h, w] in 0..1: M, grown over all of the patch, completed; differentiable."""
+        """The soft region to mask, [B, 1, h, w] in 0..1: M, grown, completed, and without street; differentiable."""
         evidence = analysis.evidence
         warm = grow(self.fusion, self.growth, evidence.shallow, evidence.deep, analysis.mask)
         whole = with_rectangles(warm, self.growth.solid)

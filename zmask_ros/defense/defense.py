@@ -133,6 +133,14 @@ class Defense(nn.Module):
         """The mask, 0 or 1, [B, 1, *size]; differentiable by straight-through estimation."""
         return self.analyser.mask(analysis, self.analyser.region(analysis), size)
 
+    def mask_of(self, analysis: Analysis, where: Tensor, size: Size) -> Tensor:
+        """`mask` of the images ``where``, bool [B]; 0 in the others, which cost nothing."""
+        if bool(where.all()):
+            return self.mask(analysis, size)
+        masks = torch.zeros(len(where), 1, *size, device=where.device)
+        masks[where] = self.mask(analysis.where(where), size)
+        return masks
+
     @torch.inference_mode()
     def forward(self, x: Tensor) -> Defended:
         """Defend the normalised images ``x`` [B, 3, h, w]; only suspicious ones are segmented again."""
@@ -148,7 +156,7 @@ class Defense(nn.Module):
             stages.mark("analysis")
         labels, mask = undefended, torch.zeros_like(undefended, dtype=torch.bool)
         if repeated:
-            hard = self.mask(analysis, (x.shape[-2], x.shape[-1])) * suspicious[:, None, None, None]
+            hard = self.mask_of(analysis, suspicious, (x.shape[-2], x.shape[-1]))
             labels, mask = segment_again(self.segmenter, x, hard, suspicious, undefended), hard[:, 0] > OPEN
             stages.mark("second pass")
         flagged, tracked = analysis.score > thresholds.attack, torch.zeros_like(suspicious)

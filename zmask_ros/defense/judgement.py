@@ -75,7 +75,7 @@ def mean_iou(
     """Mean intersection over union of the grown mask with the patch, both cut at a half.
 
     Args:
-        attacked: examples that hold a patch.
+        attacked: examples that hold a patch. Their activations are gone: rectangles count with the street in them.
         found: bool [N], frames that are masked; the others count 0. None: all are.
         spared: cells around a patch that a mask may cover without loss, because refinement cuts them off.
     """

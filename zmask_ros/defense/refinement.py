@@ -17,8 +17,7 @@ from torch import Tensor
 from zmask_ros.defense.discriminant import discriminant, weighed
 from zmask_ros.defense.filling import bounding_box
 from zmask_ros.defense.growth import OPEN, close_gaps, open_bridges
-from zmask_ros.defense.pooling import Size, area_resample, box_pool, widest
-from zmask_ros.defense.taps import in_single_precision
+from zmask_ros.defense.pooling import Size, area_resample, box_pool, nearest_odd, widest
 
 CORE, BESIDE, STREET, BAND = 2, 1, 4, 2
 """Cells of the grid: inside its core a region is sure; from BESIDE to STREET around it is the street; the edge is
@@ -36,9 +35,8 @@ ALIKE = 0.2
 """From the street at 0 to the region's core at 1: below it is street, though a rectangle has it in."""
 SLIVER: Size = (3, 3)
 """On the grid: what is narrower belongs to the edge, and is left to the refinement."""
-GAPS: Size = (9, 9)
-HAIRS: Size = (3, 3)
-"""On the layer: narrower gaps are closed, narrower hairs cut."""
+GAPS, HAIRS = 2.25, 0.75
+"""Cells of the grid: narrower gaps are closed, narrower hairs cut."""
 
 
 def without_street(warm: Tensor, whole: Tensor, activation: Tensor) -> Tensor:
@@ -61,17 +59,18 @@ def _without_street(warm: Tensor, whole: Tensor, activation: Tensor) -> Tensor:
     inside, added = warm > OPEN, (whole > OPEN) & (warm <= OPEN)
     if not bool(open_bridges(close_gaps(added.to(warm), SLIVER) > OPEN, SLIVER).any()):
         return warm
-    around, core = Surroundings.of(inside | added, size), _at_size(_core(inside), size)
-    if min(int(core.sum()), int(around.street.sum())) < FEWEST:
+    around = Surroundings.of(inside | added, size, sure=inside)
+    if min(int(around.core.sum()), int(around.street.sum())) < FEWEST:
         return whole
     part = (..., *bounding_box(around.street | around.band))
     street = around.street[part]
-    attention = _attention(_texture(in_single_precision(activation[part]), street), core[part], street)
+    attention = _attention(_texture(activation[part], street), around.core[part], street)
     alike = (attention > ALIKE) & _at_size(added, size)[part]
     share, likeness = torch.zeros_like(around.street, dtype=warm.dtype), torch.zeros(1, 1, *size).to(warm)
-    share[part] = open_bridges(close_gaps(alike.to(warm), GAPS) > OPEN, GAPS).to(warm)
-    likeness[part] = attention
     grid = (warm.shape[-2], warm.shape[-1])
+    gaps = _on_layer(GAPS, grid, size)
+    share[part] = open_bridges(close_gaps(alike.to(warm), gaps) > OPEN, gaps).to(warm)
+    likeness[part] = attention
     likeness = area_resample(likeness, grid)
     kept = added & (area_resample(share, grid) >= OPEN)
     # Whoever wants to keep a part from being masked makes it more like the street.
@@ -96,9 +95,10 @@ def _refined(region: Tensor, activation: Tensor) -> Tensor:
     # Beyond the street around it nothing has a say.
     part = (..., *bounding_box(around.street | around.band))
     core, street, soft = around.core[part], around.street[part], whole[part]
-    edge = _attention(_texture(in_single_precision(activation[part]), street), core, street)
+    edge = _attention(_texture(activation[part], street), core, street)
     soft = torch.where(core, soft, edge * around.band[part])
-    closed = close_gaps(open_bridges(soft > OPEN, HAIRS).to(soft), GAPS)
+    gaps, hairs = (_on_layer(cells, (region.shape[-2], region.shape[-1]), size) for cells in (GAPS, HAIRS))
+    closed = close_gaps(open_bridges(soft > OPEN, hairs).to(soft), gaps)
     refined = torch.zeros_like(whole)
     refined[part] = closed + soft - soft.detach()
     return refined
@@ -130,10 +130,17 @@ class Surroundings:
     band: Tensor
 
     @staticmethod
-    def of(inside: Tensor, size: Size) -> Surroundings:
-        """Those of a region on the grid, bool [1, 1, h, w], for a layer of this size."""
+    def of(inside: Tensor, size: Size, sure: Tensor | None = None) -> Surroundings:
+        """Those of a region on the grid, bool [1, 1, h, w], for a layer of this size.
+
+        Args:
+            inside: the region.
+            size: of the layer.
+            sure: the part of the region that the core is taken from; None: all of it.
+        """
+        core = _core(inside if sure is None else sure)
         street = _wider(inside, STREET) & ~_wider(inside, BESIDE)
-        core, street, band = _at_size(torch.cat([_core(inside), street, _wider(inside, BAND)], 1), size).split(1, 1)
+        core, street, band = _at_size(torch.cat([core, street, _wider(inside, BAND)], 1), size).split(1, 1)
         return Surroundings(core, street, band)
 
 
@@ -145,7 +152,7 @@ def _attention(texture: Tensor, core: Tensor, street: Tensor) -> Tensor:
 
 
 def _cells(features: Tensor, where: Tensor) -> Tensor:
-    """[N, F] of features [1, F, H, W] at the cells of bool [1, 1, H, W]; in channels-last memory they are rows already."""
+    """[N, F] of features [1, F, H, W] at the cells of bool [1, 1, H, W]: rows already, in channels-last memory."""
     return features[0].permute(1, 2, 0)[where[0, 0]]
 
 
@@ -161,6 +168,12 @@ def _core(inside: Tensor) -> Tensor:
 def _wider(cells: Tensor, distance: int) -> Tensor:
     """Bool [1, 1, h, w] with all cells within ``distance`` of one of ``cells``."""
     return widest(cells.float(), (2 * distance + 1, 2 * distance + 1)) > OPEN
+
+
+def _on_layer(cells: float, grid: Size, size: Size) -> Size:
+    """A window of so many cells of the grid, on a layer of this size: odd, so that it has a centre."""
+    height, width = (nearest_odd(cells * own / whole) for own, whole in zip(size, grid, strict=True))
+    return height, width
 
 
 def _at_size(cells: Tensor, size: Size) -> Tensor:

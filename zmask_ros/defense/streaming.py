@@ -106,8 +106,7 @@ class StreamingDefense(nn.Module):
         labels, mask = undefended, _on(replaced.found, x)
         region = torch.zeros_like(beside.mask)
         if repeated:
-            region = self.defense.analyser.region(beside) * again[:, None, None, None]
-            hard = self.defense.analyser.mask(beside, region, (x.shape[-2], x.shape[-1]))
+            hard = self.defense.mask_of(beside, again, (x.shape[-2], x.shape[-1]))
             mask = torch.maximum(mask, hard)
             # What is learned is the patch as the mask ends it, and not the cells around it.
             region = area_resample(hard, self.defense.profile.grid)

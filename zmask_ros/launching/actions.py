@@ -63,8 +63,11 @@ def _declared(argument: Argument) -> DeclareLaunchArgument:
 
 
 def included_defense(value: Values, **given: str) -> IncludeLaunchDescription:
-    """defense.launch.py with those of its arguments that are among ``value``, and with those of ``given``."""
-    passed = {one.name: value[one.name] for one in DEFENSE if one.name in value} | given
+    """defense.launch.py with its arguments as in ``given``, in ``value``, or by default.
+
+    launch hands down what is set on the command line, also what the including file has no argument for.
+    """
+    passed = {one.name: value.get(one.name, one.default or "") for one in DEFENSE} | given
     return IncludeLaunchDescription(
         PythonLaunchDescriptionSource(share("launch/defense.launch.py")), launch_arguments=passed.items()
     )

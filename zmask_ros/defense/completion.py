@@ -31,7 +31,7 @@ def completed(region: Tensor, solid: float) -> Tensor:
 
 def _rectangles(region: Tensor, solid: float) -> Tensor:
     """All rectangles of one image that are filled enough, bool [h, w]."""
-    parts = _parts(region)
+    parts = numbered(region)
     numbers, part_of = torch.unique(parts, return_inverse=True)
     inside = _smallest_rectangles(part_of, len(numbers))
     sizes = torch.bincount(part_of.flatten(), minlength=len(numbers))
@@ -39,7 +39,7 @@ def _rectangles(region: Tensor, solid: float) -> Tensor:
     return (inside & enough[:, None, None]).any(0)
 
 
-def _parts(region: Tensor) -> Tensor:
+def numbered(region: Tensor) -> Tensor:
     """A number for each part of bool [h, w], the same for all of its cells; 0 outside."""
     own = torch.arange(1, region.numel() + 1, device=region.device).view(region.shape) * region
     numbers = own.float()[None, None]

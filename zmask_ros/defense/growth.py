@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zmask_ros.defense.completion import completed
+from zmask_ros.defense.completion import completed, numbered
+from zmask_ros.defense.filling import bounding_box
 from zmask_ros.defense.fusion import FusionBlock
 from zmask_ros.defense.pooling import Size, widest
 
@@ -22,6 +23,13 @@ OPEN = 0.5
 # Comparing costs as much as a step.
 STEPS_AT_ONCE = 4
 SMALLEST_HEAT = 1e-9
+RIM = 0.002
+"""Of the frame's hottest cell: whoever keeps the middle of a patch cool does not keep its rim this cool, because what
+lies beside it is the street's."""
+RIM_WINDOW: Size = (5, 5)
+"""The window around a hole in which its rim counts."""
+ENCLOSING = 0.3
+"""Cells of the rim for each cell inside that it takes."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +103,29 @@ def _shrinking(kernel: Size) -> Iterator[Size]:
     yield 1, 1
 
 
+def framed(seeds: Tensor, warm: Tensor) -> Tensor:
+    """What a rim of ``warm`` that hangs together with a seed goes all around, with the rim; all bool [B, 1, h, w].
+
+    A rim that is thin for what is inside counts for nothing: nobody is to blind the car with a frame around the view.
+    """
+    return torch.cat([_framed(rim) for rim in connected(seeds, warm).split(1)])
+
+
+def _framed(rim: Tensor) -> Tensor:
+    holes, part = torch.zeros_like(rim), (..., *bounding_box(rim))
+    around = F.pad(~rim[part], (1, 1, 1, 1), value=True)
+    border = F.pad(torch.zeros_like(rim[part]), (1, 1, 1, 1), value=True)
+    holes[part] = ~(connected(border, around)[..., 1:-1, 1:-1] | rim[part])
+    if not bool(holes.any()):
+        return holes
+    inside = numbered(holes[0, 0])
+    beside = widest(inside[None, None].float(), RIM_WINDOW)[0, 0].long() * rim[0, 0]
+    size, rims = (numbers.flatten().bincount(minlength=rim.numel() + 1) for numbers in (inside, beside))
+    enough = (size > 0) & (rims >= ENCLOSING * size)
+    enough[0] = False
+    return (enough[inside] | enough[beside])[None, None]
+
+
 def grow(fusion: FusionBlock, growth: Growth, shallow: Tensor, deep: Tensor, mask: Tensor) -> Tensor:
     """The soft region that is warm, [B, 1, h, w] in 0..1.
 
@@ -108,14 +139,20 @@ def grow(fusion: FusionBlock, growth: Growth, shallow: Tensor, deep: Tensor, mas
     candidates = fusion(closed / growth.share, deep / growth.share).maximum(warm)
     # A threshold that was lowered by hand may flag a frame where nothing is open: its hottest pixel is the seed then.
     seeds = mask >= mask.amax(dim=(-2, -1), keepdim=True).clamp_max(OPEN)
-    region = without_bridges(seeds, (candidates > OPEN) | seeds, growth.closing)
-    return candidates.maximum(seeds.to(candidates)) * region
+    opened = (candidates > OPEN) | seeds
+    if growth.solid < 1:
+        opened = opened | framed(seeds, opened | (closed >= RIM * shallow.amax(dim=(-2, -1), keepdim=True)))
+    region = without_bridges(seeds, opened, growth.closing)
+    return _with(candidates.maximum(seeds.to(candidates)) * region, region)
 
 
 def with_rectangles(grown: Tensor, solid: float) -> Tensor:
-    """The soft region [B, 1, h, w], completed. What is added has the gradient of the region's mean: it is why."""
-    if solid >= 1:
-        return grown
+    """The soft region [B, 1, h, w], completed."""
+    return grown if solid >= 1 else _with(grown, completed(grown > OPEN, solid))
+
+
+def _with(grown: Tensor, whole: Tensor) -> Tensor:
+    """The soft region, opened in all of bool ``whole``. What is added has the region's mean gradient: it is why."""
     region = grown > OPEN
     mean = grown.sum((-2, -1), keepdim=True) / region.sum((-2, -1), keepdim=True).clamp_min(1)
-    return torch.where(completed(region, solid) & ~region, 1 + mean - mean.detach(), grown)
+    return torch.where(whole & ~region, 1 + mean - mean.detach(), grown)

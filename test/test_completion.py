@@ -103,6 +103,8 @@ def test_an_open_rim_has_no_inside_nor_has_one_without_a_seed() -> None:
     rim = frame(slice(10, 28), slice(20, 40), 2)
     assert not framed(at(40, 5), rim).any()
     rim[..., 10:12, 28:31] = False
+    assert framed(at(10, 20), rim).any(), "a small gap is closed"
+    rim[..., 10:12, 25:35] = False
     assert not framed(at(10, 20), rim).any()
 
 

@@ -23,11 +23,11 @@ OPEN = 0.5
 # Comparing costs as much as a step.
 STEPS_AT_ONCE = 4
 SMALLEST_HEAT = 1e-9
-RIM = 0.002
+RIM = 0.0005
 """Of the frame's hottest cell: whoever keeps the middle of a patch cool does not keep its rim this cool, because what
 lies beside it is the street's."""
 RIM_WINDOW: Size = (5, 5)
-"""The window around a hole in which its rim counts."""
+"""In which gaps of a rim are closed, and the rim of a hole counts."""
 ENCLOSING = 0.3
 """Cells of the rim for each cell inside that it takes."""
 
@@ -108,7 +108,8 @@ def framed(seeds: Tensor, warm: Tensor) -> Tensor:
 
     A rim that is thin for what is inside counts for nothing: nobody is to blind the car with a frame around the view.
     """
-    return torch.cat([_framed(rim) for rim in connected(seeds, warm).split(1)])
+    rims = close_gaps(connected(seeds, warm).float(), RIM_WINDOW) > OPEN
+    return torch.cat([_framed(rim) for rim in rims.split(1)])
 
 
 def _framed(rim: Tensor) -> Tensor:

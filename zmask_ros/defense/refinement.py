@@ -19,9 +19,10 @@ from zmask_ros.defense.filling import bounding_box
 from zmask_ros.defense.growth import OPEN, close_gaps, open_bridges
 from zmask_ros.defense.pooling import Size, area_resample, box_pool, nearest_odd, widest
 
-CORE, BESIDE, STREET, BAND = 2, 1, 4, 2
-"""Cells of the grid: inside its core a region is sure; from BESIDE to STREET around it is the street; the edge is
-looked for in the BAND around it, and inside down to its core."""
+CORE, INNER, BESIDE, STREET, BAND = 2, 1, 1, 4, 2
+"""Cells of the grid: a region is sure in its core, CORE cells from its edge, and what it looks like is learned from all
+that is INNER cells from it, since the rim of a patch may look unlike its middle; from BESIDE to STREET around it is the
+street; the edge is looked for in the BAND around it, and inside down to its core."""
 FEWEST = 8
 """Cells of the layer that a side of the discriminant needs."""
 WINDOW = 3
@@ -94,9 +95,9 @@ def _refined(region: Tensor, activation: Tensor) -> Tensor:
         return whole
     # Beyond the street around it nothing has a say.
     part = (..., *bounding_box(around.street | around.band))
-    core, street, soft = around.core[part], around.street[part], whole[part]
-    edge = _attention(_texture(activation[part], street), core, street)
-    soft = torch.where(core, soft, edge * around.band[part])
+    street, soft = around.street[part], whole[part]
+    edge = _attention(_texture(activation[part], street), around.inner[part], street)
+    soft = torch.where(around.core[part], soft, edge * around.band[part])
     gaps, hairs = (_on_layer(cells, (region.shape[-2], region.shape[-1]), size) for cells in (GAPS, HAIRS))
     closed = close_gaps(open_bridges(soft > OPEN, hairs).to(soft), gaps)
     refined = torch.zeros_like(whole)
@@ -121,11 +122,13 @@ class Surroundings:
 
     Attributes:
         core: surely inside of the region.
+        inner: inside, less surely.
         street: surely outside.
         band: may be inside.
     """
 
     core: Tensor
+    inner: Tensor
     street: Tensor
     band: Tensor
 
@@ -136,12 +139,12 @@ class Surroundings:
         Args:
             inside: the region.
             size: of the layer.
-            sure: the part of the region that the core is taken from; None: all of it.
+            sure: the part of the region that its inside is taken from; None: all of it.
         """
-        core = _core(inside if sure is None else sure)
+        core, inner = (_deep(inside if sure is None else sure, distance) for distance in (CORE, INNER))
         street = _wider(inside, STREET) & ~_wider(inside, BESIDE)
-        core, street, band = _at_size(torch.cat([core, street, _wider(inside, BAND)], 1), size).split(1, 1)
-        return Surroundings(core, street, band)
+        parts = _at_size(torch.cat([core, inner, street, _wider(inside, BAND)], 1), size)
+        return Surroundings(*parts.split(1, 1))
 
 
 def _attention(texture: Tensor, core: Tensor, street: Tensor) -> Tensor:
@@ -156,9 +159,9 @@ def _cells(features: Tensor, where: Tensor) -> Tensor:
     return features[0].permute(1, 2, 0)[where[0, 0]]
 
 
-def _core(inside: Tensor) -> Tensor:
-    """Cells of the region that are `CORE` cells or more from its edge; fewer, where it is too narrow for that."""
-    for distance in range(CORE, 0, -1):
+def _deep(inside: Tensor, cells: int) -> Tensor:
+    """What of the region is so many cells or more from its edge; fewer, where it is too narrow for that."""
+    for distance in range(cells, 0, -1):
         narrower = ~_wider(~inside, distance)
         if narrower.any():
             return narrower

@@ -112,8 +112,10 @@ def _texture(activation: Tensor, street: Tensor) -> Tensor:
     deviation = (cells - mean).square_().mean(0).sqrt_()
     deviation = deviation.clamp_min(LEAST_DEVIATION * deviation.mean()).clamp_min(TINY)
     z = (activation - mean[:, None, None]) / deviation[:, None, None]
-    energy = box_pool(z.square().clamp_max(STRONGEST), (WINDOW, WINDOW))
-    return torch.cat([box_pool(z, (WINDOW, WINDOW)), (energy + TINY).sqrt()], 1)
+    pooled = box_pool(torch.cat([z, z.square().clamp_max(STRONGEST)], 1), (WINDOW, WINDOW))
+    # The root has no slope at 0.
+    pooled[:, len(mean) :].add_(TINY).sqrt_()
+    return pooled
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ SCORED_SHARE = 0.03
 # The chance of a patch that an untrained head gives every cell.
 PRIOR = 0.05
 LEAST_ENERGY = 1e-6
+ONE_CELL = (1, 1)
 
 
 @dataclass(frozen=True)
@@ -121,13 +122,13 @@ class GroupFeatures(nn.Module):
         activations = [taps[name] for name in self.names]
         joined = self._join([area_resample(a, self.own) for a in activations])
         parts = [
-            F.softsign(torch.addcmul(offset, box_pool(joined, kernel), inverse))
+            _squashed(box_pool(joined, kernel), offset, inverse, kernel == ONE_CELL)
             for kernel, offset, inverse in zip(self.kernels, self.offset[1:], self.inverse[1:], strict=True)
         ]
         if self.textured:
             # The root has no slope at 0, so a little is added below it.
             energy = box_pool(self._energy(activations), self.kernels[-1])
-            parts.append(F.softsign(energy.add_(LEAST_ENERGY).sqrt_()))
+            parts.append(_softsign(energy.add_(LEAST_ENERGY).sqrt_()))
         channels = sum(self._channels)
         return [part[:, :channels] for part in parts]
 
@@ -143,6 +144,17 @@ class GroupFeatures(nn.Module):
         offsets, inverses = (v[0, :channels].split(self._channels) for v in (self.offset, self.inverse))
         parts = zip(activations, offsets, inverses, strict=True)
         return self._join([area_resample(torch.addcmul(o, a, i).square_(), self.own) for a, o, i in parts])
+
+
+def _squashed(pooled: Tensor, offset: Tensor, inverse: Tensor, shared: bool) -> Tensor:
+    """The features of pooled activations; in their memory, unless that is ``shared`` or there is a slope to keep."""
+    kept = shared or pooled.requires_grad
+    return _softsign(torch.addcmul(offset, pooled, inverse, out=None if kept else pooled))
+
+
+def _softsign(x: Tensor) -> Tensor:
+    """`x / (1 + |x|)`; in the memory of ``x`` where there is no slope to keep, since a cold cache waits for memory."""
+    return F.softsign(x) if x.requires_grad else x.div_(x.abs().add_(1))
 
 
 class HeadFeatures(nn.Module):

@@ -44,7 +44,7 @@ class Growth:
             0..1. Whoever keeps a patch just cool enough for the fusion block keeps all of it cool.
         edge: the layer that says where exactly the region ends, see `refinement`; None: its cells do.
         solid: share of the smallest rectangle around a part of the region that it must fill to be completed to it, in
-            0..1; 1 completes nothing. See `completion`.
+            0..1. See `completion`. 1 completes nothing, and takes in nothing that a rim goes around.
     """
 
     share: float
@@ -135,14 +135,14 @@ def grow(fusion: FusionBlock, growth: Growth, shallow: Tensor, deep: Tensor, mas
         growth: how far to grow.
     """
     closed = close_gaps(shallow, growth.closing)
-    level = growth.reach * shallow.amax(dim=(-2, -1), keepdim=True)
-    warm = (OPEN * closed / level.clamp_min(SMALLEST_HEAT)).clamp_max(1.0)
+    hottest = shallow.amax(dim=(-2, -1), keepdim=True)
+    warm = (OPEN * closed / (growth.reach * hottest).clamp_min(SMALLEST_HEAT)).clamp_max(1.0)
     candidates = fusion(closed / growth.share, deep / growth.share).maximum(warm)
     # A threshold that was lowered by hand may flag a frame where nothing is open: its hottest pixel is the seed then.
     seeds = mask >= mask.amax(dim=(-2, -1), keepdim=True).clamp_max(OPEN)
     opened = (candidates > OPEN) | seeds
     if growth.solid < 1:
-        opened = opened | framed(seeds, opened | (closed >= RIM * shallow.amax(dim=(-2, -1), keepdim=True)))
+        opened = opened | framed(seeds, opened | (closed >= RIM * hottest))
     region = without_bridges(seeds, opened, growth.closing)
     return _with(candidates.maximum(seeds.to(candidates)) * region, region)
 

@@ -24,7 +24,7 @@ def layer_grid(activation_size: Size, grid: Size) -> Size:
     return min(activation_size[0], grid[0]), min(activation_size[1], grid[1])
 
 
-def layer_kernel(kernel: Size, grid: Size, own: Size) -> Size:
+def layer_kernel(kernel: tuple[float, float], grid: Size, own: Size) -> Size:
     """A kernel given on the grid G, on a layer's own grid: same share of the image, odd, so that it has a centre."""
     return nearest_odd(kernel[0] * own[0] / grid[0]), nearest_odd(kernel[1] * own[1] / grid[1])
 

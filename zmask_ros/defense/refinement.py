@@ -9,6 +9,7 @@ and a linear discriminant between them decides on those at the edge. As in track
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import EllipsisType
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +18,7 @@ from torch import Tensor
 from zmask_ros.defense.discriminant import discriminant, weighed
 from zmask_ros.defense.filling import bounding_box
 from zmask_ros.defense.growth import OPEN, close_gaps, open_bridges
-from zmask_ros.defense.pooling import Size, area_resample, box_pool, nearest_odd, widest
+from zmask_ros.defense.pooling import Size, area_resample, box_pool, layer_kernel, widest
 
 CORE, INNER, BESIDE, STREET, BAND = 2, 1, 1, 4, 2
 """Cells of the grid: a region is sure in its core, CORE cells from its edge, and what it looks like is learned from all
@@ -36,7 +37,7 @@ ALIKE = 0.2
 """From the street at 0 to the region's core at 1: below it is street, though a rectangle has it in."""
 SLIVER: Size = (3, 3)
 """On the grid: what is narrower belongs to the edge, and is left to the refinement."""
-GAPS, HAIRS = 2.25, 0.75
+GAPS, HAIRS = (2.25, 2.25), (0.75, 0.75)
 """Cells of the grid: narrower gaps are closed, narrower hairs cut."""
 
 
@@ -56,20 +57,18 @@ def without_street(warm: Tensor, whole: Tensor, activation: Tensor) -> Tensor:
 
 
 def _without_street(warm: Tensor, whole: Tensor, activation: Tensor) -> Tensor:
-    size = (activation.shape[-2], activation.shape[-1])
+    grid, size = _size(warm), _size(activation)
     inside, added = warm > OPEN, (whole > OPEN) & (warm <= OPEN)
     if not bool(open_bridges(close_gaps(added.to(warm), SLIVER) > OPEN, SLIVER).any()):
         return warm
-    around = Surroundings.of(inside | added, size, sure=inside)
-    if min(int(around.core.sum()), int(around.street.sum())) < FEWEST:
+    around = Surroundings.of(whole > OPEN, size, sure=inside)
+    if not around.enough:
         return whole
-    part = (..., *bounding_box(around.street | around.band))
-    street = around.street[part]
-    attention = _attention(_texture(activation[part], street), around.core[part], street)
+    part = around.part
+    attention = _attention(activation[part], around.core[part], around.street[part])
     alike = (attention > ALIKE) & _at_size(added, size)[part]
     share, likeness = torch.zeros_like(around.street, dtype=warm.dtype), torch.zeros(1, 1, *size).to(warm)
-    grid = (warm.shape[-2], warm.shape[-1])
-    gaps = _on_layer(GAPS, grid, size)
+    gaps = layer_kernel(GAPS, grid, size)
     share[part] = open_bridges(close_gaps(alike.to(warm), gaps) > OPEN, gaps).to(warm)
     likeness[part] = attention
     likeness = area_resample(likeness, grid)
@@ -84,22 +83,20 @@ def refine(region: Tensor, activation: Tensor) -> Tensor:
     Where a region is too small to learn from, or fills the view, it stays as it is. Its gradient is that of the
     region in the core, and of the discriminant at the edge; the discriminant itself is taken for given.
     """
-    return torch.cat([_refined(region[i : i + 1], activation[i : i + 1]) for i in range(len(region))])
+    return torch.cat([_refined(*image) for image in zip(region.split(1), activation.split(1), strict=True)])
 
 
 def _refined(region: Tensor, activation: Tensor) -> Tensor:
-    size = (activation.shape[-2], activation.shape[-1])
+    grid, size = _size(region), _size(activation)
     whole = F.interpolate(region, size, mode="nearest")
     around = Surroundings.of(region > OPEN, size)
-    if min(int(around.core.sum()), int(around.street.sum())) < FEWEST:
+    if not around.enough:
         return whole
-    # Beyond the street around it nothing has a say.
-    part = (..., *bounding_box(around.street | around.band))
-    street, soft = around.street[part], whole[part]
-    edge = _attention(_texture(activation[part], street), around.inner[part], street)
-    soft = torch.where(around.core[part], soft, edge * around.band[part])
-    gaps, hairs = (_on_layer(cells, (region.shape[-2], region.shape[-1]), size) for cells in (GAPS, HAIRS))
-    closed = close_gaps(open_bridges(soft > OPEN, hairs).to(soft), gaps)
+    part = around.part
+    edge = _attention(activation[part], around.inner[part], around.street[part])
+    soft = torch.where(around.core[part], whole[part], edge * around.band[part])
+    opened = open_bridges(soft > OPEN, layer_kernel(HAIRS, grid, size))
+    closed = close_gaps(opened.to(soft), layer_kernel(GAPS, grid, size))
     refined = torch.zeros_like(whole)
     refined[part] = closed + soft - soft.detach()
     return refined
@@ -148,11 +145,22 @@ class Surroundings:
         parts = _at_size(torch.cat([core, inner, street, _wider(inside, BAND)], 1), size)
         return Surroundings(*parts.split(1, 1))
 
+    @property
+    def enough(self) -> bool:
+        """Whether a discriminant can be learned."""
+        return min(int(self.core.sum()), int(self.street.sum())) >= FEWEST
 
-def _attention(texture: Tensor, core: Tensor, street: Tensor) -> Tensor:
-    """[1, 1, H, W] of texture [1, F, H, W]: about 1 in the core, about 0 on the street."""
+    @property
+    def part(self) -> tuple[EllipsisType, slice, slice]:
+        """Where the rows and columns lie that have a say: nothing beyond the street around a region has."""
+        return (..., *bounding_box(self.street | self.band))
+
+
+def _attention(activation: Tensor, inside: Tensor, street: Tensor) -> Tensor:
+    """[1, 1, H, W] of an activation [1, C, H, W]: about 1 inside, about 0 on the street."""
+    texture = _texture(activation, street)
     with torch.no_grad():
-        weights, offset = discriminant(_cells(texture, core), _cells(texture, street))
+        weights, offset = discriminant(_cells(texture, inside), _cells(texture, street))
     return box_pool(weighed(texture, weights, offset), (WINDOW, WINDOW))
 
 
@@ -175,10 +183,8 @@ def _wider(cells: Tensor, distance: int) -> Tensor:
     return widest(cells.float(), (2 * distance + 1, 2 * distance + 1)) > OPEN
 
 
-def _on_layer(cells: float, grid: Size, size: Size) -> Size:
-    """A window of so many cells of the grid, on a layer of this size: odd, so that it has a centre."""
-    height, width = (nearest_odd(cells * own / whole) for own, whole in zip(size, grid, strict=True))
-    return height, width
+def _size(maps: Tensor) -> Size:
+    return maps.shape[-2], maps.shape[-1]
 
 
 def _at_size(cells: Tensor, size: Size) -> Tensor:

@@ -104,6 +104,13 @@ def test_what_the_demo_starts_gets_text_as_text() -> None:
     assert (found["picture"], found["path"], found["pace"]) == ("12", "1e3", "lockstep")
 
 
+def test_the_demo_hands_down_every_argument_of_the_defence() -> None:
+    (included,) = (one for one in started("demo") if isinstance(one, launch.actions.IncludeLaunchDescription))
+    given = dict(included.launch_arguments)
+    assert given.keys() == {one.name for one in DEFENSE}
+    assert (given["cameras"], given["image_topic"], given["namespace"]) == ("", "", "front")
+
+
 def test_the_file_says_which_cameras_there_are(tmp_path: Path) -> None:
     file = tmp_path / "cameras.yaml"
     file.write_text("/**:\n  ros__parameters: {cameras: [front, rear], use_sim_time: true}\n")

@@ -1,6 +1,5 @@
 """The fast analysis against the slow, obvious one, and what must hold for any activations."""
 
-import cv2
 import numpy as np
 import obvious
 import pytest
@@ -11,7 +10,8 @@ from hypothesis import strategies as st
 
 from zmask_ros.defense import FusionBlock, LayerOverActivation, LayerStatistics, Moments, attack_score, hard_mask
 from zmask_ros.defense.fitting import observe
-from zmask_ros.defense.growth import Growth, close_gaps, connected, grow, without_bridges
+from zmask_ros.defense.components import connected, numbered
+from zmask_ros.defense.growth import Growth, close_gaps, grow, without_bridges
 from zmask_ros.defense.overactivation import cascade, fuse_layers
 from zmask_ros.defense.pooling import area_resample, box_pool, layer_kernel, widest, working_grid
 
@@ -195,14 +195,37 @@ def test_the_largest_in_a_window_is_that_of_max_pooling(size, kernel, seed):
 
 @settings(deadline=None, max_examples=40)
 @given(sizes, st.floats(0.2, 0.9), seeds)
-def test_what_hangs_together_equals_labelled_components(size, share, seed):
+def test_what_hangs_together_equals_a_flood_from_the_seeds(size, share, seed):
     generator = torch.Generator().manual_seed(seed)
     candidates = torch.rand(2, 1, *size, generator=generator) < share
     starts = torch.rand(2, 1, *size, generator=generator) < 0.02
     for own, image, chosen in zip(connected(starts, candidates), candidates, starts, strict=True):
-        labels = cv2.connectedComponents(image[0].numpy().astype(np.uint8), connectivity=8)[1]
-        reached = np.unique(labels[(chosen & image)[0].numpy()])
-        assert np.array_equal(own[0].numpy(), np.isin(labels, reached) & image[0].numpy())
+        assert {(i, j) for _, i, j in own.nonzero().tolist()} == flood(chosen[0] & image[0], image[0])
+
+
+def flood(starts: torch.Tensor, candidates: torch.Tensor) -> set[tuple[int, int]]:
+    """The cells of ``candidates`` [h, w] that are reached from ``starts``, neighbour by neighbour."""
+    free, waiting = {(i, j) for i, j in candidates.nonzero().tolist()}, [(i, j) for i, j in starts.nonzero().tolist()]
+    reached = set(waiting)
+    while waiting:
+        i, j = waiting.pop()
+        new = {(i + k, j + m) for k in (-1, 0, 1) for m in (-1, 0, 1)} & free - reached
+        reached |= new
+        waiting += new
+    return reached
+
+
+@settings(deadline=None, max_examples=40)
+@given(sizes, st.floats(0.2, 0.9), seeds)
+def test_cells_have_the_same_number_where_they_hang_together(size, share, seed):
+    region = torch.rand(size, generator=torch.Generator().manual_seed(seed)) < share
+    numbers = numbered(region)
+    assert torch.equal(numbers > 0, region)
+    for number in range(1, int(numbers.max()) + 1):
+        part = numbers == number
+        one = torch.zeros_like(part)
+        one[tuple(part.nonzero()[0])] = True
+        assert flood(one, region) == {(i, j) for i, j in part.nonzero().tolist()}
 
 
 def test_only_what_hangs_together_with_a_seed_is_reached():

@@ -12,11 +12,10 @@ import math
 import torch
 from torch import Tensor
 
-from zmask_ros.defense.pooling import widest
+from zmask_ros.defense.components import numbered
 
 ANGLES = 16
 """Of rectangles that are tried, over a quarter turn."""
-STEPS_AT_ONCE = 4
 TOLERANCE = 1e-3
 """Of a cell."""
 
@@ -32,36 +31,23 @@ def completed(region: Tensor, solid: float) -> Tensor:
 def _rectangles(region: Tensor, solid: float) -> Tensor:
     """All rectangles of one image that are filled enough, bool [h, w]."""
     parts = numbered(region)
-    numbers, part_of = torch.unique(parts, return_inverse=True)
-    inside = _smallest_rectangles(part_of, len(numbers))
-    sizes = torch.bincount(part_of.flatten(), minlength=len(numbers))
-    enough = (sizes >= solid * inside.flatten(1).sum(1)) & (numbers > 0)
-    return (inside & enough[:, None, None]).any(0)
+    sizes = parts[region].bincount()[1:]
+    inside = _smallest_rectangles(parts, len(sizes))
+    return (inside & (sizes >= solid * inside.sum((1, 2)))[:, None, None]).any(0)
 
 
-def numbered(region: Tensor) -> Tensor:
-    """A number for each part of bool [h, w], the same for all of its cells; 0 outside."""
-    own = torch.arange(1, region.numel() + 1, device=region.device).view(region.shape) * region
-    numbers = own.float()[None, None]
-    while True:
-        before = numbers
-        for _ in range(STEPS_AT_ONCE):
-            numbers = widest(numbers, (3, 3)) * region
-        if torch.equal(before, numbers):
-            return numbers[0, 0].long()
-
-
-def _smallest_rectangles(part_of: Tensor, count: int) -> Tensor:
-    """The smallest rectangle around each of ``count`` parts, numbered in ``part_of`` [h, w]: bool [count, h, w]."""
-    height, width = part_of.shape
-    rows, columns = torch.meshgrid(*(torch.arange(n, device=part_of.device) for n in (height, width)), indexing="ij")
-    angles = torch.arange(4 * ANGLES, device=part_of.device) * (math.pi / 2 / ANGLES)
-    # How far each cell lies in each direction, and how far each part reaches.
-    along = angles.cos()[:, None] * columns.flatten() + angles.sin()[:, None] * rows.flatten()
-    none = torch.full((4 * ANGLES, count), -math.inf, device=part_of.device)
-    reach = none.scatter_reduce(1, part_of.flatten().expand(4 * ANGLES, -1), along, "amax")
+def _smallest_rectangles(parts: Tensor, count: int) -> Tensor:
+    """The smallest rectangle around each of the parts 1 to ``count`` in ``parts`` [h, w]: bool [count, h, w]."""
+    angles = torch.arange(4 * ANGLES, device=parts.device) * (math.pi / 2 / ANGLES)
+    sine, cosine = angles.sin(), angles.cos()
+    # How far each part reaches in each direction.
+    rows, columns = parts.nonzero(as_tuple=True)
+    along = cosine[:, None] * columns + sine[:, None] * rows
+    none = torch.full((4 * ANGLES, count), -math.inf, device=parts.device)
+    reach = none.scatter_reduce(1, (parts[rows, columns] - 1).expand(4 * ANGLES, -1), along, "amax")
     length = reach[: 2 * ANGLES] + reach[2 * ANGLES :] + 1
     turn = (length[:ANGLES] * length[ANGLES:]).argmin(0)
-    sides = turn + ANGLES * torch.arange(4, device=part_of.device)[:, None]
-    within = [along[side] <= reach.gather(0, side[None]).T + TOLERANCE for side in sides]
-    return torch.stack(within).all(0).view(count, height, width)
+    sides = turn[:, None] + ANGLES * torch.arange(4, device=parts.device)
+    rows, columns = (torch.arange(n, device=parts.device) for n in parts.shape)
+    along = cosine[sides, None, None] * columns + sine[sides, None, None] * rows[:, None]
+    return (along <= reach.T.gather(1, sides)[..., None, None] + TOLERANCE).all(1)

@@ -14,14 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zmask_ros.defense.completion import completed, numbered
+from zmask_ros.defense.completion import completed
+from zmask_ros.defense.components import connected, numbered
 from zmask_ros.defense.filling import bounding_box
 from zmask_ros.defense.fusion import FusionBlock
 from zmask_ros.defense.pooling import Size, widest
 
 OPEN = 0.5
-# Comparing costs as much as a step.
-STEPS_AT_ONCE = 4
 SMALLEST_HEAT = 1e-9
 RIM = 0.0005
 """Of the frame's hottest cell: whoever keeps the middle of a patch cool does not keep its rim this cool, because what
@@ -57,20 +56,6 @@ class Growth:
 def close_gaps(heat: Tensor, kernel: Size) -> Tensor:
     """Grey-scale morphological closing of ``heat`` [B, 1, h, w]: dark gaps narrower than ``kernel`` are filled."""
     return -widest(-widest(heat, kernel), kernel)
-
-
-def connected(seeds: Tensor, candidates: Tensor) -> Tensor:
-    """The candidates that hang together with a seed, 8-connected; all bool [B, 1, h, w]."""
-    # With a border of closed cells, neighbours are views: bits, and nothing else is moved.
-    reached = F.pad(seeds & candidates, (1, 1, 1, 1))
-    inside = reached[..., 1:-1, 1:-1]
-    while True:
-        before = reached.clone()
-        for _ in range(STEPS_AT_ONCE):
-            columns = reached[..., :-2, :] | reached[..., 1:-1, :] | reached[..., 2:, :]
-            inside.copy_((columns[..., :-2] | columns[..., 1:-1] | columns[..., 2:]) & candidates)
-        if torch.equal(before, reached):
-            return inside.clone()
 
 
 def without_bridges(seeds: Tensor, candidates: Tensor, kernel: Size) -> Tensor:

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zmask_ros.defense.components import connected
 from zmask_ros.defense.discriminant import discriminant, weighed
-from zmask_ros.defense.growth import OPEN, close_gaps, connected
+from zmask_ros.defense.growth import OPEN, close_gaps
 from zmask_ros.defense.head import GroupFeatures
 from zmask_ros.defense.pooling import Size, layer_grid, widest
 from zmask_ros.defense.profile import Profile, statistics_key

@@ -30,13 +30,18 @@ def fill_masked(images: Tensor, mask: Tensor) -> Tensor:
     """
     # Who descends through the mask asks what hiding any other pixel would do.
     rows, columns = (slice(0, n) for n in mask.shape[-2:]) if mask.requires_grad else bounding_box(mask)
+    filled = images.clone()
+    filled[..., rows, columns] = filled_part(images, mask, rows, columns)
+    return filled
+
+
+def filled_part(images: Tensor, mask: Tensor, rows: slice, columns: slice) -> Tensor:
+    """These rows and columns of `fill_masked`."""
     shown = 1 - mask
     # Few channels are resampled several times as fast plane by plane, many as they come, channels last.
     planes = images.contiguous() if images.shape[1] < LANES else images
     part = (..., rows, columns)
-    filled = images.clone()
-    filled[part] = images[part].lerp(_widened(planes * shown, shown, rows, columns), mask[part])
-    return filled
+    return images[part].lerp(_widened(planes * shown, shown, rows, columns), mask[part])
 
 
 def bounding_box(mask: Tensor) -> tuple[slice, slice]:

@@ -1,0 +1,144 @@
+"""Which of a network's first modules make a `Stem`: found by watching one pass, and tried out."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from zmask_ros.defense.filling import fill_masked
+from zmask_ros.defense.stem import KeptStem, Network, Stem, StemModule, logits_again
+
+MOST_REACH = 1 / 12
+"""Of the shorter side of the image: modules that see further need nearly all of the image again."""
+TRIED = ((0.45, 0.6), (0.0, 0.2), (0.85, 1.0))
+"""Where masks begin and end along both sides, as shares of them, that a stem is tried out with."""
+MOST_DIFFERENCE, MOST_DIFFERENCE_IN_HALF = 1e-4, 0.03
+"""Of the standard deviation of what is compared: above rounding."""
+
+
+@torch.inference_mode()
+def find_stem(segmenter: Network) -> Stem | None:
+    """The longest stem of a network that sees no further than `MOST_REACH`; None where it has none."""
+    x = torch.randn(1, 3, *segmenter.input_size, generator=torch.Generator().manual_seed(0)).to(segmenter.device)
+    calls = _watch(segmenter, x)
+    steps: list[StemModule] = []
+    while (longer := _longer(steps, calls, x)) is not None:
+        steps = longer
+    for length in range(len(steps), 0, -1):
+        if _serves(Stem(tuple(steps[:length])), segmenter, x):
+            return Stem(tuple(steps[:length]))
+    return None
+
+
+@dataclass
+class Call:
+    """A module that was called once in a pass; `began` and `ended` are turns in the order of all beginnings and ends."""
+
+    module: nn.Module
+    began: int
+    ended: int = 0
+    taken: Tensor | None = None
+    given: Tensor | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Whether it makes one map of one map, and would not be compiled anew for each part of an image."""
+        fixed = any("forward" in vars(inner) for inner in self.module.modules())
+        return not fixed and self.taken is not None and self.given is not None and self.given.dim() == 4
+
+
+def _watch(segmenter: Network, x: Tensor) -> list[Call]:
+    """The modules of the network that are called exactly once for ``x``; the network itself comes first."""
+    calls: list[Call] = []
+    running: list[Call] = []
+    turns = itertools.count()
+
+    def begin(module: nn.Module, inputs: tuple[object, ...]) -> None:
+        taken = inputs[0] if len(inputs) == 1 and isinstance(inputs[0], Tensor) else None
+        running.append(Call(module, next(turns), taken=taken))
+        calls.append(running[-1])
+
+    def end(module: nn.Module, inputs: object, output: object) -> None:
+        call = running.pop()
+        call.ended, call.given = next(turns), output if isinstance(output, Tensor) else None
+
+    modules = list(segmenter.network.modules())
+    handles = [m.register_forward_pre_hook(begin) for m in modules] + [m.register_forward_hook(end) for m in modules]
+    try:
+        segmenter.logits(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    often = Counter(id(call.module) for call in calls)
+    return [call for call in calls if often[id(call.module)] == 1]
+
+
+def _longer(steps: list[StemModule], calls: list[Call], x: Tensor) -> list[StemModule] | None:
+    """The stem with one more module, the outermost that sees no more than is allowed; None where there is none."""
+    before = next((call for call in calls if steps and call.module is steps[-1].module), None)
+    taken, turn = (before.given, before.ended) if before else (calls[0].taken, calls[0].began)
+    for call in calls:
+        if call.taken is taken and call.began > turn and call.usable:
+            longer = [*steps, _step(steps, call, calls, x)]
+            if longer[-1].reach <= MOST_REACH * min(x.shape[-2:]) and _sees_no_further(Stem(tuple(longer)), call.given.dtype, x):
+                return longer
+    return None
+
+
+def _step(steps: list[StemModule], call: Call, calls: list[Call], x: Tensor) -> StemModule:
+    assert call.given is not None
+    inside = [other for other in calls if call.began <= other.began and other.ended <= call.ended]
+    reach = (steps[-1].reach if steps else 0) + sum(_reach(other, x) for other in inside)
+    _, channels, height, width = call.given.shape
+    return StemModule(call.module, (channels, height, width), -(-x.shape[-2] // height), reach)
+
+
+def _reach(call: Call, x: Tensor) -> int:
+    """How far a module's own window reaches from its centre, in pixels of the image; of blocks 0."""
+    kernel = getattr(call.module, "kernel_size", None)
+    if kernel is None or call.taken is None:
+        return 0
+    lengths = kernel if isinstance(kernel, tuple) else (kernel,)
+    dilations = getattr(call.module, "dilation", 1)
+    dilation = max(dilations) if isinstance(dilations, tuple) else dilations
+    return -(-dilation * (max(lengths) - 1) // 2) * -(-x.shape[-2] // call.taken.shape[-2])
+
+
+def _mask(x: Tensor, begin: float, end: float) -> Tensor:
+    """[1, 1, h, w] for an image [1, 3, h, w]: 1 between these shares of both of its sides."""
+    mask = torch.zeros_like(x[:, :1])
+    rows, columns = (slice(int(begin * n), int(end * n)) for n in x.shape[-2:])
+    mask[..., rows, columns] = 1
+    return mask
+
+
+def _sees_no_further(stem: Stem, dtype: torch.dtype, x: Tensor) -> bool:
+    """Whether running it again near a mask gives what running all of it again gives, in the network's precision."""
+    mask = _mask(x, *TRIED[0])
+    before, after = (stem(image.to(dtype, memory_format=torch.channels_last)) for image in (x, fill_masked(x, mask)))
+    return _alike(stem.again(before, x, mask), after, dtype)
+
+
+def _serves(stem: Stem, segmenter: Network, x: Tensor) -> bool:
+    """Whether the network says the same of masked images when it goes on from the stem."""
+    masks = torch.cat([_mask(x, *place) for place in TRIED])
+    with KeptStem(stem) as kept:
+        segmenter.logits(x)
+    for mask in masks.split(1):
+        whole = segmenter.logits(fill_masked(x, mask))
+        if not _alike(logits_again(segmenter, kept, x, mask), whole, kept.output.dtype):
+            return False
+    return True
+
+
+def _alike(found: Tensor, expected: Tensor, dtype: torch.dtype) -> bool:
+    if found.shape != expected.shape:
+        return False
+    most = MOST_DIFFERENCE if dtype == torch.float32 else MOST_DIFFERENCE_IN_HALF
+    found, expected = found.float(), expected.float()
+    # A NaN is not small.
+    return bool((found - expected).abs().max() <= most * expected.std())

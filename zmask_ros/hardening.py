@@ -300,7 +300,7 @@ class Harmless:
             if image is not None
         ]
         x = torch.cat([self._segmenter.prepare(image) for _, image in self._shown])
-        with ActivationTaps(self._segmenter.network, self._defense.layers) as taps:
+        with self._defense.taps as taps:
             with torch.no_grad():
                 self._segmenter.logits(x)
             analysis = self._defense.analyser(taps)

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from zmask_ros.defense.analysis import Analyser, Analysis
-from zmask_ros.defense.filling import fill_masked
 from zmask_ros.defense.growth import OPEN
 from zmask_ros.defense.pooling import Size
 from zmask_ros.defense.profile import Binding, Profile
 from zmask_ros.defense.stages import Stages
+from zmask_ros.defense.stem import Kept, StemTap, masked_logits
+from zmask_ros.defense.stem_search import find_stem
 from zmask_ros.defense.taps import ActivationTaps
 
 
@@ -109,11 +110,12 @@ class Defense(nn.Module):
 
     def __init__(self, segmenter: SegmentationNetwork, profile: Profile) -> None:
         super().__init__()
-        self.layers = profile.layers
+        self.taps = ActivationTaps(segmenter.network, profile.layers)
         profile.binding.check(bind(segmenter, profile.bound_layers))
         self.segmenter = segmenter
         self.profile = profile
         self.analyser = Analyser(profile).to(segmenter.device)
+        self.stem = find_stem(segmenter)
         self.threshold = profile.threshold.value
         self.precaution = profile.masking_threshold
 
@@ -125,7 +127,7 @@ class Defense(nn.Module):
 
     def analyse(self, x: Tensor) -> tuple[Tensor, Analysis]:
         """Logits [B, K, h, w] and analysis of the normalised images ``x`` [B, 3, h, w], in one pass; differentiable."""
-        with ActivationTaps(self.segmenter.network, self.layers) as taps:
+        with self.taps as taps:
             logits = self.segmenter.logits(x)
             return logits, self.analyser(taps)
 
@@ -133,9 +135,9 @@ class Defense(nn.Module):
         """The mask, 0 or 1, [B, 1, *size]; differentiable by straight-through estimation."""
         return self.analyser.mask(analysis, self.analyser.region(analysis), size)
 
-    def mask_of(self, analysis: Analysis, where: Tensor, size: Size) -> Tensor:
-        """`mask` of the images ``where``, bool [B]; 0 in the others, which cost nothing."""
-        if bool(where.all()):
+    def mask_of(self, analysis: Analysis, where: Tensor | None, size: Size) -> Tensor:
+        """`mask` of the images ``where``, bool [B], or None for all; 0 in the others, which cost nothing."""
+        if where is None:
             return self.mask(analysis, size)
         masks = torch.zeros(len(where), 1, *size, device=where.device)
         masks[where] = self.mask(analysis.where(where), size)
@@ -147,7 +149,7 @@ class Defense(nn.Module):
         stages = Stages(x.device)
         # Read once: they may be changed from another thread.
         thresholds = self.thresholds
-        with ActivationTaps(self.segmenter.network, self.layers) as taps:
+        with self.taps as taps, StemTap(self.stem) as stem:
             undefended = first_labels(self.segmenter, x)
             stages.mark("network")
             analysis = self.analyser(taps)
@@ -156,8 +158,10 @@ class Defense(nn.Module):
             stages.mark("analysis")
         labels, mask = undefended, torch.zeros_like(undefended, dtype=torch.bool)
         if repeated:
-            hard = self.mask_of(analysis, suspicious, (x.shape[-2], x.shape[-1]))
-            labels, mask = segment_again(self.segmenter, x, hard, suspicious, undefended), hard[:, 0] > OPEN
+            again = some(suspicious)
+            hard = self.mask_of(analysis, again, (x.shape[-2], x.shape[-1]))
+            labels = segment_again(self.segmenter, x, hard, again, undefended, stem.kept)
+            mask = hard[:, 0] > OPEN
             stages.mark("second pass")
         flagged, tracked = analysis.score > thresholds.attack, torch.zeros_like(suspicious)
         times = stages.milliseconds()
@@ -169,19 +173,34 @@ def first_labels(segmenter: SegmentationNetwork, x: Tensor) -> Tensor:
     return _labels(segmenter.logits(x))
 
 
-def segment_again(segmenter: SegmentationNetwork, x: Tensor, mask: Tensor, where: Tensor, first: Tensor) -> Tensor:
-    """The labels ``first`` [B, h, w], but where bool [B] says so those of images with ``mask`` [B, 1, h, w] hidden."""
-    if bool(where.all()):
-        return masked_labels(segmenter, x, mask)
+def some(where: Tensor) -> Tensor | None:
+    """``where``, bool [B]; None for all of a batch, which nothing has to be picked from."""
+    return None if bool(where.all()) else where
+
+
+def segment_again(
+    segmenter: SegmentationNetwork, x: Tensor, mask: Tensor, where: Tensor | None, first: Tensor, kept: Kept | None
+) -> Tensor:
+    """Labels, uint8 [B, h, w], of images with masked pixels filled.
+
+    Args:
+        x: normalised images, [B, 3, h, w].
+        mask: [B, 1, h, w], 0 or 1.
+        where: bool [B]; the others keep their labels. None: all are segmented again.
+        first: the labels of the images as they are, [B, h, w].
+        kept: what the network's stem put out for ``x``; None: nothing that holds.
+    """
+    if where is None:
+        return masked_labels(segmenter, x, mask, kept)
     labels = first.clone()
-    labels[where] = masked_labels(segmenter, x[where], mask[where])
+    labels[where] = masked_labels(segmenter, x[where], mask[where], None if kept is None else kept.where(where))
     return labels
 
 
 @torch.inference_mode()
-def masked_labels(segmenter: SegmentationNetwork, x: Tensor, mask: Tensor) -> Tensor:
-    """Labels, uint8 [B, h, w], of normalised images [B, 3, h, w]; ``mask`` [B, 1, h, w], 0 or 1, hides pixels."""
-    return _labels(segmenter.logits(fill_masked(x, mask)))
+def masked_labels(segmenter: SegmentationNetwork, x: Tensor, mask: Tensor, kept: Kept | None = None) -> Tensor:
+    """Labels, uint8 [B, h, w], of normalised images with masked pixels filled; see `masked_logits`."""
+    return _labels(masked_logits(segmenter, x, mask, kept))
 
 
 def _labels(logits: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """Segmenting again without doing again what no mask has changed.
 
-A mask changes a part of the image, and the first modules of a network see only a few pixels around each pixel: what they
-put out for the image as it was still holds, but near the mask. Only there are they run again, and the network goes on
-from what they put out. Nothing is approximated; whether a network can be taken apart so is tried out when it is loaded.
+A mask changes a part of the image, and the first modules of a network see only a few pixels around each pixel: what
+they put out for the image as it was still holds, but near the mask. Only there are they run again, and the network goes
+on from what they put out. Nothing is approximated; whether a network can be taken apart so is tried when it is loaded.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from zmask_ros.defense.filling import bounding_box, filled_part
+from zmask_ros.defense.filling import bounding_box, fill_masked, filled_part
 from zmask_ros.defense.pooling import Size
 
 
@@ -134,27 +134,53 @@ class _Span:
         return _Span(pixels, filled, slice(first, end), slice(first - begin, end - begin))
 
 
-class KeptStem:
-    """Context manager that keeps what a stem puts out in the pass inside, also afterwards."""
+@dataclass(frozen=True)
+class Kept:
+    """What a stem has put out for a batch, [B, C, H, W]."""
 
-    def __init__(self, stem: Stem) -> None:
-        self.stem = stem
+    stem: Stem
+    output: Tensor
 
-    def __enter__(self) -> KeptStem:
-        self._handle = self.stem.last.module.register_forward_hook(self._keep)
+    def where(self, images: Tensor) -> Kept:
+        """That of the images where bool [B] says so."""
+        return Kept(self.stem, self.output[images])
+
+
+class StemTap:
+    """Context manager that keeps what a stem puts out in the pass inside.
+
+    Args:
+        stem: None: nothing is kept.
+    """
+
+    def __init__(self, stem: Stem | None) -> None:
+        self._stem = stem
+        self.kept: Kept | None = None
+
+    def __enter__(self) -> StemTap:
+        if self._stem is not None:
+            self._handle = self._stem.last.module.register_forward_hook(self._keep)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._handle.remove()
+        if self._stem is not None:
+            self._handle.remove()
 
     def _keep(self, module: nn.Module, inputs: object, output: Tensor) -> None:
-        self.output = output
+        assert self._stem is not None
+        self.kept = Kept(self._stem, output)
 
 
-def logits_again(segmenter: Network, kept: KeptStem, x: Tensor, mask: Tensor) -> Tensor:
-    """What a network says of the images ``x`` with masked pixels filled, where it has just seen them as they are."""
-    stem = kept.stem
-    with stem.going_on_from(stem.again(kept.output, x, mask), x) as image:
+def masked_logits(segmenter: Network, x: Tensor, mask: Tensor, kept: Kept | None = None) -> Tensor:
+    """Class scores [B, K, h, w] of normalised images ``x`` [B, 3, h, w] with masked pixels filled.
+
+    Args:
+        mask: [B, 1, h, w], 0 or 1.
+        kept: what the network's stem put out for ``x``; None: the network looks at all of the images.
+    """
+    if kept is None:
+        return segmenter.logits(fill_masked(x, mask))
+    with kept.stem.going_on_from(kept.stem.again(kept.output, x, mask), x) as image:
         return segmenter.logits(image)

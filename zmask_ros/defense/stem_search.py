@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from zmask_ros.defense.filling import fill_masked
-from zmask_ros.defense.stem import KeptStem, Network, Stem, StemModule, logits_again
+from zmask_ros.defense.stem import Network, Stem, StemModule, StemTap, masked_logits
 
 MOST_REACH = 1 / 12
 """Of the shorter side of the image: modules that see further need nearly all of the image again."""
@@ -22,7 +22,12 @@ MOST_DIFFERENCE, MOST_DIFFERENCE_IN_HALF = 1e-4, 0.03
 
 @torch.inference_mode()
 def find_stem(segmenter: Network) -> Stem | None:
-    """The longest stem of a network that sees no further than `MOST_REACH`; None where it has none."""
+    """The longest stem of a network that sees no further than `MOST_REACH`; None where it has none.
+
+    A compiled network is left alone: it would be compiled anew for each size of what is run again.
+    """
+    if any("forward" in vars(module) for module in segmenter.network.modules()):
+        return None
     x = torch.randn(1, 3, *segmenter.input_size, generator=torch.Generator().manual_seed(0)).to(segmenter.device)
     calls = _watch(segmenter, x)
     steps: list[StemModule] = []
@@ -36,7 +41,7 @@ def find_stem(segmenter: Network) -> Stem | None:
 
 @dataclass
 class Call:
-    """A module that was called once in a pass; `began` and `ended` are turns in the order of all beginnings and ends."""
+    """A module that was called once in a pass: when it began and ended, among all of them, what it took and gave."""
 
     module: nn.Module
     began: int
@@ -46,9 +51,8 @@ class Call:
 
     @property
     def usable(self) -> bool:
-        """Whether it makes one map of one map, and would not be compiled anew for each part of an image."""
-        fixed = any("forward" in vars(inner) for inner in self.module.modules())
-        return not fixed and self.taken is not None and self.given is not None and self.given.dim() == 4
+        """Whether it makes one map of one map."""
+        return self.taken is not None and self.given is not None and self.given.dim() == 4
 
 
 def _watch(segmenter: Network, x: Tensor) -> list[Call]:
@@ -84,7 +88,8 @@ def _longer(steps: list[StemModule], calls: list[Call], x: Tensor) -> list[StemM
     for call in calls:
         if call.taken is taken and call.began > turn and call.usable:
             longer = [*steps, _step(steps, call, calls, x)]
-            if longer[-1].reach <= MOST_REACH * min(x.shape[-2:]) and _sees_no_further(Stem(tuple(longer)), call.given.dtype, x):
+            near = longer[-1].reach <= MOST_REACH * min(x.shape[-2:])
+            if near and _sees_no_further(Stem(tuple(longer)), x):
                 return longer
     return None
 
@@ -116,9 +121,11 @@ def _mask(x: Tensor, begin: float, end: float) -> Tensor:
     return mask
 
 
-def _sees_no_further(stem: Stem, dtype: torch.dtype, x: Tensor) -> bool:
-    """Whether running it again near a mask gives what running all of it again gives, in the network's precision."""
+def _sees_no_further(stem: Stem, x: Tensor) -> bool:
+    """Whether running it again near a mask gives what running all of it again gives."""
     mask = _mask(x, *TRIED[0])
+    # That of the network: the image is in single precision.
+    dtype = next((weight.dtype for weight in stem.modules[0].module.parameters()), x.dtype)
     before, after = (stem(image.to(dtype, memory_format=torch.channels_last)) for image in (x, fill_masked(x, mask)))
     return _alike(stem.again(before, x, mask), after, dtype)
 
@@ -126,13 +133,12 @@ def _sees_no_further(stem: Stem, dtype: torch.dtype, x: Tensor) -> bool:
 def _serves(stem: Stem, segmenter: Network, x: Tensor) -> bool:
     """Whether the network says the same of masked images when it goes on from the stem."""
     masks = torch.cat([_mask(x, *place) for place in TRIED])
-    with KeptStem(stem) as kept:
+    with StemTap(stem) as tap:
         segmenter.logits(x)
-    for mask in masks.split(1):
-        whole = segmenter.logits(fill_masked(x, mask))
-        if not _alike(logits_again(segmenter, kept, x, mask), whole, kept.output.dtype):
-            return False
-    return True
+    kept = tap.kept
+    assert kept is not None
+    pairs = ((masked_logits(segmenter, x, m, kept), masked_logits(segmenter, x, m)) for m in masks.split(1))
+    return all(_alike(found, expected, kept.output.dtype) for found, expected in pairs)
 
 
 def _alike(found: Tensor, expected: Tensor, dtype: torch.dtype) -> bool:

@@ -14,12 +14,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zmask_ros.defense.analysis import Analysis, Evidence, hard_mask
-from zmask_ros.defense.defense import Defended, Defense, first_labels, segment_again
+from zmask_ros.defense.defense import Defended, Defense, first_labels, segment_again, some
 from zmask_ros.defense.filling import fill_masked
 from zmask_ros.defense.growth import OPEN
 from zmask_ros.defense.pooling import area_resample
 from zmask_ros.defense.stages import Stages
-from zmask_ros.defense.taps import ActivationTaps, find_layer
+from zmask_ros.defense.stem import StemTap
+from zmask_ros.defense.taps import find_layer
 from zmask_ros.defense.tracking import Found, Track, Tracker
 from zmask_ros.defense.vote import LONGEST_GAP_S
 
@@ -93,10 +94,9 @@ class StreamingDefense(nn.Module):
         # Read once: they may be changed from another thread.
         thresholds = self.defense.thresholds
         searches = [s.search(t, self.keyframe_interval_s) for s, t in zip(states, stamps_ns, strict=True)]
-        network, layers = self.defense.segmenter.network, self.defense.layers
         # The taps come second: the analysis sees what the network goes on with.
-        replaced = Replacement(network, self.tracker, searches, thresholds.masking)
-        with replaced, ActivationTaps(network, layers) as taps:
+        replaced = Replacement(self.defense.segmenter.network, self.tracker, searches, thresholds.masking)
+        with replaced, self.defense.taps as taps, StemTap(self.defense.stem) as stem:
             undefended = first_labels(self.defense.segmenter, x)
             stages.mark("network")
             beside = self._beside(self.defense.analyser(taps), replaced.found)
@@ -106,11 +106,14 @@ class StreamingDefense(nn.Module):
         labels, mask = undefended, _on(replaced.found, x)
         region = torch.zeros_like(beside.mask)
         if repeated:
-            hard = self.defense.mask_of(beside, again, (x.shape[-2], x.shape[-1]))
+            where = some(again)
+            hard = self.defense.mask_of(beside, where, (x.shape[-2], x.shape[-1]))
             mask = torch.maximum(mask, hard)
             # What is learned is the patch as the mask ends it, and not the cells around it.
             region = area_resample(hard, self.defense.profile.grid)
-            labels = segment_again(self.defense.segmenter, x, mask, again, undefended)
+            # Where something was taken out, the stem has not put out what it makes of the image.
+            kept = stem.kept if all(one is None for one in replaced.found) else None
+            labels = segment_again(self.defense.segmenter, x, mask, where, undefended, kept)
             stages.mark("second pass")
         after = [
             self._after(stamp, found, state, Keyframe(beside, region, index) if bool(again[index]) else None, replaced)

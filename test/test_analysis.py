@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zmask_ros.defense import FusionBlock, LayerOverActivation, LayerStatistics, Moments, attack_score, hard_mask
-from zmask_ros.defense.components import connected, numbered
+from zmask_ros.defense.cells import connected, numbered
 from zmask_ros.defense.fitting import observe
 from zmask_ros.defense.growth import Growth, close_gaps, grow, without_bridges
 from zmask_ros.defense.overactivation import cascade, fuse_layers

@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-from zmask_ros.defense.components import numbered
+from zmask_ros.defense.cells import numbered
 
 ANGLES = 16
 """Of rectangles that are tried, over a quarter turn."""

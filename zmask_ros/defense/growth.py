@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from zmask_ros.defense.cells import closed, connected, numbered, opened
 from zmask_ros.defense.completion import completed
-from zmask_ros.defense.components import connected, numbered
 from zmask_ros.defense.filling import bounding_box
 from zmask_ros.defense.fusion import FusionBlock
 from zmask_ros.defense.pooling import Size, widest
@@ -66,17 +66,12 @@ def without_bridges(seeds: Tensor, candidates: Tensor, kernel: Size) -> Tensor:
     """
     kept, left = torch.zeros_like(seeds), seeds & candidates
     for size in _shrinking(kernel):
-        region = connected(left, open_bridges(candidates, size))
+        region = connected(left, opened(candidates, size))
         kept = kept | region
         left = left & ~connected(region, candidates)
         if not left.any():
             break
     return kept
-
-
-def open_bridges(candidates: Tensor, kernel: Size) -> Tensor:
-    """Morphological opening of bool [B, 1, h, w]: what no window of ``kernel`` fits into is dropped."""
-    return -close_gaps(-candidates.float(), kernel) > OPEN
 
 
 def _shrinking(kernel: Size) -> Iterator[Size]:
@@ -93,7 +88,7 @@ def framed(seeds: Tensor, warm: Tensor) -> Tensor:
 
     A rim that is thin for what is inside counts for nothing: nobody is to blind the car with a frame around the view.
     """
-    rims = close_gaps(connected(seeds, warm).float(), RIM_WINDOW) > OPEN
+    rims = closed(connected(seeds, warm), RIM_WINDOW)
     return torch.cat([_framed(rim) for rim in rims.split(1)])
 
 
@@ -119,16 +114,16 @@ def grow(fusion: FusionBlock, growth: Growth, shallow: Tensor, deep: Tensor, mas
         fusion: the block that made ``mask`` from ``shallow`` (H_S) and ``deep`` (H_D), all [B, 1, h, w].
         growth: how far to grow.
     """
-    closed = close_gaps(shallow, growth.closing)
+    even = close_gaps(shallow, growth.closing)
     hottest = shallow.amax(dim=(-2, -1), keepdim=True)
-    warm = (OPEN * closed / (growth.reach * hottest).clamp_min(SMALLEST_HEAT)).clamp_max(1.0)
-    candidates = fusion(closed / growth.share, deep / growth.share).maximum(warm)
+    warm = (OPEN * even / (growth.reach * hottest).clamp_min(SMALLEST_HEAT)).clamp_max(1.0)
+    candidates = fusion(even / growth.share, deep / growth.share).maximum(warm)
     # A threshold that was lowered by hand may flag a frame where nothing is open: its hottest pixel is the seed then.
     seeds = mask >= mask.amax(dim=(-2, -1), keepdim=True).clamp_max(OPEN)
-    opened = (candidates > OPEN) | seeds
+    warmer = (candidates > OPEN) | seeds
     if growth.solid < 1:
-        opened = opened | framed(seeds, opened | (closed >= RIM * hottest))
-    region = without_bridges(seeds, opened, growth.closing)
+        warmer = warmer | framed(seeds, warmer | (even >= RIM * hottest))
+    region = without_bridges(seeds, warmer, growth.closing)
     return _with(candidates.maximum(seeds.to(candidates)) * region, region)
 
 

@@ -15,10 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from zmask_ros.defense.cells import closed, opened, widened
 from zmask_ros.defense.discriminant import discriminant, weighed
 from zmask_ros.defense.filling import bounding_box
-from zmask_ros.defense.growth import OPEN, close_gaps, open_bridges
-from zmask_ros.defense.pooling import Size, area_resample, box_pool, layer_kernel, widest
+from zmask_ros.defense.growth import OPEN
+from zmask_ros.defense.pooling import Size, area_resample, box_pool, layer_kernel
 
 CORE, INNER, BESIDE, STREET, BAND = 2, 1, 1, 4, 2
 """Cells of the grid: a region is sure in its core, CORE cells from its edge, and what it looks like is learned from all
@@ -59,7 +60,7 @@ def without_street(warm: Tensor, whole: Tensor, activation: Tensor) -> Tensor:
 def _without_street(warm: Tensor, whole: Tensor, activation: Tensor) -> Tensor:
     grid, size = _size(warm), _size(activation)
     inside, added = warm > OPEN, (whole > OPEN) & (warm <= OPEN)
-    if not bool(open_bridges(close_gaps(added.to(warm), SLIVER) > OPEN, SLIVER).any()):
+    if not bool(opened(closed(added, SLIVER), SLIVER).any()):
         return warm
     around = Surroundings.of(whole > OPEN, size, sure=inside)
     if not around.enough:
@@ -69,7 +70,7 @@ def _without_street(warm: Tensor, whole: Tensor, activation: Tensor) -> Tensor:
     alike = (attention > ALIKE) & _at_size(added, size)[part]
     share, likeness = torch.zeros_like(around.street, dtype=warm.dtype), torch.zeros(1, 1, *size).to(warm)
     gaps = layer_kernel(GAPS, grid, size)
-    share[part] = open_bridges(close_gaps(alike.to(warm), gaps) > OPEN, gaps).to(warm)
+    share[part] = opened(closed(alike, gaps), gaps).to(warm)
     likeness[part] = attention
     likeness = area_resample(likeness, grid)
     kept = added & (area_resample(share, grid) >= OPEN)
@@ -95,10 +96,10 @@ def _refined(region: Tensor, activation: Tensor) -> Tensor:
     part = around.part
     edge = _attention(activation[part], around.inner[part], around.street[part])
     soft = torch.where(around.core[part], whole[part], edge * around.band[part])
-    opened = open_bridges(soft > OPEN, layer_kernel(HAIRS, grid, size))
-    closed = close_gaps(opened.to(soft), layer_kernel(GAPS, grid, size))
+    hairless = opened(soft > OPEN, layer_kernel(HAIRS, grid, size))
+    hard = closed(hairless, layer_kernel(GAPS, grid, size)).to(soft)
     refined = torch.zeros_like(whole)
-    refined[part] = closed + soft - soft.detach()
+    refined[part] = hard + soft - soft.detach()
     return refined
 
 
@@ -180,7 +181,7 @@ def _deep(inside: Tensor, cells: int) -> Tensor:
 
 def _wider(cells: Tensor, distance: int) -> Tensor:
     """Bool [1, 1, h, w] with all cells within ``distance`` of one of ``cells``."""
-    return widest(cells.float(), (2 * distance + 1, 2 * distance + 1)) > OPEN
+    return widened(cells, (2 * distance + 1, 2 * distance + 1))
 
 
 def _size(maps: Tensor) -> Size:

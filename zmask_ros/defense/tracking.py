@@ -13,11 +13,10 @@ from dataclasses import dataclass, replace
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zmask_ros.defense.components import connected
+from zmask_ros.defense.cells import closed, connected, widened
 from zmask_ros.defense.discriminant import discriminant, weighed
-from zmask_ros.defense.growth import OPEN, close_gaps
 from zmask_ros.defense.head import GroupFeatures
-from zmask_ros.defense.pooling import Size, layer_grid, widest
+from zmask_ros.defense.pooling import Size, layer_grid
 from zmask_ros.defense.profile import Profile, statistics_key
 from zmask_ros.defense.taps import in_single_precision
 
@@ -117,7 +116,7 @@ class Tracker(nn.Module):
         attention, offset = discriminant(cells[inside], cells[~inside])
         track = Track(attention.to(features), offset, 0.0, self._closing, area, score, heat, region)
         found = attention_map(track, features)
-        overlaps = {cut: _overlap(_closed(found > cut, self._closing), region) for cut in CUTS}
+        overlaps = {cut: _overlap(closed(found > cut, self._closing), region) for cut in CUTS}
         best = max(CUTS, key=lambda cut: (overlaps[cut], -abs(cut - EVENLY)))
         return replace(track, cut=best) if overlaps[best] >= LEAST_OVERLAP else None
 
@@ -134,9 +133,9 @@ class Tracker(nn.Module):
         """
         attention = attention_map(track, features)
         reach = 1 + math.ceil(SPEED * elapsed_s * self.grid[1])
-        near = widest(track.region.float(), (2 * reach + 1, 2 * reach + 1)) > 0
+        near = widened(track.region, (2 * reach + 1, 2 * reach + 1))
         # All of what begins within reach: a part of it that is cut off would go on attacking.
-        candidates = _closed(attention > track.cut, track.closing)
+        candidates = closed(attention > track.cut, track.closing)
         region = connected(candidates & near, candidates)
         area = int(region.sum())
         if not track.area / MOST_GROWTH <= area <= track.area * MOST_GROWTH:
@@ -148,10 +147,6 @@ class Tracker(nn.Module):
 def attention_map(track: Track, features: Tensor) -> Tensor:
     """[1, 1, h, w] of features [1, F, h, w]: about 1 on the patch, about 0 elsewhere."""
     return weighed(features, track.attention, track.offset)
-
-
-def _closed(region: Tensor, closing: Size) -> Tensor:
-    return close_gaps(region.float(), closing) > OPEN
 
 
 def _overlap(one: Tensor, other: Tensor) -> float:

@@ -115,7 +115,7 @@ def test_plain_labels_are_the_undefended_ones(defended: tuple[Segmenter, Defense
     image = clean_image(3)
     plain: Tensor = plain_labels(segmenter, image)
     assert plain.dtype == torch.uint8
-    assert torch.equal(plain, defense(segmenter.prepare(image)).undefended)
+    assert torch.equal(plain, defense(segmenter.prepare(image)).first.labels)
 
 
 def test_no_frames_are_refused(defended: tuple[Segmenter, Defense]) -> None:

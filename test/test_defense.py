@@ -62,7 +62,7 @@ def test_an_attacked_frame_is_flagged_masked_and_segmented_again(tiny):
     defended = defense(x)
     assert defended.flagged.tolist() == [False, True]
     assert not defended.mask[0].any()
-    assert torch.equal(defended.labels[0], defended.undefended[0])
+    assert torch.equal(defended.labels[0], defended.first.labels[0])
     inside = torch.zeros(48, 64, dtype=torch.bool)
     inside[16:32, 24:40] = True
     assert (defended.mask[1] & inside).sum() > 0.5 * defended.mask[1].sum() > 0

@@ -32,7 +32,7 @@ AIMS = {(480, 640): 4.0, (720, 1280): 8.0}
 # the fifth within which a newer frame is waited for.
 FRAME_TIMES_AIM, MOST_FRAME_TIMES = 1.2, 1.5
 ALONE = 9
-INFERENCE = {"network", "analysis", "second pass"}
+INFERENCE = {"network", "analysis", "labels", "second pass"}
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from typing import Any
 
 import cv2
@@ -69,16 +70,21 @@ class Pictures:
     Attributes:
         image: uint8 [H, W, 3] RGB, as it came.
         labels: uint8 [H, W], the defended segmentation.
-        undefended: uint8 [H, W], what the network said before masking.
         mask: uint8 [H, W], 255 where masked, else 0.
         heat: float32 [H, W], over-activation H_D H_S M, at least 0.
+        before: makes `undefended`.
     """
 
     image: np.ndarray
     labels: np.ndarray
-    undefended: np.ndarray
     mask: np.ndarray
     heat: np.ndarray
+    before: Callable[[], np.ndarray]
+
+    @cached_property
+    def undefended(self) -> np.ndarray:
+        """uint8 [H, W], what the network said before masking; worked out when it is asked for."""
+        return self.before()
 
 
 @dataclass(frozen=True)
@@ -271,14 +277,13 @@ def _milliseconds_since(began: float) -> float:
 def _pictures(image: np.ndarray, defended: Defended, index: int) -> Pictures:
     size = (image.shape[1], image.shape[0])
     heat = cv2.resize(defended.analysis.heat[index, 0].float().cpu().numpy(), size, interpolation=cv2.INTER_LINEAR)
-    undefended = at_size(defended.undefended[index], image)
     suspicious = bool(defended.suspicious[index])
     return Pictures(
         image=image,
-        labels=at_size(defended.labels[index], image) if suspicious else undefended,
-        undefended=undefended,
-        mask=at_size(defended.mask[index].byte() * 255, image) if suspicious else np.zeros(undefended.shape, np.uint8),
+        labels=at_size(defended.labels[index], image),
+        mask=at_size(defended.mask[index].byte() * 255, image) if suspicious else np.zeros(image.shape[:2], np.uint8),
         heat=heat,
+        before=lambda: at_size((defended.first if suspicious else defended).labels[index], image),
     )
 
 

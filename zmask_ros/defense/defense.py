@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -69,13 +70,32 @@ class Thresholds:
     masking: float
 
 
+class FirstPass:
+    """What the network said of B images before masking.
+
+    Its labels are worked out when they are asked for: of an image that is segmented again, hardly anybody does.
+
+    Args:
+        logits: class scores [B, K, h, w].
+    """
+
+    def __init__(self, logits: Tensor) -> None:
+        self._logits = logits
+
+    @cached_property
+    @torch.inference_mode()
+    def labels(self) -> Tensor:
+        """uint8 [B, h, w]."""
+        return labels_of(self._logits)
+
+
 @dataclass(frozen=True)
 class Defended:
     """What the defence says of a batch of B images of h x w pixels.
 
     Attributes:
         labels: uint8 [B, h, w], the defended segmentation.
-        undefended: uint8 [B, h, w], what the network said before masking.
+        first: what the network said before masking.
         mask: bool [B, h, w], the masked pixels; all False where a frame is not suspicious.
         flagged: bool [B], what is called an attack.
         suspicious: bool [B], what was masked: all that is flagged, and what is masked as a precaution.
@@ -83,11 +103,11 @@ class Defended:
         analysis: evidence, soft mask and score.
         stages_ms: time of each stage in milliseconds.
         tracked: bool [B], where a patch that was known already was taken out in the one pass; of these frames
-            ``undefended`` is the defended segmentation, and the analysis says what is beside the patch.
+            ``first`` is the defended segmentation, and the analysis says what is beside the patch.
     """
 
     labels: Tensor
-    undefended: Tensor
+    first: FirstPass
     mask: Tensor
     flagged: Tensor
     suspicious: Tensor
@@ -150,27 +170,24 @@ class Defense(nn.Module):
         # Read once: they may be changed from another thread.
         thresholds = self.thresholds
         with self.taps as taps, StemTap(self.stem) as stem:
-            undefended = first_labels(self.segmenter, x)
+            first = FirstPass(self.segmenter.logits(x))
             stages.mark("network")
             analysis = self.analyser(taps)
             suspicious = analysis.score > thresholds.masking
             repeated = bool(suspicious.any())
             stages.mark("analysis")
-        labels, mask = undefended, torch.zeros_like(undefended, dtype=torch.bool)
         if repeated:
             again = some(suspicious)
             hard = self.mask_of(analysis, again, (x.shape[-2], x.shape[-1]))
-            labels = segment_again(self.segmenter, x, hard, again, undefended, stem.kept)
+            labels = segment_again(self.segmenter, x, hard, again, first, stem.kept)
             mask = hard[:, 0] > OPEN
             stages.mark("second pass")
+        else:
+            labels, mask = first.labels, torch.zeros_like(first.labels, dtype=torch.bool)
+            stages.mark("labels")
         flagged, tracked = analysis.score > thresholds.attack, torch.zeros_like(suspicious)
         times = stages.milliseconds()
-        return Defended(labels, undefended, mask, flagged, suspicious, thresholds, analysis, times, tracked)
-
-
-def first_labels(segmenter: SegmentationNetwork, x: Tensor) -> Tensor:
-    """Labels, uint8 [B, h, w], of the normalised images ``x`` [B, 3, h, w] as they are."""
-    return _labels(segmenter.logits(x))
+        return Defended(labels, first, mask, flagged, suspicious, thresholds, analysis, times, tracked)
 
 
 def some(where: Tensor) -> Tensor | None:
@@ -179,7 +196,7 @@ def some(where: Tensor) -> Tensor | None:
 
 
 def segment_again(
-    segmenter: SegmentationNetwork, x: Tensor, mask: Tensor, where: Tensor | None, first: Tensor, kept: Kept | None
+    segmenter: SegmentationNetwork, x: Tensor, mask: Tensor, where: Tensor | None, first: FirstPass, kept: Kept | None
 ) -> Tensor:
     """Labels, uint8 [B, h, w], of images with masked pixels filled.
 
@@ -187,12 +204,12 @@ def segment_again(
         x: normalised images, [B, 3, h, w].
         mask: [B, 1, h, w], 0 or 1.
         where: bool [B]; the others keep their labels. None: all are segmented again.
-        first: the labels of the images as they are, [B, h, w].
+        first: of the images as they are.
         kept: what the network's stem put out for ``x``; None: nothing that holds.
     """
     if where is None:
         return masked_labels(segmenter, x, mask, kept)
-    labels = first.clone()
+    labels = first.labels.clone()
     labels[where] = masked_labels(segmenter, x[where], mask[where], None if kept is None else kept.where(where))
     return labels
 
@@ -200,8 +217,9 @@ def segment_again(
 @torch.inference_mode()
 def masked_labels(segmenter: SegmentationNetwork, x: Tensor, mask: Tensor, kept: Kept | None = None) -> Tensor:
     """Labels, uint8 [B, h, w], of normalised images with masked pixels filled; see `masked_logits`."""
-    return _labels(masked_logits(segmenter, x, mask, kept))
+    return labels_of(masked_logits(segmenter, x, mask, kept))
 
 
-def _labels(logits: Tensor) -> Tensor:
+def labels_of(logits: Tensor) -> Tensor:
+    """uint8 [B, h, w], the likeliest class of class scores [B, K, h, w]."""
     return logits.argmax(1).to(torch.uint8)

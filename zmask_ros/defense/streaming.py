@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zmask_ros.defense.analysis import Analysis, Evidence, hard_mask
-from zmask_ros.defense.defense import Defended, Defense, first_labels, segment_again, some
+from zmask_ros.defense.defense import Defended, Defense, FirstPass, segment_again, some
 from zmask_ros.defense.filling import fill_masked
 from zmask_ros.defense.growth import OPEN
 from zmask_ros.defense.pooling import area_resample
@@ -97,13 +97,13 @@ class StreamingDefense(nn.Module):
         # The taps come second: the analysis sees what the network goes on with.
         replaced = Replacement(self.defense.segmenter.network, self.tracker, searches, thresholds.masking)
         with replaced, self.defense.taps as taps, StemTap(self.defense.stem) as stem:
-            undefended = first_labels(self.defense.segmenter, x)
+            first = FirstPass(self.defense.segmenter.logits(x))
             stages.mark("network")
             beside = self._beside(self.defense.analyser(taps), replaced.found)
             again = beside.score > thresholds.masking
             repeated = bool(again.any())
             stages.mark("analysis")
-        labels, mask = undefended, _on(replaced.found, x)
+        mask = _on(replaced.found, x)
         region = torch.zeros_like(beside.mask)
         if repeated:
             where = some(again)
@@ -113,8 +113,11 @@ class StreamingDefense(nn.Module):
             region = area_resample(hard, self.defense.profile.grid)
             # Where something was taken out, the stem has not put out what it makes of the image.
             kept = stem.kept if all(one is None for one in replaced.found) else None
-            labels = segment_again(self.defense.segmenter, x, mask, where, undefended, kept)
+            labels = segment_again(self.defense.segmenter, x, mask, where, first, kept)
             stages.mark("second pass")
+        else:
+            labels = first.labels
+            stages.mark("labels")
         after = [
             self._after(stamp, found, state, Keyframe(beside, region, index) if bool(again[index]) else None, replaced)
             for index, (state, stamp, found) in enumerate(zip(states, stamps_ns, replaced.found, strict=True))
@@ -123,7 +126,7 @@ class StreamingDefense(nn.Module):
         tracked = torch.tensor([found is not None for found in replaced.found], device=x.device) & ~again
         flagged, suspicious = analysis.score > thresholds.attack, again | tracked
         hidden, times = mask[:, 0] > OPEN, stages.milliseconds()
-        defended = Defended(labels, undefended, hidden, flagged, suspicious, thresholds, analysis, times, tracked)
+        defended = Defended(labels, first, hidden, flagged, suspicious, thresholds, analysis, times, tracked)
         return defended, tuple(after)
 
     def _beside(self, analysis: Analysis, found: Sequence[Found | None]) -> Analysis:

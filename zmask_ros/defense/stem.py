@@ -75,16 +75,21 @@ class Stem:
             x: the normalised images, [B, 3, h, w].
             mask: [B, 1, h, w], 0 or 1.
         """
+        again = kept.clone()
+        for result, image, own in zip(again.split(1), x.split(1), mask.split(1), strict=True):
+            self._change(result, image, own)
+        return again
+
+    def _change(self, result: Tensor, image: Tensor, mask: Tensor) -> None:
+        """Write into what it put out for one image what differs where that is masked."""
         box = bounding_box(mask)
         if box[0].stop == 0:
-            return kept
-        rows, columns = (_Span.of(side, n, self.last) for side, n in zip(box, x.shape[-2:], strict=True))
-        window = x[..., rows.pixels, columns.pixels].clone()
-        window[..., rows.filled, columns.filled] = filled_part(x, mask, *box)
-        window = window.to(kept.dtype, memory_format=torch.channels_last)
-        result = kept.clone()
-        result[..., rows.cells, columns.cells] = self(window)[..., rows.right, columns.right]
-        return result
+            return
+        rows, columns = (_Span.of(side, n, self.last) for side, n in zip(box, image.shape[-2:], strict=True))
+        window = image[..., rows.pixels, columns.pixels].clone()
+        window[..., rows.filled, columns.filled] = filled_part(image, mask, *box)
+        changed = self(window.to(result.dtype, memory_format=torch.channels_last))
+        result[..., rows.cells, columns.cells] = changed[..., rows.right, columns.right]
 
     @contextmanager
     def going_on_from(self, output: Tensor, x: Tensor) -> Iterator[Tensor]:

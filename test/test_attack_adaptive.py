@@ -43,11 +43,8 @@ def frames() -> Frames:
 @pytest.fixture(scope="module")
 def exact(tiny: tuple[Segmenter, Profile], frames: Frames) -> Callable[[Tensor], View]:
     """A view through network and defence in float64, as a function of the patches."""
-    defense = Defense(*tiny).double()
-    network = tiny_network.build(0).double().eval()
-    segmenter = replace(tiny[0], network=network)
-    defense.segmenter = segmenter
-    viewer = Viewer(segmenter, defense)
+    segmenter = replace(tiny[0], network=tiny_network.build(0).double().eval())
+    viewer = Viewer(segmenter, Defense(segmenter, tiny[1]).double())
     images = torch.stack([torch.from_numpy(image).permute(2, 0, 1).double() / 255 for image, _ in frames])
     layout = sample_layout(EXACT, 1, len(images), SIZE, (48, 64), generator(2))
     return lambda patches: viewer.look(images, patches, layout)

@@ -144,7 +144,7 @@ def _serves(stem: Stem, segmenter: Network, x: Tensor) -> bool:
 def _alike(found: Tensor, expected: Tensor, dtype: torch.dtype) -> bool:
     if found.shape != expected.shape:
         return False
-    most = MOST_DIFFERENCE if dtype == torch.float32 else MOST_DIFFERENCE_IN_HALF
+    most = MOST_DIFFERENCE_IN_HALF if dtype in (torch.float16, torch.bfloat16) else MOST_DIFFERENCE
     found, expected = found.float(), expected.float()
     # A NaN is not small.
     return bool((found - expected).abs().max() <= most * expected.std())

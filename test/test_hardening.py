@@ -51,7 +51,7 @@ def test_features_are_the_obvious_ones():
     clean, seen = (torch.randn(1, 3, 12, 16, generator=generator) + 0.3 for _ in range(2))
     kernels = ((5, 5), (3, 3))
     layer = GroupFeatures({"a": statistics_of(clean, kernels, (12, 16))}, kernels, (12, 16), (12, 16))
-    found = layer.joined({"a": seen})[0].numpy()
+    found = torch.cat(layer({"a": seen}), 1)[0].numpy()
     x = seen[0].double().numpy()
     means, deviations = obvious.moments([clean[0].double().numpy()], list(kernels))
     mean = means[0][:, None, None]
@@ -67,7 +67,7 @@ def test_wide_kernels_are_left_out_on_request():
     statistics = {"a": statistics_of(seen, kernels, (12, 16))}
     both, narrow = (GroupFeatures(statistics, kernels, (12, 16), (12, 16), widest) for widest in (0, 1))
     assert (both.count, narrow.count) == (9, 6)
-    assert torch.equal(narrow.joined({"a": seen}), both.joined({"a": seen})[:, 3:])
+    assert torch.equal(torch.cat(narrow({"a": seen}), 1), torch.cat(both({"a": seen}), 1)[:, 3:])
 
 
 def test_the_heat_is_that_of_the_features_of_a_cell_and_of_those_around_it():
@@ -82,7 +82,7 @@ def test_the_heat_is_that_of_the_features_of_a_cell_and_of_those_around_it():
     head = head_of(Branch(tuple(sizes), kernels), statistics, sizes, grid)
     for bias in (head.inner_bias, head.near_bias, head.far_bias, head.outer_bias):
         bias.data = torch.randn(bias.shape, generator=generator)
-    joined = torch.cat([resample(group.joined(seen), grid) for group in head.features.groups], 1)
+    joined = torch.cat([resample(torch.cat(group(seen), 1), grid) for group in head.features.groups], 1)
     hidden = (torch.einsum("kf,bfhw->bkhw", head.inner, joined) + head.inner_bias[:, None, None]).relu()
     near = F.conv2d(hidden, head.near, head.near_bias, padding=2, dilation=2).relu()
     far = F.conv2d(near, head.far, head.far_bias, padding=4, dilation=4).relu()

@@ -113,10 +113,6 @@ class GroupFeatures(nn.Module):
         """Number of features."""
         return (len(self.kernels) + self.textured) * sum(self._channels)
 
-    def joined(self, taps: Activations) -> Tensor:
-        """[B, F, *own], F by kernel and last the energy, each by layer and channel."""
-        return torch.cat(self(taps), 1)
-
     def forward(self, taps: Activations) -> list[Tensor]:
         """The features one kernel after the other, the energy last: each [B, C, *own]."""
         activations = [taps[name] for name in self.names]
@@ -136,7 +132,7 @@ class GroupFeatures(nn.Module):
         """[B, C, *own] of all layers, with channels of zeros behind them that fill up the last register."""
         if self.padding.shape[1] > 0:
             maps = [*maps, self.padding.expand(len(maps[0]), -1, -1, -1)]
-        return torch.cat(maps, 1)
+        return torch.cat(maps, 1) if len(maps) > 1 else maps[0]
 
     def _energy(self, activations: list[Tensor]) -> Tensor:
         """Squared z-scores, each layer's taken at its own resolution: [B, C, *own]."""

@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zmask_ros.defense.cells import closed, connected, widened
-from zmask_ros.defense.discriminant import discriminant, weighed
-from zmask_ros.defense.head import GroupFeatures
+from zmask_ros.defense.discriminant import discriminant
+from zmask_ros.defense.head import GroupFeatures, linear
 from zmask_ros.defense.pooling import Size, layer_grid
 from zmask_ros.defense.profile import Profile, statistics_key
 from zmask_ros.defense.taps import in_single_precision
@@ -39,7 +40,7 @@ class Track:
 
     Attributes:
         attention: float [F], weights of the features.
-        offset: added to the weighed features: 0 is the street's mean, 1 the patch's.
+        offset: float [1], added to the weighed features: 0 is the street's mean, 1 the patch's.
         cut: the attention above which a cell belongs to the patch.
         closing: odd window; narrower gaps in the region are closed.
         area: cells of the region at the keyframe.
@@ -49,7 +50,7 @@ class Track:
     """
 
     attention: Tensor
-    offset: float
+    offset: Tensor
     cut: float
     closing: Size
     area: int
@@ -93,38 +94,40 @@ class Tracker(nn.Module):
         self._features = GroupFeatures(statistics, profile.shallow.kernels, own, self.grid)
         self._closing = profile.growth.closing
 
-    def features(self, activation: Tensor) -> Tensor:
-        """[B, F, *grid] of the layer's activation [B, C, H, W]."""
-        features = self._features.joined({self.layer: in_single_precision(activation)})
-        return F.interpolate(features, self.grid, mode="nearest") if features.shape[-2:] != self.grid else features
+    def features(self, activation: Tensor) -> list[Tensor]:
+        """Together F features of the layer's activation [B, C, H, W]: each [B, F_i, *grid]."""
+        parts = self._features({self.layer: in_single_precision(activation)})
+        finer = parts[0].shape[-2:] == self.grid
+        return parts if finer else [F.interpolate(part, self.grid, mode="nearest") for part in parts]
 
-    def learn(self, features: Tensor, region: Tensor, score: float, heat: float) -> Track | None:
+    def learn(self, features: list[Tensor], region: Tensor, score: float, heat: float) -> Track | None:
         """The track of a frame's patch, by a linear discriminant between its cells and all others.
 
         Args:
-            features: [1, F, h, w] of the frame.
+            features: of the frame.
             region: bool [1, 1, h, w], the patch.
             score, heat: of the frame, and in the region.
 
         Returns:
             None where no weights tell the region from the rest of the frame well enough to find it again.
         """
-        cells, inside = features[0].flatten(1).T.double(), region.flatten()
+        cells, inside = torch.cat(features, 1)[0].flatten(1).T.double(), region.flatten()
         area = int(inside.sum())
         if not 1 < area < len(inside) - 1:
             return None
         attention, offset = discriminant(cells[inside], cells[~inside])
-        track = Track(attention.to(features), offset, 0.0, self._closing, area, score, heat, region)
+        weights, offsets = attention.to(features[0]), torch.tensor([offset]).to(features[0])
+        track = Track(weights, offsets, 0.0, self._closing, area, score, heat, region)
         found = attention_map(track, features)
         overlaps = {cut: _overlap(closed(found > cut, self._closing), region) for cut in CUTS}
         best = max(CUTS, key=lambda cut: (overlaps[cut], -abs(cut - EVENLY)))
         return replace(track, cut=best) if overlaps[best] >= LEAST_OVERLAP else None
 
-    def find(self, features: Tensor, track: Track, elapsed_s: float) -> Found | None:
+    def find(self, features: list[Tensor], track: Track, elapsed_s: float) -> Found | None:
         """The patch of ``track`` in a later frame.
 
         Args:
-            features: [1, F, h, w] of the frame.
+            features: of the frame.
             track: from the keyframe, or from the last frame in which it was found.
             elapsed_s: since then, in seconds; the longer, the further off it is looked for.
 
@@ -144,9 +147,9 @@ class Tracker(nn.Module):
         return Found(replace(track, region=region), level) if level >= LEAST_LEVEL else None
 
 
-def attention_map(track: Track, features: Tensor) -> Tensor:
-    """[1, 1, h, w] of features [1, F, h, w]: about 1 on the patch, about 0 elsewhere."""
-    return weighed(features, track.attention, track.offset)
+def attention_map(track: Track, features: list[Tensor]) -> Tensor:
+    """[1, 1, h, w] of a frame's features: about 1 on the patch, about 0 elsewhere."""
+    return linear(features, track.attention[None], track.offset)
 
 
 def _overlap(one: Tensor, other: Tensor) -> float:

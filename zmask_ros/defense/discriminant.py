@@ -14,13 +14,14 @@ def discriminant(inside: Tensor, outside: Tensor) -> tuple[Tensor, float]:
 
     Fisher's linear discriminant with the two variances taken alike and a ridge.
     """
-    difference = inside.mean(0) - outside.mean(0)
-    centred = torch.cat([inside - inside.mean(0), outside - outside.mean(0)])
-    covariance = centred.T @ centred / len(centred)
-    ridge = RIDGE * covariance.diagonal().mean().clamp_min(1e-9)
-    weights = torch.linalg.solve(covariance + ridge * torch.eye(len(difference)).to(covariance), difference)
-    weights = weights / (weights @ difference).clamp_min(1e-9)
-    return weights, -float(weights @ outside.mean(0))
+    here, there = inside.mean(0), outside.mean(0)
+    inner, outer = inside - here, outside - there
+    covariance = torch.addmm(inner.T @ inner, outer.T, outer).div_(len(inside) + len(outside))
+    variances = covariance.diagonal()
+    variances.add_(RIDGE * variances.mean().clamp_min(1e-9))
+    weights = torch.linalg.solve(covariance, here - there)
+    weights = weights / (weights @ (here - there)).clamp_min(1e-9)
+    return weights, -float(weights @ there)
 
 
 def weighed(features: Tensor, weights: Tensor, offset: float) -> Tensor:

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from zmask_ros.defense.cells import closed, connected, numbered, opened
 from zmask_ros.defense.completion import completed
-from zmask_ros.defense.filling import bounding_box
 from zmask_ros.defense.fusion import FusionBlock
 from zmask_ros.defense.pooling import Size, widest
 
@@ -93,13 +92,11 @@ def framed(seeds: Tensor, warm: Tensor) -> Tensor:
 
 
 def _framed(rim: Tensor) -> Tensor:
-    holes, part = torch.zeros_like(rim), (..., *bounding_box(rim))
-    around = F.pad(~rim[part], (1, 1, 1, 1), value=True)
-    border = F.pad(torch.zeros_like(rim[part]), (1, 1, 1, 1), value=True)
-    holes[part] = ~(connected(border, around)[..., 1:-1, 1:-1] | rim[part])
-    if not bool(holes.any()):
-        return holes
-    inside = numbered(holes[0, 0])
+    # With a border around it, all that is not enclosed hangs together with the first cell.
+    numbers = numbered(F.pad(~rim[0, 0], (1, 1, 1, 1), value=True))
+    inside = torch.where(numbers == numbers[0, 0], 0, numbers)[1:-1, 1:-1]
+    if not bool(inside.any()):
+        return torch.zeros_like(rim)
     beside = widest(inside[None, None].float(), RIM_WINDOW)[0, 0].long() * rim[0, 0]
     size, rims = (numbers.flatten().bincount(minlength=rim.numel() + 1) for numbers in (inside, beside))
     enough = (size > 0) & (rims >= ENCLOSING * size)

@@ -7,7 +7,6 @@ hardly more and leaves nothing to see.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -16,8 +15,6 @@ from torch import Tensor
 from zmask_ros.defense.pooling import LANES, resample
 
 SMALLEST_WEIGHT = 1e-6
-AROUND = 1 / 6
-"""Of each side of an image: how far around the masked part colours come from."""
 
 
 def fill_masked(images: Tensor, mask: Tensor) -> Tensor:
@@ -31,37 +28,20 @@ def fill_masked(images: Tensor, mask: Tensor) -> Tensor:
         [B, C, h, w]: unmasked pixels are unchanged; where all of an image is masked it becomes 0, the dataset's mean
         of normalised images.
     """
-    if mask.requires_grad:
-        # Who descends through the mask asks what hiding any other pixel would do.
-        filled = filled_part(images, mask, *(slice(0, n) for n in mask.shape[-2:]))
-    else:
-        filled = images.clone()
-    # Each image for itself: what is masked in one decides on nothing in another.
-    for index, (image, own) in enumerate(zip(images.split(1), mask.split(1), strict=True)):
-        rows, columns = bounding_box(own.detach())
-        filled[index : index + 1, :, rows, columns] = filled_part(image, own, rows, columns)
+    # Who descends through the mask asks what hiding any other pixel would do.
+    rows, columns = (slice(0, n) for n in mask.shape[-2:]) if mask.requires_grad else bounding_box(mask)
+    filled = images.clone()
+    filled[..., rows, columns] = filled_part(images, mask, rows, columns)
     return filled
 
 
 def filled_part(images: Tensor, mask: Tensor, rows: slice, columns: slice) -> Tensor:
-    """These rows and columns of `fill_masked`: all that has something masked in it."""
-    above, beside = _around(rows, mask.shape[-2]), _around(columns, mask.shape[-1])
-    images, mask = images[..., above, beside], mask[..., above, beside]
-    part = (..., _within(rows, above), _within(columns, beside))
+    """These rows and columns of `fill_masked`."""
     shown = 1 - mask
     # Few channels are resampled several times as fast plane by plane, many as they come, channels last.
     planes = images.contiguous() if images.shape[1] < LANES else images
-    return images[part].lerp(_widened(planes * shown, shown, *part[1:]), mask[part])
-
-
-def _around(part: slice, length: int) -> slice:
-    """``part`` of a side of this length and what lies around it, from where colours flow in."""
-    reach = math.ceil(AROUND * length)
-    return slice(max(0, part.start - reach), min(length, part.stop + reach))
-
-
-def _within(part: slice, around: slice) -> slice:
-    return slice(part.start - around.start, part.stop - around.start)
+    part = (..., rows, columns)
+    return images[part].lerp(_widened(planes * shown, shown, rows, columns), mask[part])
 
 
 def bounding_box(mask: Tensor) -> tuple[slice, slice]:

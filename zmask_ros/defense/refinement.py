@@ -105,8 +105,9 @@ def _refined(region: Tensor, activation: Tensor) -> Tensor:
 
 def _texture(activation: Tensor, street: Tensor) -> Tensor:
     """[1, 2 C, H, W]: z-scores against the cells of the street, and their root mean squares over a window."""
-    variance, mean = torch.var_mean(_cells(activation.detach(), street), 0, correction=0)
-    deviation = variance.sqrt_()
+    cells = _cells(activation.detach(), street)
+    mean = cells.mean(0)
+    deviation = (cells - mean).square_().mean(0).sqrt_()
     inverse = deviation.clamp_min(LEAST_DEVIATION * deviation.mean()).clamp_min_(TINY).reciprocal_()[:, None, None]
     z = torch.addcmul(-mean[:, None, None] * inverse, activation, inverse)
     pooled = box_pool(torch.cat([z, z.square().clamp_max(STRONGEST)], 1), (WINDOW, WINDOW))

@@ -141,6 +141,21 @@ def test_what_sees_all_of_the_image_is_no_stem() -> None:
     assert find_stem(Plain(nn.Sequential(nn.InstanceNorm2d(3), nn.Conv2d(3, 2, 1)))) is None
 
 
+def test_cells_that_do_not_lie_evenly_over_the_image_are_no_stem() -> None:
+    torch.manual_seed(0)
+    assert find_stem(Plain(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 1)))) is None
+    assert find_stem(Plain(nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(3, 2, 3, padding=1)))) is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_other_precisions_go_on_from_it_as_well(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(convolution(3, 4, 3, 2), nn.Conv2d(4, 2, 3, padding=1)).to(dtype)
+    segmenter = Plain(network)
+    segmenter.logits = lambda x: network(x.to(dtype)).float()  # type: ignore[method-assign]
+    assert names(network, find_stem(segmenter)) == ["0", "1"]
+
+
 def test_what_was_compiled_is_left_alone() -> None:
     network = nn.Sequential(convolution(3, 4), nn.Conv2d(4, 2, 1))
     network[0].forward = network[0].forward  # as a compiler leaves it

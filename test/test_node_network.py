@@ -126,7 +126,7 @@ def test_after_an_error_of_the_device_everything_is_loaded_anew_once(loaded: Loa
 
 def passes_of_loading(loaded: Loaded) -> int:
     """How many passes one load takes."""
-    many = 10
+    many = 100
     loaded.faults.tell(*["none"] * many)
     loaded.network.reload_profiles()
     passes = many - loaded.faults.left

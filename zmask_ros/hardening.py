@@ -32,8 +32,8 @@ from zmask_ros.fitting import kernels_on
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.world.harmless import harmless_pictures, in_other_light
 
-HEAD_KERNELS = (0.07,)
-"""Shares of the image's height and width: the convolutions of a head see what is further off."""
+HEAD_KERNELS = (0.2, 0.07)
+"""Shares of the image's height and width."""
 SEEN = EotRanges(scale=(0.6, 1.0), rotation_deg=(-8.0, 8.0), contrast=(0.8, 1.1), noise=(0.0, 0.02), blur=(0.0, 0.7))
 HARMLESS_SEEN = EotRanges(scale=(0.6, 1.0))
 HARMLESS_SHARES = (0.2, 0.3, 0.4, 0.5)

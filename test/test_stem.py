@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import dataclass
 
 import pytest
@@ -154,6 +156,19 @@ def test_other_precisions_go_on_from_it_as_well(dtype: torch.dtype) -> None:
     segmenter = Plain(network)
     segmenter.logits = lambda x: network(x.to(dtype)).float()  # type: ignore[method-assign]
     assert names(network, find_stem(segmenter)) == ["0", "1"]
+
+
+def test_a_network_is_searched_once_for_each_size_and_not_held() -> None:
+    network, calls = nn.Sequential(convolution(3, 4), nn.Conv2d(4, 2, 1)), []
+    network.register_forward_hook(lambda *_: calls.append(1))
+    stem = find_stem(Plain(network))
+    once = len(calls)
+    assert find_stem(Plain(network)) is stem and len(calls) == once > 0
+    assert find_stem(Plain(network, (48, 64))) is not stem and len(calls) > once
+    gone = weakref.ref(network)
+    del network
+    gc.collect()
+    assert gone() is None
 
 
 def test_what_was_compiled_is_left_alone() -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
 from zmask_ros.defense.filling import fill_masked
+from zmask_ros.defense.pooling import Size
 from zmask_ros.defense.stem import Network, Stem, StemModule, StemTap, masked_logits
 
 MOST_REACH = 1 / 12
@@ -20,12 +22,24 @@ MOST_DIFFERENCE, MOST_DIFFERENCE_IN_HALF = 1e-4, 0.03
 """Of the standard deviation of what is compared: above rounding. CUDA's convolutions round as half precision does."""
 
 
-@torch.inference_mode()
+# Cameras with profiles of their own share a network, and a search takes several passes.
+_found: WeakKeyDictionary[nn.Module, dict[Size, Stem | None]] = WeakKeyDictionary()
+
+
 def find_stem(segmenter: Network) -> Stem | None:
     """The longest stem of a network that sees no further than `MOST_REACH`; None where it has none.
 
-    A compiled network is left alone: it would be compiled anew for each size of what is run again.
+    A compiled network is left alone: it would be compiled anew for each size of what is run again. A network is
+    searched once, and again only for another size of the image.
     """
+    known = _found.setdefault(segmenter.network, {})
+    if segmenter.input_size not in known:
+        known[segmenter.input_size] = _search(segmenter)
+    return known[segmenter.input_size]
+
+
+@torch.inference_mode()
+def _search(segmenter: Network) -> Stem | None:
     if any("forward" in vars(module) for module in segmenter.network.modules()):
         return None
     x = torch.randn(1, 3, *segmenter.input_size, generator=torch.Generator().manual_seed(0)).to(segmenter.device)

@@ -171,6 +171,39 @@ def test_a_network_is_searched_once_for_each_size_and_not_held() -> None:
     assert gone() is None
 
 
+class Unseen(nn.Module):
+    """Pools by a function, so that no module says how far it sees, and then scales by a word."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, 2, 1)
+
+    def forward(self, x: Tensor, scale: float = 1.0) -> Tensor:
+        return nn.functional.max_pool2d(self.conv(x), 3, 2, 1) * scale
+
+
+class Named(nn.Module):
+    """Calls a module with a keyword, and changes its output in place by no module of its own."""
+
+    def __init__(self, first: nn.Module) -> None:
+        super().__init__()
+        self.first, self.norm, self.last = first, nn.BatchNorm2d(4), nn.Conv2d(4, 2, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x, scale=2.0) if isinstance(self.first, Unseen) else self.first(x)
+        return self.last(nn.functional.relu(self.norm(x), inplace=True))
+
+
+def test_what_modules_do_not_tell_is_found_out() -> None:
+    torch.manual_seed(0)
+    unseen = nn.Sequential(Unseen(), nn.Conv2d(4, 2, 1)).eval()
+    assert find_stem(Plain(unseen, (360, 480))) is None
+    named = Named(Unseen()).eval()
+    assert names(named, find_stem(Plain(named, (360, 480)))) == ["first.conv"]
+    between = Named(nn.Conv2d(3, 4, 3, padding=1)).eval()
+    assert names(between, find_stem(Plain(between))) == ["first", "norm"]
+
+
 def test_what_was_compiled_is_left_alone() -> None:
     network = nn.Sequential(convolution(3, 4), nn.Conv2d(4, 2, 1))
     network[0].forward = network[0].forward  # as a compiler leaves it

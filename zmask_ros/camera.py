@@ -22,6 +22,7 @@ from zmask_ros.defense import (
     KEYFRAME_INTERVAL_S,
     Defended,
     Defense,
+    FirstPass,
     Profile,
     StreamingDefense,
     StreamState,
@@ -277,14 +278,19 @@ def _milliseconds_since(began: float) -> float:
 def _pictures(image: np.ndarray, defended: Defended, index: int) -> Pictures:
     size = (image.shape[1], image.shape[0])
     heat = cv2.resize(defended.analysis.heat[index, 0].float().cpu().numpy(), size, interpolation=cv2.INTER_LINEAR)
-    suspicious = bool(defended.suspicious[index])
+    suspicious, labels = bool(defended.suspicious[index]), at_size(defended.labels[index], image)
     return Pictures(
         image=image,
-        labels=at_size(defended.labels[index], image),
+        labels=labels,
         mask=at_size(defended.mask[index].byte() * 255, image) if suspicious else np.zeros(image.shape[:2], np.uint8),
         heat=heat,
-        before=lambda: at_size((defended.first if suspicious else defended).labels[index], image),
+        before=_labels_before(defended.first, index, image) if suspicious else lambda: labels,
     )
+
+
+def _labels_before(first: FirstPass, index: int, image: np.ndarray) -> Callable[[], np.ndarray]:
+    # Nothing else of what the defence says is held on to.
+    return lambda: at_size(first.labels[index], image)
 
 
 def labels_without(segmenter: Segmenter, image: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The Z-Mask method in pure torch: statistics, over-activation, fusion, score, masking."""
 
 from zmask_ros.defense.analysis import Analyser, Analysis, Evidence, hard_mask
-from zmask_ros.defense.defense import Defended, Defense, Thresholds, bind, masked_labels
+from zmask_ros.defense.defense import Defended, Defense, FirstPass, Thresholds, bind, masked_labels
 from zmask_ros.defense.filling import fill_masked
 from zmask_ros.defense.fitting import CleanFit, Plan
 from zmask_ros.defense.fusion import FusionBlock, attack_score
@@ -33,6 +33,7 @@ __all__ = [
     "Defended",
     "Defense",
     "Evidence",
+    "FirstPass",
     "FusionBlock",
     "Growth",
     "LayerError",

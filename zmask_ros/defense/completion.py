@@ -49,5 +49,8 @@ def _smallest_rectangles(parts: Tensor, count: int) -> Tensor:
     turn = (length[:ANGLES] * length[ANGLES:]).argmin(0)
     sides = turn[:, None] + ANGLES * torch.arange(4, device=parts.device)
     rows, columns = (torch.arange(n, device=parts.device) for n in parts.shape)
-    along = cosine[sides, None, None] * columns + sine[sides, None, None] * rows[:, None]
-    return (along <= reach.T.gather(1, sides)[..., None, None] + TOLERANCE).all(1)
+    inside = torch.ones(count, *parts.shape, dtype=torch.bool, device=parts.device)
+    for side in sides.T:
+        along = cosine[side, None, None] * columns + sine[side, None, None] * rows[:, None]
+        inside &= along <= reach.T.gather(1, side[:, None])[..., None] + TOLERANCE
+    return inside

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -80,13 +79,17 @@ class FirstPass:
     """
 
     def __init__(self, logits: Tensor) -> None:
-        self._logits = logits
+        self._logits: Tensor | None = logits
+        self._labels: Tensor | None = None
 
-    @cached_property
+    @property
     @torch.inference_mode()
     def labels(self) -> Tensor:
         """uint8 [B, h, w]."""
-        return labels_of(self._logits)
+        if self._labels is None:
+            assert self._logits is not None
+            self._labels, self._logits = labels_of(self._logits), None
+        return self._labels
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ class Defended:
 
 
 class Defense(nn.Module):
-    """A network with its defence.
+    """A network with its defence. One thread at a time: inside, the network does not run as it does elsewhere.
 
     Args:
         segmenter: the network; it must be the one that the profile was fitted on.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -16,8 +17,11 @@ from zmask_ros.defense.stem import Network, Stem, StemModule, StemTap, masked_lo
 
 MOST_REACH = 1 / 12
 """Of the shorter side of the image: modules that see further need nearly all of the image again."""
-TRIED = ((0.45, 0.6), (0.0, 0.2), (0.85, 1.0))
+Place = tuple[float, float]
+TRIED: tuple[Place, ...] = ((0.45, 0.6), (0.0, 0.2), (0.85, 1.0))
 """Where masks begin and end along both sides, as shares of them, that a stem is tried out with."""
+GLARE = 30.0
+"""Of normalised images."""
 MOST_DIFFERENCE, MOST_DIFFERENCE_IN_HALF = 1e-4, 0.03
 """Of the standard deviation of what is compared: above rounding. CUDA's convolutions round as half precision does."""
 
@@ -48,8 +52,9 @@ def _search(segmenter: Network) -> Stem | None:
     while (longer := _longer(steps, calls, x)) is not None:
         steps = longer
     for length in range(len(steps), 0, -1):
-        if _serves(Stem(tuple(steps[:length])), segmenter, x):
-            return Stem(tuple(steps[:length]))
+        stem = Stem(tuple(steps[:length]))
+        if _tried(_sees_no_further_anywhere, stem, x) and _tried(_serves, stem, segmenter, x):
+            return stem
     return None
 
 
@@ -75,8 +80,8 @@ def _watch(segmenter: Network, x: Tensor) -> list[Call]:
     running: list[Call] = []
     turns = itertools.count()
 
-    def begin(module: nn.Module, inputs: tuple[object, ...]) -> None:
-        taken = inputs[0] if len(inputs) == 1 and isinstance(inputs[0], Tensor) else None
+    def begin(module: nn.Module, inputs: tuple[object, ...], named: dict[str, object]) -> None:
+        taken = inputs[0] if len(inputs) == 1 and not named and isinstance(inputs[0], Tensor) else None
         running.append(Call(module, next(turns), taken=taken))
         calls.append(running[-1])
 
@@ -85,7 +90,8 @@ def _watch(segmenter: Network, x: Tensor) -> list[Call]:
         call.ended, call.given = next(turns), output if isinstance(output, Tensor) else None
 
     modules = list(segmenter.network.modules())
-    handles = [m.register_forward_pre_hook(begin) for m in modules] + [m.register_forward_hook(end) for m in modules]
+    handles = [m.register_forward_pre_hook(begin, with_kwargs=True) for m in modules]
+    handles += [m.register_forward_hook(end) for m in modules]
     try:
         segmenter.logits(x)
     finally:
@@ -104,7 +110,7 @@ def _longer(steps: list[StemModule], calls: list[Call], x: Tensor) -> list[StemM
             step = _step(steps, call, calls, x)
             near = step.reach <= MOST_REACH * min(x.shape[-2:])
             even = step.shape[1:] == tuple(-(-n // step.stride) for n in x.shape[-2:])
-            if near and even and _sees_no_further(Stem((*steps, step)), x):
+            if near and even and _tried(_sees_no_further, Stem((*steps, step)), x, TRIED[0]):
                 return [*steps, step]
     return None
 
@@ -128,32 +134,49 @@ def _reach(call: Call, x: Tensor) -> int:
     return -(-dilation * (max(lengths) - 1) // 2) * -(-x.shape[-2] // call.taken.shape[-2])
 
 
-def _mask(x: Tensor, begin: float, end: float) -> Tensor:
-    """[1, 1, h, w] for an image [1, 3, h, w]: 1 between these shares of both of its sides."""
-    mask = torch.zeros_like(x[:, :1])
-    rows, columns = (slice(int(begin * n), int(end * n)) for n in x.shape[-2:])
-    mask[..., rows, columns] = 1
-    return mask
+def _tried(attempt: Callable[..., bool], *arguments: object) -> bool:
+    """Whether it succeeds: networks do all sorts of things between their modules, and what fails is run as a whole."""
+    try:
+        return attempt(*arguments)
+    except Exception:
+        return False
 
 
-def _sees_no_further(stem: Stem, x: Tensor) -> bool:
+def _sees_no_further_anywhere(stem: Stem, x: Tensor) -> bool:
+    """`_sees_no_further` however a mask lies to the stem's cells, and at the borders."""
+    phases = all(_sees_no_further(stem, x, TRIED[0], shift) for shift in range(stem.last.stride))
+    return phases and all(_sees_no_further(stem, x, place) for place in TRIED[1:])
+
+
+def _sees_no_further(stem: Stem, x: Tensor, place: Place, shift: int = 0) -> bool:
     """Whether running it again near a mask gives what running all of it again gives."""
-    mask = _mask(x, *TRIED[0])
+    shown, mask = _hidden(x, place, shift)
     # That of the network: the image is in single precision.
-    dtype = next((weight.dtype for weight in stem.modules[0].module.parameters()), x.dtype)
-    before, after = (stem(image.to(dtype, memory_format=torch.channels_last)) for image in (x, fill_masked(x, mask)))
-    return _alike(stem.again(before, x, mask), after, dtype)
+    dtype = next((weight.dtype for step in stem.modules for weight in step.module.parameters()), x.dtype)
+    images = (shown, fill_masked(shown, mask))
+    before, after = (stem(image.to(dtype, memory_format=torch.channels_last)) for image in images)
+    return _alike(stem.again(before, shown, mask), after, dtype)
 
 
 def _serves(stem: Stem, segmenter: Network, x: Tensor) -> bool:
-    """Whether the network says the same of masked images when it goes on from the stem."""
-    masks = torch.cat([_mask(x, *place) for place in TRIED])
+    """Whether the network says the same of a masked image when it goes on from the stem."""
+    shown, mask = _hidden(x, TRIED[0])
     with StemTap(stem) as tap:
-        segmenter.logits(x)
-    kept = tap.kept
-    assert kept is not None
-    pairs = ((masked_logits(segmenter, x, m, kept), masked_logits(segmenter, x, m)) for m in masks.split(1))
-    return all(_alike(found, expected, kept.output.dtype) for found, expected in pairs)
+        segmenter.logits(shown)
+    assert tap.kept is not None
+    found, expected = (masked_logits(segmenter, shown, mask, kept) for kept in (tap.kept, None))
+    return _alike(found, expected, tap.kept.output.dtype)
+
+
+def _hidden(x: Tensor, place: Place, shift: int = 0) -> tuple[Tensor, Tensor]:
+    """An image [1, 3, h, w] with something glaring there, ``shift`` pixels on, and the mask [1, 1, h, w] that hides it.
+
+    It glares so that whatever takes in all of the image is not the same with it hidden, in half precision either.
+    """
+    mask = torch.zeros_like(x[:, :1])
+    rows, columns = (slice(*(round(share * n) + shift for share in place)) for n in x.shape[-2:])
+    mask[..., rows, columns] = 1
+    return x.lerp(torch.full_like(x, GLARE), mask), mask
 
 
 def _alike(found: Tensor, expected: Tensor, dtype: torch.dtype) -> bool:

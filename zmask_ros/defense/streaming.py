@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from zmask_ros.defense.analysis import Analysis, Evidence, hard_mask
 from zmask_ros.defense.defense import Defended, Defense, FirstPass, segment_again, some
-from zmask_ros.defense.filling import bounding_box, filled_part
+from zmask_ros.defense.filling import fill_masked
 from zmask_ros.defense.growth import OPEN
 from zmask_ros.defense.pooling import area_resample
 from zmask_ros.defense.stages import Stages
@@ -196,18 +196,16 @@ class Replacement:
     ) -> None:
         self._handle.remove()
 
-    def _replace(self, module: nn.Module, inputs: object, activation: Tensor) -> None:
+    def _replace(self, module: nn.Module, inputs: object, activation: Tensor) -> Tensor:
         self.activation = activation
         for index, search in enumerate(self._searches):
             if search is not None:
                 features = self._tracker.features(activation[index : index + 1])
                 found = self._tracker.find(features, search.track, search.elapsed_s)
                 self.found[index] = found if found is not None and found.score > self._threshold else None
-        if any(one is not None for one in self.found):
-            # In place: the layer has just made it, and a copy would cost as much as finding the patch.
-            mask = _on(self.found, activation)
-            rows, columns = bounding_box(mask)
-            activation[..., rows, columns] = filled_part(activation, mask, rows, columns)
+        if all(one is None for one in self.found):
+            return activation
+        return fill_masked(activation, _on(self.found, activation))
 
 
 def _on(found: Sequence[Found | None], like: Tensor) -> Tensor:

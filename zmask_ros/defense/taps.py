@@ -83,6 +83,8 @@ class ActivationTaps:
         self._handles: list[RemovableHandle] = []
 
     def __enter__(self) -> ActivationTaps:
+        if self._handles:
+            raise RuntimeError("these taps are in use already: make others for a pass within a pass")
         for name, module in self._modules.items():
             self._handles.append(module.register_forward_hook(self._keeper(name)))
         return self

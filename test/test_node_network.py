@@ -131,8 +131,7 @@ def passes_of_loading(loaded: Loaded) -> int:
     loaded.faults.tell("device", *["none"] * many)
     assert loaded.states("front") == {"front": CLEAN}
     passes = many - loaded.faults.left - 1  # the last one is the frame's
-    for path in loaded.faults.folder.iterdir():
-        path.unlink()
+    loaded.faults.forget()
     return passes
 
 

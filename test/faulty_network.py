@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
@@ -77,10 +78,19 @@ class Faults:
         """How many faults have not happened yet."""
         return sum(path.name != RELEASE for path in self.folder.iterdir())
 
-    def forget(self) -> None:
-        """The next passes go as they should, whatever was told."""
+    def passes_of_loading(self, see: Callable[[], bool]) -> int:
+        """How many passes it takes to load everything anew after an error of the device.
+
+        Args:
+            see: has one frame segmented, and says whether that went well.
+        """
+        many = 100
+        self.tell("device", *["none"] * many)
+        assert see()
+        passes = many - self.left - 1  # the last one is the frame's
         for path in self.folder.iterdir():
             path.unlink()
+        return passes
 
     def release(self) -> None:
         """Let what hangs go on."""

@@ -86,7 +86,8 @@ def test_a_frame_that_the_network_fails_on_is_unknown_and_the_next_is_not(
     front: Camera, faults: Faults, kinds: list[str], words: str
 ) -> None:
     if LOADING in kinds:
-        place, passes = kinds.index(LOADING), passes_of_loading(front, faults)
+        place = kinds.index(LOADING)
+        passes = faults.passes_of_loading(lambda: front.ask(frame(2)).state == AttackFlag.CLEAN)
         kinds = [*kinds[:place], *["none"] * passes, *kinds[place + 1 :]]
     faults.tell(*kinds)
     flag = front.ask(frame(3))
@@ -95,16 +96,6 @@ def test_a_frame_that_the_network_fails_on_is_unknown_and_the_next_is_not(
     assert faults.left == 0
     assert front.ask(frame(4)).state == AttackFlag.CLEAN
     assert flag.failed > 0
-
-
-def passes_of_loading(front: Camera, faults: Faults) -> int:
-    """How many passes it takes to load everything anew, after an error of the device."""
-    many = 100
-    faults.tell("device", *["none"] * many)
-    assert front.ask(frame(2)).state == AttackFlag.CLEAN
-    passes = many - faults.left - 1  # the last one is the frame's
-    faults.forget()
-    return passes
 
 
 @pytest.mark.parametrize("kind", ["memory", "device"])

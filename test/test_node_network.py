@@ -112,7 +112,7 @@ def test_after_an_error_of_the_device_everything_is_loaded_anew_once(loaded: Loa
     assert loaded.states("front", "rear") == {"front": CLEAN, "rear": CLEAN}
     assert loaded.network.segmenter is not before
     # Loading runs the network, too; the pass after that fails.
-    passes = passes_of_loading(loaded)
+    passes = loaded.faults.passes_of_loading(lambda: loaded.states("front") == {"front": CLEAN})
     again = loaded.network.segmenter
     loaded.faults.tell("device", *["none"] * passes, "device")
     assert loaded.states("front") == {"front": UNKNOWN}
@@ -123,16 +123,6 @@ def test_after_an_error_of_the_device_everything_is_loaded_anew_once(loaded: Loa
     assert loaded.states("front") == {"front": UNKNOWN}
     assert loaded.network.segmenter is once, "it is loaded again and again"
     assert loaded.states("front") == {"front": CLEAN}
-
-
-def passes_of_loading(loaded: Loaded) -> int:
-    """How many passes it takes to load everything anew."""
-    many = 100
-    loaded.faults.tell("device", *["none"] * many)
-    assert loaded.states("front") == {"front": CLEAN}
-    passes = many - loaded.faults.left - 1  # the last one is the frame's
-    loaded.faults.forget()
-    return passes
 
 
 def test_a_profile_that_cannot_be_read_leaves_the_old_one_in_use(tmp_path: Path, profile: Path) -> None:

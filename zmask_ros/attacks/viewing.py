@@ -13,7 +13,7 @@ from torch.nn import functional
 from zmask_ros.attacks.auxiliary import AuxiliaryTap
 from zmask_ros.attacks.eot import Transforms
 from zmask_ros.attacks.pasting import apply_patches
-from zmask_ros.defense import ActivationTaps, Analysis, Defense, fill_masked
+from zmask_ros.defense import ActivationTaps, Analysis, Defense, masked_logits
 from zmask_ros.segmenters import Segmenter
 
 
@@ -79,7 +79,7 @@ class Viewer:
         """[B, K, H, W]: what is segmented again under the mask, as if each image were masked (straight-through)."""
         assert self.defense is not None and view.analysis is not None
         hard = self.defense.mask(view.analysis, (view.x.shape[-2], view.x.shape[-1]))
-        return full_size(self.segmenter.logits(fill_masked(view.x, hard)), view.masks)
+        return full_size(masked_logits(self.segmenter, view.x, hard), view.masks)
 
     @torch.no_grad()
     def outcome(self, view: View) -> Tensor:

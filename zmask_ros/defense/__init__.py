@@ -19,6 +19,7 @@ from zmask_ros.defense.profile import (
 )
 from zmask_ros.defense.profile_file import load_profile, save_profile
 from zmask_ros.defense.statistics import LayerStatistics, Moments
+from zmask_ros.defense.stem import masked_logits
 from zmask_ros.defense.streaming import KEYFRAME_INTERVAL_S, StreamingDefense, StreamState
 from zmask_ros.defense.taps import ActivationTaps, LayerError
 from zmask_ros.defense.vote import Vote, VoteRule
@@ -57,6 +58,7 @@ __all__ = [
     "hard_mask",
     "load_profile",
     "masked_labels",
+    "masked_logits",
     "merge_profiles",
     "save_profile",
     "without_head",

@@ -13,32 +13,22 @@ from zmask_ros.defense.growth import OPEN
 from zmask_ros.defense.pooling import Size
 from zmask_ros.defense.profile import Binding, Profile
 from zmask_ros.defense.stages import Stages
-from zmask_ros.defense.stem import Kept, StemTap, masked_logits
+from zmask_ros.defense.stem import Kept, Network, StemTap, masked_logits
 from zmask_ros.defense.stem_search import find_stem
 from zmask_ros.defense.taps import ActivationTaps
 
 
-class SegmentationNetwork(Protocol):
+class SegmentationNetwork(Network, Protocol):
     """What the defence needs of a segmenter."""
 
     @property
     def name(self) -> str: ...
     @property
-    def network(self) -> nn.Module: ...
-    @property
     def digest(self) -> str: ...
-    @property
-    def device(self) -> torch.device: ...
-    @property
-    def input_size(self) -> Size: ...
     @property
     def mean(self) -> tuple[float, float, float]: ...
     @property
     def std(self) -> tuple[float, float, float]: ...
-
-    def logits(self, x: Tensor) -> Tensor:
-        """[B, 3, h, w] normalised images to [B, K, h, w] class scores."""
-        ...
 
 
 @torch.inference_mode()

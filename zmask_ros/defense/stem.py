@@ -22,7 +22,7 @@ from zmask_ros.defense.pooling import Size
 
 
 class Network(Protocol):
-    """What is needed of a segmenter."""
+    """What a segmenter is fed and runs, and where."""
 
     @property
     def network(self) -> nn.Module: ...
@@ -31,7 +31,9 @@ class Network(Protocol):
     @property
     def input_size(self) -> Size: ...
 
-    def logits(self, x: Tensor) -> Tensor: ...
+    def logits(self, x: Tensor) -> Tensor:
+        """[B, 3, h, w] normalised images to [B, K, h, w] class scores."""
+        ...
 
 
 @dataclass(frozen=True)

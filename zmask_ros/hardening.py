@@ -226,7 +226,7 @@ class HeadTraining:
 
     def averaged(self) -> Head:
         """The moving average."""
-        return Head(self.head.branch, *(average.cpu() for average in self._average))
+        return Head(self.head.branch, self.head.textured, *(average.cpu() for average in self._average))
 
 
 def attacked_loss(view: View) -> Tensor:

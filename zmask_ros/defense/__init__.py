@@ -12,15 +12,18 @@ from zmask_ros.defense.profile import (
     Profile,
     ProfileError,
     RateInterval,
+    Screen,
     Source,
     Threshold,
     merge_profiles,
     without_head,
+    without_screen,
 )
 from zmask_ros.defense.profile_file import load_profile, save_profile
 from zmask_ros.defense.statistics import LayerStatistics, Moments
 from zmask_ros.defense.stem import masked_logits
-from zmask_ros.defense.streaming import KEYFRAME_INTERVAL_S, StreamingDefense, StreamState
+from zmask_ros.defense.stream_state import StreamState
+from zmask_ros.defense.streaming import KEYFRAME_INTERVAL_S, StreamingDefense
 from zmask_ros.defense.taps import ActivationTaps, LayerError
 from zmask_ros.defense.vote import Vote, VoteRule
 
@@ -45,6 +48,7 @@ __all__ = [
     "Profile",
     "ProfileError",
     "RateInterval",
+    "Screen",
     "Source",
     "StreamState",
     "StreamingDefense",
@@ -62,5 +66,6 @@ __all__ = [
     "merge_profiles",
     "save_profile",
     "without_head",
+    "without_screen",
     "working_grid",
 ]

@@ -30,6 +30,10 @@ class Evidence:
     deep: Tensor
 
 
+Score = Callable[[Evidence, Tensor], Tensor]
+"""An image's score [B] of its evidence and soft mask."""
+
+
 @dataclass(frozen=True)
 class Analysis:
     """Evidence, fused; differentiable.
@@ -56,6 +60,23 @@ class Analysis:
         evidence = Evidence(self.evidence.shallow[images], self.evidence.deep[images])
         edge = None if self.edge is None else self.edge[images]
         return Analysis(evidence, self.mask[images], self.score[images], edge)
+
+    def updated(self, images: Tensor, other: Analysis) -> Analysis:
+        """This one with ``other`` in the place of the images of the batch where bool [B] says so."""
+        pairs = (
+            (self.evidence.shallow, other.evidence.shallow),
+            (self.evidence.deep, other.evidence.deep),
+            (self.mask, other.mask),
+            (self.score, other.score),
+        )
+        shallow, deep, mask, score = (own.index_put((images,), theirs) for own, theirs in pairs)
+        return Analysis(Evidence(shallow, deep), mask, score)
+
+    def within(self, seen: Tensor, score: Score) -> Analysis:
+        """That of the cells alone where ``seen``, [B, 1, h, w], is 1 and not 0, scored anew."""
+        evidence = Evidence(self.evidence.shallow * seen, self.evidence.deep * seen)
+        mask = self.mask * seen
+        return Analysis(evidence, mask, score(evidence, mask), self.edge)
 
 
 class LayerEvidence(nn.Module):
@@ -90,21 +111,18 @@ class LearnedEvidence(nn.Module):
 
     def __init__(self, profile: Profile, head: Head) -> None:
         super().__init__()
-        self.head = EvidenceHead(head, head_features(profile, head.branch))
+        self.head = EvidenceHead(head, head_features(profile, head.branch, head.textured))
 
     def forward(self, taps: Activations) -> Evidence:
         heat = self.head(taps)
         return Evidence(heat, heat)
 
 
-def head_features(profile: Profile, branch: Branch) -> HeadFeatures:
+def head_features(profile: Profile, branch: Branch, textured: bool = True) -> HeadFeatures:
     """What a head with the layers of ``branch`` sees; ``profile`` has their statistics."""
     statistics = {name: profile.statistics[statistics_key("head", name)] for name in branch.layers}
     sizes = {name: (height, width) for name, (_, height, width) in profile.binding.shapes.items()}
-    return HeadFeatures(branch, statistics, sizes, profile.grid)
-
-
-Score = Callable[[Evidence, Tensor], Tensor]
+    return HeadFeatures(branch, statistics, sizes, profile.grid, textured)
 
 
 def frame_score(learned: bool) -> Score:

@@ -41,6 +41,7 @@ class Head:
 
     Attributes:
         branch: its layers with kernels.
+        textured: whether energies are among the features.
         inner: float [HIDDEN, F], of each of F features, in the order of `HeadFeatures`.
         inner_bias: float [HIDDEN].
         near, near_bias: of the first convolution, float [CONTEXT, HIDDEN, 3, 3] and [CONTEXT].
@@ -50,6 +51,7 @@ class Head:
     """
 
     branch: Branch
+    textured: bool
     inner: Tensor
     inner_bias: Tensor
     near: Tensor
@@ -65,7 +67,7 @@ class Head:
         return {name: getattr(self, name) for name in WEIGHTS}
 
 
-WEIGHTS = tuple(entry.name for entry in fields(Head) if entry.name != "branch")
+WEIGHTS = tuple(entry.name for entry in fields(Head) if entry.name not in ("branch", "textured"))
 
 
 class GroupFeatures(nn.Module):
@@ -81,6 +83,7 @@ class GroupFeatures(nn.Module):
         own: the layers' own grid.
         grid: the working grid.
         widest: of the kernels, the first that is used; those before it are left out.
+        textured: whether energies are among the features, on the working grid.
     """
 
     offset: Tensor
@@ -88,13 +91,19 @@ class GroupFeatures(nn.Module):
     padding: Tensor
 
     def __init__(
-        self, layers: dict[str, LayerStatistics], kernels: tuple[Size, ...], own: Size, grid: Size, widest: int = 0
+        self,
+        layers: dict[str, LayerStatistics],
+        kernels: tuple[Size, ...],
+        own: Size,
+        grid: Size,
+        widest: int = 0,
+        textured: bool = True,
     ) -> None:
         super().__init__()
         self.names = tuple(layers)
         self.own = own
         self.kernels = [layer_kernel(kernel, grid, own) for kernel in kernels[widest:]]
-        self.textured = own == grid
+        self.textured = textured and own == grid
         inverse = torch.cat(
             [torch.where(s.alive, 1 / s.moments.std.clamp_min(1e-12), 0.0) for s in layers.values()], 1
         )
@@ -164,10 +173,16 @@ class HeadFeatures(nn.Module):
         statistics: of each of the layers, by name.
         sizes: height and width of each of the layers, by name.
         grid: the working grid.
+        textured: whether energies are among the features.
     """
 
     def __init__(
-        self, branch: Branch, statistics: dict[str, LayerStatistics], sizes: dict[str, Size], grid: Size
+        self,
+        branch: Branch,
+        statistics: dict[str, LayerStatistics],
+        sizes: dict[str, Size],
+        grid: Size,
+        textured: bool = True,
     ) -> None:
         super().__init__()
         self.grid = grid
@@ -176,15 +191,15 @@ class HeadFeatures(nn.Module):
             grids.setdefault(layer_grid(sizes[name], grid), {})[name] = statistics[name]
         narrowest = len(branch.kernels) - 1
         groups = [
-            GroupFeatures(own, branch.kernels, size, grid, narrowest if size == grid else 0)
+            GroupFeatures(own, branch.kernels, size, grid, narrowest if size == grid else 0, textured)
             for size, own in grids.items()
         ]
         self.groups = nn.ModuleList(groups)
         self.counts = [group.count for group in groups]
 
 
-def untrained_head(branch: Branch, features: int, seed: int) -> Head:
-    """A head that thinks nothing yet, for so many ``features``."""
+def untrained_head(branch: Branch, features: int, seed: int, textured: bool = True) -> Head:
+    """A head that thinks nothing yet, for so many ``features``, with energies among them if it is ``textured``."""
     generator = torch.Generator().manual_seed(seed)
 
     def weights(*shape: int) -> Tensor:
@@ -193,6 +208,7 @@ def untrained_head(branch: Branch, features: int, seed: int) -> Head:
     seen = HIDDEN + CONTEXT
     return Head(
         branch,
+        textured,
         inner=weights(HIDDEN, features),
         inner_bias=torch.zeros(HIDDEN),
         near=weights(CONTEXT, HIDDEN, 3, 3),
@@ -222,7 +238,7 @@ class EvidenceHead(nn.Module):
 
     def __init__(self, head: Head, features: HeadFeatures) -> None:
         super().__init__()
-        self.branch = head.branch
+        self.branch, self.textured = head.branch, head.textured
         self.features = features
         for name, weights in head.tensors.items():
             self.register_parameter(name, nn.Parameter(weights.float().clone(), requires_grad=False))

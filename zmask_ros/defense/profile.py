@@ -109,6 +109,19 @@ class Threshold:
 
 
 @dataclass(frozen=True)
+class Screen:
+    """What looks at each frame in streaming mode, and says which ones the whole analysis has to see.
+
+    Attributes:
+        head: a small evidence head of its own; its layers' statistics are keyed ``screen:layer``.
+        threshold: the score above which the whole analysis is done; a share of the clean frames exceeds it.
+    """
+
+    head: Head
+    threshold: Threshold
+
+
+@dataclass(frozen=True)
 class Source:
     """One drive that went into the statistics: bag, topic, frames used, frames held out for the threshold."""
 
@@ -127,8 +140,8 @@ class Profile:
         grid_fraction: the working grid G is the input size divided by this.
         shallow, deep: the layer sets S and D, with their kernels on G.
         growth: how far the mask grows.
-        statistics: clean statistics of every layer in S, in D and of the head; keyed by ``branch:layer``, as a layer
-            may be in several.
+        statistics: clean statistics of every layer in S, in D, of the head and of the screening; keyed by
+            ``branch:layer``, as a layer may be in several.
         fusion: float32 [8], scalars of the fusion block.
         threshold: when a frame is called attacked.
         precaution: when a frame is masked although it is not called attacked, set for a higher rate of clean frames;
@@ -140,6 +153,7 @@ class Profile:
         variant: which plan it was fitted by: ``ours``, or ``paper``.
         vote: how many flagged frames of how many call an attack.
         head: the evidence head that calibration trained; None: the evidence are the mean z-scores of S and D.
+        screen: what looks at frames first in streaming mode; None: every frame is analysed as a whole.
     """
 
     binding: Binding
@@ -158,18 +172,23 @@ class Profile:
     vote: VoteRule = field(default_factory=VoteRule)
     head: Head | None = None
     precaution: Threshold | None = None
+    screen: Screen | None = None
 
     @property
     def layers(self) -> tuple[str, ...]:
         """The layers that the defence looks at, each once."""
         analysed = self.shallow.layers + self.deep.layers if self.head is None else self.head.branch.layers
-        return tuple(dict.fromkeys(analysed + self._edge))
+        return tuple(dict.fromkeys(analysed + self._screened + self._edge))
 
     @property
     def bound_layers(self) -> tuple[str, ...]:
         """All layers that the profile has statistics of, and that of the mask's edge, each once."""
         learned = () if self.head is None else self.head.branch.layers
-        return tuple(dict.fromkeys(self.shallow.layers + self.deep.layers + learned + self._edge))
+        return tuple(dict.fromkeys(self.shallow.layers + self.deep.layers + learned + self._screened + self._edge))
+
+    @property
+    def _screened(self) -> tuple[str, ...]:
+        return () if self.screen is None else self.screen.head.branch.layers
 
     @property
     def _edge(self) -> tuple[str, ...]:
@@ -196,10 +215,12 @@ class Profile:
         Raises:
             ProfileError: it does.
         """
-        thresholds = [t.value for t in (self.threshold, self.precaution) if t is not None]
+        screening = None if self.screen is None else self.screen.threshold
+        thresholds = [t.value for t in (self.threshold, self.precaution, screening) if t is not None]
         calibration = torch.cat([self.fusion, torch.tensor(thresholds)])
         finite = [statistics.moments.finite for statistics in self.statistics.values()]
-        learned = () if self.head is None else self.head.tensors.values()
+        heads = (self.head, None if self.screen is None else self.screen.head)
+        learned = [tensor for head in heads if head is not None for tensor in head.tensors.values()]
         if not all(finite) or not all(bool(torch.isfinite(tensor).all()) for tensor in (calibration, *learned)):
             raise ProfileError(NOT_FINITE)
 
@@ -218,18 +239,26 @@ NO_PRECAUTION = (
 
 
 def statistics_key(branch: str, layer: str) -> str:
-    """Key of a layer's statistics within ``branch``: ``shallow`` or ``deep``."""
+    """Key of a layer's statistics within ``branch``: ``shallow``, ``deep``, ``head`` or ``screen``."""
     return f"{branch}:{layer}"
 
 
 def without_head(profile: Profile) -> Profile:
     """``profile`` with the mean z-scores of S and D for evidence, but the fusion block and threshold that it had."""
-    if profile.head is None:
-        return profile
-    kept = {key: own for key, own in profile.statistics.items() if not key.startswith("head:")}
-    plain = replace(profile, statistics=kept, head=None)
-    shapes = {name: profile.binding.shapes[name] for name in plain.bound_layers}
-    return replace(plain, binding=replace(profile.binding, shapes=shapes))
+    plain = replace(without_screen(profile), head=None)
+    return _only_bound(plain, "head")
+
+
+def without_screen(profile: Profile) -> Profile:
+    """``profile`` that has every frame analysed as a whole."""
+    return _only_bound(replace(profile, screen=None), "screen")
+
+
+def _only_bound(profile: Profile, dropped: str) -> Profile:
+    """``profile`` without the statistics of the branch that is ``dropped``, and layers that nothing looks at."""
+    kept = {key: own for key, own in profile.statistics.items() if not key.startswith(statistics_key(dropped, ""))}
+    shapes = {name: profile.binding.shapes[name] for name in profile.bound_layers}
+    return replace(profile, statistics=kept, binding=replace(profile.binding, shapes=shapes))
 
 
 class Fitted(Protocol):

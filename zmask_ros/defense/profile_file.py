@@ -16,7 +16,7 @@ from torch import Tensor
 from zmask_ros.defense.growth import Growth
 from zmask_ros.defense.head import WEIGHTS, Head
 from zmask_ros.defense.overactivation import Branch
-from zmask_ros.defense.profile import OURS, Binding, Profile, ProfileError, RateInterval, Source, Threshold
+from zmask_ros.defense.profile import OURS, Binding, Profile, ProfileError, RateInterval, Screen, Source, Threshold
 from zmask_ros.defense.statistics import LayerStatistics, Moments
 from zmask_ros.defense.vote import VoteRule
 from zmask_ros.files import check_place, replace_file
@@ -84,8 +84,10 @@ def _seal(description: str, tensors: dict[str, Tensor]) -> str:
 
 def _tensors(profile: Profile) -> dict[str, Tensor]:
     tensors = {"fusion": profile.fusion.float().contiguous()}
-    if profile.head is not None:
-        tensors |= {f"head.{name}": tensor.float().contiguous() for name, tensor in profile.head.tensors.items()}
+    heads = {"head": profile.head, "screen": None if profile.screen is None else profile.screen.head}
+    for own, head in heads.items():
+        if head is not None:
+            tensors |= {f"{own}.{name}": tensor.float().contiguous() for name, tensor in head.tensors.items()}
     for key, statistics in profile.statistics.items():
         moments = statistics.moments
         tensors[f"{key}:count"] = torch.tensor(moments.count, dtype=torch.int64)
@@ -109,9 +111,18 @@ def _describe(profile: Profile) -> dict[str, Any]:
         "notes": list(profile.notes),
         "variant": profile.variant,
         "vote": asdict(profile.vote),
-        "head": None if profile.head is None else asdict(profile.head.branch),
+        "head": None if profile.head is None else _describe_head(profile.head),
         "precaution": None if profile.precaution is None else asdict(profile.precaution),
+        "screen": None if profile.screen is None else _describe_screen(profile.screen),
     }
+
+
+def _describe_screen(screen: Screen) -> dict[str, Any]:
+    return {"head": _describe_head(screen.head), "threshold": asdict(screen.threshold)}
+
+
+def _describe_head(head: Head) -> dict[str, Any]:
+    return asdict(head.branch) | {"textured": head.textured}
 
 
 def _restore(description: dict[str, Any], tensors: dict[str, Tensor]) -> Profile:
@@ -137,11 +148,12 @@ def _restore(description: dict[str, Any], tensors: dict[str, Tensor]) -> Profile
         created=description["created"],
         tool_version=description["tool_version"],
         notes=tuple(description["notes"]),
-        # Files from before there were variants, votes, heads and precautions lack these.
+        # Files from before there were variants, votes, heads, precautions and screenings lack these.
         variant=description.get("variant", OURS),
         vote=VoteRule(**description.get("vote", {})),
-        head=_head(description.get("head"), tensors),
+        head=None if description.get("head") is None else _head(description["head"], "head", tensors),
         precaution=None if description.get("precaution") is None else _threshold(description["precaution"]),
+        screen=None if description.get("screen") is None else _screen(description["screen"], tensors),
     )
 
 
@@ -158,11 +170,13 @@ def _branch(entries: dict[str, Any]) -> Branch:
     return Branch(tuple(entries["layers"]), tuple(_pair(kernel) for kernel in entries["kernels"]))
 
 
-def _head(entries: dict[str, Any] | None, tensors: dict[str, Tensor]) -> Head | None:
-    if entries is None:
-        return None
+def _screen(entries: dict[str, Any], tensors: dict[str, Tensor]) -> Screen:
+    return Screen(_head(entries["head"], "screen", tensors), _threshold(entries["threshold"]))
+
+
+def _head(entries: dict[str, Any], own: str, tensors: dict[str, Tensor]) -> Head:
     try:
-        return Head(_branch(entries), *(tensors[f"head.{name}"] for name in WEIGHTS))
+        return Head(_branch(entries), entries.get("textured", True), *(tensors[f"{own}.{name}"] for name in WEIGHTS))
     except KeyError as missing:
         raise ProfileError(f"The profile's head lacks its weights {missing}: calibrate again.") from None
 

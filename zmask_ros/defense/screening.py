@@ -1,0 +1,75 @@
+"""The screening: a small head that looks at every frame first, and says which ones the whole analysis has to see.
+
+An attentional cascade of two stages (Viola and Jones, CVPR 2001): most frames of a drive are clean, and most of those
+look so at a glance. The glance is an evidence head of its own, on a grid half as fine and on few layers. Whoever evades
+it has not evaded the defence: `streaming` has the whole analysis look again and again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zmask_ros.defense.analysis import Analysis, Evidence, LearnedEvidence
+from zmask_ros.defense.head import head_score
+from zmask_ros.defense.overactivation import Activations
+from zmask_ros.defense.pooling import resample
+from zmask_ros.defense.profile import Profile, statistics_key, without_head, without_screen
+
+COARSER = 2
+"""How many times as wide the screening's cells are as the analysis's."""
+
+
+def screening_profile(profile: Profile) -> Profile:
+    """The screening of ``profile``, which has one, as a profile of its own: for its training, and for its attackers."""
+    assert profile.screen is not None
+    head = profile.screen.head
+    own = {
+        statistics_key("head", name): profile.statistics[statistics_key("screen", name)] for name in head.branch.layers
+    }
+    plain = coarser(profile)
+    shapes = {name: profile.binding.shapes[name] for name in (*plain.bound_layers, *head.branch.layers)}
+    return replace(
+        plain,
+        head=head,
+        threshold=profile.screen.threshold,
+        statistics=plain.statistics | own,
+        binding=replace(profile.binding, shapes=shapes),
+    )
+
+
+def coarser(profile: Profile) -> Profile:
+    """``profile`` without its heads, on the screening's grid. Its masks end anywhere, for nobody looks at them."""
+    grown = replace(profile, growth=replace(profile.growth, edge=None), precaution=None)
+    plain = without_head(without_screen(grown))
+    return replace(plain, grid_fraction=COARSER * profile.grid_fraction)
+
+
+class Screening(nn.Module):
+    """A glance at the taps of one forward pass; what it says is brought to the working grid of the whole analysis.
+
+    Args:
+        profile: with a screening.
+    """
+
+    def __init__(self, profile: Profile) -> None:
+        super().__init__()
+        assert profile.screen is not None
+        self.threshold = profile.screen.threshold.value
+        self.grid = profile.grid
+        self._evidence = LearnedEvidence(screening_profile(profile), profile.screen.head)
+
+    def forward(self, taps: Activations, beside: Tensor | None = None) -> Analysis:
+        """The glance's evidence and score. Its mask is empty: what is to be masked, the whole analysis has to see.
+
+        Args:
+            beside: [B, 1, *grid], 1 where evidence counts and 0 where it does not; None: it counts everywhere.
+        """
+        heat: Tensor = self._evidence(taps).shallow
+        if beside is not None:
+            heat = heat * -F.adaptive_max_pool2d(-beside, (heat.shape[-2], heat.shape[-1]))
+        brought = resample(heat, self.grid)
+        return Analysis(Evidence(brought, brought), torch.zeros_like(brought), head_score(heat))

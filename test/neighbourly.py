@@ -60,6 +60,7 @@ def segmenter(network: nn.Module | None = None) -> Segmenter:
         shallow_layers=(),
         deep_layers=(),
         head_layers=(),
+        screen_layers=(),
     )
     return Segmenter(description, (network or Neighbourly()).eval(), "0" * 64, torch.device("cpu"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -233,7 +234,7 @@ def test_a_patch_that_is_followed_is_segmented_once(defended: tuple[Segmenter, D
     segmenter, defense = defended
     image = clean_image(3)
     image[16:32, 24:40] = (255, 255, 0)
-    times = time_pairs(segmenter, following(defense, 30.0), [image] * 6)
+    times = time_pairs(segmenter, following(defense, 30.0, math.inf), [image] * 6)
     assert times.flagged == times.tracked == 6
     assert "second pass" not in times.stages
 

@@ -127,16 +127,26 @@ def divide(frames: Sequence[CleanFrame], patches: Sequence[NamedPatch]) -> Mater
         ZmaskError: too few of either.
     """
     check_enough_patches(len(patches))
+    used, kept = divide_frames(frames)
+    judged = [patch for index, patch in enumerate(patches) if index % HELD_OUT_PATCH_EVERY == 1]
+    learned = [patch for index, patch in enumerate(patches) if index % HELD_OUT_PATCH_EVERY != 1]
+    return Material(
+        Part(used, tuple(learned), TRAINING_SEED),
+        Part(kept, tuple(judged), HELD_OUT_SEED),
+    )
+
+
+def divide_frames(frames: Sequence[CleanFrame]) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
+    """The images to train on, at most `TRAINING_FRAMES`, and those that are held out.
+
+    Raises:
+        ZmaskError: too few.
+    """
     check_enough_frames(frames)
     kept = [frame.image for frame in frames if CleanFit.is_held_out(frame.index)]
     used = [frame.image for frame in frames if not CleanFit.is_held_out(frame.index)]
     spread = np.unique(np.linspace(0, len(used) - 1, min(len(used), TRAINING_FRAMES)).round().astype(int))
-    judged = [patch for index, patch in enumerate(patches) if index % HELD_OUT_PATCH_EVERY == 1]
-    learned = [patch for index, patch in enumerate(patches) if index % HELD_OUT_PATCH_EVERY != 1]
-    return Material(
-        Part(tuple(used[i] for i in spread), tuple(learned), TRAINING_SEED),
-        Part(tuple(kept), tuple(judged), HELD_OUT_SEED),
-    )
+    return tuple(used[i] for i in spread), tuple(kept)
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,6 @@ from zmask_ros.fitting import kernels_on
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.world.harmless import harmless_pictures, in_other_light
 
-HEAD_KERNELS = (0.2, 0.07)
-"""Shares of the image's height and width."""
 SEEN = EotRanges(scale=(0.6, 1.0), rotation_deg=(-8.0, 8.0), contrast=(0.8, 1.1), noise=(0.0, 0.02), blur=(0.0, 0.7))
 HARMLESS_SEEN = EotRanges(scale=(0.6, 1.0))
 HARMLESS_SHARES = (0.2, 0.3, 0.4, 0.5)
@@ -64,6 +62,17 @@ REMEMBERED = 200
 """Fresh frames that this is counted over."""
 FIRST_SEED = 30_000
 """Of the rivals' seeds, which count up from here."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a head looks at: windows, as shares of the image's height and width; and whether at energies, too."""
+
+    kernels: tuple[float, ...]
+    textured: bool
+
+
+FULL_LOOK = Look((0.2, 0.07), textured=True)
 
 
 @dataclass(frozen=True)
@@ -119,12 +128,13 @@ def with_head(
     frames: Sequence[np.ndarray],
     seed: int = 0,
     advance: Callable[[], None] = lambda: None,
+    look: Look = FULL_LOOK,
 ) -> Profile:
     """``profile`` with an untrained head for ``layers``, and their clean statistics over ``frames``.
 
     Its masks grow as they did.
     """
-    branch = Branch(layers, kernels_on(profile.grid, HEAD_KERNELS))
+    branch = Branch(layers, kernels_on(profile.grid, look.kernels))
     moments: dict[str, Moments] = {}
     with torch.inference_mode(), ActivationTaps(segmenter.network, layers) as taps:
         for frame in frames:
@@ -141,8 +151,8 @@ def with_head(
         statistics=plain.statistics | named,
         fusion=opening_at(EVENLY / 2, EVENLY),
     )
-    features = sum(head_features(observed, branch).counts)
-    return replace(observed, head=untrained_head(branch, features, seed))
+    features = sum(head_features(observed, branch, look.textured).counts)
+    return replace(observed, head=untrained_head(branch, features, seed, look.textured))
 
 
 def harden(
@@ -153,6 +163,7 @@ def harden(
     seed: int = 0,
     advance: Callable[[float], None] = lambda loss: None,
     kinds: Sequence[Kind] = KINDS,
+    masked_share: float = MASKED_SHARE,
 ) -> Hardened:
     """Train the head of ``profile`` further, an untrained one of `with_head` or one that has met rivals before.
 
@@ -162,6 +173,7 @@ def harden(
         seed: of every random choice.
         advance: called after each step with the head's loss; NaN before it learns.
         kinds: of the rivals, one each.
+        masked_share: of the clean frames, above the threshold that the rivals have to stay below.
     """
     # The threshold moves along with the head; what the profile had is worth nothing now.
     profile = replace(profile, precaution=None)
@@ -170,7 +182,7 @@ def harden(
     seeds = itertools.count(seed + FIRST_SEED)
     rivals = [Rival.begin(defense, segmenter, kind, number, next(seeds)) for number, kind in enumerate(kinds)]
     trainer = HeadTraining(head, steps)
-    harmless = Harmless(segmenter, defense, frames, seed)
+    harmless = Harmless(segmenter, defense, frames, seed, masked_share)
     stack = stack_frames(segmenter, ((frame, None) for frame in frames))
     ripe: dict[int, Tensor] = {}
     losses = []
@@ -281,8 +293,11 @@ class HardImages:
 class Harmless:
     """Clean frames, also in other light, and harmless pictures in them; the worst of both come back."""
 
-    def __init__(self, segmenter: Segmenter, defense: Defense, frames: Sequence[np.ndarray], seed: int) -> None:
+    def __init__(
+        self, segmenter: Segmenter, defense: Defense, frames: Sequence[np.ndarray], seed: int, masked_share: float
+    ) -> None:
         self._segmenter, self._defense, self._frames = segmenter, defense, frames
+        self._masked_share = masked_share
         self._random = np.random.default_rng(seed)
         self._places = torch.Generator().manual_seed(seed)
         sides = [max(16, round(share * segmenter.input_size[0])) for share in HARMLESS_SHARES]
@@ -315,7 +330,7 @@ class Harmless:
         self._scores = [*self._scores, *scores[:FRESH].tolist()][-REMEMBERED:]
         for score, (hard, image) in zip(scores.tolist(), self._shown, strict=True):
             hard.add(score, image)
-        return max(LEAST_THRESHOLD, float(np.quantile(self._scores, 1 - MASKED_SHARE)))
+        return max(LEAST_THRESHOLD, float(np.quantile(self._scores, 1 - self._masked_share)))
 
     def _frame(self) -> np.ndarray:
         frame = self._frames[int(self._random.integers(len(self._frames)))]

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from zmask_ros.attacks import EotRanges, load_patch, paste_at_random
 from zmask_ros.cli import options
+from zmask_ros.cli.bench_tables import CASES, NAIVE, bench_markdown
 from zmask_ros.cli.console import print_json, print_table, progress
-from zmask_ros.defense import Branch, Defense, Profile, load_profile
+from zmask_ros.defense import KEYFRAME_INTERVAL_S, Branch, Defense, Profile, load_profile
 from zmask_ros.defense.pooling import Size
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation import PairedTimes, Quartiles, time_pairs
@@ -84,8 +85,9 @@ def command(
 
     Plain and defended network see the same street-world frames in turn, in one process: from the camera's image to
     labels. Each frame gives a ratio of two times that lie next to each other; medians and quartiles of the ratios
-    are printed: for clean frames, for frames with a patch, which are segmented twice where masked, and for a patch that
-    is known already, which is taken out in one pass. The analysis is also timed against the paper's description of it,
+    are printed: for clean frames in streaming mode, most of which are only glanced at; for clean frames that are all
+    analysed as a whole; for frames with a patch, which are segmented twice where masked; and for a patch that is known
+    already, which is taken out in one pass. The analysis is also timed against the paper's description of it,
     step by step, on the same layers and kernels: in the same pass of the network, and, as the authors' demo does it, in
     one pass for each layer; with --demo, on the demo's grid and with its kernels as well.
 
@@ -105,7 +107,7 @@ def command(
     defense = Defense(network, load_profile(profile or shipped_profile(network.name)))
     picture = load_patch(patch or shipped_patch(network.name))
     sizes = list(dict.fromkeys([size or (network.input_size[1], network.input_size[0]), *(SIZES if sweep else ())]))
-    with progress("Timing", "frames", 3 * frames * len(sizes)) as advance:
+    with progress("Timing", "frames", len(CASES) * frames * len(sizes)) as advance:
         timed = {each: time_cases(network, defense, picture, each, frames, advance) for each in sizes}
     result = _where(network, sizes[0]) | summary(timed[sizes[0]])
     x = torch.cat([network.prepare(image) for image in clean_frames(max(BATCHES), *sizes[0])])
@@ -119,7 +121,7 @@ def command(
     if plot is not None:
         replace_file(plot, cost_plot(result).encode())
     if docs is not None:
-        PERFORMANCE.write(docs, _markdown(result))
+        PERFORMANCE.write(docs, bench_markdown(result))
     if as_json:
         print_json(result)
     else:
@@ -138,9 +140,10 @@ def time_cases(
     clean = clean_frames(frames, *size)
     followed = followed_frames(frames, *size, patch)
     return {
-        "clean": time_pairs(network, defense, clean, advance),
+        "clean": time_pairs(network, following(defense, CAMERA_RATE_HZ, KEYFRAME_INTERVAL_S), clean, advance),
+        "full": time_pairs(network, defense, clean, advance),
         "two_pass": time_pairs(network, defense, attacked_frames(clean, patch), advance),
-        "tracked": time_pairs(network, following(defense, CAMERA_RATE_HZ), followed, advance),
+        "tracked": time_pairs(network, following(defense, CAMERA_RATE_HZ, math.inf), followed, advance),
     }
 
 
@@ -227,6 +230,7 @@ def summary(times: dict[str, PairedTimes]) -> dict[str, Any]:
         result[kind] = {
             "frames": len(measured.plain),
             "flagged": measured.flagged,
+            "analysed_as_a_whole": measured.analysed,
             "segmented_once": len(measured.plain) - measured.twice,
             "overhead_quartiles": [round(value, 4) for value in astuple(measured.ratio)],
             "plain_ms_quartiles": [round(value, 3) for value in astuple(Quartiles.of(measured.plain))],
@@ -253,65 +257,10 @@ def _rows(result: dict[str, Any], times: dict[str, PairedTimes]) -> dict[str, st
     rows |= {title: f"{result[name]:g} times ours" for name, title in NAIVE.items() if name in result}
     for kind, measured in times.items():
         plain, defended, ratio = Quartiles.of(measured.plain), Quartiles.of(measured.defended), measured.ratio
-        counts = len(measured.plain), measured.flagged, measured.twice, measured.tracked
-        rows[f"{kind}: frames, flagged, segmented twice, known"] = ", ".join(map(str, counts))
+        counts = len(measured.plain), measured.analysed, measured.flagged, measured.twice, measured.tracked
+        rows[f"{kind}: frames, analysed as a whole, flagged, segmented twice, known"] = ", ".join(map(str, counts))
         rows[f"{kind}: plain"] = f"{plain.median:.1f} ms ({plain.low:.1f} to {plain.high:.1f})"
         rows[f"{kind}: defended"] = f"{defended.median:.1f} ms ({defended.low:.1f} to {defended.high:.1f})"
         rows[f"{kind}: overhead"] = f"{ratio.median:.3f} times ({ratio.low:.3f} to {ratio.high:.3f})"
         rows[f"{kind}: stages"] = ", ".join(f"{name} {value:.1f} ms" for name, value in measured.stage_medians.items())
     return rows
-
-
-CASES = {
-    "clean": "a clean frame",
-    "two_pass": "an attacked frame, segmented twice",
-    "tracked": "an attacked frame whose patch is known",
-}
-
-
-NAIVE = {
-    "naive_analysis": "step by step as in the paper; same pass, grid and kernels",
-    "naive_passes": "one forward pass for each layer, as in the authors' demo; same grid and kernels",
-    "naive_demo": "as in the authors' demo: also its grid of 150x300 and its kernels, from 64x128 to 8x16",
-}
-
-
-GROWING = {
-    "input_sizes": "the network's input",
-    "layers": "layers that the head looks at",
-    "networks": "network, random weights",
-}
-
-
-def _markdown(result: dict[str, Any]) -> str:
-    """The figures as tables, with what they were measured on."""
-    lines = [
-        f"{result['segmenter']}, input {result['input_size']}, {result['device']}, {result['threads']} threads, "
-        f"torch {result['torch']}; medians over {result['clean']['frames']} frames of each case.",
-        "",
-        "| camera's images | case | plain | defended | ratio (quartiles) | stages |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    for size, figures in (result.get("sizes") or {result["image_size"]: result}).items():
-        for case, title in CASES.items():
-            own = figures[case]
-            low, middle, high = own["overhead_quartiles"]
-            stages = ", ".join(f"{name} {value:.1f}" for name, value in own["stages_ms"].items())
-            plain, defended = own["plain_ms_quartiles"][1], own["defended_ms_quartiles"][1]
-            lines.append(
-                f"| {size} | {title} | {plain:.1f} ms | {defended:.1f} ms | {middle:.2f} ({low:.2f} to {high:.2f}) "
-                f"| {stages} |"
-            )
-    lines += ["", "| the analysis, without a head, on the same layers | time, as a multiple of ours |", "| --- | --- |"]
-    lines += [f"| {title} | {result[name]:g} |" for name, title in NAIVE.items() if name in result]
-    lines.append("")
-    for cameras, gain in result.get("batch_gain", {}).items():
-        lines.append(f"{cameras} cameras in one batch: {gain:g} times the frames of one after the other.")
-    for kind, title in GROWING.items():
-        if kind in result:
-            lines += ["", f"| {title} | plain | clean | attacked, segmented twice |", "| --- | --- | --- | --- |"]
-            lines += [
-                f"| {name} | {cost['plain_ms']:.1f} ms | {cost['clean']:.2f} | {cost['two_pass']:.2f} |"
-                for name, cost in result[kind].items()
-            ]
-    return "\n".join(lines)

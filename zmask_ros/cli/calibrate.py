@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import torch
 from rich.markup import escape
 from rich.table import Table
 
@@ -31,7 +29,16 @@ from zmask_ros.calibrating import (
 )
 from zmask_ros.choosing import choose_plan, choosing_passes, with_edge
 from zmask_ros.cli import options
-from zmask_ros.cli.calibrate_sources import CleanSources, read_frames, read_patches
+from zmask_ros.cli.calibrate_sources import (
+    PASSES_A_RIVALS_STEP,
+    CleanSources,
+    check_enough_rivals,
+    check_named,
+    clean_source_options,
+    read_frames,
+    read_patches,
+    seconds_a_pass,
+)
 from zmask_ros.cli.console import figure, print_json, print_table, progress, stdout
 from zmask_ros.cli.fit import interval_text, precaution_rows, summary
 from zmask_ros.defense import Profile, bind, load_profile, save_profile
@@ -50,14 +57,11 @@ from zmask_ros.segmenters import Segmenter, load_segmenter
 
 AUTO, KEEP = "auto", "keep"
 # Of a training step: forward and backward of a batch, in forward passes of one image.
-PASSES_A_STEP, PASSES_A_RIVALS_STEP = 12, 20
+PASSES_A_STEP = 12
 SECONDS_AN_EPOCH = 0.03
 PRECAUTION_RATE = 0.05
 SEED_GOING_ON = 100_000
 """Of a training that goes on: other rivals than those that began."""
-LEAST_RIVALS = 300
-"""Steps: for about the first half of these, all rivals are still noise and a head learns nothing."""
-TIMED_PASSES = 9
 
 
 class VoteParameter(click.ParamType):
@@ -75,23 +79,9 @@ class VoteParameter(click.ParamType):
             self.fail(f"'{value}' is not K/N with 1 <= K <= N, such as 2/3.", param, ctx)
 
 
-def enough_rivals(context: click.Context, parameter: click.Parameter, steps: int) -> int:
-    """Refuse a training that ends before it begins: it would leave a head as it was, and say nothing."""
-    if 0 < steps < LEAST_RIVALS:
-        raise ZmaskError(f"{steps} steps are too few for the head to learn: --rivals {LEAST_RIVALS} at least.")
-    return steps
-
-
 @click.command()
 @click.argument("profile_file", metavar="PROFILE", type=click.Path(path_type=Path))
-@click.option("--clean", "bags", type=click.Path(path_type=Path), multiple=True,
-              help="Bag of a clean drive, best the one that was fitted on; repeatable.")
-@click.option("--camvid", type=click.Path(path_type=Path), help="Clean frames of CamVid's training split; its root.")
-@options.topic
-@click.option("--every", type=click.IntRange(min=1), default=1, show_default=True,
-              help="Take each N-th frame of the bags only: as it was for `zmask fit`, to hold out the same frames.")
-@click.option("--frames", type=click.IntRange(min=50), default=400, show_default=True,
-              help="About so many clean frames from each source, evenly over it; every fifth is held out.")
+@clean_source_options
 @click.option("--patches", type=click.Path(path_type=Path), multiple=True,
               help="Adversarial patch, or a folder of them (PNG); repeatable. Every third is held out.")
 @click.option("--train-patches", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
@@ -99,7 +89,6 @@ def enough_rivals(context: click.Context, parameter: click.Parameter, steps: int
 @click.option("--patch-steps", type=click.IntRange(min=1), default=60, show_default=True,
               help="Optimisation steps of each of these.")
 @click.option("--rivals", type=click.IntRange(min=0), default=0, show_default=True, metavar="STEPS",
-              callback=enough_rivals,
               help="Train an evidence head in the place of the mean z-scores, for STEPS steps against attackers who "
               "adapt to it; 1200 is enough to begin with. A head that PROFILE has already is trained on.")
 @click.option("--layers", type=click.Choice([KEEP, AUTO]), default=KEEP, show_default=True,
@@ -147,8 +136,8 @@ def command(
       zmask calibrate city.zmask.safetensors --camvid CamVid --patches patches -o calibrated.zmask.safetensors
     """
     check_profile_place(output)
-    if not bags and not camvid:
-        raise ZmaskError("Name clean frames: --clean BAG or --camvid FOLDER.")
+    check_enough_rivals("--rivals", rivals)
+    check_named(camvid, bags)
     named = read_patches(patches)
     if not named and not train_patches:
         raise ZmaskError("Name patches with --patches, or have some trained with --train-patches N.")
@@ -246,19 +235,8 @@ def look(segmenter: Segmenter, profile: Profile, part: Part) -> Examples:
 
 def _announce(segmenter: Segmenter, frames: Sequence[CleanFrame], steps: int, rivals: int, auto: bool) -> None:
     passes = 3 * len(frames) * (1 + auto) + PASSES_A_STEP * steps + PASSES_A_RIVALS_STEP * rivals
-    seconds = passes * _seconds_a_pass(segmenter, frames) + TRAINING_STEPS * SECONDS_AN_EPOCH
+    seconds = passes * seconds_a_pass(segmenter, frames) + TRAINING_STEPS * SECONDS_AN_EPOCH
     click.echo(f"{len(frames)} clean frames; this will take about {max(1, round(seconds / 60))} min.", err=True)
-
-
-def _seconds_a_pass(segmenter: Segmenter, frames: Sequence[CleanFrame]) -> float:
-    times = []
-    with torch.inference_mode():
-        for frame in frames[:TIMED_PASSES]:
-            began = time.perf_counter()
-            segmenter.logits(segmenter.prepare(frame.image)).argmax(1).cpu()
-            times.append(time.perf_counter() - began)
-    # The first passes are slower than all others.
-    return statistics.median(times) if times else 0.0
 
 
 def _as_json(before: Judgement, result: Calibration, choice: LayerChoice | None) -> dict[str, Any]:

@@ -1,14 +1,21 @@
-"""What `zmask calibrate` learns from: clean frames, each with its place in its drive, and patches."""
+"""What `zmask calibrate` and `zmask screen` learn from: clean frames, each with its place in its drive, and patches."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import torch
 
 from zmask_ros.attacks import load_patch
 from zmask_ros.attacks.files import patches_in
 from zmask_ros.calibrating import NamedPatch, at_input_size
+from zmask_ros.cli import options
 from zmask_ros.cli.console import progress
 from zmask_ros.defense.fitting import HELD_OUT_EVERY
 from zmask_ros.errors import ZmaskError
@@ -16,6 +23,13 @@ from zmask_ros.fitting import CleanFrame
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.world.bags import CameraBags, ReadReport
 from zmask_ros.world.datasets import CamVid
+
+PASSES_A_RIVALS_STEP = 20
+"""Of a head's training: forward and backward of all batches of a step, in forward passes of one image."""
+LEAST_RIVALS = 300
+"""Steps: for about the first half of these, all rivals are still noise and a head learns nothing."""
+TIMED_PASSES = 9
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -51,6 +65,46 @@ class CleanSources:
                 yield CleanFrame(str(frame.bag), frame.topic, frame.index // self.every, frame.image)
 
 
+CLEAN_SOURCE_OPTIONS = (
+    click.option("--clean", "bags", type=click.Path(path_type=Path), multiple=True,
+                 help="Bag of a clean drive, best the one that was fitted on; repeatable."),
+    click.option("--camvid", type=click.Path(path_type=Path),
+                 help="Clean frames of CamVid's training split; its root."),
+    options.topic,
+    click.option("--every", type=click.IntRange(min=1), default=1, show_default=True,
+                 help="Take each N-th frame of the bags only: as it was for `zmask fit`, to hold out the same frames."),
+    click.option("--frames", type=click.IntRange(min=50), default=400, show_default=True,
+                 help="About so many clean frames from each source, evenly over it; every fifth is held out."),
+)
+
+
+def clean_source_options(command: Decorated) -> Decorated:
+    """The options that name clean frames: those of `CleanSources`."""
+    for option in reversed(CLEAN_SOURCE_OPTIONS):
+        command = option(command)
+    return command
+
+
+def check_named(camvid: Path | None, bags: tuple[Path, ...]) -> None:
+    """Refuse a command line that names no clean frames.
+
+    Raises:
+        ZmaskError: it does not.
+    """
+    if not bags and not camvid:
+        raise ZmaskError("Name clean frames: --clean BAG or --camvid FOLDER.")
+
+
+def check_enough_rivals(option: str, steps: int) -> None:
+    """Refuse a training that ends before it begins: it would leave a head as it was, and say nothing.
+
+    Raises:
+        ZmaskError: ``option`` asks for too few steps; 0 is none at all.
+    """
+    if 0 < steps < LEAST_RIVALS:
+        raise ZmaskError(f"{steps} steps are too few for the head to learn: {option} {LEAST_RIVALS} at least.")
+
+
 def stride(total: int, wanted: int) -> int:
     """Each how many-th of ``total`` frames to take for about ``wanted`` of them, at least so many if there are.
 
@@ -83,3 +137,15 @@ def read_patches(paths: Sequence[Path]) -> list[NamedPatch]:
             raise ZmaskError(f"There are no PNG files in {path}: name a folder of patches, made by zmask attack.")
         files += inside
     return [NamedPatch(file.name, load_patch(file)) for file in files]
+
+
+def seconds_a_pass(segmenter: Segmenter, frames: Sequence[CleanFrame]) -> float:
+    """How long one of ``frames`` takes through the network."""
+    times = []
+    with torch.inference_mode():
+        for frame in frames[:TIMED_PASSES]:
+            began = time.perf_counter()
+            segmenter.logits(segmenter.prepare(frame.image)).argmax(1).cpu()
+            times.append(time.perf_counter() - began)
+    # The first passes are slower than all others.
+    return statistics.median(times) if times else 0.0

@@ -13,7 +13,7 @@ from zmask_ros.ahead import ahead
 from zmask_ros.cli import options
 from zmask_ros.cli.console import print_json, print_table, progress, warn
 from zmask_ros.defense import Profile, load_profile, merge_profiles, save_profile
-from zmask_ros.defense.profile import OURS, RateInterval, Threshold, check_mergeable
+from zmask_ros.defense.profile import OURS, RateInterval, Screen, Threshold, check_mergeable
 from zmask_ros.defense.profile_file import check_profile_place
 from zmask_ros.errors import ZmaskError
 from zmask_ros.fitting import PLANS, CleanFrame, ProfileFit
@@ -148,6 +148,7 @@ def summary(profile: Profile) -> dict[str, object]:
         "its interval": interval_text(threshold.interval),
         "highest clean score": round(threshold.highest_clean_score, 6),
         **precaution_rows(profile.precaution),
+        **screening_rows(profile.screen),
         "vote": str(profile.vote),
         "drives": ", ".join(f"{source.bag} {source.topic}" for source in profile.sources),
         "created": profile.created,
@@ -160,6 +161,17 @@ def precaution_rows(precaution: Threshold | None) -> dict[str, object]:
     if precaution is None:
         return {"masking threshold": "that of attacks"}
     return {"masking threshold": round(precaution.value, 6), "clean frames masked": precaution.false_alarm_rate}
+
+
+def screening_rows(screen: Screen | None) -> dict[str, object]:
+    """What is looked at first in streaming mode."""
+    if screen is None:
+        return {"screening": "none"}
+    return {
+        "screening": ", ".join(screen.head.branch.layers),
+        "screening threshold": round(screen.threshold.value, 6),
+        "clean frames analysed": screen.threshold.false_alarm_rate,
+    }
 
 
 def interval_text(interval: RateInterval | None) -> str:

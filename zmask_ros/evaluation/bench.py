@@ -6,7 +6,6 @@ second, so only the two times of one frame are compared, and the median of these
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -75,6 +74,11 @@ class PairedTimes:
         return len(self.stages.get("second pass", ()))
 
     @property
+    def analysed(self) -> int:
+        """Number of frames that were analysed as a whole, and not left at a glance."""
+        return len(self.stages.get("analysis", ()))
+
+    @property
     def ratio(self) -> Quartiles:
         """Defended over plain, frame by frame."""
         return Quartiles.of([d / p for d, p in zip(self.defended, self.plain, strict=True)])
@@ -129,9 +133,9 @@ def time_pairs(
     return PairedTimes(tuple(plain), tuple(defended), {k: tuple(v) for k, v in stages.items()}, flagged, tracked)
 
 
-def following(defense: Defense, rate_hz: float) -> Defend:
-    """A defence in streaming mode, to which one camera's frames come at this rate; without keyframes by time."""
-    streaming, state, now_ns = StreamingDefense(defense, math.inf), StreamState(), 0
+def following(defense: Defense, rate_hz: float, keyframe_interval_s: float) -> Defend:
+    """A defence in streaming mode, to which one camera's frames come at this rate."""
+    streaming, state, now_ns = StreamingDefense(defense, keyframe_interval_s), StreamState(), 0
 
     def defend(x: Tensor) -> Defended:
         nonlocal state, now_ns

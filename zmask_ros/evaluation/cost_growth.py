@@ -75,7 +75,7 @@ def torchvision_segmenter(builder: str, input_size: tuple[int, int], device: str
     classes = tuple(ClassInfo(str(index), (index, index, index)) for index in range(CLASSES))
     unit = (1.0, 1.0, 1.0)
     described = Description(
-        builder, Path(), builder, classes, (0.0, 0.0, 0.0), unit, input_size, layers[:1], layers[-1:], layers
+        builder, Path(), builder, classes, (0.0, 0.0, 0.0), unit, input_size, layers[:1], layers[-1:], layers, layers
     )
     return segmenter_of(described, device)
 

@@ -112,7 +112,7 @@ def cost_plot(result: Figures) -> str:
     figure = Figure(figsize=(10.0, 3.2), layout="constrained")
     panels = figure.subplots(1, 3)
     for axes, kind, label in zip(panels, ("input_sizes", "layers"), ("network's input", "layers"), strict=False):
-        for name, colour, title in (("clean", COLOURS[0], "clean"), ("two_pass", COLOURS[2], "segmented twice")):
+        for name, colour, title in (("clean", COLOURS[0], "analysed"), ("two_pass", COLOURS[2], "segmented twice")):
             values = [cost[name] for cost in result[kind].values()]
             axes.plot(list(result[kind]), values, marker="o", color=colour, label=title)
         axes.set(xlabel=label, ylabel="defended / plain", ylim=(1, None))

@@ -48,6 +48,7 @@ class Description:
         input_size: (height, width) that the network is fed, in pixels.
         shallow_layers, deep_layers: names of the layers S and D that the defence taps.
         head_layers: those that an evidence head looks at, where calibration trains one; by default S and D.
+        screen_layers: those that a screening looks at, where one is trained; by default the head's.
         precision: that the network computes in: one of `PRECISIONS`.
         compiled: whether its blocks are compiled by `torch.compile`, which takes a while when it is loaded.
     """
@@ -62,6 +63,7 @@ class Description:
     shallow_layers: tuple[str, ...]
     deep_layers: tuple[str, ...]
     head_layers: tuple[str, ...]
+    screen_layers: tuple[str, ...]
     weights: Path | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
     precision: str = "float32"
@@ -126,6 +128,7 @@ def read_description(name: str) -> Description:
 def _parse(path: Path, entries: dict[str, Any]) -> Description:
     weights = entries.get("weights")
     layers = _mapping(entries["layers"], "layers")
+    head = layers.get("head", [*layers["shallow"], *layers["deep"]])
     return Description(
         name=path.stem,
         source=path,
@@ -136,7 +139,8 @@ def _parse(path: Path, entries: dict[str, Any]) -> Description:
         input_size=_input_size(entries["input_size"]),
         shallow_layers=_layer_names(layers["shallow"], "shallow"),
         deep_layers=_layer_names(layers["deep"], "deep"),
-        head_layers=_layer_names(layers.get("head", [*layers["shallow"], *layers["deep"]]), "head"),
+        head_layers=_layer_names(head, "head"),
+        screen_layers=_layer_names(layers.get("screen", head), "screen"),
         weights=(path.parent / str(weights)).resolve() if weights else None,
         arguments=_mapping(entries.get("arguments") or {}, "arguments"),
         precision=_precision(entries.get("precision", "float32")),

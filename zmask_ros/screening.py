@@ -1,0 +1,98 @@
+"""Train a profile's screening: a small head, against attackers who want to stay below its threshold and no more.
+
+The whole analysis is trained by `hardening` in the same way. A screening has less to do: it need not say where a patch
+is, and a frame that it lets through in vain costs a whole analysis and not a mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from zmask_ros.defense import Defense, Profile, Screen, bind
+from zmask_ros.defense.calibration import precaution_threshold
+from zmask_ros.defense.profile import statistics_key
+from zmask_ros.defense.screening import coarser
+from zmask_ros.errors import ZmaskError
+from zmask_ros.hardening import Kind, Look, harden, with_head
+from zmask_ros.segmenters import Segmenter
+
+GLANCE = Look((0.07,), textured=False)
+"""A layer that is not finer than the screening's grid has its energy in its z-scores already."""
+KINDS = (
+    Kind(0.4, {"adaptive": "flag"}),
+    Kind(0.4),
+    Kind(0.2, {"patches": 4, "adaptive": "flag"}),
+    Kind(0.4, {"objective": "targeted"}),
+    Kind(0.3, {"adaptive": "flag", "adaptive_weight": 0.35}),
+    Kind(0.2, {"patches": 4}),
+    Kind(0.4, {"adaptive": "flag", "adaptive_weight": 0.7}),
+    Kind(0.25, {"objective": "targeted"}),
+    Kind(0.4, {"adaptive": "flag", "adaptive_weight": 0.35}),
+    Kind(0.4, {"beta": 0.7}),
+    Kind(0.4, {"objective": "targeted", "adaptive": "flag"}),
+    Kind(0.2),
+)
+NO_HEAD = "The profile has no evidence head: train one with zmask calibrate --rivals before it gets a screening."
+
+
+def check_screenable(profile: Profile) -> None:
+    """Refuse a profile whose whole analysis costs no more than a screening would.
+
+    Raises:
+        ZmaskError: it has no evidence head.
+    """
+    if profile.head is None:
+        raise ZmaskError(NO_HEAD)
+
+
+def with_screen(
+    segmenter: Segmenter,
+    profile: Profile,
+    layers: tuple[str, ...],
+    frames: Sequence[np.ndarray],
+    held_out: Sequence[np.ndarray],
+    steps: int,
+    rate: float,
+    seed: int = 0,
+    seen: Callable[[], None] = lambda: None,
+    advance: Callable[[float], None] = lambda loss: None,
+) -> Profile:
+    """``profile`` with a screening, in the place of one that it had; nothing else of it changes.
+
+    Args:
+        layers: that it looks at.
+        frames: clean ones to learn from, uint8 [h, w, 3] at the network's input size.
+        held_out: others, which set its threshold.
+        steps: of its training.
+        rate: share of clean frames that it may have analysed as a whole, in 0..1, exclusive.
+        seed: of every random choice.
+        seen: called for each of ``frames`` that the layers' statistics have seen, and for each of ``held_out``.
+        advance: called after each step with the loss; NaN before it learns.
+
+    Raises:
+        ZmaskError: the profile has no evidence head.
+    """
+    check_screenable(profile)
+    untrained = with_head(segmenter, coarser(profile), layers, frames, seed, seen, GLANCE)
+    trained = harden(segmenter, untrained, frames, steps, seed, advance, KINDS, masked_share=rate).profile
+    assert trained.head is not None
+    threshold = precaution_threshold(_scores(segmenter, trained, held_out, seen), rate)
+    own = {statistics_key("screen", name): trained.statistics[statistics_key("head", name)] for name in layers}
+    others = {key: kept for key, kept in profile.statistics.items() if not key.startswith(statistics_key("screen", ""))}
+    screened = replace(profile, screen=Screen(trained.head, threshold), statistics=others | own)
+    return replace(screened, binding=bind(segmenter, screened.bound_layers))
+
+
+@torch.inference_mode()
+def _scores(
+    segmenter: Segmenter, profile: Profile, frames: Sequence[np.ndarray], seen: Callable[[], None]
+) -> list[float]:
+    defense, scores = Defense(segmenter, profile), []
+    for frame in frames:
+        scores.append(float(defense.analyse(segmenter.prepare(frame))[1].score))
+        seen()
+    return scores

@@ -55,7 +55,7 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Arrival:
+class Incoming:
     """A frame of a camera that comes.
 
     Attributes:

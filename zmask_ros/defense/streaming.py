@@ -18,7 +18,7 @@ from zmask_ros.defense.pooling import area_resample
 from zmask_ros.defense.replacement import Replacement, on_image
 from zmask_ros.defense.stages import Stages
 from zmask_ros.defense.stem import StemTap
-from zmask_ros.defense.stream_state import Arrival, Judged, Lesson, StreamState
+from zmask_ros.defense.stream_state import Incoming, Judged, Lesson, StreamState
 from zmask_ros.defense.tracking import Found, Tracker
 
 KEYFRAME_INTERVAL_S = 0.5
@@ -56,14 +56,14 @@ class StreamingDefense(nn.Module):
         stages = Stages(x.device)
         # Read once: they may be changed from another thread.
         thresholds = self.defense.thresholds
-        arrivals = [Arrival(*pair, self.keyframe_interval_s) for pair in zip(states, stamps_ns, strict=True)]
+        frames = [Incoming(*pair, self.keyframe_interval_s) for pair in zip(states, stamps_ns, strict=True)]
         # The taps come second: the analysis sees what the network goes on with.
-        searches = [arrival.search for arrival in arrivals]
+        searches = [frame.search for frame in frames]
         replaced = Replacement(self.defense.segmenter.network, self.tracker, searches, thresholds.masking)
         with replaced, self.defense.taps as taps, StemTap(self.defense.stem) as stem:
             first = FirstPass(self.defense.segmenter.logits(x))
             stages.mark("network")
-            glances = [arrival.glance(found) for arrival, found in zip(arrivals, replaced.found, strict=True)]
+            glances = [frame.glance(found) for frame, found in zip(frames, replaced.found, strict=True)]
             seen = self._look(taps, replaced.found, glances, thresholds.masking, stages)
         again = seen.analysis.score > thresholds.masking
         hidden, region = on_image(replaced.found, x), None
@@ -85,11 +85,11 @@ class StreamingDefense(nn.Module):
         tracked = torch.tensor([found is not None for found in replaced.found], device=x.device) & ~again
         flagged = analysis.score > thresholds.attack
         # Nothing has to be fetched of images that were only glanced at.
-        flags = flagged.tolist() if hidden is not None or any(seen.whole) else [False] * len(arrivals)
+        flags = flagged.tolist() if hidden is not None or any(seen.whole) else [False] * len(frames)
         lessons = self._lessons(seen.analysis, region, again, replaced)
         after = [
-            arrival.after(Judged(*judged))
-            for arrival, *judged in zip(arrivals, replaced.found, seen.whole, flags, lessons, strict=True)
+            frame.after(Judged(*judged))
+            for frame, *judged in zip(frames, replaced.found, seen.whole, flags, lessons, strict=True)
         ]
         mask = torch.zeros_like(labels, dtype=torch.bool) if hidden is None else hidden[:, 0] > OPEN
         times = stages.milliseconds()

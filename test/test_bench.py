@@ -252,7 +252,7 @@ def test_the_command_writes_its_figures_into_a_document(description: Path, profi
     text = document.read_text()
     assert text.startswith("before") and text.endswith("after\n")
     for size in ("64x48", "640x480", "1280x720"):
-        assert [text.count(f"| {size} | {case} |") for case in CASES.values()] == [1, 1, 1]
+        assert [text.count(f"| {size} | {case} |") for case in CASES.values()] == [1] * len(CASES)
 
 
 def test_the_command_refuses_bad_input(description: Path, profile: Path) -> None:

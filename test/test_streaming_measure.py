@@ -58,7 +58,7 @@ def test_a_patch_that_stays_is_segmented_once_and_released_at_once(camera):
     assert full.recall == streaming.recall == 1.0
     assert (full.delay, full.release, full.false_alarms) == (0, 0, 0)
     assert (streaming.delay, streaming.release, streaming.false_alarms) == (0, 0, 0)
-    assert full.once == 0.0
+    assert (full.once, full.analysed) == (0.0, 1.0)
     assert streaming.once == pytest.approx(0.9)
     assert streaming.miou >= full.miou - 0.01
 
@@ -82,14 +82,14 @@ def test_a_truck_shows_the_picture_in_the_middle_of_the_drive():
 
 
 def test_what_misses_an_aim_says_so():
-    good = Course(0.6, 1.0, 0, 0, 0, 0.0)
-    assert within_aims(good, Course(0.591, 0.991, 2, 5, 0, 0.9))
+    good = Course(0.6, 1.0, 0, 0, 0, 0.0, 1.0)
+    assert within_aims(good, Course(0.591, 0.991, 2, 5, 0, 0.9, 0.1))
     for bad in (
-        Course(0.58, 1.0, 0, 0, 0, 0.9),
-        Course(0.6, 0.98, 0, 0, 0, 0.9),
-        Course(0.6, 1.0, 3, 0, 0, 0.9),
-        Course(0.6, 1.0, 0, 6, 0, 0.9),
-        Course(0.6, 1.0, 0, 0, 1, 0.9),
+        Course(0.58, 1.0, 0, 0, 0, 0.9, 0.1),
+        Course(0.6, 0.98, 0, 0, 0, 0.9, 0.1),
+        Course(0.6, 1.0, 3, 0, 0, 0.9, 0.1),
+        Course(0.6, 1.0, 0, 6, 0, 0.9, 0.1),
+        Course(0.6, 1.0, 0, 0, 1, 0.9, 0.1),
     ):
         assert not within_aims(good, bad)
     table = streaming_table({"a": {"full": good, "streaming": good}, "b": {"full": good, "streaming": bad}})

@@ -3,7 +3,7 @@
     python tools/measure_streaming.py
 
 Street drives at 30 Hz behind a truck that shows the shipped patch, and CamVid's validation drive at 15 Hz with the
-patch pasted in, also by attackers who aim at the track.
+patch pasted in, also by attackers who aim at the track, and by one who has made a patch that the screening does not see.
 """
 
 from __future__ import annotations
@@ -12,14 +12,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import numpy as np
 
-from zmask_ros.attacks import load_patch
+from zmask_ros.attacks import Recipe, Step, load_patch, to_uint8, train_patch
 from zmask_ros.camera import DefendedCamera
 from zmask_ros.cli.console import progress
-from zmask_ros.defense import load_profile
-from zmask_ros.evaluation.streaming import BEHAVIOURS, Course, Moment, behaving, compare, streaming_table, truck_drive
+from zmask_ros.defense import Profile, load_profile
+from zmask_ros.defense.screening import screening_profile
+from zmask_ros.evaluation.plan import SEEN
+from zmask_ros.evaluation.streaming import (
+    BEHAVIOURS,
+    SWAYING,
+    Course,
+    Moment,
+    behaving,
+    compare,
+    streaming_table,
+    truck_drive,
+)
 from zmask_ros.marked import Marks
-from zmask_ros.segmenters import load_segmenter
+from zmask_ros.segmenters import Segmenter, load_segmenter
 from zmask_ros.shipped import shipped_patch, shipped_profile
 from zmask_ros.world.datasets import CamVid, camvid_root
 
@@ -30,9 +42,25 @@ STREET_SEEDS = (6001, 6002)
 STREET_SECONDS = 6.0
 STREET_RATE_HZ = 30.0
 CAMVID_RATE_HZ = 15.0
+EVADER_SIDE = 0.3
+"""Of the image's height."""
+EVADER_STEPS, EVADER_SEED, EVADER_EVERY = 200, 6100, 3
 
 
-def drives(root: Path) -> Iterator[tuple[str, Iterator[Moment]]]:
+def unseen_patch(segmenter: Segmenter, profile: Profile, root: Path) -> np.ndarray:
+    """A patch, uint8 [h, w, 3], of an attacker who knows the screening, and wants to stay below its threshold alone."""
+    side = round(EVADER_SIDE * segmenter.input_size[0])
+    recipe = Recipe((side, side), EVADER_STEPS, batch=2, eot=SEEN, seed=EVADER_SEED, adaptive="flag")
+    frames = [(frame.image, frame.labels) for frame in CamVid(root, "train")][::EVADER_EVERY]
+    with progress("Evading the screening", "steps", recipe.steps) as advance:
+
+        def step(done: Step) -> None:
+            advance(note=f"loss {done.loss:.2f}")
+
+        return to_uint8(train_patch(segmenter, frames, recipe, step, screening_profile(profile)).patch)
+
+
+def drives(root: Path, evader: np.ndarray | None) -> Iterator[tuple[str, Iterator[Moment]]]:
     """All drives with their titles."""
     patch = load_patch(shipped_patch(NAME))
     for seed in STREET_SEEDS:
@@ -43,6 +71,9 @@ def drives(root: Path) -> Iterator[tuple[str, Iterator[Moment]]]:
         yield f"CamVid, {CAMVID_RATE_HZ:g} Hz: {behaviour.title}", behaving(
             behaviour, validation, patch, CAMVID_RATE_HZ
         )
+    if evader is not None:
+        title = f"CamVid, {CAMVID_RATE_HZ:g} Hz: knows the screening, and stays below its threshold"
+        yield title, behaving(SWAYING, validation, evader, CAMVID_RATE_HZ)
 
 
 @click.command(help=__doc__)
@@ -52,10 +83,12 @@ def main(device: str) -> None:
     if root is None:
         raise click.ClickException("CamVid was not found: set ZMASK_CAMVID to its folder.")
     MARKS.check(DOCUMENT)
-    camera = DefendedCamera(load_segmenter(NAME, device), load_profile(shipped_profile(NAME)))
+    segmenter, profile = load_segmenter(NAME, device), load_profile(shipped_profile(NAME))
+    camera = DefendedCamera(segmenter, profile)
+    evader = None if profile.screen is None else unseen_patch(segmenter, profile, root)
     courses: dict[str, dict[str, Course]] = {}
-    with progress("Following", "drives", len(STREET_SEEDS) + len(BEHAVIOURS)) as advance:
-        for title, moments in drives(root):
+    with progress("Following", "drives", len(STREET_SEEDS) + len(BEHAVIOURS) + (evader is not None)) as advance:
+        for title, moments in drives(root, evader):
             courses[title] = compare(camera, moments)
             advance(note=title)
     table = streaming_table(courses).markdown()

@@ -3,7 +3,7 @@
     python tools/measure_streaming.py
 
 Street drives at 30 Hz behind a truck that shows the shipped patch, and CamVid's validation drive at 15 Hz with the
-patch pasted in, also by attackers who aim at the track, and by one who has made a patch that the screening does not see.
+patch pasted in, also by attackers who aim at the track, and by one whose patch the screening does not see.
 """
 
 from __future__ import annotations

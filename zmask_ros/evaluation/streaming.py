@@ -183,7 +183,7 @@ def _paste(image: np.ndarray, picture: np.ndarray, box: Box) -> tuple[slice, sli
 
 def streaming_table(courses: dict[str, dict[str, Course]]) -> Table:
     """Full analysis and streaming side by side; a row for each drive."""
-    columns = ("drive", "mIoU", "recall", "delay", "release", "false alarms", "segmented once", "analysed", "in the aims")
+    columns = ("drive", "mIoU", "recall", "delay", "release", "false alarms", "segmented once", "analysed", "aims met")
     rows = []
     for title, pair in courses.items():
         full, own = pair["full"], pair["streaming"]
@@ -202,7 +202,7 @@ def streaming_table(courses: dict[str, dict[str, Course]]) -> Table:
         )
     note = (
         "Each cell: the full analysis of every frame / streaming. Delay and release are in frames. Of streaming: "
-        "*segmented once* is the share of its flagged frames, *analysed* that of all frames that saw the whole analysis."
+        "*segmented once* is the share of its flagged frames, *analysed* of all its frames, as a whole."
     )
     return Table("Streaming against the full analysis", note, columns, tuple(rows))
 

@@ -121,6 +121,11 @@ class CameraResult:
         return self.thresholds.attack
 
     @property
+    def analysed(self) -> bool:
+        """Whether it was analysed as a whole; a clean frame in streaming mode is often only glanced at."""
+        return "analysis" in self.stages_ms
+
+    @property
     def total_ms(self) -> float:
         """Time of all stages in milliseconds."""
         return sum(self.stages_ms.values())

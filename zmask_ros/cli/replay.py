@@ -53,6 +53,7 @@ class Tally:
     stamps_ns: list[int] = field(default_factory=list)
     masked: int = 0
     tracked: int = 0
+    analysed: int = 0
     first_unknown: str = ""
 
     def add(self, result: CameraResult, stamp_ns: int, milliseconds: float) -> None:
@@ -62,6 +63,7 @@ class Tally:
         self.frame_ms.append(milliseconds)
         self.masked += bool(result.mask_fraction > 0)
         self.tracked += result.tracked
+        self.analysed += result.analysed
         if result.state is FrameState.UNKNOWN:
             self.first_unknown = self.first_unknown or result.reason
         else:
@@ -79,6 +81,7 @@ class Tally:
             "alarms": self.alarm.raised,
             "unknown": self.states.count(FrameState.UNKNOWN),
             "segmented_once": self.tracked,
+            "analysed_as_a_whole": self.analysed,
             "score_p50": p50,
             "score_p99": p99,
             "frame_ms_p50": ms50,

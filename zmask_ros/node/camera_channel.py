@@ -280,6 +280,7 @@ class CameraChannel:
             latency_ms if processed else None,
             result.stages_ms,
             result.tracked,
+            result.analysed,
         )
         if not processed:
             self._node.get_logger().warning(

@@ -38,13 +38,13 @@ class DefenseParameters:
     )
     mode: str = parameter(
         "streaming",
-        "streaming takes a patch that is known out in one pass; full analyses every frame as a whole, and segments "
-        "twice where it is attacked. With publish_undefended it is always full.",
+        "streaming glances at clean frames, and takes a patch that is known out in one pass; full analyses every frame "
+        "as a whole, and segments twice where it is attacked. With publish_undefended it is always full.",
         choices=MODES,
     )
     keyframe_interval_s: float = parameter(
         0.5,
-        "In streaming mode, seconds after which a known patch is analysed as a whole again.",
+        "In streaming mode, seconds after which a frame is analysed as a whole again, whether a patch is known or none.",
         minimum=0.0,
         maximum=60.0,
     )

@@ -45,6 +45,7 @@ class Counters:
     internal_errors: int = 0
     resets: int = 0
     tracked: int = 0
+    analysed: int = 0
 
     @property
     def flags(self) -> int:
@@ -146,10 +147,12 @@ class CameraHealth:
         latency_ms: float | None,
         stages_ms: dict[str, float] | None = None,
         tracked: bool = False,
+        analysed: bool = False,
     ) -> None:
         """A flag was published; ``latency_ms`` is None when the frame was not processed."""
         with self._lock:
             self._counters.tracked += tracked
+            self._counters.analysed += analysed
             key = state.lower()
             setattr(self._counters, key, getattr(self._counters, key) + 1)
             self._last_flag = (state, reason, score, threshold)
@@ -265,5 +268,6 @@ def assess_attack(camera: str, now: Snapshot) -> Assessment:
         "attacked frames": str(now.counters.attack),
         "unknown frames": str(now.counters.unknown),
         "frames with a known patch, segmented once": str(now.counters.tracked),
+        "frames analysed as a whole": str(now.counters.analysed),
     }
     return Assessment(f"{camera} attack", level, message, values)

@@ -40,7 +40,11 @@ tools/clean_drives.sh
 step out/models/fitted.zmask.safetensors models/$name.safetensors \
   zmask fit out/models/camvid_train.mcap out/models/street.mcap --topic /camera/image_raw \
   -o out/models/fitted.zmask.safetensors
-step models/$name.zmask.safetensors out/models/fitted.zmask.safetensors \
+step out/models/calibrated.zmask.safetensors out/models/fitted.zmask.safetensors \
   zmask calibrate out/models/fitted.zmask.safetensors --camvid "$camvid" --clean out/models/street.mcap \
-  --topic /camera/image_raw --patches out/models/$name.patch.png --train-patches 2 --rivals 2500 -o models/$name.zmask.safetensors
+  --topic /camera/image_raw --patches out/models/$name.patch.png --train-patches 2 --rivals 2500 \
+  -o out/models/calibrated.zmask.safetensors
+step models/$name.zmask.safetensors out/models/calibrated.zmask.safetensors \
+  zmask screen out/models/calibrated.zmask.safetensors --camvid "$camvid" --clean out/models/street.mcap \
+  --topic /camera/image_raw -o models/$name.zmask.safetensors
 python tools/measure_models.py

@@ -20,6 +20,9 @@ from torch import Tensor, nn
 from zmask_ros.defense.filling import bounding_box, fill_masked, filled_part
 from zmask_ros.defense.pooling import Size
 
+SIZES = 6
+"""Of the windows that a stem is run on again, along each side."""
+
 
 class Network(Protocol):
     """What a segmenter is fed and runs, and where."""
@@ -131,12 +134,16 @@ class _Span:
 
     @staticmethod
     def of(masked: slice, length: int, last: StemModule) -> _Span:
-        stride, margin = last.stride, -(-last.reach // last.stride)
+        stride, margin, whole = last.stride, -(-last.reach // last.stride), -(-length // last.stride)
         first = max(0, (masked.start - last.reach) // stride)
-        end = min(-(-length // stride), -(-(masked.stop + last.reach) // stride))
-        # Fed in whole cells, so that the stem's windows lie as they do in the whole image.
+        end = min(whole, -(-(masked.stop + last.reach) // stride))
         begin = max(0, first - margin)
-        pixels = slice(begin * stride, min(length, (end + margin) * stride))
+        # Each new size costs a CPU's convolutions more than they take, so there are but a few.
+        step = -(-whole // SIZES)
+        size = min(whole, -(-(min(whole, end + margin) - begin) // step) * step)
+        begin = min(begin, whole - size)
+        # Fed in whole cells, so that the stem's windows lie as they do in the whole image.
+        pixels = slice(begin * stride, min(length, (begin + size) * stride))
         filled = slice(masked.start - pixels.start, masked.stop - pixels.start)
         return _Span(pixels, filled, slice(first, end), slice(first - begin, end - begin))
 

@@ -123,6 +123,7 @@ def test_it_can_be_trained_anew(trained, segmenter):
     assert again.screen.head.branch.layers == ("0",)
     assert again.screen.threshold.false_alarm_rate == 0.2
     assert [key for key in again.statistics if key.startswith("screen:")] == ["screen:0"]
+    assert [note for note in again.notes if note.startswith("Screening")] == [again.notes[-1]]
     assert torch.equal(again.head.inner, screened.head.inner)
 
 

@@ -36,6 +36,7 @@ KINDS = (
     Kind(0.4, {"objective": "targeted", "adaptive": "flag"}),
     Kind(0.2),
 )
+NOTE = "Screening"
 NO_HEAD = "The profile has no evidence head: train one with zmask calibrate --rivals before it gets a screening."
 
 
@@ -83,7 +84,13 @@ def with_screen(
     threshold = precaution_threshold(_scores(segmenter, trained, held_out, seen), rate)
     own = {statistics_key("screen", name): trained.statistics[statistics_key("head", name)] for name in layers}
     others = {key: kept for key, kept in profile.statistics.items() if not key.startswith(statistics_key("screen", ""))}
-    screened = replace(profile, screen=Screen(trained.head, threshold), statistics=others | own)
+    note = f"{NOTE}: {steps} steps on {len(frames)} frames, threshold from {len(held_out)} others."
+    screened = replace(
+        profile,
+        screen=Screen(trained.head, threshold),
+        statistics=others | own,
+        notes=(*(kept for kept in profile.notes if not kept.startswith(NOTE)), note),
+    )
     return replace(screened, binding=bind(segmenter, screened.bound_layers))
 
 

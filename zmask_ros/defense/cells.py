@@ -18,47 +18,45 @@ from zmask_ros.defense.pooling import Size
 
 def connected(seeds: Tensor, candidates: Tensor) -> Tensor:
     """The candidates that hang together with a seed, 8-connected; all bool [B, 1, h, w]."""
-    return _each(_connected, seeds, candidates)
+    return each(_connected, seeds, candidates)
 
 
 def _connected(seeds: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-    count, parts = _parts(candidates)
+    count, parts = parts_of(candidates)
     reached = np.zeros(count, bool)
     reached[parts[seeds.view(bool)]] = True
     reached[0] = False
     return reached[parts]
 
 
-def numbered(region: Tensor) -> Tensor:
-    """A number for each 8-connected part of bool [h, w], from 1 and the same for all of its cells; 0 outside."""
-    return torch.from_numpy(_parts(_on_host(region))[1]).long().to(region.device)
+def parts_of(region: np.ndarray) -> tuple[int, np.ndarray]:
+    """A number for each 8-connected part of uint8 [h, w], from 1 and the same for all of its cells, int32; 0 outside.
 
-
-def _parts(region: np.ndarray) -> tuple[int, np.ndarray]:
-    """How many numbers there are, 0 for what is outside among them, and that of each cell of uint8 [h, w]."""
+    With it how many numbers there are, 0 among them.
+    """
     return cv2.connectedComponents(region, connectivity=8)
 
 
 def widened(cells: Tensor, kernel: Size) -> Tensor:
     """All cells in whose window ``kernel`` there is one of bool [B, 1, h, w]; odd height and width."""
     window = np.ones(kernel, np.uint8)
-    return _each(lambda own: cv2.dilate(own, window), cells)
+    return each(lambda own: cv2.dilate(own, window), cells)
 
 
 def closed(cells: Tensor, kernel: Size) -> Tensor:
     """Morphological closing of bool [B, 1, h, w]: gaps that no window of ``kernel`` fits into are filled."""
     window = np.ones(kernel, np.uint8)
-    return _each(lambda own: cv2.morphologyEx(own, cv2.MORPH_CLOSE, window), cells)
+    return each(lambda own: cv2.morphologyEx(own, cv2.MORPH_CLOSE, window), cells)
 
 
 def opened(cells: Tensor, kernel: Size) -> Tensor:
     """Morphological opening of bool [B, 1, h, w]: what no window of ``kernel`` fits into is dropped."""
     window = np.ones(kernel, np.uint8)
-    return _each(lambda own: cv2.morphologyEx(own, cv2.MORPH_OPEN, window), cells)
+    return each(lambda own: cv2.morphologyEx(own, cv2.MORPH_OPEN, window), cells)
 
 
-def _each(change: Callable[..., np.ndarray], *sets: Tensor) -> Tensor:
-    """``change`` of the uint8 [h, w] of each image, as bool [B, 1, h, w]."""
+def each(change: Callable[..., np.ndarray], *sets: Tensor) -> Tensor:
+    """``change`` of the uint8 [h, w] of each image, uint8 or bool, as bool [B, 1, h, w]."""
     images = zip(*(_on_host(cells)[:, 0] for cells in sets), strict=True)
     changed = np.stack([change(*image) for image in images])[:, None]
     return torch.from_numpy(changed.view(bool)).to(sets[0].device)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 
-import torch
+import numpy as np
 from torch import Tensor
 
-from zmask_ros.defense.cells import numbered
+from zmask_ros.defense.cells import each, parts_of
 
 ANGLES = 16
 """Of rectangles that are tried, over a quarter turn."""
@@ -25,32 +25,34 @@ def completed(region: Tensor, solid: float) -> Tensor:
 
     Parts are 8-connected; their rectangles are turned as suits them.
     """
-    return torch.stack([image | _rectangles(image, solid) for image in region[:, 0]])[:, None]
+    return each(lambda own: own.view(bool) | _rectangles(own, solid), region)
 
 
-def _rectangles(region: Tensor, solid: float) -> Tensor:
-    """All rectangles of one image that are filled enough, bool [h, w]."""
-    parts = numbered(region)
-    sizes = parts[region].bincount()[1:]
-    inside = _smallest_rectangles(parts, len(sizes))
-    return (inside & (sizes >= solid * inside.sum((1, 2)))[:, None, None]).any(0)
+def _rectangles(region: np.ndarray, solid: float) -> np.ndarray:
+    """All rectangles of one image, uint8 [h, w], that are filled enough: bool [h, w]."""
+    count, parts = parts_of(region)
+    if count == 1:
+        return np.zeros(region.shape, bool)
+    sizes = np.bincount(parts.ravel())[1:]
+    inside = _smallest_rectangles(parts, sizes)
+    return inside[sizes >= solid * inside.sum((1, 2))].any(0)
 
 
-def _smallest_rectangles(parts: Tensor, count: int) -> Tensor:
-    """The smallest rectangle around each of the parts 1 to ``count`` in ``parts`` [h, w]: bool [count, h, w]."""
-    angles = torch.arange(4 * ANGLES, device=parts.device) * (math.pi / 2 / ANGLES)
-    sine, cosine = angles.sin(), angles.cos()
+def _smallest_rectangles(parts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """The smallest rectangle around each of the parts in ``parts`` [h, w], of so many cells: bool [parts, h, w]."""
+    angles = np.arange(4 * ANGLES, dtype=np.float32) * np.float32(math.pi / 2 / ANGLES)
+    sine, cosine = np.sin(angles), np.cos(angles)
     # How far each part reaches in each direction.
-    rows, columns = parts.nonzero(as_tuple=True)
+    cells = np.flatnonzero(parts)
+    cells = cells[np.argsort(parts.ravel()[cells], kind="stable")]
+    rows, columns = (index.astype(np.float32) for index in np.divmod(cells, parts.shape[1]))
     along = cosine[:, None] * columns + sine[:, None] * rows
-    none = torch.full((4 * ANGLES, count), -math.inf, device=parts.device)
-    reach = none.scatter_reduce(1, (parts[rows, columns] - 1).expand(4 * ANGLES, -1), along, "amax")
+    reach = np.maximum.reduceat(along, np.cumsum(sizes) - sizes, axis=1)
     length = reach[: 2 * ANGLES] + reach[2 * ANGLES :] + 1
     turn = (length[:ANGLES] * length[ANGLES:]).argmin(0)
-    sides = turn[:, None] + ANGLES * torch.arange(4, device=parts.device)
-    rows, columns = (torch.arange(n, device=parts.device) for n in parts.shape)
-    inside = torch.ones(count, *parts.shape, dtype=torch.bool, device=parts.device)
-    for side in sides.T:
+    rows, columns = (np.arange(n, dtype=np.float32) for n in parts.shape)
+    inside = np.ones((len(sizes), *parts.shape), bool)
+    for side in turn + ANGLES * np.arange(4)[:, None]:
         along = cosine[side, None, None] * columns + sine[side, None, None] * rows[:, None]
-        inside &= along <= reach.T.gather(1, side[:, None])[..., None] + TOLERANCE
+        inside &= along <= reach[side, np.arange(len(sizes))][:, None, None] + np.float32(TOLERANCE)
     return inside

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import cv2
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from zmask_ros.defense.cells import closed, connected, numbered, opened
+from zmask_ros.defense.cells import closed, connected, each, opened, parts_of
 from zmask_ros.defense.completion import completed
 from zmask_ros.defense.fusion import FusionBlock
 from zmask_ros.defense.pooling import Size, widest
@@ -87,21 +88,20 @@ def framed(seeds: Tensor, warm: Tensor) -> Tensor:
 
     A rim that is thin for what is inside counts for nothing: nobody is to blind the car with a frame around the view.
     """
-    rims = closed(connected(seeds, warm), RIM_WINDOW)
-    return torch.cat([_framed(rim) for rim in rims.split(1)])
+    return each(_framed, closed(connected(seeds, warm), RIM_WINDOW))
 
 
-def _framed(rim: Tensor) -> Tensor:
+def _framed(rim: np.ndarray) -> np.ndarray:
     # With a border around it, all that is not enclosed hangs together with the first cell.
-    numbers = numbered(F.pad(~rim[0, 0], (1, 1, 1, 1), value=True))
-    inside = torch.where(numbers == numbers[0, 0], 0, numbers)[1:-1, 1:-1]
-    if not bool(inside.any()):
-        return torch.zeros_like(rim)
-    beside = widest(inside[None, None].float(), RIM_WINDOW)[0, 0].long() * rim[0, 0]
-    size, rims = (numbers.flatten().bincount(minlength=rim.numel() + 1) for numbers in (inside, beside))
+    count, numbers = parts_of(cv2.copyMakeBorder(1 - rim, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1))
+    inside = np.where(numbers == numbers[0, 0], 0, numbers)[1:-1, 1:-1]
+    if not inside.any():
+        return np.zeros_like(rim)
+    beside = cv2.dilate(inside.astype(np.float32), np.ones(RIM_WINDOW, np.uint8)).astype(np.int64) * rim
+    size, rims = (np.bincount(numbers.ravel(), minlength=count) for numbers in (inside, beside))
     enough = (size > 0) & (rims >= ENCLOSING * size)
     enough[0] = False
-    return (enough[inside] | enough[beside])[None, None]
+    return enough[inside] | enough[beside]
 
 
 def grow(fusion: FusionBlock, growth: Growth, shallow: Tensor, deep: Tensor, mask: Tensor) -> Tensor:

@@ -44,7 +44,7 @@ class DefenseParameters:
     )
     keyframe_interval_s: float = parameter(
         0.5,
-        "In streaming mode, seconds after which a frame is analysed as a whole again, whether a patch is known or none.",
+        "In streaming mode, seconds after which a frame is analysed as a whole again, with a known patch or without.",
         minimum=0.0,
         maximum=60.0,
     )

@@ -9,6 +9,7 @@ from zmask_ros.defense import load_profile
 from zmask_ros.evaluation.streaming import (
     BEHAVIOURS,
     Behaviour,
+    Comparison,
     Course,
     behaving,
     compare,
@@ -53,8 +54,9 @@ def drive(frames):
 
 def test_a_patch_that_stays_is_segmented_once_and_released_at_once(camera):
     stays = Behaviour("stays", lambda index, count: [(0.5, 0.33, 0.34)] if 2 <= index < 12 else [])
-    courses = compare(camera, behaving(stays, drive(20), YELLOW, 30.0))
-    full, streaming = courses["full"], courses["streaming"]
+    compared = compare(camera, behaving(stays, drive(20), YELLOW, 30.0))
+    full, streaming = compared.full, compared.streaming
+    assert 0 <= compared.undefended <= 1
     assert full.recall == streaming.recall == 1.0
     assert (full.delay, full.release, full.false_alarms) == (0, 0, 0)
     assert (streaming.delay, streaming.release, streaming.false_alarms) == (0, 0, 0)
@@ -92,5 +94,5 @@ def test_what_misses_an_aim_says_so():
         Course(0.6, 1.0, 0, 0, 1, 0.9, 0.1),
     ):
         assert not within_aims(good, bad)
-    table = streaming_table({"a": {"full": good, "streaming": good}, "b": {"full": good, "streaming": bad}})
+    table = streaming_table({"a": Comparison(0.3, good, good), "b": Comparison(0.3, good, bad)})
     assert [row[-1] for row in table.rows] == ["yes", "**no**"]

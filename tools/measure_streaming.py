@@ -23,7 +23,7 @@ from zmask_ros.evaluation.plan import SEEN
 from zmask_ros.evaluation.streaming import (
     BEHAVIOURS,
     SWAYING,
-    Course,
+    Comparison,
     Moment,
     behaving,
     compare,
@@ -44,13 +44,17 @@ STREET_RATE_HZ = 30.0
 CAMVID_RATE_HZ = 15.0
 EVADER_SIDE = 0.3
 """Of the image's height."""
-EVADER_STEPS, EVADER_SEED, EVADER_EVERY = 200, 6100, 3
+EVADER_STEPS, EVADER_SEED, EVADER_EVERY = 300, 6100, 3
+EVADER_WEIGHT = 0.7
+"""Of staying unseen against the attack."""
 
 
 def unseen_patch(segmenter: Segmenter, profile: Profile, root: Path) -> np.ndarray:
     """A patch, uint8 [h, w, 3], of an attacker who knows the screening, and wants to stay below its threshold alone."""
     side = round(EVADER_SIDE * segmenter.input_size[0])
-    recipe = Recipe((side, side), EVADER_STEPS, batch=2, eot=SEEN, seed=EVADER_SEED, adaptive="flag")
+    recipe = Recipe(
+        (side, side), EVADER_STEPS, batch=2, eot=SEEN, seed=EVADER_SEED, adaptive="flag", adaptive_weight=EVADER_WEIGHT
+    )
     frames = [(frame.image, frame.labels) for frame in CamVid(root, "train")][::EVADER_EVERY]
     with progress("Evading the screening", "steps", recipe.steps) as advance:
 
@@ -68,8 +72,9 @@ def drives(root: Path, evader: np.ndarray | None) -> Iterator[tuple[str, Iterato
         yield title, truck_drive(seed, patch, STREET_SECONDS, STREET_RATE_HZ)
     validation = [(frame.image, frame.labels) for frame in CamVid(root, "val")]
     for behaviour in BEHAVIOURS:
-        yield f"CamVid, {CAMVID_RATE_HZ:g} Hz: {behaviour.title}", behaving(
-            behaviour, validation, patch, CAMVID_RATE_HZ
+        yield (
+            f"CamVid, {CAMVID_RATE_HZ:g} Hz: {behaviour.title}",
+            behaving(behaviour, validation, patch, CAMVID_RATE_HZ),
         )
     if evader is not None:
         title = f"CamVid, {CAMVID_RATE_HZ:g} Hz: knows the screening, and stays below its threshold"
@@ -86,12 +91,12 @@ def main(device: str) -> None:
     segmenter, profile = load_segmenter(NAME, device), load_profile(shipped_profile(NAME))
     camera = DefendedCamera(segmenter, profile)
     evader = None if profile.screen is None else unseen_patch(segmenter, profile, root)
-    courses: dict[str, dict[str, Course]] = {}
+    compared: dict[str, Comparison] = {}
     with progress("Following", "drives", len(STREET_SEEDS) + len(BEHAVIOURS) + (evader is not None)) as advance:
         for title, moments in drives(root, evader):
-            courses[title] = compare(camera, moments)
+            compared[title] = compare(camera, moments)
             advance(note=title)
-    table = streaming_table(courses).markdown()
+    table = streaming_table(compared).markdown()
     MARKS.write(DOCUMENT, table)
     click.echo(table)
 

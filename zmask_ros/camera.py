@@ -93,7 +93,7 @@ class CameraResult:
     """What the defence says of one frame.
 
     Attributes:
-        state: UNKNOWN unless the frame went through the whole analysis.
+        state: UNKNOWN unless the frame was looked at.
         thresholds: the scores above which a frame is called attacked, and masked.
         reason: why the state is UNKNOWN, or why a frame is masked that is not attacked, in one sentence; else empty.
         score: s, at least 0; NaN if unknown.
@@ -103,6 +103,7 @@ class CameraResult:
         stages_ms: time of each stage in milliseconds, in order; what a batch did together counts for each frame of it.
         tracked: whether a patch that was known already was taken out in the one pass; of such a frame there is no
             undefended segmentation, and the defended one stands in its place.
+        analysed: whether it was analysed as a whole; in streaming mode, most clean frames are only glanced at.
     """
 
     state: FrameState
@@ -114,16 +115,12 @@ class CameraResult:
     pictures: Pictures | None = None
     stages_ms: dict[str, float] = field(default_factory=dict)
     tracked: bool = False
+    analysed: bool = False
 
     @property
     def threshold(self) -> float:
         """The score above which the frame is called attacked."""
         return self.thresholds.attack
-
-    @property
-    def analysed(self) -> bool:
-        """Whether it was analysed as a whole; a clean frame in streaming mode is often only glanced at."""
-        return "analysis" in self.stages_ms
 
     @property
     def total_ms(self) -> float:
@@ -154,7 +151,7 @@ class DefendedCamera:
     Args:
         segmenter: the network.
         profile: must have been fitted on that network.
-        keyframe_interval_s: in streaming mode, seconds between two full analyses of a patch that is known.
+        keyframe_interval_s: in streaming mode, seconds after which a frame is analysed as a whole again.
 
     Raises:
         ProfileError: the profile belongs to something else.
@@ -273,6 +270,7 @@ class DefendedCamera:
             pictures=pictures,
             stages_ms={**frame.stages_ms, **defended.stages_ms, "resize": _milliseconds_since(began)},
             tracked=bool(defended.tracked[index]),
+            analysed=defended.analysed[index],
         )
 
 

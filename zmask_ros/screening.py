@@ -12,30 +12,19 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from zmask_ros import hardening
 from zmask_ros.defense import Defense, Profile, Screen, bind
 from zmask_ros.defense.calibration import precaution_threshold
 from zmask_ros.defense.profile import statistics_key
 from zmask_ros.defense.screening import coarser
 from zmask_ros.errors import ZmaskError
-from zmask_ros.hardening import Kind, Look, harden, with_head
+from zmask_ros.hardening import Look, harden, with_head
 from zmask_ros.segmenters import Segmenter
 
 GLANCE = Look((0.07,), textured=False)
-"""A layer that is not finer than the screening's grid has its energy in its z-scores already."""
-KINDS = (
-    Kind(0.4, {"adaptive": "flag"}),
-    Kind(0.4),
-    Kind(0.2, {"patches": 4, "adaptive": "flag"}),
-    Kind(0.4, {"objective": "targeted"}),
-    Kind(0.3, {"adaptive": "flag", "adaptive_weight": 0.35}),
-    Kind(0.2, {"patches": 4}),
-    Kind(0.4, {"adaptive": "flag", "adaptive_weight": 0.7}),
-    Kind(0.25, {"objective": "targeted"}),
-    Kind(0.4, {"adaptive": "flag", "adaptive_weight": 0.35}),
-    Kind(0.4, {"beta": 0.7}),
-    Kind(0.4, {"objective": "targeted", "adaptive": "flag"}),
-    Kind(0.2),
-)
+"""Its features cost half as much without energies."""
+KINDS = tuple(kind for kind in hardening.KINDS if kind.entries.get("adaptive", "flag") == "flag")
+"""Of rivals: nobody is masked by a screening, so nobody attacks a mask."""
 NOTE = "Screening"
 NO_HEAD = "The profile has no evidence head: train one with zmask calibrate --rivals before it gets a screening."
 
@@ -58,9 +47,8 @@ def with_screen(
     held_out: Sequence[np.ndarray],
     steps: int,
     rate: float,
-    seed: int = 0,
-    seen: Callable[[], None] = lambda: None,
     advance: Callable[[float], None] = lambda loss: None,
+    seed: int = 0,
 ) -> Profile:
     """``profile`` with a screening, in the place of one that it had; nothing else of it changes.
 
@@ -70,18 +58,17 @@ def with_screen(
         held_out: others, which set its threshold.
         steps: of its training.
         rate: share of clean frames that it may have analysed as a whole, in 0..1, exclusive.
-        seed: of every random choice.
-        seen: called for each of ``frames`` that the layers' statistics have seen, and for each of ``held_out``.
         advance: called after each step with the loss; NaN before it learns.
+        seed: of every random choice.
 
     Raises:
         ZmaskError: the profile has no evidence head.
     """
     check_screenable(profile)
-    untrained = with_head(segmenter, coarser(profile), layers, frames, seed, seen, GLANCE)
+    untrained = with_head(segmenter, coarser(profile), layers, frames, seed, look=GLANCE)
     trained = harden(segmenter, untrained, frames, steps, seed, advance, KINDS, masked_share=rate).profile
     assert trained.head is not None
-    threshold = precaution_threshold(_scores(segmenter, trained, held_out, seen), rate)
+    threshold = precaution_threshold(_scores(segmenter, trained, held_out), rate)
     own = {statistics_key("screen", name): trained.statistics[statistics_key("head", name)] for name in layers}
     others = {key: kept for key, kept in profile.statistics.items() if not key.startswith(statistics_key("screen", ""))}
     note = f"{NOTE}: {steps} steps on {len(frames)} frames, threshold from {len(held_out)} others."
@@ -95,11 +82,6 @@ def with_screen(
 
 
 @torch.inference_mode()
-def _scores(
-    segmenter: Segmenter, profile: Profile, frames: Sequence[np.ndarray], seen: Callable[[], None]
-) -> list[float]:
-    defense, scores = Defense(segmenter, profile), []
-    for frame in frames:
-        scores.append(float(defense.analyse(segmenter.prepare(frame))[1].score))
-        seen()
-    return scores
+def _scores(segmenter: Segmenter, profile: Profile, frames: Sequence[np.ndarray]) -> list[float]:
+    defense = Defense(segmenter, profile)
+    return [float(defense.analyse(segmenter.prepare(frame))[1].score) for frame in frames]

@@ -232,6 +232,7 @@ def summary(times: dict[str, PairedTimes]) -> dict[str, Any]:
             "flagged": measured.flagged,
             "analysed_as_a_whole": measured.analysed,
             "segmented_once": len(measured.plain) - measured.twice,
+            "overhead_mean": round(measured.mean_ratio, 4),
             "overhead_quartiles": [round(value, 4) for value in astuple(measured.ratio)],
             "plain_ms_quartiles": [round(value, 3) for value in astuple(Quartiles.of(measured.plain))],
             "defended_ms_quartiles": [round(value, 3) for value in astuple(Quartiles.of(measured.defended))],
@@ -262,5 +263,6 @@ def _rows(result: dict[str, Any], times: dict[str, PairedTimes]) -> dict[str, st
         rows[f"{kind}: plain"] = f"{plain.median:.1f} ms ({plain.low:.1f} to {plain.high:.1f})"
         rows[f"{kind}: defended"] = f"{defended.median:.1f} ms ({defended.low:.1f} to {defended.high:.1f})"
         rows[f"{kind}: overhead"] = f"{ratio.median:.3f} times ({ratio.low:.3f} to {ratio.high:.3f})"
+        rows[f"{kind}: overhead over all frames"] = f"{measured.mean_ratio:.3f} times"
         rows[f"{kind}: stages"] = ", ".join(f"{name} {value:.1f} ms" for name, value in measured.stage_medians.items())
     return rows

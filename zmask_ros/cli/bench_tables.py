@@ -32,8 +32,8 @@ def bench_markdown(result: dict[str, Any]) -> str:
         f"{result['segmenter']}, input {result['input_size']}, {result['device']}, {result['threads']} threads, "
         f"torch {result['torch']}; medians over {result['clean']['frames']} frames of each case.",
         "",
-        "| camera's images | case | plain | defended | ratio (quartiles) | stages |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| camera's images | case | plain | defended | ratio (quartiles) | mean ratio | analysed | stages |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for size, figures in (result.get("sizes") or {result["image_size"]: result}).items():
         for case, title in CASES.items():
@@ -43,7 +43,7 @@ def bench_markdown(result: dict[str, Any]) -> str:
             plain, defended = own["plain_ms_quartiles"][1], own["defended_ms_quartiles"][1]
             lines.append(
                 f"| {size} | {title} | {plain:.1f} ms | {defended:.1f} ms | {middle:.2f} ({low:.2f} to {high:.2f}) "
-                f"| {stages} |"
+                f"| {own['overhead_mean']:.2f} | {own['analysed_as_a_whole'] / own['frames']:.0%} | {stages} |"
             )
     lines += ["", "| the analysis, without a head, on the same layers | time, as a multiple of ours |", "| --- | --- |"]
     lines += [f"| {title} | {result[name]:g} |" for name, title in NAIVE.items() if name in result]

@@ -67,7 +67,8 @@ class Tally:
         if result.state is FrameState.UNKNOWN:
             self.first_unknown = self.first_unknown or result.reason
         else:
-            self.scores.append(result.score)
+            # A glance's score is another head's: it says nothing about the thresholds.
+            self.scores += [result.score] if result.analysed else []
 
     def summary(self, seconds: float) -> dict[str, Any]:
         """JSON-ready; ``seconds`` is the wall time of all frames, reading and writing included."""
@@ -106,7 +107,8 @@ def _percentiles(values: list[float]) -> tuple[float | None, float | None]:
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Bag to write: OUT.mcap, or a folder.")
 @click.option("--video", type=click.Path(path_type=Path), help="Video of the overlay: OUT.mp4.")
 @click.option("--threshold", type=click.FloatRange(min=0), help="Flag above this score instead of the profile's.")
-@click.option("--streaming", is_flag=True, help="Take a known patch out in one pass, as the node does by default.")
+@click.option("--streaming", is_flag=True,
+              help="Glance at clean frames, and take a known patch out in one pass, as the node does by default.")
 @options.every
 @options.device
 @click.option("--force", is_flag=True, help="Replace a bag that is there already.")

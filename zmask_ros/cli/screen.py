@@ -79,7 +79,7 @@ def command(
         def step(loss: float) -> None:
             advance(note=f"loss {loss:.2f}")
 
-        screened = with_screen(network, profile, layers, training, held_out, rivals, rate, advance=step)
+        screened = with_screen(network, profile, layers, training, held_out, rivals, rate, step)
     save_profile(screened, output)
     told = screening_rows(screened.screen) | {"seconds": round(time.monotonic() - began, 1)}
     if as_json:

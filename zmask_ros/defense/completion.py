@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from zmask_ros.defense.cells import each, parts_of
@@ -35,13 +36,13 @@ def _rectangles(region: np.ndarray, solid: float) -> np.ndarray:
         return np.zeros(region.shape, bool)
     sizes = np.bincount(parts.ravel())[1:]
     inside = _smallest_rectangles(parts, sizes)
-    return inside[sizes >= solid * inside.sum((1, 2))].any(0)
+    return inside[sizes >= np.float32(solid) * inside.sum((1, 2), dtype=np.float32)].any(0)
 
 
 def _smallest_rectangles(parts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """The smallest rectangle around each of the parts in ``parts`` [h, w], of so many cells: bool [parts, h, w]."""
-    angles = np.arange(4 * ANGLES, dtype=np.float32) * np.float32(math.pi / 2 / ANGLES)
-    sine, cosine = np.sin(angles), np.cos(angles)
+    angles = torch.arange(4 * ANGLES) * (math.pi / 2 / ANGLES)
+    sine, cosine = angles.sin().numpy(), angles.cos().numpy()
     # How far each part reaches in each direction.
     cells = np.flatnonzero(parts)
     cells = cells[np.argsort(parts.ravel()[cells], kind="stable")]

@@ -97,6 +97,7 @@ class Defended:
         stages_ms: time of each stage in milliseconds.
         tracked: bool [B], where a patch that was known already was taken out in the one pass; of these frames
             ``first`` is the defended segmentation, and the analysis says what is beside the patch.
+        analysed: of each image, whether the analysis is the whole one; else it is a glance's, in streaming mode.
     """
 
     labels: Tensor
@@ -108,6 +109,7 @@ class Defended:
     analysis: Analysis
     stages_ms: dict[str, float]
     tracked: Tensor
+    analysed: tuple[bool, ...]
 
 
 class Defense(nn.Module):
@@ -178,9 +180,18 @@ class Defense(nn.Module):
         else:
             labels, mask = first.labels, torch.zeros_like(first.labels, dtype=torch.bool)
             stages.mark("labels")
-        flagged, tracked = analysis.score > thresholds.attack, torch.zeros_like(suspicious)
-        times = stages.milliseconds()
-        return Defended(labels, first, mask, flagged, suspicious, thresholds, analysis, times, tracked)
+        return Defended(
+            labels=labels,
+            first=first,
+            mask=mask,
+            flagged=analysis.score > thresholds.attack,
+            suspicious=suspicious,
+            thresholds=thresholds,
+            analysis=analysis,
+            stages_ms=stages.milliseconds(),
+            tracked=torch.zeros_like(suspicious),
+            analysed=(True,) * len(suspicious),
+        )
 
 
 def some(where: Tensor) -> Tensor | None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zmask_ros.defense.analysis import Analyser, Analysis
 from zmask_ros.defense.overactivation import Activations
-from zmask_ros.defense.profile import Profile
+from zmask_ros.defense.profile import Profile, without_screen
 from zmask_ros.defense.screening import Screening
 from zmask_ros.defense.stages import Stages
 from zmask_ros.defense.tracking import Found
@@ -45,6 +45,7 @@ class Looking:
     def __init__(self, profile: Profile, analyser: Analyser, device: torch.device) -> None:
         self._profile = profile
         self._analyser = analyser
+        self._analysed = without_screen(profile).layers
         self._screening = None if profile.screen is None else Screening(profile).to(device)
 
     def __call__(
@@ -70,8 +71,9 @@ class Looking:
             stages.mark("analysis")
             return Seen(analysis, [True] * len(glances))
         glance: Analysis = self._screening(taps, beside)
-        alarming = (glance.score > min(self._screening.threshold, masking)).tolist()
-        whole = [alarm or not enough for alarm, enough in zip(alarming, glances, strict=True)]
+        # What is not a number is not calm either.
+        calm = (glance.score <= min(self._screening.threshold, masking)).tolist()
+        whole = [not (enough and quiet) for enough, quiet in zip(glances, calm, strict=True)]
         stages.mark("screening")
         if not any(whole):
             return Seen(glance, whole)
@@ -85,7 +87,7 @@ class Looking:
 
     def _analyse_some(self, taps: Activations, beside: Tensor | None, glance: Analysis, whole: list[bool]) -> Analysis:
         where, edge = torch.tensor(whole, device=glance.score.device), self._profile.growth.edge
-        part = {name: taps[name][where] for name in self._profile.layers}
+        part = {name: taps[name][where] for name in self._analysed}
         analysed = self._analyse(part, None if beside is None else beside[where])
         return replace(glance.updated(where, analysed), edge=None if edge is None else taps[edge])
 

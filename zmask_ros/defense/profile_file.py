@@ -178,7 +178,8 @@ def _head(entries: dict[str, Any], own: str, tensors: dict[str, Tensor]) -> Head
     try:
         return Head(_branch(entries), entries.get("textured", True), *(tensors[f"{own}.{name}"] for name in WEIGHTS))
     except KeyError as missing:
-        raise ProfileError(f"The profile's head lacks its weights {missing}: calibrate again.") from None
+        again = {"head": "zmask calibrate --rivals", "screen": "zmask screen"}[own]
+        raise ProfileError(f"The profile's {own} lacks its weights {missing}: train it again with {again}.") from None
 
 
 def _pair(values: Any) -> tuple[int, int]:

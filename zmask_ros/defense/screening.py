@@ -44,8 +44,7 @@ def screening_profile(profile: Profile) -> Profile:
 def coarser(profile: Profile) -> Profile:
     """``profile`` without its heads, on the screening's grid. Its masks end anywhere, for nobody looks at them."""
     grown = replace(profile, growth=replace(profile.growth, edge=None), precaution=None)
-    plain = without_head(without_screen(grown))
-    return replace(plain, grid_fraction=COARSER * profile.grid_fraction)
+    return replace(without_head(without_screen(grown)), grid_fraction=COARSER * profile.grid_fraction)
 
 
 class Screening(nn.Module):

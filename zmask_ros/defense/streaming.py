@@ -83,18 +83,22 @@ class StreamingDefense(nn.Module):
             stages.mark("labels")
         analysis = _as_found(seen.analysis, replaced.found)
         tracked = torch.tensor([found is not None for found in replaced.found], device=x.device) & ~again
-        flagged = analysis.score > thresholds.attack
-        # Nothing has to be fetched of images that were only glanced at.
-        flags = flagged.tolist() if hidden is not None or any(seen.whole) else [False] * len(frames)
-        lessons = self._lessons(seen.analysis, region, again, replaced)
-        after = [
-            frame.after(Judged(*judged))
-            for frame, *judged in zip(frames, replaced.found, seen.whole, flags, lessons, strict=True)
-        ]
         mask = torch.zeros_like(labels, dtype=torch.bool) if hidden is None else hidden[:, 0] > OPEN
-        times = stages.milliseconds()
-        defended = Defended(labels, first, mask, flagged, again | tracked, thresholds, analysis, times, tracked)
-        return defended, tuple(after)
+        defended = Defended(
+            labels=labels,
+            first=first,
+            mask=mask,
+            flagged=analysis.score > thresholds.attack,
+            suspicious=again | tracked,
+            thresholds=thresholds,
+            analysis=analysis,
+            stages_ms=stages.milliseconds(),
+            tracked=tracked,
+            analysed=tuple(seen.whole),
+        )
+        lessons = self._lessons(seen.analysis, region, again, replaced)
+        judged = _judged(defended, replaced.found, lessons)
+        return defended, tuple(frame.after(own) for frame, own in zip(frames, judged, strict=True))
 
     def _lessons(
         self, analysis: Analysis, region: Tensor | None, again: Tensor, replaced: Replacement
@@ -115,6 +119,18 @@ class StreamingDefense(nn.Module):
                 heat = float(analysis.heat[one][region[one]].mean())
                 lessons.append(Lesson(self.tracker.learn(features, region[one], float(analysis.score[index]), heat)))
         return lessons
+
+
+def _judged(defended: Defended, found: Sequence[Found | None], lessons: Sequence[Lesson | None]) -> list[Judged]:
+    """What came of each image."""
+    if not any(defended.analysed) and all(one is None for one in found):
+        # Nothing has to be fetched of images that were only glanced at.
+        return [Judged(found=None, whole=False, flagged=False, lesson=None)] * len(found)
+    finite, flagged = defended.analysis.score.isfinite().tolist(), defended.flagged.tolist()
+    return [
+        Judged(found=own, whole=whole and known, flagged=flag, lesson=lesson)
+        for own, whole, known, flag, lesson in zip(found, defended.analysed, finite, flagged, lessons, strict=True)
+    ]
 
 
 def _as_found(beside: Analysis, found: Sequence[Found | None]) -> Analysis:

@@ -60,6 +60,7 @@ class PairedTimes:
         stages: of the defended network's stages; a stage that not every frame goes through has fewer than N.
         flagged: number of frames that were flagged.
         tracked: number of those whose patch was known and taken out in one pass.
+        analysed: number of frames that were analysed as a whole, and not left at a glance.
     """
 
     plain: tuple[float, ...]
@@ -67,6 +68,7 @@ class PairedTimes:
     stages: dict[str, tuple[float, ...]]
     flagged: int
     tracked: int = 0
+    analysed: int = 0
 
     @property
     def twice(self) -> int:
@@ -74,14 +76,14 @@ class PairedTimes:
         return len(self.stages.get("second pass", ()))
 
     @property
-    def analysed(self) -> int:
-        """Number of frames that were analysed as a whole, and not left at a glance."""
-        return len(self.stages.get("analysis", ()))
-
-    @property
     def ratio(self) -> Quartiles:
         """Defended over plain, frame by frame."""
         return Quartiles.of([d / p for d, p in zip(self.defended, self.plain, strict=True)])
+
+    @property
+    def mean_ratio(self) -> float:
+        """All that the defended network took over all that the plain one took: rare frames count as they cost."""
+        return sum(self.defended) / sum(self.plain)
 
     @property
     def stage_medians(self) -> dict[str, float]:
@@ -116,7 +118,7 @@ def time_pairs(
         image = images[index % len(images)]
         plain_labels(segmenter, image)
         _defend(segmenter, defend, image)
-    plain, defended, flagged, tracked = [], [], 0, 0
+    plain, defended, flagged, tracked, analysed = [], [], 0, 0, 0
     stages: dict[str, list[float]] = {}
     for index, image in enumerate(images):
         if index % 2 == 0:
@@ -127,10 +129,12 @@ def time_pairs(
         defended.append(milliseconds)
         flagged += int(outcome.flagged[0])
         tracked += int(outcome.tracked[0])
+        analysed += int(outcome.analysed[0])
         for name, value in ({"prepare": prepare_ms} | outcome.stages_ms).items():
             stages.setdefault(name, []).append(value)
         advance()
-    return PairedTimes(tuple(plain), tuple(defended), {k: tuple(v) for k, v in stages.items()}, flagged, tracked)
+    times = {name: tuple(values) for name, values in stages.items()}
+    return PairedTimes(tuple(plain), tuple(defended), times, flagged, tracked, analysed)
 
 
 def following(defense: Defense, rate_hz: float, keyframe_interval_s: float) -> Defend:

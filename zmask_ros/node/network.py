@@ -45,8 +45,9 @@ class NetworkSettings:
         num_threads: of the CPU; 0 leaves it to torch.
         profiles: path of each camera's profile by its name; empty for the segmenter's shipped one.
         max_batch: how many frames may be worked on together, at least 1.
-        streaming: whether a patch that is known is taken out in one pass; else each frame is analysed as a whole.
-        keyframe_interval_s: in streaming mode, seconds between two full analyses of a known patch.
+        streaming: whether clean frames are glanced at, and a known patch is taken out in one pass; else each frame is
+            analysed as a whole.
+        keyframe_interval_s: in streaming mode, seconds after which a frame is analysed as a whole again.
     """
 
     segmenter: str

@@ -8,6 +8,7 @@ from zmask_ros.camera import DefendedCamera
 from zmask_ros.defense import load_profile
 from zmask_ros.evaluation.streaming import (
     BEHAVIOURS,
+    EVASIONS,
     Behaviour,
     Comparison,
     Course,
@@ -65,7 +66,7 @@ def test_a_patch_that_stays_is_segmented_once_and_released_at_once(camera):
     assert streaming.miou >= full.miou - 0.01
 
 
-@pytest.mark.parametrize("behaviour", BEHAVIOURS, ids=lambda behaviour: behaviour.title)
+@pytest.mark.parametrize("behaviour", [*BEHAVIOURS, *EVASIONS], ids=lambda behaviour: behaviour.title)
 def test_every_behaviour_shows_a_patch_between_clean_frames(behaviour):
     moments = list(behaving(behaviour, drive(50), YELLOW, 15.0))
     shares = [moment.patch.mean() for moment in moments]

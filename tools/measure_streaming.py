@@ -8,6 +8,7 @@ patch pasted in, also by attackers who aim at the track, and by one whose patch 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from zmask_ros.defense.screening import screening_profile
 from zmask_ros.evaluation.plan import SEEN
 from zmask_ros.evaluation.streaming import (
     BEHAVIOURS,
-    SWAYING,
+    EVASIONS,
     Comparison,
     Moment,
     behaving,
@@ -45,15 +46,15 @@ CAMVID_RATE_HZ = 15.0
 EVADER_SIDE = 0.3
 """Of the image's height."""
 EVADER_STEPS, EVADER_SEED, EVADER_EVERY = 300, 6100, 3
-EVADER_WEIGHT = 0.7
+EVADER_WEIGHTS = (0.5, 0.7)
 """Of staying unseen against the attack."""
 
 
-def unseen_patch(segmenter: Segmenter, profile: Profile, root: Path) -> np.ndarray:
+def unseen_patch(segmenter: Segmenter, profile: Profile, root: Path, weight: float) -> np.ndarray:
     """A patch, uint8 [h, w, 3], of an attacker who knows the screening, and wants to stay below its threshold alone."""
     side = round(EVADER_SIDE * segmenter.input_size[0])
     recipe = Recipe(
-        (side, side), EVADER_STEPS, batch=2, eot=SEEN, seed=EVADER_SEED, adaptive="flag", adaptive_weight=EVADER_WEIGHT
+        (side, side), EVADER_STEPS, batch=2, eot=SEEN, seed=EVADER_SEED, adaptive="flag", adaptive_weight=weight
     )
     frames = [(frame.image, frame.labels) for frame in CamVid(root, "train")][::EVADER_EVERY]
     with progress("Evading the screening", "steps", recipe.steps) as advance:
@@ -64,7 +65,7 @@ def unseen_patch(segmenter: Segmenter, profile: Profile, root: Path) -> np.ndarr
         return to_uint8(train_patch(segmenter, frames, recipe, step, screening_profile(profile)).patch)
 
 
-def drives(root: Path, evader: np.ndarray | None) -> Iterator[tuple[str, Iterator[Moment]]]:
+def drives(root: Path, evaders: dict[float, np.ndarray]) -> Iterator[tuple[str, Iterator[Moment]]]:
     """All drives with their titles."""
     patch = load_patch(shipped_patch(NAME))
     for seed in STREET_SEEDS:
@@ -76,9 +77,11 @@ def drives(root: Path, evader: np.ndarray | None) -> Iterator[tuple[str, Iterato
             f"CamVid, {CAMVID_RATE_HZ:g} Hz: {behaviour.title}",
             behaving(behaviour, validation, patch, CAMVID_RATE_HZ),
         )
-    if evader is not None:
-        title = f"CamVid, {CAMVID_RATE_HZ:g} Hz: knows the screening, and stays below its threshold"
-        yield title, behaving(SWAYING, validation, evader, CAMVID_RATE_HZ)
+    for (weight, evader), behaviour in itertools.product(evaders.items(), EVASIONS):
+        yield (
+            f"CamVid, {CAMVID_RATE_HZ:g} Hz: {behaviour.title} (weight {weight:g})",
+            behaving(behaviour, validation, evader, CAMVID_RATE_HZ, decoy=patch),
+        )
 
 
 @click.command(help=__doc__)
@@ -90,10 +93,12 @@ def main(device: str) -> None:
     MARKS.check(DOCUMENT)
     segmenter, profile = load_segmenter(NAME, device), load_profile(shipped_profile(NAME))
     camera = DefendedCamera(segmenter, profile)
-    evader = None if profile.screen is None else unseen_patch(segmenter, profile, root)
+    weights = EVADER_WEIGHTS if profile.screen is not None else ()
+    evaders = {weight: unseen_patch(segmenter, profile, root, weight) for weight in weights}
     compared: dict[str, Comparison] = {}
-    with progress("Following", "drives", len(STREET_SEEDS) + len(BEHAVIOURS) + (evader is not None)) as advance:
-        for title, moments in drives(root, evader):
+    count = len(STREET_SEEDS) + len(BEHAVIOURS) + len(evaders) * len(EVASIONS)
+    with progress("Following", "drives", count) as advance:
+        for title, moments in drives(root, evaders):
             compared[title] = compare(camera, moments)
             advance(note=title)
     table = streaming_table(compared).markdown()

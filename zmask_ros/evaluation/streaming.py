@@ -136,11 +136,13 @@ class Behaviour:
         title: in words.
         boxes: of N frames, where the patch is seen in the i-th one: ``boxes(i, N)``.
         disguise: of the same, where a harmless poster is seen.
+        decoys: of the same, where another patch is seen, which anybody would find.
     """
 
     title: str
     boxes: Callable[[int, int], list[Box]]
     disguise: Callable[[int, int], list[Box]] = lambda index, count: []
+    decoys: Callable[[int, int], list[Box]] = lambda index, count: []
 
 
 def _between(index: int, count: int, boxes: list[Box]) -> list[Box]:
@@ -157,9 +159,10 @@ def _apart(index: int, count: int) -> list[Box]:
     return [(0.5 - away, 0.35, 0.2), (0.7 + away, 0.35, 0.2)]
 
 
-SWAYING = Behaviour("sways and changes its size", lambda i, n: _between(i, n, [_swaying(i)]))
+AFTER_A_KEYFRAME = 25
+"""Frame of a drive at 15 Hz, whose keyframes are the multiples of 8 as long as nothing is found."""
 BEHAVIOURS = (
-    SWAYING,
+    Behaviour("sways and changes its size", lambda i, n: _between(i, n, [_swaying(i)])),
     Behaviour("flickers, three frames on, three off", lambda i, n: _between(i, n, [_swaying(i)] if i % 6 < 3 else [])),
     Behaviour(
         "a second one appears between keyframes",
@@ -176,19 +179,36 @@ BEHAVIOURS = (
         lambda i, n: [(0.75, 0.35, 0.25)] if 0.2 * n <= i < 0.5 * n else [],
     ),
 )
+EVASIONS = (
+    Behaviour(
+        "knows the screening, and comes right after a keyframe",
+        lambda i, n: _between(i, n, [_swaying(i)] if i >= AFTER_A_KEYFRAME else []),
+    ),
+    Behaviour(
+        "the same, beside another one that is found and followed",
+        lambda i, n: _between(i, n, [(0.9, 0.3, 0.25)] if i >= AFTER_A_KEYFRAME else []),
+        decoys=lambda i, n: _between(i, n, [(0.15, 0.35, 0.25)]),
+    ),
+)
+"""Of attackers whose patch is made to be missed at a glance."""
 
 
 def behaving(
-    behaviour: Behaviour, drive: Sequence[tuple[np.ndarray, np.ndarray]], patch: np.ndarray, rate_hz: float
+    behaviour: Behaviour,
+    drive: Sequence[tuple[np.ndarray, np.ndarray]],
+    patch: np.ndarray,
+    rate_hz: float,
+    decoy: np.ndarray | None = None,
 ) -> Iterator[Moment]:
-    """A clean drive, images with their labels, with the patch pasted in as ``behaviour`` has it."""
+    """A clean drive, images with their labels, with the patch, and a decoy, pasted in as ``behaviour`` has it."""
     poster = advert(np.random.default_rng(0), 256, 256)
     for index, (clean, labels) in enumerate(drive):
         image, mask = clean.copy(), np.zeros(clean.shape[:2], bool)
         for box in behaviour.disguise(index, len(drive)):
             _paste(image, poster, box)
-        for box in behaviour.boxes(index, len(drive)):
-            mask[_paste(image, patch, box)] = True
+        for picture, boxes in ((decoy, behaviour.decoys), (patch, behaviour.boxes)):
+            for box in boxes(index, len(drive)) if picture is not None else []:
+                mask[_paste(image, picture, box)] = True
         yield Moment(round(index * 1e9 / rate_hz), image, labels, mask)
 
 

@@ -206,9 +206,10 @@ def behaving(
         image, mask = clean.copy(), np.zeros(clean.shape[:2], bool)
         for box in behaviour.disguise(index, len(drive)):
             _paste(image, poster, box)
-        for picture, boxes in ((decoy, behaviour.decoys), (patch, behaviour.boxes)):
-            for box in boxes(index, len(drive)) if picture is not None else []:
-                mask[_paste(image, picture, box)] = True
+        for box in behaviour.decoys(index, len(drive)) if decoy is not None else []:
+            mask[_paste(image, decoy, box)] = True
+        for box in behaviour.boxes(index, len(drive)):
+            mask[_paste(image, patch, box)] = True
         yield Moment(round(index * 1e9 / rate_hz), image, labels, mask)
 
 

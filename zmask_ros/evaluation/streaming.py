@@ -206,8 +206,9 @@ def behaving(
         image, mask = clean.copy(), np.zeros(clean.shape[:2], bool)
         for box in behaviour.disguise(index, len(drive)):
             _paste(image, poster, box)
-        for box in behaviour.decoys(index, len(drive)) if decoy is not None else []:
-            mask[_paste(image, decoy, box)] = True
+        if decoy is not None:
+            for box in behaviour.decoys(index, len(drive)):
+                mask[_paste(image, decoy, box)] = True
         for box in behaviour.boxes(index, len(drive)):
             mask[_paste(image, patch, box)] = True
         yield Moment(round(index * 1e9 / rate_hz), image, labels, mask)

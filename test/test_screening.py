@@ -1,5 +1,6 @@
 """The screening: its training, its place in a profile, and what streaming mode makes of a glance."""
 
+import copy
 import dataclasses
 import json
 import math
@@ -21,6 +22,7 @@ from zmask_ros.defense import (
     bind,
     load_profile,
     merge_profiles,
+    profile_file,
     save_profile,
     without_screen,
 )
@@ -460,3 +462,46 @@ def test_a_profile_without_a_head_is_refused(capsys, fitted, bag, tmp_path):
     path = tmp_path / "plain.zmask.safetensors"
     save_profile(fitted, path)
     assert "--rivals" in refused(capsys, "screen", path, "--clean", bag, "-o", tmp_path / "x.zmask.safetensors")
+
+
+# What else it has to get along with.
+
+
+def test_profiles_from_before_there_were_screenings_are_read(hardened, tmp_path, monkeypatch):
+    path = tmp_path / "old.zmask.safetensors"
+    description = profile_file._describe(hardened)
+    del description["screen"], description["head"]["textured"]
+    monkeypatch.setattr(profile_file, "_describe", lambda profile: description)
+    save_profile(hardened, path)
+    old = load_profile(path)
+    assert old.screen is None
+    assert old.head.textured
+
+
+def test_a_screening_without_all_its_weights_says_how_to_get_them(screened, tmp_path, monkeypatch):
+    path = tmp_path / "lost.zmask.safetensors"
+    tensors = {name: kept for name, kept in profile_file._tensors(screened).items() if name != "screen.outer"}
+    monkeypatch.setattr(profile_file, "_tensors", lambda profile: tensors)
+    save_profile(screened, path)
+    with pytest.raises(ProfileError, match="zmask screen"):
+        load_profile(path)
+
+
+def test_a_network_in_half_precision_is_glanced_at_in_single(screened, segmenter):
+    half = dataclasses.replace(segmenter, network=InHalf(segmenter.network))
+    taps = {"2": torch.randn(1, 8, 48, 64)}
+    seen = Screening(screened)(taps).score
+    with ActivationTaps(half.network.inner, LAYERS) as tapped:
+        half.network(half.prepare(street(HERE)))
+        assert Screening(screened)(tapped).score.dtype == seen.dtype == torch.float32
+
+
+class InHalf(torch.nn.Module):
+    """A network that computes in bfloat16."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.inner = copy.deepcopy(network).bfloat16()
+
+    def forward(self, x):
+        return self.inner(x.bfloat16()).float()

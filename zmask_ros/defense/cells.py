@@ -63,4 +63,4 @@ def each(change: Callable[..., np.ndarray], *sets: Tensor) -> Tensor:
 
 
 def _on_host(cells: Tensor) -> np.ndarray:
-    return cells.detach().to(torch.uint8).cpu().contiguous().numpy()
+    return cells.detach().contiguous().view(torch.uint8).cpu().numpy()

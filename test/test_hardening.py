@@ -13,7 +13,8 @@ from zmask_ros.defense import Branch, Defense, LayerStatistics, ProfileError, lo
 from zmask_ros.defense.fitting import observe
 from zmask_ros.defense.head import WEIGHTS, EvidenceHead, GroupFeatures, HeadFeatures, untrained_head
 from zmask_ros.defense.pooling import resample
-from zmask_ros.hardening import KINDS, harden, with_head
+from zmask_ros.hardening import harden, with_head
+from zmask_ros.rivals import KINDS
 from zmask_ros.segmenters import load_segmenter
 
 FEW = (KINDS[1], KINDS[4], KINDS[6])
@@ -136,7 +137,7 @@ def test_a_head_without_all_its_weights_is_refused(hardened, tmp_path, monkeypat
     path = tmp_path / "old.zmask.safetensors"
     monkeypatch.setattr("zmask_ros.defense.head.WEIGHTS", tuple(name for name in WEIGHTS if name != "far"))
     save_profile(hardened.profile, path)
-    with pytest.raises(ProfileError, match="far.*calibrate again"):
+    with pytest.raises(ProfileError, match="far.*zmask calibrate"):
         load_profile(path)
 
 

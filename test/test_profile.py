@@ -11,7 +11,7 @@ from zmask_ros.defense import ProfileError, load_profile, merge_profiles, save_p
 from zmask_ros.defense.calibration import clean_threshold, precaution_threshold
 from zmask_ros.defense.defense import Defense
 from zmask_ros.defense.fitting import Reservoir
-from zmask_ros.defense.profile import NO_PRECAUTION
+from zmask_ros.defense.merging import NO_PRECAUTION
 from zmask_ros.errors import ZmaskError
 from zmask_ros.fitting import CleanFrame, ProfileFit, default_plan
 from zmask_ros.segmenters import load_segmenter

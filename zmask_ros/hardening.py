@@ -11,16 +11,14 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zmask_ros.attacks import Attacker, EotRanges, FrameStack, Recipe, paste_at_random, stack_frames
-from zmask_ros.attacks.optimise import Draw, make_step
-from zmask_ros.attacks.training import Training
+from zmask_ros.attacks import EotRanges, paste_at_random, stack_frames
 from zmask_ros.attacks.viewing import View
 from zmask_ros.defense import ActivationTaps, Branch, Defense, LayerStatistics, Moments, Profile, bind, without_head
 from zmask_ros.defense.analysis import head_features
@@ -29,10 +27,10 @@ from zmask_ros.defense.fitting import observe
 from zmask_ros.defense.head import WEIGHTS, EvidenceHead, Head, head_score, untrained_head
 from zmask_ros.defense.profile import statistics_key
 from zmask_ros.fitting import kernels_on
+from zmask_ros.rivals import KINDS, Kind, Rival
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.world.harmless import harmless_pictures, in_other_light
 
-SEEN = EotRanges(scale=(0.6, 1.0), rotation_deg=(-8.0, 8.0), contrast=(0.8, 1.1), noise=(0.0, 0.02), blur=(0.0, 0.7))
 HARMLESS_SEEN = EotRanges(scale=(0.6, 1.0))
 HARMLESS_SHARES = (0.2, 0.3, 0.4, 0.5)
 """Sides of harmless pictures, as shares of the image's height."""
@@ -49,10 +47,6 @@ HARMLESS_PICTURES = 60
 """Of each size."""
 HARD_IMAGES = 16
 """Of each kind of harmless images, that come back."""
-UNRIPE = 20
-"""Steps in which a new rival is still noise, that nobody is to call an attack."""
-LIFE = (80, 160)
-"""Steps that a rival lives."""
 LEAST_THRESHOLD = 0.02
 FRESH = 2
 """Clean frames among the harmless images of a step that were drawn by chance, and not because they are hard."""
@@ -60,6 +54,8 @@ MASKED_SHARE = 0.05
 """Share of these above the threshold that rivals see while it moves."""
 REMEMBERED = 200
 """Fresh frames that this is counted over."""
+AT_ONCE = 2
+"""Rivals that take a step for each one of the head: the longer they live, the more there is to learn from them."""
 FIRST_SEED = 30_000
 """Of the rivals' seeds, which count up from here."""
 
@@ -73,36 +69,6 @@ class Look:
 
 
 FULL_LOOK = Look((0.2, 0.07), textured=True)
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of rival: side of its patches as a share of the image's height, and entries of its recipe."""
-
-    share: float
-    entries: dict[str, object] = field(default_factory=dict)
-
-
-KINDS = (
-    Kind(0.4, {"adaptive": "flag"}),
-    Kind(0.4),
-    Kind(0.2, {"patches": 4, "adaptive": "flag"}),
-    Kind(0.4, {"objective": "targeted"}),
-    Kind(0.4, {"adaptive": "both"}),
-    Kind(0.3, {"adaptive": "flag", "adaptive_weight": 0.35}),
-    Kind(0.2, {"patches": 4}),
-    Kind(0.4, {"adaptive": "mask"}),
-    Kind(0.4, {"adaptive": "flag", "adaptive_weight": 0.7}),
-    Kind(0.25, {"objective": "targeted"}),
-    Kind(0.2, {"patches": 4, "adaptive": "both"}),
-    Kind(0.4, {"beta": 0.7}),
-    Kind(0.4, {"objective": "targeted", "adaptive": "flag"}),
-    Kind(0.2),
-    Kind(0.3, {"adaptive": "overmask", "adaptive_weight": 0.35}),
-    Kind(0.2, {"patches": 4, "decoys": 2, "adaptive": "mask"}),
-)
-AT_ONCE = 2
-"""Rivals that take a step for each one of the head: the longer they live, the more there is to learn from them."""
 
 
 @dataclass(frozen=True)
@@ -339,46 +305,3 @@ class Harmless:
     def _disguised(self) -> np.ndarray:
         picture = self._pictures[int(self._random.integers(len(self._pictures)))]
         return paste_at_random(self._frame(), picture, HARMLESS_SEEN, self._places)[0]
-
-
-@dataclass
-class Rival:
-    """One attacker with its patches, who knows the defence as it is at each moment."""
-
-    number: int
-    kind: Kind
-    attacker: Attacker
-    training: Training
-
-    @staticmethod
-    def begin(defense: Defense, segmenter: Segmenter, kind: Kind, number: int, seed: int) -> Rival:
-        """A rival with patches of noise."""
-        recipe = _recipe(segmenter, kind, seed)
-        attacker = Attacker.facing(segmenter, recipe, defense)
-        return Rival(number, kind, attacker, Training.start(recipe, segmenter.device))
-
-    @property
-    def ripe(self) -> bool:
-        """Whether its patches are more than noise."""
-        return self.training.index > UNRIPE
-
-    @property
-    def finished(self) -> bool:
-        """Whether it has lived long enough."""
-        return self.training.index >= self.training.recipe.steps
-
-    def act(self, stack: FrameStack) -> View:
-        """One step of the attack; what the images looked like before it."""
-        draw = Draw(self.training.recipe, self.attacker.viewer.segmenter.input_size)
-        return make_step(self.attacker, stack, self.training, draw)
-
-
-def _recipe(segmenter: Segmenter, kind: Kind, seed: int) -> Recipe:
-    side = max(8, round(kind.share * segmenter.input_size[0]))
-    chosen = np.random.default_rng(seed)
-    entries = dict(kind.entries)
-    if entries.get("objective") == "targeted":
-        entries["target"] = str(chosen.choice([entry.name for entry in segmenter.classes]))
-    steps = int(chosen.integers(*LIFE))
-    # Two images, and only those pixels that resist: many cheap steps against a head that moves.
-    return Recipe((side, side), steps, batch=2, lr=0.06, gamma=1.0, seed=seed, eot=SEEN, **entries)  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from zmask_ros import hardening
+from zmask_ros import rivals
 from zmask_ros.defense import Defense, Profile, Screen, bind
 from zmask_ros.defense.calibration import precaution_threshold
 from zmask_ros.defense.profile import statistics_key
@@ -23,7 +23,7 @@ from zmask_ros.segmenters import Segmenter
 
 GLANCE = Look((0.07,), textured=False)
 """Its features cost half as much without energies."""
-KINDS = tuple(kind for kind in hardening.KINDS if kind.entries.get("adaptive", "flag") == "flag")
+KINDS = tuple(kind for kind in rivals.KINDS if kind.entries.get("adaptive", "flag") == "flag")
 """Of rivals: nobody is masked by a screening, so nobody attacks a mask."""
 NOTE = "Screening"
 NO_HEAD = "The profile has no evidence head: train one with zmask calibrate --rivals before it gets a screening."

@@ -13,7 +13,8 @@ from zmask_ros.ahead import ahead
 from zmask_ros.cli import options
 from zmask_ros.cli.console import print_json, print_table, progress, warn
 from zmask_ros.defense import Profile, load_profile, merge_profiles, save_profile
-from zmask_ros.defense.profile import OURS, RateInterval, Screen, Threshold, check_mergeable
+from zmask_ros.defense.merging import check_mergeable
+from zmask_ros.defense.profile import OURS, RateInterval, Screen, Threshold
 from zmask_ros.defense.profile_file import check_profile_place
 from zmask_ros.errors import ZmaskError
 from zmask_ros.fitting import PLANS, CleanFrame, ProfileFit

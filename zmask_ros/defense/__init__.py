@@ -6,6 +6,7 @@ from zmask_ros.defense.filling import fill_masked
 from zmask_ros.defense.fitting import CleanFit, Plan
 from zmask_ros.defense.fusion import FusionBlock, attack_score
 from zmask_ros.defense.growth import Growth
+from zmask_ros.defense.merging import merge_profiles
 from zmask_ros.defense.overactivation import Branch, LayerOverActivation
 from zmask_ros.defense.pooling import working_grid
 from zmask_ros.defense.profile import (
@@ -15,7 +16,6 @@ from zmask_ros.defense.profile import (
     Screen,
     Source,
     Threshold,
-    merge_profiles,
     without_head,
     without_screen,
 )

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zmask_ros.defense import FusionBlock, LayerOverActivation, LayerStatistics, Moments, attack_score, hard_mask
-from zmask_ros.defense.cells import connected, numbered
+from zmask_ros.defense.cells import connected, parts_of
 from zmask_ros.defense.fitting import observe
 from zmask_ros.defense.growth import Growth, close_gaps, grow, without_bridges
 from zmask_ros.defense.overactivation import cascade, fuse_layers
@@ -219,7 +219,9 @@ def flood(starts: torch.Tensor, candidates: torch.Tensor) -> set[tuple[int, int]
 @given(sizes, st.floats(0.2, 0.9), seeds)
 def test_cells_have_the_same_number_where_they_hang_together(size, share, seed):
     region = torch.rand(size, generator=torch.Generator().manual_seed(seed)) < share
-    numbers = numbered(region)
+    count, parts = parts_of(region.byte().numpy())
+    numbers = torch.from_numpy(parts)
+    assert count == int(numbers.max()) + 1
     assert torch.equal(numbers > 0, region)
     for number in range(1, int(numbers.max()) + 1):
         part = numbers == number

@@ -44,19 +44,46 @@ class Broken:
 @pytest.mark.parametrize("error", ["ZmaskError('The disk is full.')", "OSError(28, 'The disk is full.')"])
 def test_a_failing_callback_closes_the_node_and_is_one_sentence(tmp_path: Path, error: str) -> None:
     (tmp_path / "broken.py").write_text(BROKEN.format(error=error))
-    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    script = "import sys; from zmask_ros.node.running import run; sys.exit(run('broken:Broken'))"
-    done = subprocess.run(
-        [sys.executable, "-c", script],
+    done = run_node(tmp_path, "broken:Broken")
+    assert (done.returncode, done.stdout.strip()) == (2, "closed"), done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "The disk is full." in done.stderr
+
+
+INTERRUPTED = """
+import os
+import signal
+
+
+class Slow:
+    def __set_name__(self, owner, name):
+        os.kill(os.getpid(), signal.{signal})
+
+
+class Late:
+    slow = Slow()
+"""
+
+
+@pytest.mark.parametrize("signal", ["SIGINT", "SIGTERM"])
+def test_a_signal_while_a_class_is_made_ends_it_cleanly(tmp_path: Path, signal: str) -> None:
+    """As an import makes hundreds of, before the node is there."""
+    (tmp_path / "late.py").write_text(INTERRUPTED.format(signal=signal))
+    done = run_node(tmp_path, "late:Late")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def run_node(folder: Path, node: str) -> subprocess.CompletedProcess[str]:
+    """`run` of a class in a module of ``folder``, in a process of its own."""
+    path = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
+    return subprocess.run(
+        [sys.executable, "-c", f"import sys; from zmask_ros.node.running import run; sys.exit(run('{node}'))"],
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert (done.returncode, done.stdout.strip()) == (2, "closed"), done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
-    assert "The disk is full." in done.stderr
 
 
 def test_a_recorder_that_is_refused_leaves_nothing_behind(tmp_path: Path) -> None:

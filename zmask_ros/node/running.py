@@ -72,6 +72,9 @@ def run(node: str, arguments: list[str] | None = None) -> int:
     except (ZmaskError, OSError) as error:
         return _refuse(str(error))
     except Exception as error:
+        if signals.received:
+            # What is raised while a class is made comes out as a RuntimeError before Python 3.12.
+            return _end()
         # rclpy has no common class for arguments, parameter files and QoS overrides that it cannot take.
         if not type(error).__module__.startswith("rclpy"):
             raise

@@ -39,6 +39,7 @@ from zmask_ros.world.images import encode_compressed
 
 HEIGHT, WIDTH = 60, 88
 NAMESPACE = "/front"
+ALONE = "/alone"
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +53,14 @@ def node(tiny: dict[str, Any]) -> Iterator[NodeProcess]:
     """The node that most tests share."""
     with NodeProcess("defense_node", {**tiny, "publish_undefended": True}, NAMESPACE) as process:
         yield process
+
+
+@pytest.fixture
+def alone() -> Iterator[Client]:
+    """A client of a namespace in which the node that most tests share does not answer."""
+    client = Client(ALONE)
+    yield client
+    client.close()
 
 
 @pytest.fixture
@@ -243,15 +252,13 @@ def test_compressed_images(tiny: dict[str, Any], client: Client) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_in_the_middle_of_work_ends_it_cleanly(
-    tiny: dict[str, Any], client: Client, number: signal.Signals
-) -> None:
+def test_a_signal_in_the_middle_of_work_ends_it_cleanly(tmp_path: Path, alone: Client, number: signal.Signals) -> None:
     count = 30
-    with NodeProcess("defense_node", tiny, NAMESPACE) as process:
-        camera = Camera(client)
+    with NodeProcess("defense_node", tiny_parameters(tmp_path, f"{ALONE}/"), ALONE) as process:
+        camera = Camera(alone)
         for index in range(count):
             camera.send(image_message(index, clean_image(index, 480, 640)))
-        client.until(lambda: camera.flags, "the first flag")
+        alone.until(lambda: camera.flags, "the first flag")
         code, seconds = process.stop(number)
         assert (code, "Traceback" in process.output) == (0, False), process.output
         assert seconds < 2.0 * slowdown()

@@ -18,15 +18,16 @@ from zmask_ros.defense.pooling import Size
 
 def connected(seeds: Tensor, candidates: Tensor) -> Tensor:
     """The candidates that hang together with a seed, 8-connected; all bool [B, 1, h, w]."""
-    return each(_connected, seeds, candidates)
+    return each(reached, seeds, candidates)
 
 
-def _connected(seeds: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+def reached(seeds: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+    """`connected` of one image: uint8 [h, w] each."""
     count, parts = parts_of(candidates)
-    reached = np.zeros(count, bool)
-    reached[parts[seeds.view(bool)]] = True
-    reached[0] = False
-    return reached[parts]
+    hit = np.zeros(count, np.uint8)
+    hit[parts[seeds.view(bool)]] = 1
+    hit[0] = 0
+    return hit[parts]
 
 
 def parts_of(region: np.ndarray) -> tuple[int, np.ndarray]:
@@ -56,10 +57,10 @@ def opened(cells: Tensor, kernel: Size) -> Tensor:
 
 
 def each(change: Callable[..., np.ndarray], *sets: Tensor) -> Tensor:
-    """``change`` of the uint8 [h, w] of each image, uint8 or bool, as bool [B, 1, h, w]."""
+    """``change`` of the uint8 [h, w] of each image, uint8 or bool [h, w] or [C, h, w], as bool [B, 1 or C, h, w]."""
     images = zip(*(_on_host(cells)[:, 0] for cells in sets), strict=True)
-    changed = np.stack([change(*image) for image in images])[:, None]
-    return torch.from_numpy(changed.view(bool)).to(sets[0].device)
+    changed = np.stack([change(*image) for image in images]).view(bool)
+    return torch.from_numpy(changed.reshape(len(changed), -1, *changed.shape[-2:])).to(sets[0].device)
 
 
 def _on_host(cells: Tensor) -> np.ndarray:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from zmask_ros.defense.cells import closed, connected, each, opened, parts_of
+from zmask_ros.defense.cells import each, parts_of, reached
 from zmask_ros.defense.completion import completed
 from zmask_ros.defense.fusion import FusionBlock
 from zmask_ros.defense.pooling import Size, widest
@@ -64,11 +65,15 @@ def without_bridges(seeds: Tensor, candidates: Tensor, kernel: Size) -> Tensor:
     Cutting bridges (morphological opening) also deletes whole patches that are smaller than ``kernel``. What hangs
     together with a seed is therefore cut as widely as leaves some of it at the seed.
     """
-    kept, left = torch.zeros_like(seeds), seeds & candidates
+    return each(partial(_without_bridges, kernel=kernel), seeds, candidates)
+
+
+def _without_bridges(seeds: np.ndarray, candidates: np.ndarray, kernel: Size) -> np.ndarray:
+    kept, left = np.zeros_like(seeds), seeds & candidates
     for size in _shrinking(kernel):
-        region = connected(left, opened(candidates, size))
-        kept = kept | region
-        left = left & ~connected(region, candidates)
+        region = reached(left, cv2.morphologyEx(candidates, cv2.MORPH_OPEN, np.ones(size, np.uint8)))
+        kept |= region
+        left &= 1 - reached(region, candidates)
         if not left.any():
             break
     return kept
@@ -88,16 +93,18 @@ def framed(seeds: Tensor, warm: Tensor) -> Tensor:
 
     A rim that is thin for what is inside counts for nothing: nobody is to blind the car with a frame around the view.
     """
-    return each(_framed, closed(connected(seeds, warm), RIM_WINDOW))
+    return each(_framed, seeds, warm)
 
 
-def _framed(rim: np.ndarray) -> np.ndarray:
+def _framed(seeds: np.ndarray, warm: np.ndarray) -> np.ndarray:
+    window = np.ones(RIM_WINDOW, np.uint8)
+    rim = cv2.morphologyEx(reached(seeds, warm), cv2.MORPH_CLOSE, window)
     # With a border around it, all that is not enclosed hangs together with the first cell.
     count, numbers = parts_of(cv2.copyMakeBorder(1 - rim, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1))
     inside = np.where(numbers == numbers[0, 0], 0, numbers)[1:-1, 1:-1]
     if not inside.any():
         return np.zeros_like(rim)
-    beside = cv2.dilate(inside.astype(np.float32), np.ones(RIM_WINDOW, np.uint8)).astype(np.int64) * rim
+    beside = cv2.dilate(inside.astype(np.float32), window).astype(np.int64) * rim
     size, rims = (np.bincount(numbers.ravel(), minlength=count) for numbers in (inside, beside))
     enough = (size > 0) & (rims >= ENCLOSING * size)
     enough[0] = False

@@ -11,11 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from types import EllipsisType
 
+import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zmask_ros.defense.cells import closed, opened, widened
+from zmask_ros.defense.cells import closed, each, opened
 from zmask_ros.defense.discriminant import discriminant, weighed
 from zmask_ros.defense.filling import bounding_box
 from zmask_ros.defense.growth import OPEN
@@ -141,10 +143,8 @@ class Surroundings:
             size: of the layer.
             sure: the part of the region that its inside is taken from; None: all of it.
         """
-        core, inner = (_deep(inside if sure is None else sure, distance) for distance in (CORE, INNER))
-        street = _wider(inside, STREET) & ~_wider(inside, BESIDE)
-        parts = _at_size(torch.cat([core, inner, street, _wider(inside, BAND)], 1), size)
-        return Surroundings(*parts.split(1, 1))
+        parts = each(_surroundings, inside, inside if sure is None else sure)
+        return Surroundings(*_at_size(parts, size).split(1, 1))
 
     @property
     def enough(self) -> bool:
@@ -170,18 +170,28 @@ def _cells(features: Tensor, where: Tensor) -> Tensor:
     return features[0].permute(1, 2, 0)[where[0, 0]]
 
 
-def _deep(inside: Tensor, cells: int) -> Tensor:
+def _surroundings(inside: np.ndarray, sure: np.ndarray) -> np.ndarray:
+    """Core, inner, street and band of a region, uint8 [h, w] each as they come: [4, h, w]."""
+    street = _wider(inside, STREET) & (1 - _wider(inside, BESIDE))
+    return np.stack([_deep(sure, CORE), _deep(sure, INNER), street, _wider(inside, BAND)])
+
+
+def _deep(inside: np.ndarray, cells: int) -> np.ndarray:
     """What of the region is so many cells or more from its edge; fewer, where it is too narrow for that."""
     for distance in range(cells, 0, -1):
-        narrower = ~_wider(~inside, distance)
+        narrower = cv2.erode(inside, _window(distance))
         if narrower.any():
             return narrower
     return inside
 
 
-def _wider(cells: Tensor, distance: int) -> Tensor:
-    """Bool [1, 1, h, w] with all cells within ``distance`` of one of ``cells``."""
-    return widened(cells, (2 * distance + 1, 2 * distance + 1))
+def _wider(cells: np.ndarray, distance: int) -> np.ndarray:
+    """All cells within ``distance`` of one of ``cells``."""
+    return cv2.dilate(cells, _window(distance))
+
+
+def _window(distance: int) -> np.ndarray:
+    return np.ones((2 * distance + 1, 2 * distance + 1), np.uint8)
 
 
 def _size(maps: Tensor) -> Size:

@@ -11,9 +11,32 @@ import pytest
 if TYPE_CHECKING:
     from node_processes import Client
 
+    from zmask_ros.defense import Profile
+    from zmask_ros.segmenters import Segmenter
+
 # A pytest that was started without scripts/run.sh is alone on its domain, too. Set before anything imports rclpy.
 os.environ.setdefault("ROS_DOMAIN_ID", str(os.getpid() % 100 + 1))
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+
+
+@pytest.fixture(scope="module")
+def segmenter(tmp_path_factory: pytest.TempPathFactory) -> Segmenter:
+    """The tiny network."""
+    from tiny_network import describe
+
+    from zmask_ros.segmenters import load_segmenter
+
+    return load_segmenter(str(describe(tmp_path_factory.mktemp("tiny"))), "cpu")
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Profile:
+    """A profile for it, as `zmask fit` leaves it."""
+    from tiny_network import describe, fit
+
+    from zmask_ros.defense import load_profile
+
+    return load_profile(fit(describe(tmp_path_factory.mktemp("fitted"))))
 
 
 @pytest.fixture

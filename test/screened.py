@@ -9,11 +9,11 @@ import tiny_network
 import torch
 from test_streaming import PATCH
 
-from zmask_ros.defense import ActivationTaps, Screen, Threshold, bind
+from zmask_ros.defense import ActivationTaps, Threshold
 from zmask_ros.defense.analysis import head_features
 from zmask_ros.defense.discriminant import discriminant
 from zmask_ros.defense.head import Head
-from zmask_ros.defense.screening import coarser
+from zmask_ros.defense.screening import coarser, with_screening
 from zmask_ros.hardening import with_head
 from zmask_ros.screening import GLANCE
 
@@ -37,7 +37,4 @@ def screened_profile(segmenter, fitted):
     weights["inner"][0], weights["inner_bias"][0] = attention, offset
     weights["outer"][0], weights["outer_bias"][0] = 20.0, -6.0
     head = Head(untrained.branch, untrained.textured, **weights)
-    own = {key.replace("head:", "screen:"): kept for key, kept in with_layers.statistics.items() if "head:" in key}
-    screen = Screen(head, Threshold(0.5, 0.1, 16, 0.5))
-    profile = dataclasses.replace(fitted, screen=screen, statistics=fitted.statistics | own)
-    return dataclasses.replace(profile, binding=bind(segmenter, profile.bound_layers))
+    return with_screening(fitted, dataclasses.replace(with_layers, head=head), Threshold(0.5, 0.1, 16, 0.5))

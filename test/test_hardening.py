@@ -15,7 +15,6 @@ from zmask_ros.defense.head import WEIGHTS, EvidenceHead, GroupFeatures, HeadFea
 from zmask_ros.defense.pooling import resample
 from zmask_ros.hardening import harden, with_head
 from zmask_ros.rivals import KINDS
-from zmask_ros.segmenters import load_segmenter
 
 FEW = (KINDS[1], KINDS[4], KINDS[6])
 STEPS = 24 * len(FEW)
@@ -23,13 +22,7 @@ FRAMES = [tiny_network.clean_image(index) for index in range(24)]
 
 
 @pytest.fixture(scope="module")
-def segmenter(tmp_path_factory):
-    return load_segmenter(str(tiny_network.describe(tmp_path_factory.mktemp("tiny"))), "cpu")
-
-
-@pytest.fixture(scope="module")
-def begun(segmenter, tmp_path_factory):
-    fitted = load_profile(tiny_network.fit(tiny_network.describe(tmp_path_factory.mktemp("fitted"))))
+def begun(segmenter, fitted):
     return with_head(segmenter, fitted, ("0", "2"), FRAMES)
 
 

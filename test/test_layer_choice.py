@@ -14,7 +14,6 @@ from zmask_ros.defense.judgement import frame_scores
 from zmask_ros.defense.layer_choice import Observed, choose_layers
 from zmask_ros.defense.taps import feature_layers
 from zmask_ros.fitting import CleanFrame, ProfileFit
-from zmask_ros.segmenters import load_segmenter
 
 MENU = ((7, 7), (5, 5), (3, 3), (1, 1))
 GRID = (16, 20)
@@ -84,11 +83,6 @@ def test_a_second_layer_is_taken_where_it_adds_something():
 def test_one_candidate_is_enough():
     choice = choose_layers(observed(sharp=sharp), MENU)
     assert choice.shallow.layers == choice.deep.layers == ("sharp",)
-
-
-@pytest.fixture(scope="module")
-def segmenter(tmp_path_factory):
-    return load_segmenter(str(tiny_network.describe(tmp_path_factory.mktemp("tiny"))), "cpu")
 
 
 @pytest.fixture(scope="module")

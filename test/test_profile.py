@@ -17,11 +17,6 @@ from zmask_ros.fitting import CleanFrame, ProfileFit, default_plan
 from zmask_ros.segmenters import load_segmenter
 
 
-@pytest.fixture(scope="module")
-def segmenter(tmp_path_factory):
-    return load_segmenter(str(tiny_network.describe(tmp_path_factory.mktemp("tiny"))), "cpu")
-
-
 def fitted(segmenter, drives: dict[str, range], image=tiny_network.clean_image):
     fit = ProfileFit(segmenter, default_plan(segmenter))
     for bag, indices in drives.items():

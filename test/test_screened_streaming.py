@@ -4,26 +4,18 @@ import dataclasses
 import math
 
 import pytest
-import tiny_network
 import torch
 from screened import screened_profile
 from test_streaming import ELSEWHERE, FRAME_NS, HERE, Drive, covered, street
 
-from zmask_ros.defense import Defense, StreamingDefense, StreamState, load_profile
+from zmask_ros.defense import Defense, StreamingDefense, StreamState
 from zmask_ros.defense.stream_state import ALERT_S, Incoming, Judged, Lesson
-from zmask_ros.segmenters import load_segmenter
 
 SECOND = 10**9
 
 
 @pytest.fixture(scope="module")
-def segmenter(tmp_path_factory):
-    return load_segmenter(str(tiny_network.describe(tmp_path_factory.mktemp("tiny"))), "cpu")
-
-
-@pytest.fixture(scope="module")
-def screened(segmenter, tmp_path_factory):
-    fitted = load_profile(tiny_network.fit(tiny_network.describe(tmp_path_factory.mktemp("fitted"))))
+def screened(segmenter, fitted):
     return screened_profile(segmenter, fitted)
 
 

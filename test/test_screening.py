@@ -29,20 +29,9 @@ from zmask_ros.errors import ZmaskError
 from zmask_ros.hardening import harden, with_head
 from zmask_ros.rivals import KINDS
 from zmask_ros.screening import with_screen
-from zmask_ros.segmenters import load_segmenter
 
 HELD_OUT = [tiny_network.clean_image(index) for index in range(24, 40)]
 STEPS = 400
-
-
-@pytest.fixture(scope="module")
-def segmenter(tmp_path_factory):
-    return load_segmenter(str(tiny_network.describe(tmp_path_factory.mktemp("tiny"))), "cpu")
-
-
-@pytest.fixture(scope="module")
-def fitted(tmp_path_factory):
-    return load_profile(tiny_network.fit(tiny_network.describe(tmp_path_factory.mktemp("fitted"))))
 
 
 @pytest.fixture(scope="module")

@@ -7,23 +7,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zmask_ros.defense import Defense, StreamingDefense, StreamState, load_profile
+from zmask_ros.defense import Defense, StreamingDefense, StreamState
 from zmask_ros.defense.discriminant import discriminant
-from zmask_ros.segmenters import load_segmenter
 
 FRAME_NS = 33_000_000
 PATCH = (255, 255, 0)
 
 
 @pytest.fixture(scope="module")
-def segmenter(tmp_path_factory):
-    return load_segmenter(str(tiny_network.describe(tmp_path_factory.mktemp("tiny"))), "cpu")
-
-
-@pytest.fixture(scope="module")
-def streaming(segmenter, tmp_path_factory):
-    profile = load_profile(tiny_network.fit(tiny_network.describe(tmp_path_factory.mktemp("fitted"))))
-    return StreamingDefense(Defense(segmenter, profile))
+def streaming(segmenter, fitted):
+    return StreamingDefense(Defense(segmenter, fitted))
 
 
 def street(*boxes, index: int = 3) -> np.ndarray:

@@ -13,10 +13,9 @@ import numpy as np
 import torch
 
 from zmask_ros import rivals
-from zmask_ros.defense import Defense, Profile, Screen, bind
+from zmask_ros.defense import Defense, Profile
 from zmask_ros.defense.calibration import precaution_threshold
-from zmask_ros.defense.profile import statistics_key
-from zmask_ros.defense.screening import coarser
+from zmask_ros.defense.screening import coarser, with_screening
 from zmask_ros.errors import ZmaskError
 from zmask_ros.hardening import Look, harden, with_head
 from zmask_ros.segmenters import Segmenter
@@ -67,18 +66,10 @@ def with_screen(
     check_screenable(profile)
     untrained = with_head(segmenter, coarser(profile), layers, frames, seed, look=GLANCE)
     trained = harden(segmenter, untrained, frames, steps, seed, advance, KINDS, masked_share=rate).profile
-    assert trained.head is not None
     threshold = precaution_threshold(_scores(segmenter, trained, held_out), rate)
-    own = {statistics_key("screen", name): trained.statistics[statistics_key("head", name)] for name in layers}
-    others = {key: kept for key, kept in profile.statistics.items() if not key.startswith(statistics_key("screen", ""))}
     note = f"{NOTE}: {steps} steps on {len(frames)} frames, threshold from {len(held_out)} others."
-    screened = replace(
-        profile,
-        screen=Screen(trained.head, threshold),
-        statistics=others | own,
-        notes=(*(kept for kept in profile.notes if not kept.startswith(NOTE)), note),
-    )
-    return replace(screened, binding=bind(segmenter, screened.bound_layers))
+    notes = (*(kept for kept in profile.notes if not kept.startswith(NOTE)), note)
+    return replace(with_screening(profile, trained, threshold), notes=notes)
 
 
 @torch.inference_mode()

@@ -32,12 +32,11 @@ from zmask_ros.cli import options
 from zmask_ros.cli.calibrate_sources import (
     PASSES_A_RIVALS_STEP,
     CleanSources,
+    announce,
     check_enough_rivals,
-    check_named,
     clean_source_options,
     read_frames,
     read_patches,
-    seconds_a_pass,
 )
 from zmask_ros.cli.console import figure, print_json, print_table, progress, stdout
 from zmask_ros.cli.fit import interval_text, precaution_rows, summary
@@ -106,11 +105,7 @@ class VoteParameter(click.ParamType):
 @options.as_json
 def command(
     profile_file: Path,
-    bags: tuple[Path, ...],
-    camvid: Path | None,
-    topic: str | None,
-    every: int,
-    frames: int,
+    sources: CleanSources,
     patches: tuple[Path, ...],
     train_patches: int,
     patch_steps: int,
@@ -136,8 +131,8 @@ def command(
       zmask calibrate city.zmask.safetensors --camvid CamVid --patches patches -o calibrated.zmask.safetensors
     """
     check_profile_place(output)
-    check_enough_rivals("--rivals", rivals)
-    check_named(camvid, bags)
+    check_enough_rivals(rivals)
+    sources.check_named()
     named = read_patches(patches)
     if not named and not train_patches:
         raise ZmaskError("Name patches with --patches, or have some trained with --train-patches N.")
@@ -147,10 +142,12 @@ def command(
     if layers == AUTO and profile.variant != OURS:
         raise ZmaskError("The layers of the paper's variant are those of its reference: leave --layers auto away.")
     profile.binding.check(bind(network, tuple(profile.binding.shapes)))
-    clean = read_frames(network, CleanSources(camvid, bags, topic, every, frames))
+    clean = read_frames(network, sources)
     check_enough_frames(clean)
     began = time.monotonic()
-    _announce(network, clean, train_patches * patch_steps, rivals, layers == AUTO)
+    looks = 3 * len(clean) * (1 + (layers == AUTO))
+    passes = looks + PASSES_A_STEP * train_patches * patch_steps + PASSES_A_RIVALS_STEP * rivals
+    announce(network, clean, passes, TRAINING_STEPS * SECONDS_AN_EPOCH)
     named += train_graded(network, profile, clean, train_patches, patch_steps)
     material = divide(clean, named)
     held_out = look(network, profile, material.held_out)
@@ -231,12 +228,6 @@ def look(segmenter: Segmenter, profile: Profile, part: Part) -> Examples:
     """`make_examples`, with a progress bar."""
     with progress("Looking", "images", part.pictures) as advance:
         return make_examples(segmenter, profile, part, advance)
-
-
-def _announce(segmenter: Segmenter, frames: Sequence[CleanFrame], steps: int, rivals: int, auto: bool) -> None:
-    passes = 3 * len(frames) * (1 + auto) + PASSES_A_STEP * steps + PASSES_A_RIVALS_STEP * rivals
-    seconds = passes * seconds_a_pass(segmenter, frames) + TRAINING_STEPS * SECONDS_AN_EPOCH
-    click.echo(f"{len(frames)} clean frames; this will take about {max(1, round(seconds / 60))} min.", err=True)
 
 
 def _as_json(before: Judgement, result: Calibration, choice: LayerChoice | None) -> dict[str, Any]:

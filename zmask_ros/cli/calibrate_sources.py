@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 import torch
@@ -29,7 +30,6 @@ PASSES_A_RIVALS_STEP = 20
 LEAST_RIVALS = 300
 """Steps: for about the first half of these, all rivals are still noise and a head learns nothing."""
 TIMED_PASSES = 9
-Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,15 @@ class CleanSources:
     topic: str | None
     every: int
     frames: int
+
+    def check_named(self) -> None:
+        """Refuse a command line that names no clean frames.
+
+        Raises:
+            ZmaskError: it does not.
+        """
+        if not self.bags and not self.camvid:
+            raise ZmaskError("Name clean frames: --clean BAG or --camvid FOLDER.")
 
     def __iter__(self) -> Iterator[CleanFrame]:
         if self.camvid:
@@ -78,31 +87,29 @@ CLEAN_SOURCE_OPTIONS = (
 )
 
 
-def clean_source_options(command: Decorated) -> Decorated:
-    """The options that name clean frames: those of `CleanSources`."""
+def clean_source_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that name clean frames; the command gets them as its ``sources``, `CleanSources`."""
+
+    @functools.wraps(command)
+    def with_sources(
+        camvid: Path | None, bags: tuple[Path, ...], topic: str | None, every: int, frames: int, **others: Any
+    ) -> None:
+        command(sources=CleanSources(camvid, bags, topic, every, frames), **others)
+
+    decorated: Callable[..., None] = with_sources
     for option in reversed(CLEAN_SOURCE_OPTIONS):
-        command = option(command)
-    return command
+        decorated = option(decorated)
+    return decorated
 
 
-def check_named(camvid: Path | None, bags: tuple[Path, ...]) -> None:
-    """Refuse a command line that names no clean frames.
-
-    Raises:
-        ZmaskError: it does not.
-    """
-    if not bags and not camvid:
-        raise ZmaskError("Name clean frames: --clean BAG or --camvid FOLDER.")
-
-
-def check_enough_rivals(option: str, steps: int) -> None:
+def check_enough_rivals(steps: int) -> None:
     """Refuse a training that ends before it begins: it would leave a head as it was, and say nothing.
 
     Raises:
-        ZmaskError: ``option`` asks for too few steps; 0 is none at all.
+        ZmaskError: ``steps`` are too few; 0 is none at all.
     """
     if 0 < steps < LEAST_RIVALS:
-        raise ZmaskError(f"{steps} steps are too few for the head to learn: {option} {LEAST_RIVALS} at least.")
+        raise ZmaskError(f"{steps} steps are too few for the head to learn: --rivals {LEAST_RIVALS} at least.")
 
 
 def stride(total: int, wanted: int) -> int:
@@ -139,8 +146,13 @@ def read_patches(paths: Sequence[Path]) -> list[NamedPatch]:
     return [NamedPatch(file.name, load_patch(file)) for file in files]
 
 
-def seconds_a_pass(segmenter: Segmenter, frames: Sequence[CleanFrame]) -> float:
-    """How long one of ``frames`` takes through the network."""
+def announce(segmenter: Segmenter, frames: Sequence[CleanFrame], passes: int, further_s: float = 0.0) -> None:
+    """Say how long it will take: so many passes of one of ``frames`` through the network, and seconds beside them."""
+    seconds = passes * _seconds_a_pass(segmenter, frames) + further_s
+    click.echo(f"{len(frames)} clean frames; this will take about {max(1, round(seconds / 60))} min.", err=True)
+
+
+def _seconds_a_pass(segmenter: Segmenter, frames: Sequence[CleanFrame]) -> float:
     times = []
     with torch.inference_mode():
         for frame in frames[:TIMED_PASSES]:

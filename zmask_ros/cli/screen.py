@@ -12,11 +12,10 @@ from zmask_ros.cli import options
 from zmask_ros.cli.calibrate_sources import (
     PASSES_A_RIVALS_STEP,
     CleanSources,
+    announce,
     check_enough_rivals,
-    check_named,
     clean_source_options,
     read_frames,
-    seconds_a_pass,
 )
 from zmask_ros.cli.console import print_json, print_table, progress
 from zmask_ros.cli.fit import screening_rows
@@ -39,11 +38,7 @@ from zmask_ros.segmenters import load_segmenter
 @options.as_json
 def command(
     profile_file: Path,
-    bags: tuple[Path, ...],
-    camvid: Path | None,
-    topic: str | None,
-    every: int,
-    frames: int,
+    sources: CleanSources,
     rivals: int,
     rate: float,
     segmenter: str | None,
@@ -62,17 +57,16 @@ def command(
       zmask screen city.zmask.safetensors --clean drive_1 -o screened.zmask.safetensors
     """
     check_profile_place(output)
-    check_enough_rivals("--rivals", rivals)
-    check_named(camvid, bags)
+    check_enough_rivals(rivals)
+    sources.check_named()
     profile = load_profile(profile_file)
     check_screenable(profile)
     network = load_segmenter(segmenter or profile.binding.segmenter, device)
     profile.binding.check(bind(network, tuple(profile.binding.shapes)))
-    clean = read_frames(network, CleanSources(camvid, bags, topic, every, frames))
+    clean = read_frames(network, sources)
     training, held_out = divide_frames(clean)
     began = time.monotonic()
-    seconds = (len(clean) + PASSES_A_RIVALS_STEP * rivals) * seconds_a_pass(network, clean)
-    click.echo(f"{len(clean)} clean frames; this will take about {max(1, round(seconds / 60))} min.", err=True)
+    announce(network, clean, len(clean) + PASSES_A_RIVALS_STEP * rivals)
     layers = network.description.screen_layers
     with progress("Training the screening", "steps", rivals) as advance:
 

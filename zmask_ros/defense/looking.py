@@ -43,8 +43,8 @@ class Looking:
     """
 
     def __init__(self, profile: Profile, analyser: Analyser, device: torch.device) -> None:
-        self._profile = profile
         self._analyser = analyser
+        self._edge = profile.growth.edge
         self._analysed = without_screen(profile).layers
         self._screening = None if profile.screen is None else Screening(profile).to(device)
 
@@ -86,10 +86,10 @@ class Looking:
         return analysis if beside is None else analysis.within(beside, self._analyser.score)
 
     def _analyse_some(self, taps: Activations, beside: Tensor | None, glance: Analysis, whole: list[bool]) -> Analysis:
-        where, edge = torch.tensor(whole, device=glance.score.device), self._profile.growth.edge
+        where = torch.tensor(whole, device=glance.score.device)
         part = {name: taps[name][where] for name in self._analysed}
         analysed = self._analyse(part, None if beside is None else beside[where])
-        return replace(glance.updated(where, analysed), edge=None if edge is None else taps[edge])
+        return replace(glance.updated(where, analysed), edge=None if self._edge is None else taps[self._edge])
 
 
 def _beside(found: Sequence[Found | None]) -> Tensor | None:

@@ -17,10 +17,21 @@ from zmask_ros.defense.analysis import Analysis, Evidence, LearnedEvidence
 from zmask_ros.defense.head import head_score
 from zmask_ros.defense.overactivation import Activations
 from zmask_ros.defense.pooling import resample
-from zmask_ros.defense.profile import Profile, statistics_key, without_head, without_screen
+from zmask_ros.defense.profile import Profile, Screen, Threshold, statistics_key, without_head, without_screen
 
 COARSER = 2
 """How many times as wide the screening's cells are as the analysis's."""
+
+
+def with_screening(profile: Profile, alone: Profile, threshold: Threshold) -> Profile:
+    """``profile`` with the head of ``alone`` for its screening: the inverse of `screening_profile`."""
+    assert alone.head is not None
+    layers = alone.head.branch.layers
+    own = {statistics_key("screen", name): alone.statistics[statistics_key("head", name)] for name in layers}
+    plain = without_screen(profile)
+    screened = replace(plain, screen=Screen(alone.head, threshold), statistics=plain.statistics | own)
+    shapes = plain.binding.shapes | {name: alone.binding.shapes[name] for name in layers}
+    return replace(screened, binding=replace(plain.binding, shapes=shapes))
 
 
 def screening_profile(profile: Profile) -> Profile:
@@ -44,7 +55,7 @@ def screening_profile(profile: Profile) -> Profile:
 def coarser(profile: Profile) -> Profile:
     """``profile`` without its heads, on the screening's grid. Its masks end anywhere, for nobody looks at them."""
     grown = replace(profile, growth=replace(profile.growth, edge=None), precaution=None)
-    return replace(without_head(without_screen(grown)), grid_fraction=COARSER * profile.grid_fraction)
+    return replace(without_head(grown), grid_fraction=COARSER * profile.grid_fraction)
 
 
 class Screening(nn.Module):

@@ -125,8 +125,7 @@ class Incoming:
     def _wary_until_ns(self, judged: Judged) -> int | None:
         earlier = self.state.wary_until_ns if self.follows and self.wary else None
         if judged.lesson is None:
-            lost = self.state.track is not None and judged.found is None
-            accounted_for = not lost
+            accounted_for = self.state.track is None or judged.found is not None
         else:
             accounted_for = judged.found is None and judged.lesson.track is not None
         if accounted_for:

@@ -71,8 +71,8 @@ class Comparison:
 def compare(camera: DefendedCamera, moments: Iterable[Moment]) -> Comparison:
     """A drive with the full analysis of every frame, and in streaming mode."""
     ways: dict[str, CameraStream | None] = {"full": None, "streaming": CameraStream()}
-    undefended, *defended = (Confusion(len(camera.segmenter.classes)) for _ in range(1 + len(ways)))
-    confusions = dict(zip(ways, defended, strict=True))
+    classes = len(camera.segmenter.classes)
+    undefended, confusions = Confusion(classes), {way: Confusion(classes) for way in ways}
     results: dict[str, list[CameraResult]] = {way: [] for way in ways}
     shares = []
     for moment in moments:

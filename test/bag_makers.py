@@ -38,20 +38,38 @@ def image_message(store: Any, index: int) -> Any:
     is_ros1 = "seq" in header.__dataclass_fields__
     return types[IMAGE](
         header=header(seq=index, stamp=stamp, frame_id="front") if is_ros1 else header(stamp, "front"),
-        height=HEIGHT, width=WIDTH, encoding="rgb8", is_bigendian=0, step=WIDTH * 3,
-        data=picture(index).reshape(-1))
+        height=HEIGHT,
+        width=WIDTH,
+        encoding="rgb8",
+        is_bigendian=0,
+        step=WIDTH * 3,
+        data=picture(index).reshape(-1),
+    )
 
 
 def ros1_camera_info(store: Any, info: CameraInfoFields) -> Any:
     types = store.types
     roi = types["sensor_msgs/msg/RegionOfInterest"](
-        x_offset=info.roi.x, y_offset=info.roi.y, height=info.roi.height, width=info.roi.width,
-        do_rectify=info.roi.rectified)
+        x_offset=info.roi.x,
+        y_offset=info.roi.y,
+        height=info.roi.height,
+        width=info.roi.width,
+        do_rectify=info.roi.rectified,
+    )
     d, k, r, p = (np.asarray(values, np.float64) for values in (info.d, info.k, info.r, info.projection))
     return types[CAMERA_INFO](
-        header=image_message(store, 0).header, height=info.height, width=info.width,
-        distortion_model=info.distortion_model, D=d, K=k, R=r, P=p,
-        binning_x=info.binning_x, binning_y=info.binning_y, roi=roi)
+        header=image_message(store, 0).header,
+        height=info.height,
+        width=info.width,
+        distortion_model=info.distortion_model,
+        D=d,
+        K=k,
+        R=r,
+        P=p,
+        binning_x=info.binning_x,
+        binning_y=info.binning_y,
+        roi=roi,
+    )
 
 
 def write_drive(path: Path, count: int, topic: str = TOPIC, compress: bool = False, first: int = 0) -> Path:
@@ -62,8 +80,7 @@ def write_drive(path: Path, count: int, topic: str = TOPIC, compress: bool = Fal
     return path
 
 
-def write_rosbag2(path: Path, count: int, storage: StoragePlugin,
-                  mode: CompressionMode = CompressionMode.NONE) -> Path:
+def write_rosbag2(path: Path, count: int, storage: StoragePlugin, mode: CompressionMode = CompressionMode.NONE) -> Path:
     store = get_typestore(Stores.ROS2_JAZZY)
     writer = Writer(path, version=9, storage_plugin=storage)
     if mode != CompressionMode.NONE:
@@ -108,7 +125,14 @@ def image_bytes(index: int) -> bytes:
 CAMERA = CameraInfoFields(HEIGHT, WIDTH, (50.0, 0.0, 32.0, 0.0, 50.0, 24.0, 0.0, 0.0, 1.0))
 # The left one of a fisheye pair: no field has the value that it would have if it had been left out.
 STEREO = CameraInfoFields(
-    HEIGHT, WIDTH, CAMERA.k, (0.1, 0.2, 0.3, 0.4), "equidistant",
+    HEIGHT,
+    WIDTH,
+    CAMERA.k,
+    (0.1, 0.2, 0.3, 0.4),
+    "equidistant",
     r=(0.0, 1.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 1.0),
     p=(40.0, 0.0, 30.0, -4.0, 0.0, 40.0, 20.0, 0.0, 0.0, 0.0, 1.0, 0.0),
-    binning_x=2, binning_y=4, roi=RegionFields(1, 2, 60, 40, True))
+    binning_x=2,
+    binning_y=4,
+    roi=RegionFields(1, 2, 60, 40, True),
+)

@@ -107,8 +107,9 @@ def attack(work_folder: Path, *arguments: str) -> Result:
 
 def test_the_command_makes_a_patch_that_its_recipe_makes_again(work_folder: Path) -> None:
     images = ["--images", str(work_folder / "images"), "--json"]
-    first = attack(work_folder, *images, "--steps", "3", "--batch", "2", "--size", "16x20", "--scale", "0.5", "1.5",
-                   "--seed", "6")
+    first = attack(
+        work_folder, *images, "--steps", "3", "--batch", "2", "--size", "16x20", "--scale", "0.5", "1.5", "--seed", "6"
+    )
     assert first.exit_code == 0, first.output
     outcome = json.loads(first.stdout)
     assert outcome["steps"] == 3
@@ -126,9 +127,21 @@ def test_the_command_makes_a_patch_that_its_recipe_makes_again(work_folder: Path
 
 def test_every_option_of_a_recipe_reaches_it(work_folder: Path) -> None:
     cv2.imwrite(str(work_folder / "shape.png"), np.full((9, 9), 255, np.uint8))
-    given = {"objective": "hiding", "target": "blue", "gamma": 0.5, "auxiliary": 0.1, "patches": 2, "smoothness": 0.2,
-             "non_printability": 0.3, "shape": str(work_folder / "shape.png"), "restarts": 2, "steps": 2, "batch": 1,
-             "lr": 0.2, "seed": 3}
+    given = {
+        "objective": "hiding",
+        "target": "blue",
+        "gamma": 0.5,
+        "auxiliary": 0.1,
+        "patches": 2,
+        "smoothness": 0.2,
+        "non_printability": 0.3,
+        "shape": str(work_folder / "shape.png"),
+        "restarts": 2,
+        "steps": 2,
+        "batch": 1,
+        "lr": 0.2,
+        "seed": 3,
+    }
     options = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     ranges = ["--eot", "pitch_deg", "-20", "20", "--eot", "jpeg", "40", "95", "--scale", "0.5", "0.9"]
     result = attack(work_folder, "--images", str(work_folder / "images"), "--size", "8x10", *options, *ranges, "--json")
@@ -186,8 +199,25 @@ def test_the_command_attacks_the_defence_of_a_profile(tmp_path: Path) -> None:
     description = tiny_network.describe(tmp_path)
     profile = tiny_network.fit(description)
     cv2.imwrite(str(tmp_path / "a.png"), tiny_network.clean_image(1))
-    fixed = ["--segmenter", str(description), "--images", str(tmp_path), "-o", str(tmp_path / "patch.png"), "--device",
-             "cpu", "--json", "--steps", "2", "--size", "16x16", "--adaptive", "both", "--beta", "0.8"]
+    fixed = [
+        "--segmenter",
+        str(description),
+        "--images",
+        str(tmp_path),
+        "-o",
+        str(tmp_path / "patch.png"),
+        "--device",
+        "cpu",
+        "--json",
+        "--steps",
+        "2",
+        "--size",
+        "16x16",
+        "--adaptive",
+        "both",
+        "--beta",
+        "0.8",
+    ]
     result = CliRunner().invoke(command, [*fixed, "--profile", str(profile)])
     assert result.exit_code == 0, result.output
     assert {"score_at_last", "masked_at_last"} <= set(json.loads(result.stdout))
@@ -211,17 +241,20 @@ def test_the_command_mixes_sources_and_counts_frames(work_folder: Path) -> None:
     assert len(sources.describe()) == 2
 
 
-@pytest.mark.parametrize(("arguments", "sentence"), [
-    ([], "at least one source"),
-    (["--images", "nowhere"], "no images"),
-    (["--images", "nowhere", "--recipe", "nowhere.json"], "cannot be read"),
-    (["--images", "nowhere", "--steps", "0"], "steps"),
-    (["--camvid", "nowhere"], "no CamVid images"),
-    (["--bag", "nowhere"], "nowhere"),
-    (["--images", "nowhere", "--resume"], "leave --resume out"),
-    (["--images", "nowhere", "--profile", "nowhere"], "no profile"),
-    (["--images", "nowhere", "--objective", "hiding"], "target"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "at least one source"),
+        (["--images", "nowhere"], "no images"),
+        (["--images", "nowhere", "--recipe", "nowhere.json"], "cannot be read"),
+        (["--images", "nowhere", "--steps", "0"], "steps"),
+        (["--camvid", "nowhere"], "no CamVid images"),
+        (["--bag", "nowhere"], "nowhere"),
+        (["--images", "nowhere", "--resume"], "leave --resume out"),
+        (["--images", "nowhere", "--profile", "nowhere"], "no profile"),
+        (["--images", "nowhere", "--objective", "hiding"], "target"),
+    ],
+)
 def test_the_command_refuses_bad_input_with_a_sentence(work_folder: Path, arguments: list[str], sentence: str) -> None:
     result = attack(work_folder, *arguments)
     assert isinstance(result.exception, ZmaskError)
@@ -229,10 +262,22 @@ def test_the_command_refuses_bad_input_with_a_sentence(work_folder: Path, argume
     assert not (work_folder / "patch.png").exists()
 
 
-@pytest.mark.parametrize("entries", [
-    {"size": [100]}, {"size": [100, 100.5]}, {"size": 100}, {"steps": 2.5}, {"steps": "9"}, {"eot": [1]},
-    {"eot": {"scale": [1]}}, {"eot": {"scale": 1}}, {"printable": [0.1]}, [], 3,
-])
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"size": [100]},
+        {"size": [100, 100.5]},
+        {"size": 100},
+        {"steps": 2.5},
+        {"steps": "9"},
+        {"eot": [1]},
+        {"eot": {"scale": [1]}},
+        {"eot": {"scale": 1}},
+        {"printable": [0.1]},
+        [],
+        3,
+    ],
+)
 def test_a_recipe_that_is_none_is_refused_with_a_sentence(entries: object) -> None:
     with pytest.raises(AttackError, match="recipe"):
         Recipe.from_json(json.dumps(entries))

@@ -98,8 +98,9 @@ def test_yaw_narrows_the_patch_and_makes_its_near_side_taller() -> None:
 
 def test_the_mask_is_where_pixels_changed() -> None:
     patch = torch.ones(3, 20, 30)
-    transforms = sample_transforms(replace(EXACT, scale=(0.7, 1.3), rotation_deg=(-30, 30)), 6, (20, 30), (64, 64),
-                                   generator(3))
+    transforms = sample_transforms(
+        replace(EXACT, scale=(0.7, 1.3), rotation_deg=(-30, 30)), 6, (20, 30), (64, 64), generator(3)
+    )
     patched, mask = apply_patch(torch.zeros(6, 3, 64, 64), patch, transforms)
     torch.testing.assert_close((patched[:, :1] >= 0.5).float(), mask)
     assert mask.sum(dim=(1, 2, 3)).min() > 200
@@ -107,8 +108,10 @@ def test_the_mask_is_where_pixels_changed() -> None:
 
 def test_transformations_are_reproducible_by_seed() -> None:
     patch, images = torch.rand(3, 20, 30, generator=generator(1)), torch.zeros(3, 3, 50, 60)
-    runs = [apply_patch(images, patch, sample_transforms(EotRanges(), 3, (20, 30), (50, 60), generator(s)))[0]
-            for s in (7, 7, 8)]
+    runs = [
+        apply_patch(images, patch, sample_transforms(EotRanges(), 3, (20, 30), (50, 60), generator(s)))[0]
+        for s in (7, 7, 8)
+    ]
     torch.testing.assert_close(runs[0], runs[1], rtol=0, atol=0)
     assert not torch.equal(runs[0], runs[2])
 
@@ -140,8 +143,6 @@ def test_paste_at_random_is_reproducible_and_changes_the_masked_pixels() -> None
     np.testing.assert_array_equal(first[0], second[0])
     assert first[1].sum() > 20
     assert first[0][first[1]].mean() > 150
-
-
 
 
 def at_centre(size: int = 40) -> torch.Tensor:
@@ -190,8 +191,11 @@ def test_several_patches_do_not_overlap_where_there_is_room() -> None:
 
 def test_gamma_is_a_power_of_the_colours() -> None:
     zero, one = torch.zeros(1), torch.ones(1)
-    seen, _ = apply_patch(torch.zeros(1, 3, 40, 40), torch.full((3, 20, 20), 0.5),
-                          Transforms(at_centre(), zero, one, zero, zero, gamma=one * 2))
+    seen, _ = apply_patch(
+        torch.zeros(1, 3, 40, 40),
+        torch.full((3, 20, 20), 0.5),
+        Transforms(at_centre(), zero, one, zero, zero, gamma=one * 2),
+    )
     torch.testing.assert_close(seen[0, :, 15:25, 15:25], torch.full((3, 10, 10), 0.25))
 
 
@@ -199,8 +203,11 @@ def test_hidden_pixels_show_no_patch() -> None:
     zero, one = torch.zeros(1), torch.ones(1)
     visible = torch.ones(1, 40, 40)
     visible[..., 20:] = 0
-    seen, mask = apply_patch(torch.zeros(1, 3, 40, 40), torch.ones(3, 20, 20),
-                             Transforms(at_centre(), zero, one, zero, zero, visible=visible))
+    seen, mask = apply_patch(
+        torch.zeros(1, 3, 40, 40),
+        torch.ones(3, 20, 20),
+        Transforms(at_centre(), zero, one, zero, zero, visible=visible),
+    )
     assert mask[0, 0, 10:30, 10:20].all() and not mask[..., 20:].any()
     assert not seen[..., 20:].any()
 

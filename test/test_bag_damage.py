@@ -30,7 +30,7 @@ def read(path: Path) -> tuple[list[Frame], ReadReport, int]:
 
 def cut(path: Path, share: float) -> Path:
     data = path.read_bytes()
-    path.write_bytes(data[:int(len(data) * share)])
+    path.write_bytes(data[: int(len(data) * share)])
     return path
 
 
@@ -120,7 +120,7 @@ def break_second_chunk(bag: Path) -> None:
     zstd_magic = b"\x28\xb5\x2f\xfd"
     data = bytearray(bag.read_bytes())
     at = data.index(zstd_magic, data.index(zstd_magic) + 4)
-    data[at:at + 4] = bytes(4)
+    data[at : at + 4] = bytes(4)
     bag.write_bytes(data)
 
 
@@ -152,8 +152,7 @@ def write_plain_mcap(path: Path, count: int, finish: bool, order: list[int]) -> 
         raw = [message.data for message in bags._bags[0].recordings[0].messages([bags.topic])]
     shutil.rmtree(source)
     with path.open("wb") as stream:
-        writer = McapWriter(stream, compression=CompressionType.NONE, use_chunking=False,
-                            index_types=IndexType.NONE)
+        writer = McapWriter(stream, compression=CompressionType.NONE, use_chunking=False, index_types=IndexType.NONE)
         writer.start(profile="ros2")
         schema = writer.register_schema(connection.msgtype, "ros2msg", connection.msgdef.data.encode())
         channel = writer.register_channel(connection.topic, "cdr", schema)
@@ -177,8 +176,7 @@ def test_a_write_ahead_log_is_read_too(tmp_path: Path) -> None:
     database = sqlite3.connect(whole / "drive.db3")
     database.execute("PRAGMA journal_mode = WAL")
     (data,) = database.execute("SELECT data FROM messages LIMIT 1").fetchone()
-    database.execute("INSERT INTO messages(topic_id, timestamp, data) VALUES (1, ?, ?)",
-                     (stamp_ns(3), data))
+    database.execute("INSERT INTO messages(topic_id, timestamp, data) VALUES (1, ?, ?)", (stamp_ns(3), data))
     database.commit()
     killed = tmp_path / "killed"
     shutil.copytree(whole, killed)
@@ -204,7 +202,7 @@ def test_a_ros1_bag_that_was_still_being_recorded(tmp_path: Path) -> None:
     bag = write_rosbag1(tmp_path / "drive.bag", 5, None)
     data = bag.read_bytes()
     at = data.index(b"index_pos=") + len(b"index_pos=")
-    bag.write_bytes(data[:at] + bytes(8) + data[at + 8:])
+    bag.write_bytes(data[:at] + bytes(8) + data[at + 8 :])
     frames, report, _ = read(bag)
     assert_beginning_of_a_drive(frames, 5, 6)
     assert "no index" in report.truncated[0]
@@ -231,7 +229,7 @@ def test_no_damage_ends_in_anything_but_a_word(
         whole[at] = data.draw(st.integers(0, 255))
     with tempfile.TemporaryDirectory() as folder:
         bag = Path(folder) / f"drive{suffix}"
-        bag.write_bytes(whole[:int(len(whole) * share)])
+        bag.write_bytes(whole[: int(len(whole) * share)])
         with contextlib.suppress(BagError):
             frames, report, _ = read(bag)
             assert len(frames) == report.read

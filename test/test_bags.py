@@ -41,12 +41,18 @@ def assert_whole(frames: list[Frame], count: int) -> None:
         assert frame.topic == TOPIC
 
 
-@pytest.mark.parametrize(("storage", "mode"), [
-    (StoragePlugin.MCAP, CompressionMode.NONE), (StoragePlugin.MCAP, CompressionMode.STORAGE),
-    (StoragePlugin.MCAP, CompressionMode.MESSAGE), (StoragePlugin.MCAP, CompressionMode.FILE),
-    (StoragePlugin.SQLITE3, CompressionMode.NONE), (StoragePlugin.SQLITE3, CompressionMode.MESSAGE),
-    (StoragePlugin.SQLITE3, CompressionMode.FILE),
-])
+@pytest.mark.parametrize(
+    ("storage", "mode"),
+    [
+        (StoragePlugin.MCAP, CompressionMode.NONE),
+        (StoragePlugin.MCAP, CompressionMode.STORAGE),
+        (StoragePlugin.MCAP, CompressionMode.MESSAGE),
+        (StoragePlugin.MCAP, CompressionMode.FILE),
+        (StoragePlugin.SQLITE3, CompressionMode.NONE),
+        (StoragePlugin.SQLITE3, CompressionMode.MESSAGE),
+        (StoragePlugin.SQLITE3, CompressionMode.FILE),
+    ],
+)
 @pytest.mark.parametrize("has_metadata", [True, False])
 def test_every_rosbag2_storage_is_read(
     tmp_path: Path, storage: StoragePlugin, mode: CompressionMode, has_metadata: bool
@@ -85,7 +91,12 @@ def test_several_bags_are_drives_of_their_own(tmp_path: Path) -> None:
     first, second = write_drive(tmp_path / "a", 3), write_drive(tmp_path / "b.mcap", 2)
     frames, _ = read(first, second)
     assert [(frame.bag, frame.index) for frame in frames] == [
-        (first, 0), (first, 1), (first, 2), (second, 0), (second, 1)]
+        (first, 0),
+        (first, 1),
+        (first, 2),
+        (second, 0),
+        (second, 1),
+    ]
 
 
 def test_every_counts_within_each_bag(tmp_path: Path) -> None:
@@ -125,10 +136,10 @@ def test_broken_messages_are_counted_and_passed_over(tmp_path: Path) -> None:
     good = image_bytes(0)
     lying_step = bytearray(good)
     at = good.index(b"rgb8") + 8
-    assert lying_step[at:at + 4] == (64 * 3).to_bytes(4, "little")
+    assert lying_step[at : at + 4] == (64 * 3).to_bytes(4, "little")
     lying_step[at] = 1
     huge_array = bytearray(good)
-    huge_array[at + 4:at + 8] = b"\xff\xff\xff\x7f"
+    huge_array[at + 4 : at + 8] = b"\xff\xff\xff\x7f"
     payloads = [good, good[:-100], good[:10], b"", bytes(lying_step), bytes(huge_array), b"\xff" * 200, good]
     bag = write_raw(tmp_path / "drive", payloads)
     frames, report = read(bag)
@@ -145,7 +156,9 @@ def test_image_topics_are_listed_over_all_bags(tmp_path: Path) -> None:
     write_drive(tmp_path / "b", 2)
     image = "sensor_msgs/msg/Image"
     assert image_topics([tmp_path / "a", tmp_path / "b"]) == [
-        TopicInfo(TOPIC, image, 3), TopicInfo("/rear/image_raw", image, 1)]
+        TopicInfo(TOPIC, image, 3),
+        TopicInfo("/rear/image_raw", image, 1),
+    ]
 
 
 def test_a_topic_may_be_named_without_its_slash(tmp_path: Path) -> None:

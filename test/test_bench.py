@@ -137,8 +137,20 @@ def test_attacked_frames_differ_only_where_the_patch_is() -> None:
 def test_the_command_reports_overheads(description: Path, profile: Path, tmp_path: Path) -> None:
     patch = tmp_path / "patch.png"
     cv2.imwrite(str(patch), np.random.default_rng(0).integers(0, 256, (20, 40, 3), np.uint8))
-    arguments = ["--segmenter", str(description), "--profile", str(profile), "--patch", str(patch), "--device", "cpu",
-                 "--frames", "4", "--size", "96x72"]
+    arguments = [
+        "--segmenter",
+        str(description),
+        "--profile",
+        str(profile),
+        "--patch",
+        str(patch),
+        "--device",
+        "cpu",
+        "--frames",
+        "4",
+        "--size",
+        "96x72",
+    ]
     result = CliRunner().invoke(command, [*arguments, "--json"])
     assert result.exit_code == 0, result.output
     figures = json.loads(result.stdout)
@@ -162,8 +174,23 @@ def test_how_the_cost_grows_is_measured_and_drawn(description: Path, profile: Pa
     patch, plot, docs = tmp_path / "patch.png", tmp_path / "cost.svg", tmp_path / "performance.md"
     cv2.imwrite(str(patch), np.random.default_rng(0).integers(0, 256, (20, 40, 3), np.uint8))
     docs.write_text(f"before\n{PERFORMANCE.begin}\n{PERFORMANCE.end}\nafter\n")
-    arguments = ["--segmenter", str(description), "--profile", str(profile), "--patch", str(patch), "--device", "cpu",
-                 "--frames", "2", "--size", "96x72", "--plot", str(plot), "--json"]
+    arguments = [
+        "--segmenter",
+        str(description),
+        "--profile",
+        str(profile),
+        "--patch",
+        str(patch),
+        "--device",
+        "cpu",
+        "--frames",
+        "2",
+        "--size",
+        "96x72",
+        "--plot",
+        str(plot),
+        "--json",
+    ]
     refused = CliRunner().invoke(command, arguments)
     assert isinstance(refused.exception, ZmaskError)
     assert "add it, or leave --plot away" in str(refused.exception)
@@ -243,8 +270,22 @@ def test_the_command_writes_its_figures_into_a_document(description: Path, profi
     patch, document = tmp_path / "patch.png", tmp_path / "performance.md"
     cv2.imwrite(str(patch), np.random.default_rng(0).integers(0, 256, (20, 40, 3), np.uint8))
     document.write_text(f"before\n{PERFORMANCE.begin}\n{PERFORMANCE.end}\nafter\n")
-    arguments = ["--segmenter", str(description), "--profile", str(profile), "--patch", str(patch), "--device", "cpu",
-                 "--frames", "2", "--sweep", "--docs", str(document), "--json"]
+    arguments = [
+        "--segmenter",
+        str(description),
+        "--profile",
+        str(profile),
+        "--patch",
+        str(patch),
+        "--device",
+        "cpu",
+        "--frames",
+        "2",
+        "--sweep",
+        "--docs",
+        str(document),
+        "--json",
+    ]
     result = CliRunner().invoke(command, arguments)
     assert result.exit_code == 0, result.output
     figures = json.loads(result.stdout)

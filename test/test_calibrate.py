@@ -203,17 +203,20 @@ def test_too_few_of_anything_are_refused_before_it_takes_long(capsys, tiny, prof
     short = record(tmp_path / "short.mcap", map(tiny_network.clean_image, range(12)))
     arguments = ("--segmenter", tiny, "-o", tmp_path / "b.safetensors")
     assert "frames are too few" in refused(
-        capsys, "calibrate", profile, "--clean", short, "--train-patches", 2, *arguments)
+        capsys, "calibrate", profile, "--clean", short, "--train-patches", 2, *arguments
+    )
     monkeypatch.setattr(calibrate_command, "read_frames", None)
     assert "1 patches are too few" in refused(
-        capsys, "calibrate", profile, "--clean", drive, "--train-patches", 1, *arguments)
+        capsys, "calibrate", profile, "--clean", drive, "--train-patches", 1, *arguments
+    )
     enough = ("--clean", drive, "--train-patches", 2)
     said = refused(capsys, "calibrate", profile, *enough, "--rivals", 160, *arguments)
     assert "160 steps are too few" in said and "300" in said
 
 
-def test_profiles_that_cannot_be_merged_are_refused_before_bags_are_read(capsys, tiny, profile, drive, tmp_path,
-                                                                         monkeypatch):
+def test_profiles_that_cannot_be_merged_are_refused_before_bags_are_read(
+    capsys, tiny, profile, drive, tmp_path, monkeypatch
+):
     monkeypatch.setattr(ProfileFit, "add", None)
     arguments = ("fit", drive, "--segmenter", tiny, "--merge", profile, "-o", tmp_path / "b.safetensors")
     assert "cannot be merged" in refused(capsys, *arguments, "--variant", "paper")

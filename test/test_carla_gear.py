@@ -81,18 +81,24 @@ def test_what_is_written_comes_back(scene: Path) -> None:
 
 def test_the_layout_is_that_of_carla_gear(scene: Path) -> None:
     files = sorted(str(path.relative_to(scene)) for path in scene.rglob("*") if path.is_file())
-    assert files == sorted([
-        f"{TRUTH}/camera_billboard_info.json",
-        *(f"{TRUTH}/rgb_000{index}_gtFine_labelIds.png" for index in range(3)),
-        *(f"{IMAGES}/rgb_000{index}.png" for index in range(3)),
-    ])  # fmt: skip
+    assert files == sorted(
+        [
+            f"{TRUTH}/camera_billboard_info.json",
+            *(f"{TRUTH}/rgb_000{index}_gtFine_labelIds.png" for index in range(3)),
+            *(f"{IMAGES}/rgb_000{index}.png" for index in range(3)),
+        ]
+    )
     entries = json.loads((scene / TRUTH / INFO_FILE).read_text())
     assert entries["info"]["num_billboards"] == 2
     assert entries["info"]["is_patched"] is True
     assert entries["camera_params"] == {"height": 48, "width": 64, "fov": math.pi / 2, "focal": pytest.approx(32.0)}
     first, _, last = entries["camera_billboard_positions"]
-    assert first == {"id": 0, "billboard_xyzrpy": [0, 1, 2, 3, 4, 5], "billboard2_xyzrpy": [0, -1, -2, -3, -4, -5],
-                     "camera_xyzrpy": [1] * 6}
+    assert first == {
+        "id": 0,
+        "billboard_xyzrpy": [0, 1, 2, 3, 4, 5],
+        "billboard2_xyzrpy": [0, -1, -2, -3, -4, -5],
+        "camera_xyzrpy": [1] * 6,
+    }
     assert last == {"id": 2, **dict.fromkeys(("billboard_xyzrpy", "billboard2_xyzrpy", "camera_xyzrpy"), [None] * 6)}
     ids = cv2.imread(str(scene / TRUTH / "rgb_0000_gtFine_labelIds.png"), cv2.IMREAD_UNCHANGED)
     assert set(np.unique(ids)) == {0, *CITYSCAPES_OF_CAMVID}
@@ -132,17 +138,20 @@ def test_the_split_may_be_left_out_where_it_is_clear(scene: Path, tmp_path: Path
         CarlaGear(scene, "test")
 
 
-@pytest.mark.parametrize(("edit", "words"), [
-    (lambda e: e.pop("camera_params"), "no entry 'camera_params'"),
-    (lambda e: e["camera_params"].update(focal=90.0), "focal length 90"),
-    (lambda e: e["camera_params"].update(fov=90.0), "90 radians"),
-    (lambda e: e["camera_params"].update(width="wide"), "wide"),
-    (lambda e: e["camera_billboard_positions"].pop(), r"no poses for 1 pictures, such as rgb_0002\.png"),
-    (lambda e: e["camera_billboard_positions"][0].update(camera_xyzrpy=[1, 2]), "no pose of six"),
-    (lambda e: e["camera_billboard_positions"][0].update(camera_xyzrpy=[None, 2, 3, 4, 5, 6]), "damaged"),
-    (lambda e: e["info"].update(panel={"width": -1, "height": 1, "offset": [0, 0, 0]}), "panel of -1 m"),
-    (lambda e: e.update(info=[]), "damaged"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (lambda e: e.pop("camera_params"), "no entry 'camera_params'"),
+        (lambda e: e["camera_params"].update(focal=90.0), "focal length 90"),
+        (lambda e: e["camera_params"].update(fov=90.0), "90 radians"),
+        (lambda e: e["camera_params"].update(width="wide"), "wide"),
+        (lambda e: e["camera_billboard_positions"].pop(), r"no poses for 1 pictures, such as rgb_0002\.png"),
+        (lambda e: e["camera_billboard_positions"][0].update(camera_xyzrpy=[1, 2]), "no pose of six"),
+        (lambda e: e["camera_billboard_positions"][0].update(camera_xyzrpy=[None, 2, 3, 4, 5, 6]), "damaged"),
+        (lambda e: e["info"].update(panel={"width": -1, "height": 1, "offset": [0, 0, 0]}), "panel of -1 m"),
+        (lambda e: e.update(info=[]), "damaged"),
+    ],
+)
 def test_a_damaged_description_is_refused(scene: Path, edit: Callable[[dict[str, Any]], None], words: str) -> None:
     change(scene, edit)
     with pytest.raises(DatasetError, match=words):
@@ -216,8 +225,9 @@ def test_angles_have_their_signs() -> None:
     np.testing.assert_allclose(rotation(0.0, 0.0, math.pi / 2) @ forward, left, atol=1e-12)
     np.testing.assert_allclose(rotation(0.0, math.pi / 2, 0.0) @ forward, up, atol=1e-12)
     np.testing.assert_allclose(rotation(math.pi / 2, 0.0, 0.0) @ left, up, atol=1e-12)
-    np.testing.assert_allclose(rotation(0.3, 0.4, 0.5) @ forward,
-                               [math.cos(0.4) * math.cos(0.5), math.cos(0.4) * math.sin(0.5), math.sin(0.4)])
+    np.testing.assert_allclose(
+        rotation(0.3, 0.4, 0.5) @ forward, [math.cos(0.4) * math.cos(0.5), math.cos(0.4) * math.sin(0.5), math.sin(0.4)]
+    )
 
 
 @given(angle, st.floats(-math.pi / 2, math.pi / 2), angle)

@@ -32,8 +32,17 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def basics(place: Path) -> list[object]:
     profile = place / "tiny_0.zmask.safetensors"
-    return ["evaluate", "--segmenter", place / "tiny_0.yaml", "--profile", f"mine={profile}", "--device", "cpu",
-            "--plan", place / "plan.json"]  # fmt: skip
+    return [
+        "evaluate",
+        "--segmenter",
+        place / "tiny_0.yaml",
+        "--profile",
+        f"mine={profile}",
+        "--device",
+        "cpu",
+        "--plan",
+        place / "plan.json",
+    ]
 
 
 def test_evaluates_a_folder_and_goes_on_from_there(

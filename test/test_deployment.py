@@ -33,9 +33,17 @@ DOCUMENT = (ROOT / "docs" / "deployment.md").read_text()
 SEEN = {"image_raw", ATTACK_TOPIC, *(topic.name for topic in PICTURE_TOPICS)}
 NAMESPACE = "{http://www.eprosima.com/XMLSchemas/fastRTPS_Profiles}"
 KNOWN_KEYS = {
-    "profiles", "transport_descriptors", "transport_descriptor", "transport_id", "type", "segment_size", "participant",
-    "rtps", "userTransports", "useBuiltinTransports",
-}  # fmt: skip
+    "profiles",
+    "transport_descriptors",
+    "transport_descriptor",
+    "transport_id",
+    "type",
+    "segment_size",
+    "participant",
+    "rtps",
+    "userTransports",
+    "useBuiltinTransports",
+}
 
 each_drop_in = pytest.mark.parametrize("drop_in", DROP_INS, ids=lambda path: path.parent.name)
 each_unit = pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)
@@ -140,7 +148,7 @@ def test_the_policy_has_the_form_of_sros2() -> None:
             assert enclave.attrib["path"] == f"{profile.attrib['ns']}/{profile.attrib['node']}"
             for group in profile:
                 assert group.tag in {"topics", "services"}
-                (kind, allowed), = group.attrib.items()
+                ((kind, allowed),) = group.attrib.items()
                 assert (kind, allowed) in {("publish", "ALLOW"), ("subscribe", "ALLOW"), ("reply", "ALLOW")}
                 names = [one.text for one in group.iterfind(group.tag.removesuffix("s"))]
                 assert len(names) == len(group) == len(set(names))

@@ -16,8 +16,11 @@ def hole(height, width, top, left, bottom, right):
 
 @settings(deadline=None, max_examples=30)
 @given(
-    height=st.integers(1, 40), width=st.integers(1, 40), seed=st.integers(0, 1000), share=st.floats(0, 0.95),
-)  # fmt: skip
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    seed=st.integers(0, 1000),
+    share=st.floats(0, 0.95),
+)
 def test_what_is_not_masked_stays_and_the_rest_lies_between(height, width, seed, share):
     generator = torch.Generator().manual_seed(seed)
     images = torch.randn(2, 3, height, width, generator=generator)
@@ -54,9 +57,13 @@ def whole_pyramid(images, mask):
 
 @settings(deadline=None, max_examples=60)
 @given(
-    height=st.integers(2, 70), width=st.integers(2, 70), channels=st.sampled_from([3, 9]), seed=st.integers(0, 1000),
-    layout=st.sampled_from([torch.contiguous_format, torch.channels_last]), soft=st.booleans(),
-)  # fmt: skip
+    height=st.integers(2, 70),
+    width=st.integers(2, 70),
+    channels=st.sampled_from([3, 9]),
+    seed=st.integers(0, 1000),
+    layout=st.sampled_from([torch.contiguous_format, torch.channels_last]),
+    soft=st.booleans(),
+)
 def test_it_equals_the_whole_pyramid(height, width, channels, seed, layout, soft):
     generator = torch.Generator().manual_seed(seed)
     images = torch.randn(2, channels, height, width, generator=generator).to(memory_format=layout)

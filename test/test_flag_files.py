@@ -29,8 +29,14 @@ def image(number: int) -> RawMessage:
     stamp = types["builtin_interfaces/msg/Time"](sec=0, nanosec=number)
     pixels = picture(number)
     message = types[IMAGE](
-        header=types["std_msgs/msg/Header"](stamp, "front"), height=pixels.shape[0], width=pixels.shape[1],
-        encoding="rgb8", is_bigendian=0, step=pixels.shape[1] * 3, data=pixels.reshape(-1))  # fmt: skip
+        header=types["std_msgs/msg/Header"](stamp, "front"),
+        height=pixels.shape[0],
+        width=pixels.shape[1],
+        encoding="rgb8",
+        is_bigendian=0,
+        step=pixels.shape[1] * 3,
+        data=pixels.reshape(-1),
+    )
     return RawMessage(TOPIC, IMAGE, number, bytes(ros_types().serialize_cdr(message, IMAGE)))
 
 

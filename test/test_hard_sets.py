@@ -13,8 +13,20 @@ OTHERS = [np.full((90, 120, 3), 7, np.uint8)]
 
 
 def test_all_that_was_asked_for_is_there() -> None:
-    wanted = {"night", "rain", "glare", "blur", "heavy JPEG", "checkerboard", "poster", "foliage", "random patch",
-              "natural patch", "frozen camera", "black camera"}  # fmt: skip
+    wanted = {
+        "night",
+        "rain",
+        "glare",
+        "blur",
+        "heavy JPEG",
+        "checkerboard",
+        "poster",
+        "foliage",
+        "random patch",
+        "natural patch",
+        "frozen camera",
+        "black camera",
+    }
     assert set(HARD_SETS) == wanted
 
 

@@ -96,8 +96,14 @@ def test_yuv_survives_within_its_quantisation(name: str, seed: int, h: int, w: i
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.sampled_from(BAYER), st.tuples(*[st.integers(0, 255)] * 3), st.integers(3, 37), st.integers(3, 37),
-       paddings, st.booleans())
+@given(
+    st.sampled_from(BAYER),
+    st.tuples(*[st.integers(0, 255)] * 3),
+    st.integers(3, 37),
+    st.integers(3, 37),
+    paddings,
+    st.booleans(),
+)
 def test_bayer_gives_a_plain_colour_back(
     name: str, colour: tuple[int, int, int], h: int, w: int, padding: int, big: bool
 ) -> None:
@@ -105,12 +111,15 @@ def test_bayer_gives_a_plain_colour_back(
     assert np.array_equal(round_trip(image, name, padding, big), image)
 
 
-@pytest.mark.parametrize(("name", "mosaic"), [
-    ("bayer_rggb8", [[200, 90], [90, 20]]),
-    ("bayer_bggr8", [[20, 90], [90, 200]]),
-    ("bayer_gbrg8", [[90, 20], [200, 90]]),
-    ("bayer_grbg8", [[90, 200], [20, 90]]),
-])
+@pytest.mark.parametrize(
+    ("name", "mosaic"),
+    [
+        ("bayer_rggb8", [[200, 90], [90, 20]]),
+        ("bayer_bggr8", [[20, 90], [90, 200]]),
+        ("bayer_gbrg8", [[90, 20], [200, 90]]),
+        ("bayer_grbg8", [[90, 200], [20, 90]]),
+    ],
+)
 def test_bayer_names_read_the_first_two_by_two_pixels(name: str, mosaic: list[list[int]]) -> None:
     data = np.tile(np.array(mosaic, np.uint8), (4, 5))
     rgb = decode(ImageFields(8, 10, name, 0, 10, array.array("B", data.tobytes())))
@@ -134,10 +143,15 @@ def test_bayer_of_a_pixel_or_two_is_not_black(name: str, size: tuple[int, int]) 
     assert rgb.max() == 130
 
 
-@pytest.mark.parametrize(("name", "data"), [
-    ("uyvy", [90, 81, 240, 145]), ("yuyv", [81, 90, 145, 240]),
-    ("yuv422", [90, 81, 240, 145]), ("yuv422_yuy2", [81, 90, 145, 240]),
-])
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("uyvy", [90, 81, 240, 145]),
+        ("yuyv", [81, 90, 145, 240]),
+        ("yuv422", [90, 81, 240, 145]),
+        ("yuv422_yuy2", [81, 90, 145, 240]),
+    ],
+)
 def test_yuv422_orders_are_told_apart(name: str, data: list[int]) -> None:
     rgb = decode(ImageFields(1, 2, name, 0, 4, array.array("B", data)))
     assert np.abs(rgb[0, 0].astype(int) - [255, 0, 0]).max() <= 3
@@ -211,20 +225,23 @@ def test_a_plane_of_another_type_is_refused() -> None:
 GOOD = encode(random_image(3, 4, 6), "rgb8")
 
 
-@pytest.mark.parametrize(("change", "sentence"), [
-    ({"height": 0}, "6x0 pixels has no content"),
-    ({"width": 0}, "0x4 pixels has no content"),
-    ({"width": -6}, "no content"),
-    ({"step": 17}, "step 17 is less than the 18 bytes"),
-    ({"step": 0}, "step 0 is less"),
-    ({"step": 19}, "data has 72 bytes, but rgb8 with 4 rows of step 19 needs 76"),
-    ({"height": 5}, "needs 90"),
-    ({"data": array.array("B")}, "data has 0 bytes"),
-    ({"encoding": "rgb9"}, "Unknown image encoding 'rgb9'; known are rgb8, bgr8"),
-    ({"encoding": ""}, "Unknown image encoding ''"),
-    ({"height": 2**31, "width": 2**31}, "beyond the limit of 64 Mpx"),
-    ({"data": "text"}, "not a buffer of bytes"),
-])
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"height": 0}, "6x0 pixels has no content"),
+        ({"width": 0}, "0x4 pixels has no content"),
+        ({"width": -6}, "no content"),
+        ({"step": 17}, "step 17 is less than the 18 bytes"),
+        ({"step": 0}, "step 0 is less"),
+        ({"step": 19}, "data has 72 bytes, but rgb8 with 4 rows of step 19 needs 76"),
+        ({"height": 5}, "needs 90"),
+        ({"data": array.array("B")}, "data has 0 bytes"),
+        ({"encoding": "rgb9"}, "Unknown image encoding 'rgb9'; known are rgb8, bgr8"),
+        ({"encoding": ""}, "Unknown image encoding ''"),
+        ({"height": 2**31, "width": 2**31}, "beyond the limit of 64 Mpx"),
+        ({"data": "text"}, "not a buffer of bytes"),
+    ],
+)
 def test_fields_that_lie_are_named(change: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ImageError, match=sentence):
         decode(replace(GOOD, **change))
@@ -257,7 +274,7 @@ def test_grey_compressed_images_become_rgb() -> None:
 def test_a_cut_off_image_is_refused(kind: str, share: float) -> None:
     data = encode_compressed(random_image(6, 40, 60), kind)
     with pytest.raises(ImageError, match=r"corrupt or cut off|neither JPEG nor PNG"):
-        decode(Compressed(kind, data[:int(len(data) * share)]))
+        decode(Compressed(kind, data[: int(len(data) * share)]))
 
 
 @settings(max_examples=60, deadline=None)
@@ -278,7 +295,7 @@ def test_an_absurd_size_is_refused_before_it_is_decoded() -> None:
 def test_a_chunk_that_claims_gigabytes_is_refused_before_memory_is_cleared_for_it() -> None:
     data = encode_compressed(random_image(6, 4, 6), "png")
     at = data.index(b"IDAT")
-    claiming = data[:at - 4] + struct.pack(">I", 2**31 - 1) + data[at:]
+    claiming = data[: at - 4] + struct.pack(">I", 2**31 - 1) + data[at:]
     assert ends_early(claiming)
     with pytest.raises(ImageError, match="corrupt or cut off"):
         decode(Compressed("png", claiming))
@@ -291,9 +308,14 @@ def test_something_else_is_named() -> None:
         decode({})
 
 
-@pytest.mark.parametrize("image", [
-    np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8),
-])
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((4, 4, 3)),
+        np.zeros((0, 4, 3), np.uint8),
+    ],
+)
 def test_only_rgb_images_are_encoded(image: np.ndarray) -> None:
     with pytest.raises(ImageError):
         encode(image, "rgb8")

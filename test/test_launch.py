@@ -91,8 +91,11 @@ def test_text_stays_text_whatever_it_looks_like() -> None:
     given = {"profile": "1e5", "autostart": False, "cameras": ["on", "rear"], "seed": 3, "path": "12"}
     assert typed(given) == given
     assert typed(street_parameters(values(DEMO, picture="12", seed="7"))) == {
-        "picture": "12", "seed": 7, "loop": False, "min_subscribers": 2,
-    }  # fmt: skip
+        "picture": "12",
+        "seed": 7,
+        "loop": False,
+        "min_subscribers": 2,
+    }
 
 
 def test_what_the_demo_starts_gets_text_as_text() -> None:

@@ -19,9 +19,18 @@ FILES = sorted((ROOT / "launch").glob("*.launch.py"))
 TABLES = {"DEFENSE": DEFENSE, "DEMO": DEMO, "REPLAY": REPLAY}
 # What users of other camera nodes look for.
 EXPECTED = {
-    "namespace", "params_file", "image_topic", "image_transport", "segmenter", "profile", "device", "use_sim_time",
-    "autostart", "rviz", "log_level",
-}  # fmt: skip
+    "namespace",
+    "params_file",
+    "image_topic",
+    "image_transport",
+    "segmenter",
+    "profile",
+    "device",
+    "use_sim_time",
+    "autostart",
+    "rviz",
+    "log_level",
+}
 
 each_file = pytest.mark.parametrize("file", FILES, ids=lambda path: path.name)
 each_table = pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)

@@ -85,8 +85,13 @@ def test_the_policy_of_the_defence(tmp_path: Path, client: Client, monkeypatch: 
 
 
 def test_the_policy_of_the_recorder(tmp_path: Path, client: Client) -> None:
-    for topic, kind in (("image_raw", Image), ("camera_info", CameraInfo), ("zmask/attack", AttackFlag),
-                        ("zmask/mask", Image), ("image_raw/compressed", CompressedImage)):  # fmt: skip
+    for topic, kind in (
+        ("image_raw", Image),
+        ("camera_info", CameraInfo),
+        ("zmask/attack", AttackFlag),
+        ("zmask/mask", Image),
+        ("image_raw/compressed", CompressedImage),
+    ):
         client.node.create_publisher(kind, f"{NAMESPACE}/{topic}", 1)
     command = [sys.executable, "-m", "zmask_ros.cli.main", "record", str(tmp_path / "out"), "--namespace", NAMESPACE]
     with subprocess.Popen(command, env=os.environ.copy()) as process:

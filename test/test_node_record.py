@@ -155,9 +155,7 @@ def test_an_attack_on_one_camera_is_no_attack_on_the_other(tmp_path: Path, clien
     assert rear.recorded(tmp_path)[1] == []
 
 
-def test_a_killed_recorder_leaves_what_it_has_written_and_its_successor_goes_on(
-    tmp_path: Path, client: Client
-) -> None:
+def test_a_killed_recorder_leaves_what_it_has_written_and_its_successor_goes_on(tmp_path: Path, client: Client) -> None:
     camera = Camera(client)
     with recorder(tmp_path, *ALWAYS) as process:
         camera.wait_for_the_recorder()

@@ -57,9 +57,7 @@ def test_the_masked_region_is_hatched_over_the_image(
     assert share_of(without, YELLOW) == 0
 
 
-def test_a_mask_of_ones_or_of_truth_looks_the_same(
-    image: np.ndarray, labels_rgb: np.ndarray, mask: np.ndarray
-) -> None:
+def test_a_mask_of_ones_or_of_truth_looks_the_same(image: np.ndarray, labels_rgb: np.ndarray, mask: np.ndarray) -> None:
     expected = overlay(image, labels_rgb, mask, 2.0, 1.0, "ATTACK")
     for same in (mask // 255, mask > 0):
         assert np.array_equal(overlay(image, labels_rgb, same, 2.0, 1.0, "ATTACK"), expected)
@@ -74,8 +72,14 @@ def test_the_banner_has_the_colour_of_the_state(image: np.ndarray, state: str) -
 
 def test_the_gauge_passes_its_middle_when_the_score_passes_the_threshold(image: np.ndarray) -> None:
     lengths = [
-        int((np.abs(overlay(image, None, None, score, 1.0, "ATTACK")[13, 300:].astype(int)
-                    - STATE_COLOURS["ATTACK"]).max(axis=-1) == 0).sum())
+        int(
+            (
+                np.abs(
+                    overlay(image, None, None, score, 1.0, "ATTACK")[13, 300:].astype(int) - STATE_COLOURS["ATTACK"]
+                ).max(axis=-1)
+                == 0
+            ).sum()
+        )
         for score in (0.0, 0.9, 1.1, 2.0, 50.0)
     ]
     assert lengths == sorted(lengths)
@@ -135,15 +139,16 @@ def test_no_heat_at_all_is_black() -> None:
 def test_a_contact_sheet_places_every_picture() -> None:
     colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
     cells = [np.full((60, 80, 3), colour, np.uint8) for colour in colours]
-    sheet = contact_sheet([("first\nmoment", [cells[0], cells[1]]), ("second", [cells[2], None])],
-                          ["input", "mask"], cell_width=80)
+    sheet = contact_sheet(
+        [("first\nmoment", [cells[0], cells[1]]), ("second", [cells[2], None])], ["input", "mask"], cell_width=80
+    )
     found = {colour: np.argwhere((sheet == colour).all(axis=-1)) for colour in colours}
     assert all(len(places) == 60 * 80 for places in found.values())
     red, green, blue = (found[colour].min(axis=0) for colour in colours)
     assert red[0] == green[0] and red[1] < green[1]
     assert red[1] == blue[1] and red[0] < blue[0]
-    assert (sheet[:red[0]] < 128).any()
-    assert (sheet[red[0]:, :red[1]] < 128).any()
+    assert (sheet[: red[0]] < 128).any()
+    assert (sheet[red[0] :, : red[1]] < 128).any()
 
 
 def test_pictures_of_another_size_are_fitted_into_their_cell() -> None:

@@ -61,8 +61,12 @@ def test_a_turned_panel_is_where_it_is_by_hand() -> None:
     # sqrt(3) m, its right edge goes away alike. At depth 9: u = 320 - 500 sqrt(3) / 9, v = 240 -+ 500 / 9; at depth 11
     # likewise with the other signs.
     near, far, side = 500 / 9, 500 / 11, math.sqrt(3)
-    by_hand = [(320 - side * near, 240 - near), (320 + side * far, 240 - far),
-               (320 + side * far, 240 + far), (320 - side * near, 240 + near)]  # fmt: skip
+    by_hand = [
+        (320 - side * near, 240 - near),
+        (320 + side * far, 240 - far),
+        (320 + side * far, 240 + far),
+        (320 - side * near, 240 + near),
+    ]
     np.testing.assert_allclose(seen_at(view((10.0, 0.0, 0.0, 0.0, 0.0, math.radians(30)))), by_hand, atol=1e-9)
 
 
@@ -71,8 +75,12 @@ def test_a_panel_pitched_up_leans_its_top_towards_its_viewers() -> None:
     # 1 m up, comes nearer by sin 30 = 0.5 m, and is cos 30 high; the bottom goes away alike.
     top, bottom = 500 / 9.5, 500 / 10.5
     rise = math.cos(math.radians(30))
-    by_hand = [(320 - 2 * top, 240 - rise * top), (320 + 2 * top, 240 - rise * top),
-               (320 + 2 * bottom, 240 + rise * bottom), (320 - 2 * bottom, 240 + rise * bottom)]  # fmt: skip
+    by_hand = [
+        (320 - 2 * top, 240 - rise * top),
+        (320 + 2 * top, 240 - rise * top),
+        (320 + 2 * bottom, 240 + rise * bottom),
+        (320 - 2 * bottom, 240 + rise * bottom),
+    ]
     np.testing.assert_allclose(seen_at(view((10.0, 0.0, 0.0, 0.0, math.radians(30), 0.0))), by_hand, atol=1e-9)
 
 
@@ -88,8 +96,11 @@ def test_an_offset_is_the_top_left_corner() -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.tuples(st.floats(8, 60), st.floats(-6, 6), st.floats(-3, 6)), st.tuples(angle, angle, angle),
-       st.tuples(*[st.floats(-0.4, 0.4)] * 3))
+@given(
+    st.tuples(st.floats(8, 60), st.floats(-6, 6), st.floats(-3, 6)),
+    st.tuples(angle, angle, angle),
+    st.tuples(*[st.floats(-0.4, 0.4)] * 3),
+)
 def test_corners_are_those_of_opencv(
     place: tuple[float, ...], turn: tuple[float, ...], camera_turn: tuple[float, ...]
 ) -> None:

@@ -187,9 +187,7 @@ def test_without_a_layer_finer_than_the_grid_masks_end_with_its_cells(tmp_path: 
 
 
 @pytest.mark.parametrize(("head", "edge"), [((), "0"), ((), "2"), (("2",), "0"), (("1",), "1"), (("1",), "2")])
-def test_the_layer_of_the_edge_may_be_in_any_branch_or_none(
-    tmp_path: Path, head: tuple[str, ...], edge: str
-) -> None:
+def test_the_layer_of_the_edge_may_be_in_any_branch_or_none(tmp_path: Path, head: tuple[str, ...], edge: str) -> None:
     description = tiny_network.describe(tmp_path)
     segmenter = load_segmenter(str(description), "cpu")
     profile = load_profile(tiny_network.fit(description))

@@ -44,8 +44,23 @@ def drive() -> StreetDrive:
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("export")
     cv2.imwrite(str(folder / "quarters.png"), quarters()[..., ::-1])
-    arguments = [SEED, "--format", "carla-gear", "-o", folder / "set", "--patch", folder / "quarters.png", "--size",
-                 f"{SIZE[1]}x{SIZE[0]}", "--frames", FRAMES, "--rate", 1, "--split", "val"]  # fmt: skip
+    arguments = [
+        SEED,
+        "--format",
+        "carla-gear",
+        "-o",
+        folder / "set",
+        "--patch",
+        folder / "quarters.png",
+        "--size",
+        f"{SIZE[1]}x{SIZE[0]}",
+        "--frames",
+        FRAMES,
+        "--rate",
+        1,
+        "--split",
+        "val",
+    ]
     zmask.main(["world", "export", *map(str, arguments)], standalone_mode=False)
     return folder / "set" / "billboard01"
 
@@ -130,8 +145,9 @@ def test_a_scene_without_a_panel_is_refused(exported: Path, tmp_path: Path) -> N
         (tmp_path / picture).parent.mkdir(parents=True)
         (tmp_path / picture).write_bytes((exported / picture).read_bytes())
     info = Path("gtFine/val/val/camera_billboard_info.json")
-    (tmp_path / info).write_text((exported / info).read_text().replace("billboard_xyzrpy", "was")
-                                 .replace("billboard2_xyzrpy", "was2"))
+    (tmp_path / info).write_text(
+        (exported / info).read_text().replace("billboard_xyzrpy", "was").replace("billboard2_xyzrpy", "was2")
+    )
     with pytest.raises(AttackError, match="No frame of the scene"):
         gear_scene(CarlaGear(tmp_path), 3)
 
@@ -165,8 +181,9 @@ class Recording(ScenePlacement):
 
     asked: set[int] = set()  # noqa: RUF012
 
-    def place(self, transforms: Transforms, chosen: torch.Tensor, image_size: tuple[int, int],
-              patch_size: tuple[int, int]) -> Transforms:
+    def place(
+        self, transforms: Transforms, chosen: torch.Tensor, image_size: tuple[int, int], patch_size: tuple[int, int]
+    ) -> Transforms:
         self.asked.update(chosen.tolist())
         return super().place(transforms, chosen, image_size, patch_size)
 
@@ -179,11 +196,14 @@ def test_frames_keep_their_places_where_some_are_left_out() -> None:
     assert placement.asked == {1}, "only the second frame shows red"
 
 
-@pytest.mark.parametrize(("name", "sentence"), [
-    ("street:five", "no street scene"),
-    ("street:5:balloon", "no street scene"),
-    ("nowhere", "no folder leftImg8bit"),
-])
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("street:five", "no street scene"),
+        ("street:5:balloon", "no street scene"),
+        ("nowhere", "no folder leftImg8bit"),
+    ],
+)
 def test_scenes_that_are_none_are_refused(name: str, sentence: str) -> None:
     with pytest.raises(ZmaskError, match=sentence):
         load_scene(name, frames=3)

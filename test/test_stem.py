@@ -115,9 +115,7 @@ class Skipping(nn.Module):
         return self.last(torch.cat([maps[-1], maps[self.skipped]], 1))
 
 
-@pytest.mark.parametrize(
-    ("skipped", "expected"), [(0, []), (1, ["blocks.0"]), (2, ["blocks.0", "blocks.1"])]
-)
+@pytest.mark.parametrize(("skipped", "expected"), [(0, []), (1, ["blocks.0"]), (2, ["blocks.0", "blocks.1"])])
 def test_a_stem_holds_nothing_that_is_looked_at_from_elsewhere(skipped: int, expected: list[str]) -> None:
     torch.manual_seed(0)
     network = Skipping(skipped)

@@ -1,6 +1,6 @@
 """Measure what is in models/ and write the figures into models/README.md and models/figures.json.
 
-    python tools/measure_models.py
+python tools/measure_models.py
 """
 
 from __future__ import annotations

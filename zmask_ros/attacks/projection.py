@@ -133,8 +133,9 @@ class ScenePlacement:
 
     views: Sequence[PanelView]
 
-    def place(self, transforms: Transforms, chosen: Tensor, image_size: tuple[int, int],
-              patch_size: tuple[int, int]) -> Transforms:
+    def place(
+        self, transforms: Transforms, chosen: Tensor, image_size: tuple[int, int], patch_size: tuple[int, int]
+    ) -> Transforms:
         """The panel as each of the chosen frames sees it, less what stands before it."""
         views = [self.views[index] for index in chosen.tolist()]
         homography = torch.stack([view.homography(patch_size, image_size) for view in views])
@@ -164,9 +165,9 @@ def _visible(views: Sequence[PanelView], size: tuple[int, int]) -> Tensor | None
     """float [B, H, W] in 0..1; None where nothing is known of any view."""
     if all(view.visible is None for view in views):
         return None
-    return torch.stack([
-        torch.ones(size) if view.visible is None else torch.from_numpy(_resized(view.visible, size)) for view in views
-    ])  # fmt: skip
+    return torch.stack(
+        [torch.ones(size) if view.visible is None else torch.from_numpy(_resized(view.visible, size)) for view in views]
+    )
 
 
 def _resized(visible: np.ndarray, size: tuple[int, int]) -> np.ndarray:

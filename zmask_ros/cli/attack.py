@@ -47,10 +47,17 @@ from zmask_ros.segmenters import Segmenter, load_segmenter
 @click.option("--scene", help=SCENE_HELP)
 @click.option("--frames", type=click.IntRange(min=1), default=120, show_default=True, help="Frames from each source.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The patch, NAME.png.")
-@click.option("--recipe", "recipe_file", type=click.Path(path_type=Path),
-              help="Start from this recipe: JSON with any of the recipe's entries; other options override it.")
-@click.option("--profile", type=click.Path(path_type=Path),
-              help="The defence that the attacker knows: NAME.zmask.safetensors, from `zmask fit` or `calibrate`.")
+@click.option(
+    "--recipe",
+    "recipe_file",
+    type=click.Path(path_type=Path),
+    help="Start from this recipe: JSON with any of the recipe's entries; other options override it.",
+)
+@click.option(
+    "--profile",
+    type=click.Path(path_type=Path),
+    help="The defence that the attacker knows: NAME.zmask.safetensors, from `zmask fit` or `calibrate`.",
+)
 @attack_options.recipe
 @click.option("--per-image", is_flag=True, help="A patch of its own for each frame: NAME_frame0001.png and so on.")
 @click.option("--resume", is_flag=True, help="Go on with an attack that was interrupted; all else as it was.")
@@ -105,9 +112,9 @@ def command(
         raise ZmaskError(f"There is no interrupted attack {state_path(output)}: leave --resume out to begin one.")
     started = time.monotonic()
     taken, placement = sources.load()
-    outcomes = list(job.each_image(output, taken, placement is not None)) if per_image else [
-        job.run(output, taken, placement)
-    ]
+    outcomes = (
+        list(job.each_image(output, taken, placement is not None)) if per_image else [job.run(output, taken, placement)]
+    )
     common = {"segmenter": job.segmenter.name, "sources": described, "seconds": round(time.monotonic() - started, 1)}
     if as_json:
         print_json({"patches": outcomes} | common if per_image else outcomes[0] | common)

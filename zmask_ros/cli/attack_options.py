@@ -58,40 +58,70 @@ def _option(name: str, text: str, **settings: Any) -> Callable[[Any], Any]:
 
 
 _RECIPE = (
-    _option("--objective", "untargeted: all pixels to anything else; targeted: all pixels to the class --target; "
-            "hiding: the pixels of --target to anything else.", type=click.Choice(OBJECTIVES)),
+    _option(
+        "--objective",
+        "untargeted: all pixels to anything else; targeted: all pixels to the class --target; "
+        "hiding: the pixels of --target to anything else.",
+        type=click.Choice(OBJECTIVES),
+    ),
     _option("--target", "A class of the segmenter, see `zmask segmenters NAME`.", metavar="CLASS"),
-    _option("--gamma", "Weight 0..1 of the pixels that still resist against those already won.  "
-            "[default: the share that resists]", type=float),
+    _option(
+        "--gamma",
+        "Weight 0..1 of the pixels that still resist against those already won.  [default: the share that resists]",
+        type=float,
+    ),
     _option("--auxiliary", "Weight of the network's auxiliary outputs against its main one, at least 0.", type=float),
-    _option("--adaptive", "flag: stays below the threshold; mask: spoils what is segmented again under the mask; both; "
-            "overmask: has the defence mask the view. All but none go through the whole defence and need --profile.",
-            type=click.Choice(ADAPTIVE)),
+    _option(
+        "--adaptive",
+        "flag: stays below the threshold; mask: spoils what is segmented again under the mask; both; "
+        "overmask: has the defence mask the view. All but none go through the whole defence and need --profile.",
+        type=click.Choice(ADAPTIVE),
+    ),
     _option("--adaptive-weight", "Of evading the defence against attacking the network, 0..1.", type=float),
-    _option("--beta", "Strength of a graded patch, 0..1; below 1 it also keeps its own neurons calm, which needs "
-            "--profile.", type=float),
+    _option(
+        "--beta",
+        "Strength of a graded patch, 0..1; below 1 it also keeps its own neurons calm, which needs --profile.",
+        type=float,
+    ),
     click.option("--size", type=Size(), help=f"Pixels of each patch.  [default: {DEFAULT.size[0]}x{DEFAULT.size[1]}]"),
-    _option("--shape", "Picture whose alpha channel, or else brightness, is the patch's outline.  "
-            "[default: a rectangle]", metavar="FILE"),
-    _option("--patches", "So many patches in every image at once. To split the energy of one, make each smaller.",
-            type=int),
+    _option(
+        "--shape",
+        "Picture whose alpha channel, or else brightness, is the patch's outline.  [default: a rectangle]",
+        metavar="FILE",
+    ),
+    _option(
+        "--patches", "So many patches in every image at once. To split the energy of one, make each smaller.", type=int
+    ),
     _option("--decoys", "So many of these only draw the defence's attention; needs --profile.", type=int),
-    _option("--smoothness", "Weight of smoothness against the attack, at least 0; prints and cameras blur.",
-            type=float),
+    _option(
+        "--smoothness", "Weight of smoothness against the attack, at least 0; prints and cameras blur.", type=float
+    ),
     _option("--non-printability", "Weight of keeping to printable colours, at least 0.", type=float),
-    _option("--palette", "These colours: CSV or JSON of red, green, blue in 0..255.  [default: those of an office "
-            "printer]", metavar="FILE"),
-    click.option("--scale", type=(float, float), metavar="LOW HIGH",
-                 help="Input pixels a patch pixel.  [default: {} {}]".format(*DEFAULT.eot.scale)),
-    click.option("--eot", type=(click.Choice([f.name for f in fields(EotRanges)]), float, float), multiple=True,
-                 metavar="NAME LOW HIGH", help="Range of a transformation, repeatable: "
-                 f"{', '.join(f.name for f in fields(EotRanges))}. E.g. --eot pitch_deg -20 20 --eot jpeg 40 95."),
+    _option(
+        "--palette",
+        "These colours: CSV or JSON of red, green, blue in 0..255.  [default: those of an office printer]",
+        metavar="FILE",
+    ),
+    click.option(
+        "--scale",
+        type=(float, float),
+        metavar="LOW HIGH",
+        help="Input pixels a patch pixel.  [default: {} {}]".format(*DEFAULT.eot.scale),
+    ),
+    click.option(
+        "--eot",
+        type=(click.Choice([f.name for f in fields(EotRanges)]), float, float),
+        multiple=True,
+        metavar="NAME LOW HIGH",
+        help="Range of a transformation, repeatable: "
+        f"{', '.join(f.name for f in fields(EotRanges))}. E.g. --eot pitch_deg -20 20 --eot jpeg 40 95.",
+    ),
     _option("--steps", "Optimisation steps, each on one batch.", type=int),
     _option("--batch", "Images a step.", type=int),
     _option("--lr", "Learning rate, colours in 0..1; it falls to a tenth.", type=float),
     _option("--restarts", "So many runs of --steps from other starts; the best patch is kept.", type=int),
     _option("--seed", "Of every random choice.", type=int),
-)  # fmt: skip
+)
 
 
 def recipe(function: Any) -> Any:

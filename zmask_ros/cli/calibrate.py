@@ -81,24 +81,63 @@ class VoteParameter(click.ParamType):
 @click.command()
 @click.argument("profile_file", metavar="PROFILE", type=click.Path(path_type=Path))
 @clean_source_options
-@click.option("--patches", type=click.Path(path_type=Path), multiple=True,
-              help="Adversarial patch, or a folder of them (PNG); repeatable. Every third is held out.")
-@click.option("--train-patches", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
-              help="Train N patches of graded strength first, on the frames that are not held out.")
-@click.option("--patch-steps", type=click.IntRange(min=1), default=60, show_default=True,
-              help="Optimisation steps of each of these.")
-@click.option("--rivals", type=click.IntRange(min=0), default=0, show_default=True, metavar="STEPS",
-              help="Train an evidence head in the place of the mean z-scores, for STEPS steps against attackers who "
-              "adapt to it; 1200 is enough to begin with. A head that PROFILE has already is trained on.")
-@click.option("--layers", type=click.Choice([KEEP, AUTO]), default=KEEP, show_default=True,
-              help="auto: choose layers and kernels anew, and fit them on the clean frames.")
-@click.option("--false-alarm-rate", type=click.FloatRange(0, 1, min_open=True, max_open=True),
-              help="Share of clean frames that may be flagged.  [default: the profile's]")
-@click.option("--precaution-rate", type=click.FloatRange(0, 1, max_open=True), default=PRECAUTION_RATE,
-              show_default=True, help="Share of clean frames that may be masked and segmented again without being "
-              "flagged: the higher, the less is left to attackers who stay quiet. 0: mask only what is flagged.")
-@click.option("--vote", type=VoteParameter(), default=VoteRule(), show_default="1/1",
-              help="K/N: an attack is called when K of the last N frames are flagged; kept in the profile.")
+@click.option(
+    "--patches",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Adversarial patch, or a folder of them (PNG); repeatable. Every third is held out.",
+)
+@click.option(
+    "--train-patches",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Train N patches of graded strength first, on the frames that are not held out.",
+)
+@click.option(
+    "--patch-steps",
+    type=click.IntRange(min=1),
+    default=60,
+    show_default=True,
+    help="Optimisation steps of each of these.",
+)
+@click.option(
+    "--rivals",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="STEPS",
+    help="Train an evidence head in the place of the mean z-scores, for STEPS steps against attackers who "
+    "adapt to it; 1200 is enough to begin with. A head that PROFILE has already is trained on.",
+)
+@click.option(
+    "--layers",
+    type=click.Choice([KEEP, AUTO]),
+    default=KEEP,
+    show_default=True,
+    help="auto: choose layers and kernels anew, and fit them on the clean frames.",
+)
+@click.option(
+    "--false-alarm-rate",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Share of clean frames that may be flagged.  [default: the profile's]",
+)
+@click.option(
+    "--precaution-rate",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=PRECAUTION_RATE,
+    show_default=True,
+    help="Share of clean frames that may be masked and segmented again without being "
+    "flagged: the higher, the less is left to attackers who stay quiet. 0: mask only what is flagged.",
+)
+@click.option(
+    "--vote",
+    type=VoteParameter(),
+    default=VoteRule(),
+    show_default="1/1",
+    help="K/N: an attack is called when K of the last N frames are flagged; kept in the profile.",
+)
 @click.option("--segmenter", help="The profile's network: name or YAML file.  [default: the name in the profile]")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Profile: NAME.zmask.safetensors.")
 @options.device
@@ -204,9 +243,7 @@ def refit(
     return fit.finish(rate), choice
 
 
-def face_rivals(
-    segmenter: Segmenter, profile: Profile, material: Material, steps: int
-) -> tuple[Profile, Material]:
+def face_rivals(segmenter: Segmenter, profile: Profile, material: Material, steps: int) -> tuple[Profile, Material]:
     """A head for ``profile``, trained against rivals, and their patches added to the training part.
 
     A head of the same layers is trained on, against new rivals.
@@ -236,9 +273,7 @@ def _as_json(before: Judgement, result: Calibration, choice: LayerChoice | None)
     return summary(profile) | {
         "before": asdict(before),
         "after": asdict(result.after),
-        "blocks": [
-            {"patch_share": b.patch_share, "growth": asdict(b.growth), "worth": b.worth} for b in result.blocks
-        ],
+        "blocks": [{"patch_share": b.patch_share, "growth": asdict(b.growth), "worth": b.worth} for b in result.blocks],
         "false-alarm interval": asdict(interval) if interval else None,
         "layer choice": [asdict(report) for report in choice.reports] if choice else None,
         "notes": list(profile.notes),

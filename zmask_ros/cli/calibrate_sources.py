@@ -75,15 +75,31 @@ class CleanSources:
 
 
 CLEAN_SOURCE_OPTIONS = (
-    click.option("--clean", "bags", type=click.Path(path_type=Path), multiple=True,
-                 help="Bag of a clean drive, best the one that was fitted on; repeatable."),
-    click.option("--camvid", type=click.Path(path_type=Path),
-                 help="Clean frames of CamVid's training split; its root."),
+    click.option(
+        "--clean",
+        "bags",
+        type=click.Path(path_type=Path),
+        multiple=True,
+        help="Bag of a clean drive, best the one that was fitted on; repeatable.",
+    ),
+    click.option(
+        "--camvid", type=click.Path(path_type=Path), help="Clean frames of CamVid's training split; its root."
+    ),
     options.topic,
-    click.option("--every", type=click.IntRange(min=1), default=1, show_default=True,
-                 help="Take each N-th frame of the bags only: as it was for `zmask fit`, to hold out the same frames."),
-    click.option("--frames", type=click.IntRange(min=50), default=400, show_default=True,
-                 help="About so many clean frames from each source, evenly over it; every fifth is held out."),
+    click.option(
+        "--every",
+        type=click.IntRange(min=1),
+        default=1,
+        show_default=True,
+        help="Take each N-th frame of the bags only: as it was for `zmask fit`, to hold out the same frames.",
+    ),
+    click.option(
+        "--frames",
+        type=click.IntRange(min=50),
+        default=400,
+        show_default=True,
+        help="About so many clean frames from each source, evenly over it; every fifth is held out.",
+    ),
 )
 
 

@@ -170,9 +170,11 @@ def command(
     _draw(places, scenario, contact_sheet_of(found, scenario, picture, places.drive, loaded.palette))
     figures = summarise(found, scenario, counts, time.perf_counter() - began)
     origin = _origin(loaded) | {
-        "scenario": asdict(scenario), "patch": str(picture_path), "clean_drives": clean_drives,
+        "scenario": asdict(scenario),
+        "patch": str(picture_path),
+        "clean_drives": clean_drives,
         "threshold": camera.threshold,
-    }  # fmt: skip
+    }
     _tell(places, figures, origin, as_json)
     _expect_flags(found, counts)
 

@@ -107,8 +107,11 @@ def _percentiles(values: list[float]) -> tuple[float | None, float | None]:
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Bag to write: OUT.mcap, or a folder.")
 @click.option("--video", type=click.Path(path_type=Path), help="Video of the overlay: OUT.mp4.")
 @click.option("--threshold", type=click.FloatRange(min=0), help="Flag above this score instead of the profile's.")
-@click.option("--streaming", is_flag=True,
-              help="Glance at clean frames, and take a known patch out in one pass, as the node does by default.")
+@click.option(
+    "--streaming",
+    is_flag=True,
+    help="Glance at clean frames, and take a known patch out in one pass, as the node does by default.",
+)
 @options.every
 @options.device
 @click.option("--force", is_flag=True, help="Replace a bag that is there already.")

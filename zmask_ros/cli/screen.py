@@ -28,10 +28,21 @@ from zmask_ros.segmenters import load_segmenter
 @click.command()
 @click.argument("profile_file", metavar="PROFILE", type=click.Path(path_type=Path))
 @clean_source_options
-@click.option("--rivals", type=click.IntRange(min=1), default=1000, show_default=True, metavar="STEPS",
-              help="Train it for STEPS steps, against attackers who adapt to it.")
-@click.option("--rate", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.15, show_default=True,
-              help="Share of clean frames that may be analysed as a whole: the higher, the less passes for clean.")
+@click.option(
+    "--rivals",
+    type=click.IntRange(min=1),
+    default=1000,
+    show_default=True,
+    metavar="STEPS",
+    help="Train it for STEPS steps, against attackers who adapt to it.",
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.15,
+    show_default=True,
+    help="Share of clean frames that may be analysed as a whole: the higher, the less passes for clean.",
+)
 @click.option("--segmenter", help="The profile's network: name or YAML file.  [default: the name in the profile]")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Profile: NAME.zmask.safetensors.")
 @options.device

@@ -104,8 +104,14 @@ def camvid(split: str, output: Path, root: Path | None, force: bool) -> None:
 
 @command.command()
 @click.argument("seeds", nargs=-1, type=int, required=True)
-@click.option("--format", "layout", type=click.Choice(["carla-gear"]), default="carla-gear", show_default=True,
-              help="Layout of folders and files.")
+@click.option(
+    "--format",
+    "layout",
+    type=click.Choice(["carla-gear"]),
+    default="carla-gear",
+    show_default=True,
+    help="Layout of folders and files.",
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The set's folder.")
 @_carrier("billboard")
 @click.option("--patch", type=click.Path(path_type=Path), help="Picture on the carrier, instead of an advertisement.")
@@ -146,8 +152,14 @@ def export(
     ):
         for number, seed in enumerate(seeds, start=1):
             drive = StreetDrive(seed, frames / rate, rate, *size, carrier=carrier, picture=picture)
-            writer.write_scene(scene_name(drive, number), split, gear_camera(drive), gear_panel(drive),
-                               picture is not None, _counted(gear_frames(drive), advance))
+            writer.write_scene(
+                scene_name(drive, number),
+                split,
+                gear_camera(drive),
+                gear_panel(drive),
+                picture is not None,
+                _counted(gear_frames(drive), advance),
+            )
     click.echo(f"{output}: {frames * len(seeds)} frames in {len(seeds)} scenes", err=True)
 
 

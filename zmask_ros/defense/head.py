@@ -104,9 +104,7 @@ class GroupFeatures(nn.Module):
         self.own = own
         self.kernels = [layer_kernel(kernel, grid, own) for kernel in kernels[widest:]]
         self.textured = textured and own == grid
-        inverse = torch.cat(
-            [torch.where(s.alive, 1 / s.moments.std.clamp_min(1e-12), 0.0) for s in layers.values()], 1
-        )
+        inverse = torch.cat([torch.where(s.alive, 1 / s.moments.std.clamp_min(1e-12), 0.0) for s in layers.values()], 1)
         inverse = torch.cat([inverse[:1], inverse[1 + widest :]])
         mean = torch.cat([s.mean for s in layers.values()])
         self._channels = [len(s.mean) for s in layers.values()]

@@ -16,8 +16,12 @@ RANDOM_LOSS = 0.01
 HARD_RATE = 0.01
 REMAINING = 0.4
 RANDOM_SET = "random patch"
-HIGHER_IS_BETTER = (("auc", "AUC"), ("tpr_at_1_permille", "TPR at FPR 0.1 %"), ("recovery", "recovery"),
-                    ("mask_iou", "mask IoU"))  # fmt: skip
+HIGHER_IS_BETTER = (
+    ("auc", "AUC"),
+    ("tpr_at_1_permille", "TPR at FPR 0.1 %"),
+    ("recovery", "recovery"),
+    ("mask_iou", "mask IoU"),
+)
 
 
 @dataclass(frozen=True)
@@ -73,8 +77,9 @@ def _hard_sets(summary: dict[str, Any], name: str) -> Aim:
     rates = {hard: figures["defences"][name]["false_alarm_rate"]["value"] for hard, figures in summary["hard"].items()}
     above = [f"{hard} {rate:.0%}" for hard, rate in rates.items() if rate > HARD_RATE]
     highest = max(rates.values(), default=math.nan)
-    return Aim("false alarms, worst benign-hard set", "at most 1 % of each", highest, highest <= HARD_RATE,
-               ", ".join(above))  # fmt: skip
+    return Aim(
+        "false alarms, worst benign-hard set", "at most 1 % of each", highest, highest <= HARD_RATE, ", ".join(above)
+    )
 
 
 def _adaptive(families: list[dict[str, Any]]) -> Aim:

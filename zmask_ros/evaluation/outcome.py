@@ -25,8 +25,10 @@ TABLES = Marks("<!-- tables: written by zmask evaluate --docs -->", "<!-- end of
 UNLABELLED_NOTE = "These frames have no labels: the network's own clean prediction is taken for the truth."
 SMALL_NOTE = "This is the quick plan: it shows that everything works, and is too small to judge a defence by."
 ENOUGH_FRAMES = 1000
-RATE_NOTE = ("The test has {frames} clean frames, so that a rate of false alarms below {least:.1%} cannot be told from "
-             "none: TPR at FPR 0.1 % is the share found above every clean score.")  # fmt: skip
+RATE_NOTE = (
+    "The test has {frames} clean frames, so that a rate of false alarms below {least:.1%} cannot be told from "
+    "none: TPR at FPR 0.1 % is the share found above every clean score."
+)
 
 
 def outcome(evaluation: Evaluation, results: Results, seconds: float) -> dict[str, Any]:
@@ -89,8 +91,10 @@ def write_outcome(evaluation: Evaluation, results: Results, result: dict[str, An
 def markdown(result: dict[str, Any]) -> str:
     """All tables, for documentation, with what they are of."""
     profiles = ", ".join(f"{p['name']} (threshold {p['threshold']:.4g})" for p in result["profiles"])
-    head = (f"Plan `{result['plan']['name']}` on {result['frames']['source']}, segmenter "
-            f"`{result['segmenter']['name']}` {result['segmenter']['digest'][:12]}, profiles: {profiles}.")  # fmt: skip
+    head = (
+        f"Plan `{result['plan']['name']}` on {result['frames']['source']}, segmenter "
+        f"`{result['segmenter']['name']}` {result['segmenter']['digest'][:12]}, profiles: {profiles}."
+    )
     return "\n\n".join([head, *result["notes"], *(table.markdown() for table in all_tables(result))])
 
 

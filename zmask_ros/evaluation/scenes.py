@@ -118,8 +118,9 @@ def spread(scenes: Sequence[Scene], most: int) -> tuple[Scene, ...]:
 def parted(source: str, learned: Sequence[Scene], test: Sequence[Scene]) -> Parts:
     """Part what is learned from: every fifth frame sets thresholds, the others in turn give statistics and attacks."""
     rest = [scene for index, scene in enumerate(learned) if index % HELD_OUT_EVERY != HELD_OUT_EVERY - 1]
-    return Parts(source, tuple(rest[::2]), tuple(learned[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY]), tuple(rest[1::2]),
-                 tuple(test))  # fmt: skip
+    return Parts(
+        source, tuple(rest[::2]), tuple(learned[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY]), tuple(rest[1::2]), tuple(test)
+    )
 
 
 def halved(source: str, scenes: Sequence[Scene]) -> Parts:

@@ -112,8 +112,16 @@ def group_table(title: str, group: Figures) -> Table:
         )
         for name, row in group["defences"].items()
     ]
-    columns = ("defence", "AUC (95 %)", "mean AUC", "TPR at FPR 1 %", "TPR at FPR 0.1 %", "flagged", "recovery",
-               "mask IoU")  # fmt: skip
+    columns = (
+        "defence",
+        "AUC (95 %)",
+        "mean AUC",
+        "TPR at FPR 1 %",
+        "TPR at FPR 0.1 %",
+        "flagged",
+        "recovery",
+        "mask IoU",
+    )
     note = f"Over {len(group['attacks'])} attacks: {', '.join(group['attacks'])}."
     return Table(f"Defences: {title}", note, columns, tuple(rows))
 
@@ -139,8 +147,20 @@ def attack_table(summary: Figures, name: str) -> Table:
                 number(own["mask_recall"], 2),
             )
         )
-    columns = ("attack", "of the image", "clean", "attacked (95 %)", "defended (95 %)", "oracle", "recovery (95 %)",
-               "AUC", "flagged", "masked", "mask IoU", "mask recall")  # fmt: skip
+    columns = (
+        "attack",
+        "of the image",
+        "clean",
+        "attacked (95 %)",
+        "defended (95 %)",
+        "oracle",
+        "recovery (95 %)",
+        "AUC",
+        "flagged",
+        "masked",
+        "mask IoU",
+        "mask recall",
+    )
     worst = summary["worst_frames"]
     note = "mIoU outside the patches."
     if worst:
@@ -166,8 +186,17 @@ def family_table(name: str, rows: list[Figures], known: str) -> Table:
         for row in rows
         for run in row["runs"]
     ]
-    columns = ("family", "run", "steps", "same attacker, no defence", "same patch, no defence", "remains defended",
-               "remains of the first", "flagged", "masked")  # fmt: skip
+    columns = (
+        "family",
+        "run",
+        "steps",
+        "same attacker, no defence",
+        "same patch, no defence",
+        "remains defended",
+        "remains of the first",
+        "flagged",
+        "masked",
+    )
     note = "Damage is mIoU clean - attacked, outside the patches. Runs of a family differ in seed and steps."
     title = f"Attackers who know {name}" if name == known else f"{name}, against attackers who know {known}"
     return Table(title, note, columns, tuple(cells))

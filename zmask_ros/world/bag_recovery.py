@@ -17,8 +17,12 @@ from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat
 
 from zmask_ros.world.recordings import RawMessage, Scan, full_type_name
 
-_FORMATS = {"ros2msg": MessageDefinitionFormat.MSG, "ros1msg": MessageDefinitionFormat.MSG,
-            "ros2idl": MessageDefinitionFormat.IDL, "omgidl": MessageDefinitionFormat.IDL}
+_FORMATS = {
+    "ros2msg": MessageDefinitionFormat.MSG,
+    "ros1msg": MessageDefinitionFormat.MSG,
+    "ros2idl": MessageDefinitionFormat.IDL,
+    "omgidl": MessageDefinitionFormat.IDL,
+}
 
 
 def _definition(encoding: str, text: str) -> MessageDefinition:

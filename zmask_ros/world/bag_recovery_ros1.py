@@ -17,7 +17,9 @@ from zmask_ros.world.recordings import MessageTypes, RawMessage, Scan, full_type
 _MAGIC = b"#ROSBAG V2.0\n"
 _MESSAGE, _CHUNK, _CONNECTION = b"\x02", b"\x05", b"\x07"
 _DECOMPRESS: dict[bytes, Callable[[bytes], bytes]] = {
-    b"none": bytes, b"bz2": bz2.decompress, b"lz4": lz4.frame.decompress,
+    b"none": bytes,
+    b"bz2": bz2.decompress,
+    b"lz4": lz4.frame.decompress,
 }
 
 

@@ -28,8 +28,23 @@ CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 ATTACK_FLAG = "zmask_ros/msg/AttackFlag"
 ATTACK_REGION = "zmask_ros/msg/AttackRegion"
 ATTACK_SUMMARY = "zmask_ros/msg/AttackSummary"
-_SAME_IN_FLAG = ("camera", "state", "alarm", "reason", "score", "threshold", "masking_threshold", "mask_fraction",
-                 "latency_ms", "profile", "sequence", "received", "processed", "dropped", "failed")
+_SAME_IN_FLAG = (
+    "camera",
+    "state",
+    "alarm",
+    "reason",
+    "score",
+    "threshold",
+    "masking_threshold",
+    "mask_fraction",
+    "latency_ms",
+    "profile",
+    "sequence",
+    "received",
+    "processed",
+    "dropped",
+    "failed",
+)
 
 # Jazzy also reads its predecessor's metadata, and so do the distributions before it.
 _METADATA_VERSION: Literal[8] = 8
@@ -109,49 +124,73 @@ class BagWriter:
     def __enter__(self) -> BagWriter:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 traceback: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         if kind is None:
             self.close()
         else:
             self.abort()
 
-    def write_image(self, topic: str, image: np.ndarray, encoding: str, stamp_ns: int, frame_id: str,
-                    received_ns: int | None = None) -> None:
+    def write_image(
+        self, topic: str, image: np.ndarray, encoding: str, stamp_ns: int, frame_id: str, received_ns: int | None = None
+    ) -> None:
         """An `Image`; ``image`` and ``encoding`` as in `zmask_ros.world.images.encode`.
 
         ``stamp_ns`` is the header's; ``received_ns`` (default: the same) orders the messages in the bag.
         """
         fields = encode(image, encoding)
         message = _ros("sensor_msgs/msg/Image")(
-            header=_header(stamp_ns, frame_id), height=fields.height, width=fields.width, encoding=fields.encoding,
-            is_bigendian=fields.is_bigendian, step=fields.step, data=np.frombuffer(fields.data, np.uint8))
+            header=_header(stamp_ns, frame_id),
+            height=fields.height,
+            width=fields.width,
+            encoding=fields.encoding,
+            is_bigendian=fields.is_bigendian,
+            step=fields.step,
+            data=np.frombuffer(fields.data, np.uint8),
+        )
         self.write_message(topic, IMAGE, message, _received(stamp_ns, received_ns))
 
-    def write_compressed(self, topic: str, image: np.ndarray, format: str, stamp_ns: int, frame_id: str,
-                         received_ns: int | None = None) -> None:
+    def write_compressed(
+        self, topic: str, image: np.ndarray, format: str, stamp_ns: int, frame_id: str, received_ns: int | None = None
+    ) -> None:
         """A `CompressedImage` of an RGB image; ``format`` is "jpeg" or "png"."""
         data = np.frombuffer(encode_compressed(image, format), np.uint8)
         message = _ros(COMPRESSED_IMAGE)(header=_header(stamp_ns, frame_id), format=format, data=data)
         self.write_message(topic, COMPRESSED_IMAGE, message, _received(stamp_ns, received_ns))
 
-    def write_camera_info(self, topic: str, info: CameraInfoFields, stamp_ns: int, frame_id: str,
-                          received_ns: int | None = None) -> None:
+    def write_camera_info(
+        self, topic: str, info: CameraInfoFields, stamp_ns: int, frame_id: str, received_ns: int | None = None
+    ) -> None:
         """A `CameraInfo`."""
         d, k, r, p = (np.asarray(values, np.float64) for values in (info.d, info.k, info.r, info.projection))
         message = _ros(CAMERA_INFO)(
-            header=_header(stamp_ns, frame_id), height=info.height, width=info.width,
-            distortion_model=info.distortion_model, d=d, k=k, r=r, p=p,
-            binning_x=info.binning_x, binning_y=info.binning_y, roi=_region(info.roi))
+            header=_header(stamp_ns, frame_id),
+            height=info.height,
+            width=info.width,
+            distortion_model=info.distortion_model,
+            d=d,
+            k=k,
+            r=r,
+            p=p,
+            binning_x=info.binning_x,
+            binning_y=info.binning_y,
+            roi=_region(info.roi),
+        )
         self.write_message(topic, CAMERA_INFO, message, _received(stamp_ns, received_ns))
 
-    def write_attack(self, topic: str, record: AttackRecord, stamp_ns: int, frame_id: str,
-                     received_ns: int | None = None) -> None:
+    def write_attack(
+        self, topic: str, record: AttackRecord, stamp_ns: int, frame_id: str, received_ns: int | None = None
+    ) -> None:
         """An `AttackFlag`."""
         same = {name: getattr(record, name) for name in _SAME_IN_FLAG}
         message = _ros(ATTACK_FLAG)(
-            header=_header(stamp_ns, frame_id), regions=[_attack_region(region) for region in record.regions],
-            stages=list(record.stages_ms), stages_ms=np.array(list(record.stages_ms.values()), np.float32), **same)
+            header=_header(stamp_ns, frame_id),
+            regions=[_attack_region(region) for region in record.regions],
+            stages=list(record.stages_ms),
+            stages_ms=np.array(list(record.stages_ms.values()), np.float32),
+            **same,
+        )
         self.write_message(topic, ATTACK_FLAG, message, _received(stamp_ns, received_ns))
 
     def write_message(self, topic: str, msgtype: str, message: Any, received_ns: int) -> None:
@@ -232,7 +271,8 @@ class BagWriter:
     def _connection(self, topic: str, msgtype: str) -> Connection:
         if topic not in self._connections:
             self._connections[topic] = self._writer.add_connection(
-                topic, msgtype, typestore=types_with(msgtype, topic), offered_qos_profiles=[_qos(msgtype)])
+                topic, msgtype, typestore=types_with(msgtype, topic), offered_qos_profiles=[_qos(msgtype)]
+            )
         connection = self._connections[topic]
         if connection.msgtype != msgtype:
             raise BagError(f"Topic {topic} carries {connection.msgtype} and cannot carry {msgtype} too.")
@@ -280,7 +320,8 @@ def _header(stamp_ns: int, frame_id: str) -> Any:
 
 def _region(region: RegionFields) -> Any:
     return _ros("sensor_msgs/msg/RegionOfInterest")(
-        x_offset=region.x, y_offset=region.y, height=region.height, width=region.width, do_rectify=region.rectified)
+        x_offset=region.x, y_offset=region.y, height=region.height, width=region.width, do_rectify=region.rectified
+    )
 
 
 def _attack_region(region: RegionRecord) -> Any:
@@ -295,8 +336,17 @@ def _received(stamp_ns: int, received_ns: int | None) -> int:
 def _qos(msgtype: str) -> Qos:
     """Reliable, as the node publishes: a player offers what was recorded, and any subscriber takes reliable."""
     depth = 1 if msgtype in (IMAGE, COMPRESSED_IMAGE) else 10
-    return Qos(QosHistory.KEEP_LAST, depth, QosReliability.RELIABLE, QosDurability.VOLATILE, _FOREVER, _FOREVER,
-               QosLiveliness.AUTOMATIC, _FOREVER, False)
+    return Qos(
+        QosHistory.KEEP_LAST,
+        depth,
+        QosReliability.RELIABLE,
+        QosDurability.VOLATILE,
+        _FOREVER,
+        _FOREVER,
+        QosLiveliness.AUTOMATIC,
+        _FOREVER,
+        False,
+    )
 
 
 def _check_place(path: Path, overwrite: bool) -> None:

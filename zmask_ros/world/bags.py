@@ -125,8 +125,9 @@ class CameraBags:
     def __enter__(self) -> CameraBags:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 traceback: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -149,8 +150,9 @@ class CameraBags:
                 continue
             report.read += 1
             header = stamped.message.header
-            yield Frame(stamped.bag, stamped.topic, stamped.index, stamp_ns(header), stamped.received_ns,
-                        header.frame_id, image)
+            yield Frame(
+                stamped.bag, stamped.topic, stamped.index, stamp_ns(header), stamped.received_ns, header.frame_id, image
+            )
 
     def rate_hz(self) -> float | None:
         """Messages a second that are handed on, by the header stamps of the first; None if those do not tell."""

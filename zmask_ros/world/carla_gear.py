@@ -34,17 +34,32 @@ FOCAL_TOLERANCE = 0.01
 """Share by which the focal length may differ from what the field of view says."""
 
 CAMVID_OF_CITYSCAPES = {
-    7: 3, 8: 4,                                              # road; pavement
-    11: 1, 12: 1, 15: 1, 16: 1,                              # building, wall, bridge, tunnel -> Building
-    13: 7, 14: 7,                                            # fence, guard rail -> Fence
-    17: 2, 18: 2,                                            # pole, poles -> Pole
-    19: 6, 20: 6,                                            # traffic light, traffic sign -> SignSymbol
-    21: 5, 22: 5,                                            # vegetation, terrain -> Tree, as CamVid's VegetationMisc
-    23: 0,                                                   # sky
-    24: 9,                                                   # person -> Pedestrian
-    26: 8, 27: 8, 28: 8, 29: 8, 30: 8, 31: 8,                # car, truck, bus, caravan, trailer, train -> Car
-    25: 10, 32: 10, 33: 10,                                  # rider, motorcycle, bicycle -> Bicyclist
-}  # fmt: skip
+    7: 3,
+    8: 4,  # road; pavement
+    11: 1,
+    12: 1,
+    15: 1,
+    16: 1,  # building, wall, bridge, tunnel -> Building
+    13: 7,
+    14: 7,  # fence, guard rail -> Fence
+    17: 2,
+    18: 2,  # pole, poles -> Pole
+    19: 6,
+    20: 6,  # traffic light, traffic sign -> SignSymbol
+    21: 5,
+    22: 5,  # vegetation, terrain -> Tree, as CamVid's VegetationMisc
+    23: 0,  # sky
+    24: 9,  # person -> Pedestrian
+    26: 8,
+    27: 8,
+    28: 8,
+    29: 8,
+    30: 8,
+    31: 8,  # car, truck, bus, caravan, trailer, train -> Car
+    25: 10,
+    32: 10,
+    33: 10,  # rider, motorcycle, bicycle -> Bicyclist
+}
 """CamVid's class of each of Cityscapes' label ids; those left out (static, dynamic, ground, parking, rail track and
 what is unlabelled) have no counterpart among CamVid's classes and are unlabelled here. CARLA's tags are written as the
 ids of the classes of the same name; its road lines are road, and all of its vehicles are cars."""
@@ -172,11 +187,14 @@ class CarlaGear:
             raise DatasetError(str(error)) from error
         labels = _read_labels(self._truth / f"{name}{LABEL_ENDING}")
         if labels.shape != image.shape[:2]:
-            raise DatasetError(f"The labels of {path} are {_size(labels)}, its picture is {_size(image)}: they must "
-                               "agree.")
+            raise DatasetError(
+                f"The labels of {path} are {_size(labels)}, its picture is {_size(image)}: they must agree."
+            )
         if image.shape[:2] != (self.camera.height, self.camera.width):
-            raise DatasetError(f"{path} is {_size(image)}, but {INFO_FILE} says {self.camera.width}x"
-                               f"{self.camera.height}: they must agree.")
+            raise DatasetError(
+                f"{path} is {_size(image)}, but {INFO_FILE} says {self.camera.width}x"
+                f"{self.camera.height}: they must agree."
+            )
         return GearFrame(number, image, labels, self._poses[number])
 
     def poses(self, index: int) -> GearPoses:
@@ -212,8 +230,9 @@ def _picture_ids(folder: Path) -> list[int]:
 def _check_labels(folder: Path, ids: list[int]) -> None:
     missing = [number for number in ids if not (folder / f"{picture_name(number)}{LABEL_ENDING}").is_file()]
     if missing:
-        raise DatasetError(f"{len(missing)} pictures have no labels in {folder}, such as "
-                           f"{picture_name(missing[0])}.png.")
+        raise DatasetError(
+            f"{len(missing)} pictures have no labels in {folder}, such as {picture_name(missing[0])}.png."
+        )
 
 
 def _read_json(path: Path) -> Any:
@@ -232,8 +251,10 @@ def _camera(entries: dict[str, Any]) -> GearCamera:
     camera = GearCamera(width, height, fov)
     focal = float(entries.get("focal") or camera.focal)
     if abs(focal - camera.focal) > FOCAL_TOLERANCE * camera.focal:
-        raise ValueError(f"the focal length {focal:g} does not belong to a field of view of {fov:g} radians, which "
-                         f"gives {camera.focal:g}")
+        raise ValueError(
+            f"the focal length {focal:g} does not belong to a field of view of {fov:g} radians, which "
+            f"gives {camera.focal:g}"
+        )
     return camera
 
 

@@ -55,8 +55,9 @@ class GearWriter:
     def __enter__(self) -> GearWriter:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 traceback: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         try:
             if kind is None:
                 self._publish()
@@ -93,8 +94,12 @@ class GearWriter:
             description = {
                 "info": {"task": "ss", "num_billboards": seen, "is_patched": is_patched, "panel": asdict(panel)},
                 "camera_billboard_positions": positions,
-                "camera_params": {"height": camera.height, "width": camera.width, "fov": camera.fov,
-                                  "focal": camera.focal},
+                "camera_params": {
+                    "height": camera.height,
+                    "width": camera.width,
+                    "fov": camera.fov,
+                    "focal": camera.focal,
+                },
             }
             (truth / INFO_FILE).write_text(json.dumps(description, indent=1), "utf-8")
         except OSError as error:

@@ -73,8 +73,9 @@ class CamVid:
             raise DatasetError(f"There are no CamVid images in {Path(root) / split}; set {CAMVID_VARIABLE}.")
         unlabelled = [path.name for path in self._images if not (self._labels / path.name).is_file()]
         if unlabelled:
-            raise DatasetError(f"{len(unlabelled)} CamVid images have no label map in {self._labels}, "
-                               f"such as {unlabelled[0]}.")
+            raise DatasetError(
+                f"{len(unlabelled)} CamVid images have no label map in {self._labels}, such as {unlabelled[0]}."
+            )
 
     def __len__(self) -> int:
         return len(self._images)

@@ -21,8 +21,11 @@ ENCODINGS = tuple(LAYOUTS)
 MAX_PIXELS = 64 * 1024 * 1024
 
 _PLANES: dict[str, np.dtype[Any]] = {
-    "mono8": np.dtype("u1"), "8UC1": np.dtype("u1"),
-    "mono16": np.dtype("u2"), "16UC1": np.dtype("u2"), "32FC1": np.dtype("f4"),
+    "mono8": np.dtype("u1"),
+    "8UC1": np.dtype("u1"),
+    "mono16": np.dtype("u2"),
+    "16UC1": np.dtype("u2"),
+    "32FC1": np.dtype("f4"),
 }
 
 
@@ -78,11 +81,10 @@ def decode_plane(message: Any) -> np.ndarray:
     """
     sample = _PLANES.get(message.encoding)
     if sample is None:
-        raise ImageError(f"Encoding '{message.encoding}' does not have one channel; known are "
-                         f"{', '.join(_PLANES)}.")
+        raise ImageError(f"Encoding '{message.encoding}' does not have one channel; known are {', '.join(_PLANES)}.")
     height, width = _checked_size(message.height, message.width)
     rows = _rows(message, height, width * sample.itemsize)
-    samples = np.ascontiguousarray(rows[:, :width * sample.itemsize])
+    samples = np.ascontiguousarray(rows[:, : width * sample.itemsize])
     plane = samples.view(sample.newbyteorder(">" if message.is_bigendian else "<"))
     return plane.astype(sample, copy=False)
 
@@ -133,15 +135,16 @@ def _decode_compressed(message: Any) -> np.ndarray:
     data = _buffer(message.data).tobytes()
     size = compressed_size(data)
     if size is None:
-        raise ImageError(f"A compressed image of {len(data)} bytes (format '{message.format}') is neither "
-                         "JPEG nor PNG, or its beginning is damaged.")
+        raise ImageError(
+            f"A compressed image of {len(data)} bytes (format '{message.format}') is neither "
+            "JPEG nor PNG, or its beginning is damaged."
+        )
     _checked_size(*size)
     # The camera's geometry belongs to the pixels as stored; a rotation tag would part them from camera_info.
     as_stored = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     bgr = None if ends_early(data) else cv2.imdecode(np.frombuffer(data, np.uint8), as_stored)
     if bgr is None:
-        raise ImageError(f"A compressed image of {len(data)} bytes (format '{message.format}') is corrupt or "
-                         "cut off.")
+        raise ImageError(f"A compressed image of {len(data)} bytes (format '{message.format}') is corrupt or cut off.")
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr)
 
 
@@ -150,8 +153,7 @@ def _checked_size(height: Any, width: Any) -> tuple[int, int]:
     if height <= 0 or width <= 0:
         raise ImageError(f"An image of {width}x{height} pixels has no content.")
     if height * width > MAX_PIXELS:
-        raise ImageError(f"An image of {width}x{height} pixels is beyond the limit of "
-                         f"{MAX_PIXELS >> 20} Mpx.")
+        raise ImageError(f"An image of {width}x{height} pixels is beyond the limit of {MAX_PIXELS >> 20} Mpx.")
     return height, width
 
 
@@ -159,13 +161,17 @@ def _rows(message: Any, rows: int, row_bytes: int) -> np.ndarray:
     """The message's data as uint8 [rows, step], a view."""
     step = int(message.step)
     if step < row_bytes:
-        raise ImageError(f"Image step {step} is less than the {row_bytes} bytes that a row of "
-                         f"{message.width} {message.encoding} pixels needs.")
+        raise ImageError(
+            f"Image step {step} is less than the {row_bytes} bytes that a row of "
+            f"{message.width} {message.encoding} pixels needs."
+        )
     data = _buffer(message.data)
     if len(data) < step * rows:
-        raise ImageError(f"Image data has {len(data)} bytes, but {message.encoding} with {rows} rows of step "
-                         f"{step} needs {step * rows}.")
-    return data[:step * rows].reshape(rows, step)
+        raise ImageError(
+            f"Image data has {len(data)} bytes, but {message.encoding} with {rows} rows of step "
+            f"{step} needs {step * rows}."
+        )
+    return data[: step * rows].reshape(rows, step)
 
 
 def _buffer(data: Any) -> np.ndarray:
@@ -180,8 +186,7 @@ def _buffer(data: Any) -> np.ndarray:
 
 def _pack_plane(image: np.ndarray, encoding: str) -> np.ndarray:
     if encoding not in _PLANES or _PLANES[encoding] != image.dtype or not image.size:
-        raise ImageError(f"An array of {image.dtype} and shape {image.shape} cannot be encoded as "
-                         f"'{encoding}'.")
+        raise ImageError(f"An array of {image.dtype} and shape {image.shape} cannot be encoded as '{encoding}'.")
     little = np.ascontiguousarray(image, image.dtype.newbyteorder("<"))
     return little.view(np.uint8)
 
@@ -196,5 +201,6 @@ def _pack_rgb(image: np.ndarray, encoding: str) -> np.ndarray:
 
 def _check_rgb(image: np.ndarray, encoding: str) -> None:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-        raise ImageError(f"An array of {image.dtype} and shape {image.shape} is not an RGB image to encode "
-                         f"as '{encoding}'.")
+        raise ImageError(
+            f"An array of {image.dtype} and shape {image.shape} is not an RGB image to encode as '{encoding}'."
+        )

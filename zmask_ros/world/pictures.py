@@ -86,8 +86,9 @@ def contact_sheet(
     margin = max((text_width(line, size) for lines in captions for line in lines), default=0)
     margin = margin + 2 * gap if margin else gap
     header = text_height(size) + 3 * gap
-    sheet = np.full((header + len(rows) * (cell[1] + gap), margin + len(column_titles) * (cell[0] + gap), 3),
-                    _PAPER, np.uint8)
+    sheet = np.full(
+        (header + len(rows) * (cell[1] + gap), margin + len(column_titles) * (cell[0] + gap), 3), _PAPER, np.uint8
+    )
     for column, title in enumerate(column_titles):
         x = margin + column * (cell[0] + gap) + (cell[0] - text_width(title, size)) // 2
         draw_text(sheet, title, (x, header - gap - text_height(size) // 4), size, _PRINT)
@@ -96,7 +97,7 @@ def contact_sheet(
         _draw_caption(sheet, lines, (gap, top + cell[1] // 2), size)
         for column, image in enumerate(images):
             left = margin + column * (cell[0] + gap)
-            place = sheet[top:top + cell[1], left:left + cell[0]]
+            place = sheet[top : top + cell[1], left : left + cell[0]]
             place[:] = _EMPTY
             if image is not None:
                 _fill(place, image)
@@ -108,7 +109,7 @@ def _hatch(drawn: np.ndarray, image: np.ndarray, mask: np.ndarray) -> None:
     x, y, width, height = cv2.boundingRect(mask)
     if not width:
         return
-    part = np.s_[y:y + height, x:x + width]
+    part = np.s_[y : y + height, x : x + width]
     inside = mask[part]
     pattern, stripes = (whole[part] for whole in _stripes(*mask.shape))
     cv2.copyTo(image[part], inside, drawn[part])
@@ -154,17 +155,16 @@ def _banner(drawn: np.ndarray, score: float, threshold: float, state: str) -> No
         _gauge(drawn, (left, width - bar // 2), bar, score, threshold, STATE_COLOURS[state])
 
 
-def _gauge(drawn: np.ndarray, span: tuple[int, int], bar: int, score: float, threshold: float,
-           colour: Colour) -> None:
+def _gauge(drawn: np.ndarray, span: tuple[int, int], bar: int, score: float, threshold: float, colour: Colour) -> None:
     """The score against the threshold, which stands in the middle."""
     left, right = span
     top, bottom = round(bar * 0.36), round(bar * 0.64)
     drawn[top:bottom, left:right] = _FAINT
     if threshold > 0 and math.isfinite(score):
         share = min(max(score / (2.0 * threshold), 0.0), 1.0)
-        drawn[top:bottom, left:left + round(share * (right - left))] = colour
+        drawn[top:bottom, left : left + round(share * (right - left))] = colour
     middle = (left + right) // 2
-    drawn[round(bar * 0.2):round(bar * 0.8), middle - 1:middle + 1] = _INK
+    drawn[round(bar * 0.2) : round(bar * 0.8), middle - 1 : middle + 1] = _INK
 
 
 def _number(value: float) -> str:
@@ -182,7 +182,7 @@ def _fill(cell: np.ndarray, image: np.ndarray) -> None:
     height, width = (max(1, round(side * scale)) for side in image.shape[:2])
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     top, left = (cell.shape[0] - height) // 2, (cell.shape[1] - width) // 2
-    cell[top:top + height, left:left + width] = cv2.resize(image, (width, height), interpolation=method)
+    cell[top : top + height, left : left + width] = cv2.resize(image, (width, height), interpolation=method)
 
 
 def _draw_caption(sheet: np.ndarray, lines: Sequence[str], left_middle: tuple[int, int], size: float) -> None:

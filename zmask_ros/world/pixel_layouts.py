@@ -49,7 +49,7 @@ def _samples(rows: np.ndarray, count: int, depth: int, is_bigendian: bool) -> np
     """The first ``count`` samples of each row as uint8 [H, count]; of 16-bit samples their high bytes."""
     if depth == 1:
         return rows[:, :count]
-    return np.ascontiguousarray(rows[:, int(not is_bigendian):count * 2:2])
+    return np.ascontiguousarray(rows[:, int(not is_bigendian) : count * 2 : 2])
 
 
 def _widen(samples: np.ndarray, depth: int) -> np.ndarray:
@@ -80,7 +80,7 @@ def _bayer(pattern: str, to_rgb: int, depth: int = 1) -> Layout:
             return cv2.cvtColor(mosaic, to_rgb)
         # OpenCV leaves images of one or two pixels black; mirroring by two keeps the pattern's phase.
         border = cv2.copyMakeBorder(mosaic, 2, 2, 2, 2, cv2.BORDER_REFLECT_101)
-        return cv2.cvtColor(border, to_rgb)[2:2 + height, 2:2 + width]
+        return cv2.cvtColor(border, to_rgb)[2 : 2 + height, 2 : 2 + width]
 
     def pack(image: np.ndarray) -> np.ndarray:
         mosaic = np.empty(image.shape[:2], np.uint8)
@@ -107,13 +107,13 @@ def _pad_even(image: np.ndarray, pad_rows: bool) -> np.ndarray:
     """Repeats the last column (and row) where their number is odd."""
     height, width = image.shape[:2]
     padding = [(0, height % 2 if pad_rows else 0), (0, width % 2), (0, 0)]
-    return np.pad(image, padding[:image.ndim], mode="edge")
+    return np.pad(image, padding[: image.ndim], mode="edge")
 
 
 def _yuv422(to_rgb: int, luma_at: int) -> Layout:
     def unpack(rows: np.ndarray, width: int, _is_bigendian: bool) -> np.ndarray:
         pairs = _half_up(width)
-        pixels = rows[:, :pairs * 4].reshape(len(rows), pairs * 2, 2)
+        pixels = rows[:, : pairs * 4].reshape(len(rows), pairs * 2, 2)
         return cv2.cvtColor(pixels, to_rgb)[:, :width]
 
     def pack(image: np.ndarray) -> np.ndarray:
@@ -132,7 +132,7 @@ def _semi_planar(to_rgb: int, chroma_order: slice) -> Layout:
     def unpack(rows: np.ndarray, width: int, _is_bigendian: bool) -> np.ndarray:
         height = _nv12_height(len(rows))
         luma = _pad_even(rows[:height, :width], pad_rows=True)
-        chroma = rows[height:, :_half_up(width) * 2].reshape(_half_up(height), _half_up(width), 2)
+        chroma = rows[height:, : _half_up(width) * 2].reshape(_half_up(height), _half_up(width), 2)
         rgb = cv2.cvtColorTwoPlane(np.ascontiguousarray(luma), np.ascontiguousarray(chroma), to_rgb)
         return rgb[:height, :width]
 
@@ -177,7 +177,11 @@ def _layouts() -> dict[str, Layout]:
 
 
 _ALIASES = {
-    "8UC1": "mono8", "16UC1": "mono16", "8UC3": "bgr8", "8UC4": "bgra8",
-    "yuv422": "uyvy", "yuv422_yuy2": "yuyv",
+    "8UC1": "mono8",
+    "16UC1": "mono16",
+    "8UC3": "bgr8",
+    "8UC4": "bgra8",
+    "yuv422": "uyvy",
+    "yuv422_yuy2": "yuyv",
 }
 LAYOUTS: dict[str, Layout] = _layouts()

@@ -23,17 +23,18 @@ def text_height(size: float) -> int:
     return round(0.7 * size)
 
 
-def draw_text(picture: np.ndarray, text: str, left_baseline: tuple[int, int], size: float,
-              colour: tuple[int, int, int]) -> None:
+def draw_text(
+    picture: np.ndarray, text: str, left_baseline: tuple[int, int], size: float, colour: tuple[int, int, int]
+) -> None:
     """Draws into uint8 [H, W, 3]; what lies outside of the picture is left out."""
     glyphs = _glyphs(text, size)
     left, baseline = left_baseline
     top = baseline - _ascent(size)
-    clipped = glyphs[max(0, -top):max(0, picture.shape[0] - top), max(0, -left):max(0, picture.shape[1] - left)]
+    clipped = glyphs[max(0, -top) : max(0, picture.shape[0] - top), max(0, -left) : max(0, picture.shape[1] - left)]
     if not clipped.size:
         return
     top, left = max(0, top), max(0, left)
-    part = picture[top:top + clipped.shape[0], left:left + clipped.shape[1]]
+    part = picture[top : top + clipped.shape[0], left : left + clipped.shape[1]]
     weight = clipped[..., None].astype(np.float32) / 255.0
     part[:] = np.rint(part + (np.array(colour, np.float32) - part) * weight).astype(np.uint8)
 

@@ -153,10 +153,14 @@ class StreetDrive:
         width, height, bottom = _TRUCK_PANEL
         left, y = rear - 0.02, self.motion.lane
         top = bottom + height
-        return np.array([
-            (left, y + width / 2, top), (left, y - width / 2, top),
-            (left, y - width / 2, bottom), (left, y + width / 2, bottom),
-        ])  # fmt: skip
+        return np.array(
+            [
+                (left, y + width / 2, top),
+                (left, y - width / 2, top),
+                (left, y - width / 2, bottom),
+                (left, y + width / 2, bottom),
+            ]
+        )
 
     def _draw_truck(self, canvas: Canvas, x: float, seconds: float) -> None:
         self._truck.draw(canvas, x, self.motion.lane)

@@ -128,9 +128,14 @@ def _guide(image: np.ndarray, rng: np.random.Generator) -> None:
 
 
 _SIGNS = (
-    ("round", _limit), ("round", _no_entry), ("round", _arrow), ("triangle", _warning), ("octagon", _stop),
-    ("square", _crossing), ("square", _guide),
-)  # fmt: skip
+    ("round", _limit),
+    ("round", _no_entry),
+    ("round", _arrow),
+    ("triangle", _warning),
+    ("octagon", _stop),
+    ("square", _crossing),
+    ("square", _guide),
+)
 
 
 class Sign:

@@ -19,9 +19,17 @@ Colour = tuple[int, int, int]
 _SKIN = ((226, 186, 158), (196, 150, 116), (140, 98, 70), (96, 66, 48))
 _HAIR = ((40, 30, 24), (92, 66, 40), (176, 144, 88), (120, 118, 116), (24, 22, 22))
 _TOPS = (
-    (176, 40, 44), (40, 66, 130), (52, 54, 60), (222, 218, 206), (206, 156, 44), (64, 110, 78), (120, 70, 120),
-    (214, 120, 60), (92, 140, 176), (98, 78, 60),
-)  # fmt: skip
+    (176, 40, 44),
+    (40, 66, 130),
+    (52, 54, 60),
+    (222, 218, 206),
+    (206, 156, 44),
+    (64, 110, 78),
+    (120, 70, 120),
+    (214, 120, 60),
+    (92, 140, 176),
+    (98, 78, 60),
+)
 _TROUSERS = ((38, 46, 74), (44, 42, 44), (96, 84, 66), (70, 74, 82), (28, 30, 36))
 # A gait's moments; each is posed once.
 _STEPS = 32
@@ -51,9 +59,16 @@ def draw_looks(rng: np.random.Generator) -> Looks:
         return palette[int(rng.integers(len(palette)))]
 
     return Looks(
-        one(_SKIN), one(_HAIR), one(_TOPS), one(_TROUSERS), one(_BIKES), float(rng.uniform(1.58, 1.86)),
-        float(rng.uniform(0, 6.28)), bool(rng.random() < 0.4), bool(rng.random() < 0.25),
-    )  # fmt: skip
+        one(_SKIN),
+        one(_HAIR),
+        one(_TOPS),
+        one(_TROUSERS),
+        one(_BIKES),
+        float(rng.uniform(1.58, 1.86)),
+        float(rng.uniform(0, 6.28)),
+        bool(rng.random() < 0.4),
+        bool(rng.random() < 0.25),
+    )
 
 
 def _shaded(colour: Sequence[float], factor: float) -> tuple[float, float, float]:

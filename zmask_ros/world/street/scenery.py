@@ -199,7 +199,11 @@ class Billboard:
             foot = corners[3] + share * self._across
             draw_pole(canvas, float(foot[0]) + 0.1, float(foot[1]), self.bottom + 0.5, 0.16, (98, 102, 104))
         right, behind = self._across / self.width * 0.14, np.array([0.05, 0.0, 0.0])
-        rim = [corners[0] - right + 0.14 * _UP, corners[1] + right + 0.14 * _UP,
-               corners[2] + right - 0.14 * _UP, corners[3] - right - 0.14 * _UP]  # fmt: skip
+        rim = [
+            corners[0] - right + 0.14 * _UP,
+            corners[1] + right + 0.14 * _UP,
+            corners[2] + right - 0.14 * _UP,
+            corners[3] - right - 0.14 * _UP,
+        ]
         canvas.polygon(np.array(rim) + behind, (66, 68, 70), Label.BUILDING)
         canvas.quad(picture, corners[0], self._across, -self.height * _UP)

@@ -16,11 +16,11 @@ test-slow: build  ## the tests that take minutes
 	@$(RUN) python -m pytest -q -m slow
 
 docs: build  ## the parameter tables of docs/node.md, from the code
-	@$(RUN) python -m zmask_ros.node.parameter_docs docs/node.md
+	@$(RUN) python -m zmask_ros.node.parameters.spec.docs docs/node.md
 
 reliability: build  ## half an hour of faults, and garbage, through the running node; figures in docs/reliability.md
 	@ZMASK_RELIABILITY=docs/reliability.md ZMASK_SOAK_S=1800 ZMASK_FUZZ_CODEC=100000 ZMASK_FUZZ_NODE=5000 $(RUN) \
-		python -m pytest -q -m slow test/test_node_soak.py test/test_node_fuzz.py test/test_node_cost.py
+		python -m pytest -q -m slow test/node/test_soak.py test/node/test_fuzz.py test/node/test_cost.py
 
 models: build  ## make everything in models/ anew: train, patch, fit (hours; needs CamVid)
 	@$(RUN) tools/make_models.sh

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from node_processes import Client
-
+    from support.node_processes import Client
     from zmask_ros.defense import Profile
     from zmask_ros.segmenters import Segmenter
 
@@ -22,8 +21,7 @@ os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 @pytest.fixture(scope="module")
 def segmenter(tmp_path_factory: pytest.TempPathFactory) -> Segmenter:
     """The tiny network."""
-    from tiny_network import describe
-
+    from support.tiny_network import describe
     from zmask_ros.segmenters import load_segmenter
 
     return load_segmenter(str(describe(tmp_path_factory.mktemp("tiny"))), "cpu")
@@ -32,8 +30,7 @@ def segmenter(tmp_path_factory: pytest.TempPathFactory) -> Segmenter:
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> Profile:
     """A profile for it, as `zmask fit` leaves it."""
-    from tiny_network import describe, fit
-
+    from support.tiny_network import describe, fit
     from zmask_ros.defense import load_profile
 
     return load_profile(fit(describe(tmp_path_factory.mktemp("fitted"))))
@@ -43,7 +40,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Profile:
 def client(request: pytest.FixtureRequest) -> Iterator[Client]:
     """A node of the test in the namespace of its module."""
     # Where there is no ROS, the modules that ask for it are skipped.
-    from node_processes import Client
+    from support.node_processes import Client
 
     client = Client(request.module.NAMESPACE)
     yield client

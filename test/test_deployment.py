@@ -17,11 +17,12 @@ import click
 import pytest
 import yaml
 
+from support import ROOT
 from zmask_ros.cli.main import zmask
+from zmask_ros.flags.topics import ATTACK_TOPIC
 from zmask_ros.launching.arguments import DEFENSE
-from zmask_ros.outputs import ATTACK_TOPIC, PICTURE_TOPICS
+from zmask_ros.runtime.picture_topics import PICTURE_TOPICS
 
-ROOT = Path(__file__).parent.parent
 FAST_DDS = ROOT / "config" / "fastdds.xml"
 LAYOUT = ROOT / "config" / "foxglove" / "defense.json"
 ANALYZER = ROOT / "config" / "diagnostics_analyzer.yaml"
@@ -187,7 +188,7 @@ def test_with_security_the_node_runs_without_a_launch() -> None:
 def test_a_node_asks_for_the_enclave_of_its_drop_in(drop_in: Path, tmp_path: Path) -> None:
     pytest.importorskip("rclpy", reason="ROS 2 is not installed", exc_type=ModuleNotFoundError)
     given = {**os.environ, **security(drop_in), "ROS_SECURITY_KEYSTORE": str(tmp_path)}
-    script = "import sys; from zmask_ros.node.running import run; sys.exit(run('no:node'))"
+    script = "import sys; from zmask_ros.node.main import run; sys.exit(run('no:node'))"
     done = subprocess.run(
         [sys.executable, "-c", script], env=given, capture_output=True, text=True, timeout=120, check=False
     )

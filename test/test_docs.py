@@ -11,40 +11,46 @@ from pathlib import Path
 import click
 import pytest
 
-import zmask_ros.choosing
-import zmask_ros.fitting
+import zmask_ros.training.layer_selection
+import zmask_ros.training.plans
+from support import ROOT
 from zmask_ros.cli.main import zmask
-from zmask_ros.defense import (
-    block_choice,
-    calibration,
-    discriminant,
-    examples,
-    fitting,
-    fusion_training,
-    growth,
-    head,
-    layer_choice,
-    looking,
-    refinement,
-    screening,
-    statistics,
-    stem,
-    stream_state,
-    streaming,
-    tracking,
-    vote,
-)
+from zmask_ros.defense.evidence import head, statistics
+from zmask_ros.defense.masking import discriminant, growth, refinement
+from zmask_ros.defense.profile import screen as screening
+from zmask_ros.defense.resegmentation import stem
+from zmask_ros.defense.streaming import camera_state as stream_state
+from zmask_ros.defense.streaming import cascade as looking
+from zmask_ros.defense.streaming import streaming, tracking
 from zmask_ros.errors import ZmaskError
+from zmask_ros.flags import vote
 from zmask_ros.launching.arguments import DEFENSE, DEMO, REPLAY, Argument
-from zmask_ros.node.parameter_docs import with_tables
-from zmask_ros.outputs import PICTURE_TOPICS, UNDEFENDED
+from zmask_ros.node.parameters.docs import with_tables
+from zmask_ros.runtime.picture_topics import PICTURE_TOPICS, UNDEFENDED
+from zmask_ros.training import (
+    clean_fit as fitting,
+)
+from zmask_ros.training import (
+    examples,
+)
+from zmask_ros.training import (
+    fusion as fusion_training,
+)
+from zmask_ros.training import (
+    fusion_search as block_choice,
+)
+from zmask_ros.training import (
+    layer_selection as layer_choice,
+)
+from zmask_ros.training import (
+    thresholds as calibration,
+)
 
-ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 NODE = ROOT / "docs" / "node.md"
 CONSTANTS = (
-    zmask_ros.fitting,
-    zmask_ros.choosing,
+    zmask_ros.training.plans,
+    zmask_ros.training.layer_selection,
     block_choice,
     calibration,
     discriminant,

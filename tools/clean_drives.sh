@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 
 mkdir -p out/models
 newer() { [ -e "$1" ] && [ ! "$2" -nt "$1" ]; }
-newer out/models/camvid_train.mcap zmask_ros/world/datasets.py ||
+newer out/models/camvid_train.mcap zmask_ros/data/camvid.py ||
   zmask world camvid train --force -o out/models/camvid_train.mcap
-newer out/models/street.mcap zmask_ros/world/street/drive.py ||
+newer out/models/street.mcap zmask_ros/data/street/drive.py ||
   zmask world street {3000..3029} --seconds 20 --rate 0.5 --force -o out/models/street.mcap

@@ -11,7 +11,7 @@ import click
 import torch
 from safetensors.torch import save
 
-from zmask_ros.files import replace_file
+from zmask_ros.io.files import replace_file
 
 
 @click.command(help=__doc__)

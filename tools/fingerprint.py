@@ -18,13 +18,13 @@ import click
 import numpy as np
 
 from zmask_ros.attacks import load_patch
-from zmask_ros.camera import CameraResult, CameraStream, DefendedCamera
+from zmask_ros.data.camvid import CamVid, camvid_root
+from zmask_ros.data.street import StreetDrive
 from zmask_ros.defense import load_profile
-from zmask_ros.evaluation.streaming import BEHAVIOURS, Moment, behaving, truck_drive
+from zmask_ros.evaluation.performance.streaming import BEHAVIOURS, Moment, behaving, truck_drive
+from zmask_ros.resources import shipped_patch, shipped_profile
+from zmask_ros.runtime.camera import CameraResult, CameraStream, DefendedCamera
 from zmask_ros.segmenters import load_segmenter
-from zmask_ros.shipped import shipped_patch, shipped_profile
-from zmask_ros.world.datasets import CamVid, camvid_root
-from zmask_ros.world.street import StreetDrive
 
 NAME = "lraspp_camvid"
 SEED = 7001

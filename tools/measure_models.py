@@ -20,17 +20,18 @@ import numpy as np
 import torch
 
 from zmask_ros.attacks import EotRanges, load_patch, paste_at_random
-from zmask_ros.camera import DefendedCamera
 from zmask_ros.cli.console import progress
+from zmask_ros.data.camvid import CamVid, LabelledFrame, camvid_root
+from zmask_ros.data.street import StreetDrive
 from zmask_ros.defense import load_profile
 from zmask_ros.evaluation import Confusion
-from zmask_ros.evaluation.paired import PairedFrame, evaluate_pairs
-from zmask_ros.files import replace_file
-from zmask_ros.fitting import CleanFrame, ProfileFit, default_plan
-from zmask_ros.marked import Marks
+from zmask_ros.evaluation.performance.paired import PairedFrame, evaluate_pairs
+from zmask_ros.io.files import replace_file
+from zmask_ros.io.markdown_tables import Marks
+from zmask_ros.runtime.camera import DefendedCamera
 from zmask_ros.segmenters import Segmenter, load_segmenter
-from zmask_ros.world.datasets import CamVid, LabelledFrame, camvid_root
-from zmask_ros.world.street import StreetDrive
+from zmask_ros.training.clean_fit import CleanFrame, ProfileFit
+from zmask_ros.training.plans import default_plan
 
 NAME = "lraspp_camvid"
 MODELS = Path(__file__).resolve().parent.parent / "models"

@@ -16,12 +16,11 @@ import click
 import numpy as np
 
 from zmask_ros.attacks import Recipe, Step, load_patch, to_uint8, train_patch
-from zmask_ros.camera import DefendedCamera
 from zmask_ros.cli.console import progress
+from zmask_ros.data.camvid import CamVid, camvid_root
 from zmask_ros.defense import Profile, load_profile
-from zmask_ros.defense.screening import screening_profile
-from zmask_ros.evaluation.plan import SEEN
-from zmask_ros.evaluation.streaming import (
+from zmask_ros.defense.profile.screen import screening_profile
+from zmask_ros.evaluation.performance.streaming import (
     BEHAVIOURS,
     EVASIONS,
     Comparison,
@@ -31,10 +30,11 @@ from zmask_ros.evaluation.streaming import (
     streaming_table,
     truck_drive,
 )
-from zmask_ros.marked import Marks
+from zmask_ros.evaluation.protocol.plan import SEEN
+from zmask_ros.io.markdown_tables import Marks
+from zmask_ros.resources import shipped_patch, shipped_profile
+from zmask_ros.runtime.camera import DefendedCamera
 from zmask_ros.segmenters import Segmenter, load_segmenter
-from zmask_ros.shipped import shipped_patch, shipped_profile
-from zmask_ros.world.datasets import CamVid, camvid_root
 
 NAME = "lraspp_camvid"
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "performance.md"

@@ -20,7 +20,7 @@ from pathlib import Path
 import click
 
 from zmask_ros.cli.console import progress
-from zmask_ros.marked import Marks
+from zmask_ros.io.markdown_tables import Marks
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "reliability.md"

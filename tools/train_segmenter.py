@@ -76,7 +76,7 @@ class Frames:
 
 
 def load_camvid(split: str) -> Frames:
-    from zmask_ros.world.datasets import CamVid, camvid_root
+    from zmask_ros.data.camvid import CamVid, camvid_root
 
     root = camvid_root()
     if root is None:
@@ -87,7 +87,7 @@ def load_camvid(split: str) -> Frames:
 
 def load_street(seeds: Sequence[int], frames_per_seed: int) -> Frames:
     """Frames spread over drives of the street world, brought to the network's input size."""
-    from zmask_ros.world.street import StreetDrive
+    from zmask_ros.data.street import StreetDrive
 
     images, labels = [], []
     for seed in seeds:

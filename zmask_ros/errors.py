@@ -5,3 +5,7 @@ from __future__ import annotations
 
 class ZmaskError(Exception):
     """Bad input or a user's mistake: one clear sentence that says what to do."""
+
+
+class AttackError(ZmaskError):
+    """An attack that cannot be run as asked, or a patch file that cannot be read or written."""

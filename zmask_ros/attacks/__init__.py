@@ -1,6 +1,6 @@
 """Patches: objectives, expectation over transformation, attackers who know the defence, optimisation."""
 
-from zmask_ros.attacks.descent import Attacker, Step
+from zmask_ros.attacks.attacker import Attacker, Step
 from zmask_ros.attacks.eot import (
     EotRanges,
     Transforms,
@@ -10,16 +10,16 @@ from zmask_ros.attacks.eot import (
     sample_transforms,
     view_homography,
 )
-from zmask_ros.attacks.errors import AttackError
 from zmask_ros.attacks.files import check_writable, load_patch, load_patches, load_recipe, recipe_path, save_patch
 from zmask_ros.attacks.frames import AttackFrame, FrameStack, stack_frames
 from zmask_ros.attacks.losses import AttackGradient, attack_gradient, normalised, smoothness, smoothness_gradient
 from zmask_ros.attacks.objectives import Goal
-from zmask_ros.attacks.optimise import PatchResult, Placement, train_patch
 from zmask_ros.attacks.pasting import apply_patch, apply_patches, paste, paste_at_random, to_tensor, to_uint8
+from zmask_ros.attacks.patch_attack import PatchResult, Placement, train_patch
 from zmask_ros.attacks.projection import Camera, PanelView, ScenePlacement, panel_corners, paste_on_panel
 from zmask_ros.attacks.recipe import Recipe
 from zmask_ros.attacks.scenes import Scene, gear_scene, street_scene
+from zmask_ros.errors import AttackError
 
 __all__ = [
     "AttackError",

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from zmask_ros.attacks.viewing import View
+from zmask_ros.attacks.render import View
 from zmask_ros.defense import Analysis
-from zmask_ros.defense.growth import OPEN
+from zmask_ros.defense.masking.growth import OPEN
 
 MARGIN = 0.5
 """How far below the threshold a score is pushed, as a difference of logarithms: transformations vary."""

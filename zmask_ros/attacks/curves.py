@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from zmask_ros.attacks.descent import Step
+from zmask_ros.attacks.attacker import Step
 from zmask_ros.attacks.files import curves_path
-from zmask_ros.files import replace_file
+from zmask_ros.io.files import replace_file
 
 WINDOW_SHARE = 0.05
 """Share of the steps that the drawn mean runs over: each batch shows other frames, and single steps jump."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from zmask_ros.attacks.errors import AttackError
+from zmask_ros.errors import AttackError
 
 Range = tuple[float, float]
 VIEW_DISTANCE = 3.0

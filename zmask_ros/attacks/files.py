@@ -13,13 +13,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from zmask_ros.attacks.errors import AttackError
-from zmask_ros.attacks.optimise import PatchResult
 from zmask_ros.attacks.pasting import to_uint8
+from zmask_ros.attacks.patch_attack import PatchResult
 from zmask_ros.attacks.recipe import Recipe
-from zmask_ros.files import check_place, replace_file
+from zmask_ros.errors import AttackError
+from zmask_ros.io.files import check_place, replace_file
+from zmask_ros.io.images.files import read_picture
 from zmask_ros.segmenters import Segmenter
-from zmask_ros.world.picture_files import read_picture
 
 FORMAT = 1
 CURVES = "_curves"

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zmask_ros.attacks.errors import AttackError
+from zmask_ros.errors import AttackError
 from zmask_ros.segmenters import UNLABELLED, Segmenter
 
 AttackFrame = tuple[np.ndarray, np.ndarray | None]

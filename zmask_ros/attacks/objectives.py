@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from zmask_ros.attacks.errors import AttackError
 from zmask_ros.attacks.recipe import TARGETED, UNTARGETED, Recipe
+from zmask_ros.errors import AttackError
 from zmask_ros.segmenters import UNLABELLED, Segmenter
 
 

@@ -10,15 +10,45 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from zmask_ros.attacks.eot import (
-    EotRanges,
-    Transforms,
-    local_scale,
-    sample_layout,
-    view_homography,
-)
+from zmask_ros.attacks.eot import EotRanges, Transforms, local_scale, sample_layout, view_homography
 from zmask_ros.attacks.jpeg import compress
-from zmask_ros.attacks.plane import visible_part, warped
+
+NEAR = 0.1
+"""Third coordinate below which the plane counts as behind the camera: metres for a panel with a place in the world,
+and about a tenth of the distance of the patch's centre for a patch that was placed by a draw."""
+
+
+def warped(homography: Tensor, points: Tensor) -> Tensor:
+    """[n, 2]: image coordinates (x, y) of points [n, 2] of the plane that are before the camera."""
+    seen = _homogeneous(homography, points)
+    return seen[:, :2] / seen[:, 2:]
+
+
+def visible_part(homography: Tensor, patch_size: tuple[int, int]) -> Tensor:
+    """[n, 2]: corners of the part of the patch (height, width) that is before the camera, clockwise.
+
+    n is 4 where all of it is, 3 or 5 where a corner or three are behind, and 0 where it is wholly behind.
+    """
+    x, y = patch_size[1] / 2, patch_size[0] / 2
+    corners = homography.new_tensor([[-x, -y], [x, -y], [x, y], [-x, y]])
+    depths = _homogeneous(homography, corners)[:, 2].tolist()
+    if min(depths) >= NEAR:
+        return corners
+    kept = []
+    for index, depth in enumerate(depths):
+        following = (index + 1) % len(depths)
+        if depth >= NEAR:
+            kept.append(corners[index])
+        if (depth >= NEAR) != (depths[following] >= NEAR):
+            # Depth is linear in the plane, so the edge meets the near plane at this share of its length.
+            share = (NEAR - depth) / (depths[following] - depth)
+            kept.append(corners[index] + share * (corners[following] - corners[index]))
+    return torch.stack(kept) if kept else corners[:0]
+
+
+def _homogeneous(homography: Tensor, points: Tensor) -> Tensor:
+    return torch.cat([points, torch.ones_like(points[:, :1])], 1) @ homography.T
+
 
 MID_GREY = 0.5
 DARKEST = 1e-3

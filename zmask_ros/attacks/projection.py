@@ -6,7 +6,7 @@ with all three angles, panels that reach behind the camera, and things that stan
 Frames, axes and units:
 
 - *World*: right-handed, z up, metres. Poses of six numbers (x, y, z, roll, pitch, yaw; metres and radians) are those
-  of `zmask_ros.world.poses`: bodies have x forward, y left, z up.
+  of `zmask_ros.data.carla_gear.poses`: bodies have x forward, y left, z up.
 - *Panel*: its body frame is that of its viewers: x away from them, y to their left, z up. Its corners are always in
   the order top left, top right, bottom right, bottom left, as the viewers see them.
 - *Camera*: the optical frame of ROS: x right, y down, z forward, metres. Its pose is optical frame to world, [4, 4].
@@ -28,9 +28,8 @@ import torch
 from torch import Tensor
 
 from zmask_ros.attacks.eot import Transforms
-from zmask_ros.attacks.pasting import apply_patch, to_tensor, to_uint8
-from zmask_ros.attacks.plane import visible_part, warped
-from zmask_ros.world.poses import body_to_world
+from zmask_ros.attacks.pasting import apply_patch, to_tensor, to_uint8, visible_part, warped
+from zmask_ros.data.carla_gear.poses import body_to_world
 
 
 @dataclass(frozen=True)

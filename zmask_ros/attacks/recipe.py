@@ -7,11 +7,10 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from zmask_ros.attacks.eot import EotRanges
-from zmask_ros.attacks.errors import AttackError
+from zmask_ros.errors import AttackError
 
 UNTARGETED, TARGETED, HIDING = OBJECTIVES = ("untargeted", "targeted", "hiding")
 ADAPTIVE = ("none", "flag", "mask", "both", "overmask")
-
 WHOLE = ("steps", "batch", "seed", "patches", "decoys", "restarts")
 """Entries that are whole numbers."""
 

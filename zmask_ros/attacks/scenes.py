@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from zmask_ros.attacks.errors import AttackError
 from zmask_ros.attacks.frames import AttackFrame
 from zmask_ros.attacks.projection import Camera, PanelView, ScenePlacement, panel_corners
-from zmask_ros.world.carla_gear import CarlaGear
-from zmask_ros.world.poses import camera_to_world
-from zmask_ros.world.street import StreetDrive
+from zmask_ros.data.carla_gear.poses import camera_to_world
+from zmask_ros.data.carla_gear.reader import CarlaGear
+from zmask_ros.data.street import StreetDrive
+from zmask_ros.errors import AttackError
 
 LEAST_SHARE = 0.005
 """Share of the image that the panel must take for a frame to count: smaller ones teach a patch nothing."""

@@ -28,7 +28,7 @@ from zmask_ros.attacks.files import curves_path
 from zmask_ros.attacks.frames import NothingToHide
 from zmask_ros.cli import attack_options, options
 from zmask_ros.cli.attack_options import GROUPS, Seeds
-from zmask_ros.cli.attack_scenes import HELP as SCENE_HELP
+from zmask_ros.cli.attack_sources import HELP as SCENE_HELP
 from zmask_ros.cli.attack_sources import Sources
 from zmask_ros.cli.console import print_json, print_table, progress, warn
 from zmask_ros.cli.grouped import GroupedCommand

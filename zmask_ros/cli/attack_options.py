@@ -15,7 +15,6 @@ from zmask_ros.attacks.recipe import ADAPTIVE, OBJECTIVES
 from zmask_ros.errors import ZmaskError
 
 DEFAULT = Recipe()
-
 GROUPS = {
     "Frames": ("street", "camvid", "images", "bags", "topic", "scene", "frames"),
     "What it is after": ("segmenter", "objective", "target", "gamma", "auxiliary"),

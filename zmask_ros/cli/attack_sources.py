@@ -2,19 +2,54 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 
 from zmask_ros.attacks import AttackFrame, Placement
-from zmask_ros.attacks.scenes import evenly
-from zmask_ros.cli.attack_scenes import describe_scene, load_scene
+from zmask_ros.attacks.scenes import BLANK, Scene, evenly, gear_scene, street_scene
+from zmask_ros.cli.console import progress
+from zmask_ros.data.camvid import CamVid
+from zmask_ros.data.carla_gear.reader import CarlaGear
+from zmask_ros.data.street import StreetDrive
 from zmask_ros.errors import ZmaskError
-from zmask_ros.world.bags import CameraBags, ReadReport
-from zmask_ros.world.datasets import CamVid
-from zmask_ros.world.picture_files import pictures_in, read_picture
-from zmask_ros.world.street import StreetDrive
+from zmask_ros.io.bags.reader import CameraBags, ReadReport
+from zmask_ros.io.images.files import pictures_in, read_picture
+
+HELP = (
+    "Attack one scene by projection, the patch on its billboard: street:SEED, street:SEED:truck, or a scene's folder "
+    "in CARLA-GeAR's layout such as SET/billboard01. Place, size and turn then come from the poses; --scale has no "
+    "effect."
+)
+
+STREET_SECONDS = 20.0
+STREET_RATE_HZ = 15.0
+
+
+def describe_scene(name: str) -> str:
+    """One short line, as a patch's recipe keeps it."""
+    return f"scene {name}"
+
+
+def load_scene(name: str, frames: int) -> Scene:
+    """Up to ``frames`` frames of the scene ``name``, with a progress bar.
+
+    Raises:
+        ZmaskError: there is no such scene, it cannot be read, or its panel is never large enough.
+    """
+    street = re.fullmatch(r"street:(\d+)(?::(billboard|truck))?", name)
+    if street is None and name.startswith("street:"):
+        raise ZmaskError(f"'{name}' is no street scene: write street:SEED or street:SEED:truck, such as street:4.")
+    with progress("Looking", "frames", frames) as advance:
+        if street is None:
+            return gear_scene(CarlaGear(Path(name)), frames, advance)
+        drive = StreetDrive(
+            int(street[1]), STREET_SECONDS, STREET_RATE_HZ, carrier=street[2] or "billboard", picture=BLANK
+        )
+        return street_scene(drive, frames, advance)
+
 
 STREET_SECONDS = 20.0
 

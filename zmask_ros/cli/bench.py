@@ -17,21 +17,27 @@ from torch import Tensor
 
 from zmask_ros.attacks import EotRanges, load_patch, paste_at_random
 from zmask_ros.cli import options
-from zmask_ros.cli.bench_tables import CASES, NAIVE, bench_markdown
 from zmask_ros.cli.console import print_json, print_table, progress
+from zmask_ros.data.street import StreetDrive
 from zmask_ros.defense import KEYFRAME_INTERVAL_S, Branch, Defense, Profile, load_profile
-from zmask_ros.defense.pooling import Size
+from zmask_ros.defense.evidence.grid import Size
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation import PairedTimes, Quartiles, time_pairs
-from zmask_ros.evaluation.bench import Analyse, batch_gain, following, slower_factor
-from zmask_ros.evaluation.cost_growth import TORCHVISION, Cost, measure_cost, torchvision_segmenter, with_input_size
-from zmask_ros.evaluation.naive import DEMO_GRID, demo_branches, demo_evidence, naive_evidence
-from zmask_ros.evaluation.plots import cost_plot
-from zmask_ros.files import check_place, replace_file
-from zmask_ros.marked import Marks
+from zmask_ros.evaluation.performance.markdown import CASES, NAIVE, bench_markdown
+from zmask_ros.evaluation.performance.overhead import Analyse, batch_gain, following, slower_factor
+from zmask_ros.evaluation.performance.reference import DEMO_GRID, demo_branches, demo_evidence, naive_evidence
+from zmask_ros.evaluation.performance.scaling import (
+    TORCHVISION,
+    Cost,
+    measure_cost,
+    torchvision_segmenter,
+    with_input_size,
+)
+from zmask_ros.evaluation.report.plots import cost_plot
+from zmask_ros.io.files import check_place, replace_file
+from zmask_ros.io.markdown_tables import Marks
+from zmask_ros.resources import shipped_patch, shipped_profile
 from zmask_ros.segmenters import Segmenter, load_segmenter
-from zmask_ros.shipped import shipped_patch, shipped_profile
-from zmask_ros.world.street import StreetDrive
 
 STREET_SEED = 4001
 STREET_SECONDS = 20.0

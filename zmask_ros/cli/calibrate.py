@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +11,9 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
-from zmask_ros.attacks import Step, to_uint8, train_patch
-from zmask_ros.calibrating import (
-    Calibration,
-    Material,
-    NamedPatch,
-    Part,
-    calibrate,
-    check_enough_frames,
-    check_enough_patches,
-    describe,
-    divide,
-    graded_recipes,
-    judge_profile,
-    make_examples,
-)
-from zmask_ros.choosing import choose_plan, choosing_passes, with_edge
 from zmask_ros.cli import options
-from zmask_ros.cli.calibrate_sources import (
+from zmask_ros.cli.clean_sources import (
     PASSES_A_RIVALS_STEP,
-    CleanSources,
     announce,
     check_enough_rivals,
     clean_source_options,
@@ -39,28 +21,30 @@ from zmask_ros.cli.calibrate_sources import (
     read_patches,
 )
 from zmask_ros.cli.console import figure, print_json, print_table, progress, stdout
-from zmask_ros.cli.fit import interval_text, precaution_rows, summary
-from zmask_ros.defense import Profile, bind, load_profile, save_profile
-from zmask_ros.defense.block_choice import TRAINING_STEPS
-from zmask_ros.defense.examples import Examples
-from zmask_ros.defense.fitting import CleanFit
-from zmask_ros.defense.judgement import Judgement
-from zmask_ros.defense.layer_choice import LayerChoice
-from zmask_ros.defense.profile import OURS
-from zmask_ros.defense.profile_file import check_profile_place
-from zmask_ros.defense.vote import VoteRule
+from zmask_ros.cli.profile_rows import interval_text, precaution_rows, summary
+from zmask_ros.defense import bind, load_profile, save_profile
+from zmask_ros.defense.profile.profile import OURS
+from zmask_ros.defense.profile.storage import check_profile_place
 from zmask_ros.errors import ZmaskError
-from zmask_ros.fitting import CleanFrame, ProfileFit
-from zmask_ros.hardening import harden, with_head
-from zmask_ros.segmenters import Segmenter, load_segmenter
+from zmask_ros.flags.vote import VoteRule
+from zmask_ros.segmenters import load_segmenter
+from zmask_ros.training.calibration import Calibration, calibrate, describe, judge_profile
+from zmask_ros.training.examples import (
+    check_enough_frames,
+    check_enough_patches,
+    divide,
+)
+from zmask_ros.training.figures import Judgement
+from zmask_ros.training.fusion_search import TRAINING_STEPS
+from zmask_ros.training.layer_selection import LayerChoice, with_edge
+from zmask_ros.training.pipeline import face_rivals, look, refit, train_graded
+from zmask_ros.training.sources import CleanSources
 
 AUTO, KEEP = "auto", "keep"
 # Of a training step: forward and backward of a batch, in forward passes of one image.
 PASSES_A_STEP = 12
 SECONDS_AN_EPOCH = 0.03
 PRECAUTION_RATE = 0.05
-SEED_GOING_ON = 100_000
-"""Of a training that goes on: other rivals than those that began."""
 
 
 class VoteParameter(click.ParamType):
@@ -209,62 +193,6 @@ def command(
         print_json(_as_json(before, result, choice) | {"profile": str(output), "seconds": seconds})
     else:
         _print(before, result, choice, output, seconds)
-
-
-def train_graded(
-    segmenter: Segmenter, profile: Profile, frames: Sequence[CleanFrame], count: int, steps: int
-) -> list[NamedPatch]:
-    """Patches of graded strength, trained on the frames that are not held out; the network's own labels are right."""
-    known = [(frame.image, None) for frame in frames if not CleanFit.is_held_out(frame.index)]
-    trained = []
-    with progress("Training patches", "steps", count * steps) as advance:
-
-        def show(step: Step) -> None:
-            advance(note=f"{step.pixel_accuracy:.1%} of pixels right")
-
-        for recipe in graded_recipes(count, steps, segmenter.input_size):
-            patch = train_patch(segmenter, known, recipe, show, profile).patch
-            name = f"trained here ({recipe.size[1]}x{recipe.size[0]}, beta {recipe.beta:.2g}, seed {recipe.seed})"
-            trained.append(NamedPatch(name, to_uint8(patch)))
-    return trained
-
-
-def refit(
-    segmenter: Segmenter, frames: Sequence[CleanFrame], material: Material, rate: float
-) -> tuple[Profile, LayerChoice]:
-    """Choose layers on the training part, and fit them on all clean frames."""
-    with progress("Choosing layers", "images", choosing_passes(material.training)) as advance:
-        plan, choice = choose_plan(segmenter, material.training, advance)
-    fit = ProfileFit(segmenter, plan)
-    with progress("Fitting", "frames", len(frames)) as advance:
-        for frame in frames:
-            fit.add(frame)
-            advance()
-    return fit.finish(rate), choice
-
-
-def face_rivals(segmenter: Segmenter, profile: Profile, material: Material, steps: int) -> tuple[Profile, Material]:
-    """A head for ``profile``, trained against rivals, and their patches added to the training part.
-
-    A head of the same layers is trained on, against new rivals.
-    """
-    frames, layers, seed = material.training.frames, segmenter.description.head_layers, 0
-    if profile.head is None or profile.head.branch.layers != layers:
-        with progress("Fitting the head's layers", "frames", len(frames)) as advance:
-            profile = with_head(segmenter, profile, layers, frames, advance=advance)
-    else:
-        seed = SEED_GOING_ON
-    with progress("Training the head", "steps", steps) as advance:
-        hardened = harden(segmenter, profile, frames, steps, seed, lambda loss: advance(note=f"loss {loss:.2f}"))
-    named = tuple(NamedPatch(f"rival {n}", to_uint8(patch)) for n, patch in enumerate(hardened.patches))
-    training = replace(material.training, patches=material.training.patches + named)
-    return hardened.profile, replace(material, training=training)
-
-
-def look(segmenter: Segmenter, profile: Profile, part: Part) -> Examples:
-    """`make_examples`, with a progress bar."""
-    with progress("Looking", "images", part.pictures) as advance:
-        return make_examples(segmenter, profile, part, advance)
 
 
 def _as_json(before: Judgement, result: Calibration, choice: LayerChoice | None) -> dict[str, Any]:

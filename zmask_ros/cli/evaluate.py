@@ -14,19 +14,26 @@ import click
 from zmask_ros.cli import options
 from zmask_ros.cli.attack import Seeds
 from zmask_ros.cli.console import print_json, print_table, progress, warn
+from zmask_ros.data.camvid import camvid_root
 from zmask_ros.defense import load_profile
 from zmask_ros.errors import ZmaskError
-from zmask_ros.evaluation.judges import NamedProfile
-from zmask_ros.evaluation.outcome import TABLES, markdown, outcome, plain, write_outcome
-from zmask_ros.evaluation.pace import Pace
-from zmask_ros.evaluation.plan import Plan, given, read_plan
-from zmask_ros.evaluation.plans import PLANS
-from zmask_ros.evaluation.runner import Evaluation
-from zmask_ros.evaluation.scenes import Parts, bag_parts, camvid_parts, carla_gear_parts, image_parts, street_parts
-from zmask_ros.evaluation.tables import figure
+from zmask_ros.evaluation.protocol.estimate import Pace
+from zmask_ros.evaluation.protocol.frames import (
+    Parts,
+    bag_parts,
+    camvid_parts,
+    carla_gear_parts,
+    image_parts,
+    street_parts,
+)
+from zmask_ros.evaluation.protocol.judges import NamedProfile
+from zmask_ros.evaluation.protocol.plan import Plan, given, read_plan
+from zmask_ros.evaluation.protocol.published import PLANS
+from zmask_ros.evaluation.protocol.runner import Evaluation
+from zmask_ros.evaluation.report.result import TABLES, markdown, outcome, plain, write_outcome
+from zmask_ros.evaluation.report.tables import figure
+from zmask_ros.resources import shipped_profile
 from zmask_ros.segmenters import Segmenter, load_segmenter
-from zmask_ros.shipped import shipped_profile
-from zmask_ros.world.datasets import camvid_root
 
 FIRST_NAME = "ours"
 STREET_SEEDS = (8000, 8001, 8002)

@@ -9,10 +9,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from zmask_ros.cli.console import print_json, print_table, stdout
-from zmask_ros.cli.fit import summary
 from zmask_ros.cli.options import as_json as json_option
+from zmask_ros.cli.profile_rows import summary
 from zmask_ros.defense import Profile, load_profile
-from zmask_ros.world.bags import image_topics
+from zmask_ros.io.bags.reader import image_topics
 
 
 @click.command()

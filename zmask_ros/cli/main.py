@@ -13,7 +13,7 @@ import click
 
 from zmask_ros import __version__
 from zmask_ros.errors import ZmaskError
-from zmask_ros.memory import keep_freed_memory
+from zmask_ros.malloc import keep_freed_memory
 
 COMMANDS = {
     "fit": "Fit the clean statistics of a camera from bags of clean drives.",

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from zmask_ros.shipped import DEFAULT_SEGMENTER
+from zmask_ros.resources import DEFAULT_SEGMENTER
 
 
 class ImageSize(click.ParamType):

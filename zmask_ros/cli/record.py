@@ -11,9 +11,9 @@ from typing import Any
 import click
 
 from zmask_ros.errors import ZmaskError
-from zmask_ros.node.flag_recorder_parameters import FlagRecorderParameters
-from zmask_ros.node.parameters import specs
-from zmask_ros.node.running import run
+from zmask_ros.node.main import run
+from zmask_ros.node.parameters.flag_recorder import FlagRecorderParameters
+from zmask_ros.node.parameters.spec import specs
 
 HELP = {spec.name: spec.description for spec in specs(FlagRecorderParameters)}
 DEFAULT = FlagRecorderParameters()

@@ -12,31 +12,24 @@ from typing import Any
 import click
 import numpy as np
 
-from zmask_ros.ahead import ahead
-from zmask_ros.alarm import Alarm, AlarmRule
-from zmask_ros.camera import CameraResult, CameraStream, DefendedCamera, FrameState
 from zmask_ros.cli import options
 from zmask_ros.cli.console import figure, print_json, print_table, progress, warn
-from zmask_ros.cli.video import Video
 from zmask_ros.defense import load_profile
 from zmask_ros.errors import ZmaskError
-from zmask_ros.files import check_place
-from zmask_ros.outputs import (
-    ATTACK_TOPIC,
-    CAMERA_INFO_TOPIC,
-    PICTURE_TOPICS,
-    STATE_CODES,
-    UNDEFENDED,
-    camera_name,
-    draw_overlay,
-    profile_identity,
-)
+from zmask_ros.flags.alarm import Alarm, AlarmRule
+from zmask_ros.flags.flag import STATE_CODES, AttackRecord, FrameState, RegionRecord, camera_name, profile_identity
+from zmask_ros.flags.topics import ATTACK_TOPIC, CAMERA_INFO_TOPIC
+from zmask_ros.io.bags.camera_info import CameraInfoFields
+from zmask_ros.io.bags.reader import CameraBags, ReadReport, StampedMessage
+from zmask_ros.io.bags.writer import BagWriter
+from zmask_ros.io.files import check_place
+from zmask_ros.io.images.video import Video
+from zmask_ros.io.prefetch import ahead
+from zmask_ros.io.stamps import stamp_ns
+from zmask_ros.resources import shipped_profile
+from zmask_ros.runtime.camera import CameraResult, CameraStream, DefendedCamera
+from zmask_ros.runtime.picture_topics import PICTURE_TOPICS, UNDEFENDED, draw_overlay
 from zmask_ros.segmenters import load_segmenter
-from zmask_ros.shipped import shipped_profile
-from zmask_ros.stamps import stamp_ns
-from zmask_ros.world.bag_writer import AttackRecord, BagWriter, RegionRecord
-from zmask_ros.world.bags import CameraBags, ReadReport, StampedMessage
-from zmask_ros.world.camera_info import CameraInfoFields
 
 IMAGE_SUFFIXES = ("/image_raw/compressed", "/image_raw", "/image", "/compressed")
 DEFAULT_RATE_HZ = 15.0

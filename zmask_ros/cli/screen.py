@@ -7,22 +7,22 @@ from pathlib import Path
 
 import click
 
-from zmask_ros.calibrating import divide_frames
 from zmask_ros.cli import options
-from zmask_ros.cli.calibrate_sources import (
+from zmask_ros.cli.clean_sources import (
     PASSES_A_RIVALS_STEP,
-    CleanSources,
     announce,
     check_enough_rivals,
     clean_source_options,
     read_frames,
 )
 from zmask_ros.cli.console import print_json, print_table, progress
-from zmask_ros.cli.fit import screening_rows
+from zmask_ros.cli.profile_rows import screening_rows
 from zmask_ros.defense import bind, load_profile, save_profile
-from zmask_ros.defense.profile_file import check_profile_place
-from zmask_ros.screening import check_screenable, with_screen
+from zmask_ros.defense.profile.storage import check_profile_place
 from zmask_ros.segmenters import load_segmenter
+from zmask_ros.training.examples import divide_frames
+from zmask_ros.training.screening import check_screenable, with_screen
+from zmask_ros.training.sources import CleanSources
 
 
 @click.command()

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from zmask_ros.cli.console import print_json, stdout
 from zmask_ros.cli.options import as_json as json_option
-from zmask_ros.defense.taps import feature_layers
+from zmask_ros.defense.evidence.taps import feature_layers
 from zmask_ros.segmenters import Segmenter, descriptions, load_segmenter, read_description
 
 

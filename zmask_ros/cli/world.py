@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -12,29 +11,13 @@ import numpy as np
 from zmask_ros.attacks import load_patch
 from zmask_ros.cli import options
 from zmask_ros.cli.console import progress
+from zmask_ros.data.camvid import SPLITS, CamVid, camvid_root
+from zmask_ros.data.carla_gear.from_street import gear_camera, gear_frames, gear_panel, scene_name
+from zmask_ros.data.carla_gear.reader import GearFrame
+from zmask_ros.data.carla_gear.writer import GearWriter
+from zmask_ros.data.drives import _camvid_frames, record, street_frames
+from zmask_ros.data.street import StreetDrive
 from zmask_ros.errors import ZmaskError
-from zmask_ros.world.bag_writer import BagWriter
-from zmask_ros.world.camera_info import CameraInfoFields
-from zmask_ros.world.carla_gear import GearFrame
-from zmask_ros.world.carla_gear_street import gear_camera, gear_frames, gear_panel, scene_name
-from zmask_ros.world.carla_gear_writer import GearWriter
-from zmask_ros.world.datasets import SPLITS, CamVid, camvid_root
-from zmask_ros.world.street import StreetDrive
-
-CAMERA = "/camera"
-FRAME_ID = "camera"
-PAUSE_NS = 1_000_000_000
-
-
-@dataclass(frozen=True)
-class RecordedFrame:
-    """One frame to record; labels and patch mask where they are known (uint8 [H, W])."""
-
-    stamp_ns: int
-    image: np.ndarray
-    labels: np.ndarray | None
-    patch_mask: np.ndarray | None
-    camera_info: CameraInfoFields | None
 
 
 def _carrier(default: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -163,20 +146,6 @@ def export(
     click.echo(f"{output}: {frames * len(seeds)} frames in {len(seeds)} scenes", err=True)
 
 
-def street_frames(drives: Iterable[StreetDrive]) -> Iterator[RecordedFrame]:
-    """Every frame of ``drives``, one drive after the other in time, with its truth."""
-    start_ns = 0
-    for drive in drives:
-        camera = drive.camera
-        k = (camera.fx, 0.0, camera.cx, 0.0, camera.fy, camera.cy, 0.0, 0.0, 1.0)
-        info = CameraInfoFields(camera.height, camera.width, k)
-        stamp_ns = start_ns
-        for frame in drive:
-            stamp_ns = start_ns + frame.stamp_ns
-            yield RecordedFrame(stamp_ns, frame.image, frame.labels, frame.patch_mask.astype(np.uint8) * 255, info)
-        start_ns = stamp_ns + PAUSE_NS
-
-
 def _picture(patch: Path | None, carrier: str | None) -> np.ndarray | None:
     if patch is not None and carrier is None:
         raise ZmaskError("A patch needs a carrier: --carrier billboard or truck.")
@@ -187,31 +156,3 @@ def _counted(frames: Iterable[GearFrame], advance: Callable[[], object]) -> Iter
     for frame in frames:
         yield frame
         advance()
-
-
-def _camvid_frames(dataset: CamVid) -> Iterator[RecordedFrame]:
-    start_ns, stamp_ns, drive = 0, 0, None
-    for frame in dataset:
-        if drive not in (None, frame.drive):
-            start_ns = stamp_ns + PAUSE_NS
-        drive, stamp_ns = frame.drive, start_ns + frame.stamp_ns
-        yield RecordedFrame(stamp_ns, frame.image, frame.labels, None, None)
-
-
-def record(output: Path, frames: Iterator[RecordedFrame], total: int, force: bool) -> None:
-    """Write ``total`` frames into the bag ``output``, with a progress bar; ``force`` replaces a bag that is there."""
-    with BagWriter(output, overwrite=force) as bag, progress("Recording", "frames", total) as advance:
-        for frame in frames:
-            _write(bag, frame)
-            advance()
-    click.echo(f"{output}: {total} frames on {CAMERA}/image_raw", err=True)
-
-
-def _write(bag: BagWriter, frame: RecordedFrame) -> None:
-    stamp_ns = frame.stamp_ns
-    bag.write_image(f"{CAMERA}/image_raw", frame.image, "rgb8", stamp_ns, FRAME_ID)
-    if frame.camera_info is not None:
-        bag.write_camera_info(f"{CAMERA}/camera_info", frame.camera_info, stamp_ns, FRAME_ID)
-    for name, plane in (("labels", frame.labels), ("patch", frame.patch_mask)):
-        if plane is not None:
-            bag.write_image(f"{CAMERA}/truth/{name}", plane, "mono8", stamp_ns, FRAME_ID)

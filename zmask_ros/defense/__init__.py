@@ -1,15 +1,15 @@
 """The Z-Mask method in pure torch: statistics, over-activation, fusion, score, masking."""
 
-from zmask_ros.defense.analysis import Analyser, Analysis, Evidence, hard_mask
+from zmask_ros.defense.analyser import Analyser, Analysis, Evidence, hard_mask
 from zmask_ros.defense.defense import Defended, Defense, FirstPass, Thresholds, bind, masked_labels
-from zmask_ros.defense.filling import fill_masked
-from zmask_ros.defense.fitting import CleanFit, Plan
-from zmask_ros.defense.fusion import FusionBlock, attack_score
-from zmask_ros.defense.growth import Growth
-from zmask_ros.defense.merging import merge_profiles
-from zmask_ros.defense.overactivation import Branch, LayerOverActivation
-from zmask_ros.defense.pooling import working_grid
-from zmask_ros.defense.profile import (
+from zmask_ros.defense.evidence.fusion import FusionBlock, attack_score
+from zmask_ros.defense.evidence.grid import working_grid
+from zmask_ros.defense.evidence.overactivation import Branch, LayerOverActivation
+from zmask_ros.defense.evidence.statistics import LayerStatistics, Moments
+from zmask_ros.defense.evidence.taps import ActivationTaps, LayerError
+from zmask_ros.defense.masking.growth import Growth
+from zmask_ros.defense.profile.merging import merge_profiles
+from zmask_ros.defense.profile.profile import (
     Profile,
     ProfileError,
     RateInterval,
@@ -19,13 +19,11 @@ from zmask_ros.defense.profile import (
     without_head,
     without_screen,
 )
-from zmask_ros.defense.profile_file import load_profile, save_profile
-from zmask_ros.defense.statistics import LayerStatistics, Moments
-from zmask_ros.defense.stem import masked_logits
-from zmask_ros.defense.stream_state import StreamState
-from zmask_ros.defense.streaming import KEYFRAME_INTERVAL_S, StreamingDefense
-from zmask_ros.defense.taps import ActivationTaps, LayerError
-from zmask_ros.defense.vote import Vote, VoteRule
+from zmask_ros.defense.profile.storage import load_profile, save_profile
+from zmask_ros.defense.resegmentation.inpainting import fill_masked
+from zmask_ros.defense.resegmentation.stem import masked_logits
+from zmask_ros.defense.streaming.camera_state import StreamState
+from zmask_ros.defense.streaming.streaming import KEYFRAME_INTERVAL_S, StreamingDefense
 
 __all__ = [
     "KEYFRAME_INTERVAL_S",
@@ -33,7 +31,6 @@ __all__ = [
     "Analyser",
     "Analysis",
     "Branch",
-    "CleanFit",
     "Defended",
     "Defense",
     "Evidence",
@@ -44,7 +41,6 @@ __all__ = [
     "LayerOverActivation",
     "LayerStatistics",
     "Moments",
-    "Plan",
     "Profile",
     "ProfileError",
     "RateInterval",
@@ -54,8 +50,6 @@ __all__ = [
     "StreamingDefense",
     "Threshold",
     "Thresholds",
-    "Vote",
-    "VoteRule",
     "attack_score",
     "bind",
     "fill_masked",

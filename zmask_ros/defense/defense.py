@@ -8,14 +8,14 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from zmask_ros.defense.analysis import Analyser, Analysis
-from zmask_ros.defense.growth import OPEN
-from zmask_ros.defense.pooling import Size
-from zmask_ros.defense.profile import Binding, Profile
-from zmask_ros.defense.stages import Stages
-from zmask_ros.defense.stem import Kept, Network, StemTap, masked_logits
-from zmask_ros.defense.stem_search import find_stem
-from zmask_ros.defense.taps import ActivationTaps
+from zmask_ros.defense.analyser import Analyser, Analysis
+from zmask_ros.defense.evidence.grid import Size
+from zmask_ros.defense.evidence.taps import ActivationTaps
+from zmask_ros.defense.masking.growth import OPEN
+from zmask_ros.defense.profile.profile import Binding, Profile
+from zmask_ros.defense.resegmentation.stem import Kept, Network, StemTap, masked_logits
+from zmask_ros.defense.resegmentation.stem_search import find_stem
+from zmask_ros.defense.stage_timer import Stages
 
 
 class SegmentationNetwork(Network, Protocol):

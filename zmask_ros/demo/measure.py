@@ -11,18 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from zmask_ros.camera import DefendedCamera, FrameState
+from zmask_ros.data.street import StreetFrame
 from zmask_ros.demo.drive import NAMESPACE, DriveCounts
 from zmask_ros.demo.recording import RecordedFlag, Track, read_flags
 from zmask_ros.demo.scenario import Scenario
 from zmask_ros.evaluation import Confusion, count_detections, mask_iou
-from zmask_ros.outputs import ATTACK_TOPIC
+from zmask_ros.flags.flag import FrameState
+from zmask_ros.flags.topics import ATTACK_TOPIC
+from zmask_ros.runtime.camera import DefendedCamera
 from zmask_ros.segmenters import UNLABELLED
-from zmask_ros.world.street import StreetFrame
 
 # A patch that covers less than this share of the image is too small to demand that it be found.
 COUNTED_COVER = 0.01
-
 MEANINGS = {
     "frames": "in the drive",
     "frames_sent": "by the camera",

@@ -13,8 +13,8 @@ from zmask_ros.demo.drive import NAMESPACE
 from zmask_ros.demo.measure import Measurement, Outcome
 from zmask_ros.demo.recording import Track
 from zmask_ros.demo.scenario import Scenario
-from zmask_ros.world.bags import CameraBags, ReadReport
-from zmask_ros.world.pictures import colourise, contact_sheet
+from zmask_ros.io.bags.reader import CameraBags, ReadReport
+from zmask_ros.runtime.drawing import colourise, contact_sheet
 
 COLUMNS = ("camera", "segmentation, attacked", "mask (green: the patch)", "segmentation, defended")
 _TRUTH = (0, 200, 80)

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from zmask_ros.camera import FrameState
-from zmask_ros.stamps import stamp_ns
-from zmask_ros.world.bag_files import open_bag
-from zmask_ros.world.bags import CameraBags, ReadReport
+from zmask_ros.flags.flag import FrameState
+from zmask_ros.io.bags.opening import open_bag
+from zmask_ros.io.bags.reader import CameraBags, ReadReport
+from zmask_ros.io.stamps import stamp_ns
 
 
 @dataclass(frozen=True)

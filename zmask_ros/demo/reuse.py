@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import zmask_ros
-from zmask_ros.files import replace_file
+from zmask_ros.io.files import replace_file
 
 _PACKAGE = Path(zmask_ros.__file__).resolve().parent
 

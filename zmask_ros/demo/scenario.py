@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from zmask_ros.world.street import StreetDrive
+from zmask_ros.data.street import StreetDrive
 
 CARRIERS = ("billboard", "truck")
 CLEAN_SEED = 200

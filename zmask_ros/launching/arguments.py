@@ -27,7 +27,6 @@ CAMERAS = Argument(
 PARAMS_FILE = Argument("params_file", "YAML file of parameters. Empty: the installed config/defense.yaml.")
 RVIZ = Argument("rviz", "Look at it in RViz, in a window for each camera.", "false", BOOLEAN)
 USE_SIM_TIME = Argument("use_sim_time", "Take time from /clock. Empty: as in params_file.", choices=MAYBE)
-
 DEFENSE = (
     NAMESPACE,
     CAMERAS,

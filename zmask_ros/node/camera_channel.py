@@ -16,20 +16,20 @@ from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from zmask_ros.flags.flag import STATE_CODES, FlagContext, FrameCounts
 from zmask_ros.msg import AttackFlag, AttackSummary
-from zmask_ros.node.cameras import CameraSettings
-from zmask_ros.node.defense_parameters import DefenseParameters
-from zmask_ros.node.diagnostics import CameraHealth
-from zmask_ros.node.inputs import Arrival, StampWatch
-from zmask_ros.node.messages import FlagContext, FrameCounts, flag_message
+from zmask_ros.node.diagnostics.health import CameraHealth
+from zmask_ros.node.mailbox import Arrival, StampWatch
+from zmask_ros.node.messages import flag_message
+from zmask_ros.node.parameters.cameras import CameraSettings
+from zmask_ros.node.parameters.defense import DefenseParameters
 from zmask_ros.node.publishers import Outputs
 from zmask_ros.node.qos import CAMERA_INFO_IN, IMAGE_IN, create_subscription
-from zmask_ros.outputs import STATE_CODES
 
 if TYPE_CHECKING:
-    from zmask_ros.alarm import AlarmRule
-    from zmask_ros.camera import CameraResult
-    from zmask_ros.node.network import Network
+    from zmask_ros.flags.alarm import AlarmRule
+    from zmask_ros.node.network_host import Network
+    from zmask_ros.runtime.camera import CameraResult
 
 DROPPED = "dropped: a newer frame came before this one was processed"
 DISABLED = "disabled: the service ~/enable has turned the defence off"
@@ -50,7 +50,7 @@ class CameraChannel:
     """
 
     def __init__(self, node: Node, settings: CameraSettings, parameters: DefenseParameters, network: Network) -> None:
-        from zmask_ros.alarm import AlarmRule
+        from zmask_ros.flags.alarm import AlarmRule
 
         self.name = settings.name
         self.topic = node.resolve_topic_name(settings.subscribed_topic)
@@ -69,7 +69,7 @@ class CameraChannel:
         self._begin()
 
     def _begin(self) -> None:
-        from zmask_ros.alarm import Alarm
+        from zmask_ros.flags.alarm import Alarm
 
         self._alarm = Alarm(self._rule, self._parameters.timeout_s)
         self._verdict_ns = 0

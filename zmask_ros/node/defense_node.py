@@ -18,19 +18,19 @@ from std_srvs.srv import SetBool, Trigger
 
 from zmask_ros.errors import ZmaskError
 from zmask_ros.node.camera_channel import LOG_EVERY_S, CameraChannel
-from zmask_ros.node.cameras import read_cameras
-from zmask_ros.node.defense_parameters import DefenseParameters
-from zmask_ros.node.diagnostics_publisher import DiagnosticsPublisher
-from zmask_ros.node.faults import described
-from zmask_ros.node.inputs import Arrival, Mailbox
+from zmask_ros.node.device_errors import described
+from zmask_ros.node.diagnostic_tasks import tasks
+from zmask_ros.node.diagnostics.publisher import DiagnosticsPublisher
 from zmask_ros.node.lifecycle import ACTIVE, ManagedNode
-from zmask_ros.node.network import Network, NetworkSettings
-from zmask_ros.node.parameters import declare, unread
-from zmask_ros.node.tasks import tasks
+from zmask_ros.node.mailbox import Arrival, Mailbox
+from zmask_ros.node.network_host import Network, NetworkSettings
+from zmask_ros.node.parameters.cameras import read_cameras
+from zmask_ros.node.parameters.defense import DefenseParameters
+from zmask_ros.node.parameters.spec import declare, unread
 from zmask_ros.node.worker import Worker
 
 if TYPE_CHECKING:
-    from zmask_ros.camera import CameraResult
+    from zmask_ros.runtime.camera import CameraResult
 
 SHUTDOWN_S = 1.0
 ACKNOWLEDGED_S = 0.3
@@ -210,7 +210,7 @@ class DefenseNode:
         network = self._network
         if network is None:
             return
-        from zmask_ros.alarm import alarm_rule
+        from zmask_ros.flags.alarm import alarm_rule
 
         network.set_thresholds(self._live["threshold"], self._live["masking_threshold"])
         on_frames, off_frames = self._live["attack_on_frames"], self._live["attack_off_frames"]

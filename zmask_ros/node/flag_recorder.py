@@ -14,17 +14,15 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
+from zmask_ros.io.bags.attack_capture import Capture, SequenceCheck
+from zmask_ros.io.bags.recording import RawMessage
+from zmask_ros.io.bags.segmented import MIB, SegmentedBag, Spool
+from zmask_ros.io.bags.writer import ATTACK_FLAG
+from zmask_ros.io.stamps import NANOSECONDS
 from zmask_ros.msg import AttackFlag
-from zmask_ros.node.flag_recorder_parameters import FlagRecorderParameters
-from zmask_ros.node.parameters import ParameterError, declare
+from zmask_ros.node.parameters.flag_recorder import FlagRecorderParameters
+from zmask_ros.node.parameters.spec import ParameterError, declare
 from zmask_ros.node.recorder import LOOK_EVERY_S, TYPES, matching_qos
-from zmask_ros.stamps import NANOSECONDS
-from zmask_ros.world.bag_segments import MIB, SegmentedBag
-from zmask_ros.world.bag_writer import ATTACK_FLAG
-from zmask_ros.world.capture import Capture
-from zmask_ros.world.recordings import RawMessage
-from zmask_ros.world.sequence import SequenceCheck
-from zmask_ros.world.spool import Spool
 
 WARN_EVERY_S = 5.0
 # Whoever starts everything together waits for the defence for some seconds; a wrong name is wrong for ever.

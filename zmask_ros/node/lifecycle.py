@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from zmask_ros.errors import ZmaskError
-from zmask_ros.node.faults import described
+from zmask_ros.node.device_errors import described
 
 ACTIVE = "active"
 

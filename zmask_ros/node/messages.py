@@ -2,54 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest
 from std_msgs.msg import Header
 
+from zmask_ros.flags.flag import STATE_CODES, FlagContext
+from zmask_ros.io.images.codec import encode
 from zmask_ros.msg import AttackFlag, AttackRegion
-from zmask_ros.outputs import STATE_CODES
-from zmask_ros.world.images import encode
 
 if TYPE_CHECKING:
-    from zmask_ros.camera import CameraResult, Region
-    from zmask_ros.world.street import CameraIntrinsics
+    from zmask_ros.data.street import CameraIntrinsics
+    from zmask_ros.flags.flag import Region
+    from zmask_ros.runtime.camera import CameraResult
 
 # Class of the detections.
 ADVERSARIAL = "adversarial region"
-
-
-@dataclass
-class FrameCounts:
-    """What became of a camera's frames: each that was received is in one of the others, or still in work."""
-
-    received: int = 0
-    processed: int = 0
-    dropped: int = 0
-    failed: int = 0
-
-
-@dataclass(frozen=True)
-class FlagContext:
-    """What a flag says beyond the result of its frame.
-
-    Attributes:
-        camera: its name.
-        alarm: name of its state: UNKNOWN, CLEAN or ATTACK.
-        profile: identity of the profile.
-        sequence: number of the frame; 0 without one.
-        latency_ms: since the frame arrived.
-        counts: of the frames, this one included.
-    """
-
-    camera: str
-    alarm: str
-    profile: str
-    sequence: int
-    latency_ms: float
-    counts: FrameCounts = field(default_factory=FrameCounts)
 
 
 def image_message(header: Header, image: np.ndarray, encoding: str) -> Image:

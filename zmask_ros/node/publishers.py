@@ -12,21 +12,14 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
+from zmask_ros.flags.topics import ATTACK_TOPIC, CAMERA_INFO_TOPIC, DETECTIONS_TOPIC, LABEL_INFO_TOPIC, SUMMARY_TOPIC
 from zmask_ros.msg import AttackFlag, AttackSummary
 from zmask_ros.node.messages import detections_message, image_message
 from zmask_ros.node.qos import FLAG_OUT, IMAGE_OUT, LABEL_INFO_OUT, SUMMARY_OUT, create_publisher
-from zmask_ros.outputs import (
-    ATTACK_TOPIC,
-    CAMERA_INFO_TOPIC,
-    DETECTIONS_TOPIC,
-    LABEL_INFO_TOPIC,
-    PICTURE_TOPICS,
-    SUMMARY_TOPIC,
-    UNDEFENDED,
-)
+from zmask_ros.runtime.picture_topics import PICTURE_TOPICS, UNDEFENDED
 
 if TYPE_CHECKING:
-    from zmask_ros.camera import CameraResult
+    from zmask_ros.runtime.camera import CameraResult
     from zmask_ros.segmenters import ClassInfo
 
 

@@ -14,10 +14,10 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
+from zmask_ros.io.bags.writer import BagWriter
 from zmask_ros.msg import AttackFlag
-from zmask_ros.node.camera_parameters import RecorderParameters
-from zmask_ros.node.parameters import ParameterError, declare
-from zmask_ros.world.bag_writer import BagWriter
+from zmask_ros.node.parameters.spec import ParameterError, declare
+from zmask_ros.node.parameters.street import RecorderParameters
 
 LOOK_EVERY_S = 0.1
 DEPTH = 30

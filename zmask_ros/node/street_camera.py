@@ -14,14 +14,14 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
+from zmask_ros.data.street import StreetDrive, StreetFrame
+from zmask_ros.io.images.files import read_picture
+from zmask_ros.io.stamps import NANOSECONDS
 from zmask_ros.msg import AttackFlag
-from zmask_ros.node.camera_parameters import StreetCameraParameters
 from zmask_ros.node.messages import camera_info_message, image_message
-from zmask_ros.node.parameters import declare
+from zmask_ros.node.parameters.spec import declare
+from zmask_ros.node.parameters.street import StreetCameraParameters
 from zmask_ros.node.qos import FLAG_OUT, overridable
-from zmask_ros.stamps import NANOSECONDS
-from zmask_ros.world.picture_files import read_picture
-from zmask_ros.world.street import StreetDrive, StreetFrame
 
 # How often it looks whether it may send: well below a frame's time.
 TICK_S = 0.005

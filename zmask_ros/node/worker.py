@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
-from zmask_ros.node.faults import described
-from zmask_ros.node.inputs import Arrival, Mailbox
+from zmask_ros.node.device_errors import described
+from zmask_ros.node.mailbox import Arrival, Mailbox
 
 PATIENCE = 0.2
 """Share of the time that the last frames took for which a newer frame is worth waiting."""

@@ -9,10 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zmask_ros.segmenters.building import build_network, weights_digest
 from zmask_ros.segmenters.description import ClassInfo, Description, SegmenterError, read_description
-from zmask_ros.segmenters.faster import quickened
-from zmask_ros.segmenters.forward import network_logits
+from zmask_ros.segmenters.network import build_network, network_logits, weights_digest
+from zmask_ros.segmenters.precision import quickened
 
 UNLABELLED = 255
 

@@ -1,0 +1,235 @@
+"""Attackers who know the defence: their gradients are right, and following them gets them what they want."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from support import tiny_network
+from support.neighbourly import EXACT, generator
+from zmask_ros.attacks import Attacker, Recipe, sample_layout, train_patch
+from zmask_ros.attacks.adaptive import alarm_loss, exposure_loss, flag_loss
+from zmask_ros.attacks.over_activation_loss import OverActivationLoss
+from zmask_ros.attacks.render import View, Viewer
+from zmask_ros.defense import ActivationTaps, Defense, Profile, load_profile
+from zmask_ros.segmenters import Segmenter, load_segmenter
+
+SIZE = (16, 20)
+RECIPE = Recipe(size=SIZE, steps=30, batch=2, lr=0.05, smoothness=0.0, eot=EXACT, adaptive_weight=1.0, gamma=0.5)
+SENSITIVE = torch.tensor([2.25, -1.5, 3.0, 0.0, 3.5, -1.2, 3.0, 0.0])
+Frames = list[tuple[np.ndarray, None]]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Segmenter, Profile]:
+    """The tiny network, and a profile so sensitive that noise opens the mask: there must be something to evade."""
+    description = tiny_network.describe(tmp_path_factory.mktemp("tiny"))
+    profile = load_profile(tiny_network.fit(description))
+    return load_segmenter(str(description), "cpu"), replace(profile, fusion=SENSITIVE)
+
+
+@pytest.fixture(scope="module")
+def frames() -> Frames:
+    return [(tiny_network.clean_image(100 + index), None) for index in range(4)]
+
+
+@pytest.fixture(scope="module")
+def exact(tiny: tuple[Segmenter, Profile], frames: Frames) -> Callable[[Tensor], View]:
+    """A view through network and defence in float64, as a function of the patches."""
+    segmenter = replace(tiny[0], network=tiny_network.build(0).double().eval())
+    viewer = Viewer(segmenter, Defense(segmenter, tiny[1]).double())
+    images = torch.stack([torch.from_numpy(image).permute(2, 0, 1).double() / 255 for image, _ in frames])
+    layout = sample_layout(EXACT, 1, len(images), SIZE, (48, 64), generator(2))
+    return lambda patches: viewer.look(images, patches, layout)
+
+
+def region_of(view: View, tiny: tuple[Segmenter, Profile]) -> Tensor:
+    assert view.analysis is not None
+    return Defense(*tiny).double().analyser.region(view.analysis)
+
+
+LOSSES: dict[str, Callable[[View, tuple[Segmenter, Profile]], Tensor]] = {
+    "the score": lambda view, tiny: view.analysis.score.sum(),
+    "the flag": lambda view, tiny: flag_loss(view.analysis, tiny[1].threshold.value),
+    "the soft mask": lambda view, tiny: view.analysis.mask.sum(),
+    "the alarm": lambda view, tiny: alarm_loss(view.analysis, 1e3 * tiny[1].threshold.value),
+    "exposure": lambda view, tiny: exposure_loss(view, region_of(view, tiny)),
+    "over-activation": lambda view, tiny: OverActivationLoss(tiny[1]).double()(view.shallow, view.mask),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_gradients_through_the_whole_defence_are_those_of_finite_differences(
+    name: str, exact: Callable[[Tensor], View], tiny: tuple[Segmenter, Profile]
+) -> None:
+    patches = torch.rand(1, 3, *SIZE, dtype=torch.float64, generator=generator()).requires_grad_()
+    loss = LOSSES[name](exact(patches), tiny)
+    (gradient,) = torch.autograd.grad(loss, patches)
+    assert gradient.norm() > 1e-6
+    step = 1e-6
+    for seed in range(3):
+        direction = torch.randn(patches.shape, dtype=torch.float64, generator=generator(seed))
+        with torch.no_grad():
+            ahead, behind = (LOSSES[name](exact(patches + s * direction), tiny) for s in (step, -step))
+        numerical = float(ahead - behind) / (2 * step)
+        assert numerical == pytest.approx(float((gradient * direction).sum()), rel=1e-4, abs=1e-7)
+
+
+def test_the_hard_masks_gradient_is_the_soft_regions(
+    exact: Callable[[Tensor], View], tiny: tuple[Segmenter, Profile]
+) -> None:
+    patches = torch.rand(1, 3, *SIZE, dtype=torch.float64, generator=generator()).requires_grad_()
+    view = exact(patches)
+    assert view.analysis is not None
+    defense = Defense(*tiny).double()
+    weight = torch.randn(4, 1, 48, 64, dtype=torch.float64, generator=generator(1))
+    hard = defense.mask(view.analysis, (48, 64))
+    assert set(hard.unique().tolist()) == {0.0, 1.0}
+    soft = functional.interpolate(region_of(view, tiny), (48, 64), mode="bilinear", align_corners=False)
+    through, expected = (torch.autograd.grad((weight * m).sum(), patches, retain_graph=True)[0] for m in (hard, soft))
+    assert expected.norm() > 1e-9
+    torch.testing.assert_close(through, expected)
+
+
+def test_the_flag_has_a_slope_where_the_fusion_block_is_saturated(
+    tiny: tuple[Segmenter, Profile], frames: Frames
+) -> None:
+    segmenter, profile = tiny
+    saturated = replace(profile, fusion=profile.fusion * torch.tensor([1e4, 1, 1e4, 1, 1e4, 1, 1e4, 1]))
+    attacker = Attacker.prepare(segmenter, replace(RECIPE, adaptive="flag"), saturated)
+    patches = torch.rand(1, 3, *SIZE, generator=generator()).requires_grad_()
+    images = torch.stack([torch.from_numpy(image).permute(2, 0, 1) / 255 for image, _ in frames])
+    view = attacker.viewer.look(images, patches, sample_layout(EXACT, 1, 4, SIZE, (48, 64), generator(2)))
+    assert view.analysis is not None and attacker.viewer.defense is not None
+    (of_the_mask,) = torch.autograd.grad(view.analysis.mask.sum(), patches, retain_graph=True)
+    assert of_the_mask.abs().max() < 1e-6, "the mask itself gives nothing to follow"
+    (gradient,) = torch.autograd.grad(flag_loss(view.analysis, profile.threshold.value), patches, retain_graph=True)
+    assert gradient.norm() > 1e-3
+    region = attacker.viewer.defense.analyser.region(view.analysis)
+    (gradient,) = torch.autograd.grad(exposure_loss(view, region), patches)
+    assert gradient.norm() > 1e-3
+
+
+def test_nothing_is_left_to_gain_far_below_the_threshold(exact: Callable[[Tensor], View]) -> None:
+    patches = torch.rand(1, 3, *SIZE, dtype=torch.float64, generator=generator()).requires_grad_()
+    view = exact(patches)
+    assert view.analysis is not None
+    assert flag_loss(view.analysis, 1e6).item() == 0
+    (gradient,) = torch.autograd.grad(flag_loss(view.analysis, 1e6), patches)
+    assert not gradient.any()
+
+
+BIG = replace(RECIPE, size=(20, 26), eot=replace(EXACT, scale=(2, 2)))
+"""A patch that fills a quarter of the view, so that what it does is most of what the defence sees."""
+
+
+def defended(tiny: tuple[Segmenter, Profile], frames: Frames, patches: Tensor) -> tuple[float, float, float]:
+    """Mean score over the threshold, and the shares of the patch and of the rest that would be masked."""
+    segmenter, profile = tiny
+    viewer = Viewer(segmenter, Defense(segmenter, profile))
+    images = torch.stack([torch.from_numpy(image).permute(2, 0, 1) / 255 for image, _ in frames])
+    layout = sample_layout(BIG.eot, len(patches), len(images), BIG.size, (48, 64), generator(7))
+    with torch.no_grad():
+        view = viewer.look(images, patches, layout)
+        assert view.analysis is not None and viewer.defense is not None
+        hard = viewer.defense.mask(view.analysis, (48, 64))
+    ratio = float(view.analysis.score.mean()) / profile.threshold.value
+    inside, outside = view.mask > 0, view.mask == 0
+    return ratio, float(hard[inside].mean()), float(hard[outside].mean())
+
+
+@pytest.fixture(scope="module")
+def plain(tiny: tuple[Segmenter, Profile], frames: Frames) -> Tensor:
+    """What an attack comes to that knows nothing of the defence."""
+    return train_patch(tiny[0], frames, BIG).patches
+
+
+def test_an_attack_on_the_flag_lowers_the_score(tiny: tuple[Segmenter, Profile], frames: Frames, plain: Tensor) -> None:
+    result = train_patch(tiny[0], frames, replace(BIG, adaptive="flag"), profile=tiny[1])
+    before, after = defended(tiny, frames, plain)[0], defended(tiny, frames, result.patches)[0]
+    assert before > 4
+    assert after < 0.4 * before
+    assert result.history[0].masked == 1.0
+    first, last = result.history[0].score, result.history[-1].score
+    assert first is not None and last is not None and last < first
+
+
+def test_an_attack_on_the_mask_uncovers_the_patch(
+    tiny: tuple[Segmenter, Profile], frames: Frames, plain: Tensor
+) -> None:
+    before = defended(tiny, frames, plain)[1]
+    result = train_patch(tiny[0], frames, replace(BIG, adaptive="mask"), profile=tiny[1])
+    assert before > 0.2
+    assert defended(tiny, frames, result.patches)[1] < 0.4 * before
+
+
+def test_forced_overmasking_blinds_more_of_the_view(tiny: tuple[Segmenter, Profile], frames: Frames) -> None:
+    # Against a profile that noise does not open.
+    profile = replace(tiny[1], fusion=SENSITIVE - torch.tensor([0, 1.5, 0, 0, 0, 1.5, 0, 0]))
+    start = train_patch(tiny[0], frames, replace(BIG, steps=1, lr=1e-6)).patches
+    result = train_patch(tiny[0], frames, replace(BIG, adaptive="overmask"), profile=profile)
+    before, after = (defended((tiny[0], profile), frames, patches) for patches in (start, result.patches))
+    assert after[2] > before[2] + 0.1
+    assert after[0] > max(1.0, before[0]), "what is not suspicious is not masked at all"
+
+
+def heat_below(tiny: tuple[Segmenter, Profile], frames: Frames, patches: Tensor) -> list[float]:
+    """Over-activation of each patch's own neurons."""
+    segmenter, profile = tiny
+    images = torch.stack([torch.from_numpy(image).permute(2, 0, 1) / 255 for image, _ in frames])
+    layout = sample_layout(EXACT, len(patches), len(images), SIZE, (48, 64), generator(7))
+    with torch.no_grad():
+        view = Viewer(segmenter, Defense(segmenter, profile)).look(images, patches, layout)
+        loss = OverActivationLoss(profile)
+        return [float(loss(view.shallow, view.masks[:, n : n + 1])) for n in range(len(patches))]
+
+
+def test_over_activation_is_the_mean_z_score_below_the_patch(tiny: tuple[Segmenter, Profile]) -> None:
+    segmenter, profile = tiny
+    x = torch.randn(2, 3, 48, 64, generator=generator())
+    mask = torch.zeros(2, 1, 48, 64)
+    mask[:, :, 10:20, 30:50] = 1
+    with torch.no_grad(), ActivationTaps(segmenter.network, ["0"]) as taps:
+        segmenter.logits(x)
+        activation = taps["0"]
+    moments = profile.statistics["shallow:0"].moments
+    z = (activation.double() - moments.mean[0][:, None, None]).abs() / moments.std[0][:, None, None]
+    expected = float(z[:, :, 10:20, 30:50].mean())
+    assert float(OverActivationLoss(profile)({"0": activation}, mask)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_graded_patches_over_activate_the_less_the_weaker_they_are(
+    tiny: tuple[Segmenter, Profile], frames: Frames
+) -> None:
+    heats = [
+        heat_below(tiny, frames, train_patch(tiny[0], frames, replace(RECIPE, beta=beta), profile=tiny[1]).patches)[0]
+        for beta in (0.0, 1.0)
+    ]
+    assert heats[0] < 0.7 * heats[1]
+
+
+def test_decoys_are_hotter_than_the_patches_that_they_cover_for(
+    tiny: tuple[Segmenter, Profile], frames: Frames
+) -> None:
+    recipe = replace(RECIPE, patches=2, decoys=1, adaptive="flag", steps=15)
+    result = train_patch(tiny[0], frames, recipe, profile=tiny[1])
+    adversarial, decoy = heat_below(tiny, frames, result.patches)
+    assert decoy > 1.2 * adversarial
+
+
+@pytest.mark.parametrize("adaptive", ["flag", "mask", "both", "overmask"])
+def test_adaptive_patches_come_out_the_same_again(
+    adaptive: str, tiny: tuple[Segmenter, Profile], frames: Frames, tmp_path: Path
+) -> None:
+    recipe = replace(RECIPE, steps=2, adaptive=adaptive, adaptive_weight=0.5, beta=0.8, patches=2, decoys=1)
+    first, second = (train_patch(tiny[0], frames, recipe, profile=tiny[1]) for _ in range(2))
+    assert torch.equal(first.patches, second.patches)
+    assert first.history == second.history
+    assert first.merits == second.merits

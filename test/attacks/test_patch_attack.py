@@ -1,0 +1,316 @@
+"""Training of patches: what comes out, that it comes out the same again, and that it can be interrupted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from support import ROOT
+from support.neighbourly import RECIPE, Chatty, Frame
+from support.neighbourly import frames as make_frames
+from support.neighbourly import segmenter as make_segmenter
+from zmask_ros.attacks import (
+    EotRanges,
+    Recipe,
+    Step,
+    Transforms,
+    paste,
+    stack_frames,
+    to_uint8,
+    train_patch,
+)
+from zmask_ros.attacks import (
+    patch_attack as optimise,
+)
+from zmask_ros.errors import AttackError
+from zmask_ros.segmenters import Segmenter
+
+
+@pytest.fixture(scope="module")
+def segmenter() -> Segmenter:
+    return make_segmenter()
+
+
+@pytest.fixture(scope="module")
+def frames() -> list[Frame]:
+    return make_frames()
+
+
+def accuracy_outside(segmenter: Segmenter, frame: Frame, patch: np.ndarray) -> float:
+    image, mask = paste(frame[0], patch, (40.0, 30.0), scale=2.0)
+    predicted = segmenter.logits(segmenter.prepare(image)).argmax(1)[0].numpy()
+    return float((predicted == frame[1])[~mask].mean())
+
+
+def test_an_optimised_patch_spoils_what_a_random_one_does_not(segmenter: Segmenter, frames: list[Frame]) -> None:
+    seen: list[Step] = []
+    result = train_patch(segmenter, frames, RECIPE, seen.append)
+    assert tuple(seen) == result.history
+    assert [step.index for step in seen] == list(range(25))
+    trained = (result.patch.permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+    random = np.random.default_rng(0).integers(0, 256, trained.shape, np.uint8)
+    assert accuracy_outside(segmenter, frames[0], random) > 0.95
+    assert accuracy_outside(segmenter, frames[0], trained) < 0.75
+
+
+def test_a_patch_is_reproducible_printable_and_of_the_asked_size(segmenter: Segmenter, frames: list[Frame]) -> None:
+    recipe = replace(RECIPE, steps=4, printable=(0.2, 0.8), smoothness=0.1, eot=EotRanges())
+    first, second = (train_patch(segmenter, frames, recipe) for _ in range(2))
+    other = train_patch(segmenter, frames, replace(recipe, seed=5))
+    assert torch.equal(first.patch, second.patch)
+    assert first.history == second.history
+    assert not torch.equal(first.patch, other.patch)
+    assert first.patch.shape == (3, 16, 20)
+    assert first.patch.min() >= 0.2
+    assert first.patch.max() <= 0.8
+
+
+def test_frames_without_labels_get_the_networks_own(segmenter: Segmenter, frames: list[Frame]) -> None:
+    big = np.kron(frames[0][0], np.ones((2, 2, 1), np.uint8))
+    stack = stack_frames(segmenter, [(big, None), frames[0]])
+    assert stack.images.shape == (2, 3, 60, 80)
+    agreement = (stack.labels[0] == stack.labels[1]).float().mean()
+    assert agreement > 0.95
+
+
+def test_unusable_frames_are_refused(segmenter: Segmenter, frames: list[Frame]) -> None:
+    image, labels = frames[0]
+    with pytest.raises(AttackError, match="no frames"):
+        stack_frames(segmenter, [])
+    with pytest.raises(AttackError, match=r"label 7.*2 classes"):
+        stack_frames(segmenter, [(image, labels + 7)])
+    with pytest.raises(AttackError, match="must agree"):
+        stack_frames(segmenter, [(image, labels[1:])])
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"steps": 0},
+        {"batch": 0},
+        {"lr": 0.0},
+        {"gamma": 1.5},
+        {"size": (4, 100)},
+        {"smoothness": -1.0},
+        {"printable": (0.9, 0.1)},
+        {"objective": "x"},
+        {"objective": "hiding"},
+        {"target": "red"},
+        {"beta": 2.0},
+        {"non_printability": -1.0},
+        {"auxiliary": -1.0},
+        {"patches": 0},
+        {"decoys": 1},
+        {"adaptive": "x"},
+        {"adaptive_weight": 1.5},
+        {"restarts": 0},
+    ],
+)
+def test_recipes_out_of_range_are_refused(bad: dict) -> None:
+    with pytest.raises(AttackError, match=next(iter(bad))):
+        Recipe(**bad)
+
+
+def test_ranges_out_of_order_are_refused() -> None:
+    with pytest.raises(AttackError, match="scale"):
+        EotRanges(scale=(1.2, 0.3))
+    with pytest.raises(AttackError, match="place"):
+        EotRanges(place=(0.0, 1.5))
+
+
+def test_a_recipe_survives_json() -> None:
+    recipe = Recipe(
+        size=(90, 120),
+        gamma=0.8,
+        eot=EotRanges(scale=(0.5, 0.9)),
+        seed=12,
+        objective="hiding",
+        target="Car",
+        beta=0.7,
+        patches=3,
+        decoys=1,
+        adaptive="both",
+        restarts=2,
+    )
+    assert Recipe.from_json(recipe.to_json()) == recipe
+    assert Recipe.from_json(Recipe().to_json()) == Recipe()
+    for broken in ("", "{", "[1]", '{"sauce": 1}', '{"eot": {"scale": 3}}'):
+        with pytest.raises(AttackError):
+            Recipe.from_json(broken)
+
+
+def test_recipes_from_before_there_were_objectives_mean_what_they_did() -> None:
+    old = """{"size": [160, 160], "steps": 210, "batch": 4, "lr": 0.1, "gamma": null, "smoothness": 0.02, "seed": 0,
+             "eot": {"place": [0.3, 0.7], "scale": [0.65, 1.05], "yaw_deg": [-8.0, 8.0], "noise": [0.0, 0.02]}}"""
+    eot = EotRanges(place=(0.3, 0.7), scale=(0.65, 1.05), yaw_deg=(-8, 8), noise=(0, 0.02))
+    assert (eot.pitch_deg, eot.gamma, eot.jpeg) == ((0, 0), (1, 1), (100, 100))
+    expected = Recipe(
+        (160, 160),
+        210,
+        4,
+        0.1,
+        None,
+        0.02,
+        (0.03, 0.97),
+        eot,
+        0,
+        "untargeted",
+        None,
+        1.0,
+        0.0,
+        None,
+        0.0,
+        None,
+        1,
+        0,
+        "none",
+        0.5,
+        1,
+    )
+    assert Recipe.from_json(old) == expected
+    assert not expected.knows_the_defence
+    shipped = ROOT / "tools" / "patch_recipe.json"
+    assert Recipe.from_json(shipped.read_text()).steps > 100
+
+
+def test_targeted_and_hiding_patches_reach_their_goal(segmenter: Segmenter, frames: list[Frame]) -> None:
+    for objective in ("targeted", "hiding"):
+        target = "blue" if objective == "targeted" else "red"
+        result = train_patch(segmenter, frames, replace(RECIPE, objective=objective, target=target))
+        image, mask = paste(frames[0][0], to_uint8(result.patch), (40.0, 30.0), scale=2.0)
+        predicted = segmenter.logits(segmenter.prepare(image)).argmax(1)[0].numpy()
+        assert (predicted == 1)[~mask].mean() > 0.8
+        assert result.history[-1].loss > result.history[0].loss
+
+
+def test_hiding_trains_only_on_frames_that_show_the_class(segmenter: Segmenter, frames: list[Frame]) -> None:
+    all_red = (frames[0][0], np.zeros((60, 80), np.uint8))
+    stack = stack_frames(segmenter, [all_red, frames[0]])
+    assert len(stack.showing(1)) == 1
+    with pytest.raises(AttackError, match="No frame shows"):
+        train_patch(segmenter, [all_red], replace(RECIPE, objective="hiding", target="blue"))
+
+
+def test_several_patches_are_trained_together(segmenter: Segmenter, frames: list[Frame]) -> None:
+    recipe = replace(RECIPE, size=(10, 12), patches=3, steps=6)
+    result = train_patch(segmenter, frames, recipe)
+    assert result.patches.shape == (3, 3, 10, 12)
+    assert torch.equal(result.patch, result.patches[0])
+    start = train_patch(segmenter, frames, replace(recipe, steps=1, lr=1e-9)).patches
+    assert ((result.patches - start).abs().flatten(1).max(1).values > 0.1).all(), "every one of them has moved"
+
+
+def test_auxiliary_outputs_are_attacked_where_they_are_asked_for(frames: list[Frame]) -> None:
+    plain, chatty = make_segmenter(), make_segmenter(Chatty())
+    recipe = replace(RECIPE, steps=2, gamma=0.5)
+    deaf = train_patch(chatty, frames, recipe).patch
+    assert torch.equal(deaf, train_patch(plain, frames, recipe).patch)
+    # What is said beside the point has the opposite sign: an attack on it alone goes the other way.
+    torn = train_patch(chatty, frames, replace(recipe, auxiliary=1.0)).patch
+    assert not torch.equal(torn, deaf)
+
+
+def test_what_a_shape_leaves_out_is_not_trained(tmp_path: Path, segmenter: Segmenter, frames: list[Frame]) -> None:
+    drawn = np.zeros((16, 20), np.uint8)
+    drawn[:, :8] = 255
+    cv2.imwrite(str(tmp_path / "shape.png"), drawn)
+    recipe = replace(RECIPE, shape=str(tmp_path / "shape.png"), steps=5)
+    result = train_patch(segmenter, frames, recipe)
+    start = train_patch(segmenter, frames, replace(recipe, steps=1, lr=1e-9)).patch
+    moved = (result.patch - start).abs().amax(0)
+    assert moved[:, :7].max() > 0.1
+    assert not (moved[:, 9:] > 1e-6).any()
+    assert result.shape is not None and result.shape.shape == (16, 20)
+
+
+class Interrupted(Exception):
+    pass
+
+
+def interrupt_at(step: int):
+    def progress(done: Step) -> None:
+        if done.index == step:
+            raise Interrupted
+
+    return progress
+
+
+def test_an_interrupted_attack_goes_on_to_the_same_patch(
+    tmp_path: Path, segmenter: Segmenter, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(optimise, "SAVED_EVERY", 3)
+    recipe = replace(
+        RECIPE, steps=8, restarts=2, patches=2, smoothness=0.1, non_printability=0.1, eot=EotRanges(jpeg=(40, 100))
+    )
+    whole = train_patch(segmenter, frames, recipe)
+    state = tmp_path / "state.safetensors"
+    # Once in the first run, once in the second: with some steps after the last state, which are lost.
+    for stop in (4, 8 + 5):
+        with pytest.raises(Interrupted):
+            train_patch(segmenter, frames, recipe, interrupt_at(stop), state=state)
+    resumed = train_patch(segmenter, frames, recipe, state=state)
+    assert torch.equal(resumed.patches, whole.patches)
+    assert resumed.history == whole.history
+    assert resumed.merits == whole.merits
+    assert len(whole.merits) == 2
+
+    with pytest.raises(AttackError, match="another recipe"):
+        train_patch(segmenter, frames, replace(recipe, lr=0.2), state=state)
+    with pytest.raises(AttackError, match="another set of frames"):
+        train_patch(segmenter, frames[:2], recipe, state=state)
+    state.write_text("broken")
+    with pytest.raises(AttackError, match="delete it"):
+        train_patch(segmenter, frames, recipe, state=state)
+
+
+def test_of_several_starts_the_best_is_kept(segmenter: Segmenter, frames: list[Frame]) -> None:
+    recipe = replace(RECIPE, steps=3)
+    both = train_patch(segmenter, frames, replace(recipe, restarts=2))
+    first = train_patch(segmenter, frames, recipe)
+    assert both.merits[0] == first.merits[0]
+    assert len(both.history) == 6
+    assert torch.equal(both.patches, first.patches) == (both.merits[0] >= both.merits[1])
+
+
+class Corner:
+    """Places the patch in one corner of every frame."""
+
+    def __init__(self) -> None:
+        self.seen: list[torch.Tensor] = []
+
+    def place(
+        self, transforms: Transforms, chosen: torch.Tensor, image_size: tuple[int, int], patch_size: tuple[int, int]
+    ) -> Transforms:
+        self.seen.append(chosen)
+        there = torch.eye(3, dtype=torch.float64).repeat(len(transforms), 1, 1)
+        there[:, 0, 2], there[:, 1, 2] = patch_size[1] / 2, patch_size[0] / 2
+        return replace(transforms, homography=there)
+
+
+def test_patches_may_begin_with_others(segmenter: Segmenter, frames: list[Frame]) -> None:
+    recipe = replace(RECIPE, steps=1, lr=1e-6, patches=2, restarts=1)
+    start = torch.rand(2, 3, *recipe.size, generator=torch.Generator().manual_seed(1))
+    result = train_patch(segmenter, frames, recipe, start=start)
+    torch.testing.assert_close(result.patches, start.clamp(*recipe.printable), atol=1e-5, rtol=0)
+    with pytest.raises(AttackError, match="cannot begin a recipe for"):
+        train_patch(segmenter, frames, recipe, start=start[:1])
+
+
+def test_a_placement_decides_where_the_patch_is(segmenter: Segmenter, frames: list[Frame]) -> None:
+    corner = Corner()
+    train_patch(segmenter, frames, replace(RECIPE, steps=3), placement=corner)
+    assert all(((chosen >= 0) & (chosen < 4)).all() for chosen in corner.seen)
+    assert len(corner.seen) == 3 + 1, "each step, and the judgement at the end"
+    with pytest.raises(AttackError, match="one place"):
+        train_patch(segmenter, frames, replace(RECIPE, patches=2), placement=corner)
+
+
+def test_what_an_attack_on_the_defence_needs_is_asked_for(segmenter: Segmenter, frames: list[Frame]) -> None:
+    for needy in ({"adaptive": "flag"}, {"beta": 0.5}, {"patches": 2, "decoys": 1}):
+        with pytest.raises(AttackError, match="--profile"):
+            train_patch(segmenter, frames, replace(RECIPE, **needy))

@@ -1,0 +1,340 @@
+"""The commands as a user calls them, and bad input tried on each: exit code 2, one sentence, nothing half-written."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from rich.console import Console
+from rosbags.highlevel import AnyReader
+
+from support import bag_makers, tiny_network
+from support.commands import TOPIC, record, refused, zmask
+from support.patched_street import attacked_image
+from zmask_ros.cli import console
+from zmask_ros.cli.main import COMMANDS
+from zmask_ros.defense import load_profile
+from zmask_ros.flags.flag import STATE_CODES, FrameState
+from zmask_ros.io.bags.camera_info import camera_info_fields
+from zmask_ros.io.bags.reader import CameraBags, ReadReport, image_topics
+from zmask_ros.io.bags.writer import BagWriter
+from zmask_ros.io.images.video import Video
+from zmask_ros.io.stamps import stamp_ns
+from zmask_ros.resources import find_resource
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory) -> Path:
+    """The description of the tiny network."""
+    return tiny_network.describe(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def drive(tmp_path_factory) -> Path:
+    return record(tmp_path_factory.mktemp("bags") / "clean.mcap", map(tiny_network.clean_image, range(40)))
+
+
+@pytest.fixture(scope="module")
+def profile(tiny) -> Path:
+    return tiny_network.fit(tiny)
+
+
+def test_help_lists_every_command_and_each_teaches(capsys):
+    code, out, _ = zmask(capsys, "--help")
+    assert code == 0
+    for name in COMMANDS:
+        assert name in out
+        code, text, _ = zmask(capsys, name, "--help")
+        assert code == 0
+        assert "Usage:" in text
+
+
+def test_fit_writes_a_profile_and_says_what_is_in_it(capsys, drive, tiny, tmp_path):
+    output = tmp_path / "a.zmask.safetensors"
+    code, out, _ = zmask(capsys, "fit", drive, "--segmenter", tiny, "-o", output, "--json", "--false-alarm-rate", 0.01)
+    assert code == 0
+    summary = json.loads(out)
+    assert (summary["clean frames"], summary["held-out frames"]) == (32, 8)
+    assert load_profile(output).threshold.value == pytest.approx(summary["threshold"], abs=1e-6)
+    code, out, _ = zmask(capsys, "inspect", output)
+    assert code == 0
+    assert "shallow:0" in out
+
+
+def test_fitting_two_bags_is_merging_two_profiles(capsys, drive, tiny, tmp_path):
+    other = record(tmp_path / "other.mcap", map(tiny_network.clean_image, range(60, 95)))
+    paths = [tmp_path / f"{name}.zmask.safetensors" for name in ("a", "b", "merged", "both")]
+    for bags, path in (([drive], paths[0]), ([other], paths[1]), ([drive, other], paths[3])):
+        assert zmask(capsys, "fit", *bags, "--segmenter", tiny, "-o", path)[0] == 0
+    assert zmask(capsys, "fit", "--merge", paths[0], "--merge", paths[1], "-o", paths[2])[0] == 0
+    merged, both = load_profile(paths[2]), load_profile(paths[3])
+    for key, statistics in both.statistics.items():
+        np.testing.assert_allclose(merged.statistics[key].deviations, statistics.deviations, rtol=1e-9)
+        np.testing.assert_allclose(merged.statistics[key].mean, statistics.mean, rtol=1e-9, atol=1e-12)
+
+
+def test_replay_publishes_what_the_node_does_with_the_same_stamps(capsys, tiny, profile, tmp_path):
+    images = [tiny_network.clean_image(100), attacked_image(), tiny_network.clean_image(101)]
+    drive = record(tmp_path / "drive.mcap", images)
+    output, video = tmp_path / "out.mcap", tmp_path / "out.mp4"
+    code, out, err = zmask(
+        capsys, "replay", drive, "--segmenter", tiny, "--profile", profile, "-o", output, "--video", video, "--json"
+    )
+    assert code == 0, err
+    summary = json.loads(out)
+    assert [summary[name] for name in ("frames", "flagged", "masked", "unknown")] == [3, 1, 1, 0]
+    assert video.stat().st_size > 1000
+    names = {topic.name for topic in image_topics(output)}
+    expected = {"segmentation", "segmentation_color", "mask", "overlay", "heat", "undefended"}
+    assert names == {TOPIC} | {f"/camera/zmask/{name}" for name in expected}
+    report = ReadReport()
+    with CameraBags(output, "/camera/zmask/mask") as masks, CameraBags(drive) as inputs:
+        for mask, given in zip(masks.frames(report), inputs.frames(report), strict=True):
+            assert (mask.stamp_ns, mask.frame_id) == (given.stamp_ns, given.frame_id)
+            assert mask.image.any() == (mask.index == 1)
+
+
+def test_replay_flags_broken_images_as_unknown(capsys, tiny, profile, tmp_path):
+    drive = tmp_path / "drive.mcap"
+    with BagWriter(drive) as bag:
+        bag.write_image(TOPIC, tiny_network.clean_image(100), "rgb8", 1, "camera")
+    broken = tmp_path / "broken.mcap"
+    with CameraBags(drive) as source, BagWriter(broken) as bag:
+        for message in source.messages(ReadReport()):
+            for changes in ({"encoding": "rgb9"}, {"step": 7}, {"height": 0}, {"height": 480}, {}):
+                image = message.message
+                before = {name: getattr(image, name) for name in changes}
+                for name, value in changes.items():
+                    object.__setattr__(image, name, value)
+                bag.write_message(TOPIC, message.msgtype, image, message.received_ns)
+                for name, value in before.items():
+                    object.__setattr__(image, name, value)
+    code, out, err = zmask(capsys, "replay", broken, "--segmenter", tiny, "--profile", profile, "--json")
+    assert code == 0, err
+    assert json.loads(out)["unknown"] == 4
+    assert json.loads(out)["frames"] == 5
+    assert "rgb9" in err
+
+
+def test_a_bag_that_is_not_there(capsys, tmp_path):
+    assert "nowhere" in refused(capsys, "fit", tmp_path / "nowhere", "-o", tmp_path / "a.zmask.safetensors")
+
+
+def test_a_wrong_topic_lists_those_there_are(capsys, drive, tmp_path):
+    sentence = refused(capsys, "fit", drive, "--topic", "/front/image", "-o", tmp_path / "a.zmask.safetensors")
+    assert TOPIC in sentence
+
+
+def test_an_empty_bag(capsys, tmp_path):
+    empty = record(tmp_path / "empty.mcap", [])
+    refused(capsys, "fit", empty, "-o", tmp_path / "a.zmask.safetensors")
+
+
+def test_a_truncated_bag_is_fitted_as_far_as_it_goes_and_says_so(capsys, tiny, tmp_path):
+    # Large enough for many chunks: the one that was cut is lost.
+    drive = record(tmp_path / "whole.mcap", (tiny_network.clean_image(i, 240, 320) for i in range(40)))
+    cut = tmp_path / "cut.mcap"
+    content = drive.read_bytes()
+    cut.write_bytes(content[: int(0.8 * len(content))])
+    output = tmp_path / "a.zmask.safetensors"
+    code, out, err = zmask(capsys, "fit", cut, "--segmenter", tiny, "-o", output, "--json")
+    assert code == 0, err
+    assert "Warning" in err and "cut.mcap" in err
+    assert 20 <= json.loads(out)["clean frames"] < 32
+
+
+def test_a_read_only_folder(capsys, drive, tiny, tmp_path):
+    place = Path("/proc/a.zmask.safetensors")
+    assert "read-only" in refused(capsys, "fit", drive, "--segmenter", tiny, "-o", place)
+    assert "does not exist" in refused(capsys, "fit", drive, "-o", tmp_path / "missing" / "a.zmask.safetensors")
+    refused(capsys, "replay", drive, "--segmenter", tiny, "--video", "/proc/a.mp4")
+
+
+def test_a_black_drive(capsys, tiny, tmp_path):
+    black = record(tmp_path / "black.mcap", [np.zeros((48, 64, 3), np.uint8)] * 40)
+    output = tmp_path / "a.zmask.safetensors"
+    assert "camera covered" in refused(capsys, "fit", black, "--segmenter", tiny, "-o", output)
+    assert not output.exists()
+
+
+def test_a_profile_of_another_network(capsys, drive, profile, tmp_path):
+    other = tiny_network.describe(tmp_path, seed=1)
+    sentence = refused(capsys, "replay", drive, "--segmenter", other, "--profile", profile)
+    assert "network" in sentence
+
+
+def test_a_missing_layer(capsys, drive, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(tiny_network.DESCRIPTION.format(seed=0).replace('deep: ["2"]', 'deep: ["22"]'))
+    sentence = refused(capsys, "fit", drive, "--segmenter", path, "-o", tmp_path / "a.zmask.safetensors")
+    assert "no layer '22'" in sentence
+
+
+@pytest.mark.parametrize("variant", ["ours", "paper"])
+def test_a_description_without_layers_is_nothing_to_fit(capsys, drive, tmp_path, variant):
+    description = tiny_network.describe(tmp_path)
+    description.write_text(description.read_text().replace('deep: ["2"]', "deep: []"))
+    arguments = ("--segmenter", description, "--variant", variant, "-o", tmp_path / "a.safetensors")
+    assert "no layers in 'deep'" in refused(capsys, "fit", drive, *arguments)
+
+
+def test_nothing_to_fit(capsys, tmp_path):
+    refused(capsys, "fit", "-o", tmp_path / "a.zmask.safetensors")
+
+
+def test_a_file_that_is_there_is_not_overwritten(capsys, drive, tiny, profile, tmp_path):
+    existing = record(tmp_path / "out.mcap", [tiny_network.clean_image(0)])
+    before = existing.read_bytes()
+    refused(capsys, "replay", drive, "--segmenter", tiny, "--profile", profile, "-o", existing)
+    assert existing.read_bytes() == before
+
+
+def test_ctrl_c_leaves_nothing_behind(drive, tiny, tmp_path):
+    """A real process and a real signal: it comes when the bar has begun to move."""
+    long_drive = record(tmp_path / "long.mcap", (tiny_network.clean_image(i % 50, 720, 960) for i in range(400)))
+    output = tmp_path / "a.zmask.safetensors"
+    script = (
+        "import os, signal, zmask_ros.training.plans as f\n"
+        # A shell's background process ignores the signal.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "add = f.ProfileFit.add\n"
+        "def once(self, frame):\n"
+        "    add(self, frame)\n"
+        "    if frame.index == 30: os.kill(os.getpid(), signal.SIGINT)\n"
+        "f.ProfileFit.add = once\n"
+        "from zmask_ros.cli.main import main\n"
+        "main()\n"
+    )
+    arguments = ["fit", str(long_drive), "--segmenter", str(tiny), "-o", str(output)]
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, (*sys.path, os.environ.get("PYTHONPATH")))))
+    command = [sys.executable, "-c", script, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
+    assert done.returncode == 130, done.stderr
+    assert "Interrupted" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["long.mcap"]
+
+
+def replay(capsys, tiny: Path, profile: Path, drive: Path, *arguments: object) -> None:
+    code, _, err = zmask(capsys, "replay", drive, "--segmenter", tiny, "--profile", profile, *arguments)
+    assert code == 0, err
+
+
+@pytest.mark.parametrize("ros", [1, 2])
+def test_replay_hands_the_camera_info_on(capsys, tiny, profile, tmp_path, ros):
+    if ros == 1:
+        drive = bag_makers.write_rosbag1(tmp_path / "drive.bag", 2, None, bag_makers.STEREO)
+    else:
+        drive = tmp_path / "drive"
+        with BagWriter(drive) as bag:
+            for index in range(2):
+                stamp = bag_makers.stamp_ns(index)
+                bag.write_image(bag_makers.TOPIC, bag_makers.picture(index), "rgb8", stamp, "front")
+                bag.write_camera_info(bag_makers.CAMERA_INFO_TOPIC, bag_makers.STEREO, stamp, "front")
+    replay(capsys, tiny, profile, drive, "-o", tmp_path / "out")
+    with AnyReader([tmp_path / "out"]) as reader:
+        chosen = [connection for connection in reader.connections if connection.topic == "/front/zmask/camera_info"]
+        infos = [reader.deserialize(data, one.msgtype) for one, _, data in reader.messages(chosen)]
+    assert [stamp_ns(info.header) for info in infos] == [bag_makers.stamp_ns(index) for index in range(2)]
+    assert [camera_info_fields(info) for info in infos] == [bag_makers.STEREO] * 2
+
+
+def test_replay_does_not_replace_what_it_reads(capsys, tiny, profile, tmp_path):
+    file = record(tmp_path / "drive.mcap", [tiny_network.clean_image(0)])
+    folder = record(tmp_path / "drive", [tiny_network.clean_image(0)])
+    (tmp_path / "link.mcap").symlink_to(file)
+    inside = folder / "drive.mcap"
+    for source, output in ((file, file), (tmp_path / "link.mcap", file), (folder, inside), (inside, folder)):
+        arguments = ("--segmenter", tiny, "--profile", profile, "-o", output, "--force")
+        assert "is the bag that is replayed" in refused(capsys, "replay", source, *arguments)
+    assert CameraBags(file).total == CameraBags(folder).total == 1
+
+
+def test_the_video_has_the_rate_of_the_drive(capsys, tiny, profile, tmp_path):
+    drive = bag_makers.write_drive(tmp_path / "drive", 6)
+    replay(capsys, tiny, profile, drive, "--video", tmp_path / "all.mp4")
+    replay(capsys, tiny, profile, drive, "--video", tmp_path / "half.mp4", "--every", 2)
+    assert filmed(tmp_path / "all.mp4") == (6, 10.0)
+    assert filmed(tmp_path / "half.mp4") == (3, 5.0)
+
+
+def filmed(path: Path) -> tuple[int, float]:
+    """Number of pictures that can be read, and their rate in hertz."""
+    film = cv2.VideoCapture(str(path))
+    count = sum(1 for _ in iter(film.grab, False))
+    rate = film.get(cv2.CAP_PROP_FPS)
+    film.release()
+    return count, rate
+
+
+@pytest.mark.parametrize("rate_hz", [0.001, 1 / 3, 29.97003, 123.456])
+def test_a_video_keeps_pictures_of_any_size_at_any_rate(tmp_path, rate_hz):
+    with Video(tmp_path / "a.mp4", rate_hz) as video:
+        for height, width in ((48, 64), (24, 32), (96, 128)):
+            video.add(np.full((height, width, 3), 200, np.uint8))
+    count, rate = filmed(tmp_path / "a.mp4")
+    assert count == 3
+    assert rate == pytest.approx(max(rate_hz, 0.01), abs=0.01)
+
+
+def test_what_looks_like_markup_is_printed_as_it_is(capsys, monkeypatch):
+    monkeypatch.setattr(console, "stdout", Console(file=sys.stdout, width=200))
+    # A bar is drawn on terminals only.
+    monkeypatch.setattr(console, "stderr", Console(file=sys.stderr, width=200, force_terminal=True))
+    text = "[/camera/a] broken [bold]"
+    console.warn(text)
+    console.print_table(text, {text: text})
+    with console.progress(text, "frames", 1) as advance:
+        advance(note=text)
+    out, err = capsys.readouterr()
+    assert out.count(text) == 3
+    assert err.count(text) >= 3
+
+
+def test_inspect_prints_names_that_look_like_markup(capsys, tmp_path):
+    bag = record(tmp_path / "[/red] drive", [tiny_network.clean_image(0)])
+    code, out, err = zmask(capsys, "inspect", bag)
+    assert code == 0, err
+    assert "[/red] drive" in out.replace("\n", "")
+
+
+def test_the_codes_of_the_states_are_those_of_the_message():
+    constants = re.findall(r"^uint8 ([A-Z]+)=(\d)", find_resource("msg/AttackFlag.msg").read_text(), re.MULTILINE)
+    assert {name: int(code) for name, code in constants} == STATE_CODES
+    assert set(STATE_CODES) == {state.value for state in FrameState}
+
+
+def test_sigterm_leaves_nothing_behind_either(drive, tiny, profile, tmp_path):
+    """A replay that is told to end by a supervisor, with its bag half-written."""
+    script = (
+        "import os, signal, zmask_ros.io.bags.writer as b\n"
+        "write = b.BagWriter.write_message\n"
+        "def once(self, *message):\n"
+        "    write(self, *message)\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "b.BagWriter.write_message = once\n"
+        "from zmask_ros.cli.main import main\n"
+        "main()\n"
+    )
+    names = ["replay", drive, "--segmenter", tiny, "--profile", profile, "-o", tmp_path / "out.mcap"]
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, (*sys.path, os.environ.get("PYTHONPATH")))))
+    command = [sys.executable, "-c", script, *map(str, names)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
+    assert done.returncode == 130, done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_progress_in_a_log_is_a_line_now_and_then(capsys, monkeypatch):
+    with console.progress("train", "step", 300) as advance:
+        advance(10)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(console, "LINE_EVERY_S", 0.0)
+    with console.progress("train", "step", 300) as advance:
+        advance(40, note="loss 0.1")
+    assert re.fullmatch(r"train: 40 of 300, [0-9.]+ step/s, [0-9]+ min left loss 0.1\n", capsys.readouterr().err)

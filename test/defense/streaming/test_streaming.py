@@ -1,0 +1,161 @@
+"""Streaming mode: every transition of its state, on the tiny network."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from support.patched_street import ELSEWHERE, FRAME_NS, HERE, MOVED, Drive, covered, street
+from zmask_ros.defense import Defense, StreamingDefense, StreamState
+from zmask_ros.defense.masking.discriminant import discriminant
+
+
+@pytest.fixture(scope="module")
+def streaming(segmenter, fitted):
+    return StreamingDefense(Defense(segmenter, fitted))
+
+
+@pytest.fixture
+def drive(streaming):
+    return Drive(streaming)
+
+
+@pytest.fixture
+def tracking(drive):
+    drive.see(street(HERE))
+    assert drive.state.track is not None
+    return drive
+
+
+def test_clean_frames_take_one_pass_and_leave_no_track(drive):
+    defended, passes = drive.see(street())
+    assert passes == 1
+    assert not defended.flagged[0]
+    assert not defended.tracked[0]
+    assert drive.state.track is None
+
+
+def test_the_first_attacked_frame_is_what_the_whole_analysis_says(drive):
+    defended, passes = drive.see(street(HERE))
+    alone = drive.streaming.defense(drive.streaming.defense.segmenter.prepare(street(HERE)))
+    assert passes == 2
+    assert torch.equal(defended.labels, alone.labels)
+    assert torch.equal(defended.mask, alone.mask)
+    assert torch.equal(defended.analysis.score, alone.analysis.score)
+    assert not defended.tracked[0]
+    assert drive.state.track is not None
+
+
+@pytest.mark.parametrize("box", [HERE, MOVED])
+def test_a_known_patch_takes_one_pass(tracking, box):
+    defended, passes = tracking.see(street(box, index=4))
+    assert passes == 1
+    assert defended.tracked[0]
+    assert defended.flagged[0]
+    assert defended.analysis.score[0] > defended.thresholds.attack
+    assert covered(defended, box) > 0.7
+    assert defended.mask[0].float().mean() < 0.25
+
+
+def test_what_is_published_of_a_known_patch_does_not_depend_on_it(tracking, segmenter):
+    """Beside the region and what touches it, the segmentation is the one of the same street without the patch."""
+    defended, _ = tracking.see(street(HERE, index=4))
+    clean = segmenter.logits(segmenter.prepare(street(index=4))).argmax(1)
+    far = torch.nn.functional.max_pool2d(defended.mask[:, None].float(), 9, 1, 4)[:, 0] == 0
+    assert torch.equal(defended.labels[far].long(), clean[far])
+
+
+def test_a_patch_that_leaves_is_released_at_once(tracking):
+    defended, passes = tracking.see(street(index=4))
+    assert passes == 1
+    assert not defended.flagged[0]
+    assert not defended.mask.any()
+    assert tracking.state.track is None
+
+
+def test_a_keyframe_comes_by_time(tracking):
+    interval_ns = round(tracking.streaming.keyframe_interval_s * 1e9)
+    assert tracking.see(street(HERE), interval_ns - 1)[1] == 1
+    defended, passes = tracking.see(street(HERE), 1)
+    assert passes == 2
+    assert not defended.tracked[0]
+    assert tracking.state.keyframe_ns == tracking.now_ns
+
+
+@pytest.mark.parametrize("jump_ns", [-FRAME_NS, 2_000_000_000])
+def test_a_jump_in_time_is_a_keyframe(segmenter, streaming, jump_ns):
+    long = StreamingDefense(streaming.defense, keyframe_interval_s=60.0)
+    drive = Drive(long)
+    drive.see(street(HERE))
+    assert drive.see(street(HERE))[1] == 1
+    assert drive.see(street(HERE), jump_ns)[1] == 2
+
+
+def test_a_patch_that_grows_is_looked_at_as_a_whole(tracking):
+    large = (8, 16, 32)
+    defended, passes = tracking.see(street(large))
+    assert passes == 2
+    assert not defended.tracked[0]
+
+
+def test_a_second_patch_is_seen_between_keyframes(drive):
+    near, far = ELSEWHERE, (32, 48, 16)
+    drive.see(street(near))
+    defended, passes = drive.see(street(near, far))
+    assert passes == 2
+    assert covered(defended, near) > 0.7
+    assert covered(defended, far) > 0.7
+    assert drive.state.track is None
+    defended, passes = drive.see(street(near, far))
+    assert passes == 2
+    assert not defended.tracked[0]
+    assert drive.see(street(near, far))[1] == 1, "both are known now"
+
+
+def test_a_second_patch_within_reach_is_masked_with_the_first(tracking):
+    beside = (16, 8, 16)
+    defended, _ = tracking.see(street(HERE, beside))
+    assert covered(defended, HERE) > 0.7
+    assert covered(defended, beside) > 0.7
+
+
+def test_without_time_between_keyframes_it_is_the_whole_analysis_of_each_frame(streaming):
+    drive = Drive(StreamingDefense(streaming.defense, keyframe_interval_s=0.0))
+    for image in (street(), street(HERE), street(MOVED), street(HERE, ELSEWHERE), street()):
+        defended, _ = drive.see(image)
+        alone = streaming.defense(streaming.defense.segmenter.prepare(image))
+        assert torch.equal(defended.labels, alone.labels)
+        assert torch.equal(defended.mask, alone.mask)
+        assert torch.equal(defended.analysis.score, alone.analysis.score)
+        assert not defended.tracked.any()
+
+
+def test_cameras_of_a_batch_do_not_touch_each_other(streaming, segmenter):
+    frames = [[street(HERE), street(), street(ELSEWHERE)], [street(MOVED), street(HERE), street()]]
+    states = [StreamState()] * 3
+    alone = [Drive(streaming) for _ in range(3)]
+    for number, images in enumerate(frames, 1):
+        x = torch.cat([segmenter.prepare(image) for image in images])
+        together, states = streaming.step(x, states, [number * FRAME_NS] * 3)
+        for index, (image, drive) in enumerate(zip(images, alone, strict=True)):
+            single, _ = drive.see(image)
+            assert torch.equal(together.labels[index], single.labels[0])
+            assert torch.equal(together.mask[index], single.mask[0])
+            assert together.tracked[index] == single.tracked[0]
+            torch.testing.assert_close(together.analysis.score[index], single.analysis.score[0])
+
+
+def test_no_hook_is_left_behind(tracking, segmenter):
+    with pytest.raises(RuntimeError):
+        tracking.streaming.step(torch.zeros(1, 5, 48, 64), [tracking.state], [tracking.now_ns])
+    assert not any(module._forward_hooks for module in segmenter.network.modules())
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**16), st.integers(2, 40), st.integers(1, 12))
+def test_the_discriminant_is_zero_on_the_street_and_one_on_the_patch(seed, cells, features):
+    generator = torch.Generator().manual_seed(seed)
+    inside, outside = (torch.randn(cells, features, generator=generator).double() for _ in range(2))
+    weights, offset = discriminant(inside + 2, outside)
+    assert float((outside @ weights + offset).mean()) == pytest.approx(0, abs=1e-9)
+    assert float(((inside + 2) @ weights + offset).mean()) == pytest.approx(1, abs=1e-6)

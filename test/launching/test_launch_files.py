@@ -1,0 +1,193 @@
+"""The launch files, on a machine that has launch_ros: what they start, and with what."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from support import ROOT
+from zmask_ros.errors import ZmaskError
+from zmask_ros.launching.arguments import DEFENSE, DEMO, REPLAY, Argument
+from zmask_ros.launching.demo import street_parameters
+
+launch = pytest.importorskip("launch", reason="launch is not installed")
+launch_ros = pytest.importorskip("launch_ros", reason="launch_ros is not installed")
+actions = pytest.importorskip("zmask_ros.launching.actions")
+
+FOLDER = ROOT / "launch"
+TABLES = {"defense": DEFENSE, "demo": DEMO, "replay": REPLAY}
+PROFILES_FILE = "FASTRTPS_DEFAULT_PROFILES_FILE"
+
+RUN = """
+from launch import LaunchDescription, LaunchService
+from launch.actions import IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+service = LaunchService()
+source = PythonLaunchDescriptionSource('{file}')
+service.include_launch_description(
+    LaunchDescription([IncludeLaunchDescription(source, launch_arguments={given}.items())])
+)
+service.run()
+"""
+
+each_file = pytest.mark.parametrize("name", TABLES)
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.launch.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def values(table: tuple[Argument, ...], **given: str) -> dict[str, str]:
+    """What the launch file gets, for these arguments."""
+    defaults = {argument.name: argument.default or "" for argument in table}
+    assert given.keys() <= defaults.keys(), "no such argument"
+    return defaults | given
+
+
+def started(name: str, **given: str) -> list[Any]:
+    """The actions of the launch file's function."""
+    module = load(name)
+    return list((module.nodes if name == "defense" else module.actions)(values(TABLES[name], **given)))
+
+
+def typed(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Parameters with the types that ROS will see."""
+    context = launch.LaunchContext()
+    written = launch_ros.utilities.normalize_parameters([actions.typed(parameters)])
+    return dict(launch_ros.utilities.evaluate_parameters(context, written)[0])
+
+
+def windows(**given: str) -> list[Any]:
+    """RViz for each camera, as it would be started."""
+    context = launch.LaunchContext()
+    found = [one for one in started("defense", rviz="true", **given) if one.node_executable == "rviz2"]
+    for window in found:
+        window._perform_substitutions(context)
+    return found
+
+
+@each_file
+def test_the_declared_arguments_are_those_of_the_table(name: str) -> None:
+    declared = load(name).generate_launch_description().get_launch_arguments()
+    assert [one.name for one in declared] == [argument.name for argument in TABLES[name]]
+    for one, argument in zip(declared, TABLES[name], strict=True):
+        assert one.description.startswith(argument.description)
+        assert tuple(one.choices or ()) == argument.choices
+        assert (one.default_value is None) == (argument.default is None)
+        if argument.default is not None:
+            assert launch.utilities.perform_substitutions(launch.LaunchContext(), one.default_value) == argument.default
+
+
+def test_text_stays_text_whatever_it_looks_like() -> None:
+    given = {"profile": "1e5", "autostart": False, "cameras": ["on", "rear"], "seed": 3, "path": "12"}
+    assert typed(given) == given
+    assert typed(street_parameters(values(DEMO, picture="12", seed="7"))) == {
+        "picture": "12",
+        "seed": 7,
+        "loop": False,
+        "min_subscribers": 2,
+    }
+
+
+def test_what_the_demo_starts_gets_text_as_text() -> None:
+    context = launch.LaunchContext()
+    found: dict[str, Any] = {}
+    for node in started("demo", picture="12", bag="1e3", pace="lockstep"):
+        for given in launch_ros.utilities.evaluate_parameters(context, getattr(node, "_Node__parameters", [])):
+            found |= given
+    assert (found["picture"], found["path"], found["pace"]) == ("12", "1e3", "lockstep")
+
+
+def test_the_demo_hands_down_every_argument_of_the_defence() -> None:
+    (included,) = (one for one in started("demo") if isinstance(one, launch.actions.IncludeLaunchDescription))
+    given = dict(included.launch_arguments)
+    assert given.keys() == {one.name for one in DEFENSE}
+    assert (given["cameras"], given["image_topic"], given["namespace"]) == ("", "", "front")
+
+
+def test_the_file_says_which_cameras_there_are(tmp_path: Path) -> None:
+    file = tmp_path / "cameras.yaml"
+    file.write_text("/**:\n  ros__parameters: {cameras: [front, rear], use_sim_time: true}\n")
+    given = {"params_file": str(file), "image_topic": "/{camera}/image_rect", "namespace": "car"}
+    (node,) = started("defense", **given)
+    assert node._Node__remappings == []
+    found = windows(**given)
+    assert [window.expanded_node_namespace for window in found] == ["/car/front", "/car/rear"]
+    assert found[1].expanded_remapping_rules == [("image_raw", "/rear/image_rect")]
+    (clock,) = launch_ros.utilities.evaluate_parameters(launch.LaunchContext(), found[0]._Node__parameters)
+    assert clock == {"use_sim_time": True}
+    with pytest.raises(ZmaskError, match=r"has to have \{camera\} in it"):
+        started("defense", params_file=str(file), image_topic="/camera/image_raw")
+
+
+def test_a_namespace_that_was_pushed_counts(tmp_path: Path) -> None:
+    file = tmp_path / "cameras.yaml"
+    file.write_text("/robot/car/defense_node:\n  ros__parameters: {cameras: [front, rear]}\n")
+    found: list[int] = []
+    context = launch.LaunchContext()
+    context.launch_configurations.update(values(DEFENSE, params_file=str(file), namespace="car", rviz="true"))
+    for pushed in ("", "/robot"):
+        context.launch_configurations["ros_namespace"] = pushed
+        entities = load("defense").generate_launch_description().entities
+        (function,) = [one for one in entities if isinstance(one, launch.actions.OpaqueFunction)]
+        found.append(len(function.execute(context)))
+    assert found == [2, 3]
+
+
+def test_camera_info_lies_beside_the_image() -> None:
+    assert actions.input_remappings("/cam/left/image_rect") == [
+        ("image_raw", "/cam/left/image_rect"),
+        ("image_raw/compressed", "/cam/left/image_rect/compressed"),
+        ("camera_info", "/cam/left/camera_info"),
+    ]
+
+
+def test_what_is_started() -> None:
+    assert len(started("defense")) == 1
+    assert len(started("defense", rviz="true")) == 2
+    assert len(started("defense", rviz="true", cameras="front,rear")) == 3
+    assert len(started("demo")) == 4
+    assert len(started("demo", bag="somewhere")) == 5
+    assert len(started("replay", bag="somewhere")) == 4
+
+
+def test_rviz_looks_at_the_camera() -> None:
+    found = windows(namespace="car", cameras="front,rear", image_topic="/{camera}/image_rect")
+    assert [window.expanded_node_namespace for window in found] == ["/car/front", "/car/rear"]
+    assert found[1].expanded_remapping_rules == [("image_raw", "/rear/image_rect")]
+
+
+def test_the_player_brings_its_time_and_leaves_out_what_a_defence_has_published() -> None:
+    command = load("replay").player_command(values(REPLAY, bag="drive_7", rate="0.5"))
+    assert command[:4] == ["ros2", "bag", "play", "drive_7"]
+    assert command[command.index("--rate") + 1] == "0.5"
+    assert "--clock" in command and "--loop" not in command
+    assert command[command.index("--exclude-regex") + 1] == ".*/zmask/.*"
+    assert "--loop" in load("replay").player_command(values(REPLAY, bag="drive_7", loop="true"))
+
+
+def test_everything_shares_the_settings_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PROFILES_FILE, "mine.xml")
+    assert actions.shared_memory()[PROFILES_FILE] == "mine.xml"
+    monkeypatch.delenv(PROFILES_FILE)
+    assert all(path.endswith("config/fastdds.xml") for path in actions.shared_memory().values())
+
+
+def test_a_demo_whose_defence_does_not_start_ends(tmp_path: Path) -> None:
+    file = tmp_path / "wrong.yaml"
+    file.write_text(f"/**:\n  ros__parameters: {{profile: {tmp_path}/none.zmask.safetensors}}\n")
+    script = RUN.format(file=FOLDER / "demo.launch.py", given={"params_file": str(file), "rviz": "false"})
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=240, check=False)
+    assert "There is no profile" in done.stdout, done.stdout + done.stderr
+    assert "street_camera" in done.stdout
+    assert "Caught exception" not in done.stderr + done.stdout

@@ -1,0 +1,149 @@
+"""One camera's frames through the defence: batches, and what is not finite."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from support import tiny_network
+from zmask_ros.defense import Profile, load_profile
+from zmask_ros.flags.alarm import Alarm, AlarmRule, alarm_rule
+from zmask_ros.flags.flag import FrameState
+from zmask_ros.flags.vote import VoteRule
+from zmask_ros.io.images.codec import encode
+from zmask_ros.runtime.camera import CameraResult, CameraStream, DefendedCamera
+from zmask_ros.segmenters import Segmenter, load_segmenter
+
+UNKNOWN, CLEAN, ATTACK = FrameState.UNKNOWN, FrameState.CLEAN, FrameState.ATTACK
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Segmenter, Profile]:
+    description = tiny_network.describe(tmp_path_factory.mktemp("tiny"))
+    return load_segmenter(str(description), "cpu"), load_profile(tiny_network.fit(description))
+
+
+def attacked_image() -> np.ndarray:
+    """A clean image with a square of a colour that clean images never have."""
+    image = tiny_network.clean_image(3)
+    image[16:32, 24:40] = (255, 255, 0)
+    return image
+
+
+def image_fields(image: np.ndarray) -> SimpleNamespace:
+    """What `decode` needs of a message."""
+    return SimpleNamespace(**vars(encode(image, "rgb8")))
+
+
+def test_an_output_that_is_not_finite_is_unknown_and_its_neighbours_are_not(tiny: tuple[Segmenter, Profile]) -> None:
+    """The tapped activations are finite, and argmax gives some label for a NaN as well."""
+    segmenter, profile = tiny
+    camera = DefendedCamera(segmenter, profile)
+    images = [image_fields(tiny_network.clean_image(index)) for index in range(3)]
+
+    def spoil(_module: Any, inputs: Any, output: Any) -> Any:
+        marked = inputs[0].new_zeros(len(output), 1, 1, 1)
+        broken = segmenter.prepare(tiny_network.clean_image(1))
+        expected = segmenter.network[:3](broken)
+        marked[[bool(torch.allclose(entry, expected[0], atol=1e-5)) for entry in inputs[0]]] = float("nan")
+        return output + marked
+
+    handle = segmenter.network[3].register_forward_hook(spoil)
+    try:
+        states = [result.state for result in camera.process_batch(images)]
+    finally:
+        handle.remove()
+    assert states == [FrameState.CLEAN, FrameState.UNKNOWN, FrameState.CLEAN]
+
+
+def test_a_batch_says_what_each_frame_alone_says(tiny: tuple[Segmenter, Profile]) -> None:
+    camera = DefendedCamera(*tiny)
+    larger = np.kron(attacked_image(), np.ones((2, 2, 1), np.uint8))
+    images = [image_fields(image) for image in (tiny_network.clean_image(0), attacked_image(), larger)]
+    images.insert(1, SimpleNamespace(**{**vars(images[0]), "encoding": "rgb9"}))
+    together, alone = camera.process_batch(images), [camera.process(image) for image in images]
+    assert [result.state for result in together] == [result.state for result in alone]
+    assert together[1].state is FrameState.UNKNOWN
+    for one, other in zip(together, alone, strict=True):
+        assert one.score == pytest.approx(other.score, rel=1e-3, nan_ok=True)
+        assert one.mask_fraction == pytest.approx(other.mask_fraction, abs=0.01)
+
+
+def test_a_stream_segments_a_known_patch_once_and_forgets_it_when_a_bag_begins_anew(
+    tiny: tuple[Segmenter, Profile],
+) -> None:
+    camera, stream = DefendedCamera(*tiny), CameraStream()
+
+    def see(image: np.ndarray, milliseconds: int) -> CameraResult:
+        message = image_fields(image)
+        message.header = SimpleNamespace(stamp=SimpleNamespace(sec=7, nanosec=milliseconds * 1_000_000))
+        return camera.process(message, stream)
+
+    results = [see(attacked_image(), t) for t in (100, 133, 166, 100, 133)]
+    assert [result.tracked for result in results] == [False, True, True, False, True]
+    assert all(result.state is FrameState.ATTACK for result in results)
+    assert all(result.regions and result.mask_fraction > 0 for result in results)
+    assert "second pass" not in results[1].stages_ms
+    gone = see(tiny_network.clean_image(4), 166)
+    assert (gone.state, gone.tracked) == (FrameState.CLEAN, False)
+    assert camera.process_image(attacked_image()).tracked is False
+
+
+def test_a_frame_that_fails_leaves_the_memory_as_it_is(tiny: tuple[Segmenter, Profile]) -> None:
+    segmenter, profile = tiny
+    camera, stream = DefendedCamera(segmenter, profile), CameraStream()
+    message = image_fields(attacked_image())
+    message.header = SimpleNamespace(stamp=SimpleNamespace(sec=1, nanosec=0))
+    assert camera.process(message, stream).state is FrameState.ATTACK
+    before = stream.state
+    handle = segmenter.network[3].register_forward_hook(lambda _module, _inputs, output: output * float("nan"))
+    try:
+        assert camera.process(message, stream).state is FrameState.UNKNOWN
+    finally:
+        handle.remove()
+    assert stream.state is before
+
+
+def test_an_image_of_one_pixel_and_a_huge_one_are_analysed(tiny: tuple[Segmenter, Profile]) -> None:
+    camera = DefendedCamera(*tiny)
+    for height, width in ((1, 1), (4320, 7680)):
+        result = camera.process_image(np.full((height, width, 3), 127, np.uint8))
+        assert result.state is not UNKNOWN
+        assert result.pictures is not None and result.pictures.labels.shape == (height, width)
+
+
+def after(rule: AlarmRule, states: str, step_ns: int = 10**8) -> list[FrameState]:
+    """The alarm after each of these frames: c for clean, a for attacked, u for unknown."""
+    alarm, named = Alarm(rule), {"c": CLEAN, "a": ATTACK, "u": UNKNOWN}
+    return [alarm.add(named[letter], index * step_ns) for index, letter in enumerate(states)]
+
+
+def test_without_a_vote_the_alarm_is_the_state_of_the_frame() -> None:
+    assert after(AlarmRule(), "cac") == [CLEAN, ATTACK, CLEAN]
+
+
+def test_unknown_frames_change_nothing_and_nothing_is_clean_by_default() -> None:
+    assert after(AlarmRule(), "uaucu") == [UNKNOWN, ATTACK, ATTACK, CLEAN, CLEAN]
+
+
+def test_the_alarm_takes_frames_in_a_row_to_be_raised_and_to_end() -> None:
+    rule = alarm_rule(2, 3, VoteRule(1, 5))
+    assert after(rule, "acaacacccc") == [*[CLEAN] * 3, *[ATTACK] * 5, CLEAN, CLEAN]
+
+
+def test_the_vote_of_the_profile_is_the_default() -> None:
+    rule = alarm_rule(0, 1, VoteRule(2, 3))
+    assert after(rule, "acaccc") == [CLEAN, CLEAN, ATTACK, CLEAN, CLEAN, CLEAN]
+
+
+def test_a_reset_makes_the_alarm_unknown_and_raised_alarms_stay_counted() -> None:
+    alarm = Alarm(AlarmRule())
+    alarm.add(ATTACK, 5)
+    alarm.reset(7)
+    assert (alarm.state, alarm.since_ns, alarm.raised) == (UNKNOWN, 7, 1)
+    assert alarm.add(ATTACK, 9) is ATTACK
+    assert (alarm.since_ns, alarm.raised) == (9, 2)

@@ -1,0 +1,103 @@
+"""Faster ways to run a network: close to float32, still open to taps, or refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from support import tiny_network
+from support.tiny_network import describe_with
+from zmask_ros.defense import ActivationTaps, load_profile
+from zmask_ros.runtime.camera import DefendedCamera
+from zmask_ros.segmenters import Segmenter, SegmenterError, load_segmenter
+from zmask_ros.segmenters.precision import check_pictures
+
+IMAGE = tiny_network.clean_image(3)
+
+
+class Fragile(nn.Module):
+    """Lives on digits that half precision does not have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = tiny_network.build(0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x) + 1e4 - 1e4
+
+
+def fragile() -> nn.Module:
+    return Fragile()
+
+
+def load(folder: Path, **changes: str) -> Segmenter:
+    return load_segmenter(describe_with(folder, **changes), "cpu")
+
+
+@pytest.mark.parametrize("changes", [{"precision": "bfloat16"}, {"compile": "true"}], ids=str)
+def test_a_faster_network_says_nearly_the_same_and_can_be_tapped(tmp_path: Path, changes: dict[str, str]) -> None:
+    plain, faster = load(tmp_path), load(tmp_path, **changes)
+    x = plain.prepare(IMAGE)
+    found = []
+    for segmenter in (plain, faster):
+        with torch.inference_mode(), ActivationTaps(segmenter.network, ["0", "2"]) as taps:
+            logits = segmenter.logits(x)
+            found.append([logits, taps["0"].clone(), taps["2"].clone()])
+    for expected, own in zip(*found, strict=True):
+        assert own.dtype == torch.float32
+        torch.testing.assert_close(own, expected, rtol=0.02, atol=0.02 * float(expected.abs().max()))
+    assert faster.digest == plain.digest, "a profile belongs to the weights, however they are run"
+
+
+def test_a_profile_goes_with_a_network_in_half_precision(tmp_path: Path) -> None:
+    profile = load_profile(tiny_network.fit(tiny_network.describe(tmp_path)))
+    for settings in ({}, {"precision": "bfloat16"}):
+        description = Path(describe_with(tmp_path, **settings))
+        segmenter = load_segmenter(str(description.rename(tmp_path / "tiny_0.yaml")), "cpu")
+        camera = DefendedCamera(segmenter, profile)
+        camera.threshold = float("inf")
+        assert camera.process_image(IMAGE).pictures is not None
+        attacked = IMAGE.copy()
+        attacked[16:32, 24:40] = (255, 255, 0)
+        camera.threshold = profile.threshold.value
+        result = camera.process_image(attacked)
+        assert result.score > profile.threshold.value
+        assert result.pictures is not None and result.pictures.mask[20:28, 28:36].all()
+
+
+def test_one_that_strays_is_refused(tmp_path: Path) -> None:
+    assert load(tmp_path, builder="test_faster:fragile", arguments="")
+    with pytest.raises(SegmenterError, match="strays from float32.*labels of.*use another precision"):
+        load(tmp_path, builder="test_faster:fragile", arguments="", precision="bfloat16")
+
+
+def test_a_compiler_that_fails_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(forward: object) -> object:
+        def fail(x: Tensor) -> Tensor:
+            raise RuntimeError("no C++ compiler\nand a long trace")
+
+        return fail
+
+    monkeypatch.setattr(torch, "compile", broken)
+    with pytest.raises(SegmenterError, match=r"compile true on this machine \(RuntimeError: no C\+\+ compiler\)"):
+        load(tmp_path, compile="true")
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [({"precision": "int8"}, "'precision' must be one of float32"), ({"compile": "2"}, "'compile' must be true")],
+    ids=str,
+)
+def test_settings_that_do_not_exist_are_refused(tmp_path: Path, changes: dict[str, str], sentence: str) -> None:
+    with pytest.raises(SegmenterError, match=sentence):
+        load(tmp_path, **changes)
+
+
+def test_check_pictures_are_the_same_everywhere() -> None:
+    first = check_pictures((50, 70))
+    assert first.shape == (2, 3, 50, 70)
+    assert torch.equal(first, check_pictures((50, 70)))
+    assert 0.3 < first.std() < 1.5

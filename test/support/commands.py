@@ -1,0 +1,43 @@
+"""The commands as a user calls them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from zmask_ros.cli.main import main
+from zmask_ros.io.bags.writer import BagWriter
+
+TOPIC = "/camera/image_raw"
+
+
+def zmask(capsys, *arguments: object) -> tuple[int, str, str]:
+    """Run `zmask` with these arguments: exit code, stdout, stderr."""
+    before = sys.argv
+    sys.argv = ["zmask", *map(str, arguments)]
+    try:
+        main()
+        code = 0
+    except SystemExit as error:
+        code = int(error.code or 0)
+    finally:
+        sys.argv = before
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def refused(capsys, *arguments: object) -> str:
+    """Run `zmask`, see it refuse, return its one sentence."""
+    code, out, err = zmask(capsys, *arguments)
+    assert code == 2, (out, err)
+    lines = [line for line in err.splitlines() if line.startswith("Error: ")]
+    assert len(lines) == 1, err
+    assert "Traceback" not in err
+    return lines[0]
+
+
+def record(path: Path, images, topic: str = TOPIC) -> Path:
+    with BagWriter(path) as bag:
+        for index, image in enumerate(images):
+            bag.write_image(topic, image, "rgb8", 1_000_000_000 + index * 66_666_667, "camera")
+    return path

@@ -1,0 +1,54 @@
+"""A small evaluation of the tiny network, for tests."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from support.tiny_network import clean_image, describe, fit
+from zmask_ros.attacks import Recipe
+from zmask_ros.defense import load_profile
+from zmask_ros.evaluation.protocol.frames import Parts, Scene, parted
+from zmask_ros.evaluation.protocol.judges import NamedProfile
+from zmask_ros.evaluation.protocol.plan import Attack, Plan
+from zmask_ros.evaluation.protocol.runner import Evaluation
+from zmask_ros.segmenters import load_segmenter
+
+
+def scene(index: int, drive: str = "drive") -> Scene:
+    return Scene(f"frame {index}", drive, clean_image(index), None)
+
+
+def parts() -> Parts:
+    return parted("tiny", [scene(index) for index in range(100, 120)], [scene(index) for index in range(200, 206)])
+
+
+def recipe(seed: int, **entries: object) -> Recipe:
+    return Recipe.from_dict({"size": (16, 16), "steps": 3, "batch": 2, "seed": seed} | entries)
+
+
+def plan() -> Plan:
+    return Plan(
+        "tiny",
+        (
+            Attack("big", "full", recipe(7)),
+            Attack("half", "graded", recipe(8, beta=0.5), start="big"),
+            Attack("sly", "adaptive", recipe(9, adaptive="flag"), reference="big", family="flag"),
+        ),
+        attacked_frames=4,
+        hard_frames=2,
+        hard_sets=("glare", "random patch"),
+        compared=("plain threshold", "HN"),
+    )
+
+
+def named_profile(folder: Path) -> tuple[Path, NamedProfile]:
+    """The description of the tiny network, and a profile for it."""
+    description = describe(folder)
+    path = fit(description)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return description, NamedProfile("ours", path.name, digest, load_profile(path))
+
+
+def evaluation(folder: Path, description: Path, named: NamedProfile, chosen: Plan | None = None) -> Evaluation:
+    return Evaluation(load_segmenter(str(description), "cpu"), (named,), parts(), chosen or plan(), folder)

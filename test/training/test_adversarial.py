@@ -1,0 +1,146 @@
+"""The evidence head and its training against rivals, on the tiny network."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from support import obvious, tiny_network
+from zmask_ros.defense import Branch, Defense, LayerStatistics, ProfileError, load_profile, merge_profiles, save_profile
+from zmask_ros.defense.evidence.grid import resample
+from zmask_ros.defense.evidence.head import WEIGHTS, EvidenceHead, GroupFeatures, HeadFeatures, untrained_head
+from zmask_ros.training.adversarial import harden, with_head
+from zmask_ros.training.adversaries import KINDS
+from zmask_ros.training.clean_fit import observe
+
+FEW = (KINDS[1], KINDS[4], KINDS[6])
+STEPS = 24 * len(FEW)
+FRAMES = [tiny_network.clean_image(index) for index in range(24)]
+
+
+@pytest.fixture(scope="module")
+def begun(segmenter, fitted):
+    return with_head(segmenter, fitted, ("0", "2"), FRAMES)
+
+
+@pytest.fixture(scope="module")
+def hardened(segmenter, begun):
+    return harden(segmenter, begun, FRAMES, STEPS, seed=3, kinds=FEW)
+
+
+def statistics_of(activations, kernels, grid):
+    return LayerStatistics(observe(activations, kernels, grid))
+
+
+def head_of(branch, statistics, sizes, grid):
+    features = HeadFeatures(branch, statistics, sizes, grid)
+    return EvidenceHead(untrained_head(branch, sum(features.counts), 0), features)
+
+
+def test_features_are_the_obvious_ones():
+    generator = torch.Generator().manual_seed(0)
+    clean, seen = (torch.randn(1, 3, 12, 16, generator=generator) + 0.3 for _ in range(2))
+    kernels = ((5, 5), (3, 3))
+    layer = GroupFeatures({"a": statistics_of(clean, kernels, (12, 16))}, kernels, (12, 16), (12, 16))
+    found = torch.cat(layer({"a": seen}), 1)[0].numpy()
+    x = seen[0].double().numpy()
+    means, deviations = obvious.moments([clean[0].double().numpy()], list(kernels))
+    mean = means[0][:, None, None]
+    for row, kernel in enumerate(kernels):
+        z = (obvious.box_pool(x, kernel) - mean) / deviations[row + 1][:, None, None]
+        assert np.allclose(found[3 * row : 3 * row + 3], z / (3 + abs(z)), atol=1e-4)
+    rms = np.sqrt(obvious.box_pool(((x - mean) / deviations[0][:, None, None]) ** 2, (3, 3)))
+    assert np.allclose(found[6:], rms / (3 + rms), atol=1e-3)
+
+
+def test_wide_kernels_are_left_out_on_request():
+    seen, kernels = torch.randn(1, 3, 12, 16, generator=torch.Generator().manual_seed(0)), ((5, 5), (3, 3))
+    statistics = {"a": statistics_of(seen, kernels, (12, 16))}
+    both, narrow = (GroupFeatures(statistics, kernels, (12, 16), (12, 16), widest) for widest in (0, 1))
+    assert (both.count, narrow.count) == (9, 6)
+    assert torch.equal(torch.cat(narrow({"a": seen}), 1), torch.cat(both({"a": seen}), 1)[:, 3:])
+
+
+def test_the_heat_is_that_of_the_features_of_a_cell_and_of_those_around_it():
+    """All features brought to the grid first, joined, and each cell mapped by itself; channels fill no register."""
+    kernels, grid = ((5, 5), (3, 3)), (12, 16)
+    sizes = {"fine": (24, 32), "coarse": (6, 8), "even": (12, 16)}
+    generator = torch.Generator().manual_seed(0)
+    counts = zip(sizes.items(), (3, 8, 7), strict=True)
+    seen = {name: torch.randn(2, count, *size, generator=generator) for (name, size), count in counts}
+    own = {name: (min(size[0], 12), min(size[1], 16)) for name, size in sizes.items()}
+    statistics = {name: statistics_of(seen[name], kernels, own[name]) for name in sizes}
+    head = head_of(Branch(tuple(sizes), kernels), statistics, sizes, grid)
+    for bias in (head.inner_bias, head.near_bias, head.far_bias, head.outer_bias):
+        bias.data = torch.randn(bias.shape, generator=generator)
+    joined = torch.cat([resample(torch.cat(group(seen), 1), grid) for group in head.features.groups], 1)
+    hidden = (torch.einsum("kf,bfhw->bkhw", head.inner, joined) + head.inner_bias[:, None, None]).relu()
+    near = F.conv2d(hidden, head.near, head.near_bias, padding=2, dilation=2).relu()
+    far = F.conv2d(near, head.far, head.far_bias, padding=4, dilation=4).relu()
+    both = torch.cat([hidden, far], 1)
+    expected = F.softplus(torch.einsum("k,bkhw->bhw", head.outer, both) + head.outer_bias)[:, None]
+    for layout in (torch.contiguous_format, torch.channels_last):
+        heat = head({name: activation.to(memory_format=layout) for name, activation in seen.items()})
+        torch.testing.assert_close(heat, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_layer_coarser_than_the_grid_is_brought_to_it():
+    kernels = ((3, 3),)
+    activation = torch.randn(2, 4, 6, 8, generator=torch.Generator().manual_seed(0))
+    statistics = {"deep": statistics_of(activation, kernels, (12, 16))}
+    branch = Branch(("deep",), kernels)
+    heat = head_of(branch, statistics, {"deep": (6, 8)}, (12, 16))({"deep": activation})
+    assert heat.shape == (2, 1, 12, 16)
+    assert (heat > 0).all()
+
+
+def test_the_gradient_through_the_head_is_the_numerical_one():
+    kernels = ((3, 3), (1, 1))
+    clean = torch.randn(1, 3, 6, 8, generator=torch.Generator().manual_seed(0))
+    statistics = {"a": statistics_of(clean, kernels, (6, 8))}
+    head = head_of(Branch(("a",), kernels), statistics, {"a": (6, 8)}, (6, 8)).double()
+    seen = torch.randn(1, 3, 6, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    assert torch.autograd.gradcheck(lambda activation: head({"a": activation}), (seen,))
+
+
+def test_the_head_learns_and_is_the_same_from_the_same_seed(segmenter, begun, hardened):
+    losses = hardened.losses
+    assert np.mean(losses[-8:]) < np.mean(losses[:8])
+    assert hardened.patches and all(patch.min() >= 0 and patch.max() <= 1 for patch in hardened.patches)
+    again = harden(segmenter, begun, FRAMES, STEPS, seed=3, kinds=FEW)
+    assert again.losses == losses
+    for name, tensor in again.profile.head.tensors.items():
+        assert torch.equal(tensor, hardened.profile.head.tensors[name])
+
+
+def test_a_profile_with_a_head_comes_back_as_it_was_saved(segmenter, hardened, tmp_path):
+    path = tmp_path / "hard.zmask.safetensors"
+    save_profile(hardened.profile, path)
+    loaded = load_profile(path)
+    x = segmenter.prepare(FRAMES[0])
+    heats = [Defense(segmenter, profile).analyse(x)[1].heat for profile in (hardened.profile, loaded)]
+    assert torch.equal(*heats)
+    assert loaded.head.branch == hardened.profile.head.branch
+
+
+def test_a_head_without_all_its_weights_is_refused(hardened, tmp_path, monkeypatch):
+    path = tmp_path / "old.zmask.safetensors"
+    monkeypatch.setattr("zmask_ros.defense.evidence.head.WEIGHTS", tuple(name for name in WEIGHTS if name != "far"))
+    save_profile(hardened.profile, path)
+    with pytest.raises(ProfileError, match="far.*zmask calibrate"):
+        load_profile(path)
+
+
+def test_profiles_with_heads_are_not_merged(hardened):
+    with pytest.raises(ProfileError, match="cannot be merged"):
+        merge_profiles(hardened.profile, hardened.profile)
+
+
+def test_a_head_that_is_not_finite_is_refused(hardened):
+    hardened.profile.check_finite()
+    head = hardened.profile.head
+    spoilt = dataclasses.replace(head, inner=head.inner * float("nan"))
+    with pytest.raises(ProfileError):
+        dataclasses.replace(hardened.profile, head=spoilt).check_finite()

@@ -1,0 +1,114 @@
+"""Ranks, votes and intervals: small functions against slow and obvious ones."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zmask_ros.flags.vote import Vote, VoteRule
+from zmask_ros.training.figures import auc, best_iou, rate_found
+from zmask_ros.training.thresholds import FOLDS, clean_threshold, clopper_pearson, rate_interval
+
+SECOND_NS = 1_000_000_000
+few_values = st.lists(st.integers(0, 6).map(float), min_size=1, max_size=12)
+
+
+@settings(deadline=None, max_examples=60)
+@given(few_values, few_values)
+def test_the_area_is_the_share_of_pairs_in_order(attacked, clean):
+    pairs = [1.0 if a > c else 0.5 if a == c else 0.0 for a in attacked for c in clean]
+    assert auc(torch.tensor(attacked), torch.tensor(clean)) == pytest.approx(sum(pairs) / len(pairs))
+
+
+@settings(deadline=None, max_examples=60)
+@given(few_values, few_values, st.sampled_from([0.0, 0.01, 0.2, 0.5]))
+def test_found_at_a_rate_is_what_the_best_allowed_threshold_finds(attacked, clean, rate):
+    allowed = [t for t in clean if sum(c > t for c in clean) <= rate * len(clean)]
+    expected = sum(a > min(allowed) for a in attacked) / len(attacked)
+    assert rate_found(torch.tensor(attacked), torch.tensor(clean), rate) == pytest.approx(expected)
+
+
+def test_the_best_overlap_is_that_of_the_best_cut():
+    generator = torch.Generator().manual_seed(0)
+    truth = torch.rand(3, 20, 20, generator=generator) < 0.2
+    heat = torch.rand(3, 20, 20, generator=generator) + 0.5 * truth
+    cuts = heat[truth].tolist()
+    tried = [((heat >= cut) & truth).sum() / ((heat >= cut) | truth).sum() for cut in cuts]
+    assert best_iou(heat, truth) == pytest.approx(float(max(tried)), abs=0.01)
+    assert best_iou(truth.float(), truth) == 1.0
+
+
+@pytest.mark.parametrize(("hits", "trials"), [(0, 10), (1, 10), (3, 50), (7, 7), (0, 1), (400, 1000)])
+def test_the_interval_leaves_a_half_of_the_doubt_on_each_side(hits, trials):
+    low, high = clopper_pearson(hits, trials, 0.95)
+
+    def at_most(count: int, p: float) -> float:
+        return sum(math.comb(trials, i) * p**i * (1 - p) ** (trials - i) for i in range(count + 1))
+
+    assert low <= hits / trials <= high
+    assert (low == 0.0) if hits == 0 else 1 - at_most(hits - 1, low) == pytest.approx(0.025, abs=1e-6)
+    assert (high == 1.0) if hits == trials else at_most(hits, high) == pytest.approx(0.025, abs=1e-6)
+
+
+def test_the_interval_of_a_threshold_holds_the_rate_that_new_frames_show():
+    generator = torch.Generator().manual_seed(1)
+    threshold = clean_threshold(torch.empty(400).exponential_(generator=generator).tolist(), 0.05)
+    later = torch.empty(100_000).exponential_(generator=generator)
+    assert threshold.interval is not None
+    assert threshold.interval.frames == threshold.frames == 400
+    assert threshold.interval.low <= (later > threshold.value).double().mean().item() <= threshold.interval.high
+
+
+def test_a_stretch_unlike_all_others_widens_the_interval():
+    alike, stranger = [0.1 * (i % 7) for i in range(80)], [5.0 + i for i in range(20)]
+    honest, fooled = rate_interval(alike * 2, 0.01), rate_interval(alike + stranger, 0.01)
+    assert honest is not None and fooled is not None
+    assert honest.exceeded == 0
+    assert fooled.exceeded > 0 and fooled.low > 0.01
+
+
+def test_too_few_frames_have_no_interval():
+    assert rate_interval([0.1] * (2 * FOLDS - 1), 0.01) is None
+
+
+def called(rule: VoteRule, flags: str, stamps=None) -> str:
+    vote = Vote(rule)
+    stamps = stamps or range(0, len(flags) * SECOND_NS // 10, SECOND_NS // 10)
+    return "".join("x" if vote.add(flag == "x", stamp) else "." for flag, stamp in zip(flags, stamps, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("needed", "frames", "flags", "expected"),
+    [
+        (1, 1, ".x.xx.", ".x.xx."),
+        (2, 3, "x.x...xx.x", "..x....xxx"),
+        (3, 3, "xx.xxx.", ".....x."),
+        (1, 3, "x......", "xxx...."),
+    ],
+)
+def test_a_vote_needs_k_of_the_last_n(needed, frames, flags, expected):
+    assert called(VoteRule(needed, frames), flags) == expected
+
+
+@pytest.mark.parametrize("jump", [-1, -5 * SECOND_NS, 2 * SECOND_NS])
+def test_a_jump_in_time_starts_the_vote_anew(jump):
+    third = SECOND_NS // 10 + jump
+    assert called(VoteRule(2, 3), "xxx", [0, SECOND_NS // 10, third]) == ".x."
+
+
+def test_the_same_stamp_twice_is_no_jump():
+    assert called(VoteRule(2, 3), "xx", [7, 7]) == ".x"
+
+
+def test_two_cameras_do_not_share_a_vote():
+    first, second = Vote(VoteRule(2, 2)), Vote(VoteRule(2, 2))
+    first.add(True, 0)
+    assert not second.add(True, 1)
+
+
+@pytest.mark.parametrize(("needed", "frames"), [(0, 1), (3, 2), (-1, 5)])
+def test_a_rule_that_is_none_is_refused(needed, frames):
+    with pytest.raises(ValueError, match="no vote"):
+        VoteRule(needed, frames)

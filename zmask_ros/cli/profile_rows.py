@@ -1,0 +1,58 @@
+"""TODO."""
+
+from __future__ import annotations
+
+from zmask_ros.defense import Profile
+from zmask_ros.defense.profile.profile import RateInterval, Screen, Threshold
+
+
+def summary(profile: Profile) -> dict[str, object]:
+    """What people want to know of a profile; JSON-ready."""
+    threshold = profile.threshold
+    return {
+        "segmenter": profile.binding.segmenter,
+        "variant": profile.variant,
+        "digest": profile.binding.digest[:12],
+        "input size": "x".join(str(v) for v in reversed(profile.binding.input_size)),
+        "shallow layers": ", ".join(profile.shallow.layers),
+        "deep layers": ", ".join(profile.deep.layers),
+        "grid": "x".join(str(v) for v in reversed(profile.grid)),
+        "clean frames": profile.frames,
+        "held-out frames": sum(source.held_out for source in profile.sources),
+        "threshold": round(threshold.value, 6),
+        "false-alarm rate": threshold.false_alarm_rate,
+        "its interval": interval_text(threshold.interval),
+        "highest clean score": round(threshold.highest_clean_score, 6),
+        **precaution_rows(profile.precaution),
+        **screening_rows(profile.screen),
+        "vote": str(profile.vote),
+        "drives": ", ".join(f"{source.bag} {source.topic}" for source in profile.sources),
+        "created": profile.created,
+        "tool version": profile.tool_version,
+    }
+
+
+def precaution_rows(precaution: Threshold | None) -> dict[str, object]:
+    """What is masked without being flagged."""
+    if precaution is None:
+        return {"masking threshold": "that of attacks"}
+    return {"masking threshold": round(precaution.value, 6), "clean frames masked": precaution.false_alarm_rate}
+
+
+def screening_rows(screen: Screen | None) -> dict[str, object]:
+    """What is looked at first in streaming mode."""
+    if screen is None:
+        return {"screening": "none"}
+    return {
+        "screening": ", ".join(screen.head.branch.layers),
+        "screening threshold": round(screen.threshold.value, 6),
+        "clean frames analysed": screen.threshold.false_alarm_rate,
+    }
+
+
+def interval_text(interval: RateInterval | None) -> str:
+    """The interval of the false-alarm rate in words."""
+    if interval is None:
+        return "unknown"
+    counted = f"{interval.exceeded} false alarms in {interval.frames} held-out frames"
+    return f"{interval.low:.3g} to {interval.high:.3g} at {interval.confidence:.0%} confidence, from {counted}"

@@ -1,0 +1,117 @@
+"""Defences behind one interface: none, ours, and ours with a plain threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import cv2
+import numpy as np
+import torch
+
+from zmask_ros.defense import Defense, Profile, masked_labels
+from zmask_ros.errors import ZmaskError
+from zmask_ros.evaluation.metrics.records import Verdict
+from zmask_ros.flags.flag import FrameState
+from zmask_ros.runtime.camera import DefendedCamera, at_size
+from zmask_ros.segmenters import Segmenter
+from zmask_ros.training.thresholds import clean_threshold
+
+
+class Defence(Protocol):
+    """What is compared."""
+
+    name: str
+    threshold: float
+
+    def process(self, image: np.ndarray) -> Verdict:
+        """Judge and segment one image, uint8 [H, W, 3] RGB."""
+        ...
+
+
+class Undefended:
+    """The network as it is: its score is always 0, and nothing is flagged."""
+
+    def __init__(self, segmenter: Segmenter, name: str = "none") -> None:
+        self.name = name
+        self.threshold = 0.0
+        self._segmenter = segmenter
+
+    def process(self, image: np.ndarray) -> Verdict:
+        labels = segment(self._segmenter, image)
+        return Verdict(0.0, False, np.zeros(labels.shape, bool), labels, labels)
+
+
+class Ours:
+    """The defence as the node runs it, with a profile's own threshold."""
+
+    def __init__(self, segmenter: Segmenter, profile: Profile, name: str = "ours") -> None:
+        self.name = name
+        self._camera = DefendedCamera(segmenter, profile)
+
+    @property
+    def threshold(self) -> float:
+        """The score above which a frame is flagged."""
+        return self._camera.threshold
+
+    @threshold.setter
+    def threshold(self, value: float) -> None:
+        self._camera.threshold = value
+
+    def process(self, image: np.ndarray) -> Verdict:
+        result = self._camera.process_image(image)
+        if result.pictures is None:
+            raise ZmaskError(f"A frame could not be analysed: {result.reason}.")
+        pictures = result.pictures
+        flagged = result.state is FrameState.ATTACK
+        return Verdict(result.score, flagged, pictures.mask > 0, pictures.labels, pictures.undefended)
+
+
+class PlainThreshold:
+    """Ours without the fusion block: shallow heat H_S alone, masked where it is above one threshold.
+
+    The score is the image's highest shallow heat, so that one threshold says both whether and where.
+    """
+
+    def __init__(self, segmenter: Segmenter, profile: Profile, name: str = "plain threshold") -> None:
+        self.name = name
+        self.threshold = float("inf")
+        self._segmenter = segmenter
+        self._defense = Defense(segmenter, profile)
+
+    @torch.inference_mode()
+    def process(self, image: np.ndarray) -> Verdict:
+        x = self._segmenter.prepare(image)
+        logits, analysis = self._defense.analyse(x)
+        heat = analysis.evidence.shallow
+        undefended = at_size(logits.argmax(1)[0].byte(), image)
+        score = float(heat.max())
+        if score <= self.threshold:
+            return Verdict(score, False, np.zeros(undefended.shape, bool), undefended, undefended)
+        grid = heat[0, 0].float().cpu().numpy()
+        small = cv2.resize(grid, (x.shape[-1], x.shape[-2]), interpolation=cv2.INTER_NEAREST) > self.threshold
+        hidden = torch.from_numpy(small)
+        labels = masked_labels(self._segmenter, x, hidden[None, None].to(x))[0]
+        return Verdict(score, True, at_size(hidden.byte(), image) > 0, at_size(labels, image), undefended)
+
+
+@torch.inference_mode()
+def segment(segmenter: Segmenter, image: np.ndarray) -> np.ndarray:
+    """The network's own segmentation of an image, uint8 [H, W]."""
+    labels = segmenter.logits(segmenter.prepare(image)).argmax(1)[0].byte()
+    return at_size(labels, image)
+
+
+def set_threshold(
+    defence: Defence,
+    images: Sequence[np.ndarray],
+    false_alarm_rate: float,
+    advance: Callable[[], None] = lambda: None,
+) -> None:
+    """Set ``defence.threshold`` from clean images by the rule that sets a profile's own; ``advance`` after each."""
+    defence.threshold = float("inf")
+    scores = []
+    for image in images:
+        scores.append(defence.process(image).score)
+        advance()
+    defence.threshold = clean_threshold(scores, false_alarm_rate).value

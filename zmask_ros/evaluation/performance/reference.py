@@ -1,0 +1,95 @@
+"""The analysis as the paper describes it and as its authors' demo does it, to say how much faster ours is.
+
+Neither is their code. Both look at the layers of a profile without an evidence head, as ours does beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zmask_ros.defense import ActivationTaps, Branch, Evidence, Profile
+from zmask_ros.defense.evidence.grid import Size, layer_kernel, resample
+from zmask_ros.defense.evidence.overactivation import Activations, cascade, fuse_layers
+from zmask_ros.defense.evidence.statistics import LayerStatistics
+from zmask_ros.defense.profile.profile import statistics_key
+from zmask_ros.segmenters import Segmenter
+
+DEMO_GRID = (150, 300)
+DEMO_KERNELS = ((64, 128), (32, 64), (16, 32), (8, 16))
+"""On S; D has the first two, and the layers of S in it."""
+
+
+def naive_evidence(profile: Profile, taps: Activations) -> Evidence:
+    """H_S and H_D step by step: every channel z-scored and pooled at the layer's own resolution, kernel by kernel."""
+    heats = {}
+    for name, branch in (("shallow", profile.shallow), ("deep", profile.deep)):
+        layers = []
+        for layer in branch.layers:
+            activation, statistics = taps[layer], profile.statistics[statistics_key(name, layer)]
+            size = (activation.shape[-2], activation.shape[-1])
+            maps = []
+            for kernel, deviation in zip(branch.kernels, statistics.deviations, strict=True):
+                window = layer_kernel(kernel, profile.grid, size)
+                border = (window[0] // 2, window[1] // 2)
+                z = _z_scores(activation, statistics.mean, deviation)
+                pooled = F.avg_pool2d(z, window, 1, border, count_include_pad=False)
+                maps.append(pooled.abs().mean(1, keepdim=True))
+            layers.append(resample(cascade(maps), profile.grid))
+        heats[name] = fuse_layers(layers)
+    return Evidence(heats["shallow"], heats["deep"])
+
+
+def demo_branches(profile: Profile) -> tuple[Branch, Branch]:
+    """S and D with the profile's layers as the authors' demo pools and joins them."""
+    shallow = profile.shallow.layers
+    layers = tuple(dict.fromkeys(profile.deep.layers + shallow))
+    return Branch(shallow, DEMO_KERNELS), Branch(layers, DEMO_KERNELS[:2])
+
+
+@torch.inference_mode()
+def demo_evidence(
+    segmenter: Segmenter, profile: Profile, branches: tuple[Branch, Branch], grid: Size, x: Tensor
+) -> Evidence:
+    """H_S and H_D as the authors' demo computes them: a forward pass for each layer, and wide windows one by one.
+
+    An activation is z-scored at its own size by one sigma a channel, brought to the grid, and pooled there directly,
+    without a border; what comes out is stretched back to the grid.
+
+    Args:
+        branches: S and D, with kernels on ``grid``.
+        x: a normalised image, [1, 3, h, w].
+    """
+    shallow, deep = branches
+    z = {
+        layer: _demo_z_scores(segmenter, layer, statistics, grid, x)
+        for layer, statistics in _statistics(profile, dict.fromkeys(shallow.layers + deep.layers)).items()
+    }
+    heats = [fuse_layers([_demo_heat(z[layer], branch.kernels) for layer in branch.layers]) for branch in branches]
+    return Evidence(*heats)
+
+
+def _statistics(profile: Profile, layers: Sequence[str] | dict[str, None]) -> dict[str, LayerStatistics]:
+    """Of each layer, whichever branch has it."""
+    keys = {layer: [statistics_key(name, layer) for name in ("shallow", "deep")] for layer in layers}
+    return {layer: next(profile.statistics[k] for k in own if k in profile.statistics) for layer, own in keys.items()}
+
+
+def _demo_z_scores(segmenter: Segmenter, layer: str, statistics: LayerStatistics, grid: Size, x: Tensor) -> Tensor:
+    with ActivationTaps(segmenter.network, [layer]) as taps:
+        segmenter.logits(x)
+        return resample(_z_scores(taps[layer], statistics.mean, statistics.moments.std[0]), grid)
+
+
+def _demo_heat(z: Tensor, kernels: tuple[Size, ...]) -> Tensor:
+    size = (z.shape[-2], z.shape[-1])
+    return cascade([resample(F.avg_pool2d(z, kernel, 1).abs().mean(1, keepdim=True), size) for kernel in kernels])
+
+
+def _z_scores(activation: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
+    """Of an activation [B, C, H, W], channel by channel; ``mean`` and ``deviation`` [C]."""
+    mean, deviation = mean.to(activation), deviation.to(activation).clamp_min(1e-6)
+    return (activation - mean[:, None, None]) / deviation[:, None, None]

@@ -1,0 +1,94 @@
+"""How the cost of the defence grows: with the network, its input and the layers that are looked at.
+
+The defence is fitted for a few frames and its evidence head is not trained: what it says means nothing, what it costs
+is the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from zmask_ros.defense import Defense
+from zmask_ros.evaluation.performance.overhead import time_pairs
+from zmask_ros.segmenters import ClassInfo, Description, Segmenter, segmenter_of
+from zmask_ros.training.adversarial import with_head
+from zmask_ros.training.clean_fit import CleanFrame, ProfileFit
+from zmask_ros.training.plans import plan_for
+
+FITTED_FRAMES = 25
+FALSE_ALARM_RATE = 0.01
+CLASSES = 21
+MOBILE = ("backbone.2", "backbone.4", "backbone.8", "backbone.12")
+RESNET = ("backbone.layer1", "backbone.layer2", "backbone.layer3")
+TORCHVISION = {
+    "lraspp_mobilenet_v3_large": MOBILE,
+    "deeplabv3_mobilenet_v3_large": MOBILE,
+    "deeplabv3_resnet50": RESNET,
+    "fcn_resnet50": RESNET,
+}
+"""Builders, and the layers at which the head looks: the first one is also S, the last one D."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Medians over frames.
+
+    Attributes:
+        plain_ms: of the plain network, in milliseconds.
+        clean, two_pass: defended over plain, on frames that are not flagged, and on frames that are.
+    """
+
+    plain_ms: float
+    clean: float
+    two_pass: float
+
+
+def measure_cost(
+    segmenter: Segmenter,
+    images: Sequence[np.ndarray],
+    layers: Sequence[str],
+    advance: Callable[[], None] = lambda: None,
+) -> Cost:
+    """The cost of a defence of ``segmenter`` whose head looks at ``layers``.
+
+    Args:
+        images: street frames, uint8 [H, W, 3] RGB.
+        layers: at least one.
+        advance: called twice for each image.
+    """
+    defense = _defense(segmenter, images, tuple(layers))
+    measured = []
+    for threshold in (math.inf, -math.inf):
+        defense.threshold = threshold
+        measured.append(time_pairs(segmenter, defense, images, advance))
+    clean, attacked = measured
+    return Cost(float(np.median(clean.plain)), clean.ratio.median, attacked.ratio.median)
+
+
+def torchvision_segmenter(builder: str, input_size: tuple[int, int], device: str) -> Segmenter:
+    """One of `TORCHVISION` with random weights."""
+    layers = TORCHVISION[builder]
+    classes = tuple(ClassInfo(str(index), (index, index, index)) for index in range(CLASSES))
+    unit = (1.0, 1.0, 1.0)
+    described = Description(
+        builder, Path(), builder, classes, (0.0, 0.0, 0.0), unit, input_size, layers[:1], layers[-1:], layers, layers
+    )
+    return segmenter_of(described, device)
+
+
+def _defense(segmenter: Segmenter, images: Sequence[np.ndarray], layers: tuple[str, ...]) -> Defense:
+    fit = ProfileFit(segmenter, plan_for(segmenter, layers[:1], layers[-1:]))
+    few = [images[index % len(images)] for index in range(FITTED_FRAMES)]
+    fit.add_all(CleanFrame("street", "frames", index, image) for index, image in enumerate(few))
+    profile = fit.finish(FALSE_ALARM_RATE)
+    return Defense(segmenter, with_head(segmenter, profile, layers, few[:2]))
+
+
+def with_input_size(segmenter: Segmenter, input_size: tuple[int, int]) -> Segmenter:
+    """The same network, fed images of another (height, width)."""
+    return replace(segmenter, description=replace(segmenter.description, input_size=input_size))

@@ -1,0 +1,182 @@
+"""Benign-hard sets: what a camera may see without any attack, made from clean frames by seeded transformations.
+
+Weather and camera faults change the whole frame. Boards hang something harmless but loud into it. Each set is a
+function of the frames, in their order, and of a seed; its frames keep the labels outside of what was hung in. The
+boards are made anew here, and not by `world.harmless`: the fusion block is trained on those.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from zmask_ros.data.textures.adverts import advert
+from zmask_ros.data.textures.foliage import hedge
+from zmask_ros.io.images.codec import decode, encode_compressed
+
+JPEG_QUALITY = 8
+BOARD_SHARES = (0.25, 0.45)
+"""Side of a board as a share of the image's height."""
+
+
+Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+
+def night(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Little light: dark, bluish, noisy, with a cone of headlights."""
+    height, width = image.shape[:2]
+    y, x = np.mgrid[:height, :width] / np.array([height, width])[:, None, None]
+    cone = np.exp(-(((x - 0.5) / 0.35) ** 2) - ((y - 0.8) / 0.25) ** 2)
+    light = 0.2 + 0.5 * cone * rng.uniform(0.7, 1.0)
+    dark = (image / 255.0) ** 1.3 * light[..., None] * np.array([0.85, 0.9, 1.1])
+    return _bytes(dark * 255 + rng.normal(0, 6, image.shape))
+
+
+def rain(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Streaks, less contrast, and a few drops on the lens."""
+    height, width = image.shape[:2]
+    streaks = np.zeros((height, width), np.uint8)
+    slant = rng.uniform(-0.3, 0.3)
+    for x, y in rng.uniform((-0.1, -0.1), (1.1, 1.0), (height * width // 400, 2)) * (width, height):
+        length = rng.uniform(0.02, 0.06) * height
+        cv2.line(streaks, (int(x), int(y)), (int(x + slant * length), int(y + length)), int(rng.integers(60, 200)), 1)
+    grey = 0.75 * image + 0.25 * image.mean() + cv2.GaussianBlur(streaks, (3, 3), 0.7)[..., None] * 0.5
+    wet = _bytes(grey)
+    blurred = cv2.GaussianBlur(wet, (0, 0), max(1.0, height / 60))
+    for x, y in rng.uniform(0, 1, (6, 2)) * (width, height):
+        drop = np.zeros((height, width), np.uint8)
+        cv2.circle(drop, (int(x), int(y)), max(2, int(rng.uniform(0.02, 0.05) * height)), 255, -1)
+        cv2.copyTo(blurred, drop, wet)
+    return wet
+
+
+def glare(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A low sun: a saturated disc, a veil around it and a flare across."""
+    height, width = image.shape[:2]
+    centre = rng.uniform((0.2, 0.05), (0.8, 0.35)) * (width, height)
+    y, x = np.mgrid[:height, :width]
+    distance = np.hypot(x - centre[0], y - centre[1]) / height
+    veil = 230 * np.exp(-((distance / 0.22) ** 2)) + 120 * np.exp(-distance / 0.35)
+    line = 60 * np.exp(-(((y - centre[1]) / (0.01 * height)) ** 2))
+    return _bytes(image * 0.9 + (veil + line)[..., None] * np.array([1.0, 0.97, 0.88]))
+
+
+def blur(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Motion blur in a random direction."""
+    length = max(3, round(rng.uniform(0.02, 0.04) * image.shape[0]) // 2 * 2 + 1)
+    kernel = np.zeros((length, length), np.float32)
+    turn = rng.uniform(0, np.pi)
+    reach = length // 2 * np.array([np.cos(turn), np.sin(turn)])
+    ends = [tuple(int(v) for v in (length // 2 + sign * reach).round()) for sign in (-1, 1)]
+    cv2.line(kernel, ends[0], ends[1], 1.0, 1)
+    return np.asarray(cv2.filter2D(image, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REPLICATE))
+
+
+@dataclass(frozen=True)
+class _Compressed:
+    data: bytes
+    format: str = "jpeg"
+
+
+def heavy_jpeg(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Compressed far beyond what anybody would drive with."""
+    return decode(_Compressed(encode_compressed(image, "jpeg", JPEG_QUALITY)))
+
+
+def black(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A covered camera: black but for the sensor's noise."""
+    return _bytes(np.abs(rng.normal(0, 1.5, image.shape)))
+
+
+def checkerboard(side: int, rng: np.random.Generator, others: Sequence[np.ndarray]) -> np.ndarray:
+    """A black and white checkerboard of 4 to 12 fields a side."""
+    fields = int(rng.integers(4, 13))
+    index = np.arange(side) * fields // side
+    return np.repeat(((index[:, None] + index) % 2 * 255)[..., None], 3, 2).astype(np.uint8)
+
+
+def poster(side: int, rng: np.random.Generator, others: Sequence[np.ndarray]) -> np.ndarray:
+    """An advertisement."""
+    return advert(rng, side, side)
+
+
+def foliage(side: int, rng: np.random.Generator, others: Sequence[np.ndarray]) -> np.ndarray:
+    """The face of a hedge, close by."""
+    colour, _ = hedge(rng, 4.0, 4.0)
+    return np.asarray(cv2.resize(colour, (side, side), interpolation=cv2.INTER_LINEAR))
+
+
+def random_noise(side: int, rng: np.random.Generator, others: Sequence[np.ndarray]) -> np.ndarray:
+    """Independent pixels: what an attack starts from."""
+    return rng.integers(0, 256, (side, side, 3), dtype=np.uint8)
+
+
+def natural_image(side: int, rng: np.random.Generator, others: Sequence[np.ndarray]) -> np.ndarray:
+    """A square cut out of another scene."""
+    other = others[int(rng.integers(len(others)))]
+    size = int(rng.uniform(0.4, 0.9) * min(other.shape[:2]))
+    top, left = (int(rng.integers(length - size + 1)) for length in other.shape[:2])
+    return np.asarray(cv2.resize(other[top : top + size, left : left + size], (side, side)))
+
+
+Board = Callable[[int, np.random.Generator, Sequence[np.ndarray]], np.ndarray]
+
+CHANGES: dict[str, Change] = {
+    "night": night,
+    "rain": rain,
+    "glare": glare,
+    "blur": blur,
+    "heavy JPEG": heavy_jpeg,
+    "black camera": black,
+}
+BOARDS: dict[str, Board] = {
+    "checkerboard": checkerboard,
+    "poster": poster,
+    "foliage": foliage,
+    "random patch": random_noise,
+    "natural patch": natural_image,
+}
+FROZEN = "frozen camera"
+HARD_SETS = (*CHANGES, *BOARDS, FROZEN)
+
+
+def hard_frame(
+    name: str, images: Sequence[np.ndarray], index: int, seed: int, others: Sequence[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Frame ``index`` of the set ``name``, one of `HARD_SETS`; equal arguments give equal frames.
+
+    Args:
+        images: the clean frames, uint8 [H, W, 3] RGB.
+        seed: >= 0.
+        others: scenes that natural patches are cut from; none of ``images``.
+
+    Returns:
+        the image, uint8 [H, W, 3] RGB, and bool [H, W]: what was hung in, whose pixels have no labels any more.
+    """
+    rng = np.random.default_rng([seed, zlib.crc32(name.encode()), index])
+    image = images[0] if name == FROZEN else images[index]
+    if name in BOARDS:
+        return _hang(image, BOARDS[name], rng, others)
+    changed = CHANGES[name](image, rng) if name in CHANGES else image
+    return changed, np.zeros(image.shape[:2], bool)
+
+
+def _hang(
+    image: np.ndarray, board: Board, rng: np.random.Generator, others: Sequence[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    height, width = image.shape[:2]
+    side = min(width, round(rng.uniform(*BOARD_SHARES) * height))
+    top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
+    place = np.s_[top : top + side, left : left + side]
+    changed, where = image.copy(), np.zeros((height, width), bool)
+    changed[place] = board(side, rng, others)
+    where[place] = True
+    return changed, where
+
+
+def _bytes(image: np.ndarray) -> np.ndarray:
+    return np.clip(image, 0, 255).round().astype(np.uint8)

@@ -1,0 +1,226 @@
+"""Frames for an evaluation, parted into what is learned from and what is tested on.
+
+Test frames are never in another part. Where a source has no split of its own, its first half is learned from, and the
+last 40 % are the test: frames that lie close together in time are as good as equal, so a gap is left between.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from zmask_ros.attacks.scenes import evenly
+from zmask_ros.data.camvid import CamVid, LabelledFrame
+from zmask_ros.data.carla_gear.reader import CarlaGear
+from zmask_ros.data.street import StreetDrive
+from zmask_ros.errors import ZmaskError
+from zmask_ros.io.bags.reader import CameraBags, ReadReport
+from zmask_ros.io.images.files import pictures_in, read_picture
+
+LEARNED_SHARE = 0.5
+TEST_SHARE = 0.4
+HELD_OUT_EVERY = 5
+STREET_SECONDS = 20.0
+STREET_TRAINING_SEEDS = range(7000, 7008)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One clean frame.
+
+    Attributes:
+        name: unique within an evaluation.
+        drive: the recording that it belongs to.
+        image: uint8 [H, W, 3] RGB.
+        labels: uint8 [H, W], 255 = unlabelled; None: the network's own clean prediction is taken for the truth.
+    """
+
+    name: str
+    drive: str
+    image: np.ndarray
+    labels: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The frames of an evaluation, each in one part only.
+
+    Attributes:
+        source: where they come from, for people.
+        statistics: clean ranges of the detectors that are compared are learned here.
+        thresholds: their thresholds are set here.
+        attack: patches are optimised here.
+        test: everything is measured here, in the order of recording.
+    """
+
+    source: str
+    statistics: tuple[Scene, ...]
+    thresholds: tuple[Scene, ...]
+    attack: tuple[Scene, ...]
+    test: tuple[Scene, ...]
+
+    def __post_init__(self) -> None:
+        seen: set[str] = set()
+        for part, scenes in self.named.items():
+            if not scenes:
+                raise ZmaskError(f"{self.source} has no frames left for {part}: name more frames.")
+            names = {scene.name for scene in scenes}
+            if len(names) < len(scenes) or names & seen:
+                raise ZmaskError(f"{self.source} has frames in two parts of the evaluation: name each source once.")
+            seen |= names
+
+    @property
+    def named(self) -> dict[str, tuple[Scene, ...]]:
+        """The parts by their names."""
+        return {
+            "statistics": self.statistics,
+            "thresholds": self.thresholds,
+            "attack": self.attack,
+            "test": self.test,
+        }
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the test frames have true labels."""
+        return all(scene.labels is not None for scene in self.test)
+
+    def thinned(self, learned: int, tested: int) -> Parts:
+        """At most ``learned`` frames of each part that is learned from, and ``tested`` of the test, evenly spread."""
+        return Parts(
+            self.source,
+            spread(self.statistics, learned),
+            spread(self.thresholds, learned),
+            spread(self.attack, learned),
+            spread(self.test, tested),
+        )
+
+    def digest(self) -> str:
+        """SHA-256 of every frame and label, hexadecimal."""
+        total = hashlib.sha256()
+        for scenes in self.named.values():
+            for scene in scenes:
+                total.update(scene.name.encode() + np.ascontiguousarray(scene.image).tobytes())
+                total.update(b"" if scene.labels is None else np.ascontiguousarray(scene.labels).tobytes())
+        return total.hexdigest()
+
+
+def spread(scenes: Sequence[Scene], most: int) -> tuple[Scene, ...]:
+    """At most ``most`` of ``scenes``, evenly spread over all."""
+    return tuple(scenes[index] for index in evenly(len(scenes), most))
+
+
+def parted(source: str, learned: Sequence[Scene], test: Sequence[Scene]) -> Parts:
+    """Part what is learned from: every fifth frame sets thresholds, the others in turn give statistics and attacks."""
+    rest = [scene for index, scene in enumerate(learned) if index % HELD_OUT_EVERY != HELD_OUT_EVERY - 1]
+    return Parts(
+        source, tuple(rest[::2]), tuple(learned[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY]), tuple(rest[1::2]), tuple(test)
+    )
+
+
+def halved(source: str, scenes: Sequence[Scene]) -> Parts:
+    """Part one recording by time: its first half, a gap, and its last 40 %."""
+    learned, tested = int(LEARNED_SHARE * len(scenes)), int(TEST_SHARE * len(scenes))
+    return parted(source, scenes[:learned], scenes[len(scenes) - tested :])
+
+
+def camvid_parts(root: Path) -> Parts:
+    """CamVid: learned from its training split, tested on its validation split."""
+    learned, test = ([_camvid_scene(split, frame) for frame in CamVid(root, split)] for split in ("train", "val"))
+    return parted("CamVid", learned, test)
+
+
+def street_parts(seeds: Sequence[int], frames: int) -> Parts:
+    """Street-world drives with ``frames`` frames each: the test is ``seeds``, what is learned from is fixed.
+
+    Raises:
+        ZmaskError: a test seed is one of `STREET_TRAINING_SEEDS`.
+    """
+    both = sorted(set(seeds) & set(STREET_TRAINING_SEEDS))
+    if both:
+        raise ZmaskError(f"Street seed {both[0]} is learned from: test on seeds outside of {STREET_TRAINING_SEEDS}.")
+    learned = [scene for seed in STREET_TRAINING_SEEDS for scene in _street_scenes(seed, frames)]
+    test = [scene for seed in dict.fromkeys(seeds) for scene in _street_scenes(seed, frames)]
+    return parted("street world", learned, test)
+
+
+def image_parts(folder: Path, labels: Path | None) -> Parts:
+    """A folder of images in the order of their names, with label maps under the same names as PNG in ``labels``.
+
+    Raises:
+        ZmaskError: there are no images, or one has no labels.
+    """
+    scenes = []
+    for path in pictures_in(folder):
+        image = read_picture(path)
+        truth = None if labels is None else _read_labels(labels / f"{path.stem}.png", image.shape[:2])
+        scenes.append(Scene(path.name, folder.name, image, truth))
+    return halved(f"images {folder.name}", scenes)
+
+
+def bag_parts(bags: Sequence[Path], topic: str | None, frames: int) -> Parts:
+    """Recordings, without labels; at most about ``frames`` frames in all.
+
+    With several bags the last one is the test; a single one is parted by time.
+    """
+    with CameraBags(bags, topic) as whole:
+        every = max(1, whole.total // frames)
+    titles = _titles(bags)
+    with CameraBags(bags, topic, every) as camera:
+        scenes = [
+            Scene(f"{titles[frame.bag]}:{frame.index}", str(frame.bag), frame.image, None)
+            for frame in camera.frames(ReadReport())
+        ]
+    drives = list(dict.fromkeys(scene.drive for scene in scenes))
+    if len(drives) < 2:
+        return halved("bags", scenes)
+    test = [scene for scene in scenes if scene.drive == drives[-1]]
+    return parted("bags", [scene for scene in scenes if scene.drive != drives[-1]], test)
+
+
+def carla_gear_parts(folders: Sequence[Path], split: str | None) -> Parts:
+    """Scenes of CARLA-GeAR sets; with several the last one is the test, a single one is parted by time.
+
+    Their billboards must not be patched: these are the clean frames that patches are put into.
+
+    Raises:
+        ZmaskError: a set is already patched.
+    """
+    drives, titles = [], _titles(folders)
+    for folder in folders:
+        gear = CarlaGear(folder, split)
+        if gear.is_patched:
+            raise ZmaskError(f"{folder} shows patches already: name scenes whose billboards are clean.")
+        drives.append([Scene(f"{titles[folder]}:{f.name}", titles[folder], f.image, f.labels) for f in gear])
+    if len(drives) == 1:
+        return halved("CARLA-GeAR", drives[0])
+    return parted("CARLA-GeAR", [scene for drive in drives[:-1] for scene in drive], drives[-1])
+
+
+def _titles(paths: Sequence[Path]) -> dict[Path, str]:
+    """What recordings are called: by their names, or where several have the same one, by their whole paths."""
+    named = Counter(path.name for path in dict.fromkeys(paths))
+    return {path: path.name if named[path.name] == 1 else str(path) for path in paths}
+
+
+def _camvid_scene(split: str, frame: LabelledFrame) -> Scene:
+    return Scene(f"{split}/{frame.name}", frame.drive, frame.image, frame.labels)
+
+
+def _street_scenes(seed: int, frames: int) -> list[Scene]:
+    drive = StreetDrive(seed, STREET_SECONDS, rate_hz=frames / STREET_SECONDS)
+    return [Scene(f"street {seed}:{frame.index}", f"street {seed}", frame.image, frame.labels) for frame in drive]
+
+
+def _read_labels(path: Path, size: tuple[int, int]) -> np.ndarray:
+    labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if labels is None or labels.ndim != 2 or labels.dtype != np.uint8:
+        raise ZmaskError(f"{path} is not a label map: it must be a grey PNG of 8 bits, class ids, 255 unlabelled.")
+    if labels.shape != size:
+        raise ZmaskError(f"The label map {path} is {labels.shape[1]}x{labels.shape[0]}, its image {size[1]}x{size[0]}.")
+    return np.asarray(labels)

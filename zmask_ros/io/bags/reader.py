@@ -1,0 +1,254 @@
+"""Camera images out of recorded drives: rosbag2 (mcap, sqlite3) and ROS 1 bags, one or several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import islice, pairwise
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from zmask_ros.io.bags.camera_info import CameraInfoFields, camera_info_fields
+from zmask_ros.io.bags.opening import Bag, open_bag
+from zmask_ros.io.bags.recording import BagError, RawMessage, Recording, TopicInfo
+from zmask_ros.io.images.codec import ImageError, decode
+from zmask_ros.io.stamps import stamp_ns
+
+__all__ = ["BagError", "CameraBags", "Frame", "ReadReport", "StampedMessage", "TopicInfo", "image_topics"]
+
+IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+_TRANSPORTS = ("/compressed",)
+# Enough for a median that one dropped frame does not move.
+_RATE_FRAMES = 10
+
+
+@dataclass
+class ReadReport:
+    """What became of the messages; filled while they are read.
+
+    Attributes:
+        read: handed on.
+        broken: could not be deserialised or decoded, and were passed over.
+        skipped: passed over because of ``every``.
+        first_broken: why the first broken message was broken, and which it was.
+        truncated: one sentence for each bag that is damaged or cut off.
+    """
+
+    read: int = 0
+    broken: int = 0
+    skipped: int = 0
+    first_broken: str = ""
+    truncated: list[str] = field(default_factory=list)
+
+    def count_broken(self, message: RawMessage, index: int, bag: Path, reason: object) -> None:
+        self.broken += 1
+        self.first_broken = self.first_broken or f"message {index} of {message.topic} in {bag}: {reason}"
+
+    def note_damage(self, bag: Path, recording: Recording) -> None:
+        sentence = f"{bag}: {recording.damage}"
+        if recording.damage and sentence not in self.truncated:
+            self.truncated.append(sentence)
+
+
+@dataclass(frozen=True)
+class StampedMessage:
+    """One deserialised message.
+
+    Attributes:
+        bag: the bag as the user named it.
+        topic, msgtype: such as `/camera/image_raw` and `sensor_msgs/msg/Image`.
+        received_ns: when the recorder received it.
+        message: the fields of the ROS message.
+        index: its place within (bag, topic), skipped and broken messages counted.
+    """
+
+    bag: Path
+    topic: str
+    msgtype: str
+    received_ns: int
+    message: Any
+    index: int
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One camera image: where it came from, its header, and uint8 [H, W, 3] RGB."""
+
+    bag: Path
+    topic: str
+    index: int
+    stamp_ns: int
+    received_ns: int
+    frame_id: str
+    image: np.ndarray
+
+
+def image_topics(paths: Path | Sequence[Path]) -> list[TopicInfo]:
+    """The image topics of one or several bags, with their messages counted over all of them.
+
+    Raises:
+        BagError: a bag that is not there or not readable.
+    """
+    with ExitStack() as stack:
+        return _image_topics(_open_all(paths, stack))
+
+
+class CameraBags:
+    """The messages of one image topic in one or several bags, bag after bag.
+
+    Everything that is wrong with the request shows here and not in the middle of a long run.
+
+    Args:
+        paths: rosbag2 directories, .mcap, .db3 or .bag files; each is a drive of its own.
+        topic: the image topic; None takes the only one there is.
+        every: hand on each N-th message of a bag, the first included.
+
+    Raises:
+        BagError: no such bag, not a bag, nothing in it, no such topic (the sentence lists those there are).
+    """
+
+    def __init__(self, paths: Path | Sequence[Path], topic: str | None = None, every: int = 1) -> None:
+        if every < 1:
+            raise BagError(f"'every' is {every}, but the least is 1: every message.")
+        self.every = every
+        with ExitStack() as stack:
+            self._bags = _open_all(paths, stack)
+            self.topic = _chosen_topic(self._bags, topic)
+            counts = [_count(bag, self.topic) for bag in self._bags]
+            self._resources = stack.pop_all()
+        self.total = sum(-(-count // every) for count in counts)
+
+    def __enter__(self) -> CameraBags:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Gives the files back; the object is of no use afterwards."""
+        self._resources.close()
+
+    def messages(self, report: ReadReport) -> Iterator[StampedMessage]:
+        """The deserialised messages, `report` filled on the way."""
+        for stamped, _ in self._deserialised(report):
+            report.read += 1
+            yield stamped
+
+    def frames(self, report: ReadReport) -> Iterator[Frame]:
+        """The decoded images, `report` filled on the way."""
+        for stamped, raw in self._deserialised(report):
+            try:
+                image = decode(stamped.message)
+            except ImageError as error:
+                report.count_broken(raw, stamped.index, stamped.bag, error)
+                continue
+            report.read += 1
+            header = stamped.message.header
+            yield Frame(
+                stamped.bag, stamped.topic, stamped.index, stamp_ns(header), stamped.received_ns, header.frame_id, image
+            )
+
+    def rate_hz(self) -> float | None:
+        """Messages a second that are handed on, by the header stamps of the first; None if those do not tell."""
+        first = islice(self._deserialised(ReadReport()), _RATE_FRAMES)
+        stamps = [stamp_ns(stamped.message.header) for stamped, _ in first]
+        steps = [after - before for before, after in pairwise(stamps) if after > before]
+        return 1e9 / float(np.median(steps)) if steps else None
+
+    def camera_info(self) -> CameraInfoFields | None:
+        """The first readable `CameraInfo` beside the image topic, or None."""
+        topic = camera_info_topic(self.topic)
+        for bag in self._bags:
+            for recording in bag.recordings:
+                for raw in recording.messages([topic]):
+                    try:
+                        return camera_info_fields(recording.types.deserialise(raw))
+                    # See `_deserialised`.
+                    except Exception:
+                        continue
+        return None
+
+    def _deserialised(self, report: ReadReport) -> Iterator[tuple[StampedMessage, RawMessage]]:
+        for bag in self._bags:
+            index = -1
+            for recording in bag.recordings:
+                report.note_damage(bag.path, recording)
+                for raw in recording.messages([self.topic]):
+                    index += 1
+                    if index % self.every:
+                        report.skipped += 1
+                        continue
+                    try:
+                        message = recording.types.deserialise(raw)
+                    # Damaged bytes make the deserialiser raise whatever they look like.
+                    except Exception as error:
+                        report.count_broken(raw, index, bag.path, error)
+                        continue
+                    yield StampedMessage(bag.path, raw.topic, raw.msgtype, raw.received_ns, message, index), raw
+                report.note_damage(bag.path, recording)
+
+
+def camera_info_topic(image_topic: str) -> str:
+    """`/front/image_raw` and `/front/image_raw/compressed` have `/front/camera_info` beside them."""
+    for transport in _TRANSPORTS:
+        image_topic = image_topic.removesuffix(transport)
+    return image_topic.rpartition("/")[0] + "/camera_info"
+
+
+def _open_all(paths: Path | Sequence[Path], stack: ExitStack) -> list[Bag]:
+    named = [paths] if isinstance(paths, (str, Path)) else list(paths)
+    if not named:
+        raise BagError("No bag was named.")
+    bags = []
+    for path in named:
+        bags.append(open_bag(Path(path)))
+        stack.callback(bags[-1].close)
+    return bags
+
+
+def _image_topics(bags: Sequence[Bag]) -> list[TopicInfo]:
+    counts: dict[tuple[str, str], int] = {}
+    for bag in bags:
+        for topic in bag.topics():
+            if topic.msgtype in IMAGE_TYPES:
+                counts[topic.name, topic.msgtype] = counts.get((topic.name, topic.msgtype), 0) + topic.count
+    return [TopicInfo(name, msgtype, count) for (name, msgtype), count in counts.items()]
+
+
+def _chosen_topic(bags: Sequence[Bag], wanted: str | None) -> str:
+    for bag in bags:
+        if not sum(topic.count for topic in bag.topics()):
+            raise BagError(f"The bag {bag.path} is empty: it has no messages.")
+    names = list(dict.fromkeys(topic.name for topic in _image_topics(bags)))
+    if wanted is None:
+        if len(names) != 1:
+            raise BagError(f"Name the image topic; {_listing(bags)}.")
+        return names[0]
+    return wanted if wanted in names or f"/{wanted}" not in names else f"/{wanted}"
+
+
+def _count(bag: Bag, topic: str) -> int:
+    """How many messages the bag has on the topic: at least one."""
+    found = [info for info in bag.topics() if info.name == topic]
+    others = [info.msgtype for info in found if info.msgtype not in IMAGE_TYPES]
+    if others:
+        raise BagError(f"Topic {topic} of {bag.path} carries {others[0]} and no images; {_listing([bag])}.")
+    if not found:
+        raise BagError(f"The bag {bag.path} has no topic {topic}; {_listing([bag])}.")
+    count = sum(info.count for info in found)
+    if not count:
+        raise BagError(f"The bag {bag.path} has no messages on {topic}; {_listing([bag])}.")
+    return count
+
+
+def _listing(bags: Sequence[Bag]) -> str:
+    topics = _image_topics(bags)
+    if not topics:
+        return "there are no image topics in it" if len(bags) == 1 else "there are no image topics in them"
+    return "image topics: " + ", ".join(f"{topic.name} ({topic.count} messages)" for topic in topics)

@@ -1,0 +1,323 @@
+"""Writes what we publish into an mcap bag that `ros2 bag play`, RViz and Foxglove open."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+import numpy as np
+from rosbags.interfaces import Connection, Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+from zmask_ros.flags.flag import AttackRecord, RegionRecord
+from zmask_ros.io.bags.camera_info import CameraInfoFields, RegionFields
+from zmask_ros.io.bags.recording import BagError
+from zmask_ros.io.images.codec import encode, encode_compressed
+from zmask_ros.io.stamps import NANOSECONDS
+from zmask_ros.resources import find_resource
+
+IMAGE = "sensor_msgs/msg/Image"
+COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
+CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
+ATTACK_FLAG = "zmask_ros/msg/AttackFlag"
+ATTACK_REGION = "zmask_ros/msg/AttackRegion"
+ATTACK_SUMMARY = "zmask_ros/msg/AttackSummary"
+_SAME_IN_FLAG = (
+    "camera",
+    "state",
+    "alarm",
+    "reason",
+    "score",
+    "threshold",
+    "masking_threshold",
+    "mask_fraction",
+    "latency_ms",
+    "profile",
+    "sequence",
+    "received",
+    "processed",
+    "dropped",
+    "failed",
+)
+
+# Jazzy also reads its predecessor's metadata, and so do the distributions before it.
+_METADATA_VERSION: Literal[8] = 8
+_FOREVER = QosTime(0, 0)
+
+
+class BagWriter:
+    """One bag, written beside its place and put there when it is whole.
+
+    A path that ends in ``.mcap`` becomes that one file, any other a rosbag2 directory. An exception within ``with``,
+    Ctrl-C too, leaves nothing behind. A bag that cannot be put in its place is kept beside it.
+
+    Args:
+        path: where the bag will be; its folder is made if need be.
+        compress: zstd chunks; half the size for several times the writing time.
+        overwrite: replace a bag that is there already; anything that is no bag is never replaced.
+
+    Raises:
+        BagError: something is at ``path`` already, or the folder cannot be written to.
+    """
+
+    def __init__(self, path: Path, compress: bool = False, overwrite: bool = False) -> None:
+        self.path = Path(path)
+        self._overwrite = overwrite
+        _check_place(self.path, overwrite)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._folder = Path(tempfile.mkdtemp(".partial", f".{self.path.name}.", self.path.parent))
+        except OSError as error:
+            raise BagError(f"The bag {self.path} cannot be written: {error.strerror}.") from error
+        self._partial = self._folder / self.path.name.removesuffix(".mcap")
+        try:
+            self._writer = _opened(self._partial, compress)
+        except BaseException as error:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            if isinstance(error, OSError):
+                raise BagError(f"The bag {self.path} cannot be written: {error.strerror}.") from error
+            raise
+        self._connections: dict[str, Connection] = {}
+        self._open = True
+
+    def __enter__(self) -> BagWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+    def write_image(
+        self, topic: str, image: np.ndarray, encoding: str, stamp_ns: int, frame_id: str, received_ns: int | None = None
+    ) -> None:
+        """An `Image`; ``image`` and ``encoding`` as in `zmask_ros.io.images.codec.encode`.
+
+        ``stamp_ns`` is the header's; ``received_ns`` (default: the same) orders the messages in the bag.
+        """
+        fields = encode(image, encoding)
+        message = _ros("sensor_msgs/msg/Image")(
+            header=_header(stamp_ns, frame_id),
+            height=fields.height,
+            width=fields.width,
+            encoding=fields.encoding,
+            is_bigendian=fields.is_bigendian,
+            step=fields.step,
+            data=np.frombuffer(fields.data, np.uint8),
+        )
+        self.write_message(topic, IMAGE, message, _received(stamp_ns, received_ns))
+
+    def write_compressed(
+        self, topic: str, image: np.ndarray, format: str, stamp_ns: int, frame_id: str, received_ns: int | None = None
+    ) -> None:
+        """A `CompressedImage` of an RGB image; ``format`` is "jpeg" or "png"."""
+        data = np.frombuffer(encode_compressed(image, format), np.uint8)
+        message = _ros(COMPRESSED_IMAGE)(header=_header(stamp_ns, frame_id), format=format, data=data)
+        self.write_message(topic, COMPRESSED_IMAGE, message, _received(stamp_ns, received_ns))
+
+    def write_camera_info(
+        self, topic: str, info: CameraInfoFields, stamp_ns: int, frame_id: str, received_ns: int | None = None
+    ) -> None:
+        """A `CameraInfo`."""
+        d, k, r, p = (np.asarray(values, np.float64) for values in (info.d, info.k, info.r, info.projection))
+        message = _ros(CAMERA_INFO)(
+            header=_header(stamp_ns, frame_id),
+            height=info.height,
+            width=info.width,
+            distortion_model=info.distortion_model,
+            d=d,
+            k=k,
+            r=r,
+            p=p,
+            binning_x=info.binning_x,
+            binning_y=info.binning_y,
+            roi=_region(info.roi),
+        )
+        self.write_message(topic, CAMERA_INFO, message, _received(stamp_ns, received_ns))
+
+    def write_attack(
+        self, topic: str, record: AttackRecord, stamp_ns: int, frame_id: str, received_ns: int | None = None
+    ) -> None:
+        """An `AttackFlag`."""
+        same = {name: getattr(record, name) for name in _SAME_IN_FLAG}
+        message = _ros(ATTACK_FLAG)(
+            header=_header(stamp_ns, frame_id),
+            regions=[_attack_region(region) for region in record.regions],
+            stages=list(record.stages_ms),
+            stages_ms=np.array(list(record.stages_ms.values()), np.float32),
+            **same,
+        )
+        self.write_message(topic, ATTACK_FLAG, message, _received(stamp_ns, received_ns))
+
+    def write_message(self, topic: str, msgtype: str, message: Any, received_ns: int) -> None:
+        """Any message of ROS 2 Jazzy's own packages, such as one that `CameraBags.messages` handed on.
+
+        Raises:
+            BagError: a type that is not known, fields that do not fit it, or a disk that is full.
+        """
+        # A type that is not known is to be told from a message that does not fit its type.
+        self._connection(topic, msgtype)
+        try:
+            data = _types().serialize_cdr(message, msgtype)
+        # The generated serialisers raise whatever a wrong field makes them raise.
+        except Exception as error:
+            raise BagError(f"A message on {topic} does not fit {msgtype} ({error}).") from error
+        self.write_serialised(topic, msgtype, data, received_ns)
+
+    def write_serialised(self, topic: str, msgtype: str, data: bytes | memoryview, received_ns: int) -> None:
+        """A message as it came over the wire: CDR with its four bytes of header.
+
+        Raises:
+            BagError: a type that is not known, or a disk that is full.
+        """
+        connection = self._connection(topic, msgtype)
+        try:
+            self._writer.write(connection, received_ns, data)
+        except OSError as error:
+            raise BagError(f"The bag {self.path} cannot be written any further: {error.strerror}.") from error
+
+    def close(self) -> None:
+        """Finishes the bag and puts it in its place.
+
+        Raises:
+            BagError: it cannot be finished, or something else is at its place by now; what was recorded is kept,
+                and the sentence says where.
+        """
+        if not self._open:
+            return
+        self._open = False
+        try:
+            self._writer.close()
+            self._publish()
+        except (OSError, BagError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error).rstrip(".")
+            raise BagError(
+                f"The bag {self.path} cannot be finished: {reason}; the recording is kept in {self._partial}."
+            ) from error
+        except BaseException:
+            self._remove()
+            raise
+        self._remove()
+
+    def abort(self) -> None:
+        """Removes what was written."""
+        if self._open:
+            self._open = False
+            self._writer.abort()
+            self._remove()
+
+    def _remove(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _publish(self) -> None:
+        _check_place(self.path, self._overwrite)
+        if self.path.suffix == ".mcap":
+            next(self._partial.glob("*.mcap")).replace(self.path)
+            return
+        replaced = self._folder / "replaced"
+        if self.path.exists():
+            self.path.rename(replaced)
+        try:
+            self._partial.rename(self.path)
+        except BaseException:
+            if replaced.exists():
+                replaced.rename(self.path)
+            raise
+
+    def _connection(self, topic: str, msgtype: str) -> Connection:
+        if topic not in self._connections:
+            self._connections[topic] = self._writer.add_connection(
+                topic, msgtype, typestore=types_with(msgtype, topic), offered_qos_profiles=[_qos(msgtype)]
+            )
+        connection = self._connections[topic]
+        if connection.msgtype != msgtype:
+            raise BagError(f"Topic {topic} carries {connection.msgtype} and cannot carry {msgtype} too.")
+        return connection
+
+
+def _opened(path: Path, compress: bool) -> Writer:
+    writer = Writer(path, version=_METADATA_VERSION, storage_plugin=StoragePlugin.MCAP)
+    if compress:
+        writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+    writer.open()
+    return writer
+
+
+def types_with(msgtype: str, topic: str) -> Any:
+    """All messages that can be written, ``msgtype`` of this topic among them.
+
+    Raises:
+        BagError: it is not.
+    """
+    if msgtype not in _types().fielddefs:
+        raise BagError(f"Messages of type {msgtype} (topic {topic}) are not known and cannot be written.")
+    return _types()
+
+
+@functools.cache
+def _types() -> Any:
+    """ROS 2 Jazzy's messages and ours."""
+    store = get_typestore(Stores.ROS2_JAZZY)
+    for msgtype in (ATTACK_REGION, ATTACK_FLAG, ATTACK_SUMMARY):
+        definition = find_resource(f"msg/{msgtype.rpartition('/')[2]}.msg").read_text("utf-8")
+        store.register(get_types_from_msg(definition, msgtype))
+    return store
+
+
+def _ros(msgtype: str) -> Any:
+    return _types().types[msgtype]
+
+
+def _header(stamp_ns: int, frame_id: str) -> Any:
+    seconds, nanoseconds = divmod(stamp_ns, NANOSECONDS)
+    stamp = _ros("builtin_interfaces/msg/Time")(sec=seconds, nanosec=nanoseconds)
+    return _ros("std_msgs/msg/Header")(stamp=stamp, frame_id=frame_id)
+
+
+def _region(region: RegionFields) -> Any:
+    return _ros("sensor_msgs/msg/RegionOfInterest")(
+        x_offset=region.x, y_offset=region.y, height=region.height, width=region.width, do_rectify=region.rectified
+    )
+
+
+def _attack_region(region: RegionRecord) -> Any:
+    box = _region(RegionFields(region.x, region.y, region.width, region.height))
+    return _ros(ATTACK_REGION)(box=box, score=region.score, fraction=region.fraction)
+
+
+def _received(stamp_ns: int, received_ns: int | None) -> int:
+    return stamp_ns if received_ns is None else received_ns
+
+
+def _qos(msgtype: str) -> Qos:
+    """Reliable, as the node publishes: a player offers what was recorded, and any subscriber takes reliable."""
+    depth = 1 if msgtype in (IMAGE, COMPRESSED_IMAGE) else 10
+    return Qos(
+        QosHistory.KEEP_LAST,
+        depth,
+        QosReliability.RELIABLE,
+        QosDurability.VOLATILE,
+        _FOREVER,
+        _FOREVER,
+        QosLiveliness.AUTOMATIC,
+        _FOREVER,
+        False,
+    )
+
+
+def _check_place(path: Path, overwrite: bool) -> None:
+    if not path.exists():
+        return
+    if not overwrite:
+        raise BagError(f"{path} exists already; name another place or remove it.")
+    is_bag = (path / "metadata.yaml").is_file() if path.is_dir() else path.suffix == ".mcap"
+    if not is_bag:
+        raise BagError(f"{path} exists and is no bag, so it is not replaced; name another place.")

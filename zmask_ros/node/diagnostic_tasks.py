@@ -1,0 +1,84 @@
+"""The diagnostics tasks of `defense_node`, in whatever state it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+from zmask_ros.node.camera_channel import CameraChannel
+from zmask_ros.node.diagnostics.health import Assessment, Level, Snapshot, assess_attack, assess_inference, assess_input
+from zmask_ros.node.diagnostics.network import assess_device, assess_profile
+from zmask_ros.node.diagnostics.publisher import Task, Tasks
+from zmask_ros.node.lifecycle import ACTIVE
+from zmask_ros.node.parameters.defense import DefenseParameters
+from zmask_ros.node.worker import Worker
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+    from zmask_ros.node.network_host import Network
+
+OF_A_CAMERA = ("input", "inference", "attack")
+OF_THE_NODE = ("device", "profile")
+
+
+def tasks(
+    node: Node,
+    state: str,
+    cameras: list[str],
+    channels: dict[str, CameraChannel],
+    network: Network | None,
+    worker: Worker | None,
+    parameters: DefenseParameters,
+) -> Tasks:
+    """All tasks by their names, the same in every state.
+
+    Args:
+        state: label of the lifecycle state.
+        cameras: all names.
+        channels: of the cameras that are configured.
+        network: once it is loaded.
+        worker: while there is one.
+    """
+    found: Tasks = {}
+    for camera in cameras:
+        if state == ACTIVE and network is not None and camera in channels:
+            trouble = worker.trouble(parameters.stuck_after_s) if worker is not None else ""
+            found |= _camera_tasks(node, channels[camera], network, trouble, parameters)
+        else:
+            found |= {f"{camera} {name}": _inactive(f"{camera} {name}", state) for name in OF_A_CAMERA}
+    if network is None:
+        return found | {name: _inactive(name, state) for name in OF_THE_NODE}
+    found |= {"device": partial(assess_device, network.segmenter.device)} | dict(_profile_tasks(cameras, network))
+    return found if state == ACTIVE else {name: _inactive(name, state) for name in found}
+
+
+def _camera_tasks(
+    node: Node, channel: CameraChannel, network: Network, trouble: str, parameters: DefenseParameters
+) -> Tasks:
+    name, topic, now = channel.name, channel.topic, channel.health.snapshot()
+    device = str(network.segmenter.device)
+    return {
+        f"{name} input": lambda: assess_input(name, topic, node.count_publishers(topic), parameters.timeout_s, now),
+        f"{name} inference": partial(assess_inference, name, device, now, trouble),
+        f"{name} attack": partial(_assess_attack, channel, now),
+    }
+
+
+def _assess_attack(channel: CameraChannel, now: Snapshot) -> Assessment:
+    if channel.enabled:
+        return assess_attack(channel.name, now)
+    return Assessment(f"{channel.name} attack", Level.WARN, "disabled by ~/enable: every frame is unknown")
+
+
+def _profile_tasks(cameras: list[str], network: Network) -> Iterator[tuple[str, Task]]:
+    """One task where all cameras share a profile, one a camera otherwise."""
+    shared = len({network.profile_path(camera) for camera in cameras}) == 1
+    for camera in cameras[:1] if shared else cameras:
+        name = "profile" if shared else f"{camera} profile"
+        yield name, partial(assess_profile, name, network.defended(camera), network.profile_identity(camera))
+
+
+def _inactive(name: str, state: str) -> Task:
+    return lambda: Assessment(name, Level.WARN, f"{state}: no frame is processed")

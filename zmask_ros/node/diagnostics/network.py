@@ -1,0 +1,52 @@
+"""What diagnostics say of the device and of a profile."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from zmask_ros.node.diagnostics.health import Assessment, Level
+
+if TYPE_CHECKING:
+    import torch
+
+    from zmask_ros.runtime.camera import DefendedCamera
+
+
+def assess_device(device: torch.device) -> Assessment:
+    """Where the network runs, and how full that is."""
+    import torch
+
+    if device.type != "cuda":
+        return Assessment("device", Level.OK, str(device), {"threads": str(torch.get_num_threads())})
+    free, total = torch.cuda.mem_get_info(device)
+    values = {
+        "name": torch.cuda.get_device_name(device),
+        "memory free [MiB]": str(free >> 20),
+        "memory total [MiB]": str(total >> 20),
+        "memory of this node [MiB]": str(torch.cuda.memory_allocated(device) >> 20),
+    }
+    level = Level.WARN if free < total // 50 else Level.OK
+    return Assessment("device", level, "memory is nearly full" if level else str(device), values)
+
+
+def assess_profile(task: str, camera: DefendedCamera, identity: str) -> Assessment:
+    """What is defended with what."""
+    profile = camera.defense.profile
+    fitted, precaution = profile.threshold, profile.precaution
+    overridden = camera.threshold != fitted.value or camera.precaution != profile.masking_threshold
+    message = f"{camera.segmenter.name}, fitted on {profile.frames} frames"
+    values = {
+        "profile": identity,
+        "segmenter": camera.segmenter.name,
+        "network": camera.segmenter.digest[:12],
+        "fitted on": "; ".join(f"{source.bag} {source.topic}" for source in profile.sources) or "not recorded",
+        "frames": str(profile.frames),
+        "fitted at": profile.created,
+        "vote": str(profile.vote),
+        "threshold of the profile": f"{fitted.value:.6g}",
+        "false-alarm rate it was set for": f"{fitted.false_alarm_rate:g}",
+        "threshold in use": f"{camera.threshold:.6g}",
+        "masking threshold of the profile": "none" if precaution is None else f"{precaution.value:.6g}",
+        "masking threshold in use": f"{camera.defense.thresholds.masking:.6g}",
+    }
+    return Assessment(task, Level.OK, message + (", threshold overridden" if overridden else ""), values)

@@ -1,0 +1,240 @@
+"""One network for all cameras: loaded once, with each camera's profile, and kept going when it fails.
+
+Only here the node imports torch, and only when the network is loaded.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from zmask_ros.errors import ZmaskError
+from zmask_ros.flags.flag import profile_identity
+from zmask_ros.node.device_errors import described, is_device_error, is_out_of_memory
+from zmask_ros.node.mailbox import Arrival
+from zmask_ros.resources import shipped_profile
+
+if TYPE_CHECKING:
+    from zmask_ros.flags.vote import VoteRule
+    from zmask_ros.runtime.camera import CameraResult, CameraStream, DefendedCamera
+    from zmask_ros.segmenters import Segmenter
+
+GREY = 127
+# After memory ran out, batches stay smaller for so long.
+CAUTIOUS_S = 30.0
+
+Report = Callable[[Sequence[str], Exception], None]
+Reloading = Callable[[], AbstractContextManager[None]]
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """What is loaded.
+
+    Attributes:
+        segmenter: name, or YAML file.
+        device: auto, cpu, cuda or cuda:N.
+        num_threads: of the CPU; 0 leaves it to torch.
+        profiles: path of each camera's profile by its name; empty for the segmenter's shipped one.
+        max_batch: how many frames may be worked on together, at least 1.
+        streaming: whether clean frames are glanced at, and a known patch is taken out in one pass; else each frame is
+            analysed as a whole.
+        keyframe_interval_s: in streaming mode, seconds after which a frame is analysed as a whole again.
+    """
+
+    segmenter: str
+    device: str
+    num_threads: int
+    profiles: dict[str, str]
+    max_batch: int
+    streaming: bool
+    keyframe_interval_s: float
+
+
+class Network:
+    """The network on its device, and the defence of each camera with it.
+
+    Cameras that share a profile share a defence, and their frames one pass. Not for several threads at once.
+
+    Args:
+        settings: what to load.
+        report: told of every error of the network, and the cameras whose frames were in work.
+        reloading: entered while everything is loaded anew after an error of the device.
+
+    Raises:
+        ZmaskError: torch is missing, or the segmenter, the device or a profile cannot be used; one sentence.
+    """
+
+    def __init__(self, settings: NetworkSettings, report: Report, reloading: Reloading = nullcontext) -> None:
+        self._settings = settings
+        self._report = report
+        self._reloading = reloading
+        self._overrides = 0.0, 0.0
+        self._batch_limit = settings.max_batch
+        self._cautious_until = 0.0
+        self._reinitialised = False
+        self._load()
+
+    @property
+    def segmenter(self) -> Segmenter:
+        return self._segmenter
+
+    @property
+    def batch_limit(self) -> int:
+        """How many frames may be worked on together now: fewer for a while after memory ran out."""
+        if self._batch_limit < self._settings.max_batch and time.monotonic() > self._cautious_until:
+            self._batch_limit = self._settings.max_batch
+        return self._batch_limit
+
+    def defended(self, camera: str) -> DefendedCamera:
+        """The defence of this camera."""
+        return self._defended[self._paths[camera]]
+
+    def profile_path(self, camera: str) -> Path:
+        """Where this camera's profile was read from."""
+        return self._paths[camera]
+
+    def profile_identity(self, camera: str) -> str:
+        """By which flags name this camera's profile."""
+        return self._identities[self._paths[camera]]
+
+    def vote(self, camera: str) -> VoteRule:
+        """The vote in this camera's profile."""
+        return self.defended(camera).defense.profile.vote
+
+    def set_thresholds(self, attack: float, masking: float) -> None:
+        """Use these for all cameras, or where one is 0 each profile's own."""
+        self._overrides = attack, masking
+        for defended in self._defended.values():
+            profile = defended.defense.profile
+            defended.threshold = attack if attack > 0.0 else profile.threshold.value
+            defended.precaution = masking if masking > 0.0 else profile.masking_threshold
+
+    def reload_profiles(self) -> None:
+        """Read all profiles again; after an error those from before stay in use.
+
+        Raises:
+            ZmaskError: one of them cannot be used.
+        """
+        self._defend(self._segmenter)
+
+    def release(self) -> None:
+        """Let go of everything and free its memory; it cannot be used after that."""
+        self._defended.clear()
+        del self._segmenter
+        self._free_memory()
+
+    def process(self, arrivals: Sequence[Arrival]) -> Iterator[tuple[Arrival, CameraResult]]:
+        """The result of each frame, those of cameras with the same profile together. Errors become UNKNOWN results."""
+        for path in self._defended:
+            batch = [arrival for arrival in arrivals if self._paths[arrival.camera] == path]
+            if batch:
+                yield from zip(batch, self._results(path, batch), strict=True)
+
+    def _load(self) -> None:
+        try:
+            import torch
+        except ImportError as error:
+            raise ZmaskError(
+                f"{sys.executable} cannot import torch ({error}): install it for this Python with "
+                "'pip install -r requirements/torch.txt', or build the package with the Python that has it."
+            ) from error
+        from zmask_ros.segmenters import load_segmenter
+
+        if self._settings.num_threads:
+            torch.set_num_threads(self._settings.num_threads)
+        segmenter = load_segmenter(self._settings.segmenter, self._settings.device)
+        self._defend(segmenter)
+        self._segmenter = segmenter
+
+    def _defend(self, segmenter: Segmenter) -> None:
+        """Make each profile's defence, and run it once: the first pass of a network is slower than all others."""
+        from zmask_ros.defense import load_profile
+        from zmask_ros.runtime.camera import CameraStream, DefendedCamera
+
+        paths = {camera: _profile_path(path, segmenter) for camera, path in self._settings.profiles.items()}
+        defended = {
+            path: DefendedCamera(segmenter, load_profile(path), self._settings.keyframe_interval_s)
+            for path in paths.values()
+        }
+        for camera in defended.values():
+            camera.process_image(np.full((*segmenter.input_size, 3), GREY, np.uint8))
+        self._identities = {path: profile_identity(path) for path in defended}
+        self._paths: dict[str, Path] = paths
+        self._defended: dict[Path, DefendedCamera] = defended
+        # What was learned with other profiles or weights is worth nothing now.
+        self._streams: dict[str, CameraStream | None] = {
+            camera: CameraStream() if self._settings.streaming else None for camera in paths
+        }
+        self.set_thresholds(*self._overrides)
+
+    def _results(self, path: Path, batch: list[Arrival]) -> list[CameraResult]:
+        try:
+            return self._attempt(path, batch)
+        except Exception as error:
+            return self._recover(path, batch, error)
+
+    def _attempt(self, path: Path, batch: list[Arrival]) -> list[CameraResult]:
+        messages, streams = [a.message for a in batch], [self._streams[a.camera] for a in batch]
+        results = self._defended[path].process_batch(messages, streams)
+        self._reinitialised = False
+        return results
+
+    def _recover(self, path: Path, batch: list[Arrival], error: Exception) -> list[CameraResult]:
+        """Device errors: begin anew, once. Otherwise half as many frames at a time; a frame of its own once more."""
+        self._report([arrival.camera for arrival in batch], error)
+        if is_device_error(error):
+            return self._once_more(path, batch, error) if self._reinitialise() else self._unknown(path, batch, error)
+        if is_out_of_memory(error):
+            self._free_memory()
+        if len(batch) > 1:
+            half = len(batch) // 2
+            if is_out_of_memory(error):
+                self._batch_limit, self._cautious_until = half, time.monotonic() + CAUTIOUS_S
+            return self._results(path, batch[:half]) + self._results(path, batch[half:])
+        if is_out_of_memory(error):
+            return self._once_more(path, batch, error)
+        return self._unknown(path, batch, error)
+
+    def _once_more(self, path: Path, batch: list[Arrival], error: Exception) -> list[CameraResult]:
+        try:
+            return self._attempt(path, batch)
+        except Exception as again:
+            self._report([arrival.camera for arrival in batch], again)
+            return self._unknown(path, batch, again)
+
+    def _unknown(self, path: Path, batch: list[Arrival], error: Exception) -> list[CameraResult]:
+        return [self._defended[path].unknown(f"internal error: {described(error)}") for _ in batch]
+
+    def _reinitialise(self) -> bool:
+        """Load everything anew; not a second time before a frame has come through."""
+        if self._reinitialised:
+            return False
+        self._reinitialised = True
+        try:
+            with self._reloading():
+                self._free_memory()
+                self._load()
+        except Exception as error:
+            self._report(list(self._paths), error)
+            return False
+        return True
+
+    def _free_memory(self) -> None:
+        import torch
+
+        gc.collect()
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
+
+
+def _profile_path(path: str, segmenter: Segmenter) -> Path:
+    return Path(path).expanduser() if path else shipped_profile(segmenter.name)

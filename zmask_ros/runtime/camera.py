@@ -1,0 +1,306 @@
+"""One camera's frames through the defence: message in, result at the image's own resolution out.
+
+The node, `zmask replay`, the evaluation and the tests all walk this way.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from zmask_ros.defense import (
+    KEYFRAME_INTERVAL_S,
+    Defended,
+    Defense,
+    FirstPass,
+    Profile,
+    StreamingDefense,
+    StreamState,
+    Thresholds,
+    masked_labels,
+)
+from zmask_ros.errors import ZmaskError
+from zmask_ros.flags.flag import PRECAUTION, FrameState, Region
+from zmask_ros.io.images.codec import decode
+from zmask_ros.io.stamps import stamp_ns
+from zmask_ros.segmenters import CheckedSegmenter, Segmenter
+
+MOST_REGIONS = 16
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What can be looked at, at the image's own resolution H x W.
+
+    Attributes:
+        image: uint8 [H, W, 3] RGB, as it came.
+        labels: uint8 [H, W], the defended segmentation.
+        mask: uint8 [H, W], 255 where masked, else 0.
+        heat: float32 [H, W], over-activation H_D H_S M, at least 0.
+        before: makes `undefended`.
+    """
+
+    image: np.ndarray
+    labels: np.ndarray
+    mask: np.ndarray
+    heat: np.ndarray
+    before: Callable[[], np.ndarray]
+
+    @cached_property
+    def undefended(self) -> np.ndarray:
+        """uint8 [H, W], what the network said before masking; worked out when it is asked for."""
+        return self.before()
+
+
+@dataclass(frozen=True)
+class CameraResult:
+    """What the defence says of one frame.
+
+    Attributes:
+        state: UNKNOWN unless the frame was looked at.
+        thresholds: the scores above which a frame is called attacked, and masked.
+        reason: why the state is UNKNOWN, or why a frame is masked that is not attacked, in one sentence; else empty.
+        score: s, at least 0; NaN if unknown.
+        mask_fraction: share of the image that is masked, 0..1.
+        regions: connected parts of the mask, the largest first, at most `MOST_REGIONS`; empty if nothing is masked.
+        pictures: None if unknown.
+        stages_ms: time of each stage in milliseconds, in order; what a batch did together counts for each frame of it.
+        tracked: whether a patch that was known already was taken out in the one pass; of such a frame there is no
+            undefended segmentation, and the defended one stands in its place.
+        analysed: whether it was analysed as a whole; in streaming mode, most clean frames are only glanced at.
+    """
+
+    state: FrameState
+    thresholds: Thresholds
+    reason: str = ""
+    score: float = math.nan
+    mask_fraction: float = 0.0
+    regions: tuple[Region, ...] = ()
+    pictures: Pictures | None = None
+    stages_ms: dict[str, float] = field(default_factory=dict)
+    tracked: bool = False
+    analysed: bool = False
+
+    @property
+    def threshold(self) -> float:
+        """The score above which the frame is called attacked."""
+        return self.thresholds.attack
+
+    @property
+    def total_ms(self) -> float:
+        """Time of all stages in milliseconds."""
+        return sum(self.stages_ms.values())
+
+
+@dataclass
+class CameraStream:
+    """The memory of one camera in streaming mode; each of its frames changes it."""
+
+    state: StreamState = field(default_factory=StreamState)
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """An image, uint8 [H, W, 3] RGB, the milliseconds of each stage so far, its camera's memory, and its stamp."""
+
+    image: np.ndarray
+    stages_ms: dict[str, float]
+    stream: CameraStream | None = None
+    stamp_ns: int = 0
+
+
+class DefendedCamera:
+    """The defence for frames of cameras.
+
+    Args:
+        segmenter: the network.
+        profile: must have been fitted on that network.
+        keyframe_interval_s: in streaming mode, seconds after which a frame is analysed as a whole again.
+
+    Raises:
+        ProfileError: the profile belongs to something else.
+    """
+
+    def __init__(
+        self, segmenter: Segmenter, profile: Profile, keyframe_interval_s: float = KEYFRAME_INTERVAL_S
+    ) -> None:
+        self.segmenter = CheckedSegmenter(**vars(segmenter))
+        self.defense = Defense(self.segmenter, profile)
+        self._streaming = StreamingDefense(self.defense, keyframe_interval_s)
+
+    @property
+    def threshold(self) -> float:
+        """The score above which a frame is called attacked; may be changed at any time."""
+        return self.defense.threshold
+
+    @threshold.setter
+    def threshold(self, value: float) -> None:
+        self.defense.threshold = value
+
+    @property
+    def precaution(self) -> float:
+        """The score above which a frame is masked in any case; infinite: only attacks are. May be changed, too."""
+        return self.defense.precaution
+
+    @precaution.setter
+    def precaution(self, value: float) -> None:
+        self.defense.precaution = value
+
+    def unknown(self, reason: str) -> CameraResult:
+        """The result for a frame that could not be analysed."""
+        return CameraResult(FrameState.UNKNOWN, self.defense.thresholds, reason)
+
+    def process(self, message: Any, stream: CameraStream | None = None) -> CameraResult:
+        """Defend one ``sensor_msgs`` Image or CompressedImage; bad input gives UNKNOWN with the reason."""
+        return self.process_batch([message], [stream])[0]
+
+    def process_batch(
+        self, messages: Sequence[Any], streams: Sequence[CameraStream | None] | None = None
+    ) -> list[CameraResult]:
+        """Defend several messages, which may differ in size, in one pass; a result for each, in their order.
+
+        Args:
+            messages: one a camera.
+            streams: the cameras' memories; without all of them every frame is analysed as a whole.
+        """
+        results: dict[int, CameraResult] = {}
+        frames: dict[int, _Frame] = {}
+        for index, (message, stream) in enumerate(zip(messages, streams or [None] * len(messages), strict=True)):
+            began = time.perf_counter()
+            try:
+                image, stamp = decode(message), stamp_ns(message.header) if stream is not None else 0
+                frames[index] = _Frame(image, {"decode": _milliseconds_since(began)}, stream, stamp)
+            except ZmaskError as error:
+                results[index] = self.unknown(str(error))
+        if frames:
+            results |= zip(frames, self._defend(list(frames.values())), strict=True)
+        return [results[index] for index in range(len(messages))]
+
+    def process_image(self, image: np.ndarray, stream: CameraStream | None = None, stamp_ns: int = 0) -> CameraResult:
+        """Defend one image, uint8 [H, W, 3] RGB, that was taken at this time."""
+        return self._defend([_Frame(image, {}, stream, stamp_ns)])[0]
+
+    def masked_labels(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """`labels_without` of this camera's network."""
+        return labels_without(self.segmenter, image, mask)
+
+    def _defend(self, frames: list[_Frame]) -> list[CameraResult]:
+        inputs = [self._prepare(frame) for frame in frames]
+        self.segmenter.finite.clear()
+        defended, remember = self._step(frames, torch.cat(inputs))
+        if all(bool(check) for check in self.segmenter.finite):
+            remember()
+            return [self._result(frame, defended, index) for index, frame in enumerate(frames)]
+        if len(frames) == 1:
+            return [self.unknown("the network's output is not finite on this frame")]
+        # One frame's fault is not another's.
+        return [self._defend([frame])[0] for frame in frames]
+
+    def _step(self, frames: list[_Frame], x: Tensor) -> tuple[Defended, Callable[[], None]]:
+        """What is said of the frames, and what makes their cameras remember it."""
+        streams = [frame.stream for frame in frames if frame.stream is not None]
+        if len(streams) < len(frames):
+            return self.defense(x), lambda: None
+        stamps = [frame.stamp_ns for frame in frames]
+        defended, after = self._streaming.step(x, [stream.state for stream in streams], stamps)
+
+        def remember() -> None:
+            for stream, state in zip(streams, after, strict=True):
+                stream.state = state
+
+        return defended, remember
+
+    def _prepare(self, frame: _Frame) -> Tensor:
+        began = time.perf_counter()
+        x = self.segmenter.prepare(frame.image)
+        frame.stages_ms["prepare"] = _milliseconds_since(began)
+        return x
+
+    def _result(self, frame: _Frame, defended: Defended, index: int) -> CameraResult:
+        began = time.perf_counter()
+        score = float(defended.analysis.score[index])
+        if not math.isfinite(score):
+            return self.unknown("the network's activations are not finite on this frame")
+        pictures = _pictures(frame.image, defended, index)
+        regions = _regions(pictures)
+        attacked = bool(defended.flagged[index])
+        return CameraResult(
+            state=FrameState.ATTACK if attacked else FrameState.CLEAN,
+            reason=PRECAUTION if regions and not attacked else "",
+            thresholds=defended.thresholds,
+            score=score,
+            mask_fraction=np.count_nonzero(pictures.mask) / pictures.mask.size if regions else 0.0,
+            regions=regions,
+            pictures=pictures,
+            stages_ms={**frame.stages_ms, **defended.stages_ms, "resize": _milliseconds_since(began)},
+            tracked=bool(defended.tracked[index]),
+            analysed=defended.analysed[index],
+        )
+
+
+def _milliseconds_since(began: float) -> float:
+    return (time.perf_counter() - began) * 1e3
+
+
+def _pictures(image: np.ndarray, defended: Defended, index: int) -> Pictures:
+    size = (image.shape[1], image.shape[0])
+    heat = cv2.resize(defended.analysis.heat[index, 0].float().cpu().numpy(), size, interpolation=cv2.INTER_LINEAR)
+    suspicious, labels = bool(defended.suspicious[index]), at_size(defended.labels[index], image)
+    return Pictures(
+        image=image,
+        labels=labels,
+        mask=at_size(defended.mask[index].byte() * 255, image) if suspicious else np.zeros(image.shape[:2], np.uint8),
+        heat=heat,
+        before=_labels_before(defended.first, index, image) if suspicious else lambda: labels,
+    )
+
+
+def _labels_before(first: FirstPass, index: int, image: np.ndarray) -> Callable[[], np.ndarray]:
+    # Nothing else of what the defence says is held on to.
+    return lambda: at_size(first.labels[index], image)
+
+
+def labels_without(segmenter: Segmenter, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The segmentation with a known region masked: what the defence gives whose mask is exact (the oracle).
+
+    Args:
+        image: uint8 [H, W, 3] RGB.
+        mask: bool [H, W].
+
+    Returns:
+        uint8 [H, W] labels.
+    """
+    height, width = segmenter.input_size
+    hidden = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+    x = segmenter.prepare(image)
+    return at_size(masked_labels(segmenter, x, torch.from_numpy(hidden)[None, None].to(x))[0], image)
+
+
+def at_size(plane: Tensor, image: np.ndarray) -> np.ndarray:
+    """uint8 [h, w] at the size of ``image``, by the nearest pixel."""
+    resized = cv2.resize(plane.cpu().numpy(), (image.shape[1], image.shape[0]), interpolation=cv2.INTER_NEAREST)
+    return np.asarray(resized)
+
+
+def _regions(pictures: Pictures) -> tuple[Region, ...]:
+    if not pictures.mask.any():
+        return ()
+    count, parts, boxes, _ = cv2.connectedComponentsWithStats(pictures.mask, connectivity=8)
+    # The first part is all that is not masked.
+    largest = sorted(range(1, count), key=lambda part: -boxes[part, cv2.CC_STAT_AREA])[:MOST_REGIONS]
+    regions = []
+    for part in largest:
+        x, y, width, height, area = (int(value) for value in boxes[part])
+        box = np.s_[y : y + height, x : x + width]
+        score = cv2.mean(pictures.heat[box], np.uint8(parts[box] == part))[0]
+        regions.append(Region(x, y, width, height, score, area / pictures.mask.size))
+    return tuple(regions)

@@ -1,0 +1,119 @@
+"""From clean drives in bags to a profile: what is fitted by default, and the one streaming pass that fits it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from zmask_ros.defense import ProfileError, bind, working_grid
+from zmask_ros.defense.evidence.grid import Size, nearest_odd
+from zmask_ros.defense.evidence.overactivation import Branch
+from zmask_ros.defense.masking.growth import Growth
+from zmask_ros.defense.profile.profile import OURS, PAPER, Binding, statistics_key
+from zmask_ros.segmenters import Segmenter
+
+GRID_FRACTION = 8
+# Shares of the image's height and width. The reference cascades four kernels, 0.43 to 0.05, on S: their product falls
+# off towards the patch's border. Two on S, of which the last is one grid cell, keep it sharp.
+SHALLOW_KERNELS = (0.11, 0.0)
+DEEP_KERNELS = (0.11,)
+GROWTH_SHARE = 0.3
+CLOSING = 0.14
+# The paper's variant: the four kernels of the reference, 64x128 to 8x16 on its grid of 150x300, and no growth.
+PAPER_SHALLOW_KERNELS = (64 / 150, 32 / 150, 16 / 150, 8 / 150)
+PAPER_DEEP_KERNELS = PAPER_SHALLOW_KERNELS[:2]
+NO_GROWTH = Growth(1.0, (1, 1))
+
+
+def default_plan(segmenter: Segmenter) -> Plan:
+    """Layer sets and kernels for ``segmenter``.
+
+    Raises:
+        LayerError: its description names a layer that the network does not have.
+        ProfileError: it names none.
+    """
+    shallow_layers, deep_layers = _described_layers(segmenter)
+    return plan_for(segmenter, shallow_layers, deep_layers)
+
+
+def plan_for(segmenter: Segmenter, shallow_layers: tuple[str, ...], deep_layers: tuple[str, ...]) -> Plan:
+    """The kernels and the growth of the default plan, for these layers.
+
+    Raises:
+        LayerError: the network does not have one of them.
+    """
+    grid = working_grid(segmenter.input_size, GRID_FRACTION)
+    shallow = Branch(shallow_layers, kernels_on(grid, SHALLOW_KERNELS))
+    deep = Branch(deep_layers, kernels_on(grid, DEEP_KERNELS))
+    closing = nearest_odd(CLOSING * grid[0])
+    growth = Growth(GROWTH_SHARE, (closing, closing))
+    return Plan(bind(segmenter, shallow_layers + deep_layers), shallow, deep, growth, GRID_FRACTION, grid)
+
+
+def paper_plan(segmenter: Segmenter) -> Plan:
+    """The paper's own choices, as its reference code makes them, to compare with.
+
+    Four cascaded kernels on S and the two largest of them on D, D with the shallow layers in it, one sigma a channel
+    whatever the kernel, and the mask as the fusion block gives it.
+
+    Raises:
+        LayerError: the description names a layer that the network does not have.
+        ProfileError: it names none.
+    """
+    shallow_layers, deep_layers = _described_layers(segmenter)
+    grid = working_grid(segmenter.input_size, GRID_FRACTION)
+    shallow = Branch(shallow_layers, kernels_on(grid, PAPER_SHALLOW_KERNELS))
+    deep_layers = tuple(dict.fromkeys(deep_layers + shallow_layers))
+    deep = Branch(deep_layers, kernels_on(grid, PAPER_DEEP_KERNELS))
+    binding = bind(segmenter, shallow.layers + deep.layers)
+    return Plan(binding, shallow, deep, NO_GROWTH, GRID_FRACTION, grid, PAPER)
+
+
+def _described_layers(segmenter: Segmenter) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """S and D. A network that is only attacked needs none, but one that is defended does."""
+    layers = segmenter.description.shallow_layers, segmenter.description.deep_layers
+    for name, named in zip(("shallow", "deep"), layers, strict=True):
+        if not named:
+            raise ProfileError(
+                f"The description of {segmenter.name} has no layers in '{name}', and there is nothing to fit without: "
+                f"name one, `zmask segmenters {segmenter.description.source}` lists them."
+            )
+    return layers
+
+
+PLANS: dict[str, Callable[[Segmenter], Plan]] = {OURS: default_plan, PAPER: paper_plan}
+"""How a plan is made, by the name of its variant."""
+
+
+def kernels_on(grid: Size, shares: tuple[float, ...]) -> tuple[Size, ...]:
+    """Kernels that are these shares of the grid's height and width, odd."""
+    return tuple((nearest_odd(share * grid[0]), nearest_odd(share * grid[1])) for share in shares)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is fitted: layer sets with kernels, how the mask grows, on which grid, for what network.
+
+    ``variant`` says which sigma the z-scores are taken with: ``ours``, of the pooled activations, one a kernel;
+    ``paper``, of the activations themselves, the same for all kernels.
+    """
+
+    binding: Binding
+    shallow: Branch
+    deep: Branch
+    growth: Growth
+    grid_fraction: int
+    grid: Size
+    variant: str = OURS
+
+    @property
+    def head(self) -> None:
+        """Only calibration trains one."""
+        return None
+
+    @property
+    def branches(self) -> Iterator[tuple[str, str, Branch]]:
+        """(statistics key, layer, branch) of every layer in S and in D."""
+        for name, branch in (("shallow", self.shallow), ("deep", self.deep)):
+            for layer in branch.layers:
+                yield statistics_key(name, layer), layer, branch

@@ -1,0 +1,136 @@
+"""Fusion scalars and threshold from clean frames alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from zmask_ros.defense.analyser import Evidence
+from zmask_ros.defense.profile.profile import RateInterval, Threshold
+
+CLEAN_PIXEL_SHARE = 0.9999
+# A patch may stay a little below the hottest clean pixel: score and threshold still tell the frames apart.
+MARGIN = 0.85
+STEEPNESS = 4.0
+SATURATION = 8.0
+TAIL_SHARE = 0.1
+ENOUGH_EXCEEDANCES = 10
+FOLDS = 5
+CONFIDENCE = 0.95
+
+
+def clean_fusion(evidences: Sequence[Evidence]) -> Tensor:
+    """Scalars [8] of a fusion block that opens at the very top of what clean frames reach.
+
+    The gate is half open where the deep heat is near the top of its clean range, and the mask where the gated
+    shallow heat is near the top of its own.
+    """
+    deep = MARGIN * _clean_top([e.deep for e in evidences])
+    shallow = MARGIN * _clean_top([e.shallow for e in evidences])
+    return opening_at(shallow, deep)
+
+
+def opening_at(shallow: float, deep: float) -> Tensor:
+    """Scalars [8] of a block with its gate half open at the heat ``deep``, its mask at the gated heat ``shallow``."""
+    return torch.tensor(
+        [STEEPNESS / deep, -STEEPNESS, SATURATION, 0.0, STEEPNESS / shallow, -STEEPNESS, SATURATION, 0.0]
+    )
+
+
+def _clean_top(heats: Sequence[Tensor]) -> float:
+    pixels = torch.cat([heat.flatten() for heat in heats]).double()
+    rank = max(0, math.ceil(CLEAN_PIXEL_SHARE * pixels.numel()) - 1)
+    return max(float(pixels.sort().values[rank]), 1e-12)
+
+
+def clean_threshold(scores: Sequence[float], false_alarm_rate: float) -> Threshold:
+    """The threshold that clean frames exceed with the probability ``false_alarm_rate``.
+
+    Where the rate is too small to be read off ``scores``, the tail above their highest tenth is taken to fall
+    off exponentially (peaks over threshold); the threshold is never below the highest clean score then.
+
+    Args:
+        scores: of clean frames that the statistics have not seen, at least one.
+        false_alarm_rate: in 0..1, exclusive.
+    """
+    value = _quantile_or_tail(scores, false_alarm_rate)
+    interval = rate_interval(scores, false_alarm_rate)
+    return Threshold(value, false_alarm_rate, len(scores), max(scores), interval)
+
+
+def precaution_threshold(scores: Sequence[float], masked_rate: float) -> Threshold:
+    """The threshold that a share ``masked_rate`` of clean frames exceeds: their quantile, whatever lies above.
+
+    Unlike an alarm that is false, a mask that is not needed costs little: the tail has no say.
+
+    Args:
+        scores: of clean frames that the statistics have not seen, at least one.
+        masked_rate: in 0..1, exclusive.
+    """
+    value = torch.quantile(torch.tensor(scores, dtype=torch.float64), 1 - masked_rate, interpolation="higher")
+    return Threshold(float(value), masked_rate, len(scores), max(scores))
+
+
+def _quantile_or_tail(scores: Sequence[float], false_alarm_rate: float) -> float:
+    values = torch.tensor(sorted(scores), dtype=torch.float64)
+    count, highest = len(values), float(values[-1])
+    if count * false_alarm_rate >= ENOUGH_EXCEEDANCES:
+        return float(torch.quantile(values, 1 - false_alarm_rate, interpolation="higher"))
+    share = max(TAIL_SHARE, 1 / count)
+    start = torch.quantile(values, 1 - share)
+    excess = values[values >= start] - start
+    return max(float(start + excess.mean() * math.log(share / false_alarm_rate)), highest)
+
+
+def rate_interval(scores: Sequence[float], false_alarm_rate: float) -> RateInterval | None:
+    """What the false-alarm rate of such a threshold may really be.
+
+    Each of ``FOLDS`` stretches of ``scores`` is judged by the threshold that the other stretches give; the interval
+    is Clopper and Pearson's (1934) for the count of false alarms. Neighbouring frames resemble each other, hence
+    stretches and not every n-th frame; for the same reason the interval is rather too narrow than too wide.
+
+    Args:
+        scores: of held-out clean frames, in their order.
+        false_alarm_rate: that was asked for, in 0..1, exclusive.
+
+    Returns:
+        None where there are fewer than two frames a fold.
+    """
+    count = len(scores)
+    if count < 2 * FOLDS:
+        return None
+    exceeded = 0
+    for fold in range(FOLDS):
+        first, last = fold * count // FOLDS, (fold + 1) * count // FOLDS
+        threshold = _quantile_or_tail([*scores[:first], *scores[last:]], false_alarm_rate)
+        exceeded += sum(score > threshold for score in scores[first:last])
+    return RateInterval(*clopper_pearson(exceeded, count, CONFIDENCE), CONFIDENCE, exceeded, count)
+
+
+def clopper_pearson(hits: int, trials: int, confidence: float) -> tuple[float, float]:
+    """Exact bounds, 0..1, of a probability that came true ``hits`` times in ``trials``."""
+    tail = (1 - confidence) / 2
+    low = 0.0 if hits == 0 else _solve(lambda p: 1 - _binomial_at_most(hits - 1, trials, p) - tail)
+    high = 1.0 if hits == trials else _solve(lambda p: tail - _binomial_at_most(hits, trials, p))
+    return low, high
+
+
+def _binomial_at_most(hits: int, trials: int, probability: float) -> float:
+    odds, rest = math.log(probability), math.log1p(-probability)
+    return math.fsum(math.exp(_log_choose(trials, i) + i * odds + (trials - i) * rest) for i in range(hits + 1))
+
+
+def _log_choose(n: int, k: int) -> float:
+    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+
+
+def _solve(rising: Callable[[float], float]) -> float:
+    """Where ``rising``, a function on 0..1, crosses 0."""
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if rising(middle) < 0 else (low, middle)
+    return (low + high) / 2

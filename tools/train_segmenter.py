@@ -244,7 +244,7 @@ def confusion(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def miou_of(matrix: np.ndarray) -> float:
-    """mIoU over the classes that occur in the truth."""
+    """MIoU over the classes that occur in the truth."""
     union = matrix.sum(0) + matrix.sum(1) - matrix.diagonal()
     present = matrix.sum(1) > 0
     return float((matrix.diagonal()[present] / union[present]).mean())
@@ -252,7 +252,7 @@ def miou_of(matrix: np.ndarray) -> float:
 
 @torch.inference_mode()
 def mean_iou(network: nn.Module, frames: Frames) -> float:
-    """mIoU at the frames' own size."""
+    """MIoU at the frames' own size."""
     network.eval()
     matrix = np.zeros((NUM_CLASSES, NUM_CLASSES), dtype=np.int64)
     for image, labels in zip(frames.images, frames.labels, strict=True):

@@ -155,7 +155,7 @@ def sample_layout(
 
 
 def _overlaps(drawn: Transforms, layout: list[Transforms], patch_size: tuple[int, int]) -> Tensor:
-    """bool [B]: whether the upright box around the patch meets that of any other one."""
+    """Bool [B]: whether the upright box around the patch meets that of any other one."""
     low, high = _boxes(drawn, patch_size)
     met = torch.zeros(len(drawn), dtype=torch.bool)
     for other in layout:

@@ -108,7 +108,7 @@ class PanelView:
         return float(cv2.contourArea(self._outline())) / (self.camera.size[0] * self.camera.size[1])
 
     def outlined(self) -> np.ndarray:
-        """bool [H, W] at the camera's size: the pixels that the panel touches, whatever stands before it."""
+        """Bool [H, W] at the camera's size: the pixels that the panel touches, whatever stands before it."""
         mask = np.zeros(self.camera.size, np.uint8)
         # OpenCV's drawing has the centre of the first pixel at (0, 0), and four bits for parts of a pixel.
         fixed = np.rint((self._outline() - 0.5) * 16).astype(np.int32)
@@ -161,7 +161,7 @@ def paste_on_panel(image: np.ndarray, patch: np.ndarray, view: PanelView) -> tup
 
 
 def _visible(views: Sequence[PanelView], size: tuple[int, int]) -> Tensor | None:
-    """float [B, H, W] in 0..1; None where nothing is known of any view."""
+    """Float [B, H, W] in 0..1; None where nothing is known of any view."""
     if all(view.visible is None for view in views):
         return None
     return torch.stack(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
+
+from zmask_ros.progress import Advance
 
 LINE_EVERY_S = 30.0
 stdout = Console()
@@ -28,9 +30,6 @@ class _SpeedColumn(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed:.1f} {self._unit}/s" if task.speed else "", style="progress.data.speed")
-
-
-Advance = Callable[..., None]
 
 
 @contextmanager

@@ -114,9 +114,8 @@ class NodeProcess:
         return "\n".join(self._log.read_text("utf-8", "replace").splitlines()[-_TAIL_LINES:])
 
     def expect_running(self) -> None:
-        """
-        Raises:
-            NodeFailed: it has ended.
+        """Raises:
+        NodeFailed: it has ended.
         """
         if not self.running:
             raise NodeFailed(f"{self.name} ended too early, with exit code {self._process.returncode}.", self.output)

@@ -108,7 +108,7 @@ def overlay(
 
 
 def heat_picture(heat: np.ndarray, full_scale: float | None = None) -> np.ndarray:
-    """float [H, W] heat, at least 0, as colours from black to pale yellow: uint8 [H, W, 3].
+    """Float [H, W] heat, at least 0, as colours from black to pale yellow: uint8 [H, W, 3].
 
     ``full_scale`` is the heat of the palest colour; fix it for a video, None takes the picture's own maximum.
     """

@@ -64,22 +64,22 @@ class Examples:
 
     @property
     def attacked(self) -> Tensor:
-        """bool [N]: frames with an adversarial patch."""
+        """Bool [N]: frames with an adversarial patch."""
         return self.truth.amax((-3, -2, -1)) > 0
 
     @property
     def disguised(self) -> Tensor:
-        """bool [N]: frames with a harmless patch."""
+        """Bool [N]: frames with a harmless patch."""
         return self.harmless.amax((-3, -2, -1)) > 0
 
     @property
     def clean(self) -> Tensor:
-        """bool [N]: frames without any patch."""
+        """Bool [N]: frames without any patch."""
         return ~(self.attacked | self.disguised)
 
     @property
     def hottest(self) -> Tensor:
-        """bool [N, 1, h, w]: in frames without an adversarial patch, the cells with the most shallow heat."""
+        """Bool [N, 1, h, w]: in frames without an adversarial patch, the cells with the most shallow heat."""
         cells = self.shallow.flatten(1)
         count = max(1, round(HOTTEST_SHARE * cells.shape[1]))
         least = cells.topk(count, dim=1).values[:, -1]

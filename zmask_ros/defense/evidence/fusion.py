@@ -9,7 +9,7 @@ NUM_SCALARS = 8
 
 
 def deep_gate(scalars: Tensor, deep: Tensor) -> Tensor:
-    """g in 0..1, the shape of ``deep`` (H_D): `sigmoid(w2 tanh(w1 H_D + b1) + b2)`; ``scalars`` as in `FusionBlock`."""
+    """G in 0..1, the shape of ``deep`` (H_D): `sigmoid(w2 tanh(w1 H_D + b1) + b2)`; ``scalars`` as in `FusionBlock`."""
     w1, b1, w2, b2 = scalars[:4]
     return torch.addcmul(b2, w2, torch.addcmul(b1, w1, deep).tanh_()).sigmoid_()
 
@@ -36,7 +36,7 @@ class FusionBlock(nn.Module):
         self.scalars = nn.Parameter(scalars.float().clone(), requires_grad=False)
 
     def gate(self, deep: Tensor) -> Tensor:
-        """g in 0..1, the shape of ``deep`` (H_D)."""
+        """G in 0..1, the shape of ``deep`` (H_D)."""
         return deep_gate(self.scalars, deep)
 
     def forward(self, shallow: Tensor, deep: Tensor) -> Tensor:

@@ -80,7 +80,7 @@ class LayerStatistics:
 
     @property
     def alive(self) -> Tensor:
-        """bool [C]: channels that vary on clean frames. The others carry no z-score and are dropped."""
+        """Bool [C]: channels that vary on clean frames. The others carry no z-score and are dropped."""
         std = self.moments.std
         return (std > DEAD_CHANNEL_SHARE * std.median(dim=1, keepdim=True).values).all(dim=0)
 

@@ -99,7 +99,8 @@ class Stem:
     @contextmanager
     def going_on_from(self, output: Tensor, x: Tensor) -> Iterator[Tensor]:
         """Inside, the network makes of any image what it makes of ``output``, whichever thread calls it; gives one of
-        the shape of ``x`` to call it with."""
+        the shape of ``x`` to call it with.
+        """
         # Whatever looks at the image or at what is put out on the way, beside the stem, will make NaN of it.
         nothing, batch = output.new_full((), math.nan), len(output)
         results = [nothing.expand(batch, *step.shape) for step in self.modules[:-1]] + [output]

@@ -56,7 +56,7 @@ def score_plot(results: Results, attacks: Sequence[str], defence: str) -> str:
 
 
 def size_plot(attacks: Sequence[Figures], defence: str) -> str:
-    """mIoU against patch size, for the attacks of each objective that has several sizes."""
+    """MIoU against patch size, for the attacks of each objective that has several sizes."""
     figure, axes = _figure(5.2, 3.8)
     styles = dict(zip(sorted({str(attack["objective"]) for attack in attacks}), ("-", "--", ":"), strict=False))
     for objective, style in styles.items():

@@ -1,0 +1,31 @@
+"""How long work says how far it is, without knowing who looks: a bar on a terminal, a log, or nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+
+class Advance(Protocol):
+    """Counts steps that are done."""
+
+    def __call__(self, steps: int = 1, note: str = "") -> None:
+        """So many more ``steps`` are done; ``note`` stands beside the bar until the next one."""
+
+
+class Progress(Protocol):
+    """Begins a piece of work; `zmask_ros.cli.console.progress` shows it on a terminal."""
+
+    def __call__(self, description: str, unit: str, total: int | None) -> AbstractContextManager[Advance]:
+        """Steps of one ``unit`` from here to the end of the ``with``, ``total`` of them; None: nobody knows."""
+
+
+@contextmanager
+def silent(description: str, unit: str, total: int | None) -> Iterator[Advance]:
+    """A `Progress` that nobody looks at."""
+
+    def advance(steps: int = 1, note: str = "") -> None:
+        """Tell nobody."""
+
+    yield advance

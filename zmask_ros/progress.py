@@ -10,7 +10,7 @@ from typing import Protocol
 class Advance(Protocol):
     """Counts steps that are done."""
 
-    def __call__(self, steps: int = 1, note: str = "") -> None:
+    def __call__(self, steps: float = 1, note: str = "") -> None:
         """So many more ``steps`` are done; ``note`` stands beside the bar until the next one."""
 
 
@@ -25,7 +25,7 @@ class Progress(Protocol):
 def silent(description: str, unit: str, total: int | None) -> Iterator[Advance]:
     """A `Progress` that nobody looks at."""
 
-    def advance(steps: int = 1, note: str = "") -> None:
+    def advance(steps: float = 1, note: str = "") -> None:
         """Tell nobody."""
 
     yield advance

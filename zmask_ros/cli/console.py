@@ -52,7 +52,7 @@ def progress(description: str, unit: str, total: int | None) -> Iterator[Advance
     with Progress(*columns, console=stderr) as bar:
         task = bar.add_task(description, total=total, note="")
 
-        def advance(steps: int = 1, note: str = "") -> None:
+        def advance(steps: float = 1, note: str = "") -> None:
             bar.advance(task, steps)
             if note:
                 bar.update(task, note=note)
@@ -68,7 +68,7 @@ class _Lines:
         self._done, self._began = 0, time.monotonic()
         self._due = self._began + LINE_EVERY_S
 
-    def advance(self, steps: int = 1, note: str = "") -> None:
+    def advance(self, steps: float = 1, note: str = "") -> None:
         self._done += steps
         now = time.monotonic()
         if now < self._due:

@@ -65,7 +65,7 @@ class _Lines:
 
     def __init__(self, description: str, unit: str, total: int | None) -> None:
         self._description, self._unit, self._total = description, unit, total
-        self._done, self._began = 0, time.monotonic()
+        self._done, self._began = 0.0, time.monotonic()
         self._due = self._began + LINE_EVERY_S
 
     def advance(self, steps: float = 1, note: str = "") -> None:

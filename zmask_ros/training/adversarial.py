@@ -20,7 +20,7 @@ from torch import Tensor
 
 from zmask_ros.attacks import EotRanges, paste_at_random, stack_frames
 from zmask_ros.attacks.render import View
-from zmask_ros.data.textures.benign import harmless_pictures, in_other_light
+from zmask_ros.data.textures.benign import benign_pictures, in_other_light
 from zmask_ros.defense import ActivationTaps, Branch, Defense, LayerStatistics, Moments, Profile, bind, without_head
 from zmask_ros.defense.analyser import head_features
 from zmask_ros.defense.evidence.head import WEIGHTS, EvidenceHead, Head, head_score, untrained_head
@@ -267,7 +267,7 @@ class Harmless:
         self._random = np.random.default_rng(seed)
         self._places = torch.Generator().manual_seed(seed)
         sides = [max(16, round(share * segmenter.input_size[0])) for share in HARMLESS_SHARES]
-        self._pictures = [p for n in sides for p in harmless_pictures(HARMLESS_PICTURES, (n, n), frames, seed + n)]
+        self._pictures = [p for n in sides for p in benign_pictures(HARMLESS_PICTURES, (n, n), frames, seed + n)]
         self._hard = (HardImages(self._random), HardImages(self._random))
         self._shown: list[tuple[HardImages, np.ndarray]] = []
         self._scores: list[float] = []

@@ -15,7 +15,7 @@ Maker = Callable[[np.random.Generator, tuple[int, int], np.ndarray], np.ndarray]
 NATURAL_SHARE = 0.5
 
 
-def harmless_pictures(count: int, size: tuple[int, int], images: Sequence[np.ndarray], seed: int) -> list[np.ndarray]:
+def benign_pictures(count: int, size: tuple[int, int], images: Sequence[np.ndarray], seed: int) -> list[np.ndarray]:
     """``count`` pictures, uint8 [*size, 3] RGB, of all kinds in turn.
 
     Args:

@@ -12,7 +12,7 @@ from zmask_ros.attacks.eot import (
 )
 from zmask_ros.attacks.files import check_writable, load_patch, load_patches, load_recipe, recipe_path, save_patch
 from zmask_ros.attacks.frames import AttackFrame, FrameStack, stack_frames
-from zmask_ros.attacks.losses import AttackGradient, attack_gradient, normalised, smoothness, smoothness_gradient
+from zmask_ros.attacks.losses import AttackGradient, attack_gradient, normalized, smoothness, smoothness_gradient
 from zmask_ros.attacks.objectives import Goal
 from zmask_ros.attacks.pasting import apply_patch, apply_patches, paste, paste_at_random, to_tensor, to_uint8
 from zmask_ros.attacks.patch_attack import PatchResult, Placement, train_patch

@@ -97,7 +97,7 @@ class Viewer:
     def look(self, images: Tensor, patches: Tensor, layout: Sequence[Transforms]) -> View:
         """One forward pass of images [B, 3, H, W] in 0..1 with patches [N, 3, h, w] in them."""
         patched, masks = apply_patches(images, patches, layout, self.shape)
-        x = self.segmenter.normalise(patched)
+        x = self.segmenter.normalize(patched)
         with ExitStack() as stack:
             tap = stack.enter_context(AuxiliaryTap(self.segmenter.network)) if self.auxiliary else None
             if self.defense is None:

@@ -270,18 +270,18 @@ def train(
     """Run one stage and return the moving average of the weights."""
     rng = np.random.default_rng(seed)
     weights = class_weights(sources)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=stage.peak_lr, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, stage.peak_lr, total_steps=stage.steps, pct_start=0.15)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=stage.peak_lr, weight_decay=0.02)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, stage.peak_lr, total_steps=stage.steps, pct_start=0.15)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.995))
     for step in range(1, stage.steps + 1):
         images, labels = make_batch(sources, rng, stage.hidden_share)
         network.train()
         seen = np.s_[..., :: stage.loss_stride, :: stage.loss_stride]
         loss = segmentation_loss(network(images)["out"][seen], labels[seen], weights)
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-        optimiser.step()
+        optimizer.step()
         schedule.step()
         average.update_parameters(network)
         report(step, loss.item(), average.module)

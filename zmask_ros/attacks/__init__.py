@@ -47,7 +47,7 @@ __all__ = [
     "load_patches",
     "load_recipe",
     "local_scale",
-    "normalised",
+    "normalized",
     "panel_corners",
     "paste",
     "paste_at_random",

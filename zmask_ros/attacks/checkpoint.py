@@ -50,9 +50,9 @@ class Training:
     def __post_init__(self) -> None:
         # An optimiser takes no tensor without elements.
         self.trained = [leaf for leaf in self.leaves if len(leaf)]
-        self.optimiser = torch.optim.Adam(self.trained, lr=self.recipe.lr)
+        self.optimizer = torch.optim.Adam(self.trained, lr=self.recipe.lr)
         final = self.recipe.lr * FINAL_LR
-        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimiser, self.recipe.steps, final)
+        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, self.recipe.steps, final)
 
     @staticmethod
     def start(recipe: Recipe, device: torch.device, restart: int = 0) -> Training:
@@ -92,7 +92,7 @@ class Training:
         """One step of Adam along ``gradients``, kept within what can be printed."""
         for leaf, gradient in zip(self.leaves, gradients, strict=True):
             leaf.grad = gradient
-        self.optimiser.step()
+        self.optimizer.step()
         self.schedule.step()
         with torch.no_grad():
             for leaf in self.leaves:
@@ -112,7 +112,7 @@ class Training:
         Raises:
             ZmaskError: the place cannot be written to.
         """
-        states = [self.optimiser.state[leaf] for leaf in self.trained]
+        states = [self.optimizer.state[leaf] for leaf in self.trained]
         tensors = {f"{name}.{n}": state[name] for n, state in enumerate(states) for name in ADAM}
         tensors |= {f"leaf.{n}": leaf.detach() for n, leaf in enumerate(self.trained)}
         tensors |= {"generator": self.generator.get_state()} | ({} if self.best is None else {"best": self.best})
@@ -123,7 +123,7 @@ class Training:
             "merits": self.merits,
             "history": [asdict(step) for step in self.history],
             "schedule": self.schedule.state_dict(),
-            "lr": self.optimiser.param_groups[0]["lr"],
+            "lr": self.optimizer.param_groups[0]["lr"],
         }
         content = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
         replace_file(path, save(content, {"zmask_attack": json.dumps(record)}))
@@ -150,9 +150,9 @@ class Training:
                 # Adam wants its count of steps on the CPU.
                 places = {"step": torch.device("cpu")}
                 state = {name: tensors[f"{name}.{n}"].to(places.get(name, device)) for name in ADAM}
-                training.optimiser.state[leaf] = state
+                training.optimizer.state[leaf] = state
         training.schedule.load_state_dict(record["schedule"])
-        training.optimiser.param_groups[0]["lr"] = record["lr"]
+        training.optimizer.param_groups[0]["lr"] = record["lr"]
         return training
 
 

@@ -165,7 +165,7 @@ def wall_scene() -> tuple[list[tuple[np.ndarray, np.ndarray]], list[PanelView]]:
     return [(blue, np.ones_like(labels)), (image, labels)], [PanelView(camera, pose, c) for c in (right, centre)]
 
 
-def test_a_patch_is_optimised_where_it_hangs() -> None:
+def test_a_patch_is_optimized_where_it_hangs() -> None:
     frames, where = wall_scene()
     network, placement = segmenter(), ScenePlacement(where)
     recipe = replace(RECIPE, steps=12)

@@ -25,7 +25,7 @@ from zmask_ros.attacks import (
 )
 from zmask_ros.attacks.curves import save_curves
 from zmask_ros.attacks.files import curves_path
-from zmask_ros.attacks.frames import NothingToHide
+from zmask_ros.attacks.frames import NothingToHideError
 from zmask_ros.cli import attack_options, options
 from zmask_ros.cli.attack_options import GROUPS, Seeds
 from zmask_ros.cli.attack_sources import HELP as SCENE_HELP
@@ -171,7 +171,7 @@ class Job:
                 continue
             try:
                 yield self.run(place, [frame], sources=(*self.sources, f"frame {number}"))
-            except NothingToHide:
+            except NothingToHideError:
                 warn(f"Frame {number} does not show {self.recipe.target} and was passed over.")
 
 

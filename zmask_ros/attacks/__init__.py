@@ -16,7 +16,7 @@ from zmask_ros.attacks.losses import AttackGradient, attack_gradient, normalized
 from zmask_ros.attacks.objectives import Goal
 from zmask_ros.attacks.pasting import apply_patch, apply_patches, paste, paste_at_random, to_tensor, to_uint8
 from zmask_ros.attacks.patch_attack import PatchResult, Placement, train_patch
-from zmask_ros.attacks.projection import Camera, PanelView, ScenePlacement, panel_corners, paste_on_panel
+from zmask_ros.attacks.projection import PanelView, PinholeCamera, ScenePlacement, panel_corners, paste_on_panel
 from zmask_ros.attacks.recipe import Recipe
 from zmask_ros.attacks.scenes import Scene, gear_scene, street_scene
 from zmask_ros.errors import AttackError
@@ -26,7 +26,7 @@ __all__ = [
     "AttackFrame",
     "AttackGradient",
     "Attacker",
-    "Camera",
+    "PinholeCamera",
     "EotRanges",
     "FrameStack",
     "Goal",

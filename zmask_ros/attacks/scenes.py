@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from zmask_ros.attacks.frames import AttackFrame
-from zmask_ros.attacks.projection import Camera, PanelView, ScenePlacement, panel_corners
+from zmask_ros.attacks.projection import PanelView, PinholeCamera, ScenePlacement, panel_corners
 from zmask_ros.data.carla_gear.poses import camera_to_world
 from zmask_ros.data.carla_gear.reader import CarlaGear
 from zmask_ros.data.street import StreetDrive
@@ -44,7 +44,9 @@ def street_scene(drive: StreetDrive, most: int, progress: Callable[[], object] =
         AttackError: no frame shows a panel that is large enough.
     """
     camera = drive.camera
-    pinhole = Camera.of_integer_centres((camera.height, camera.width), camera.fx, camera.fy, camera.cx, camera.cy)
+    pinhole = PinholeCamera.of_integer_centres(
+        (camera.height, camera.width), camera.fx, camera.fy, camera.cx, camera.cy
+    )
 
     def view(index: int) -> PanelView | None:
         seconds = index / drive.rate_hz
@@ -73,7 +75,9 @@ def gear_scene(gear: CarlaGear, most: int, progress: Callable[[], object] = lamb
         DatasetError: a picture cannot be read.
     """
     camera, panel = gear.camera, gear.panel
-    pinhole = Camera((camera.height, camera.width), (camera.focal, camera.focal), (camera.width / 2, camera.height / 2))
+    pinhole = PinholeCamera(
+        (camera.height, camera.width), (camera.focal, camera.focal), (camera.width / 2, camera.height / 2)
+    )
 
     def view(index: int) -> PanelView | None:
         poses = gear.poses(index)

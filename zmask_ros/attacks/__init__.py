@@ -18,7 +18,7 @@ from zmask_ros.attacks.pasting import apply_patch, apply_patches, paste, paste_a
 from zmask_ros.attacks.patch_attack import PatchResult, Placement, train_patch
 from zmask_ros.attacks.projection import PanelView, PinholeCamera, ScenePlacement, panel_corners, paste_on_panel
 from zmask_ros.attacks.recipe import Recipe
-from zmask_ros.attacks.scenes import Scene, gear_scene, street_scene
+from zmask_ros.attacks.scenes import AttackScene, gear_scene, street_scene
 from zmask_ros.errors import AttackError
 
 __all__ = [
@@ -34,7 +34,7 @@ __all__ = [
     "PatchResult",
     "Placement",
     "Recipe",
-    "Scene",
+    "AttackScene",
     "ScenePlacement",
     "Step",
     "Transforms",

@@ -22,7 +22,7 @@ BLANK = np.full((2, 4, 3), 128, np.uint8)
 
 
 @dataclass(frozen=True)
-class Scene:
+class AttackScene:
     """Frames of a scene, and in each the view of the panel that is largest there."""
 
     frames: tuple[AttackFrame, ...]
@@ -34,7 +34,7 @@ class Scene:
         return ScenePlacement(self.views)
 
 
-def street_scene(drive: StreetDrive, most: int, progress: Callable[[], object] = lambda: None) -> Scene:
+def street_scene(drive: StreetDrive, most: int, progress: Callable[[], object] = lambda: None) -> AttackScene:
     """Up to ``most`` frames, evenly over those of a drive that show a panel; what stands before it is known exactly.
 
     The drive must show a picture on its panels (`BLANK`), since it marks nothing but pictures. Frames that turn out
@@ -62,10 +62,10 @@ def street_scene(drive: StreetDrive, most: int, progress: Callable[[], object] =
         progress()
     if not frames:
         raise AttackError(HIDDEN)
-    return Scene(tuple(frames), tuple(views))
+    return AttackScene(tuple(frames), tuple(views))
 
 
-def gear_scene(gear: CarlaGear, most: int, progress: Callable[[], object] = lambda: None) -> Scene:
+def gear_scene(gear: CarlaGear, most: int, progress: Callable[[], object] = lambda: None) -> AttackScene:
     """Up to ``most`` frames, evenly over those of a CARLA-GeAR scene that show a billboard.
 
     Such a set does not tell what stands before the billboard, so that the patch covers it.
@@ -93,7 +93,7 @@ def gear_scene(gear: CarlaGear, most: int, progress: Callable[[], object] = lamb
         frames.append((frame.image, frame.labels))
         views.append(seen)
         progress()
-    return Scene(tuple(frames), tuple(views))
+    return AttackScene(tuple(frames), tuple(views))
 
 
 def evenly(length: int, wanted: int) -> list[int]:

@@ -17,7 +17,7 @@ from support.neighbourly import EXACT, generator
 from zmask_ros.attacks import Attacker, Recipe, sample_layout, train_patch
 from zmask_ros.attacks.adaptive import alarm_loss, exposure_loss, flag_loss
 from zmask_ros.attacks.over_activation_loss import OverActivationLoss
-from zmask_ros.attacks.render import View, Viewer
+from zmask_ros.attacks.render import AttackedView, Viewer
 from zmask_ros.defense import ActivationTaps, Defense, Profile, load_profile
 from zmask_ros.segmenters import Segmenter, load_segmenter
 
@@ -41,7 +41,7 @@ def frames() -> Frames:
 
 
 @pytest.fixture(scope="module")
-def exact(tiny: tuple[Segmenter, Profile], frames: Frames) -> Callable[[Tensor], View]:
+def exact(tiny: tuple[Segmenter, Profile], frames: Frames) -> Callable[[Tensor], AttackedView]:
     """A view through network and defence in float64, as a function of the patches."""
     segmenter = replace(tiny[0], network=tiny_network.build(0).double().eval())
     viewer = Viewer(segmenter, Defense(segmenter, tiny[1]).double())
@@ -50,12 +50,12 @@ def exact(tiny: tuple[Segmenter, Profile], frames: Frames) -> Callable[[Tensor],
     return lambda patches: viewer.look(images, patches, layout)
 
 
-def region_of(view: View, tiny: tuple[Segmenter, Profile]) -> Tensor:
+def region_of(view: AttackedView, tiny: tuple[Segmenter, Profile]) -> Tensor:
     assert view.analysis is not None
     return Defense(*tiny).double().analyser.region(view.analysis)
 
 
-LOSSES: dict[str, Callable[[View, tuple[Segmenter, Profile]], Tensor]] = {
+LOSSES: dict[str, Callable[[AttackedView, tuple[Segmenter, Profile]], Tensor]] = {
     "the score": lambda view, tiny: view.analysis.score.sum(),
     "the flag": lambda view, tiny: flag_loss(view.analysis, tiny[1].threshold.value),
     "the soft mask": lambda view, tiny: view.analysis.mask.sum(),
@@ -67,7 +67,7 @@ LOSSES: dict[str, Callable[[View, tuple[Segmenter, Profile]], Tensor]] = {
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_gradients_through_the_whole_defence_are_those_of_finite_differences(
-    name: str, exact: Callable[[Tensor], View], tiny: tuple[Segmenter, Profile]
+    name: str, exact: Callable[[Tensor], AttackedView], tiny: tuple[Segmenter, Profile]
 ) -> None:
     patches = torch.rand(1, 3, *SIZE, dtype=torch.float64, generator=generator()).requires_grad_()
     loss = LOSSES[name](exact(patches), tiny)
@@ -83,7 +83,7 @@ def test_gradients_through_the_whole_defence_are_those_of_finite_differences(
 
 
 def test_the_hard_masks_gradient_is_the_soft_regions(
-    exact: Callable[[Tensor], View], tiny: tuple[Segmenter, Profile]
+    exact: Callable[[Tensor], AttackedView], tiny: tuple[Segmenter, Profile]
 ) -> None:
     patches = torch.rand(1, 3, *SIZE, dtype=torch.float64, generator=generator()).requires_grad_()
     view = exact(patches)
@@ -117,7 +117,7 @@ def test_the_flag_has_a_slope_where_the_fusion_block_is_saturated(
     assert gradient.norm() > 1e-3
 
 
-def test_nothing_is_left_to_gain_far_below_the_threshold(exact: Callable[[Tensor], View]) -> None:
+def test_nothing_is_left_to_gain_far_below_the_threshold(exact: Callable[[Tensor], AttackedView]) -> None:
     patches = torch.rand(1, 3, *SIZE, dtype=torch.float64, generator=generator()).requires_grad_()
     view = exact(patches)
     assert view.analysis is not None

@@ -16,7 +16,7 @@ from zmask_ros.attacks.checkpoint import Training
 from zmask_ros.attacks.eot import Transforms, sample_layout
 from zmask_ros.attacks.frames import AttackFrame, FrameStack, stack_frames
 from zmask_ros.attacks.recipe import HIDING, Recipe
-from zmask_ros.attacks.render import View
+from zmask_ros.attacks.render import AttackedView
 from zmask_ros.defense import Profile
 from zmask_ros.errors import AttackError
 from zmask_ros.segmenters import Segmenter
@@ -117,7 +117,7 @@ def train_patch(
     )
 
 
-def make_step(attacker: Attacker, stack: FrameStack, training: Training, draw: Draw) -> View:
+def make_step(attacker: Attacker, stack: FrameStack, training: Training, draw: Draw) -> AttackedView:
     """One step of the attack on a random batch; what its images looked like before it."""
     chosen = torch.randint(len(stack), (training.recipe.batch,), generator=training.generator)
     images, labels = stack.batch(chosen, attacker.viewer.segmenter.device)

@@ -9,7 +9,7 @@ import numpy as np
 from zmask_ros.attacks import Attacker, EotRanges, FrameStack, Recipe
 from zmask_ros.attacks.checkpoint import Training
 from zmask_ros.attacks.patch_attack import Draw, make_step
-from zmask_ros.attacks.render import View
+from zmask_ros.attacks.render import AttackedView
 from zmask_ros.defense import Defense
 from zmask_ros.segmenters import Segmenter
 
@@ -74,7 +74,7 @@ class Rival:
         """Whether it has lived long enough."""
         return self.training.index >= self.training.recipe.steps
 
-    def act(self, stack: FrameStack) -> View:
+    def act(self, stack: FrameStack) -> AttackedView:
         """One step of the attack; what the images looked like before it."""
         draw = Draw(self.training.recipe, self.attacker.viewer.segmenter.input_size)
         return make_step(self.attacker, stack, self.training, draw)

@@ -171,7 +171,7 @@ def test_recipes_from_before_there_were_objectives_mean_what_they_did() -> None:
         1,
     )
     assert Recipe.from_json(old) == expected
-    assert not expected.knows_the_defence
+    assert not expected.knows_the_defense
     shipped = ROOT / "tools" / "patch_recipe.json"
     assert Recipe.from_json(shipped.read_text()).steps > 100
 

@@ -70,9 +70,9 @@ class Attacker:
             AttackError: the recipe needs a profile and there is none, or it names a class or file that is not there.
             ProfileError: the profile belongs to another network.
         """
-        if recipe.knows_the_defence and profile is None:
+        if recipe.knows_the_defense and profile is None:
             raise AttackError("Adaptive attacks, graded patches and decoys need the defence: name its --profile.")
-        if profile is None or not recipe.knows_the_defence:
+        if profile is None or not recipe.knows_the_defense:
             return Attacker.facing(segmenter, recipe, None)
         return Attacker.facing(segmenter, recipe, Defense(segmenter, profile))
 

@@ -105,7 +105,7 @@ def command(
     described = sources.describe()
     recipe = attack_options.recipe_of(recipe_file, overrides)
     defence = None if profile is None else load_profile(profile)
-    if defence is not None and not recipe.knows_the_defence:
+    if defence is not None and not recipe.knows_the_defense:
         warn("This attack does not know the defence, so --profile has no effect: see --adaptive, --beta, --decoys.")
     job = Job(load_segmenter(segmenter, device), recipe, defence, described, resume)
     if resume and not per_image and not state_path(output).exists():

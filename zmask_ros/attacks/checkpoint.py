@@ -25,7 +25,7 @@ ADAM = ("step", "exp_avg", "exp_avg_sq")
 
 
 @dataclass
-class Training:
+class AttackState:
     """All that the next step depends on, but for what it is trained with.
 
     Attributes:
@@ -55,14 +55,14 @@ class Training:
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, self.recipe.steps, final)
 
     @staticmethod
-    def start(recipe: Recipe, device: torch.device, restart: int = 0) -> Training:
+    def start(recipe: Recipe, device: torch.device, restart: int = 0) -> AttackState:
         """The beginning of a run: patches of noise."""
         generator = torch.Generator().manual_seed(recipe.seed + STRIDE * restart)
         low, high = recipe.printable
         noise = low + (high - low) * torch.rand(recipe.patches, 3, *recipe.size, generator=generator)
         split = recipe.patches - recipe.decoys
         leaves = noise[:split].to(device).requires_grad_(), noise[split:].to(device).requires_grad_()
-        return Training(recipe, leaves, generator, restart)
+        return AttackState(recipe, leaves, generator, restart)
 
     def begin_with(self, patches: Tensor) -> None:
         """Take ``patches`` [N, 3, h, w] in 0..1 instead of noise, the adversarial ones first.
@@ -78,9 +78,9 @@ class Training:
             for leaf, values in zip(self.leaves, (patches[:first], patches[first:]), strict=True):
                 leaf.copy_(values.clamp(*self.recipe.printable))
 
-    def restarted(self, device: torch.device) -> Training:
+    def restarted(self, device: torch.device) -> AttackState:
         """The beginning of the next run, which knows how the earlier ones ended."""
-        following = Training.start(self.recipe, device, self.restart + 1)
+        following = AttackState.start(self.recipe, device, self.restart + 1)
         following.history, following.merits, following.best = self.history, self.merits, self.best
         return following
 
@@ -129,7 +129,7 @@ class Training:
         replace_file(path, save(content, {"zmask_attack": json.dumps(record)}))
 
     @staticmethod
-    def resume(path: Path, recipe: Recipe, device: torch.device, belongs_to: dict[str, str]) -> Training:
+    def resume(path: Path, recipe: Recipe, device: torch.device, belongs_to: dict[str, str]) -> AttackState:
         """What `save` wrote, ready to go on as if it had never stopped.
 
         Raises:
@@ -139,7 +139,7 @@ class Training:
         for what, digest in belongs_to.items():
             if record["belongs_to"].get(what) != digest:
                 raise AttackError(f"{path} was begun with another {what}: go on with the same, or delete the file.")
-        training = Training.start(recipe, device, record["restart"])
+        training = AttackState.start(recipe, device, record["restart"])
         training.index, training.merits = record["index"], record["merits"]
         training.history = [Step(**step) for step in record["history"]]
         training.best = tensors.get("best")

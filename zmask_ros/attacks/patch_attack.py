@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from zmask_ros.attacks.attacker import Attacker, Step
-from zmask_ros.attacks.checkpoint import Training
+from zmask_ros.attacks.checkpoint import AttackState
 from zmask_ros.attacks.eot import Transforms, sample_layout
 from zmask_ros.attacks.frames import AttackFrame, FrameStack, stack_frames
 from zmask_ros.attacks.recipe import HIDING, Recipe
@@ -91,13 +91,13 @@ def train_patch(
     stack = stack_frames(segmenter, frames)
     if recipe.objective == HIDING and attacker.goal.target is not None:
         stack = stack.showing(attacker.goal.target)
-    draw = Draw(recipe, segmenter.input_size, placement)
+    draw = TransformSampler(recipe, segmenter.input_size, placement)
     belongs_to = _belongings(attacker, profile, stack, start)
     device = segmenter.device
     if state is not None and state.exists():
-        training = Training.resume(state, recipe, device, belongs_to)
+        training = AttackState.resume(state, recipe, device, belongs_to)
     else:
-        training = Training.start(recipe, device)
+        training = AttackState.start(recipe, device)
         if start is not None:
             training.begin_with(start)
     while True:
@@ -117,7 +117,7 @@ def train_patch(
     )
 
 
-def make_step(attacker: Attacker, stack: FrameStack, training: Training, draw: Draw) -> AttackedView:
+def make_step(attacker: Attacker, stack: FrameStack, training: AttackState, draw: TransformSampler) -> AttackedView:
     """One step of the attack on a random batch; what its images looked like before it."""
     chosen = torch.randint(len(stack), (training.recipe.batch,), generator=training.generator)
     images, labels = stack.batch(chosen, attacker.viewer.segmenter.device)
@@ -127,7 +127,7 @@ def make_step(attacker: Attacker, stack: FrameStack, training: Training, draw: D
     return view
 
 
-def _merit(attacker: Attacker, stack: FrameStack, training: Training, draw: Draw) -> float:
+def _merit(attacker: Attacker, stack: FrameStack, training: AttackState, draw: TransformSampler) -> float:
     chosen = torch.linspace(0, len(stack) - 1, EVALUATED).round().long()
     generator = torch.Generator().manual_seed(training.recipe.seed + EVALUATION_STREAM)
     device = attacker.viewer.segmenter.device
@@ -136,7 +136,7 @@ def _merit(attacker: Attacker, stack: FrameStack, training: Training, draw: Draw
 
 
 @dataclass(frozen=True)
-class Draw:
+class TransformSampler:
     """How the patches are seen in chosen frames (indices [B]): one `Transforms` for each patch."""
 
     recipe: Recipe

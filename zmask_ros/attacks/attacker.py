@@ -15,7 +15,7 @@ from zmask_ros.attacks.objectives import Goal, goal_of
 from zmask_ros.attacks.over_activation_loss import OverActivationLoss
 from zmask_ros.attacks.printing import non_printability_gradient, read_palette, read_shape
 from zmask_ros.attacks.recipe import Recipe
-from zmask_ros.attacks.render import AttackedView, Viewer
+from zmask_ros.attacks.render import AttackedView, PatchRenderer
 from zmask_ros.defense import Analysis, Defense, Profile
 from zmask_ros.errors import AttackError
 from zmask_ros.segmenters import Segmenter
@@ -58,7 +58,7 @@ class Attacker:
 
     recipe: Recipe
     goal: Goal
-    viewer: Viewer
+    renderer: PatchRenderer
     over_activation: OverActivationLoss | None
     palette: Tensor | None
 
@@ -86,18 +86,18 @@ class Attacker:
         shape = None if recipe.shape is None else read_shape(recipe.shape, recipe.size).to(segmenter.device)
         palette = read_palette(recipe.palette).to(segmenter.device) if recipe.non_printability > 0 else None
         heat = None if defense is None else OverActivationLoss(defense.profile).to(segmenter.device)
-        viewer = Viewer(segmenter, defense, shape, recipe.auxiliary > 0)
-        return Attacker(recipe, goal_of(recipe, segmenter), viewer, heat, palette)
+        renderer = PatchRenderer(segmenter, defense, shape, recipe.auxiliary > 0)
+        return Attacker(recipe, goal_of(recipe, segmenter), renderer, heat, palette)
 
-    def look(self, images: Tensor, leaves: tuple[Tensor, Tensor], layout: Sequence[Transforms]) -> AttackedView:
+    def render(self, images: Tensor, leaves: tuple[Tensor, Tensor], layout: Sequence[Transforms]) -> AttackedView:
         """What images [B, 3, H, W] in 0..1 look like with the patches in them; see `directions` for these."""
-        return self.viewer.look(images, torch.cat(leaves), layout)
+        return self.renderer.render(images, torch.cat(leaves), layout)
 
     def directions(self, view: AttackedView, labels: Tensor, leaves: tuple[Tensor, Tensor], index: int) -> Directions:
         """One batch's outcome and gradients.
 
         Args:
-            view: from `look`, of the same leaves.
+            view: from `render`, of the same leaves.
             labels: of the images, [B, H, W].
             leaves: the patches that the view depends on: the adversarial ones, [N - D, 3, h, w], and the decoys.
             index: of the step.
@@ -162,14 +162,14 @@ class Attacker:
 
     def _on_defended(self, view: AttackedView, labels: Tensor, patch: Tensor) -> Tensor:
         """The attack's direction on what is segmented again under the mask."""
-        return self._on_logits(self.viewer.defended_logits(view), view, labels, patch).direction
+        return self._on_logits(self.renderer.defended_logits(view), view, labels, patch).direction
 
     def _region(self, view: AttackedView) -> Tensor:
         defense, analysis = self._defended(view)
         return defense.analyser.region(analysis)
 
     def _defended(self, view: AttackedView) -> tuple[Defense, Analysis]:
-        defense, analysis = self.viewer.defense, view.analysis
+        defense, analysis = self.renderer.defense, view.analysis
         assert defense is not None and analysis is not None
         return defense, analysis
 
@@ -187,7 +187,7 @@ class Attacker:
         return self._printing(decoys) - gradient_of(heat, decoys)
 
     def _outcome(self, index: int, view: AttackedView, attack: AttackGradient) -> Step:
-        defense, analysis = self.viewer.defense, view.analysis
+        defense, analysis = self.renderer.defense, view.analysis
         if defense is None or analysis is None:
             return Step(index, attack.loss, attack.pixel_accuracy)
         masked = float((analysis.score > defense.thresholds.masking).float().mean())
@@ -197,7 +197,7 @@ class Attacker:
     def merit(self, batch: tuple[Tensor, Tensor], patches: Tensor, layout: Sequence[Transforms]) -> float:
         """Share of the attacked pixels, 0..1, that are won: under the defence, if the attacker is out to evade it."""
         images, labels = batch
-        view = self.viewer.look(images, patches, layout)
-        logits = view.logits if self.recipe.adaptive == "none" else self.viewer.outcome(view)
+        view = self.renderer.render(images, patches, layout)
+        logits = view.logits if self.recipe.adaptive == "none" else self.renderer.outcome(view)
         pixels = self.goal.losses(logits, labels, view.mask)
         return 1 - float(pixels.resisting.sum() / pixels.counted.sum().clamp(min=1))

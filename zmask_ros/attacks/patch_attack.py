@@ -111,7 +111,7 @@ def train_patch(
             break
         training = training.restarted(device)
     assert training.best is not None
-    shape = attacker.viewer.shape
+    shape = attacker.renderer.shape
     return PatchResult(
         training.best, tuple(training.history), tuple(training.merits), None if shape is None else shape.cpu()
     )
@@ -120,8 +120,8 @@ def train_patch(
 def make_step(attacker: Attacker, stack: FrameStack, training: AttackState, draw: TransformSampler) -> AttackedView:
     """One step of the attack on a random batch; what its images looked like before it."""
     chosen = torch.randint(len(stack), (training.recipe.batch,), generator=training.generator)
-    images, labels = stack.batch(chosen, attacker.viewer.segmenter.device)
-    view = attacker.look(images, training.leaves, draw(stack.numbers[chosen], training.generator))
+    images, labels = stack.batch(chosen, attacker.renderer.segmenter.device)
+    view = attacker.render(images, training.leaves, draw(stack.numbers[chosen], training.generator))
     found = attacker.directions(view, labels, training.leaves, len(training.history))
     training.descend((found.adversarial, found.decoys), found.step)
     return view
@@ -130,7 +130,7 @@ def make_step(attacker: Attacker, stack: FrameStack, training: AttackState, draw
 def _merit(attacker: Attacker, stack: FrameStack, training: AttackState, draw: TransformSampler) -> float:
     chosen = torch.linspace(0, len(stack) - 1, EVALUATED).round().long()
     generator = torch.Generator().manual_seed(training.recipe.seed + EVALUATION_STREAM)
-    device = attacker.viewer.segmenter.device
+    device = attacker.renderer.segmenter.device
     layout = draw(stack.numbers[chosen], generator)
     return attacker.merit(stack.batch(chosen, device), training.patches().to(device), layout)
 
@@ -155,9 +155,9 @@ def _belongings(attacker: Attacker, profile: Profile | None, stack: FrameStack, 
     """What a kept state belongs to, by words that a sentence can use."""
     return {
         "recipe": attacker.recipe.to_json(),
-        "network": attacker.viewer.segmenter.digest,
+        "network": attacker.renderer.segmenter.digest,
         "set of frames": stack.digest(),
-        "shape": _digest([attacker.viewer.shape]),
+        "shape": _digest([attacker.renderer.shape]),
         "palette": _digest([attacker.palette]),
         "profile": "none" if profile is None else _profile_digest(profile),
         "start": _digest([start]),

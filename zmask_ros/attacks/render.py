@@ -79,7 +79,7 @@ class AttackedView:
 
 
 @dataclass(frozen=True)
-class Viewer:
+class PatchRenderer:
     """How patched images are looked at.
 
     Attributes:
@@ -94,7 +94,7 @@ class Viewer:
     shape: Tensor | None = None
     auxiliary: bool = False
 
-    def look(self, images: Tensor, patches: Tensor, layout: Sequence[Transforms]) -> AttackedView:
+    def render(self, images: Tensor, patches: Tensor, layout: Sequence[Transforms]) -> AttackedView:
         """One forward pass of images [B, 3, H, W] in 0..1 with patches [N, 3, h, w] in them."""
         patched, masks = apply_patches(images, patches, layout, self.shape)
         x = self.segmenter.normalize(patched)

@@ -76,7 +76,7 @@ class Rival:
 
     def act(self, stack: FrameStack) -> AttackedView:
         """One step of the attack; what the images looked like before it."""
-        draw = TransformSampler(self.training.recipe, self.attacker.viewer.segmenter.input_size)
+        draw = TransformSampler(self.training.recipe, self.attacker.renderer.segmenter.input_size)
         return make_step(self.attacker, stack, self.training, draw)
 
 

@@ -114,10 +114,10 @@ def random_crop(frames: Frames, rng: np.random.Generator) -> tuple[np.ndarray, n
     labels = cv2.resize(labels[window], size, interpolation=cv2.INTER_NEAREST)
     if rng.random() < 0.5:
         image, labels = image[:, ::-1], labels[:, ::-1]
-    return shift_colours(image, rng), np.ascontiguousarray(labels)
+    return shift_colors(image, rng), np.ascontiguousarray(labels)
 
 
-def shift_colours(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def shift_colors(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Brightness, contrast, saturation, gamma, white balance, and sometimes blur and noise; float32 in 0..1."""
     x = image.astype(np.float32) / 255.0
     x = (x - 0.5) * rng.uniform(0.7, 1.3) + 0.5 + rng.uniform(-0.12, 0.12)

@@ -49,11 +49,11 @@ def _compress(image: Tensor, quality: float) -> Tensor:
     padded = functional.pad(image[None], border, mode="replicate")[0] * 255.0
     ycc = torch.einsum("ij,jhw->ihw", image.new_tensor(TO_YCC), padded)
     luminance, chrominance = ycc[:1] - 128.0, functional.avg_pool2d(ycc[1:][None], 2)[0]
-    colour = _quantised(chrominance, _table(CHROMINANCE, quality, image))
+    color = _quantised(chrominance, _table(CHROMINANCE, quality, image))
     whole = torch.cat(
         [
             _quantised(luminance, _table(LUMINANCE, quality, image)) + 128.0,
-            functional.interpolate(colour[None], scale_factor=2, mode="bilinear", align_corners=False)[0],
+            functional.interpolate(color[None], scale_factor=2, mode="bilinear", align_corners=False)[0],
         ]
     )
     rgb = torch.einsum("ij,jhw->ihw", image.new_tensor(TO_RGB), whole) / 255.0

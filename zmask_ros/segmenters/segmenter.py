@@ -59,7 +59,7 @@ class Segmenter:
     def palette(self) -> np.ndarray:
         """uint8 [256, 3], RGB colour of each label; black where there is no class."""
         palette = np.zeros((256, 3), np.uint8)
-        palette[: len(self.classes)] = [c.colour for c in self.classes]
+        palette[: len(self.classes)] = [c.color for c in self.classes]
         return palette
 
     def normalize(self, rgb: Tensor) -> Tensor:

@@ -179,7 +179,7 @@ class GroundPainter:
         shaded = self._map * (self._light * lit)[..., None]
         if weather.wet:
             puddles = np.clip(fractal(self._rng, self._rows, self._columns, (40, 6), 4) - 0.5, 0, 0.5)[..., None]
-            shaded = shaded * (1 - puddles) + weather.haze_colour * 0.8 * puddles
+            shaded = shaded * (1 - puddles) + weather.haze_color * 0.8 * puddles
         labels = np.where(self._pavement, Label.PAVEMENT, Label.ROAD).astype(np.uint8)
         return Ground(np.dstack([to_bytes(shaded), labels]), self._street.period, weather)
 

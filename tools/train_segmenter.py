@@ -121,8 +121,8 @@ def shift_colors(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Brightness, contrast, saturation, gamma, white balance, and sometimes blur and noise; float32 in 0..1."""
     x = image.astype(np.float32) / 255.0
     x = (x - 0.5) * rng.uniform(0.7, 1.3) + 0.5 + rng.uniform(-0.12, 0.12)
-    grey = x.mean(axis=2, keepdims=True)
-    x = grey + (x - grey) * rng.uniform(0.5, 1.4)
+    gray = x.mean(axis=2, keepdims=True)
+    x = gray + (x - gray) * rng.uniform(0.5, 1.4)
     x = x * rng.uniform(0.92, 1.08, size=3).astype(np.float32)
     x = np.clip(x, 0, 1) ** np.float32(rng.uniform(0.75, 1.35))
     if rng.random() < 0.15:

@@ -161,8 +161,8 @@ def wall_scene() -> tuple[list[tuple[np.ndarray, np.ndarray]], list[PanelView]]:
     blue = image.copy()
     blue[:, :40] = image[:, 40:]
     camera, pose = PinholeCamera((60, 80), (80.0, 80.0), (40.0, 30.0)), camera_to_world(np.zeros(6))
-    centre, right = (panel_corners(np.array([8.0, y, 0.0, 0.1, 0.2, 0.3]), 4.0, 3.0) for y in (0.0, -3.0))
-    return [(blue, np.ones_like(labels)), (image, labels)], [PanelView(camera, pose, c) for c in (right, centre)]
+    center, right = (panel_corners(np.array([8.0, y, 0.0, 0.1, 0.2, 0.3]), 4.0, 3.0) for y in (0.0, -3.0))
+    return [(blue, np.ones_like(labels)), (image, labels)], [PanelView(camera, pose, c) for c in (right, center)]
 
 
 def test_a_patch_is_optimized_where_it_hangs() -> None:

@@ -89,7 +89,7 @@ def apply_patch(
 def paste(
     image: np.ndarray,
     patch: np.ndarray,
-    centre: tuple[float, float],
+    center: tuple[float, float],
     scale: float = 1.0,
     rotation_deg: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -108,7 +108,7 @@ def paste(
     one = torch.ones(1, dtype=torch.float64)
     view = view_homography(one * scale, one * rotation_deg, one * 0, (patch.shape[0], patch.shape[1]))
     shift = torch.eye(3, dtype=torch.float64)
-    shift[0, 2], shift[1, 2] = centre
+    shift[0, 2], shift[1, 2] = center
     return _paste(image, patch[None], (Transforms(shift @ view, one * 0, one, one * 0, one * 0),))
 
 

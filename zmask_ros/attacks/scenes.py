@@ -44,7 +44,7 @@ def street_scene(drive: StreetDrive, most: int, progress: Callable[[], object] =
         AttackError: no frame shows a panel that is large enough.
     """
     camera = drive.camera
-    pinhole = PinholeCamera.of_integer_centres(
+    pinhole = PinholeCamera.of_integer_centers(
         (camera.height, camera.width), camera.fx, camera.fy, camera.cx, camera.cy
     )
 

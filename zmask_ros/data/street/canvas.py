@@ -211,20 +211,20 @@ class Canvas:
         reach = radius * 1.5 * self.view.camera.fx / (depth - radius)
         return not -reach < u / depth < self.width + reach
 
-    def shadow(self, centre: np.ndarray, half_length: float, half_width: float) -> None:
-        """A soft contact shadow on the ground around `centre`."""
-        away = float((centre - self.view.position) @ self.view.forward)
+    def shadow(self, center: np.ndarray, half_length: float, half_width: float) -> None:
+        """A soft contact shadow on the ground around `center`."""
+        away = float((center - self.view.position) @ self.view.forward)
         if half_width * self.view.camera.fx < 6.0 * away:
-            self._shadow_rings(centre, half_length, half_width, _FAR_SHADOW)
+            self._shadow_rings(center, half_length, half_width, _FAR_SHADOW)
         else:
-            self._shadow_rings(centre, half_length, half_width, _NEAR_SHADOW)
+            self._shadow_rings(center, half_length, half_width, _NEAR_SHADOW)
 
     def _shadow_rings(
-        self, centre: np.ndarray, half_length: float, half_width: float, rings: tuple[tuple[float, float], ...]
+        self, center: np.ndarray, half_length: float, half_width: float, rings: tuple[tuple[float, float], ...]
     ) -> None:
         growth = np.array([size for size, _ in rings])[:, None, None]
         points = np.zeros((len(rings), len(_RING), 3))
-        points[..., :2] = centre[:2] + growth * _RING * (half_length, half_width)
+        points[..., :2] = center[:2] + growth * _RING * (half_length, half_width)
         seen = self.view.homogeneous(points.reshape(-1, 3)).reshape(points.shape)
         for outline, (_, share) in zip(seen, rings, strict=True):
             visible = clip_near(outline)

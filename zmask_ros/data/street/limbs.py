@@ -101,9 +101,9 @@ def _capsules(ends: np.ndarray, radii: np.ndarray) -> Capsules:
 
 
 def _draw_capsule(canvas: Canvas, drawn: tuple[Capsules, list[tuple[float, ...]]], index: int) -> None:
-    (outlines, centres, radii), colors = drawn
+    (outlines, centers, radii), colors = drawn
     color = colors[index]
     cv2.fillConvexPoly(canvas.pixels, outlines[index], color, cv2.LINE_8, SUBPIXEL)
-    for centre, radius in zip(centres[index], radii[index], strict=True):
+    for center, radius in zip(centers[index], radii[index], strict=True):
         if radius > 16:
-            cv2.circle(canvas.pixels, centre, radius, color, -1, cv2.LINE_8, SUBPIXEL)
+            cv2.circle(canvas.pixels, center, radius, color, -1, cv2.LINE_8, SUBPIXEL)

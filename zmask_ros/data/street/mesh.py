@@ -63,14 +63,14 @@ class PlacedMesh:
         self._colors = np.clip(np.array([color for _, color, *_ in faces]) * light[:, None], 0, 255)
         self._details = np.array([detail for *_, detail in faces])
 
-    def draw(self, canvas: Canvas, centre: np.ndarray, label: int) -> None:
-        """Draw the mesh with its middle on the ground at `centre`."""
+    def draw(self, canvas: Canvas, center: np.ndarray, label: int) -> None:
+        """Draw the mesh with its middle on the ground at `center`."""
         view = canvas.view
-        seen = view.homogeneous(self._points + centre)
+        seen = view.homogeneous(self._points + center)
         if seen[:, 2].max() < 1.0:
             return
-        depth = max(1.0, float((centre - view.position) @ view.forward))
-        facing = ((view.position - centre - self._anchors) * self._normals).sum(axis=1) > 0
+        depth = max(1.0, float((center - view.position) @ view.forward))
+        facing = ((view.position - center - self._anchors) * self._normals).sum(axis=1) > 0
         large = (self._details == 0) | (self._details * view.camera.fx / depth > 1.5)
         alpha = canvas.weather.haze(depth)
         colors = self._colors * (1 - alpha) + canvas.weather.haze_color * alpha

@@ -146,11 +146,11 @@ def _flank(hip: np.ndarray, shoulder: np.ndarray, out: np.ndarray, looks: Looks)
     return Limb(hip + 0.045 * out, shoulder + 0.09 * out - vec(0, 0, 0.04), 0.125, 0.115, looks.top)
 
 
-def _wheel(canvas: Canvas, centre: np.ndarray, radius: float) -> None:
+def _wheel(canvas: Canvas, center: np.ndarray, radius: float) -> None:
     """Tyre, spokes, and a disc that is half seen through; all of it is the bicyclist's."""
     angle = np.linspace(0, 2 * np.pi, 19)[:-1]
-    rim = centre + radius * np.column_stack([np.cos(angle), 0 * angle, np.sin(angle)])
-    seen = canvas.view.homogeneous(np.vstack([rim, centre]))
+    rim = center + radius * np.column_stack([np.cos(angle), 0 * angle, np.sin(angle)])
+    seen = canvas.view.homogeneous(np.vstack([rim, center]))
     if seen[:, 2].min() < 0.8:
         return
     flat, depth = seen[:, :2] / seen[:, 2:], float(seen[-1, 2])

@@ -268,9 +268,9 @@ class Vehicle:
 
     def draw(self, canvas: Canvas, x: float, y: float) -> None:
         """Draw it with its middle at (x, y); a parked one's shadow is part of the ground."""
-        centre = np.array([x, y, 0.0])
-        if canvas.misses(centre, self.body.half_length + 0.5):
+        center = np.array([x, y, 0.0])
+        if canvas.misses(center, self.body.half_length + 0.5):
             return
         if self._casts:
-            canvas.shadow(centre, self.body.half_length + 0.1, self.body.width / 2 + 0.1)
-        self._mesh.draw(canvas, centre, Label.CAR)
+            canvas.shadow(center, self.body.half_length + 0.1, self.body.width / 2 + 0.1)
+        self._mesh.draw(canvas, center, Label.CAR)

@@ -69,9 +69,9 @@ def _sun(image: np.ndarray, x: int, y: int, size: int, color: list[float]) -> No
 
 def _fruit(image: np.ndarray, x: int, y: int, size: int, color: list[float]) -> None:
     for dx, dy in ((-0.2, 0.1), (0.2, 0.1), (0.0, -0.2)):
-        centre = int(x + dx * size), int(y + dy * size)
-        cv2.circle(image, centre, size // 4, color, -1)
-        cv2.circle(image, (centre[0] - size // 12, centre[1] - size // 12), size // 14, (255, 255, 255), -1)
+        center = int(x + dx * size), int(y + dy * size)
+        cv2.circle(image, center, size // 4, color, -1)
+        cv2.circle(image, (center[0] - size // 12, center[1] - size // 12), size // 14, (255, 255, 255), -1)
     cv2.ellipse(image, (x, y - size // 2), (size // 5, size // 12), -25, 0, 360, (60, 130, 50), -1)
 
 

@@ -38,11 +38,11 @@ def crown(rng: np.random.Generator, sun_side: float) -> tuple[np.ndarray, np.nda
         x, y = lump + offset
         light = 0.55 + 0.4 * depth - 2.2 * offset[1] - 1.6 * offset[0] * sun_side
         light += 0.35 * (0.5 - y) + 0.2 * (0.5 - x) * sun_side + rng.normal(0, 0.1)
-        centre = int(x * size), int(y * size)
+        center = int(x * size), int(y * size)
         axes = int(rng.integers(2, 6)), int(rng.integers(2, 5))
         leaf = [float(c) for c in base * np.clip(light, 0.3, 1.5)]
-        cv2.ellipse(color, centre, axes, float(rng.uniform(0, 180)), 0, 360, leaf, -1)
-        cv2.ellipse(alpha, centre, axes, 0, 0, 360, 255, -1)
+        cv2.ellipse(color, center, axes, float(rng.uniform(0, 180)), 0, 360, leaf, -1)
+        cv2.ellipse(alpha, center, axes, 0, 0, 360, 255, -1)
     for _ in range(int(rng.integers(4, 16))):
         x, y = _blobs(rng, shape, 1)[0] * size
         cv2.circle(alpha, (int(x), int(y)), int(rng.integers(2, 5)), 0, -1)

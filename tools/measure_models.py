@@ -21,7 +21,7 @@ import torch
 
 from zmask_ros.attacks import EotRanges, load_patch, paste_at_random
 from zmask_ros.cli.console import progress
-from zmask_ros.data.camvid import CamVid, LabelledFrame, camvid_root
+from zmask_ros.data.camvid import CamVid, LabeledFrame, camvid_root
 from zmask_ros.data.street import StreetDrive
 from zmask_ros.defense import load_profile
 from zmask_ros.evaluation import Confusion
@@ -88,7 +88,7 @@ def pasted(frames: CamVid, patch: np.ndarray) -> Iterator[PairedFrame]:
             advance()
 
 
-def _pair(frame: LabelledFrame, patch: np.ndarray, generator: torch.Generator) -> PairedFrame:
+def _pair(frame: LabeledFrame, patch: np.ndarray, generator: torch.Generator) -> PairedFrame:
     attacked, mask = paste_at_random(frame.image, patch, PASTED, generator)
     return PairedFrame(frame.image, attacked, frame.labels, mask)
 

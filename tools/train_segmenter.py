@@ -114,15 +114,15 @@ def random_crop(frames: Frames, rng: np.random.Generator) -> tuple[np.ndarray, n
     labels = cv2.resize(labels[window], size, interpolation=cv2.INTER_NEAREST)
     if rng.random() < 0.5:
         image, labels = image[:, ::-1], labels[:, ::-1]
-    return shift_colours(image, rng), np.ascontiguousarray(labels)
+    return shift_colors(image, rng), np.ascontiguousarray(labels)
 
 
-def shift_colours(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def shift_colors(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Brightness, contrast, saturation, gamma, white balance, and sometimes blur and noise; float32 in 0..1."""
     x = image.astype(np.float32) / 255.0
     x = (x - 0.5) * rng.uniform(0.7, 1.3) + 0.5 + rng.uniform(-0.12, 0.12)
-    grey = x.mean(axis=2, keepdims=True)
-    x = grey + (x - grey) * rng.uniform(0.5, 1.4)
+    gray = x.mean(axis=2, keepdims=True)
+    x = gray + (x - gray) * rng.uniform(0.5, 1.4)
     x = x * rng.uniform(0.92, 1.08, size=3).astype(np.float32)
     x = np.clip(x, 0, 1) ** np.float32(rng.uniform(0.75, 1.35))
     if rng.random() < 0.15:
@@ -270,18 +270,18 @@ def train(
     """Run one stage and return the moving average of the weights."""
     rng = np.random.default_rng(seed)
     weights = class_weights(sources)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=stage.peak_lr, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, stage.peak_lr, total_steps=stage.steps, pct_start=0.15)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=stage.peak_lr, weight_decay=0.02)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, stage.peak_lr, total_steps=stage.steps, pct_start=0.15)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.995))
     for step in range(1, stage.steps + 1):
         images, labels = make_batch(sources, rng, stage.hidden_share)
         network.train()
         seen = np.s_[..., :: stage.loss_stride, :: stage.loss_stride]
         loss = segmentation_loss(network(images)["out"][seen], labels[seen], weights)
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-        optimiser.step()
+        optimizer.step()
         schedule.step()
         average.update_parameters(network)
         report(step, loss.item(), average.module)

@@ -18,7 +18,7 @@ from support.profiles import with_changed
 from zmask_ros.attacks import Attacker, Recipe, sample_layout, train_patch
 from zmask_ros.attacks.adaptive import alarm_loss, exposure_loss, flag_loss
 from zmask_ros.attacks.over_activation_loss import OverActivationLoss
-from zmask_ros.attacks.render import View, Viewer
+from zmask_ros.attacks.render import AttackedView, PatchRenderer
 from zmask_ros.defense import ActivationTaps, Defense, Profile, load_profile
 from zmask_ros.segmenters import Segmenter, load_segmenter
 
@@ -42,21 +42,21 @@ def frames() -> Frames:
 
 
 @pytest.fixture(scope="module")
-def exact(tiny: tuple[Segmenter, Profile], frames: Frames) -> Callable[[Tensor], View]:
+def exact(tiny: tuple[Segmenter, Profile], frames: Frames) -> Callable[[Tensor], AttackedView]:
     """A view through network and defence in float64, as a function of the patches."""
     segmenter = replace(tiny[0], network=tiny_network.build(0).double().eval())
-    viewer = Viewer(segmenter, Defense(segmenter, tiny[1]).double())
+    renderer = PatchRenderer(segmenter, Defense(segmenter, tiny[1]).double())
     images = torch.stack([torch.from_numpy(image).permute(2, 0, 1).double() / 255 for image, _ in frames])
     layout = sample_layout(EXACT, 1, len(images), SIZE, (48, 64), generator(2))
-    return lambda patches: viewer.look(images, patches, layout)
+    return lambda patches: renderer.render(images, patches, layout)
 
 
-def region_of(view: View, tiny: tuple[Segmenter, Profile]) -> Tensor:
+def region_of(view: AttackedView, tiny: tuple[Segmenter, Profile]) -> Tensor:
     assert view.analysis is not None
     return Defense(*tiny).double().analyser.region(view.analysis)
 
 
-LOSSES: dict[str, Callable[[View, tuple[Segmenter, Profile]], Tensor]] = {
+LOSSES: dict[str, Callable[[AttackedView, tuple[Segmenter, Profile]], Tensor]] = {
     "the score": lambda view, tiny: view.analysis.score.sum(),
     "the flag": lambda view, tiny: flag_loss(view.analysis, tiny[1].detector.threshold.value),
     "the soft mask": lambda view, tiny: view.analysis.mask.sum(),
@@ -68,7 +68,7 @@ LOSSES: dict[str, Callable[[View, tuple[Segmenter, Profile]], Tensor]] = {
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_gradients_through_the_whole_defence_are_those_of_finite_differences(
-    name: str, exact: Callable[[Tensor], View], tiny: tuple[Segmenter, Profile]
+    name: str, exact: Callable[[Tensor], AttackedView], tiny: tuple[Segmenter, Profile]
 ) -> None:
     patches = torch.rand(1, 3, *SIZE, dtype=torch.float64, generator=generator()).requires_grad_()
     loss = LOSSES[name](exact(patches), tiny)
@@ -84,7 +84,7 @@ def test_gradients_through_the_whole_defence_are_those_of_finite_differences(
 
 
 def test_the_hard_masks_gradient_is_the_soft_regions(
-    exact: Callable[[Tensor], View], tiny: tuple[Segmenter, Profile]
+    exact: Callable[[Tensor], AttackedView], tiny: tuple[Segmenter, Profile]
 ) -> None:
     patches = torch.rand(1, 3, *SIZE, dtype=torch.float64, generator=generator()).requires_grad_()
     view = exact(patches)
@@ -107,20 +107,20 @@ def test_the_flag_has_a_slope_where_the_fusion_block_is_saturated(
     attacker = Attacker.prepare(segmenter, replace(RECIPE, adaptive="flag"), saturated)
     patches = torch.rand(1, 3, *SIZE, generator=generator()).requires_grad_()
     images = torch.stack([torch.from_numpy(image).permute(2, 0, 1) / 255 for image, _ in frames])
-    view = attacker.viewer.look(images, patches, sample_layout(EXACT, 1, 4, SIZE, (48, 64), generator(2)))
-    assert view.analysis is not None and attacker.viewer.defense is not None
+    view = attacker.renderer.render(images, patches, sample_layout(EXACT, 1, 4, SIZE, (48, 64), generator(2)))
+    assert view.analysis is not None and attacker.renderer.defense is not None
     (of_the_mask,) = torch.autograd.grad(view.analysis.mask.sum(), patches, retain_graph=True)
     assert of_the_mask.abs().max() < 1e-6, "the mask itself gives nothing to follow"
     (gradient,) = torch.autograd.grad(
         flag_loss(view.analysis, profile.detector.threshold.value), patches, retain_graph=True
     )
     assert gradient.norm() > 1e-3
-    region = attacker.viewer.defense.analyser.region(view.analysis)
+    region = attacker.renderer.defense.analyser.region(view.analysis)
     (gradient,) = torch.autograd.grad(exposure_loss(view, region), patches)
     assert gradient.norm() > 1e-3
 
 
-def test_nothing_is_left_to_gain_far_below_the_threshold(exact: Callable[[Tensor], View]) -> None:
+def test_nothing_is_left_to_gain_far_below_the_threshold(exact: Callable[[Tensor], AttackedView]) -> None:
     patches = torch.rand(1, 3, *SIZE, dtype=torch.float64, generator=generator()).requires_grad_()
     view = exact(patches)
     assert view.analysis is not None
@@ -136,13 +136,13 @@ BIG = replace(RECIPE, size=(20, 26), eot=replace(EXACT, scale=(2, 2)))
 def defended(tiny: tuple[Segmenter, Profile], frames: Frames, patches: Tensor) -> tuple[float, float, float]:
     """Mean score over the threshold, and the shares of the patch and of the rest that would be masked."""
     segmenter, profile = tiny
-    viewer = Viewer(segmenter, Defense(segmenter, profile))
+    renderer = PatchRenderer(segmenter, Defense(segmenter, profile))
     images = torch.stack([torch.from_numpy(image).permute(2, 0, 1) / 255 for image, _ in frames])
     layout = sample_layout(BIG.eot, len(patches), len(images), BIG.size, (48, 64), generator(7))
     with torch.no_grad():
-        view = viewer.look(images, patches, layout)
-        assert view.analysis is not None and viewer.defense is not None
-        hard = viewer.defense.mask(view.analysis, (48, 64))
+        view = renderer.render(images, patches, layout)
+        assert view.analysis is not None and renderer.defense is not None
+        hard = renderer.defense.mask(view.analysis, (48, 64))
     ratio = float(view.analysis.score.mean()) / profile.detector.threshold.value
     inside, outside = view.mask > 0, view.mask == 0
     return ratio, float(hard[inside].mean()), float(hard[outside].mean())
@@ -189,7 +189,7 @@ def heat_below(tiny: tuple[Segmenter, Profile], frames: Frames, patches: Tensor)
     images = torch.stack([torch.from_numpy(image).permute(2, 0, 1) / 255 for image, _ in frames])
     layout = sample_layout(EXACT, len(patches), len(images), SIZE, (48, 64), generator(7))
     with torch.no_grad():
-        view = Viewer(segmenter, Defense(segmenter, profile)).look(images, patches, layout)
+        view = PatchRenderer(segmenter, Defense(segmenter, profile)).render(images, patches, layout)
         loss = OverActivationLoss(profile)
         return [float(loss(view.shallow, view.masks[:, n : n + 1])) for n in range(len(patches))]
 

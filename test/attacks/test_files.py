@@ -28,11 +28,9 @@ from zmask_ros.attacks import (
     load_patches,
     load_recipe,
     paste_at_random,
+    patch_attack,
     recipe_path,
     save_patch,
-)
-from zmask_ros.attacks import (
-    patch_attack as optimise,
 )
 from zmask_ros.attacks.files import load_exact
 from zmask_ros.cli.attack import command, state_path
@@ -185,7 +183,7 @@ def test_an_interrupted_command_goes_on(work_folder: Path, monkeypatch: pytest.M
             raise KeyboardInterrupt
         return ""
 
-    monkeypatch.setattr(optimise, "SAVED_EVERY", 3)
+    monkeypatch.setattr(patch_attack, "SAVED_EVERY", 3)
     with monkeypatch.context() as patched:
         patched.setattr("zmask_ros.cli.attack.note", interrupting)
         assert attack(work_folder, *arguments).exit_code != 0
@@ -295,4 +293,4 @@ def test_a_kept_state_belongs_to_all_that_a_profile_does(tmp_path: Path) -> None
         with_changed(profile, head=head),
         with_changed(profile, head=replace(head, inner=head.inner + 1)),
     ]
-    assert len({optimise._profile_digest(each) for each in (profile, *others)}) == 5
+    assert len({patch_attack._profile_digest(each) for each in (profile, *others)}) == 5

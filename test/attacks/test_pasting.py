@@ -34,7 +34,7 @@ def test_an_exact_paste_equals_plain_assignment() -> None:
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (40, 50, 3), np.uint8)
     patch = rng.integers(0, 256, (10, 14, 3), np.uint8)
-    pasted, mask = paste(image, patch, centre=(20.0, 15.0))
+    pasted, mask = paste(image, patch, center=(20.0, 15.0))
     expected = image.copy()
     expected[10:20, 13:27] = patch
     where = np.zeros((40, 50), bool)
@@ -46,16 +46,16 @@ def test_an_exact_paste_equals_plain_assignment() -> None:
 def test_a_quarter_turn_is_clockwise() -> None:
     patch = np.zeros((9, 9, 3), np.uint8)
     patch[:, :3] = 255
-    pasted, _ = paste(np.full((9, 9, 3), 9, np.uint8), patch, centre=(4.5, 4.5), rotation_deg=90)
+    pasted, _ = paste(np.full((9, 9, 3), 9, np.uint8), patch, center=(4.5, 4.5), rotation_deg=90)
     assert pasted[1, 1:8].min() > 250, "the left edge has turned to the top"
     assert pasted[7, 1:8].max() < 5
 
 
 def test_a_part_outside_the_image_is_cut_off() -> None:
-    pasted, mask = paste(np.zeros((20, 20, 3), np.uint8), np.full((10, 10, 3), 200, np.uint8), centre=(0.0, 0.0))
+    pasted, mask = paste(np.zeros((20, 20, 3), np.uint8), np.full((10, 10, 3), 200, np.uint8), center=(0.0, 0.0))
     assert mask.sum() == 25
     assert (pasted[:5, :5] == 200).all()
-    outside, nowhere = paste(np.zeros((20, 20, 3), np.uint8), np.full((10, 10, 3), 200, np.uint8), centre=(90.0, 0.0))
+    outside, nowhere = paste(np.zeros((20, 20, 3), np.uint8), np.full((10, 10, 3), 200, np.uint8), center=(90.0, 0.0))
     assert not outside.any()
     assert not nowhere.any()
 
@@ -81,11 +81,11 @@ def test_sampled_patches_are_fully_inside_the_image(seed: int) -> None:
 
 def test_places_reach_all_corners_of_the_image() -> None:
     transforms = sample_transforms(EXACT, 4000, (10, 10), (60, 60), generator())
-    centres = transforms.homography[:, :2, 2]
-    assert centres.min() >= 5
-    assert centres.max() <= 55
+    centers = transforms.homography[:, :2, 2]
+    assert centers.min() >= 5
+    assert centers.max() <= 55
     for corner in ([5, 5], [55, 5], [5, 55], [55, 55]):
-        assert (centres - torch.tensor(corner)).norm(dim=1).min() < 6
+        assert (centers - torch.tensor(corner)).norm(dim=1).min() < 6
 
 
 def test_yaw_narrows_the_patch_and_makes_its_near_side_taller() -> None:

@@ -20,12 +20,10 @@ from zmask_ros.attacks import (
     Step,
     Transforms,
     paste,
+    patch_attack,
     stack_frames,
     to_uint8,
     train_patch,
-)
-from zmask_ros.attacks import (
-    patch_attack as optimise,
 )
 from zmask_ros.errors import AttackError
 from zmask_ros.segmenters import Segmenter
@@ -47,7 +45,7 @@ def accuracy_outside(segmenter: Segmenter, frame: Frame, patch: np.ndarray) -> f
     return float((predicted == frame[1])[~mask].mean())
 
 
-def test_an_optimised_patch_spoils_what_a_random_one_does_not(segmenter: Segmenter, frames: list[Frame]) -> None:
+def test_an_optimized_patch_spoils_what_a_random_one_does_not(segmenter: Segmenter, frames: list[Frame]) -> None:
     seen: list[Step] = []
     result = train_patch(segmenter, frames, RECIPE, seen.append)
     assert tuple(seen) == result.history
@@ -173,7 +171,7 @@ def test_recipes_from_before_there_were_objectives_mean_what_they_did() -> None:
         1,
     )
     assert Recipe.from_json(old) == expected
-    assert not expected.knows_the_defence
+    assert not expected.knows_the_defense
     shipped = ROOT / "tools" / "patch_recipe.json"
     assert Recipe.from_json(shipped.read_text()).steps > 100
 
@@ -243,7 +241,7 @@ def interrupt_at(step: int):
 def test_an_interrupted_attack_goes_on_to_the_same_patch(
     tmp_path: Path, segmenter: Segmenter, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(optimise, "SAVED_EVERY", 3)
+    monkeypatch.setattr(patch_attack, "SAVED_EVERY", 3)
     recipe = replace(
         RECIPE, steps=8, restarts=2, patches=2, smoothness=0.1, non_printability=0.1, eot=EotRanges(jpeg=(40, 100))
     )

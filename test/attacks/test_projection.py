@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from zmask_ros.attacks import Transforms, apply_patch
 from zmask_ros.attacks.pasting import NEAR, visible_part, warped
-from zmask_ros.attacks.projection import Camera, PanelView, ScenePlacement, panel_corners
+from zmask_ros.attacks.projection import PanelView, PinholeCamera, ScenePlacement, panel_corners
 from zmask_ros.data.carla_gear.poses import camera_to_world, rotation
 
-CAMERA = Camera(size=(480, 640), focal=(500.0, 500.0), centre=(320.0, 240.0))
+CAMERA = PinholeCamera(size=(480, 640), focal=(500.0, 500.0), center=(320.0, 240.0))
 AT_ORIGIN = camera_to_world(np.zeros(6))
 CORNERS = torch.tensor([[-50.0, -25.0], [50.0, -25.0], [50.0, 25.0], [-50.0, 25.0]], dtype=torch.float64)
 """Of a patch of 50 x 100 pixels."""
@@ -135,13 +135,13 @@ def test_resized_images_rescale_focal_length_and_centre(height: int, width: int)
 
 def test_half_the_resolution_halves_focal_length_and_centre() -> None:
     half = CAMERA.resized((240, 320))
-    assert (half.focal, half.centre, half.size) == ((250.0, 250.0), (160.0, 120.0), (240, 320))
+    assert (half.focal, half.center, half.size) == ((250.0, 250.0), (160.0, 120.0), (240, 320))
     squeezed = CAMERA.resized((480, 320))
-    assert (squeezed.focal, squeezed.centre) == ((250.0, 500.0), (160.0, 240.0))
+    assert (squeezed.focal, squeezed.center) == ((250.0, 500.0), (160.0, 240.0))
 
 
 def test_integer_pixel_centres_are_half_a_pixel_off() -> None:
-    assert Camera.of_integer_centres((480, 640), 500.0, 500.0, 319.5, 239.5) == CAMERA
+    assert PinholeCamera.of_integer_centers((480, 640), 500.0, 500.0, 319.5, 239.5) == CAMERA
 
 
 def test_the_mask_is_the_projected_outline() -> None:

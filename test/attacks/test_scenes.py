@@ -13,7 +13,7 @@ import torch
 
 from support.neighbourly import RECIPE, segmenter
 from zmask_ros.attacks import Recipe, Transforms, load_patch, train_patch
-from zmask_ros.attacks.projection import Camera, PanelView, ScenePlacement, panel_corners, paste_on_panel
+from zmask_ros.attacks.projection import PanelView, PinholeCamera, ScenePlacement, panel_corners, paste_on_panel
 from zmask_ros.attacks.scenes import BLANK, LEAST_SHARE, gear_scene, street_scene
 from zmask_ros.cli.attack_sources import load_scene
 from zmask_ros.cli.main import zmask
@@ -68,7 +68,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def views(gear: CarlaGear, index: int) -> list[PanelView]:
     """The views of the panels by nothing but the set's JSON."""
     poses, panel = gear.poses(index), gear.panel
-    camera = Camera(SIZE, (gear.camera.focal, gear.camera.focal), (SIZE[1] / 2, SIZE[0] / 2))
+    camera = PinholeCamera(SIZE, (gear.camera.focal, gear.camera.focal), (SIZE[1] / 2, SIZE[0] / 2))
     corners = [panel_corners(pose, panel.width, panel.height, panel.offset) for pose in poses.billboards]
     return [PanelView(camera, camera_to_world(poses.camera), each) for each in corners]
 
@@ -160,12 +160,12 @@ def wall_scene() -> tuple[list[tuple[np.ndarray, np.ndarray]], list[PanelView]]:
     labels[:, 40:] = 1
     blue = image.copy()
     blue[:, :40] = image[:, 40:]
-    camera, pose = Camera((60, 80), (80.0, 80.0), (40.0, 30.0)), camera_to_world(np.zeros(6))
-    centre, right = (panel_corners(np.array([8.0, y, 0.0, 0.1, 0.2, 0.3]), 4.0, 3.0) for y in (0.0, -3.0))
-    return [(blue, np.ones_like(labels)), (image, labels)], [PanelView(camera, pose, c) for c in (right, centre)]
+    camera, pose = PinholeCamera((60, 80), (80.0, 80.0), (40.0, 30.0)), camera_to_world(np.zeros(6))
+    center, right = (panel_corners(np.array([8.0, y, 0.0, 0.1, 0.2, 0.3]), 4.0, 3.0) for y in (0.0, -3.0))
+    return [(blue, np.ones_like(labels)), (image, labels)], [PanelView(camera, pose, c) for c in (right, center)]
 
 
-def test_a_patch_is_optimised_where_it_hangs() -> None:
+def test_a_patch_is_optimized_where_it_hangs() -> None:
     frames, where = wall_scene()
     network, placement = segmenter(), ScenePlacement(where)
     recipe = replace(RECIPE, steps=12)

@@ -13,7 +13,7 @@ from support.commands import record, refused, zmask
 from support.profiles import with_changed
 from zmask_ros.attacks import train_patch
 from zmask_ros.cli import calibrate as calibrate_command
-from zmask_ros.data.textures.benign import KINDS, harmless_pictures
+from zmask_ros.data.textures.benign import KINDS, benign_pictures
 from zmask_ros.defense import Defense, load_profile, save_profile
 from zmask_ros.defense.profile.detector import RateInterval
 from zmask_ros.defense.profile.profile import PAPER
@@ -248,7 +248,7 @@ def test_patches_are_trained_on_frames_that_are_not_held_out(segmenter, profile,
 
 def test_harmless_pictures_are_of_every_kind_and_follow_from_the_seed():
     images = [tiny_network.clean_image(index) for index in range(3)]
-    first, again, other = (harmless_pictures(2 * len(KINDS), (24, 40), images, seed) for seed in (1, 1, 2))
+    first, again, other = (benign_pictures(2 * len(KINDS), (24, 40), images, seed) for seed in (1, 1, 2))
     assert all(picture.shape == (24, 40, 3) and picture.dtype == np.uint8 for picture in first)
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert not any(np.array_equal(a, b) for a, b in zip(first, other, strict=True))

@@ -175,8 +175,8 @@ def test_picture_stands_upright_on_its_corners(carrying: StreetDrive) -> None:
     for spot, channel in (((0.25, 0.25), 0), ((0.75, 0.25), 1), ((0.25, 0.75), 2)):
         u, v = cv2.perspectiveTransform(np.array([[spot]], np.float32), warp)[0, 0].round().astype(int)
         if 0 <= v < 240 and 0 <= u < 320 and frame.patch_mask[v, u]:
-            colour = frame.image[v, u].astype(int)
-            assert colour[channel] > max(np.delete(colour, channel)) + 40
+            color = frame.image[v, u].astype(int)
+            assert color[channel] > max(np.delete(color, channel)) + 40
             seen += 1
     assert seen >= 2
 

@@ -12,13 +12,13 @@ from zmask_ros.attacks.eot import (
 )
 from zmask_ros.attacks.files import check_writable, load_patch, load_patches, load_recipe, recipe_path, save_patch
 from zmask_ros.attacks.frames import AttackFrame, FrameStack, stack_frames
-from zmask_ros.attacks.losses import AttackGradient, attack_gradient, normalised, smoothness, smoothness_gradient
+from zmask_ros.attacks.losses import AttackGradient, attack_gradient, normalized, smoothness, smoothness_gradient
 from zmask_ros.attacks.objectives import Goal
 from zmask_ros.attacks.pasting import apply_patch, apply_patches, paste, paste_at_random, to_tensor, to_uint8
 from zmask_ros.attacks.patch_attack import PatchResult, Placement, train_patch
-from zmask_ros.attacks.projection import Camera, PanelView, ScenePlacement, panel_corners, paste_on_panel
+from zmask_ros.attacks.projection import PanelView, PinholeCamera, ScenePlacement, panel_corners, paste_on_panel
 from zmask_ros.attacks.recipe import Recipe
-from zmask_ros.attacks.scenes import Scene, gear_scene, street_scene
+from zmask_ros.attacks.scenes import AttackScene, gear_scene, street_scene
 from zmask_ros.errors import AttackError
 
 __all__ = [
@@ -26,7 +26,7 @@ __all__ = [
     "AttackFrame",
     "AttackGradient",
     "Attacker",
-    "Camera",
+    "PinholeCamera",
     "EotRanges",
     "FrameStack",
     "Goal",
@@ -34,7 +34,7 @@ __all__ = [
     "PatchResult",
     "Placement",
     "Recipe",
-    "Scene",
+    "AttackScene",
     "ScenePlacement",
     "Step",
     "Transforms",
@@ -47,7 +47,7 @@ __all__ = [
     "load_patches",
     "load_recipe",
     "local_scale",
-    "normalised",
+    "normalized",
     "panel_corners",
     "paste",
     "paste_at_random",

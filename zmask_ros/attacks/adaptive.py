@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from zmask_ros.attacks.render import View
+from zmask_ros.attacks.render import AttackedView
 from zmask_ros.defense import Analysis
 from zmask_ros.defense.masking.growth import OPEN
 
@@ -42,7 +42,7 @@ def alarm_loss(analysis: Analysis, threshold: float) -> Tensor:
     return -torch.where((excess < 0).detach(), excess + _log_peak(analysis), 0.0).mean()
 
 
-def exposure_loss(view: View, region: Tensor) -> Tensor:
+def exposure_loss(view: AttackedView, region: Tensor) -> Tensor:
     """Scalar to descend: the heat on the patch where it is masked; 0 where no patch is masked any more.
 
     Args:
@@ -53,7 +53,7 @@ def exposure_loss(view: View, region: Tensor) -> Tensor:
     return (covered * (_heat(view) + region)).sum() / covered.sum().clamp_min(1.0)
 
 
-def blindness_loss(view: View, region: Tensor) -> Tensor:
+def blindness_loss(view: AttackedView, region: Tensor) -> Tensor:
     """Scalar to descend: less the heat on what is not patch and is not masked yet; shapes as in `exposure_loss`."""
     heat = _heat(view)
     # What is warm already opens first: weighed alike, all the cold pixels would drown it.
@@ -79,7 +79,7 @@ def log_heat(analysis: Analysis) -> Tensor:
     return (evidence.shallow + TINY).log() + (evidence.deep + TINY).log()
 
 
-def _heat(view: View) -> Tensor:
+def _heat(view: AttackedView) -> Tensor:
     assert view.analysis is not None
     return log_heat(view.analysis)
 

@@ -25,7 +25,7 @@ ADAM = ("step", "exp_avg", "exp_avg_sq")
 
 
 @dataclass
-class Training:
+class AttackState:
     """All that the next step depends on, but for what it is trained with.
 
     Attributes:
@@ -50,19 +50,19 @@ class Training:
     def __post_init__(self) -> None:
         # An optimiser takes no tensor without elements.
         self.trained = [leaf for leaf in self.leaves if len(leaf)]
-        self.optimiser = torch.optim.Adam(self.trained, lr=self.recipe.lr)
+        self.optimizer = torch.optim.Adam(self.trained, lr=self.recipe.lr)
         final = self.recipe.lr * FINAL_LR
-        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimiser, self.recipe.steps, final)
+        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, self.recipe.steps, final)
 
     @staticmethod
-    def start(recipe: Recipe, device: torch.device, restart: int = 0) -> Training:
+    def start(recipe: Recipe, device: torch.device, restart: int = 0) -> AttackState:
         """The beginning of a run: patches of noise."""
         generator = torch.Generator().manual_seed(recipe.seed + STRIDE * restart)
         low, high = recipe.printable
         noise = low + (high - low) * torch.rand(recipe.patches, 3, *recipe.size, generator=generator)
         split = recipe.patches - recipe.decoys
         leaves = noise[:split].to(device).requires_grad_(), noise[split:].to(device).requires_grad_()
-        return Training(recipe, leaves, generator, restart)
+        return AttackState(recipe, leaves, generator, restart)
 
     def begin_with(self, patches: Tensor) -> None:
         """Take ``patches`` [N, 3, h, w] in 0..1 instead of noise, the adversarial ones first.
@@ -78,9 +78,9 @@ class Training:
             for leaf, values in zip(self.leaves, (patches[:first], patches[first:]), strict=True):
                 leaf.copy_(values.clamp(*self.recipe.printable))
 
-    def restarted(self, device: torch.device) -> Training:
+    def restarted(self, device: torch.device) -> AttackState:
         """The beginning of the next run, which knows how the earlier ones ended."""
-        following = Training.start(self.recipe, device, self.restart + 1)
+        following = AttackState.start(self.recipe, device, self.restart + 1)
         following.history, following.merits, following.best = self.history, self.merits, self.best
         return following
 
@@ -92,7 +92,7 @@ class Training:
         """One step of Adam along ``gradients``, kept within what can be printed."""
         for leaf, gradient in zip(self.leaves, gradients, strict=True):
             leaf.grad = gradient
-        self.optimiser.step()
+        self.optimizer.step()
         self.schedule.step()
         with torch.no_grad():
             for leaf in self.leaves:
@@ -112,7 +112,7 @@ class Training:
         Raises:
             ZmaskError: the place cannot be written to.
         """
-        states = [self.optimiser.state[leaf] for leaf in self.trained]
+        states = [self.optimizer.state[leaf] for leaf in self.trained]
         tensors = {f"{name}.{n}": state[name] for n, state in enumerate(states) for name in ADAM}
         tensors |= {f"leaf.{n}": leaf.detach() for n, leaf in enumerate(self.trained)}
         tensors |= {"generator": self.generator.get_state()} | ({} if self.best is None else {"best": self.best})
@@ -123,13 +123,13 @@ class Training:
             "merits": self.merits,
             "history": [asdict(step) for step in self.history],
             "schedule": self.schedule.state_dict(),
-            "lr": self.optimiser.param_groups[0]["lr"],
+            "lr": self.optimizer.param_groups[0]["lr"],
         }
         content = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
         replace_file(path, save(content, {"zmask_attack": json.dumps(record)}))
 
     @staticmethod
-    def resume(path: Path, recipe: Recipe, device: torch.device, belongs_to: dict[str, str]) -> Training:
+    def resume(path: Path, recipe: Recipe, device: torch.device, belongs_to: dict[str, str]) -> AttackState:
         """What `save` wrote, ready to go on as if it had never stopped.
 
         Raises:
@@ -139,7 +139,7 @@ class Training:
         for what, digest in belongs_to.items():
             if record["belongs_to"].get(what) != digest:
                 raise AttackError(f"{path} was begun with another {what}: go on with the same, or delete the file.")
-        training = Training.start(recipe, device, record["restart"])
+        training = AttackState.start(recipe, device, record["restart"])
         training.index, training.merits = record["index"], record["merits"]
         training.history = [Step(**step) for step in record["history"]]
         training.best = tensors.get("best")
@@ -150,9 +150,9 @@ class Training:
                 # Adam wants its count of steps on the CPU.
                 places = {"step": torch.device("cpu")}
                 state = {name: tensors[f"{name}.{n}"].to(places.get(name, device)) for name in ADAM}
-                training.optimiser.state[leaf] = state
+                training.optimizer.state[leaf] = state
         training.schedule.load_state_dict(record["schedule"])
-        training.optimiser.param_groups[0]["lr"] = record["lr"]
+        training.optimizer.param_groups[0]["lr"] = record["lr"]
         return training
 
 

@@ -18,7 +18,7 @@ AttackFrame = tuple[np.ndarray, np.ndarray | None]
 """An image, uint8 [H, W, 3] RGB, with its labels, uint8 [H, W] (255 unlabelled); None: the network's own are right."""
 
 
-class NothingToHide(AttackError):
+class NothingToHideError(AttackError):
     """No frame shows the class that is to disappear."""
 
 
@@ -48,7 +48,9 @@ class FrameStack:
         """
         shown = (self.labels == label).flatten(1).any(1)
         if not bool(shown.any()):
-            raise NothingToHide("No frame shows the class that is to be hidden: name another class or other frames.")
+            raise NothingToHideError(
+                "No frame shows the class that is to be hidden: name another class or other frames."
+            )
         return FrameStack(self.images[shown], self.labels[shown], self.numbers[shown])
 
     def digest(self) -> str:

@@ -49,18 +49,18 @@ def _compress(image: Tensor, quality: float) -> Tensor:
     padded = functional.pad(image[None], border, mode="replicate")[0] * 255.0
     ycc = torch.einsum("ij,jhw->ihw", image.new_tensor(TO_YCC), padded)
     luminance, chrominance = ycc[:1] - 128.0, functional.avg_pool2d(ycc[1:][None], 2)[0]
-    colour = _quantised(chrominance, _table(CHROMINANCE, quality, image))
+    color = _quantized(chrominance, _table(CHROMINANCE, quality, image))
     whole = torch.cat(
         [
-            _quantised(luminance, _table(LUMINANCE, quality, image)) + 128.0,
-            functional.interpolate(colour[None], scale_factor=2, mode="bilinear", align_corners=False)[0],
+            _quantized(luminance, _table(LUMINANCE, quality, image)) + 128.0,
+            functional.interpolate(color[None], scale_factor=2, mode="bilinear", align_corners=False)[0],
         ]
     )
     rgb = torch.einsum("ij,jhw->ihw", image.new_tensor(TO_RGB), whole) / 255.0
     return rgb[:, :height, :width].clamp(0, 1)
 
 
-def _quantised(planes: Tensor, table: Tensor) -> Tensor:
+def _quantized(planes: Tensor, table: Tensor) -> Tensor:
     """Planes [C, H, W] after rounding the cosine coefficients of their 8x8 blocks to multiples of ``table``."""
     basis = _basis(planes)
     channels, height, width = planes.shape

@@ -62,7 +62,7 @@ def attack_gradient(
     for weight, chosen in ((share, pixels.resisting), (1 - share, pixels.counted & ~pixels.resisting)):
         if weight > NEGLIGIBLE and bool(chosen.any()):
             (gradient,) = torch.autograd.grad(pixels.gain[chosen].mean(), patch, retain_graph=True)
-            direction -= weight * normalised(gradient)
+            direction -= weight * normalized(gradient)
     return AttackGradient(direction, float(pixels.gain.detach()[pixels.counted].sum() / number), resistance)
 
 
@@ -75,15 +75,15 @@ def smoothness_gradient(patch: Tensor) -> Tensor:
     """Gradient of `smoothness`, divided by its length."""
     leaf = patch.detach().requires_grad_()
     (gradient,) = torch.autograd.grad(smoothness(leaf), leaf)
-    return normalised(gradient)
+    return normalized(gradient)
 
 
 def gradient_of(loss: Tensor, patch: Tensor) -> Tensor:
     """Gradient of a scalar, divided by its length; 0 where the patch has no part in it. The graph is kept."""
     (gradient,) = torch.autograd.grad(loss, patch, retain_graph=True, allow_unused=True)
-    return torch.zeros_like(patch) if gradient is None else normalised(gradient)
+    return torch.zeros_like(patch) if gradient is None else normalized(gradient)
 
 
-def normalised(gradient: Tensor) -> Tensor:
+def normalized(gradient: Tensor) -> Tensor:
     """``gradient`` divided by its Euclidean length; zero stays zero."""
     return gradient / gradient.norm().clamp(min=1e-20)

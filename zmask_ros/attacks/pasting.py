@@ -89,7 +89,7 @@ def apply_patch(
 def paste(
     image: np.ndarray,
     patch: np.ndarray,
-    centre: tuple[float, float],
+    center: tuple[float, float],
     scale: float = 1.0,
     rotation_deg: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -108,7 +108,7 @@ def paste(
     one = torch.ones(1, dtype=torch.float64)
     view = view_homography(one * scale, one * rotation_deg, one * 0, (patch.shape[0], patch.shape[1]))
     shift = torch.eye(3, dtype=torch.float64)
-    shift[0, 2], shift[1, 2] = centre
+    shift[0, 2], shift[1, 2] = center
     return _paste(image, patch[None], (Transforms(shift @ view, one * 0, one, one * 0, one * 0),))
 
 
@@ -136,10 +136,10 @@ def to_uint8(image: Tensor) -> np.ndarray:
 
 
 def _paste(image: np.ndarray, patches: np.ndarray, layout: Sequence[Transforms]) -> tuple[np.ndarray, np.ndarray]:
-    colours = torch.stack([to_tensor(patch[..., :3]) for patch in patches])
+    colors = torch.stack([to_tensor(patch[..., :3]) for patch in patches])
     # All patches of one attack have the same shape.
     shape = torch.from_numpy(patches[0, ..., 3].copy()).float() / 255.0 if patches.shape[-1] == 4 else None
-    pasted, mask = apply_patches(to_tensor(image)[None], colours, layout, shape)
+    pasted, mask = apply_patches(to_tensor(image)[None], colors, layout, shape)
     return to_uint8(pasted[0]), mask[0].amax(0).bool().numpy()
 
 
@@ -161,9 +161,9 @@ def _apply(result: Tensor, mask: Tensor, patch: Tensor, transforms: Transforms, 
             cover = cover * transforms.visible[index, top:bottom, left:right].to(cover)
         if alpha is not None:
             cover = cover * _warp(_shrunk(alpha[None, None], scale), plane, patch_size)[0]
-        colour = _warp(_seen(patch, transforms, index, scale), plane, patch_size)
-        grain = torch.randn(colour.shape, generator=noise).to(result) * float(transforms.noise[index])
-        result[where] = result[where] * (1 - cover) + (colour + grain).clamp(0, 1) * cover
+        color = _warp(_seen(patch, transforms, index, scale), plane, patch_size)
+        grain = torch.randn(color.shape, generator=noise).to(result) * float(transforms.noise[index])
+        result[where] = result[where] * (1 - cover) + (color + grain).clamp(0, 1) * cover
         mask[index, top:bottom, left:right] = (cover >= 0.5).to(mask)
 
 
@@ -212,9 +212,9 @@ def _shrunk(pixels: Tensor, scale: Tensor) -> Tensor:
     return functional.interpolate(pixels, size=size, mode="bilinear", align_corners=False, antialias=True)
 
 
-def _warp(colour: Tensor, plane: Tensor, patch_size: tuple[int, int]) -> Tensor:
+def _warp(color: Tensor, plane: Tensor, patch_size: tuple[int, int]) -> Tensor:
     grid = plane / plane.new_tensor([patch_size[1] / 2, patch_size[0] / 2])
-    return functional.grid_sample(colour, grid[None], mode="bilinear", padding_mode="border", align_corners=False)[0]
+    return functional.grid_sample(color, grid[None], mode="bilinear", padding_mode="border", align_corners=False)[0]
 
 
 def _blur(image: Tensor, sigma: float) -> Tensor:

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from zmask_ros.attacks.attacker import Attacker, Step
-from zmask_ros.attacks.checkpoint import Training
+from zmask_ros.attacks.checkpoint import AttackState
 from zmask_ros.attacks.eot import Transforms, sample_layout
 from zmask_ros.attacks.frames import AttackFrame, FrameStack, stack_frames
 from zmask_ros.attacks.recipe import HIDING, Recipe
-from zmask_ros.attacks.render import View
+from zmask_ros.attacks.render import AttackedView
 from zmask_ros.defense import Profile
 from zmask_ros.errors import AttackError
 from zmask_ros.segmenters import Segmenter
@@ -91,13 +91,13 @@ def train_patch(
     stack = stack_frames(segmenter, frames)
     if recipe.objective == HIDING and attacker.goal.target is not None:
         stack = stack.showing(attacker.goal.target)
-    draw = Draw(recipe, segmenter.input_size, placement)
+    draw = TransformSampler(recipe, segmenter.input_size, placement)
     belongs_to = _belongings(attacker, profile, stack, start)
     device = segmenter.device
     if state is not None and state.exists():
-        training = Training.resume(state, recipe, device, belongs_to)
+        training = AttackState.resume(state, recipe, device, belongs_to)
     else:
-        training = Training.start(recipe, device)
+        training = AttackState.start(recipe, device)
         if start is not None:
             training.begin_with(start)
     while True:
@@ -111,32 +111,32 @@ def train_patch(
             break
         training = training.restarted(device)
     assert training.best is not None
-    shape = attacker.viewer.shape
+    shape = attacker.renderer.shape
     return PatchResult(
         training.best, tuple(training.history), tuple(training.merits), None if shape is None else shape.cpu()
     )
 
 
-def make_step(attacker: Attacker, stack: FrameStack, training: Training, draw: Draw) -> View:
+def make_step(attacker: Attacker, stack: FrameStack, training: AttackState, draw: TransformSampler) -> AttackedView:
     """One step of the attack on a random batch; what its images looked like before it."""
     chosen = torch.randint(len(stack), (training.recipe.batch,), generator=training.generator)
-    images, labels = stack.batch(chosen, attacker.viewer.segmenter.device)
-    view = attacker.look(images, training.leaves, draw(stack.numbers[chosen], training.generator))
+    images, labels = stack.batch(chosen, attacker.renderer.segmenter.device)
+    view = attacker.render(images, training.leaves, draw(stack.numbers[chosen], training.generator))
     found = attacker.directions(view, labels, training.leaves, len(training.history))
     training.descend((found.adversarial, found.decoys), found.step)
     return view
 
 
-def _merit(attacker: Attacker, stack: FrameStack, training: Training, draw: Draw) -> float:
+def _merit(attacker: Attacker, stack: FrameStack, training: AttackState, draw: TransformSampler) -> float:
     chosen = torch.linspace(0, len(stack) - 1, EVALUATED).round().long()
     generator = torch.Generator().manual_seed(training.recipe.seed + EVALUATION_STREAM)
-    device = attacker.viewer.segmenter.device
+    device = attacker.renderer.segmenter.device
     layout = draw(stack.numbers[chosen], generator)
     return attacker.merit(stack.batch(chosen, device), training.patches().to(device), layout)
 
 
 @dataclass(frozen=True)
-class Draw:
+class TransformSampler:
     """How the patches are seen in chosen frames (indices [B]): one `Transforms` for each patch."""
 
     recipe: Recipe
@@ -155,9 +155,9 @@ def _belongings(attacker: Attacker, profile: Profile | None, stack: FrameStack, 
     """What a kept state belongs to, by words that a sentence can use."""
     return {
         "recipe": attacker.recipe.to_json(),
-        "network": attacker.viewer.segmenter.digest,
+        "network": attacker.renderer.segmenter.digest,
         "set of frames": stack.digest(),
-        "shape": _digest([attacker.viewer.shape]),
+        "shape": _digest([attacker.renderer.shape]),
         "palette": _digest([attacker.palette]),
         "profile": "none" if profile is None else _profile_digest(profile),
         "start": _digest([start]),

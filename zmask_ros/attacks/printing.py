@@ -36,14 +36,14 @@ def read_palette(path: Path | str | None = None) -> Tensor:
     try:
         text = place.read_text()
         rows = json.loads(text) if place.suffix.lower() == ".json" else _csv_rows(text)
-        colours = torch.tensor([[float(value) for value in row] for row in rows])
+        colors = torch.tensor([[float(value) for value in row] for row in rows])
     except OSError as error:
         raise AttackError(f"The palette {place} cannot be read: {error.strerror}.") from error
     except (UnicodeDecodeError, ValueError, TypeError) as error:
         raise AttackError(f"The palette {place} must be a list of red, green, blue: {error}.") from error
-    if colours.dim() != 2 or colours.shape[1] != 3 or not bool(((colours >= 0) & (colours <= 255)).all()):
+    if colors.dim() != 2 or colors.shape[1] != 3 or not bool(((colors >= 0) & (colors <= 255)).all()):
         raise AttackError(f"The palette {place} must hold three values in 0..255 for each colour.")
-    return colours / 255.0
+    return colors / 255.0
 
 
 def non_printability(patch: Tensor, palette: Tensor) -> Tensor:
@@ -69,7 +69,7 @@ def _log_products(patch: Tensor, palette: Tensor) -> Tensor:
     """[...]: the logarithm of each pixel's product of distances, summed in float64."""
     pixels = patch.double().movedim(-3, -1)
     return sum(
-        (0.5 * ((pixels - colour).square().sum(-1) + SOFTENING).log() for colour in palette.double()),
+        (0.5 * ((pixels - color).square().sum(-1) + SOFTENING).log() for color in palette.double()),
         start=pixels.new_zeros(pixels.shape[:-1]),
     )
 

@@ -11,7 +11,7 @@ Frames, axes and units:
   the order top left, top right, bottom right, bottom left, as the viewers see them.
 - *Camera*: the optical frame of ROS: x right, y down, z forward, metres. Its pose is optical frame to world, [4, 4].
 - *Image*: pixels, x right, y down; the centre of the first pixel is at (0.5, 0.5), so that coordinates scale with the
-  image. (The street world and ROS put it at (0, 0); `Camera.of_integer_centres` takes theirs.)
+  image. (The street world and ROS put it at (0, 0); `PinholeCamera.of_integer_centers` takes theirs.)
 - *Patch plane*: patch pixels, origin in the patch's centre, x right, y down, as in `Transforms`.
 
 A homography from here keeps its scale: its third coordinate is the depth in metres, negative behind the camera.
@@ -33,7 +33,7 @@ from zmask_ros.data.carla_gear.poses import body_to_world
 
 
 @dataclass(frozen=True)
-class Camera:
+class PinholeCamera:
     """A pinhole camera without distortion; all in pixels, the centre of the first pixel at (0.5, 0.5).
 
     ``size`` is (height, width), ``focal`` and ``centre`` are (x, y).
@@ -41,22 +41,22 @@ class Camera:
 
     size: tuple[int, int]
     focal: tuple[float, float]
-    centre: tuple[float, float]
+    center: tuple[float, float]
 
     @staticmethod
-    def of_integer_centres(size: tuple[int, int], fx: float, fy: float, cx: float, cy: float) -> Camera:
+    def of_integer_centers(size: tuple[int, int], fx: float, fy: float, cx: float, cy: float) -> PinholeCamera:
         """From ROS' camera_info, which puts the centre of the first pixel at (0, 0)."""
-        return Camera(size, (fx, fy), (cx + 0.5, cy + 0.5))
+        return PinholeCamera(size, (fx, fy), (cx + 0.5, cy + 0.5))
 
-    def resized(self, size: tuple[int, int]) -> Camera:
+    def resized(self, size: tuple[int, int]) -> PinholeCamera:
         """The same camera where its images are resized to ``size`` (height, width)."""
         y, x = size[0] / self.size[0], size[1] / self.size[1]
-        return Camera(size, (self.focal[0] * x, self.focal[1] * y), (self.centre[0] * x, self.centre[1] * y))
+        return PinholeCamera(size, (self.focal[0] * x, self.focal[1] * y), (self.center[0] * x, self.center[1] * y))
 
     @property
     def matrix(self) -> np.ndarray:
         """float64 [3, 3], optical frame to homogeneous pixels."""
-        return np.array([[self.focal[0], 0.0, self.centre[0]], [0.0, self.focal[1], self.centre[1]], [0.0, 0.0, 1.0]])
+        return np.array([[self.focal[0], 0.0, self.center[0]], [0.0, self.focal[1], self.center[1]], [0.0, 0.0, 1.0]])
 
 
 def panel_corners(
@@ -87,7 +87,7 @@ class PanelView:
             is known to stand before it.
     """
 
-    camera: Camera
+    camera: PinholeCamera
     pose: np.ndarray
     panel: np.ndarray
     visible: np.ndarray | None = None
@@ -99,8 +99,8 @@ class PanelView:
         """
         camera = self.camera.resized(image_size or self.camera.size)
         top_left, across, down = self.panel[0], self.panel[1] - self.panel[0], self.panel[3] - self.panel[0]
-        centre = top_left + (across + down) / 2
-        to_world = np.column_stack([across / patch_size[1], down / patch_size[0], centre - self.pose[:3, 3]])
+        center = top_left + (across + down) / 2
+        to_world = np.column_stack([across / patch_size[1], down / patch_size[0], center - self.pose[:3, 3]])
         return torch.from_numpy(camera.matrix @ self.pose[:3, :3].T @ to_world)
 
     def share(self) -> float:

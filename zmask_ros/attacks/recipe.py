@@ -94,7 +94,7 @@ class Recipe:
                 raise AttackError(f"The recipe's {complaint}.")
 
     @property
-    def knows_the_defence(self) -> bool:
+    def knows_the_defense(self) -> bool:
         """Whether a profile of the defence is needed."""
         return self.adaptive != "none" or self.beta < 1 or self.decoys > 0
 

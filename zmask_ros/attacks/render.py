@@ -53,7 +53,7 @@ class AuxiliaryTap:
 
 
 @dataclass(frozen=True)
-class View:
+class AttackedView:
     """What B patched images look like to the car; differentiable with respect to the patches.
 
     Attributes:
@@ -79,7 +79,7 @@ class View:
 
 
 @dataclass(frozen=True)
-class Viewer:
+class PatchRenderer:
     """How patched images are looked at.
 
     Attributes:
@@ -94,10 +94,10 @@ class Viewer:
     shape: Tensor | None = None
     auxiliary: bool = False
 
-    def look(self, images: Tensor, patches: Tensor, layout: Sequence[Transforms]) -> View:
+    def render(self, images: Tensor, patches: Tensor, layout: Sequence[Transforms]) -> AttackedView:
         """One forward pass of images [B, 3, H, W] in 0..1 with patches [N, 3, h, w] in them."""
         patched, masks = apply_patches(images, patches, layout, self.shape)
-        x = self.segmenter.normalise(patched)
+        x = self.segmenter.normalize(patched)
         with ExitStack() as stack:
             tap = stack.enter_context(AuxiliaryTap(self.segmenter.network)) if self.auxiliary else None
             if self.defense is None:
@@ -108,16 +108,16 @@ class Viewer:
                 logits, analysis = self.defense.analyse(x)
                 shallow = {layer: taps[layer] for layer in layers}
         further = () if tap is None else tuple(full_size(o, masks) for o in tap.outputs)
-        return View(x, masks, full_size(logits, masks), further, analysis, shallow)
+        return AttackedView(x, masks, full_size(logits, masks), further, analysis, shallow)
 
-    def defended_logits(self, view: View) -> Tensor:
+    def defended_logits(self, view: AttackedView) -> Tensor:
         """[B, K, H, W]: what is segmented again under the mask, as if each image were masked (straight-through)."""
         assert self.defense is not None and view.analysis is not None
         hard = self.defense.mask(view.analysis, (view.x.shape[-2], view.x.shape[-1]))
         return full_size(masked_logits(self.segmenter, view.x, hard), view.masks)
 
     @torch.no_grad()
-    def outcome(self, view: View) -> Tensor:
+    def outcome(self, view: AttackedView) -> Tensor:
         """[B, K, H, W]: the logits that the car goes by: defended ones where the defence masks an image."""
         if self.defense is None or view.analysis is None:
             return view.logits

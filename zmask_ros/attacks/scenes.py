@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from zmask_ros.attacks.frames import AttackFrame
-from zmask_ros.attacks.projection import Camera, PanelView, ScenePlacement, panel_corners
+from zmask_ros.attacks.projection import PanelView, PinholeCamera, ScenePlacement, panel_corners
 from zmask_ros.data.carla_gear.poses import camera_to_world
 from zmask_ros.data.carla_gear.reader import CarlaGear
 from zmask_ros.data.street import StreetDrive
@@ -22,7 +22,7 @@ BLANK = np.full((2, 4, 3), 128, np.uint8)
 
 
 @dataclass(frozen=True)
-class Scene:
+class AttackScene:
     """Frames of a scene, and in each the view of the panel that is largest there."""
 
     frames: tuple[AttackFrame, ...]
@@ -34,7 +34,7 @@ class Scene:
         return ScenePlacement(self.views)
 
 
-def street_scene(drive: StreetDrive, most: int, progress: Callable[[], object] = lambda: None) -> Scene:
+def street_scene(drive: StreetDrive, most: int, progress: Callable[[], object] = lambda: None) -> AttackScene:
     """Up to ``most`` frames, evenly over those of a drive that show a panel; what stands before it is known exactly.
 
     The drive must show a picture on its panels (`BLANK`), since it marks nothing but pictures. Frames that turn out
@@ -44,7 +44,9 @@ def street_scene(drive: StreetDrive, most: int, progress: Callable[[], object] =
         AttackError: no frame shows a panel that is large enough.
     """
     camera = drive.camera
-    pinhole = Camera.of_integer_centres((camera.height, camera.width), camera.fx, camera.fy, camera.cx, camera.cy)
+    pinhole = PinholeCamera.of_integer_centers(
+        (camera.height, camera.width), camera.fx, camera.fy, camera.cx, camera.cy
+    )
 
     def view(index: int) -> PanelView | None:
         seconds = index / drive.rate_hz
@@ -60,10 +62,10 @@ def street_scene(drive: StreetDrive, most: int, progress: Callable[[], object] =
         progress()
     if not frames:
         raise AttackError(HIDDEN)
-    return Scene(tuple(frames), tuple(views))
+    return AttackScene(tuple(frames), tuple(views))
 
 
-def gear_scene(gear: CarlaGear, most: int, progress: Callable[[], object] = lambda: None) -> Scene:
+def gear_scene(gear: CarlaGear, most: int, progress: Callable[[], object] = lambda: None) -> AttackScene:
     """Up to ``most`` frames, evenly over those of a CARLA-GeAR scene that show a billboard.
 
     Such a set does not tell what stands before the billboard, so that the patch covers it.
@@ -73,7 +75,9 @@ def gear_scene(gear: CarlaGear, most: int, progress: Callable[[], object] = lamb
         DatasetError: a picture cannot be read.
     """
     camera, panel = gear.camera, gear.panel
-    pinhole = Camera((camera.height, camera.width), (camera.focal, camera.focal), (camera.width / 2, camera.height / 2))
+    pinhole = PinholeCamera(
+        (camera.height, camera.width), (camera.focal, camera.focal), (camera.width / 2, camera.height / 2)
+    )
 
     def view(index: int) -> PanelView | None:
         poses = gear.poses(index)
@@ -89,7 +93,7 @@ def gear_scene(gear: CarlaGear, most: int, progress: Callable[[], object] = lamb
         frames.append((frame.image, frame.labels))
         views.append(seen)
         progress()
-    return Scene(tuple(frames), tuple(views))
+    return AttackScene(tuple(frames), tuple(views))
 
 
 def evenly(length: int, wanted: int) -> list[int]:

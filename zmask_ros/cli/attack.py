@@ -25,7 +25,7 @@ from zmask_ros.attacks import (
 )
 from zmask_ros.attacks.curves import save_curves
 from zmask_ros.attacks.files import curves_path
-from zmask_ros.attacks.frames import NothingToHide
+from zmask_ros.attacks.frames import NothingToHideError
 from zmask_ros.cli import attack_options, options
 from zmask_ros.cli.attack_options import GROUPS, Seeds
 from zmask_ros.cli.attack_sources import HELP as SCENE_HELP
@@ -105,7 +105,7 @@ def command(
     described = sources.describe()
     recipe = attack_options.recipe_of(recipe_file, overrides)
     defence = None if profile is None else load_profile(profile)
-    if defence is not None and not recipe.knows_the_defence:
+    if defence is not None and not recipe.knows_the_defense:
         warn("This attack does not know the defence, so --profile has no effect: see --adaptive, --beta, --decoys.")
     job = Job(load_segmenter(segmenter, device), recipe, defence, described, resume)
     if resume and not per_image and not state_path(output).exists():
@@ -171,7 +171,7 @@ class Job:
                 continue
             try:
                 yield self.run(place, [frame], sources=(*self.sources, f"frame {number}"))
-            except NothingToHide:
+            except NothingToHideError:
                 warn(f"Frame {number} does not show {self.recipe.target} and was passed over.")
 
 

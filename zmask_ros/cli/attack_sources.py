@@ -9,7 +9,7 @@ from itertools import cycle
 from pathlib import Path
 
 from zmask_ros.attacks import AttackFrame, Placement
-from zmask_ros.attacks.scenes import BLANK, Scene, evenly, gear_scene, street_scene
+from zmask_ros.attacks.scenes import BLANK, AttackScene, evenly, gear_scene, street_scene
 from zmask_ros.cli.console import progress
 from zmask_ros.data.camvid import CamVid
 from zmask_ros.data.carla_gear.reader import CarlaGear
@@ -33,7 +33,7 @@ def describe_scene(name: str) -> str:
     return f"scene {name}"
 
 
-def load_scene(name: str, frames: int) -> Scene:
+def load_scene(name: str, frames: int) -> AttackScene:
     """Up to ``frames`` frames of the scene ``name``, with a progress bar.
 
     Raises:

@@ -64,5 +64,5 @@ def _show(segmenter: Segmenter, as_json: bool) -> None:
 @torch.inference_mode()
 def _tappable(segmenter: Segmenter) -> dict[str, Any]:
     """Shapes of the layers down to two levels below the network that give one feature map."""
-    grey = torch.zeros(1, 3, *segmenter.input_size, device=segmenter.device)
-    return dict(feature_layers(segmenter.network, lambda: segmenter.logits(grey)))
+    gray = torch.zeros(1, 3, *segmenter.input_size, device=segmenter.device)
+    return dict(feature_layers(segmenter.network, lambda: segmenter.logits(gray)))

@@ -26,7 +26,7 @@ class DatasetError(ZmaskError):
 
 
 @dataclass(frozen=True)
-class LabelledFrame:
+class LabeledFrame:
     """One image with its truth.
 
     Attributes:
@@ -54,7 +54,7 @@ def camvid_root() -> Path | None:
 
 
 class CamVid:
-    """One split of CamVid as a sequence of `LabelledFrame`, in the order of the file names.
+    """One split of CamVid as a sequence of `LabeledFrame`, in the order of the file names.
 
     ``root`` holds ``<split>/*.png`` and ``<split>annot/*.png`` under the same file names. A split may hold
     several drives. File names count frames of a 30 Hz camera, whatever the rate of the split itself.
@@ -80,16 +80,16 @@ class CamVid:
     def __len__(self) -> int:
         return len(self._images)
 
-    def __getitem__(self, index: int) -> LabelledFrame:
+    def __getitem__(self, index: int) -> LabeledFrame:
         path = self._images[index]
         image = cv2.cvtColor(_read(path, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
         labels = _read(self._labels / path.name, cv2.IMREAD_UNCHANGED)
         if labels.shape != image.shape[:2]:
             raise DatasetError(f"The label map of {path} is {labels.shape}, its image {image.shape[:2]}.")
         labels[labels == CAMVID_UNLABELLED_ON_DISK] = UNLABELLED
-        return LabelledFrame(path.stem, image, labels, _stamp_ns(path.stem))
+        return LabeledFrame(path.stem, image, labels, _stamp_ns(path.stem))
 
-    def __iter__(self) -> Iterator[LabelledFrame]:
+    def __iter__(self) -> Iterator[LabeledFrame]:
         return (self[index] for index in range(len(self)))
 
 

@@ -30,7 +30,7 @@ class ClassInfo:
     """One class: its name and its colour, RGB 0..255."""
 
     name: str
-    colour: tuple[int, int, int]
+    color: tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -155,13 +155,13 @@ def _mapping(value: Any, name: str) -> dict[str, Any]:
 
 
 def _classes(value: Any) -> tuple[ClassInfo, ...]:
-    classes = tuple(ClassInfo(name, _colour(colour, name)) for name, colour in _mapping(value, "classes").items())
+    classes = tuple(ClassInfo(name, _color(color, name)) for name, color in _mapping(value, "classes").items())
     if not 1 <= len(classes) <= MOST_CLASSES:
         raise ValueError(f"'classes' must be 1 to {MOST_CLASSES}, not {len(classes)}")
     return classes
 
 
-def _colour(value: Any, name: str) -> tuple[int, int, int]:
+def _color(value: Any, name: str) -> tuple[int, int, int]:
     if not (_is_list(value, 3) and all(isinstance(part, int) and 0 <= part <= 255 for part in value)):
         raise ValueError(f"the colour of class '{name}' must be [red, green, blue], each 0 to 255, not {value!r}")
     red, green, blue = value

@@ -59,10 +59,10 @@ class Segmenter:
     def palette(self) -> np.ndarray:
         """uint8 [256, 3], RGB colour of each label; black where there is no class."""
         palette = np.zeros((256, 3), np.uint8)
-        palette[: len(self.classes)] = [c.colour for c in self.classes]
+        palette[: len(self.classes)] = [c.color for c in self.classes]
         return palette
 
-    def normalise(self, rgb: Tensor) -> Tensor:
+    def normalize(self, rgb: Tensor) -> Tensor:
         """Images [B, 3, H, W] in 0..1 to the network's range: mean 0, deviation 1; differentiable."""
         mean = rgb.new_tensor(self.mean)[:, None, None]
         std = rgb.new_tensor(self.std)[:, None, None]
@@ -75,7 +75,7 @@ class Segmenter:
             shrinks = image.shape[0] > height or image.shape[1] > width
             image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
         pixels = torch.from_numpy(np.require(image, requirements=("C", "W"))).to(self.device, non_blocking=True)
-        return self.normalise(pixels.permute(2, 0, 1)[None].float() / 255.0)
+        return self.normalize(pixels.permute(2, 0, 1)[None].float() / 255.0)
 
     def logits(self, x: Tensor) -> Tensor:
         """Class scores [B, K, h, w] for the normalised images ``x`` [B, 3, H, W].

@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zmask_ros.attacks import EotRanges, paste_at_random, stack_frames
-from zmask_ros.attacks.render import View
-from zmask_ros.data.textures.benign import harmless_pictures, in_other_light
+from zmask_ros.attacks.render import AttackedView
+from zmask_ros.data.textures.benign import benign_pictures, in_other_light
 from zmask_ros.defense import ActivationTaps, Branch, Defense, LayerStatistics, Moments, Profile, bind
 from zmask_ros.defense.analyser import head_features
 from zmask_ros.defense.evidence.head import WEIGHTS, EvidenceHead, Head, head_score, untrained_head
@@ -190,7 +190,7 @@ class HeadTraining:
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimiser, steps, FINAL_LR * LEARNING_RATE)
         self._average = [weight.detach().clone() for weight in self.weights]
 
-    def step(self, attacked: Sequence[View], harmless: Tensor) -> float:
+    def step(self, attacked: Sequence[AttackedView], harmless: Tensor) -> float:
         """Descend once; the loss."""
         loss = torch.stack([attacked_loss(view) for view in attacked]).mean() + harmless_loss(harmless)
         gradients = torch.autograd.grad(loss, self.weights)
@@ -209,7 +209,7 @@ class HeadTraining:
         return Head(self.head.branch, self.head.textured, *(average.cpu() for average in self._average))
 
 
-def attacked_loss(view: View) -> Tensor:
+def attacked_loss(view: AttackedView) -> Tensor:
     """Cross-entropy of the cells on the patches, of those around them and of all others, and of images; a scalar.
 
     What is masked around a patch is lost for nothing, and there are few such cells: they are weighed apart.
@@ -269,7 +269,7 @@ class Harmless:
         self._random = np.random.default_rng(seed)
         self._places = torch.Generator().manual_seed(seed)
         sides = [max(16, round(share * segmenter.input_size[0])) for share in HARMLESS_SHARES]
-        self._pictures = [p for n in sides for p in harmless_pictures(HARMLESS_PICTURES, (n, n), frames, seed + n)]
+        self._pictures = [p for n in sides for p in benign_pictures(HARMLESS_PICTURES, (n, n), frames, seed + n)]
         self._hard = (HardImages(self._random), HardImages(self._random))
         self._shown: list[tuple[HardImages, np.ndarray]] = []
         self._scores: list[float] = []

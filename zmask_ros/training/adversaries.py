@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from zmask_ros.attacks import Attacker, EotRanges, FrameStack, Recipe
-from zmask_ros.attacks.checkpoint import Training
-from zmask_ros.attacks.patch_attack import Draw, make_step
-from zmask_ros.attacks.render import View
+from zmask_ros.attacks.checkpoint import AttackState
+from zmask_ros.attacks.patch_attack import TransformSampler, make_step
+from zmask_ros.attacks.render import AttackedView
 from zmask_ros.defense import Defense
 from zmask_ros.segmenters import Segmenter
 
@@ -55,14 +55,14 @@ class Rival:
     number: int
     kind: Kind
     attacker: Attacker
-    training: Training
+    training: AttackState
 
     @staticmethod
     def begin(defense: Defense, segmenter: Segmenter, kind: Kind, number: int, seed: int) -> Rival:
         """A rival with patches of noise."""
         recipe = _recipe(segmenter, kind, seed)
         attacker = Attacker.facing(segmenter, recipe, defense)
-        return Rival(number, kind, attacker, Training.start(recipe, segmenter.device))
+        return Rival(number, kind, attacker, AttackState.start(recipe, segmenter.device))
 
     @property
     def ripe(self) -> bool:
@@ -74,9 +74,9 @@ class Rival:
         """Whether it has lived long enough."""
         return self.training.index >= self.training.recipe.steps
 
-    def act(self, stack: FrameStack) -> View:
+    def act(self, stack: FrameStack) -> AttackedView:
         """One step of the attack; what the images looked like before it."""
-        draw = Draw(self.training.recipe, self.attacker.viewer.segmenter.input_size)
+        draw = TransformSampler(self.training.recipe, self.attacker.renderer.segmenter.input_size)
         return make_step(self.attacker, stack, self.training, draw)
 
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zmask_ros.attacks import EotRanges, paste_at_random
-from zmask_ros.data.textures.benign import KINDS, harmless_pictures
+from zmask_ros.data.textures.benign import KINDS, benign_pictures
 from zmask_ros.defense import Defense, Profile
 from zmask_ros.defense.analyser import Evidence
 from zmask_ros.errors import ZmaskError
@@ -222,7 +222,7 @@ def pictures(part: Part) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """
     generator = torch.Generator().manual_seed(part.seed)
     size = (part.patches[0].picture.shape[0], part.patches[0].picture.shape[1])
-    others = harmless_pictures(HARMLESS_PICTURES, size, part.frames, part.seed)
+    others = benign_pictures(HARMLESS_PICTURES, size, part.frames, part.seed)
 
     def pasted(frame: np.ndarray, choices: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         drawn = int(torch.randint(len(choices), (1,), generator=generator))

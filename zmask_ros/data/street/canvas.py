@@ -18,7 +18,7 @@ from zmask_ros.data.street.weather import Weather
 NEAR = 0.5
 SUBPIXEL = 4
 _SQUARE = np.array([[0.0, 1.0, 1.0, 0.0], [0.0, 0.0, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0]])
-_SHADOW_COLOUR = (8.0, 8.0, 12.0)
+_SHADOW_COLOR = (8.0, 8.0, 12.0)
 # Growth and strength of the rings that make a soft shadow.
 _NEAR_SHADOW, _FAR_SHADOW = ((1.15, 0.18), (1.0, 0.3), (0.85, 0.3)), ((1.0, 0.55),)
 
@@ -43,13 +43,13 @@ class Texture:
     """
 
     def __init__(
-        self, colour: np.ndarray, label: int, alpha: np.ndarray | None = None, fills_outline: bool = False
+        self, color: np.ndarray, label: int, alpha: np.ndarray | None = None, fills_outline: bool = False
     ) -> None:
-        labels = np.full((*colour.shape[:2], 1), label, np.uint8)
+        labels = np.full((*color.shape[:2], 1), label, np.uint8)
         self.label = int(label)
         self.fills_outline = fills_outline
-        self.height, self.width = colour.shape[:2]
-        self._pixels = np.concatenate([colour, labels], axis=2)
+        self.height, self.width = color.shape[:2]
+        self._pixels = np.concatenate([color, labels], axis=2)
         self._alpha = alpha
         self._shrunk: dict[tuple[int, int], tuple[np.ndarray, np.ndarray | None]] = {}
 
@@ -70,10 +70,10 @@ class Texture:
 
 
 @lru_cache(maxsize=64)
-def _tint_table(colour: tuple[float, ...], share: float, label: int | None) -> np.ndarray:
+def _tint_table(color: tuple[float, ...], share: float, label: int | None) -> np.ndarray:
     levels = np.arange(256, dtype=np.float32)[:, None]
     table = np.empty((256, 1, 4), np.uint8)
-    table[:, 0, :3] = levels * (1 - share) + np.array(colour, np.float32) * share
+    table[:, 0, :3] = levels * (1 - share) + np.array(color, np.float32) * share
     table[:, 0, 3] = levels[:, 0] if label is None else label
     return table
 
@@ -173,31 +173,31 @@ class Canvas:
         side = np.array([away[1], -away[0], 0.0]) / (np.hypot(*away) + 1e-9) * width
         self.quad(texture, foot - side / 2 + (0, 0, height), side, np.array([0.0, 0.0, -height]))
 
-    def colour(self, colour: Sequence[float] | np.ndarray, label: int, depth: float) -> tuple[float, ...]:
+    def color(self, color: Sequence[float] | np.ndarray, label: int, depth: float) -> tuple[float, ...]:
         """An RGB colour seen through the haze, with its label: what OpenCV's drawing functions take."""
         alpha = self.weather.haze(depth)
-        haze = self.weather.haze_colour
-        r, g, b = (np.asarray(colour) * (1 - alpha) + haze * alpha).tolist()
+        haze = self.weather.haze_color
+        r, g, b = (np.asarray(color) * (1 - alpha) + haze * alpha).tolist()
         return r, g, b, float(label)
 
-    def polygon(self, points: np.ndarray, colour: Sequence[float] | np.ndarray, label: int) -> None:
+    def polygon(self, points: np.ndarray, color: Sequence[float] | np.ndarray, label: int) -> None:
         """Fill a convex polygon of world points float [n, 3] with one colour."""
         visible = clip_near(self.view.homogeneous(points))
         if len(visible) >= 3:
             outline = visible[:, :2] / visible[:, 2:]
-            self.fill(outline, self.colour(colour, label, float(visible[:, 2].mean())))
+            self.fill(outline, self.color(color, label, float(visible[:, 2].mean())))
 
-    def fill(self, outline: np.ndarray, colour: tuple[float, ...]) -> None:
+    def fill(self, outline: np.ndarray, color: tuple[float, ...]) -> None:
         """Fill a convex outline of pixels float [n, 2] with a colour that has its label."""
-        cv2.fillConvexPoly(self.pixels, _fixed(outline), colour, cv2.LINE_8, SUBPIXEL)
+        cv2.fillConvexPoly(self.pixels, _fixed(outline), color, cv2.LINE_8, SUBPIXEL)
 
-    def tint(self, outline: np.ndarray, colour: Sequence[float], share: float, label: int | None = None) -> None:
+    def tint(self, outline: np.ndarray, color: Sequence[float], share: float, label: int | None = None) -> None:
         """Mix a colour into a convex outline of pixels; without a label the labels stay as they are."""
         box = self.box(outline)
         if box is None:
             return
         x0, y0, x1, y1 = box
-        table = _tint_table(tuple(colour), share, label)
+        table = _tint_table(tuple(color), share, label)
         region = self.pixels[y0:y1, x0:x1]
         mask = np.zeros(region.shape[:2], np.uint8)
         cv2.fillConvexPoly(mask, _fixed(outline - (x0, y0)), 255, cv2.LINE_8, SUBPIXEL)
@@ -211,22 +211,22 @@ class Canvas:
         reach = radius * 1.5 * self.view.camera.fx / (depth - radius)
         return not -reach < u / depth < self.width + reach
 
-    def shadow(self, centre: np.ndarray, half_length: float, half_width: float) -> None:
-        """A soft contact shadow on the ground around `centre`."""
-        away = float((centre - self.view.position) @ self.view.forward)
+    def shadow(self, center: np.ndarray, half_length: float, half_width: float) -> None:
+        """A soft contact shadow on the ground around `center`."""
+        away = float((center - self.view.position) @ self.view.forward)
         if half_width * self.view.camera.fx < 6.0 * away:
-            self._shadow_rings(centre, half_length, half_width, _FAR_SHADOW)
+            self._shadow_rings(center, half_length, half_width, _FAR_SHADOW)
         else:
-            self._shadow_rings(centre, half_length, half_width, _NEAR_SHADOW)
+            self._shadow_rings(center, half_length, half_width, _NEAR_SHADOW)
 
     def _shadow_rings(
-        self, centre: np.ndarray, half_length: float, half_width: float, rings: tuple[tuple[float, float], ...]
+        self, center: np.ndarray, half_length: float, half_width: float, rings: tuple[tuple[float, float], ...]
     ) -> None:
         growth = np.array([size for size, _ in rings])[:, None, None]
         points = np.zeros((len(rings), len(_RING), 3))
-        points[..., :2] = centre[:2] + growth * _RING * (half_length, half_width)
+        points[..., :2] = center[:2] + growth * _RING * (half_length, half_width)
         seen = self.view.homogeneous(points.reshape(-1, 3)).reshape(points.shape)
         for outline, (_, share) in zip(seen, rings, strict=True):
             visible = clip_near(outline)
             if len(visible) >= 3:
-                self.tint(visible[:, :2] / visible[:, 2:], _SHADOW_COLOUR, share)
+                self.tint(visible[:, :2] / visible[:, 2:], _SHADOW_COLOR, share)

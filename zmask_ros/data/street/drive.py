@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from zmask_ros.data.street.builder import BILLBOARD_SPACING, StreetBuilder, draw_street
 from zmask_ros.data.street.canvas import Canvas, Texture
 from zmask_ros.data.street.crowd import Crowd
 from zmask_ros.data.street.ground import FAR, GroundPainter, backdrop
 from zmask_ros.data.street.labels import FINAL_LABELS, Label
-from zmask_ros.data.street.plan import BILLBOARD_SPACING, Planner, draw_street
 from zmask_ros.data.street.scenery import Billboard
 from zmask_ros.data.street.thing import PERIOD, Thing
 from zmask_ros.data.street.vehicles import TRUCK, Vehicle, truck_mesh
@@ -111,16 +111,16 @@ class StreetDrive:
         self.motion = Motion(motion_rng, -street.lane / 2, speed)
         painter = GroundPainter(ground_rng, street, self.weather)
         painter.paint()
-        planner = Planner(plan_rng, street, self.weather, painter)
+        builder = StreetBuilder(plan_rng, street, self.weather, painter)
         self._board = Billboard(-1, street.kerb + 0.4) if self.carrier == "billboard" else None
-        planner.build_sides(self._board)
-        planner.furnish(self._board)
+        builder.build_sides(self._board)
+        builder.furnish(self._board)
         crowd = Crowd(plan_rng, street, self.weather)
         crowd.populate(self.motion.travelled, self.carrier is None and plan_rng.random() < 0.7)
         self._places: list[float] = []
         if self._board is not None:
-            self._places = planner.add_billboards(self._draw_board)
-        self.things = planner.things + crowd.things
+            self._places = builder.add_billboards(self._draw_board)
+        self.things = builder.things + crowd.things
         if self.carrier == "truck":
             self._add_truck(plan_rng)
         self._ground = painter.finish()

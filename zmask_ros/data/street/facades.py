@@ -48,12 +48,12 @@ class Windows:
 
 
 def _rectangle(
-    image: np.ndarray, x: float, y: float, width: float, height: float, colour: Sequence[float] | np.ndarray
+    image: np.ndarray, x: float, y: float, width: float, height: float, color: Sequence[float] | np.ndarray
 ) -> None:
     """Fill metres from the left and top edge."""
     start = round(x * TEXELS), round(y * TEXELS)
     end = round((x + width) * TEXELS) - 1, round((y + height) * TEXELS) - 1
-    cv2.rectangle(image, start, end, [float(c) for c in colour], -1)
+    cv2.rectangle(image, start, end, [float(c) for c in color], -1)
 
 
 def _wall(rng: np.random.Generator, width: float, height: float, material: str) -> np.ndarray:
@@ -127,16 +127,16 @@ def _letters(
     y: float,
     width: float,
     height: float,
-    colour: Sequence[float] | np.ndarray,
+    color: Sequence[float] | np.ndarray,
 ) -> None:
     """Strokes that look like a shop's name from the other side of the street."""
     left = x
     while left < x + width - 0.25:
         letter = rng.uniform(0.18, 0.34)
         if rng.random() < 0.87:
-            _rectangle(image, left, y, letter * 0.32, height, colour)
+            _rectangle(image, left, y, letter * 0.32, height, color)
             for bar in rng.choice((0.0, 0.42, 0.82), int(rng.integers(1, 3)), replace=False):
-                _rectangle(image, left, y + bar * height, letter * 0.85, height * 0.2, colour)
+                _rectangle(image, left, y + bar * height, letter * 0.85, height * 0.2, color)
         left += letter + 0.08
 
 
@@ -166,8 +166,8 @@ def _shop(rng: np.random.Generator, image: np.ndarray, top: float, storey: float
 def _awning(rng: np.random.Generator, image: np.ndarray, x: float, y: float, width: float, paint: np.ndarray) -> None:
     stripe = width / (2 * int(rng.integers(4, 9)))
     for index in range(int(width / stripe)):
-        colour = (232, 226, 210) if index % 2 else paint * 1.2 + 15
-        _rectangle(image, x + index * stripe, y, stripe, 0.62, colour)
+        color = (232, 226, 210) if index % 2 else paint * 1.2 + 15
+        _rectangle(image, x + index * stripe, y, stripe, 0.62, color)
     _rectangle(image, x, y + 0.62, width, 0.09, (44, 42, 42))
 
 
@@ -275,14 +275,14 @@ def railing(rng: np.random.Generator, width: float) -> tuple[np.ndarray, np.ndar
     """A metal railing one metre high: colour uint8 [h, w, 3] and alpha uint8 [h, w]."""
     rows, columns = 48, int(width * 48)
     paint = np.array(rng.choice([(52, 58, 60), (38, 74, 58), (176, 178, 178), (60, 48, 44)]), np.float32)
-    colour = np.tile(paint, (rows, columns, 1))
+    color = np.tile(paint, (rows, columns, 1))
     alpha = np.zeros((rows, columns), np.uint8)
     for column in range(0, columns - 2, 8):
         alpha[:, column : column + 4] = 255
-        colour[:, column] += 30
+        color[:, column] += 30
     for row in (1, 40):
         alpha[row : row + 5] = 255
-        colour[row] += 34
+        color[row] += 34
     for column in range(0, columns - 4, 96):
         alpha[:, column : column + 6] = 255
-    return to_bytes(colour), alpha
+    return to_bytes(color), alpha

@@ -34,11 +34,11 @@ def draw_pole(canvas: Canvas, x: float, y: float, height: float, radius: float, 
     sunny = -float(np.sign(canvas.weather.sun[1]))
     for low, high in ((-1.0, -0.3), (-0.3, 0.4), (0.4, 1.0)):
         lit = 0.8 + 0.22 * sunny * (low + high) / 2
-        colour = canvas.colour(np.array(paint) * lit, Label.POLE, float(ends[0, 2]))
+        color = canvas.color(np.array(paint) * lit, Label.POLE, float(ends[0, 2]))
         left, right = np.array([half * low, 0 * half]).T, np.array([half * high, 0 * half]).T
         canvas.fill(
             np.array([pixels[0] + left[0], pixels[0] + right[0], pixels[1] + right[1], pixels[1] + left[1]]),
-            colour,
+            color,
         )
 
 
@@ -146,11 +146,11 @@ class Sign:
         bottom = rng.uniform(2.1, 2.5)
         for _ in range(int(rng.choice([1, 2], p=[0.65, 0.35]))):
             shape, paint = _SIGNS[rng.integers(len(_SIGNS))]
-            colour, alpha = _blank(shape)
-            paint(colour, rng)
+            color, alpha = _blank(shape)
+            paint(color, rng)
             width = rng.uniform(0.85, 1.05) * (1.5 if paint is _guide else 1.0)
             height = width if paint is not _guide else width * 0.65
-            self._plates.append((Texture(colour, Label.SIGN, alpha), width, height, bottom))
+            self._plates.append((Texture(color, Label.SIGN, alpha), width, height, bottom))
             bottom += height + 0.05
         self._height = bottom
         self._paint = rng.choice([(136, 140, 142), (92, 96, 98)])
@@ -183,11 +183,11 @@ class TrafficLight:
 def _light_box(state: str) -> np.ndarray:
     image = np.full((120, 48, 3), 30, np.uint8)
     cv2.rectangle(image, (0, 0), (47, 119), (58, 60, 60), 3)
-    for row, (name, colour) in zip(
+    for row, (name, color) in zip(
         (22, 60, 98),
         (("red", (255, 50, 40)), ("yellow", (255, 200, 50)), ("green", (60, 240, 120))),
         strict=True,
     ):
-        lit = colour if name == state else tuple(int(c * 0.22) for c in colour)
+        lit = color if name == state else tuple(int(c * 0.22) for c in color)
         cv2.circle(image, (24, row), 15, lit, -1)
     return image

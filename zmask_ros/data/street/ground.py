@@ -86,23 +86,23 @@ class GroundPainter:
             tone[patch] *= rng.uniform(0.82, 1.12)
         for track in (-0.7, 0.7):
             for lane in (-0.5, 0.5):
-                centre = lane * self._street.lane + track
-                tone[:, self._columns_at(centre + 0.3, centre - 0.3)] *= 0.95
+                center = lane * self._street.lane + track
+                tone[:, self._columns_at(center + 0.3, center - 0.3)] *= 0.95
         np.multiply(base * tint, tone[..., None], out=self._map)
         self._crack()
 
     def _crack(self) -> None:
-        grey = [float(self._map.mean()) * 0.72] * 3
+        gray = [float(self._map.mean()) * 0.72] * 3
         for _ in range(24):
             x, y = self._rng.uniform(0, self._street.period), self._rng.uniform(-1, 1) * self._street.kerb
             steps = self._rng.normal(0, 0.35, (12, 2)).cumsum(axis=0) + np.array((x, y))
             points = np.column_stack([(HALF_WIDTH - steps[:, 1]) * TEXELS, steps[:, 0] * TEXELS])
-            cv2.polylines(self._map, [points.astype(np.int32)], False, grey, 1)
+            cv2.polylines(self._map, [points.astype(np.int32)], False, gray, 1)
         for _ in range(9):
             x, y = self._rng.uniform(0, self._street.period), self._rng.uniform(-0.8, 0.8) * self._street.kerb
-            centre = int((HALF_WIDTH - y) * TEXELS), int(x * TEXELS)
-            cv2.circle(self._map, centre, int(0.34 * TEXELS), [58.0] * 3, -1)
-            cv2.circle(self._map, centre, int(0.34 * TEXELS), [92.0] * 3, 1)
+            center = int((HALF_WIDTH - y) * TEXELS), int(x * TEXELS)
+            cv2.circle(self._map, center, int(0.34 * TEXELS), [58.0] * 3, -1)
+            cv2.circle(self._map, center, int(0.34 * TEXELS), [92.0] * 3, 1)
 
     def _lay_slabs(self) -> None:
         rng = self._rng
@@ -179,7 +179,7 @@ class GroundPainter:
         shaded = self._map * (self._light * lit)[..., None]
         if weather.wet:
             puddles = np.clip(fractal(self._rng, self._rows, self._columns, (40, 6), 4) - 0.5, 0, 0.5)[..., None]
-            shaded = shaded * (1 - puddles) + weather.haze_colour * 0.8 * puddles
+            shaded = shaded * (1 - puddles) + weather.haze_color * 0.8 * puddles
         labels = np.where(self._pavement, Label.PAVEMENT, Label.ROAD).astype(np.uint8)
         return Ground(np.dstack([to_bytes(shaded), labels]), self._street.period, weather)
 

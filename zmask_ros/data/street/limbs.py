@@ -25,7 +25,7 @@ class Limb:
     end: np.ndarray
     start_radius: float
     end_radius: float
-    colour: Sequence[float]
+    color: Sequence[float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class Figure:
 
     points: np.ndarray
     radii: np.ndarray
-    colours: np.ndarray
+    colors: np.ndarray
     ranks: np.ndarray
 
 
@@ -48,7 +48,7 @@ def figure(layers: list[list[Limb]]) -> Figure:
     return Figure(
         points=np.array([(limb.start, limb.end) for limb in limbs]),
         radii=np.array([(limb.start_radius, limb.end_radius) for limb in limbs]),
-        colours=np.array([limb.colour for limb in limbs], float),
+        colors=np.array([limb.color for limb in limbs], float),
         ranks=np.repeat(np.arange(len(layers)), [len(layer) for layer in layers]),
     )
 
@@ -63,11 +63,11 @@ def draw_figure(canvas: Canvas, drawn: Figure, foot: np.ndarray, label: int) -> 
     order = np.lexsort((-depth.sum(axis=1), drawn.ranks))
     pixels = (seen[..., :2] / depth[..., None])[order]
     radii = (drawn.radii * view.camera.fx / depth)[order]
-    base = drawn.colours[order]
+    base = drawn.colors[order]
     light, alpha = float(weather.shade(_FACING)), weather.haze(float(depth.mean()))
-    haze = weather.haze_colour * alpha
+    haze = weather.haze_color * alpha
     dark = np.minimum(base * light, 255) * (1 - alpha) + haze
-    shaded = _capsules(pixels, radii), _colours(dark, label)
+    shaded = _capsules(pixels, radii), _colors(dark, label)
     sizes = radii.max(axis=1)
     if sizes.max() <= _LIT_FROM:
         for index in range(len(sizes)):
@@ -75,15 +75,15 @@ def draw_figure(canvas: Canvas, drawn: Figure, foot: np.ndarray, label: int) -> 
         return
     bright = np.minimum(base * light * 1.17, 255) * (1 - alpha) + haze
     sunward = np.array((-0.35 * float(np.sign(weather.sun[1])), 0.0))
-    lit = _capsules(pixels + sunward * sizes[:, None, None], radii * 0.55), _colours(bright, label)
+    lit = _capsules(pixels + sunward * sizes[:, None, None], radii * 0.55), _colors(bright, label)
     for index, size in enumerate(sizes):
         _draw_capsule(canvas, shaded, index)
         if size > _LIT_FROM:
             _draw_capsule(canvas, lit, index)
 
 
-def _colours(colours: np.ndarray, label: int) -> list[tuple[float, ...]]:
-    return [(r, g, b, float(label)) for r, g, b in colours.tolist()]
+def _colors(colors: np.ndarray, label: int) -> list[tuple[float, ...]]:
+    return [(r, g, b, float(label)) for r, g, b in colors.tolist()]
 
 
 def _capsules(ends: np.ndarray, radii: np.ndarray) -> Capsules:
@@ -101,9 +101,9 @@ def _capsules(ends: np.ndarray, radii: np.ndarray) -> Capsules:
 
 
 def _draw_capsule(canvas: Canvas, drawn: tuple[Capsules, list[tuple[float, ...]]], index: int) -> None:
-    (outlines, centres, radii), colours = drawn
-    colour = colours[index]
-    cv2.fillConvexPoly(canvas.pixels, outlines[index], colour, cv2.LINE_8, SUBPIXEL)
-    for centre, radius in zip(centres[index], radii[index], strict=True):
+    (outlines, centers, radii), colors = drawn
+    color = colors[index]
+    cv2.fillConvexPoly(canvas.pixels, outlines[index], color, cv2.LINE_8, SUBPIXEL)
+    for center, radius in zip(centers[index], radii[index], strict=True):
         if radius > 16:
-            cv2.circle(canvas.pixels, centre, radius, colour, -1, cv2.LINE_8, SUBPIXEL)
+            cv2.circle(canvas.pixels, center, radius, color, -1, cv2.LINE_8, SUBPIXEL)

@@ -20,21 +20,21 @@ class Mesh:
     def __init__(self) -> None:
         self._faces: list[Face] = []
 
-    def add(self, points: Points, colour: Triple, normal: Triple, detail: float = 0.0) -> None:
+    def add(self, points: Points, color: Triple, normal: Triple, detail: float = 0.0) -> None:
         """A convex face; `detail` is its size in metres, below which it is left out when small on the screen."""
         unit = np.asarray(normal, float) / np.linalg.norm(np.asarray(normal, float))
-        self._faces.append((np.asarray(points, float), np.asarray(colour, float), unit, detail))
+        self._faces.append((np.asarray(points, float), np.asarray(color, float), unit, detail))
 
     def strip(
-        self, start: Triple, end: Triple, widths: tuple[float, float], colour: Triple, detail: float = 0.0
+        self, start: Triple, end: Triple, widths: tuple[float, float], color: Triple, detail: float = 0.0
     ) -> None:
         """The face between two points (x, z) of a side view, over the whole width."""
         (x0, z0), (x1, z1) = start, end
         a, b = widths[0] / 2, widths[1] / 2
         points = [(x0, a, z0), (x0, -a, z0), (x1, -b, z1), (x1, b, z1)]
-        self.add(points, colour, (z0 - z1, 0.0, x1 - x0), detail)
+        self.add(points, color, (z0 - z1, 0.0, x1 - x0), detail)
 
-    def both_sides(self, profile: Points, y0: float, y1: float, colour: Triple, detail: float = 0.0) -> None:
+    def both_sides(self, profile: Points, y0: float, y1: float, color: Triple, detail: float = 0.0) -> None:
         """A side view's face on both sides; `y0` at its lowest point, `y1` at its highest."""
         profile = np.asarray(profile, float)
         low, high = profile[:, 1].min(), profile[:, 1].max()
@@ -42,7 +42,7 @@ class Mesh:
         lean = (y0 - y1) / max(high - low, 1e-6)
         for side in (-1.0, 1.0):
             points = np.column_stack([profile[:, 0], side * y, profile[:, 1]])
-            self.add(points, colour, (0.0, side, lean), detail)
+            self.add(points, color, (0.0, side, lean), detail)
 
     def placed(self, yaw: float, weather: Weather) -> PlacedMesh:
         """The mesh turned by `yaw` and lit."""
@@ -60,20 +60,20 @@ class PlacedMesh:
         self._normals = np.array([normal for _, _, normal, _ in faces]) @ turn.T
         self._anchors = self._points[[start for start, _ in self._spans]]
         light = weather.shade(self._normals)
-        self._colours = np.clip(np.array([colour for _, colour, *_ in faces]) * light[:, None], 0, 255)
+        self._colors = np.clip(np.array([color for _, color, *_ in faces]) * light[:, None], 0, 255)
         self._details = np.array([detail for *_, detail in faces])
 
-    def draw(self, canvas: Canvas, centre: np.ndarray, label: int) -> None:
-        """Draw the mesh with its middle on the ground at `centre`."""
+    def draw(self, canvas: Canvas, center: np.ndarray, label: int) -> None:
+        """Draw the mesh with its middle on the ground at `center`."""
         view = canvas.view
-        seen = view.homogeneous(self._points + centre)
+        seen = view.homogeneous(self._points + center)
         if seen[:, 2].max() < 1.0:
             return
-        depth = max(1.0, float((centre - view.position) @ view.forward))
-        facing = ((view.position - centre - self._anchors) * self._normals).sum(axis=1) > 0
+        depth = max(1.0, float((center - view.position) @ view.forward))
+        facing = ((view.position - center - self._anchors) * self._normals).sum(axis=1) > 0
         large = (self._details == 0) | (self._details * view.camera.fx / depth > 1.5)
         alpha = canvas.weather.haze(depth)
-        colours = self._colours * (1 - alpha) + canvas.weather.haze_colour * alpha
+        colors = self._colors * (1 - alpha) + canvas.weather.haze_color * alpha
         clipped = seen[:, 2].min() < 0.5
         flat = None if clipped else seen[:, :2] / seen[:, 2:]
         for index in np.flatnonzero(facing & large):
@@ -85,5 +85,5 @@ class PlacedMesh:
                 outline = part[:, :2] / part[:, 2:]
             else:
                 outline = flat[start:end]
-            r, g, b = colours[index].tolist()
+            r, g, b = colors[index].tolist()
             canvas.fill(outline, (r, g, b, float(label)))

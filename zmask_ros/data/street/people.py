@@ -14,7 +14,7 @@ from zmask_ros.data.street.labels import Label
 from zmask_ros.data.street.limbs import Figure, Limb, draw_figure, figure
 from zmask_ros.data.street.view import vec
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 _SKIN = ((226, 186, 158), (196, 150, 116), (140, 98, 70), (96, 66, 48))
 _HAIR = ((40, 30, 24), (92, 66, 40), (176, 144, 88), (120, 118, 116), (24, 22, 22))
@@ -41,11 +41,11 @@ _BIKES = ((160, 32, 34), (36, 40, 44), (40, 90, 140), (196, 196, 196), (60, 120,
 class Looks:
     """A person's colours (RGB), height in metres, stride phase, and what is carried."""
 
-    skin: Colour
-    hair: Colour
-    top: Colour
-    trousers: Colour
-    bike: Colour
+    skin: Color
+    hair: Color
+    top: Color
+    trousers: Color
+    bike: Color
     height: float
     phase: float
     bag: bool
@@ -55,7 +55,7 @@ class Looks:
 def draw_looks(rng: np.random.Generator) -> Looks:
     """Somebody."""
 
-    def one(palette: Sequence[Colour]) -> Colour:
+    def one(palette: Sequence[Color]) -> Color:
         return palette[int(rng.integers(len(palette)))]
 
     return Looks(
@@ -71,8 +71,8 @@ def draw_looks(rng: np.random.Generator) -> Looks:
     )
 
 
-def _shaded(colour: Sequence[float], factor: float) -> tuple[float, float, float]:
-    r, g, b = (min(255.0, c * factor) for c in colour)
+def _shaded(color: Sequence[float], factor: float) -> tuple[float, float, float]:
+    r, g, b = (min(255.0, c * factor) for c in color)
     return r, g, b
 
 
@@ -146,11 +146,11 @@ def _flank(hip: np.ndarray, shoulder: np.ndarray, out: np.ndarray, looks: Looks)
     return Limb(hip + 0.045 * out, shoulder + 0.09 * out - vec(0, 0, 0.04), 0.125, 0.115, looks.top)
 
 
-def _wheel(canvas: Canvas, centre: np.ndarray, radius: float) -> None:
+def _wheel(canvas: Canvas, center: np.ndarray, radius: float) -> None:
     """Tyre, spokes, and a disc that is half seen through; all of it is the bicyclist's."""
     angle = np.linspace(0, 2 * np.pi, 19)[:-1]
-    rim = centre + radius * np.column_stack([np.cos(angle), 0 * angle, np.sin(angle)])
-    seen = canvas.view.homogeneous(np.vstack([rim, centre]))
+    rim = center + radius * np.column_stack([np.cos(angle), 0 * angle, np.sin(angle)])
+    seen = canvas.view.homogeneous(np.vstack([rim, center]))
     if seen[:, 2].min() < 0.8:
         return
     flat, depth = seen[:, :2] / seen[:, 2:], float(seen[-1, 2])
@@ -158,7 +158,7 @@ def _wheel(canvas: Canvas, centre: np.ndarray, radius: float) -> None:
     canvas.tint(flat[:-1], (70, 70, 74), 0.4, Label.BICYCLIST)
     points = np.rint(flat[:-1]).astype(np.int32)
     if np.abs(points).max() < 1 << 14:
-        cv2.polylines(canvas.pixels, [points], True, canvas.colour((26, 26, 28), Label.BICYCLIST, depth), thickness)
+        cv2.polylines(canvas.pixels, [points], True, canvas.color((26, 26, 28), Label.BICYCLIST, depth), thickness)
 
 
 def draw_bicyclist(canvas: Canvas, looks: Looks, at: np.ndarray, heading: float, turn: float) -> None:

@@ -17,9 +17,9 @@ from zmask_ros.data.textures.noise import to_bytes
 _UP = np.array([0.0, 0.0, 1.0])
 
 
-def _lit(colour: np.ndarray, weather: Weather, normal: tuple[float, float, float]) -> np.ndarray:
+def _lit(color: np.ndarray, weather: Weather, normal: tuple[float, float, float]) -> np.ndarray:
     unit = np.array(normal) / np.linalg.norm(normal)
-    return to_bytes(colour * np.float32(weather.shade(unit)))
+    return to_bytes(color * np.float32(weather.shade(unit)))
 
 
 def along_street(
@@ -106,11 +106,11 @@ class Fence:
         self._side = side
         self._height = float(rng.uniform(1.5, 2.0)) if wooden else 1.05
         if wooden:
-            colour = facades.planks(rng, self.width, self._height)
-            self._texture = Texture(_lit(colour, weather, (0, -side, 0)), Label.FENCE)
+            color = facades.planks(rng, self.width, self._height)
+            self._texture = Texture(_lit(color, weather, (0, -side, 0)), Label.FENCE)
         else:
-            colour, alpha = facades.railing(rng, self.width)
-            lit = _lit(colour, weather, (0, -side, 0))
+            color, alpha = facades.railing(rng, self.width)
+            lit = _lit(color, weather, (0, -side, 0))
             self._texture = Texture(lit, Label.FENCE, alpha, fills_outline=True)
 
     def draw(self, canvas: Canvas, x0: float, x1: float, y: float) -> None:
@@ -128,8 +128,8 @@ class Hedge:
     def __init__(self, rng: np.random.Generator, weather: Weather, side: int) -> None:
         self._height = float(rng.uniform(2.2, 3.2))
         self._side = side
-        colour, alpha = foliage.hedge(rng, 12.0, self._height)
-        self._texture = Texture(_lit(colour, weather, (0, -side, 0.5)), Label.TREE, alpha)
+        color, alpha = foliage.hedge(rng, 12.0, self._height)
+        self._texture = Texture(_lit(color, weather, (0, -side, 0.5)), Label.TREE, alpha)
 
     def draw(self, canvas: Canvas, x0: float, x1: float, y: float) -> None:
         """Draw it from `x0` to `x1`."""
@@ -173,7 +173,7 @@ def crowns(rng: np.random.Generator, weather: Weather, count: int) -> list[Textu
     """Crowns of several trees, lit by the weather."""
     side = float(weather.sun[1]) * min(1.0, 2.5 * weather.direct)
     drawn = [foliage.crown(rng, side) for _ in range(count)]
-    return [Texture(_lit(colour, weather, (-0.4, 0, 0.7)), Label.TREE, alpha) for colour, alpha in drawn]
+    return [Texture(_lit(color, weather, (-0.4, 0, 0.7)), Label.TREE, alpha) for color, alpha in drawn]
 
 
 class Billboard:

@@ -139,10 +139,10 @@ def _underside(mesh: Mesh, body: Body) -> None:
 
 
 def _panel(
-    mesh: Mesh, x: float, y: tuple[float, float], z: tuple[float, float], colour: Triple, ahead: float, detail: float
+    mesh: Mesh, x: float, y: tuple[float, float], z: tuple[float, float], color: Triple, ahead: float, detail: float
 ) -> None:
     points = [(x, y[0], z[0]), (x, y[1], z[0]), (x, y[1], z[1]), (x, y[0], z[1])]
-    mesh.add(points, colour, (ahead, 0.0, 0.0), detail)
+    mesh.add(points, color, (ahead, 0.0, 0.0), detail)
 
 
 def _lights(mesh: Mesh, body: Body, lamps: bool) -> None:
@@ -210,13 +210,13 @@ def _cabin(mesh: Mesh, body: Body, paint: np.ndarray) -> None:
 
 def _windscreen(mesh: Mesh, low: np.ndarray, high: np.ndarray, widths: tuple[float, float], outward: float) -> None:
     shift = np.array([outward, 0.008])
-    for bottom, top, colour in ((0.1, 0.9, _GLASS), (0.55, 0.9, (88, 104, 118))):
+    for bottom, top, color in ((0.1, 0.9, _GLASS), (0.55, 0.9, (88, 104, 118))):
         start, end = low + (high - low) * bottom + shift, low + (high - low) * top + shift
         below, above = (0.86 * (widths[0] + (widths[1] - widths[0]) * up) for up in (bottom, top))
         if outward < 0:
-            mesh.strip(start, end, (below, above), colour, 0.3)
+            mesh.strip(start, end, (below, above), color, 0.3)
         else:
-            mesh.strip(end, start, (above, below), colour, 0.3)
+            mesh.strip(end, start, (above, below), color, 0.3)
 
 
 def vehicle_mesh(rng: np.random.Generator, body: Body, lamps: bool) -> Mesh:
@@ -268,9 +268,9 @@ class Vehicle:
 
     def draw(self, canvas: Canvas, x: float, y: float) -> None:
         """Draw it with its middle at (x, y); a parked one's shadow is part of the ground."""
-        centre = np.array([x, y, 0.0])
-        if canvas.misses(centre, self.body.half_length + 0.5):
+        center = np.array([x, y, 0.0])
+        if canvas.misses(center, self.body.half_length + 0.5):
             return
         if self._casts:
-            canvas.shadow(centre, self.body.half_length + 0.1, self.body.width / 2 + 0.1)
-        self._mesh.draw(canvas, centre, Label.CAR)
+            canvas.shadow(center, self.body.half_length + 0.1, self.body.width / 2 + 0.1)
+        self._mesh.draw(canvas, center, Label.CAR)

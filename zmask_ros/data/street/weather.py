@@ -28,7 +28,7 @@ class Weather:
     sun: np.ndarray
     ambient: float
     direct: float
-    haze_colour: np.ndarray
+    haze_color: np.ndarray
     haze_length: float
     zenith: np.ndarray
     clouds: float
@@ -64,7 +64,7 @@ class Weather:
             alpha = step / _HAZE_STEPS
             levels = np.arange(256, dtype=np.float32)[:, None]
             table = np.empty((256, 1, 4), np.uint8)
-            table[:, 0, :3] = to_bytes(levels * (1 - alpha) + self.haze_colour * alpha)
+            table[:, 0, :3] = to_bytes(levels * (1 - alpha) + self.haze_color * alpha)
             table[:, 0, 3] = np.arange(256)
             self._tables[step] = table
         return self._tables[step]
@@ -88,7 +88,7 @@ def draw_weather(rng: np.random.Generator) -> Weather:
         sun=sun / np.linalg.norm(sun),
         ambient=ambient,
         direct=direct,
-        haze_colour=np.array(haze, np.float32) + rng.uniform(-10, 10),
+        haze_color=np.array(haze, np.float32) + rng.uniform(-10, 10),
         haze_length=length * rng.uniform(0.8, 1.3),
         zenith=np.array(zenith, np.float32) + rng.uniform(-12, 12) + rng.uniform(-5, 5, 3),
         clouds=clouds * rng.uniform(0.5, 1.2),
@@ -105,14 +105,14 @@ class Sky:
     def __init__(self, rng: np.random.Generator, weather: Weather, camera: CameraIntrinsics) -> None:
         height, width = camera.height + 2, camera.width + 2 * int(0.25 * camera.fx)
         up = np.linspace(1.0, 0.0, height, dtype=np.float32)[:, None, None]
-        colour = weather.haze_colour * (1 - up**0.6) + weather.zenith * up**0.6
+        color = weather.haze_color * (1 - up**0.6) + weather.zenith * up**0.6
         field = fractal(rng, height, width, (5, 3), 5)
         cover = np.clip((field + 1.6 * weather.clouds - 0.9) * 0.7, 0, 1)[..., None]
         cover = cover * np.clip(weather.clouds + 0.2, 0, 0.9) * (0.25 + 0.75 * np.minimum(1, up * 3))
         lit = np.clip(0.86 + 0.08 * cv2.blur(field, (1, 31)), 0.6, 1.05)[..., None]
-        cloud = (weather.haze_colour * 0.4 + 150.0) * lit
+        cloud = (weather.haze_color * 0.4 + 150.0) * lit
         self._pixels = np.zeros((height, width, 4), np.uint8)
-        self._pixels[..., :3] = to_bytes(colour * (1 - cover) + cloud * cover)
+        self._pixels[..., :3] = to_bytes(color * (1 - cover) + cloud * cover)
         self._pixels[..., 3] = Label.SKY
 
     def draw(self, pixels: np.ndarray, view: View) -> None:
@@ -160,5 +160,5 @@ def _streaks(image: np.ndarray, rng: np.random.Generator) -> None:
         length = rng.uniform(0.01, 0.035) * height
         end = int(x - 0.1 * length), int(y + length)
         row, column = min(height - 1, int(y)), min(width - 1, int(x))
-        colour = [float(c) for c in image[row, column] * 0.72 + 55.0]
-        cv2.line(image, (int(x), int(y)), end, colour, 1)
+        color = [float(c) for c in image[row, column] * 0.72 + 55.0]
+        cv2.line(image, (int(x), int(y)), end, color, 1)

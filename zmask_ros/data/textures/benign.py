@@ -15,7 +15,7 @@ Maker = Callable[[np.random.Generator, tuple[int, int], np.ndarray], np.ndarray]
 NATURAL_SHARE = 0.5
 
 
-def harmless_pictures(count: int, size: tuple[int, int], images: Sequence[np.ndarray], seed: int) -> list[np.ndarray]:
+def benign_pictures(count: int, size: tuple[int, int], images: Sequence[np.ndarray], seed: int) -> list[np.ndarray]:
     """``count`` pictures, uint8 [*size, 3] RGB, of all kinds in turn.
 
     Args:
@@ -57,29 +57,29 @@ def _natural(rng: np.random.Generator, size: tuple[int, int], natural: np.ndarra
 def _checkerboard(rng: np.random.Generator, size: tuple[int, int], natural: np.ndarray) -> np.ndarray:
     field = int(rng.integers(4, max(5, size[0] // 4)))
     rows, columns = np.indices(size) // field
-    return _two_colours(rng, (rows + columns) % 2 == 0)
+    return _two_colors(rng, (rows + columns) % 2 == 0)
 
 
 def _stripes(rng: np.random.Generator, size: tuple[int, int], natural: np.ndarray) -> np.ndarray:
     angle, period = rng.uniform(0, np.pi), rng.uniform(6, max(8, size[0] / 3))
     rows, columns = np.indices(size)
-    return _two_colours(rng, np.sin((rows * np.sin(angle) + columns * np.cos(angle)) * 2 * np.pi / period) > 0)
+    return _two_colors(rng, np.sin((rows * np.sin(angle) + columns * np.cos(angle)) * 2 * np.pi / period) > 0)
 
 
 def _foliage(rng: np.random.Generator, size: tuple[int, int], natural: np.ndarray) -> np.ndarray:
-    colour, _ = hedge(rng, 8.0 * size[1] / size[0], 8.0)
-    return np.asarray(cv2.resize(colour, (size[1], size[0]), interpolation=cv2.INTER_AREA))
+    color, _ = hedge(rng, 8.0 * size[1] / size[0], 8.0)
+    return np.asarray(cv2.resize(color, (size[1], size[0]), interpolation=cv2.INTER_AREA))
 
 
 def _poster(rng: np.random.Generator, size: tuple[int, int], natural: np.ndarray) -> np.ndarray:
     return advert(rng, size[1], size[0])
 
 
-def _two_colours(rng: np.random.Generator, first: np.ndarray) -> np.ndarray:
-    colours = np.array([[0, 0, 0], [255, 255, 255]], np.uint8)
+def _two_colors(rng: np.random.Generator, first: np.ndarray) -> np.ndarray:
+    colors = np.array([[0, 0, 0], [255, 255, 255]], np.uint8)
     if rng.random() < 0.5:
-        colours = rng.integers(0, 256, (2, 3), dtype=np.uint8)
-    return np.where(first[..., None], colours[0], colours[1]).astype(np.uint8)
+        colors = rng.integers(0, 256, (2, 3), dtype=np.uint8)
+    return np.where(first[..., None], colors[0], colors[1]).astype(np.uint8)
 
 
 KINDS: dict[str, Maker] = {

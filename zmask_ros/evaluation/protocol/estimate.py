@@ -70,7 +70,7 @@ class Pace:
 
 def _kind(attack: Attack) -> tuple[bool, int]:
     assert attack.recipe is not None
-    return attack.recipe.knows_the_defence, attack.recipe.patches
+    return attack.recipe.knows_the_defense, attack.recipe.patches
 
 
 def _step_seconds(evaluation: Evaluation, attack: Attack) -> float:

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from zmask_ros.attacks.scenes import evenly
-from zmask_ros.data.camvid import CamVid, LabelledFrame
+from zmask_ros.data.camvid import CamVid, LabeledFrame
 from zmask_ros.data.carla_gear.reader import CarlaGear
 from zmask_ros.data.street import StreetDrive
 from zmask_ros.errors import ZmaskError
@@ -208,7 +208,7 @@ def _titles(paths: Sequence[Path]) -> dict[Path, str]:
     return {path: path.name if named[path.name] == 1 else str(path) for path in paths}
 
 
-def _camvid_scene(split: str, frame: LabelledFrame) -> Scene:
+def _camvid_scene(split: str, frame: LabeledFrame) -> Scene:
     return Scene(f"{split}/{frame.name}", frame.drive, frame.image, frame.labels)
 
 

@@ -163,7 +163,7 @@ class WorkList:
     def training(self, attack: Attack) -> Unit:
         """The unit that trains the patches of ``attack``, which has a recipe."""
         assert attack.recipe is not None
-        profile = self.profiles[0].digest if attack.recipe.knows_the_defence else None
+        profile = self.profiles[0].digest if attack.recipe.knows_the_defense else None
         began = next((self._patch_key(other) for other in self.plan.attacks if other.name == attack.start), None)
         entry = {"recipe": asdict(attack.recipe), "profile": profile, "start": began}
         return Unit(f"patch {attack.name}", self.subject | entry)

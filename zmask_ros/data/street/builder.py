@@ -38,7 +38,7 @@ def draw_street(rng: np.random.Generator) -> Street:
     )
 
 
-class Planner:
+class StreetBuilder:
     """Fills a street with things and paints their shadows on the ground."""
 
     def __init__(self, rng: np.random.Generator, street: Street, weather: Weather, painter: GroundPainter) -> None:

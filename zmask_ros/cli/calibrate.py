@@ -12,39 +12,22 @@ from rich.markup import escape
 from rich.table import Table
 
 from zmask_ros.cli import options
-from zmask_ros.cli.clean_sources import (
-    PASSES_A_RIVALS_STEP,
-    announce,
-    check_enough_rivals,
-    clean_source_options,
-    read_frames,
-    read_patches,
-)
+from zmask_ros.cli.clean_sources import announce, clean_source_options
 from zmask_ros.cli.console import figure, print_json, print_table, progress, stdout
 from zmask_ros.cli.profile_rows import interval_text, precaution_rows, summary
 from zmask_ros.defense import bind, load_profile, save_profile
-from zmask_ros.defense.profile.profile import OURS
 from zmask_ros.defense.profile.storage import check_profile_place
 from zmask_ros.errors import ZmaskError
 from zmask_ros.flags.vote import VoteRule
 from zmask_ros.segmenters import load_segmenter
-from zmask_ros.training.calibration import Calibration, calibrate, describe, judge_profile
-from zmask_ros.training.examples import (
-    check_enough_frames,
-    check_enough_patches,
-    divide,
-)
-from zmask_ros.training.figures import Judgement
-from zmask_ros.training.fusion_search import TRAINING_STEPS
-from zmask_ros.training.layer_selection import LayerChoice, with_edge
-from zmask_ros.training.pipeline import face_rivals, look, refit, train_graded
-from zmask_ros.training.sources import CleanSources
+from zmask_ros.training.division import check_enough_frames, check_enough_patches
+from zmask_ros.training.figures import Figures
+from zmask_ros.training.layer_selection import LayerReport, LayerSelection
+from zmask_ros.training.pipeline import Calibration, calibrate, calibration_seconds, check_layers
+from zmask_ros.training.settings import DEFAULT_PRECAUTION_RATE, CalibrationSettings
+from zmask_ros.training.sources import CleanSources, read_frames, read_patches
 
 AUTO, KEEP = "auto", "keep"
-# Of a training step: forward and backward of a batch, in forward passes of one image.
-PASSES_A_STEP = 12
-SECONDS_AN_EPOCH = 0.03
-PRECAUTION_RATE = 0.05
 
 
 class VoteParameter(click.ParamType):
@@ -53,6 +36,7 @@ class VoteParameter(click.ParamType):
     name = "K/N"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> VoteRule:
+        """The rule of an option's text."""
         if isinstance(value, VoteRule):
             return value
         try:
@@ -110,7 +94,7 @@ class VoteParameter(click.ParamType):
 @click.option(
     "--precaution-rate",
     type=click.FloatRange(0, 1, max_open=True),
-    default=PRECAUTION_RATE,
+    default=DEFAULT_PRECAUTION_RATE,
     show_default=True,
     help="Share of clean frames that may be masked and segmented again without being "
     "flagged: the higher, the less is left to attackers who stay quiet. 0: mask only what is flagged.",
@@ -153,8 +137,16 @@ def command(
       zmask calibrate city.zmask.safetensors --clean drive_1 --train-patches 6 -o calibrated.zmask.safetensors
       zmask calibrate city.zmask.safetensors --camvid CamVid --patches patches -o calibrated.zmask.safetensors
     """
+    settings = CalibrationSettings.checked(
+        select_layers=layers == AUTO,
+        graded_patches=train_patches,
+        graded_steps=patch_steps,
+        adversarial_steps=rivals,
+        false_alarm_rate=false_alarm_rate,
+        precaution_rate=precaution_rate,
+        vote=vote,
+    )
     check_profile_place(output)
-    check_enough_rivals(rivals)
     sources.check_named()
     named = read_patches(patches)
     if not named and not train_patches:
@@ -162,58 +154,48 @@ def command(
     check_enough_patches(len(named) + train_patches)
     profile = load_profile(profile_file)
     network = load_segmenter(segmenter or profile.binding.segmenter, device)
-    if layers == AUTO and profile.variant != OURS:
-        raise ZmaskError("The layers of the paper's variant are those of its reference: leave --layers auto away.")
+    check_layers(profile, settings)
     profile.binding.check(bind(network, tuple(profile.binding.shapes)))
-    clean = read_frames(network, sources)
+    clean = read_frames(network, sources, progress)
     check_enough_frames(clean)
     began = time.monotonic()
-    looks = 3 * len(clean) * (1 + (layers == AUTO))
-    passes = looks + PASSES_A_STEP * train_patches * patch_steps + PASSES_A_RIVALS_STEP * rivals
-    announce(network, clean, passes, TRAINING_STEPS * SECONDS_AN_EPOCH)
-    named += train_graded(network, profile, clean, train_patches, patch_steps)
-    material = divide(clean, named)
-    held_out = look(network, profile, material.held_out)
-    before, choice = judge_profile(profile, held_out), None
-    rate = false_alarm_rate or profile.detector.threshold.false_alarm_rate
-    if layers == AUTO:
-        profile, choice = refit(network, clean, material, rate)
-        held_out = look(network, profile, material.held_out)
-    if rivals:
-        profile, material = face_rivals(network, profile, material, rivals)
-        held_out = look(network, profile, material.held_out)
-    if profile.variant == OURS:
-        profile = with_edge(network, profile)
-    training = look(network, profile, material.training)
-    with progress("Training the fusion block", "epochs", TRAINING_STEPS) as advance:
-        result = calibrate(profile, training, held_out, rate, precaution_rate, vote, describe(material), advance)
+    announce(clean, calibration_seconds(network, clean, settings))
+    result = calibrate(network, profile, clean, named, settings, progress)
     save_profile(result.profile, output)
     seconds = round(time.monotonic() - began, 1)
     if as_json:
-        print_json(_as_json(before, result, choice) | {"profile": str(output), "seconds": seconds})
+        print_json(_as_json(result) | {"profile": str(output), "seconds": seconds})
     else:
-        _print(before, result, choice, output, seconds)
+        _print(result, output, seconds)
 
 
-def _as_json(before: Judgement, result: Calibration, choice: LayerChoice | None) -> dict[str, Any]:
-    profile = result.profile
+def _as_json(result: Calibration) -> dict[str, Any]:
+    profile, selection = result.profile, result.selection
     interval = profile.detector.threshold.interval
     return summary(profile) | {
-        "before": asdict(before),
-        "after": asdict(result.after),
-        "blocks": [{"patch_share": b.patch_share, "growth": asdict(b.growth), "worth": b.worth} for b in result.blocks],
+        "before": _published(result.before),
+        "after": _published(result.after),
+        "blocks": [
+            {"patch_share": own.patch_share, "growth": asdict(own.growth), "worth": own.expected_iou}
+            for own in result.candidates
+        ],
         "false-alarm interval": asdict(interval) if interval else None,
-        "layer choice": [asdict(report) for report in choice.reports] if choice else None,
+        "layer choice": [_published(report) for report in selection.reports] if selection else None,
         "notes": list(profile.notes),
     }
 
 
-def _print(before: Judgement, result: Calibration, choice: LayerChoice | None, output: Path, seconds: float) -> None:
-    if choice:
-        _print_choice(choice)
+def _published(figures: Figures | LayerReport) -> dict[str, Any]:
+    """Under the names that these figures have for programs that read them."""
+    return {name.replace("benign", "harmless"): value for name, value in asdict(figures).items()}
+
+
+def _print(result: Calibration, output: Path, seconds: float) -> None:
+    if result.selection:
+        _print_selection(result.selection)
     table = Table("on held-out frames and patches", "before", "after", title="Calibration", title_justify="left")
-    after = asdict(result.after)
-    for name, value in asdict(before).items():
+    after = _published(result.after)
+    for name, value in _published(result.before).items():
         table.add_row(name.replace("_", " "), figure(value), figure(after[name]))
     stdout.print(table)
     threshold = result.profile.detector.threshold
@@ -230,13 +212,13 @@ def _print(before: Judgement, result: Calibration, choice: LayerChoice | None, o
         stdout.print(f"note: {note}", markup=False)
 
 
-def _print_choice(choice: LayerChoice) -> None:
+def _print_selection(selection: LayerSelection) -> None:
     columns = ("layer", "overlap", "pixel AUC", "frame AUC", "harmless AUC", "why")
     table = Table(*columns, title="Layers", title_justify="left")
-    for report in choice.reports:
-        numbers = (report.overlap, report.pixel_auc, report.frame_auc, report.harmless_auc)
+    for report in selection.reports:
+        numbers = (report.overlap, report.pixel_auc, report.frame_auc, report.benign_auc)
         table.add_row(escape(report.layer), *(f"{number:.3f}" for number in numbers), escape(report.verdict))
     stdout.print(table)
-    for name, branch in (("S", choice.shallow), ("D", choice.deep)):
+    for name, branch in (("S", selection.shallow), ("D", selection.deep)):
         kernels = " ".join(f"{width}x{height}" for height, width in branch.kernels)
         stdout.print(f"{name}: {', '.join(branch.layers)}; kernels {kernels}", markup=False)

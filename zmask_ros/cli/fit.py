@@ -8,15 +8,18 @@ from pathlib import Path
 import click
 
 from zmask_ros.cli import options
-from zmask_ros.cli.console import print_json, print_table, warn
+from zmask_ros.cli.console import print_json, print_table, progress, warn
 from zmask_ros.cli.profile_rows import summary
 from zmask_ros.defense import load_profile, merge_profiles, save_profile
 from zmask_ros.defense.profile.merging import check_mergeable
 from zmask_ros.defense.profile.profile import OURS
 from zmask_ros.defense.profile.storage import check_profile_place
 from zmask_ros.errors import ZmaskError
+from zmask_ros.io.bags.reader import CameraBags
+from zmask_ros.segmenters import load_segmenter
 from zmask_ros.training.pipeline import fit_bags
 from zmask_ros.training.plans import PLANS
+from zmask_ros.training.settings import DEFAULT_FALSE_ALARM_RATE, FitSettings
 
 
 @click.command()
@@ -27,7 +30,7 @@ from zmask_ros.training.plans import PLANS
 @click.option(
     "--false-alarm-rate",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    default=0.001,
+    default=DEFAULT_FALSE_ALARM_RATE,
     show_default=True,
     help="Share of clean frames that may be flagged; sets the threshold.",
 )
@@ -71,11 +74,20 @@ def command(
     """
     if not bags and not merge:
         raise ZmaskError("Name at least one bag of clean drives, or profiles to --merge.")
+    settings = FitSettings.checked(false_alarm_rate=false_alarm_rate, variant=variant)
     check_profile_place(output)
     merged = [load_profile(path) for path in merge]
     for other in merged[1:]:
         check_mergeable(merged[0], other)
-    fitted = [fit_bags(bags, topic, segmenter, false_alarm_rate, every, device, variant, merged)] if bags else []
+    fitted = []
+    if bags:
+        with CameraBags(bags, topic, every) as camera:
+            fit = fit_bags(load_segmenter(segmenter, device), camera, settings, merged, progress)
+        for sentence in fit.warnings:
+            warn(sentence)
+        speed = fit.frames / max(fit.seconds, 1e-9)
+        click.echo(f"{fit.frames} frames in {fit.seconds:.1f} s, {speed:.1f} frames/s", err=True)
+        fitted.append(fit.profile)
     profile = reduce(merge_profiles, fitted + merged)
     save_profile(profile, output)
     for note in dict.fromkeys(profile.notes):

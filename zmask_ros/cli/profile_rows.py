@@ -1,4 +1,4 @@
-"""TODO."""
+"""What commands print of a profile, as rows of a table."""
 
 from __future__ import annotations
 

@@ -8,21 +8,17 @@ from pathlib import Path
 import click
 
 from zmask_ros.cli import options
-from zmask_ros.cli.clean_sources import (
-    PASSES_A_RIVALS_STEP,
-    announce,
-    check_enough_rivals,
-    clean_source_options,
-    read_frames,
-)
+from zmask_ros.cli.clean_sources import announce, clean_source_options
 from zmask_ros.cli.console import print_json, print_table, progress
 from zmask_ros.cli.profile_rows import screening_rows
 from zmask_ros.defense import bind, load_profile, save_profile
 from zmask_ros.defense.profile.storage import check_profile_place
 from zmask_ros.segmenters import load_segmenter
-from zmask_ros.training.examples import divide_frames
-from zmask_ros.training.screening import check_screenable, with_screen
-from zmask_ros.training.sources import CleanSources
+from zmask_ros.training.division import check_enough_frames
+from zmask_ros.training.pipeline import PASSES_AN_ADVERSARIAL_STEP, seconds_a_pass
+from zmask_ros.training.screening import add_screen, check_screenable
+from zmask_ros.training.settings import DEFAULT_SCREEN_RATE, ScreenSettings
+from zmask_ros.training.sources import CleanSources, read_frames
 
 
 @click.command()
@@ -39,7 +35,7 @@ from zmask_ros.training.sources import CleanSources
 @click.option(
     "--rate",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    default=0.15,
+    default=DEFAULT_SCREEN_RATE,
     show_default=True,
     help="Share of clean frames that may be analysed as a whole: the higher, the less passes for clean.",
 )
@@ -67,24 +63,19 @@ def command(
     \b
       zmask screen city.zmask.safetensors --clean drive_1 -o screened.zmask.safetensors
     """
+    settings = ScreenSettings.checked(adversarial_steps=rivals, rate=rate)
     check_profile_place(output)
-    check_enough_rivals(rivals)
     sources.check_named()
     profile = load_profile(profile_file)
     check_screenable(profile)
     network = load_segmenter(segmenter or profile.binding.segmenter, device)
     profile.binding.check(bind(network, tuple(profile.binding.shapes)))
-    clean = read_frames(network, sources)
-    training, held_out = divide_frames(clean)
+    clean = read_frames(network, sources, progress)
+    check_enough_frames(clean)
     began = time.monotonic()
-    announce(network, clean, len(clean) + PASSES_A_RIVALS_STEP * rivals)
+    announce(clean, (len(clean) + PASSES_AN_ADVERSARIAL_STEP * rivals) * seconds_a_pass(network, clean))
     layers = network.description.screen_layers
-    with progress("Training the screening", "steps", rivals) as advance:
-
-        def step(loss: float) -> None:
-            advance(note=f"loss {loss:.2f}")
-
-        screened = with_screen(network, profile, layers, training, held_out, rivals, rate, step)
+    screened = add_screen(network, profile, clean, settings, layers, progress=progress)
     save_profile(screened, output)
     told = screening_rows(screened.screen) | {"seconds": round(time.monotonic() - began, 1)}
     if as_json:

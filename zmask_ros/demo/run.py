@@ -35,10 +35,12 @@ from zmask_ros.demo import (
     state_of,
 )
 from zmask_ros.errors import ZmaskError
+from zmask_ros.io.bags.reader import CameraBags
 from zmask_ros.io.files import replace_file
 from zmask_ros.io.images.video import Video
 from zmask_ros.segmenters import Segmenter, load_segmenter
 from zmask_ros.training.pipeline import fit_bags
+from zmask_ros.training.settings import FitSettings
 
 FALSE_ALARM_RATE = 0.001
 
@@ -113,8 +115,10 @@ def _prepare(
     else:
         click.echo(f"{places.clean}: the clean drives of an earlier run are used again.", err=True)
     if fresh or not made.is_current(places.profile, profile_origin):
-        profile = fit_bags([places.clean], None, defence.segmenter, FALSE_ALARM_RATE, 1, defence.device)
-        save_profile(profile, places.profile)
+        settings = FitSettings(false_alarm_rate=FALSE_ALARM_RATE)
+        with CameraBags(places.clean, None) as bags:
+            fit = fit_bags(segmenter, bags, settings, progress=progress)
+        save_profile(fit.profile, places.profile)
         made.note(places.profile, profile_origin)
     else:
         click.echo(f"{places.profile}: fitted in an earlier run on them, for this network.", err=True)

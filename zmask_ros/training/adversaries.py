@@ -14,78 +14,78 @@ from zmask_ros.defense import Defense
 from zmask_ros.segmenters import Segmenter
 
 SEEN = EotRanges(scale=(0.6, 1.0), rotation_deg=(-8.0, 8.0), contrast=(0.8, 1.1), noise=(0.0, 0.02), blur=(0.0, 0.7))
-UNRIPE = 20
-"""Steps in which a new rival is still noise, that nobody is to call an attack."""
-LIFE = (80, 160)
-"""Steps that a rival lives."""
+WARM_UP_STEPS = 20
+"""Steps in which a new adversary is still noise, that nobody is to call an attack."""
+LIFETIME_STEPS = (80, 160)
+"""Steps that an adversary lives."""
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A kind of rival: side of its patches as a share of the image's height, and entries of its recipe."""
+class AdversaryKind:
+    """A kind of adversary: side of its patches as a share of the image's height, and entries of its recipe."""
 
     share: float
     entries: dict[str, object] = field(default_factory=dict)
 
 
-KINDS = (
-    Kind(0.4, {"adaptive": "flag"}),
-    Kind(0.4),
-    Kind(0.2, {"patches": 4, "adaptive": "flag"}),
-    Kind(0.4, {"objective": "targeted"}),
-    Kind(0.4, {"adaptive": "both"}),
-    Kind(0.3, {"adaptive": "flag", "adaptive_weight": 0.35}),
-    Kind(0.2, {"patches": 4}),
-    Kind(0.4, {"adaptive": "mask"}),
-    Kind(0.4, {"adaptive": "flag", "adaptive_weight": 0.7}),
-    Kind(0.25, {"objective": "targeted"}),
-    Kind(0.2, {"patches": 4, "adaptive": "both"}),
-    Kind(0.4, {"beta": 0.7}),
-    Kind(0.4, {"objective": "targeted", "adaptive": "flag"}),
-    Kind(0.2),
-    Kind(0.3, {"adaptive": "overmask", "adaptive_weight": 0.35}),
-    Kind(0.2, {"patches": 4, "decoys": 2, "adaptive": "mask"}),
+ADVERSARY_KINDS = (
+    AdversaryKind(0.4, {"adaptive": "flag"}),
+    AdversaryKind(0.4),
+    AdversaryKind(0.2, {"patches": 4, "adaptive": "flag"}),
+    AdversaryKind(0.4, {"objective": "targeted"}),
+    AdversaryKind(0.4, {"adaptive": "both"}),
+    AdversaryKind(0.3, {"adaptive": "flag", "adaptive_weight": 0.35}),
+    AdversaryKind(0.2, {"patches": 4}),
+    AdversaryKind(0.4, {"adaptive": "mask"}),
+    AdversaryKind(0.4, {"adaptive": "flag", "adaptive_weight": 0.7}),
+    AdversaryKind(0.25, {"objective": "targeted"}),
+    AdversaryKind(0.2, {"patches": 4, "adaptive": "both"}),
+    AdversaryKind(0.4, {"beta": 0.7}),
+    AdversaryKind(0.4, {"objective": "targeted", "adaptive": "flag"}),
+    AdversaryKind(0.2),
+    AdversaryKind(0.3, {"adaptive": "overmask", "adaptive_weight": 0.35}),
+    AdversaryKind(0.2, {"patches": 4, "decoys": 2, "adaptive": "mask"}),
 )
 
 
 @dataclass
-class Rival:
+class Adversary:
     """One attacker with its patches, who knows the defence as it is at each moment."""
 
     number: int
-    kind: Kind
+    kind: AdversaryKind
     attacker: Attacker
-    training: AttackState
+    attack: AttackState
 
     @staticmethod
-    def begin(defense: Defense, segmenter: Segmenter, kind: Kind, number: int, seed: int) -> Rival:
-        """A rival with patches of noise."""
+    def begin(defense: Defense, segmenter: Segmenter, kind: AdversaryKind, number: int, seed: int) -> Adversary:
+        """An adversary with patches of noise."""
         recipe = _recipe(segmenter, kind, seed)
         attacker = Attacker.facing(segmenter, recipe, defense)
-        return Rival(number, kind, attacker, AttackState.start(recipe, segmenter.device))
+        return Adversary(number, kind, attacker, AttackState.start(recipe, segmenter.device))
 
     @property
-    def ripe(self) -> bool:
+    def warmed_up(self) -> bool:
         """Whether its patches are more than noise."""
-        return self.training.index > UNRIPE
+        return self.attack.index > WARM_UP_STEPS
 
     @property
     def finished(self) -> bool:
         """Whether it has lived long enough."""
-        return self.training.index >= self.training.recipe.steps
+        return self.attack.index >= self.attack.recipe.steps
 
-    def act(self, stack: FrameStack) -> AttackedView:
+    def step(self, stack: FrameStack) -> AttackedView:
         """One step of the attack; what the images looked like before it."""
-        draw = TransformSampler(self.training.recipe, self.attacker.renderer.segmenter.input_size)
-        return make_step(self.attacker, stack, self.training, draw)
+        draw = TransformSampler(self.attack.recipe, self.attacker.renderer.segmenter.input_size)
+        return make_step(self.attacker, stack, self.attack, draw)
 
 
-def _recipe(segmenter: Segmenter, kind: Kind, seed: int) -> Recipe:
+def _recipe(segmenter: Segmenter, kind: AdversaryKind, seed: int) -> Recipe:
     side = max(8, round(kind.share * segmenter.input_size[0]))
     chosen = np.random.default_rng(seed)
     entries = dict(kind.entries)
     if entries.get("objective") == "targeted":
         entries["target"] = str(chosen.choice([entry.name for entry in segmenter.classes]))
-    steps = int(chosen.integers(*LIFE))
+    steps = int(chosen.integers(*LIFETIME_STEPS))
     # Two images, and only those pixels that resist: many cheap steps against a head that moves.
     return Recipe((side, side), steps, batch=2, lr=0.06, gamma=1.0, seed=seed, eot=SEEN, **entries)  # type: ignore[arg-type]

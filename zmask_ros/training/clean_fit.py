@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timezone
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,13 +27,16 @@ from zmask_ros.defense.profile.profile import (
     Source,
 )
 from zmask_ros.segmenters import Segmenter
-from zmask_ros.training.plans import Plan
+from zmask_ros.training.plans import FittingPlan
+from zmask_ros.training.sources import CleanFrame
 from zmask_ros.training.thresholds import clean_fusion, clean_threshold
 
-HELD_OUT_EVERY = 5
 RESERVOIR_FRAMES = 300
 MIN_FRAMES = 20
 MAX_DEAD_SHARE = 0.5
+BLANK_SPREAD = 2.0
+"""Standard deviation of the grey values of an image below which it shows nothing."""
+MAX_BLANK_SHARE = 0.5
 
 
 def observe(activation: Tensor, kernels: tuple[Size, ...], grid: Size) -> Moments:
@@ -84,44 +85,88 @@ class Reservoir:
             self._kept[place] = (self.seen, item)
 
 
-class CleanFit:
-    """Takes clean frames one by one; every fifth of a drive is held out for the fusion scalars and the threshold."""
+class MomentsByKey(dict[str, Moments]):
+    """Moments that grow with every batch."""
 
-    def __init__(self, plan: Plan) -> None:
+    def add(self, key: str, moments: Moments) -> None:
+        """Merge ``moments`` into those of ``key``."""
+        self[key] = self[key].merge(moments) if key in self else moments
+
+
+class ProfileFit:
+    """Takes clean frames one after the other; memory does not grow with their number.
+
+    Every fifth frame of a drive is held out of the statistics, for the fusion scalars and the threshold.
+    """
+
+    def __init__(self, segmenter: Segmenter, plan: FittingPlan) -> None:
+        self._segmenter = segmenter
         self._plan = plan
-        self._moments: dict[str, Moments] = {}
+        self._taps = ActivationTaps(segmenter.network, tuple(plan.binding.shapes))
+        self._moments = MomentsByKey()
         self._reservoir = Reservoir()
+        self._used: Counter[tuple[str, str]] = Counter()
+        self._held_out: Counter[tuple[str, str]] = Counter()
+        self._blank = 0
 
-    @staticmethod
-    def is_held_out(index: int) -> bool:
-        """Whether the ``index``-th frame of a drive is held out; the same in whatever order drives are fitted."""
-        return index % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
+    @torch.inference_mode()
+    def add(self, frame: CleanFrame) -> None:
+        """Take one frame: preprocessing, one forward pass, statistics. What overflows is noticed in `finish`."""
+        plan = self._plan
+        with self._taps as taps:
+            self._segmenter.logits(self._segmenter.prepare(frame.image))
+            if frame.held_out:
+                self._reservoir.add({layer: _compact(taps[layer], plan.grid) for _, layer, _ in plan.branches})
+            else:
+                for key, layer, branch in plan.branches:
+                    self._moments.add(key, OBSERVERS[plan.variant](taps[layer], branch.kernels, plan.grid))
+        counter = self._held_out if frame.held_out else self._used
+        counter[frame.bag, frame.topic] += 1
+        self._blank += bool(frame.image[::8, ::8].std() < BLANK_SPREAD)
 
-    def add(self, taps: ActivationTaps, index: int) -> None:
-        """Take the frame behind ``taps``, the ``index``-th of its drive.
+    def add_all(self, frames: Iterable[CleanFrame], advance: Callable[[], None] = lambda: None) -> None:
+        """Take all of ``frames``; ``advance`` is called after each."""
+        for frame in frames:
+            self.add(frame)
+            advance()
 
-        Activations that overflow are noticed in `finish`.
-        """
-        if self.is_held_out(index):
-            self._reservoir.add({layer: self._compact(taps[layer]) for _, layer, _ in self._plan.branches})
-            return
-        for key, layer, branch in self._plan.branches:
-            moments = OBSERVERS[self._plan.variant](taps[layer], branch.kernels, self._plan.grid)
-            self._moments[key] = self._moments[key].merge(moments) if key in self._moments else moments
-
-    def _compact(self, activation: Tensor) -> Tensor:
-        own = layer_grid((activation.shape[-2], activation.shape[-1]), self._plan.grid)
-        return area_resample(activation, own).half().cpu()
-
-    @property
-    def statistics(self) -> dict[str, LayerStatistics]:
-        """Statistics of the frames so far.
+    @torch.inference_mode()
+    def finish(self, false_alarm_rate: float) -> Profile:
+        """The profile of all frames so far.
 
         Raises:
-            ProfileError: no frame yet, activations that overflow, or most channels never changed.
+            ProfileError: too few frames, frames that hardly vary or show nothing, or activations that overflow.
         """
-        if not self._moments:
-            raise ProfileError("No clean frame was read, so there is nothing to fit.")
+        self._check_frames()
+        statistics, plan = self._statistics(), self._plan
+        evidence_of = LayerEvidence(plan.shallow, plan.deep, statistics, plan.grid)
+        evidences = [evidence_of({k: v.float() for k, v in item.items()}) for item in self._reservoir.items]
+        scalars = clean_fusion(evidences)
+        threshold = clean_threshold(_scores(evidences, scalars), false_alarm_rate)
+        drives = dict.fromkeys([*self._used, *self._held_out])
+        profile = Profile(
+            binding=plan.binding,
+            detector=Detector(plan.grid_fraction, plan.shallow, plan.deep, plan.growth, statistics, scalars, threshold),
+            sources=tuple(Source(*drive, frames=self._used[drive], held_out=self._held_out[drive]) for drive in drives),
+            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            tool_version=__version__,
+            variant=plan.variant,
+        )
+        profile.check_finite()
+        return profile
+
+    def _check_frames(self) -> None:
+        used = self._used.total()
+        frames = used + self._held_out.total()
+        if self._blank > MAX_BLANK_SHARE * frames:
+            raise ProfileError(
+                f"{self._blank} of {frames} frames are one uniform colour: was the camera covered? "
+                "Fit on drives that show the road."
+            )
+        if used < MIN_FRAMES or not self._reservoir.items:
+            raise ProfileError(f"{used} clean frames are too few: {MIN_FRAMES} at least, hundreds are better.")
+
+    def _statistics(self) -> dict[str, LayerStatistics]:
         if not all(moments.finite for moments in self._moments.values()):
             raise ProfileError(NOT_FINITE)
         statistics = {key: LayerStatistics(moments) for key, moments in self._moments.items()}
@@ -132,97 +177,14 @@ class CleanFit:
             )
         return statistics
 
-    @torch.inference_mode()
-    def finish(self, false_alarm_rate: float, sources: tuple[Source, ...], created: str, tool_version: str) -> Profile:
-        """The profile of all frames so far.
 
-        Raises:
-            ProfileError: too few frames, or frames that hardly vary.
-        """
-        frames = sum(source.frames for source in sources)
-        if frames < MIN_FRAMES or not self._reservoir.items:
-            raise ProfileError(f"{frames} clean frames are too few: {MIN_FRAMES} at least, hundreds are better.")
-        statistics = self.statistics
-        plan = self._plan
-        measure = LayerEvidence(plan.shallow, plan.deep, statistics, plan.grid)
-        evidences = [measure({k: v.float() for k, v in item.items()}) for item in self._reservoir.items]
-        scalars = clean_fusion(evidences)
-        threshold = clean_threshold(scores_of(evidences, scalars), false_alarm_rate)
-        profile = Profile(
-            binding=plan.binding,
-            detector=Detector(plan.grid_fraction, plan.shallow, plan.deep, plan.growth, statistics, scalars, threshold),
-            sources=sources,
-            created=created,
-            tool_version=tool_version,
-            variant=plan.variant,
-        )
-        profile.check_finite()
-        return profile
+def _compact(activation: Tensor, grid: Size) -> Tensor:
+    own = layer_grid((activation.shape[-2], activation.shape[-1]), grid)
+    return area_resample(activation, own).half().cpu()
 
 
-def scores_of(evidences: Sequence[Evidence], scalars: Tensor) -> list[float]:
+def _scores(evidences: Sequence[Evidence], scalars: Tensor) -> list[float]:
     """The score of each evidence [1, 1, h, w] by the fusion block with these scalars."""
     fusion = FusionBlock(scalars)
     masks = (fusion(e.shallow, e.deep) for e in evidences)
     return [float(attack_score(e.shallow, e.deep, m)) for e, m in zip(evidences, masks, strict=True)]
-
-
-BLANK_SPREAD = 2.0
-MAX_BLANK_SHARE = 0.5
-
-
-@dataclass(frozen=True)
-class CleanFrame:
-    """One frame of a clean drive: bag and topic name the drive, ``index`` counts its frames from 0.
-
-    ``image`` is uint8 [H, W, 3] RGB of any size.
-    """
-
-    bag: str
-    topic: str
-    index: int
-    image: np.ndarray
-
-
-class ProfileFit:
-    """Takes clean frames one after the other; memory does not grow with their number."""
-
-    def __init__(self, segmenter: Segmenter, plan: Plan) -> None:
-        self._segmenter = segmenter
-        self._fit = CleanFit(plan)
-        self._taps = ActivationTaps(segmenter.network, tuple(plan.binding.shapes))
-        self._used: Counter[tuple[str, str]] = Counter()
-        self._held_out: Counter[tuple[str, str]] = Counter()
-        self._blank = 0
-
-    @torch.inference_mode()
-    def add(self, frame: CleanFrame) -> None:
-        """Take one frame: preprocessing, one forward pass, statistics."""
-        with self._taps as taps:
-            self._segmenter.logits(self._segmenter.prepare(frame.image))
-            self._fit.add(taps, frame.index)
-        counter = self._held_out if CleanFit.is_held_out(frame.index) else self._used
-        counter[frame.bag, frame.topic] += 1
-        self._blank += bool(frame.image[::8, ::8].std() < BLANK_SPREAD)
-
-    def add_all(self, frames: Iterable[CleanFrame]) -> None:
-        """Take all of ``frames``."""
-        for frame in frames:
-            self.add(frame)
-
-    def finish(self, false_alarm_rate: float) -> Profile:
-        """The profile of all frames so far.
-
-        Raises:
-            ProfileError: too few frames, or frames in which there is nothing to see.
-        """
-        drives = dict.fromkeys([*self._used, *self._held_out])
-        frames = self._used.total() + self._held_out.total()
-        if self._blank > MAX_BLANK_SHARE * frames:
-            raise ProfileError(
-                f"{self._blank} of {frames} frames are one uniform colour: was the camera covered? "
-                "Fit on drives that show the road."
-            )
-        sources = tuple(Source(*drive, frames=self._used[drive], held_out=self._held_out[drive]) for drive in drives)
-        created = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        return self._fit.finish(false_alarm_rate, sources, created, __version__)

@@ -1,12 +1,11 @@
-"""What the calibration learns from: the evidence of frames with adversarial, with harmless and without patches."""
+"""What a calibration learns from: the evidence of frames with an adversarial, with a benign and without a patch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -16,25 +15,28 @@ from zmask_ros.attacks import EotRanges, paste_at_random
 from zmask_ros.data.textures.benign import KINDS, benign_pictures
 from zmask_ros.defense import Defense, Profile
 from zmask_ros.defense.analyser import Evidence
-from zmask_ros.errors import ZmaskError
+from zmask_ros.progress import Progress, silent
 from zmask_ros.segmenters import Segmenter
-from zmask_ros.training.clean_fit import CleanFit, CleanFrame
+from zmask_ros.training.division import IMAGES_A_FRAME, Split
 
-# Of a negative frame's cells, the share that is looked at as its hottest.
 HOTTEST_SHARE = 0.01
+"""Share of the cells of a frame without a patch that count as its hottest."""
 COVERED = 0.5
+"""Share of a cell that a patch covers at least where the cell counts as the patch's."""
+PASTED = EotRanges(scale=(0.4, 1.0))
+BENIGN_PICTURES = 4 * len(KINDS)
 
 
 @dataclass(frozen=True)
 class Examples:
     """Evidence of N frames, with what is true of them, on the working grid.
 
-    A frame holds an adversarial patch, or a harmless one, or none.
+    A frame holds an adversarial patch, or a benign one, or none.
 
     Attributes:
         shallow, deep: H_S and H_D, [N, 1, h, w], at least 0.
         truth: share of each cell that an adversarial patch covers, [N, 1, h, w], 0..1.
-        harmless: the same of a harmless patch.
+        benign: the same of a benign patch.
         scene: int [N]: examples of the same number were made from the same clean frame.
         learned: whether the evidence is an evidence head's.
     """
@@ -42,22 +44,9 @@ class Examples:
     shallow: Tensor
     deep: Tensor
     truth: Tensor
-    harmless: Tensor
+    benign: Tensor
     scene: Tensor
     learned: bool = False
-
-    @staticmethod
-    def stack(
-        evidences: Sequence[Evidence],
-        truths: Sequence[Tensor],
-        harmless: Sequence[Tensor],
-        scenes: Sequence[int],
-        learned: bool = False,
-    ) -> Examples:
-        """Examples of evidences and coverages of one frame each, [1, 1, h, w]."""
-        shallow, deep = torch.cat([e.shallow for e in evidences]), torch.cat([e.deep for e in evidences])
-        coverages = torch.cat(list(truths)), torch.cat(list(harmless))
-        return Examples(shallow.float(), deep.float(), *coverages, torch.tensor(scenes), learned)
 
     def __len__(self) -> int:
         return len(self.truth)
@@ -68,14 +57,14 @@ class Examples:
         return self.truth.amax((-3, -2, -1)) > 0
 
     @property
-    def disguised(self) -> Tensor:
-        """Bool [N]: frames with a harmless patch."""
-        return self.harmless.amax((-3, -2, -1)) > 0
+    def with_benign(self) -> Tensor:
+        """Bool [N]: frames with a benign patch."""
+        return self.benign.amax((-3, -2, -1)) > 0
 
     @property
     def clean(self) -> Tensor:
         """Bool [N]: frames without any patch."""
-        return ~(self.attacked | self.disguised)
+        return ~(self.attacked | self.with_benign)
 
     @property
     def hottest(self) -> Tensor:
@@ -93,165 +82,60 @@ class Examples:
         return Examples(**columns)
 
 
-PASTED = EotRanges(scale=(0.4, 1.0))
-TRAINING_FRAMES = 400
-HELD_OUT_PATCH_EVERY = 3
-FEWEST_PATCHES = 2
-FEWEST_HELD_OUT = 10
-PICTURES_A_FRAME = 3
-HARMLESS_PICTURES = 4 * len(KINDS)
-TRAINING_SEED, HELD_OUT_SEED = 1, 2
-
-
-@dataclass(frozen=True)
-class NamedPatch:
-    """An adversarial patch, uint8 [h, w, 3] RGB, and what it is called in notes."""
-
-    name: str
-    picture: np.ndarray
-
-
-@dataclass(frozen=True)
-class Part:
-    """What one part of the calibration uses; nothing of it is in the other part.
-
-    Attributes:
-        frames: clean images, uint8 [h, w, 3] RGB, at the network's input size.
-        patches: adversarial ones.
-        seed: of the harmless pictures and of all places.
-    """
-
-    frames: tuple[np.ndarray, ...]
-    patches: tuple[NamedPatch, ...]
-    seed: int
-
-    @property
-    def pictures(self) -> int:
-        """Number of images that are made of it."""
-        return PICTURES_A_FRAME * len(self.frames)
-
-
-@dataclass(frozen=True)
-class Material:
-    """Training and held-out part. The held-out frames also set the threshold: no patch has a say in it."""
-
-    training: Part
-    held_out: Part
-
-
-def check_enough_patches(count: int) -> None:
-    """Refuse patches that are too few to be divided.
-
-    Raises:
-        ZmaskError: they are.
-    """
-    if count < FEWEST_PATCHES:
-        raise ZmaskError(
-            f"{count} patches are too few: name {FEWEST_PATCHES} at least, since some are kept for the check."
-        )
-
-
-def check_enough_frames(frames: Sequence[CleanFrame]) -> None:
-    """Refuse clean frames that are too few to be divided.
-
-    Raises:
-        ZmaskError: they are.
-    """
-    if sum(CleanFit.is_held_out(frame.index) for frame in frames) < FEWEST_HELD_OUT:
-        raise ZmaskError(
-            f"{len(frames)} clean frames are too few: every fifth of a drive is held out, and it takes "
-            f"{FEWEST_HELD_OUT} of these."
-        )
-
-
-def divide(frames: Sequence[CleanFrame], patches: Sequence[NamedPatch]) -> Material:
-    """Divide clean frames, at the network's input size, and patches into training and held-out parts.
-
-    The held-out frames are those that `zmask fit` keeps out of the statistics when it is given the same drives; of the
-    patches every third is held out.
-
-    Raises:
-        ZmaskError: too few of either.
-    """
-    check_enough_patches(len(patches))
-    used, kept = divide_frames(frames)
-    judged = [patch for index, patch in enumerate(patches) if index % HELD_OUT_PATCH_EVERY == 1]
-    learned = [patch for index, patch in enumerate(patches) if index % HELD_OUT_PATCH_EVERY != 1]
-    return Material(
-        Part(used, tuple(learned), TRAINING_SEED),
-        Part(kept, tuple(judged), HELD_OUT_SEED),
-    )
-
-
-def divide_frames(frames: Sequence[CleanFrame]) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
-    """The images to train on, at most `TRAINING_FRAMES`, and those that are held out.
-
-    Raises:
-        ZmaskError: too few.
-    """
-    check_enough_frames(frames)
-    kept = [frame.image for frame in frames if CleanFit.is_held_out(frame.index)]
-    used = [frame.image for frame in frames if not CleanFit.is_held_out(frame.index)]
-    spread = np.unique(np.linspace(0, len(used) - 1, min(len(used), TRAINING_FRAMES)).round().astype(int))
-    return tuple(used[i] for i in spread), tuple(kept)
-
-
-def make_examples(
-    segmenter: Segmenter, profile: Profile, part: Part, seen: Callable[[], None] = lambda: None
-) -> Examples:
-    """The evidence of each frame of ``part`` clean, with an adversarial and with a harmless patch.
+def make_examples(segmenter: Segmenter, profile: Profile, split: Split, progress: Progress = silent) -> Examples:
+    """The evidence of each frame of ``split`` clean, with an adversarial and with a benign patch.
 
     Raises:
         ProfileError: the profile belongs to another network.
     """
     defense = Defense(segmenter, profile)
-    evidences, truths, harmless = [], [], []
-    for image, patch_mask, harmless_mask in pictures(part):
-        evidences.append(_evidence(defense, segmenter, image))
-        truths.append(coverage(patch_mask, profile.grid))
-        harmless.append(coverage(harmless_mask, profile.grid))
-        seen()
-    scenes = [index // PICTURES_A_FRAME for index in range(len(evidences))]
-    return Examples.stack(evidences, truths, harmless, scenes, profile.detector.head is not None)
+    evidences, truths, benign = [], [], []
+    with progress("Looking", "images", split.images) as advance, torch.inference_mode():
+        for example in example_images(split):
+            evidence = defense.analyse(segmenter.prepare(example.image))[1].evidence
+            evidences.append(Evidence(evidence.shallow.cpu(), evidence.deep.cpu()))
+            truths.append(coverage(example.patch, profile.grid))
+            benign.append(coverage(example.benign, profile.grid))
+            advance()
+    return Examples(
+        shallow=torch.cat([evidence.shallow for evidence in evidences]).float(),
+        deep=torch.cat([evidence.deep for evidence in evidences]).float(),
+        truth=torch.cat(truths),
+        benign=torch.cat(benign),
+        scene=torch.arange(len(evidences)) // IMAGES_A_FRAME,
+        learned=profile.detector.head is not None,
+    )
 
 
-def pictures(part: Part) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Image, mask of an adversarial patch and mask of a harmless one, bool [h, w]; three for each frame.
+@dataclass(frozen=True)
+class ExampleImage:
+    """An image, uint8 [h, w, 3] RGB, with the masks of its adversarial and of its benign patch, bool [h, w]."""
 
-    They are: the frame itself, with an adversarial patch, and with a harmless picture.
-    """
-    generator = torch.Generator().manual_seed(part.seed)
-    size = (part.patches[0].picture.shape[0], part.patches[0].picture.shape[1])
-    others = benign_pictures(HARMLESS_PICTURES, size, part.frames, part.seed)
+    image: np.ndarray
+    patch: np.ndarray
+    benign: np.ndarray
+
+
+def example_images(split: Split) -> Iterator[ExampleImage]:
+    """`IMAGES_A_FRAME` images of each frame: as it is, with an adversarial patch, and with a benign picture."""
+    generator = torch.Generator().manual_seed(split.seed)
+    size = (split.patches[0].picture.shape[0], split.patches[0].picture.shape[1])
+    patches = [patch.picture for patch in split.patches]
+    others = benign_pictures(BENIGN_PICTURES, size, split.frames, split.seed)
 
     def pasted(frame: np.ndarray, choices: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         drawn = int(torch.randint(len(choices), (1,), generator=generator))
         return paste_at_random(frame, choices[drawn], PASTED, generator)
 
-    for frame in part.frames:
+    for frame in split.frames:
         nothing = np.zeros(frame.shape[:2], bool)
-        attacked, where = pasted(frame, [patch.picture for patch in part.patches])
-        disguised, there = pasted(frame, others)
-        yield frame, nothing, nothing
-        yield attacked, where, nothing
-        yield disguised, nothing, there
-
-
-@torch.inference_mode()
-def _evidence(defense: Defense, segmenter: Segmenter, image: np.ndarray) -> Evidence:
-    evidence = defense.analyse(segmenter.prepare(image))[1].evidence
-    return Evidence(evidence.shallow.cpu(), evidence.deep.cpu())
+        attacked, patch = pasted(frame, patches)
+        with_benign, benign = pasted(frame, others)
+        yield ExampleImage(frame, nothing, nothing)
+        yield ExampleImage(attacked, patch, nothing)
+        yield ExampleImage(with_benign, nothing, benign)
 
 
 def coverage(mask: np.ndarray, grid: tuple[int, int]) -> Tensor:
     """The share of each cell of ``grid`` that ``mask``, bool [h, w], covers: [1, 1, *grid], 0..1."""
     return F.adaptive_avg_pool2d(torch.from_numpy(mask).float()[None, None], grid)
-
-
-def at_input_size(segmenter: Segmenter, image: np.ndarray) -> np.ndarray:
-    """The image, uint8 [H, W, 3], at the size of the network's input."""
-    height, width = segmenter.input_size
-    if image.shape[:2] == (height, width):
-        # Images from bags are read-only.
-        return np.require(image, requirements=("C", "W"))
-    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA))

@@ -59,7 +59,7 @@ def best_iou(heat: Tensor, truth: Tensor) -> float:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Figures:
     """Figures of a fusion block with a growth and a threshold; all but ``pixel_loss`` in 0..1.
 
     Attributes:
@@ -69,7 +69,7 @@ class Judgement:
         found_at_1_percent, found_at_1_permille: share of the attacked frames above the score that 1 %, or 0.1 %, of
             the clean frames exceed.
         found: share of the attacked frames above the threshold.
-        harmless_flagged: share of the frames with a harmless patch above it.
+        benign_flagged: share of the frames with a benign patch above it.
         gate_in_patches: mean of the gate inside adversarial patches.
         gate_on_hottest: mean of the gate on the hottest shallow cells of frames without one.
     """
@@ -80,26 +80,26 @@ class Judgement:
     found_at_1_percent: float
     found_at_1_permille: float
     found: float
-    harmless_flagged: float
+    benign_flagged: float
     gate_in_patches: float
     gate_on_hottest: float
 
 
 @torch.inference_mode()
-def judge(scalars: Tensor, growth: Growth, threshold: float, examples: Examples) -> Judgement:
+def figures_of(scalars: Tensor, growth: Growth, threshold: float, examples: Examples) -> Figures:
     """The figures of the fusion block ``scalars`` [8] on ``examples``, which must hold all three kinds of frames."""
     fusion = FusionBlock(scalars)
     scores = frame_scores(scalars, examples)
     attacked, clean = scores[examples.attacked], scores[examples.clean]
     gate = fusion.gate(examples.deep)
-    return Judgement(
+    return Figures(
         pixel_loss=mask_loss(scalars, balanced_pixels(examples)),
         mask_iou=mean_iou(scalars, growth, examples.where(examples.attacked)),
         frame_auc=auc(attacked, clean),
         found_at_1_percent=rate_found(attacked, clean, 0.01),
         found_at_1_permille=rate_found(attacked, clean, 0.001),
         found=float((attacked > threshold).float().mean()),
-        harmless_flagged=float((scores[examples.disguised] > threshold).float().mean()),
+        benign_flagged=float((scores[examples.with_benign] > threshold).float().mean()),
         gate_in_patches=float(gate[examples.truth > COVERED].mean()),
         gate_on_hottest=float(gate[examples.hottest].mean()),
     )

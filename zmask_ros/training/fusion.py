@@ -1,6 +1,6 @@
 """Train the fusion block on patches of graded strength (Z-Mask, AAAI 2023, Section 4) and on negatives.
 
-The paper minimises the pixels' cross-entropy with Adam over frames with patches. Here frames with harmless patches and
+The paper minimizes the pixels' cross-entropy with Adam over frames with patches. Here frames with benign patches and
 with none count as much, and the gate has a loss of its own: shallow heat that deep layers do not share must not pass.
 """
 
@@ -68,24 +68,25 @@ def train_fusion(
     kept = pixels.where(torch.randperm(len(pixels.truth), generator=generator)[:MOST_PIXELS])
     jitter = START_SPREAD * torch.randn(NUM_SCALARS, generator=generator) * (seed > 0)
     free = (_to_free(start) + jitter).requires_grad_()
-    optimiser = torch.optim.Adam([free], lr=LEARNING_RATE)
+    optimizer = torch.optim.Adam([free], lr=LEARNING_RATE)
     for _ in range(epochs):
         for rows in torch.randperm(len(kept.truth), generator=generator).split(BATCH_PIXELS):
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             training_loss(_to_scalars(free), kept.where(rows)).backward()
-            optimiser.step()
+            optimizer.step()
         progress()
     return _to_scalars(free).detach()
 
 
 def balanced_pixels(examples: Examples, patch_share: float = 0.5) -> Pixels:
-    """All cells, weighted: ``patch_share`` of it on patches; the rest of attacked frames, clean and harmless ones
-    have equal parts of what is left.
+    """All cells, weighted: ``patch_share`` of the weight lies on patches.
+
+    The rest of attacked frames, clean frames and benign ones have equal parts of what is left.
 
     For the gate the weight lies on patches and on the hottest cells of frames without one, half and half.
 
     Args:
-        patch_share: 0..1, exclusive; the less, the surer the block must be before it opens.
+        patch_share: 0..1, exclusive; the less, the more certain the block must be before it opens.
 
     Raises:
         ValueError: there are no attacked frames, or no others.
@@ -93,7 +94,7 @@ def balanced_pixels(examples: Examples, patch_share: float = 0.5) -> Pixels:
     if not bool(examples.attacked.any()) or not bool((~examples.attacked).any()):
         raise ValueError("the fusion block is trained on attacked frames and on others; one of the two is missing")
     truth = examples.truth
-    kinds = (examples.attacked, examples.clean, examples.disguised)
+    kinds = (examples.attacked, examples.clean, examples.with_benign)
     groups = [(1 - truth) * chosen[:, None, None, None] for chosen in kinds if bool(chosen.any())]
     others = torch.stack([group / group.sum() for group in groups]).mean(0)
     mask_weight = patch_share * truth / truth.sum() + (1 - patch_share) * others

@@ -28,75 +28,74 @@ REACHES = (1.0, 0.1, 0.05, 0.03, 0.02)
 SOLID = 0.4
 SELECT_EVERY = 4
 SELECTED_ATTACKS = 48
-RUNS = len(PATCH_SHARES) * SEEDS
-TRAINING_STEPS = RUNS * EPOCHS
+TRAININGS = len(PATCH_SHARES) * SEEDS
 
 
 @dataclass(frozen=True)
-class Block:
+class FusionCandidate:
     """A fusion block with the growth that suits it.
 
     Attributes:
         scalars: float [8].
         growth: how far its mask grows.
-        worth: mean overlap of mask and patch over attacked frames, where one counts 0 that would not be masked; what
-            refinement cuts off does not count; 0..1.
+        expected_iou: mean intersection over union of mask and patch over attacked frames, 0..1; a frame that would not
+            be masked counts 0, and what refinement cuts off does not count.
         patch_share: weight of patches that it was trained with; 0 where it was not trained.
     """
 
     scalars: Tensor
     growth: Growth
-    worth: float
+    expected_iou: float
     patch_share: float
 
 
-def growths(growth: Growth) -> tuple[Growth, ...]:
-    """What is tried for a block: growths of all shares, closings and reaches, completed, and ``growth`` itself."""
+def candidate_growths(growth: Growth) -> tuple[Growth, ...]:
+    """What is tried for a block: all shares, closings and reaches, with rectangle completion, and ``growth`` itself."""
     tried = itertools.product(GROWTH_SHARES, CLOSINGS, REACHES)
     return (growth, *(Growth(share, (window, window), reach, growth.edge, SOLID) for share, window, reach in tried))
 
 
-def choose_block(
+def search_fusion(
     examples: Examples,
     untrained: Sequence[Tensor],
     tried: Sequence[Growth],
     masked_rate: float = 0.0,
-    progress: Callable[[], None] = lambda: None,
+    advance: Callable[[], None] = lambda: None,
     epochs: int = EPOCHS,
-) -> tuple[Block, ...]:
-    """Blocks for ``examples``, the most worthy first; those ``untrained`` are among them.
+) -> tuple[FusionCandidate, ...]:
+    """Fusion blocks for ``examples``, that with the highest `expected_iou` first; those ``untrained`` are among them.
 
-    Every fourth scene, with all that was made of it, takes no part in the training and decides on the worth.
+    Every fourth scene, with all that was made of it, takes no part in the training and decides.
 
     Args:
         examples: attacked and clean ones, of at least ``SELECT_EVERY`` scenes.
         untrained: float [8] each; training starts from the first one.
         tried: growths for each block; the first one goes with the first untrained block.
         masked_rate: share of clean frames that may be masked, 0..1: a frame that scores lower is not.
-        progress: called ``TRAINING_STEPS`` times.
+        advance: called after each epoch, `TRAININGS` times ``epochs`` in all.
         epochs: of each training.
     """
     selecting = examples.scene % SELECT_EVERY == SELECT_EVERY - 1
-    training, judging = examples.where(~selecting), examples.where(selecting)
+    training, deciding = examples.where(~selecting), examples.where(selecting)
     start, *others = untrained
-    blocks = [_best_growth(start, tried[:1], judging, masked_rate, 0.0)]
-    blocks += [_best_growth(other, tried, judging, masked_rate, 0.0) for other in others]
+    blocks = [_best_growth(start, tried[:1], deciding, masked_rate, 0.0)]
+    blocks += [_best_growth(other, tried, deciding, masked_rate, 0.0) for other in others]
     for patch_share in PATCH_SHARES:
         pixels = balanced_pixels(training, patch_share)
         for seed in range(SEEDS):
-            scalars = train_fusion(pixels, start, seed, epochs, progress)
-            blocks.append(_best_growth(scalars, tried, judging, masked_rate, patch_share))
-    return tuple(sorted(blocks, key=lambda block: block.worth, reverse=True))
+            scalars = train_fusion(pixels, start, seed, epochs, advance)
+            blocks.append(_best_growth(scalars, tried, deciding, masked_rate, patch_share))
+    return tuple(sorted(blocks, key=lambda block: block.expected_iou, reverse=True))
 
 
 @torch.inference_mode()
 def _best_growth(
-    scalars: Tensor, tried: Sequence[Growth], judging: Examples, masked_rate: float, weight: float
-) -> Block:
-    scores = frame_scores(scalars, judging)
-    attacks = judging.attacked.nonzero().flatten()[:SELECTED_ATTACKS]
-    found = scores[attacks] > scores[judging.clean].quantile(1 - masked_rate)
-    attacked = judging.where(attacks)
-    worths = [mean_iou(scalars, growth, attacked, found, 0 if growth.edge is None else BAND) for growth in tried]
-    best = max(range(len(tried)), key=worths.__getitem__)
-    return Block(scalars, tried[best], worths[best], weight)
+    scalars: Tensor, tried: Sequence[Growth], deciding: Examples, masked_rate: float, weight: float
+) -> FusionCandidate:
+    scores = frame_scores(scalars, deciding)
+    attacks = deciding.attacked.nonzero().flatten()[:SELECTED_ATTACKS]
+    found = scores[attacks] > scores[deciding.clean].quantile(1 - masked_rate)
+    attacked = deciding.where(attacks)
+    ious = [mean_iou(scalars, growth, attacked, found, 0 if growth.edge is None else BAND) for growth in tried]
+    best = max(range(len(tried)), key=ious.__getitem__)
+    return FusionCandidate(scalars, tried[best], ious[best], weight)

@@ -1,126 +1,274 @@
-"""TODO."""
+"""From clean drives to a profile, one chain: fit, calibrate, add a screen. Each step takes values and returns values.
+
+sources -> division -> [layer selection] -> [adversarial training] -> fusion -> thresholds -> figures -> Profile
+"""
 
 from __future__ import annotations
 
+import math
+import statistics
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
-import click
+import torch
 
-from zmask_ros.attacks import Step, to_uint8, train_patch
-from zmask_ros.cli.console import progress, warn
+from zmask_ros.attacks import to_uint8
 from zmask_ros.defense import Profile
+from zmask_ros.defense.analyser import Analyser
 from zmask_ros.defense.profile.merging import check_mergeable
 from zmask_ros.defense.profile.profile import OURS
+from zmask_ros.errors import ZmaskError
 from zmask_ros.io.bags.reader import CameraBags, ReadReport
 from zmask_ros.io.prefetch import ahead
-from zmask_ros.segmenters import Segmenter, load_segmenter
-from zmask_ros.training.adversarial import harden, with_head
-from zmask_ros.training.calibration import graded_recipes
-from zmask_ros.training.clean_fit import CleanFit, CleanFrame, ProfileFit
-from zmask_ros.training.examples import Examples, Material, NamedPatch, Part, make_examples
-from zmask_ros.training.layer_selection import LayerChoice, choose_plan, choosing_passes
-from zmask_ros.training.plans import PLANS
+from zmask_ros.progress import Progress, silent
+from zmask_ros.segmenters import Segmenter
+from zmask_ros.training.adversarial import train_adversarially, with_untrained_head
+from zmask_ros.training.clean_fit import ProfileFit
+from zmask_ros.training.division import IMAGES_A_FRAME, Material, check_enough_frames, check_enough_patches, divide
+from zmask_ros.training.examples import Examples, make_examples
+from zmask_ros.training.figures import Figures, figures_of, frame_scores
+from zmask_ros.training.fusion_search import (
+    TRAININGS,
+    FusionCandidate,
+    candidate_growths,
+    search_fusion,
+)
+from zmask_ros.training.graded_patches import train_graded_patches
+from zmask_ros.training.layer_selection import LayerSelection, select_layers, with_edge
+from zmask_ros.training.plans import PLANS, FittingPlan
+from zmask_ros.training.settings import CalibrationSettings, FitSettings
+from zmask_ros.training.sources import CleanFrame, NamedPatch, clean_frames
+from zmask_ros.training.thresholds import clean_threshold, opening_at, precaution_threshold
 
+NOTE = "Calibration"
+"""What the notes begin with that the next calibration replaces."""
 SEED_GOING_ON = 100_000
-"""Of a training that goes on: other rivals than those that began."""
+"""Of an adversarial training that goes on: other adversaries than those that began."""
+HEAD_OPENINGS = tuple(opening_at(heat / 2, heat) for heat in (math.log(2), math.log(2) / 3, math.log(2) / 10))
+"""Blocks for a head, whose heat says how likely a patch is: they open at one half, at a fifth, and at 7 per cent."""
+PASSES_A_GRADED_STEP, PASSES_AN_ADVERSARIAL_STEP = 12, 20
+"""Forward and backward of all batches of a training step, in forward passes of one image."""
+SECONDS_A_FUSION_EPOCH = 0.03
+TIMED_PASSES = 9
 
 
-def train_graded(
-    segmenter: Segmenter, profile: Profile, frames: Sequence[CleanFrame], count: int, steps: int
-) -> list[NamedPatch]:
-    """Patches of graded strength, trained on the frames that are not held out; the network's own labels are right."""
-    known = [(frame.image, None) for frame in frames if not CleanFit.is_held_out(frame.index)]
-    trained = []
-    with progress("Training patches", "steps", count * steps) as advance:
+@dataclass(frozen=True)
+class Fit:
+    """What came of a fit.
 
-        def show(step: Step) -> None:
-            advance(note=f"{step.pixel_accuracy:.1%} of pixels right")
-
-        for recipe in graded_recipes(count, steps, segmenter.input_size):
-            patch = train_patch(segmenter, known, recipe, show, profile).patch
-            name = f"trained here ({recipe.size[1]}x{recipe.size[0]}, beta {recipe.beta:.2g}, seed {recipe.seed})"
-            trained.append(NamedPatch(name, to_uint8(patch)))
-    return trained
-
-
-def refit(
-    segmenter: Segmenter, frames: Sequence[CleanFrame], material: Material, rate: float
-) -> tuple[Profile, LayerChoice]:
-    """Choose layers on the training part, and fit them on all clean frames."""
-    with progress("Choosing layers", "images", choosing_passes(material.training)) as advance:
-        plan, choice = choose_plan(segmenter, material.training, advance)
-    fit = ProfileFit(segmenter, plan)
-    with progress("Fitting", "frames", len(frames)) as advance:
-        for frame in frames:
-            fit.add(frame)
-            advance()
-    return fit.finish(rate), choice
-
-
-def face_rivals(segmenter: Segmenter, profile: Profile, material: Material, steps: int) -> tuple[Profile, Material]:
-    """A head for ``profile``, trained against rivals, and their patches added to the training part.
-
-    A head of the same layers is trained on, against new rivals.
+    Attributes:
+        profile: the fitted one.
+        frames: number of frames that were read.
+        seconds: that it took.
+        warnings: sentences on what could not be read.
     """
-    frames, layers, seed = material.training.frames, segmenter.description.head_layers, 0
-    if profile.detector.head is None or profile.detector.head.branch.layers != layers:
-        with progress("Fitting the head's layers", "frames", len(frames)) as advance:
-            profile = with_head(segmenter, profile, layers, frames, advance=advance)
-    else:
-        seed = SEED_GOING_ON
-    with progress("Training the head", "steps", steps) as advance:
-        hardened = harden(segmenter, profile, frames, steps, seed, lambda loss: advance(note=f"loss {loss:.2f}"))
-    named = tuple(NamedPatch(f"rival {n}", to_uint8(patch)) for n, patch in enumerate(hardened.patches))
-    training = replace(material.training, patches=material.training.patches + named)
-    return hardened.profile, replace(material, training=training)
 
-
-def look(segmenter: Segmenter, profile: Profile, part: Part) -> Examples:
-    """`make_examples`, with a progress bar."""
-    with progress("Looking", "images", part.pictures) as advance:
-        return make_examples(segmenter, profile, part, advance)
+    profile: Profile
+    frames: int
+    seconds: float
+    warnings: tuple[str, ...]
 
 
 def fit_bags(
-    bags: Sequence[Path],
-    topic: str | None,
-    segmenter_name: str,
-    false_alarm_rate: float,
-    every: int,
-    device: str,
-    variant: str = OURS,
+    segmenter: Segmenter,
+    bags: CameraBags,
+    settings: FitSettings,
     merged: Sequence[Profile] = (),
-) -> Profile:
-    """Fit a profile in one pass over ``bags``, with a progress bar; arguments as the options of `zmask fit`.
+    progress: Progress = silent,
+) -> Fit:
+    """Fit a profile in one pass over opened bags.
+
+    Args:
+        segmenter: the network.
+        bags: of clean drives.
+        settings: how.
+        merged: profiles that it is to be merged with afterwards.
+        progress: shows how far it is.
 
     Raises:
-        ProfileError: one of ``merged`` could not be merged with it.
+        ProfileError: one of ``merged`` could not be merged with it, or the frames are too few or show nothing.
     """
-    report = ReadReport()
-    with CameraBags(bags, topic, every) as camera:
-        segmenter = load_segmenter(segmenter_name, device)
-        plan = PLANS[variant](segmenter)
-        for other in merged:
-            check_mergeable(other, plan)
-        fit = ProfileFit(segmenter, plan)
-        began = time.perf_counter()
-        frames = ahead(_clean_frames(camera, report))
-        with progress("Fitting", "frames", camera.total) as advance, frames as decoded:
-            for frame in decoded:
-                fit.add(frame)
-                advance()
-        seconds = time.perf_counter() - began
-    for sentence in report.truncated:
-        warn(sentence)
-    if report.broken:
-        warn(f"{report.broken} messages were broken and passed over, the first: {report.first_broken}")
-    click.echo(f"{report.read} frames in {seconds:.1f} s, {report.read / max(seconds, 1e-9):.1f} frames/s", err=True)
+    plan = PLANS[settings.variant](segmenter)
+    for other in merged:
+        check_mergeable(other, plan)
+    report, began = ReadReport(), time.perf_counter()
+    with ahead(clean_frames(bags, bags.every, report)) as frames:
+        profile = _fit(segmenter, plan, frames, bags.total, settings.false_alarm_rate, progress)
+    broken = f"{report.broken} messages were broken and passed over, the first: {report.first_broken}"
+    warnings = (*report.truncated, *([broken] if report.broken else []))
+    return Fit(profile, report.read, time.perf_counter() - began, warnings)
+
+
+def _fit(
+    segmenter: Segmenter,
+    plan: FittingPlan,
+    frames: Iterable[CleanFrame],
+    total: int,
+    false_alarm_rate: float,
+    progress: Progress,
+) -> Profile:
+    fit = ProfileFit(segmenter, plan)
+    with progress("Fitting", "frames", total) as advance:
+        fit.add_all(frames, advance)
     return fit.finish(false_alarm_rate)
 
 
-def _clean_frames(camera: CameraBags, report: ReadReport) -> Iterator[CleanFrame]:
-    for frame in camera.frames(report):
-        yield CleanFrame(str(frame.bag), frame.topic, frame.index // camera.every, frame.image)
+@dataclass(frozen=True)
+class Calibration:
+    """What came of a calibration.
+
+    Attributes:
+        profile: the new one.
+        before, after: figures of the old and of the new one on the held-out part.
+        candidates: all fusion blocks that were tried, the chosen one first.
+        selection: why its layers were chosen; None: they are as they were.
+    """
+
+    profile: Profile
+    before: Figures
+    after: Figures
+    candidates: tuple[FusionCandidate, ...]
+    selection: LayerSelection | None
+
+
+def check_layers(profile: Profile, settings: CalibrationSettings) -> None:
+    """Refuse to choose layers anew for a profile of the paper's variant.
+
+    Raises:
+        ZmaskError: that is asked for.
+    """
+    if settings.select_layers and profile.variant != OURS:
+        raise ZmaskError("The layers of the paper's variant are those of its reference: leave --layers auto away.")
+
+
+def calibration_seconds(segmenter: Segmenter, frames: Sequence[CleanFrame], settings: CalibrationSettings) -> float:
+    """About how long `calibrate` will take on these frames."""
+    looks = IMAGES_A_FRAME * len(frames) * (1 + settings.select_layers)
+    graded = PASSES_A_GRADED_STEP * settings.graded_patches * settings.graded_steps
+    passes = looks + graded + PASSES_AN_ADVERSARIAL_STEP * settings.adversarial_steps
+    search = TRAININGS * settings.fusion_epochs * SECONDS_A_FUSION_EPOCH
+    return passes * seconds_a_pass(segmenter, frames) + search
+
+
+def seconds_a_pass(segmenter: Segmenter, frames: Sequence[CleanFrame]) -> float:
+    """The median time of a forward pass of one of ``frames``."""
+    times = []
+    with torch.inference_mode():
+        for frame in frames[:TIMED_PASSES]:
+            began = time.perf_counter()
+            segmenter.logits(segmenter.prepare(frame.image)).argmax(1).cpu()
+            times.append(time.perf_counter() - began)
+    # The first passes are slower than all others.
+    return statistics.median(times) if times else 0.0
+
+
+def calibrate(
+    segmenter: Segmenter,
+    profile: Profile,
+    frames: Sequence[CleanFrame],
+    patches: Sequence[NamedPatch],
+    settings: CalibrationSettings,
+    progress: Progress = silent,
+) -> Calibration:
+    """Train what tells adversarial patches from benign ones, and set the thresholds from clean frames alone.
+
+    Every fifth clean frame and every third patch take no part in the training; on them the old and the new profile are
+    compared.
+
+    Args:
+        segmenter: the network of ``profile``.
+        profile: a fitted one; its statistics are kept unless layers are chosen anew.
+        frames: clean ones, at the network's input size.
+        patches: adversarial ones; more are trained if the settings say so.
+        settings: which steps, and how.
+        progress: shows how far it is.
+
+    Raises:
+        ZmaskError: too few frames or patches, or layers that cannot be chosen.
+    """
+    check_layers(profile, settings)
+    check_enough_patches(len(patches) + settings.graded_patches)
+    check_enough_frames(frames)
+    rate = settings.false_alarm_rate or profile.detector.threshold.false_alarm_rate
+    count, steps = settings.graded_patches, settings.graded_steps
+    graded = train_graded_patches(segmenter, profile, frames, count, steps, progress)
+    material = divide(frames, [*patches, *graded])
+    seen_before = make_examples(segmenter, profile, material.held_out, progress)
+    before, begun, selection = _figures(profile, seen_before), profile, None
+    if settings.select_layers:
+        plan, selection = select_layers(segmenter, material.training, progress)
+        profile = _fit(segmenter, plan, frames, len(frames), rate, progress)
+    if settings.adversarial_steps:
+        profile, material = face_adversaries(segmenter, profile, material, settings.adversarial_steps, progress)
+    held_out = seen_before if profile is begun else make_examples(segmenter, profile, material.held_out, progress)
+    if profile.variant == OURS:
+        profile = with_edge(segmenter, profile)
+    training = make_examples(segmenter, profile, material.training, progress)
+    candidates = _search(profile, training, settings, progress)
+    profile = _with_thresholds(profile, candidates[0], held_out, rate, settings.precaution_rate)
+    kept = [note for note in profile.notes if not note.startswith(NOTE)]
+    profile = replace(profile, vote=settings.vote, notes=(*kept, *_notes(material)))
+    profile.check_finite()
+    # What no defense can be made of is not to be saved.
+    Analyser(profile.detector, profile.binding)
+    return Calibration(profile, before, _figures(profile, held_out), candidates, selection)
+
+
+def face_adversaries(
+    segmenter: Segmenter, profile: Profile, material: Material, steps: int, progress: Progress = silent
+) -> tuple[Profile, Material]:
+    """A head for ``profile``, trained against adversaries, and their patches added to the training part.
+
+    A head of the same layers is trained on, against new adversaries.
+    """
+    frames, layers, seed = material.training.frames, segmenter.description.head_layers, SEED_GOING_ON
+    head = profile.detector.head
+    if head is None or head.branch.layers != layers:
+        profile, seed = with_untrained_head(segmenter, profile, layers, frames, progress=progress), 0
+    with progress("Training the head", "steps", steps) as advance:
+        trained = train_adversarially(
+            segmenter, profile, frames, steps, seed, lambda loss: advance(note=f"loss {loss:.2f}")
+        )
+    named = tuple(NamedPatch(f"rival {n}", to_uint8(patch)) for n, patch in enumerate(trained.patches))
+    training = replace(material.training, patches=material.training.patches + named)
+    return trained.profile, replace(material, training=training)
+
+
+def _search(
+    profile: Profile, training: Examples, settings: CalibrationSettings, progress: Progress
+) -> tuple[FusionCandidate, ...]:
+    detector, epochs = profile.detector, settings.fusion_epochs
+    # The paper's variant grows no mask.
+    growths = candidate_growths(detector.growth) if profile.variant == OURS else (detector.growth,)
+    untrained = (detector.fusion, *(HEAD_OPENINGS if detector.head is not None else ()))
+    with progress("Training the fusion block", "epochs", TRAININGS * epochs) as advance:
+        return search_fusion(training, untrained, growths, settings.precaution_rate, advance, epochs)
+
+
+def _with_thresholds(
+    profile: Profile, chosen: FusionCandidate, held_out: Examples, false_alarm_rate: float, precaution_rate: float
+) -> Profile:
+    scores = frame_scores(chosen.scalars, held_out.where(held_out.clean)).tolist()
+    detector = replace(
+        profile.detector,
+        fusion=chosen.scalars,
+        growth=chosen.growth,
+        threshold=clean_threshold(scores, false_alarm_rate),
+        precaution=precaution_threshold(scores, precaution_rate) if precaution_rate > false_alarm_rate else None,
+    )
+    return replace(profile, detector=detector)
+
+
+def _figures(profile: Profile, examples: Examples) -> Figures:
+    detector = profile.detector
+    return figures_of(detector.fusion, detector.growth, detector.threshold.value, examples)
+
+
+def _notes(material: Material) -> tuple[str, ...]:
+    """Sentences for the profile: what was used for what."""
+    return tuple(
+        f"{NOTE}, {title}: {len(split.frames)} frames; patches {', '.join(patch.name for patch in split.patches)}; "
+        f"harmless pictures of seed {split.seed}."
+        for title, split in (("training", material.training), ("held-out check", material.held_out))
+    )

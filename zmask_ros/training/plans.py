@@ -1,4 +1,4 @@
-"""From clean drives in bags to a profile: what is fitted by default, and the one streaming pass that fits it."""
+"""What is fitted: the layers, kernels, grid and mask growth of a profile, by default and as in the paper."""
 
 from __future__ import annotations
 
@@ -26,7 +26,45 @@ PAPER_DEEP_KERNELS = PAPER_SHALLOW_KERNELS[:2]
 NO_GROWTH = Growth(1.0, (1, 1))
 
 
-def default_plan(segmenter: Segmenter) -> Plan:
+@dataclass(frozen=True)
+class FittingPlan:
+    """What is fitted.
+
+    Attributes:
+        binding: the network, and its layers.
+        shallow, deep: the layer sets S and D with their kernels.
+        growth: how the mask grows.
+        grid_fraction: the working grid G is the input size divided by this.
+        variant: which sigma the z-scores are taken with: ``ours``, of the pooled activations, one a kernel; ``paper``,
+            of the activations themselves, the same for all kernels.
+    """
+
+    binding: Binding
+    shallow: Branch
+    deep: Branch
+    growth: Growth
+    grid_fraction: int
+    variant: str = OURS
+
+    @property
+    def grid(self) -> Size:
+        """Height and width of the working grid G."""
+        return working_grid(self.binding.input_size, self.grid_fraction)
+
+    @property
+    def merge_key(self) -> MergeKey:
+        """What must be alike in profiles that are merged."""
+        return self.grid_fraction, self.shallow, self.deep, self.growth, self.variant
+
+    @property
+    def branches(self) -> Iterator[tuple[str, str, Branch]]:
+        """(statistics key, layer, branch) of every layer in S and in D."""
+        for name, branch in (("shallow", self.shallow), ("deep", self.deep)):
+            for layer in branch.layers:
+                yield statistics_key(name, layer), layer, branch
+
+
+def default_plan(segmenter: Segmenter) -> FittingPlan:
     """Layer sets and kernels for ``segmenter``.
 
     Raises:
@@ -37,7 +75,7 @@ def default_plan(segmenter: Segmenter) -> Plan:
     return plan_for(segmenter, shallow_layers, deep_layers)
 
 
-def plan_for(segmenter: Segmenter, shallow_layers: tuple[str, ...], deep_layers: tuple[str, ...]) -> Plan:
+def plan_for(segmenter: Segmenter, shallow_layers: tuple[str, ...], deep_layers: tuple[str, ...]) -> FittingPlan:
     """The kernels and the growth of the default plan, for these layers.
 
     Raises:
@@ -48,10 +86,10 @@ def plan_for(segmenter: Segmenter, shallow_layers: tuple[str, ...], deep_layers:
     deep = Branch(deep_layers, kernels_on(grid, DEEP_KERNELS))
     closing = nearest_odd(CLOSING * grid[0])
     growth = Growth(GROWTH_SHARE, (closing, closing))
-    return Plan(bind(segmenter, shallow_layers + deep_layers), shallow, deep, growth, GRID_FRACTION, grid)
+    return FittingPlan(bind(segmenter, shallow_layers + deep_layers), shallow, deep, growth, GRID_FRACTION)
 
 
-def paper_plan(segmenter: Segmenter) -> Plan:
+def paper_plan(segmenter: Segmenter) -> FittingPlan:
     """The paper's own choices, as its reference code makes them, to compare with.
 
     Four cascaded kernels on S and the two largest of them on D, D with the shallow layers in it, one sigma a channel
@@ -67,7 +105,7 @@ def paper_plan(segmenter: Segmenter) -> Plan:
     deep_layers = tuple(dict.fromkeys(deep_layers + shallow_layers))
     deep = Branch(deep_layers, kernels_on(grid, PAPER_DEEP_KERNELS))
     binding = bind(segmenter, shallow.layers + deep.layers)
-    return Plan(binding, shallow, deep, NO_GROWTH, GRID_FRACTION, grid, PAPER)
+    return FittingPlan(binding, shallow, deep, NO_GROWTH, GRID_FRACTION, PAPER)
 
 
 def _described_layers(segmenter: Segmenter) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -82,39 +120,10 @@ def _described_layers(segmenter: Segmenter) -> tuple[tuple[str, ...], tuple[str,
     return layers
 
 
-PLANS: dict[str, Callable[[Segmenter], Plan]] = {OURS: default_plan, PAPER: paper_plan}
+PLANS: dict[str, Callable[[Segmenter], FittingPlan]] = {OURS: default_plan, PAPER: paper_plan}
 """How a plan is made, by the name of its variant."""
 
 
 def kernels_on(grid: Size, shares: tuple[float, ...]) -> tuple[Size, ...]:
     """Kernels that are these shares of the grid's height and width, odd."""
     return tuple((nearest_odd(share * grid[0]), nearest_odd(share * grid[1])) for share in shares)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is fitted: layer sets with kernels, how the mask grows, on which grid, for what network.
-
-    ``variant`` says which sigma the z-scores are taken with: ``ours``, of the pooled activations, one a kernel;
-    ``paper``, of the activations themselves, the same for all kernels.
-    """
-
-    binding: Binding
-    shallow: Branch
-    deep: Branch
-    growth: Growth
-    grid_fraction: int
-    grid: Size
-    variant: str = OURS
-
-    @property
-    def merge_key(self) -> MergeKey:
-        """What must be alike in profiles that are merged."""
-        return self.grid_fraction, self.shallow, self.deep, self.growth, self.variant
-
-    @property
-    def branches(self) -> Iterator[tuple[str, str, Branch]]:
-        """(statistics key, layer, branch) of every layer in S and in D."""
-        for name, branch in (("shallow", self.shallow), ("deep", self.deep)):
-            for layer in branch.layers:
-                yield statistics_key(name, layer), layer, branch

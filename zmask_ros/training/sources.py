@@ -1,15 +1,52 @@
-"""TODO."""
+"""Where clean frames and patches come from: bags, CamVid, picture files. The first step on the way to a profile."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
+import numpy as np
+
+from zmask_ros.attacks import load_patch
+from zmask_ros.attacks.files import patches_in
 from zmask_ros.data.camvid import CamVid
 from zmask_ros.errors import ZmaskError
 from zmask_ros.io.bags.reader import CameraBags, ReadReport
-from zmask_ros.training.clean_fit import HELD_OUT_EVERY, CleanFrame
+from zmask_ros.progress import Progress, silent
+from zmask_ros.segmenters import Segmenter
+
+HELD_OUT_EVERY = 5
+
+
+@dataclass(frozen=True)
+class CleanFrame:
+    """One frame of a clean drive.
+
+    Attributes:
+        bag, topic: which drive.
+        index: of the frame in its drive, from 0.
+        image: uint8 [H, W, 3] RGB of any size.
+    """
+
+    bag: str
+    topic: str
+    index: int
+    image: np.ndarray
+
+    @property
+    def held_out(self) -> bool:
+        """Whether it takes no part in any training: each fifth frame of a drive, in whatever order drives are read."""
+        return self.index % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
+
+
+@dataclass(frozen=True)
+class NamedPatch:
+    """An adversarial patch, uint8 [h, w, 3] RGB, and what it is called in notes."""
+
+    name: str
+    picture: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -27,31 +64,30 @@ class CleanSources:
     frames: int
 
     def check_named(self) -> None:
-        """Refuse a command line that names no clean frames.
+        """Refuse sources that name no clean frames.
 
         Raises:
-            ZmaskError: it does not.
+            ZmaskError: they do not.
         """
         if not self.bags and not self.camvid:
             raise ZmaskError("Name clean frames: --clean BAG or --camvid FOLDER.")
 
     def __iter__(self) -> Iterator[CleanFrame]:
         if self.camvid:
-            yield from self._camvid(self.camvid)
+            split = CamVid(self.camvid, "train")
+            for index in range(0, len(split), stride(len(split), self.frames)):
+                yield CleanFrame("CamVid", "training split", index, split[index].image)
         if self.bags:
-            yield from self._bags()
+            with CameraBags(self.bags, self.topic, self.every) as whole:
+                taken = stride(whole.total, self.frames)
+            with CameraBags(self.bags, self.topic, self.every * taken) as camera:
+                yield from clean_frames(camera, self.every, ReadReport())
 
-    def _camvid(self, root: Path) -> Iterator[CleanFrame]:
-        split = CamVid(root, "train")
-        for index in range(0, len(split), stride(len(split), self.frames)):
-            yield CleanFrame("CamVid", "training split", index, split[index].image)
 
-    def _bags(self) -> Iterator[CleanFrame]:
-        with CameraBags(self.bags, self.topic, self.every) as whole:
-            taken = stride(whole.total, self.frames)
-        with CameraBags(self.bags, self.topic, self.every * taken) as camera:
-            for frame in camera.frames(ReadReport()):
-                yield CleanFrame(str(frame.bag), frame.topic, frame.index // self.every, frame.image)
+def clean_frames(camera: CameraBags, every: int, report: ReadReport) -> Iterator[CleanFrame]:
+    """The frames of opened bags, of which each ``every``-th counts; what cannot be read is noted in ``report``."""
+    for frame in camera.frames(report):
+        yield CleanFrame(str(frame.bag), frame.topic, frame.index // every, frame.image)
 
 
 def stride(total: int, wanted: int) -> int:
@@ -61,3 +97,36 @@ def stride(total: int, wanted: int) -> int:
     """
     largest = max(1, total // wanted)
     return largest - 1 if largest % HELD_OUT_EVERY == 0 else largest
+
+
+def read_frames(segmenter: Segmenter, sources: CleanSources, progress: Progress = silent) -> list[CleanFrame]:
+    """All clean frames of ``sources``, at the network's input size."""
+    frames = []
+    with progress("Reading", "frames", None) as advance:
+        for frame in sources:
+            frames.append(replace(frame, image=_at_input_size(segmenter, frame.image)))
+            advance()
+    return frames
+
+
+def _at_input_size(segmenter: Segmenter, image: np.ndarray) -> np.ndarray:
+    height, width = segmenter.input_size
+    if image.shape[:2] == (height, width):
+        # Images from bags are read-only.
+        return np.require(image, requirements=("C", "W"))
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA))
+
+
+def read_patches(paths: Sequence[Path]) -> list[NamedPatch]:
+    """The patches in these files and folders.
+
+    Raises:
+        ZmaskError: a file is no picture, or a folder has none.
+    """
+    files: list[Path] = []
+    for path in paths:
+        inside = patches_in(path) if path.is_dir() else [path]
+        if not inside:
+            raise ZmaskError(f"There are no PNG files in {path}: name a folder of patches, made by zmask attack.")
+        files += inside
+    return [NamedPatch(file.name, load_patch(file)) for file in files]

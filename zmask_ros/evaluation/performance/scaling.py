@@ -16,7 +16,7 @@ import numpy as np
 from zmask_ros.defense import Defense
 from zmask_ros.evaluation.performance.overhead import time_pairs
 from zmask_ros.segmenters import ClassInfo, Description, Segmenter, segmenter_of
-from zmask_ros.training.adversarial import with_head
+from zmask_ros.training.adversarial import with_untrained_head
 from zmask_ros.training.clean_fit import CleanFrame, ProfileFit
 from zmask_ros.training.plans import plan_for
 
@@ -86,7 +86,7 @@ def _defense(segmenter: Segmenter, images: Sequence[np.ndarray], layers: tuple[s
     few = [images[index % len(images)] for index in range(FITTED_FRAMES)]
     fit.add_all(CleanFrame("street", "frames", index, image) for index, image in enumerate(few))
     profile = fit.finish(FALSE_ALARM_RATE)
-    return Defense(segmenter, with_head(segmenter, profile, layers, few[:2]))
+    return Defense(segmenter, with_untrained_head(segmenter, profile, layers, few[:2]))
 
 
 def with_input_size(segmenter: Segmenter, input_size: tuple[int, int]) -> Segmenter:

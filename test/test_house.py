@@ -1,4 +1,4 @@
-"""The contracts of who may import whom: each one notices an import that it forbids. `make lint` holds the code to them."""
+"""Who may import whom: each contract notices an import that it forbids. `make lint` holds the code to all of them."""
 
 from __future__ import annotations
 

@@ -6,4 +6,4 @@ ruff check .
 ruff format --check .
 mypy zmask_ros/
 lint-imports --no-logo --no-cache
-shellcheck -x --source-path=SCRIPTDIR scripts/*.sh tools/*.sh .ci/run
+shellcheck -x --source-path=SCRIPTDIR scripts/*.sh tools/*.sh findings/*.sh .ci/run

@@ -4,7 +4,7 @@
 RUN := scripts/run.sh
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: build  ## a street drive behind a truck with an adversarial patch through the defence over real DDS; results in out/demo/
 	@$(RUN) zmask demo

@@ -30,8 +30,9 @@ from zmask_ros.io.files import replace_file
 from zmask_ros.io.markdown_tables import Marks
 from zmask_ros.runtime.camera import DefendedCamera
 from zmask_ros.segmenters import Segmenter, load_segmenter
-from zmask_ros.training.clean_fit import CleanFrame, ProfileFit
+from zmask_ros.training.clean_fit import ProfileFit
 from zmask_ros.training.plans import default_plan
+from zmask_ros.training.sources import CleanFrame
 
 NAME = "lraspp_camvid"
 MODELS = Path(__file__).resolve().parent.parent / "models"

@@ -21,12 +21,14 @@ from zmask_ros.errors import ZmaskError
 from zmask_ros.flags.vote import VoteRule
 from zmask_ros.io.bags.reader import CameraBags, ReadReport
 from zmask_ros.segmenters import load_segmenter
-from zmask_ros.training.calibration import graded_recipes
-from zmask_ros.training.clean_fit import CleanFit, CleanFrame, ProfileFit, observe, observe_unpooled
-from zmask_ros.training.examples import NamedPatch, divide
+from zmask_ros.training import graded_patches
+from zmask_ros.training.clean_fit import ProfileFit, observe, observe_unpooled
+from zmask_ros.training.division import divide
+from zmask_ros.training.graded_patches import graded_recipes, train_graded_patches
 from zmask_ros.training.plans import paper_plan
-from zmask_ros.training.sources import CleanSources, stride
+from zmask_ros.training.sources import CleanFrame, CleanSources, NamedPatch, read_patches, stride
 
+EMPTY = np.empty((0, 0, 3), np.uint8)
 YELLOW = np.full((16, 16, 3), (255, 255, 0), np.uint8)
 
 
@@ -136,7 +138,7 @@ def test_only_the_patches_of_an_attacks_folder_are_learned_from(capsys, tiny, pr
     assert zmask(capsys, "attack", *attack, "-o", folder / "a.png")[0] == 0
     cv2.imwrite(str(folder / "own.png"), YELLOW)
     assert {path.name for path in folder.glob("*.png")} == {"a.png", "a_2.png", "a_curves.png", "own.png"}
-    assert [patch.name for patch in calibrate_command.read_patches([folder])] == ["a.png", "a_2.png", "own.png"]
+    assert [patch.name for patch in read_patches([folder])] == ["a.png", "a_2.png", "own.png"]
 
 
 def test_a_recording_is_not_replaced_by_a_profile(capsys, tiny, profile, drive, patches):
@@ -187,7 +189,7 @@ def test_a_frame_is_held_out_where_fit_holds_it_out(drive, tmp_path, every, fram
     taken = list(CleanSources(None, bags, None, every, frames))
     assert min(frames, len(fitted)) <= len(taken) <= len(fitted)
     assert all(np.array_equal(frame.image, read[frame.bag, frame.index].image) for frame in taken)
-    assert len(taken) / 7 < sum(CleanFit.is_held_out(frame.index) for frame in taken) < len(taken) / 4
+    assert len(taken) / 7 < sum(frame.held_out for frame in taken) < len(taken) / 4
 
 
 def _clean_frame(frame, every):
@@ -198,11 +200,11 @@ def test_no_stride_misses_the_frames_that_are_held_out():
     for total in range(50, 3000, 7):
         taken = range(0, total, stride(total, 50))
         assert len(taken) >= 50
-        assert sum(map(CleanFit.is_held_out, taken)) >= 9
+        assert sum(CleanFrame("", "", index, EMPTY).held_out for index in taken) >= 9
 
 
 def test_too_few_of_anything_are_refused_before_it_takes_long(capsys, tiny, profile, drive, tmp_path, monkeypatch):
-    monkeypatch.setattr(calibrate_command, "train_graded", None)
+    monkeypatch.setattr(calibrate_command, "calibrate", None)
     short = record(tmp_path / "short.mcap", map(tiny_network.clean_image, range(12)))
     arguments = ("--segmenter", tiny, "-o", tmp_path / "b.safetensors")
     assert "frames are too few" in refused(
@@ -238,8 +240,8 @@ def test_graded_patches_get_weaker_and_differ_in_size():
 
 def test_patches_are_trained_on_frames_that_are_not_held_out(segmenter, profile, monkeypatch):
     known = []
-    monkeypatch.setattr(calibrate_command, "train_patch", lambda *a: known.append(len(a[1])) or train_patch(*a))
-    patches = calibrate_command.train_graded(segmenter, load_profile(profile), clean_frames(20), 2, 2)
+    monkeypatch.setattr(graded_patches, "train_patch", lambda *a: known.append(len(a[1])) or train_patch(*a))
+    patches = train_graded_patches(segmenter, load_profile(profile), clean_frames(20), 2, 2)
     assert known == [16, 16]
     assert [patch.picture.dtype for patch in patches] == [np.uint8, np.uint8]
     assert "beta 1" in patches[0].name and "beta 0.5" in patches[1].name

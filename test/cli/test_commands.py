@@ -199,7 +199,7 @@ def test_ctrl_c_leaves_nothing_behind(drive, tiny, tmp_path):
     long_drive = record(tmp_path / "long.mcap", (tiny_network.clean_image(i % 50, 720, 960) for i in range(400)))
     output = tmp_path / "a.zmask.safetensors"
     script = (
-        "import os, signal, zmask_ros.training.plans as f\n"
+        "import os, signal, zmask_ros.training.clean_fit as f\n"
         # A shell's background process ignores the signal.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "add = f.ProfileFit.add\n"

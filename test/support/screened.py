@@ -13,8 +13,8 @@ from zmask_ros.defense.analyser import head_features
 from zmask_ros.defense.evidence.head import Head
 from zmask_ros.defense.masking.discriminant import discriminant
 from zmask_ros.defense.profile.detector import coarser
-from zmask_ros.training.adversarial import with_head
-from zmask_ros.training.screening import GLANCE
+from zmask_ros.training.adversarial import with_untrained_head
+from zmask_ros.training.screening import SCREEN_INPUTS
 
 FRAMES = [tiny_network.clean_image(index) for index in range(24)]
 LAYERS = ("2",)
@@ -22,7 +22,9 @@ LAYERS = ("2",)
 
 def screened_profile(segmenter, fitted):
     """``fitted`` with a screening that knows one colour, which clean images never have."""
-    with_layers = with_head(segmenter, fitted.with_detector(coarser(fitted.detector)), LAYERS, FRAMES, look=GLANCE)
+    with_layers = with_untrained_head(
+        segmenter, fitted.with_detector(coarser(fitted.detector)), LAYERS, FRAMES, inputs=SCREEN_INPUTS
+    )
     begun = with_layers.detector
     features = head_features(begun, with_layers.binding, begun.head.branch, textured=False).groups[0]
     with torch.inference_mode(), ActivationTaps(segmenter.network, LAYERS) as taps:

@@ -10,8 +10,9 @@ from torch import nn
 
 from zmask_ros.defense import save_profile
 from zmask_ros.segmenters import load_segmenter
-from zmask_ros.training.clean_fit import CleanFrame, ProfileFit
+from zmask_ros.training.clean_fit import ProfileFit
 from zmask_ros.training.plans import default_plan
+from zmask_ros.training.sources import CleanFrame
 
 DESCRIPTION = """
 builder: support.tiny_network:build

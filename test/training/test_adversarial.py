@@ -12,23 +12,23 @@ from support.profiles import with_changed
 from zmask_ros.defense import Branch, Defense, LayerStatistics, ProfileError, load_profile, merge_profiles, save_profile
 from zmask_ros.defense.evidence.grid import resample
 from zmask_ros.defense.evidence.head import WEIGHTS, EvidenceHead, GroupFeatures, HeadFeatures, untrained_head
-from zmask_ros.training.adversarial import harden, with_head
-from zmask_ros.training.adversaries import KINDS
+from zmask_ros.training.adversarial import train_adversarially, with_untrained_head
+from zmask_ros.training.adversaries import ADVERSARY_KINDS
 from zmask_ros.training.clean_fit import observe
 
-FEW = (KINDS[1], KINDS[4], KINDS[6])
+FEW = (ADVERSARY_KINDS[1], ADVERSARY_KINDS[4], ADVERSARY_KINDS[6])
 STEPS = 24 * len(FEW)
 FRAMES = [tiny_network.clean_image(index) for index in range(24)]
 
 
 @pytest.fixture(scope="module")
 def begun(segmenter, fitted):
-    return with_head(segmenter, fitted, ("0", "2"), FRAMES)
+    return with_untrained_head(segmenter, fitted, ("0", "2"), FRAMES)
 
 
 @pytest.fixture(scope="module")
 def hardened(segmenter, begun):
-    return harden(segmenter, begun, FRAMES, STEPS, seed=3, kinds=FEW)
+    return train_adversarially(segmenter, begun, FRAMES, STEPS, seed=3, kinds=FEW)
 
 
 def statistics_of(activations, kernels, grid):
@@ -110,7 +110,7 @@ def test_the_head_learns_and_is_the_same_from_the_same_seed(segmenter, begun, ha
     losses = hardened.losses
     assert np.mean(losses[-8:]) < np.mean(losses[:8])
     assert hardened.patches and all(patch.min() >= 0 and patch.max() <= 1 for patch in hardened.patches)
-    again = harden(segmenter, begun, FRAMES, STEPS, seed=3, kinds=FEW)
+    again = train_adversarially(segmenter, begun, FRAMES, STEPS, seed=3, kinds=FEW)
     assert again.losses == losses
     for name, tensor in again.profile.detector.head.tensors.items():
         assert torch.equal(tensor, hardened.profile.detector.head.tensors[name])

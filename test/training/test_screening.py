@@ -11,6 +11,7 @@ import torch
 
 from support import tiny_network
 from support.commands import record, refused, zmask
+from support.counting import CountedProgress
 from support.patched_street import HERE, street
 from support.screened import FRAMES, LAYERS, screened_profile
 from zmask_ros.defense import (
@@ -25,26 +26,35 @@ from zmask_ros.defense.evidence.head import WEIGHTS
 from zmask_ros.defense.profile import storage as profile_file
 from zmask_ros.defense.streaming.cascade import Screening
 from zmask_ros.errors import ZmaskError
-from zmask_ros.training.adversarial import harden, with_head
-from zmask_ros.training.adversaries import KINDS
-from zmask_ros.training.screening import with_screen
+from zmask_ros.training.adversarial import train_adversarially, with_untrained_head
+from zmask_ros.training.adversaries import ADVERSARY_KINDS
+from zmask_ros.training.screening import add_screen
+from zmask_ros.training.settings import ScreenSettings
+from zmask_ros.training.sources import CleanFrame
 
 HELD_OUT = [tiny_network.clean_image(index) for index in range(24, 40)]
+CLEAN = [
+    *(CleanFrame("clean", "/image_raw", 5 * i, image) for i, image in enumerate(FRAMES)),
+    *(CleanFrame("clean", "/image_raw", 5 * i + 4, image) for i, image in enumerate(HELD_OUT)),
+]
 STEPS = 400
 
 
 @pytest.fixture(scope="module")
 def hardened(segmenter, fitted):
-    begun = with_head(segmenter, fitted, ("0", "2"), FRAMES)
-    few = (KINDS[1], KINDS[4], KINDS[6])
-    return harden(segmenter, begun, FRAMES, 24 * len(few), seed=3, kinds=few).profile
+    begun = with_untrained_head(segmenter, fitted, ("0", "2"), FRAMES)
+    few = (ADVERSARY_KINDS[1], ADVERSARY_KINDS[4], ADVERSARY_KINDS[6])
+    return train_adversarially(segmenter, begun, FRAMES, 24 * len(few), seed=3, kinds=few).profile
 
 
 @pytest.fixture(scope="module")
 def trained(segmenter, hardened):
     """The profile with a screening that was trained for a little while, and the losses."""
-    losses = []
-    return with_screen(segmenter, hardened, LAYERS, FRAMES, HELD_OUT, STEPS, 0.1, losses.append), losses
+    progress = CountedProgress()
+    profile = add_screen(
+        segmenter, hardened, CLEAN, ScreenSettings(adversarial_steps=STEPS, rate=0.1), LAYERS, progress=progress
+    )
+    return profile, [float(note.removeprefix("loss ")) for note in progress.notes]
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +93,9 @@ def test_nothing_else_of_the_profile_changes(trained, hardened, segmenter):
 
 def test_it_can_be_trained_anew(trained, segmenter):
     screened, _ = trained
-    again = with_screen(segmenter, screened, ("0",), FRAMES, HELD_OUT, 1, 0.2)
+    again = add_screen(
+        segmenter, screened, CLEAN, ScreenSettings.model_construct(adversarial_steps=1, rate=0.2), ("0",)
+    )
     assert again.screen.head.branch.layers == ("0",)
     assert again.screen.threshold.false_alarm_rate == 0.2
     assert list(again.screen.statistics) == ["0"]
@@ -93,7 +105,7 @@ def test_it_can_be_trained_anew(trained, segmenter):
 
 def test_a_profile_without_a_head_gets_none(segmenter, fitted):
     with pytest.raises(ZmaskError, match="no evidence head"):
-        with_screen(segmenter, fitted, LAYERS, FRAMES, HELD_OUT, STEPS, 0.1)
+        add_screen(segmenter, fitted, CLEAN, ScreenSettings(), LAYERS)
 
 
 def test_the_screening_sees_half_as_finely_and_no_energies(trained):

@@ -17,7 +17,7 @@ from zmask_ros.defense.masking.growth import OPEN
 from zmask_ros.defense.masking.refinement import refine, without_street
 from zmask_ros.resources import shipped_profile
 from zmask_ros.segmenters import load_segmenter
-from zmask_ros.training.adversarial import with_head
+from zmask_ros.training.adversarial import with_untrained_head
 from zmask_ros.training.layer_selection import candidate_layers, with_edge
 
 GRID, FINE = (24, 32), (96, 128)
@@ -174,7 +174,7 @@ def test_the_shipped_network_has_its_first_layer_and_a_head_keeps_it() -> None:
     grown_as_fitted = with_changed(profile, growth=dataclasses.replace(profile.detector.growth, edge=None))
     bound = dataclasses.replace(grown_as_fitted, binding=bind(segmenter, grown_as_fitted.bound_layers))
     assert with_edge(segmenter, bound).binding == profile.binding
-    other = with_head(segmenter, profile, ("backbone.4",), [np.zeros((360, 480, 3), np.uint8)] * 2)
+    other = with_untrained_head(segmenter, profile, ("backbone.4",), [np.zeros((360, 480, 3), np.uint8)] * 2)
     assert other.detector.growth.edge == "backbone.0"
     Defense(segmenter, other)
     Defense(segmenter, profile.without_head())
@@ -193,7 +193,7 @@ def test_the_layer_of_the_edge_may_be_in_any_branch_or_none(tmp_path: Path, head
     segmenter = load_segmenter(str(description), "cpu")
     profile = load_profile(tiny_network.fit(description))
     if head:
-        profile = with_head(segmenter, profile, head, [tiny_network.clean_image(index) for index in range(4)])
+        profile = with_untrained_head(segmenter, profile, head, [tiny_network.clean_image(index) for index in range(4)])
     sharper = with_changed(profile, growth=dataclasses.replace(profile.detector.growth, edge=edge))
     profile = dataclasses.replace(sharper, binding=bind(segmenter, sharper.bound_layers))
     x = segmenter.prepare(tiny_network.clean_image(3))

@@ -14,8 +14,9 @@ from zmask_ros.defense.profile.merging import NO_PRECAUTION
 from zmask_ros.errors import ZmaskError
 from zmask_ros.resources import shipped_profile
 from zmask_ros.segmenters import load_segmenter
-from zmask_ros.training.clean_fit import CleanFrame, ProfileFit, Reservoir
+from zmask_ros.training.clean_fit import ProfileFit, Reservoir
 from zmask_ros.training.plans import default_plan
+from zmask_ros.training.sources import CleanFrame
 from zmask_ros.training.thresholds import clean_threshold, precaution_threshold
 
 

@@ -17,8 +17,9 @@ from zmask_ros.defense import Defense
 from zmask_ros.evaluation.performance.overhead import time_pairs
 from zmask_ros.segmenters import ClassInfo, Description, Segmenter, segmenter_of
 from zmask_ros.training.adversarial import with_untrained_head
-from zmask_ros.training.clean_fit import CleanFrame, ProfileFit
+from zmask_ros.training.clean_fit import ProfileFit
 from zmask_ros.training.plans import plan_for
+from zmask_ros.training.sources import CleanFrame
 
 FITTED_FRAMES = 25
 FALSE_ALARM_RATE = 0.01

@@ -16,7 +16,7 @@ test-slow: build  ## the tests that take minutes
 	@$(RUN) python -m pytest -q -m slow
 
 docs: build  ## the parameter tables of docs/node.md, from the code
-	@$(RUN) python -m zmask_ros.node.parameters.spec.docs docs/node.md
+	@$(RUN) python -m zmask_ros.node.parameters.docs docs/node.md
 
 reliability: build  ## half an hour of faults, and garbage, through the running node; figures in docs/reliability.md
 	@ZMASK_RELIABILITY=docs/reliability.md ZMASK_SOAK_S=1800 ZMASK_FUZZ_CODEC=100000 ZMASK_FUZZ_NODE=5000 $(RUN) \

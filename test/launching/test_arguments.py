@@ -11,9 +11,9 @@ from support import ROOT
 from zmask_ros.launching.arguments import DEFENSE, DEMO, REPLAY, Argument
 from zmask_ros.launching.defense import OF_EACH, SWITCHES, TEXTS
 from zmask_ros.launching.demo import street_parameters
-from zmask_ros.node.parameters.defense import CameraParameters, DefenseParameters
+from zmask_ros.node.parameters.defense_node import CameraParameters, DefenseParameters
 from zmask_ros.node.parameters.spec import specs
-from zmask_ros.node.parameters.street import StreetCameraParameters
+from zmask_ros.node.parameters.street_camera import StreetCameraParameters
 
 FILES = sorted((ROOT / "launch").glob("*.launch.py"))
 TABLES = {"DEFENSE": DEFENSE, "DEMO": DEMO, "REPLAY": REPLAY}

@@ -32,9 +32,9 @@ from zmask_ros.node.diagnostics.health import (
     quantile,
 )
 from zmask_ros.node.mailbox import Arrival, Mailbox, StampWatch
-from zmask_ros.node.parameters.defense import CameraParameters, DefenseParameters
+from zmask_ros.node.parameters.defense_node import CameraParameters, DefenseParameters
 from zmask_ros.node.parameters.spec import specs
-from zmask_ros.node.parameters.street import RecorderParameters, StreetCameraParameters
+from zmask_ros.node.parameters.street_camera import RecorderParameters, StreetCameraParameters
 from zmask_ros.node.worker import PATIENCE_LIMIT_S, Worker
 from zmask_ros.resources import find_resource
 

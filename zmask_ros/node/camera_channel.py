@@ -22,13 +22,13 @@ from zmask_ros.node.diagnostics.health import CameraHealth
 from zmask_ros.node.mailbox import Arrival, StampWatch
 from zmask_ros.node.messages import flag_message
 from zmask_ros.node.parameters.cameras import CameraSettings
-from zmask_ros.node.parameters.defense import DefenseParameters
-from zmask_ros.node.publishers import Outputs
+from zmask_ros.node.parameters.defense_node import DefenseParameters
+from zmask_ros.node.publishers import CameraPublishers
 from zmask_ros.node.qos import CAMERA_INFO_IN, IMAGE_IN, create_subscription
 
 if TYPE_CHECKING:
     from zmask_ros.flags.alarm import AlarmRule
-    from zmask_ros.node.network_host import Network
+    from zmask_ros.node.network_host import NetworkHost
     from zmask_ros.runtime.camera import CameraResult
 
 DROPPED = "dropped: a newer frame came before this one was processed"
@@ -49,7 +49,9 @@ class CameraChannel:
         network: already loaded.
     """
 
-    def __init__(self, node: Node, settings: CameraSettings, parameters: DefenseParameters, network: Network) -> None:
+    def __init__(
+        self, node: Node, settings: CameraSettings, parameters: DefenseParameters, network: NetworkHost
+    ) -> None:
         from zmask_ros.flags.alarm import AlarmRule
 
         self.name = settings.name
@@ -63,7 +65,9 @@ class CameraChannel:
         self._rule = AlarmRule()
         # Flags leave in the order of their counts.
         self._lock = threading.Lock()
-        self._outputs = Outputs(node, settings.prefix, network.segmenter.palette, parameters.publish_undefended)
+        self._outputs = CameraPublishers(
+            node, settings.prefix, network.segmenter.palette, parameters.publish_undefended
+        )
         self._outputs.publish_label_info(network.segmenter.classes)
         self._subscriptions: list[Any] = []
         self._begin()
@@ -112,10 +116,10 @@ class CameraChannel:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
 
-    def rest(self) -> None:
+    def reset_alarm(self) -> None:
         """Nothing is known of the camera any more, and its summary says so."""
         with self._lock:
-            self._forget()
+            self._reset_alarm()
 
     def destroy(self) -> None:
         """Take everything off the network."""
@@ -136,17 +140,17 @@ class CameraChannel:
 
     @property
     def enabled(self) -> bool:
-        """Whether its frames are looked at."""
+        """Whether its frames are defended."""
         return self._enabled
 
     def enable(self, enabled: bool) -> None:
-        """Look at its frames, or do not; then nothing is known of the camera from now on."""
+        """Defend its frames, or do not; then nothing is known of the camera from now on."""
         self._enabled = enabled
         if not enabled:
-            self.rest()
+            self.reset_alarm()
 
-    def look(self, idle: bool) -> None:
-        """Give up what no verdict has confirmed for too long; say so, once, when no frame has come for too long.
+    def check_timeouts(self, idle: bool) -> None:
+        """Reset an alarm that no verdict has confirmed for too long; flag, once, that no frame has come for too long.
 
         Args:
             idle: whether none of its frames is waiting or in work.
@@ -154,7 +158,7 @@ class CameraChannel:
         long_ago_ns = time.monotonic_ns() - round(self._parameters.timeout_s * 1e9)
         with self._lock:
             if self._verdict_ns < long_ago_ns and self._alarm.state.value != UNKNOWN:
-                self._forget()
+                self._reset_alarm()
         since_ns = self._silent_since_ns
         if not idle or since_ns is None or since_ns > long_ago_ns:
             return
@@ -166,7 +170,7 @@ class CameraChannel:
             self._publish(header, result, 0, 0.0, now.nanoseconds)
         self._note(result, 0.0)
 
-    def _forget(self) -> None:
+    def _reset_alarm(self) -> None:
         """The alarm is unknown from now on; the lock must be held."""
         self._alarm.reset(self._node.get_clock().now().nanoseconds)
         self._publish_summary()

@@ -18,7 +18,7 @@ import numpy as np
 
 from zmask_ros.errors import ZmaskError
 from zmask_ros.flags.flag import profile_identity
-from zmask_ros.node.device_errors import described, is_device_error, is_out_of_memory
+from zmask_ros.node.device_errors import describe_error, is_device_error, is_out_of_memory
 from zmask_ros.node.mailbox import Arrival
 from zmask_ros.resources import shipped_profile
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from zmask_ros.runtime.camera import CameraResult, CameraStream, DefendedCamera
     from zmask_ros.segmenters import Segmenter
 
-GREY = 127
-# After memory ran out, batches stay smaller for so long.
-CAUTIOUS_S = 30.0
+GRAY = 127
+SMALL_BATCH_S = 30.0
+"""After memory ran out, batches stay smaller for so long."""
 
 Report = Callable[[Sequence[str], Exception], None]
 Reloading = Callable[[], AbstractContextManager[None]]
@@ -45,8 +45,8 @@ class NetworkSettings:
         num_threads: of the CPU; 0 leaves it to torch.
         profiles: path of each camera's profile by its name; empty for the segmenter's shipped one.
         max_batch: how many frames may be worked on together, at least 1.
-        streaming: whether clean frames are glanced at, and a known patch is taken out in one pass; else each frame is
-            analysed as a whole.
+        streaming: whether most clean frames are only screened, and a known patch is taken out in one pass; else each
+            frame is analysed as a whole.
         keyframe_interval_s: in streaming mode, seconds after which a frame is analysed as a whole again.
     """
 
@@ -59,7 +59,7 @@ class NetworkSettings:
     keyframe_interval_s: float
 
 
-class Network:
+class NetworkHost:
     """The network on its device, and the defence of each camera with it.
 
     Cameras that share a profile share a defence, and their frames one pass. Not for several threads at once.
@@ -79,18 +79,19 @@ class Network:
         self._reloading = reloading
         self._overrides = 0.0, 0.0
         self._batch_limit = settings.max_batch
-        self._cautious_until = 0.0
+        self._small_batch_until = 0.0
         self._reinitialised = False
         self._load()
 
     @property
     def segmenter(self) -> Segmenter:
+        """The network as it is loaded now; a new object after an error of the device."""
         return self._segmenter
 
     @property
     def batch_limit(self) -> int:
         """How many frames may be worked on together now: fewer for a while after memory ran out."""
-        if self._batch_limit < self._settings.max_batch and time.monotonic() > self._cautious_until:
+        if self._batch_limit < self._settings.max_batch and time.monotonic() > self._small_batch_until:
             self._batch_limit = self._settings.max_batch
         return self._batch_limit
 
@@ -166,7 +167,7 @@ class Network:
             for path in paths.values()
         }
         for camera in defended.values():
-            camera.process_image(np.full((*segmenter.input_size, 3), GREY, np.uint8))
+            camera.process_image(np.full((*segmenter.input_size, 3), GRAY, np.uint8))
         self._identities = {path: profile_identity(path) for path in defended}
         self._paths: dict[str, Path] = paths
         self._defended: dict[Path, DefendedCamera] = defended
@@ -198,7 +199,7 @@ class Network:
         if len(batch) > 1:
             half = len(batch) // 2
             if is_out_of_memory(error):
-                self._batch_limit, self._cautious_until = half, time.monotonic() + CAUTIOUS_S
+                self._batch_limit, self._small_batch_until = half, time.monotonic() + SMALL_BATCH_S
             return self._results(path, batch[:half]) + self._results(path, batch[half:])
         if is_out_of_memory(error):
             return self._once_more(path, batch, error)
@@ -212,7 +213,7 @@ class Network:
             return self._unknown(path, batch, again)
 
     def _unknown(self, path: Path, batch: list[Arrival], error: Exception) -> list[CameraResult]:
-        return [self._defended[path].unknown(f"internal error: {described(error)}") for _ in batch]
+        return [self._defended[path].unknown(f"internal error: {describe_error(error)}") for _ in batch]
 
     def _reinitialise(self) -> bool:
         """Load everything anew; not a second time before a frame has come through."""

@@ -1,4 +1,4 @@
-"""Everything that `defense_node` publishes about a camera. Pictures are only encoded when somebody subscribes."""
+"""What `defense_node` publishes about a camera. Pictures are only encoded when somebody subscribes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from zmask_ros.segmenters import ClassInfo
 
 
-class Outputs:
+class CameraPublishers:
     """The publishers of one camera.
 
     Args:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
-from zmask_ros.node.device_errors import described
+from zmask_ros.node.device_errors import describe_error
 from zmask_ros.node.mailbox import Arrival, Mailbox
 
 PATIENCE = 0.2
@@ -69,6 +69,7 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name="zmask worker", daemon=True)
 
     def start(self) -> None:
+        """Start the thread."""
         self._thread.start()
 
     @property
@@ -166,7 +167,7 @@ class Worker:
             self._handler.report([arrival.camera for arrival in arrivals], error)
             for arrival in arrivals:
                 if self._claim(arrival):
-                    self._try(arrival, partial(self._handler.fail, arrival, f"internal error: {described(error)}"))
+                    self._try(arrival, partial(self._handler.fail, arrival, f"internal error: {describe_error(error)}"))
 
     def _try(self, arrival: Arrival, publish: Callable[[], None]) -> None:
         """One camera's subscribers are not another's."""

@@ -76,9 +76,7 @@ def main(runs: int) -> None:
         # Written each time: a break leaves what is known.
         MARKS.write(DOCUMENT, table(done))
         failed = ", ".join(f"{name} ({why})" for name, why in done[-1].failed.items())
-        click.echo(
-            f"run {number} of {runs}: {done[-1].seconds:.0f} s" + (f", failed: {failed}" if failed else ""), err=True
-        )
+        click.echo(f"run {number} of {runs}: {done[-1].seconds:.0f} s, failed: {failed or 'none'}", err=True)
     sys.exit(any(run.failed for run in done))
 
 

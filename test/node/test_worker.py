@@ -26,9 +26,9 @@ class Handler:
         self.done = threading.Condition()
 
     def process(self, arrivals: Sequence[Arrival]) -> Iterator[tuple[Arrival, Callable[[], None]]]:
-        for arrival in arrivals:
-            self._process(arrival)
-            yield arrival, partial(self.fail, arrival, "")
+        for frame in arrivals:
+            self._process(frame)
+            yield frame, partial(self.fail, frame, "")
 
     def fail(self, arrival: Arrival, reason: str) -> None:
         with self.done:

@@ -1,4 +1,4 @@
-"""The defence of one camera or of several: one node, in a namespace if need be.
+"""The defense of one camera or of several: one node, in a namespace if need be.
 
 The defaults of all parameters are in config/defense.yaml; an argument that is not given changes nothing there.
 """

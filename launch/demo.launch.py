@@ -20,7 +20,7 @@ from zmask_ros.launching.demo import refuse_several_cameras, street_parameters
 
 
 def actions(value: Values) -> list[object]:
-    """What is started; everything ends with the drive, and with the defence that the camera would wait for."""
+    """What is started; everything ends with the drive, and with the defense that the camera would wait for."""
     refuse_several_cameras(value, parameter_file(value))
     camera = street_camera(value)
     ends = [shutdown_on_exit(camera), shutdown_on_exit(is_defense_node)]
@@ -42,7 +42,7 @@ def street_camera(value: Values) -> Node:
 
 
 def recorder(value: Values) -> Node:
-    """What the camera and the defence publish, into a bag."""
+    """What the camera and the defense publish, into a bag."""
     return Node(
         package="zmask_ros",
         executable="recorder",

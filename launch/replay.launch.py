@@ -17,7 +17,7 @@ from zmask_ros.launching.actions import (
 from zmask_ros.launching.arguments import REPLAY
 
 CLOCK_HZ = "100"
-# What a defence has published while the bag was recorded: this one publishes the same.
+# What a defense has published while the bag was recorded: this one publishes the same.
 DEFENSE_TOPICS = ".*/zmask/.*"
 
 

@@ -1,4 +1,4 @@
-"""The drive itself: street_camera -> defense_node -> recorder, each a process, and DDS between them."""
+"""Record a defended drive: street_camera -> defense_node -> recorder, each a process, and DDS between them."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def record_drive(
     watch = _flag_watch()
     bag.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        # Beside the bag, so that putting it in its place is a rename.
+        # In the same folder as the bag, so that putting it in its place is a rename.
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".drive.", dir=bag.parent)))
         watch = stack.enter_context(watch)
 

@@ -1,4 +1,4 @@
-"""What the defence did on the recorded drive, against the exact truth of the street world."""
+"""The figures of a recorded drive: what the defense did, against the exact truth of the street world."""
 
 from __future__ import annotations
 

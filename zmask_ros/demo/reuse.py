@@ -1,4 +1,4 @@
-"""What an earlier run has made and need not be made again."""
+"""Files of an earlier run that need not be made again."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def source_digest(*parts: str) -> str:
 
 
 class Origins:
-    """A file that remembers what each of the files beside it was made from."""
+    """A file that remembers what each of the files in its folder was made from."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

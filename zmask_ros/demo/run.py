@@ -52,7 +52,7 @@ class DemoSettings:
         clean_drives: number of drives to fit the profile on, at least 2.
         segmenter: its name, or its YAML file.
         device: such as auto, cpu or cuda:0.
-        fresh: whether clean drives and profile are made anew, even if nothing changed.
+        fresh: whether clean drives and profile are made again, even if nothing changed.
     """
 
     folder: Path

@@ -14,13 +14,13 @@ def street_parameters(value: Values) -> dict[str, Any]:
     given: dict[str, Any] = {name: value[name] for name in ("picture", "pace") if value[name]}
     if value["seed"]:
         given["seed"] = int(value["seed"])
-    # The defence, and whatever else is to receive the drive from its first frame on.
+    # The defense, and whatever else is to receive the drive from its first frame on.
     subscribers = 1 + bool(value["bag"]) + (value["rviz"] == "true")
     return {"loop": value["loop"] == "true", "min_subscribers": subscribers, **given}
 
 
 def refuse_several_cameras(value: Values, file: Path) -> None:
-    """The street has one camera, and would wait for ever for the defence of others.
+    """The street has one camera, and would wait for ever for the defense of others.
 
     Raises:
         ZmaskError: the file of parameters names cameras, or cannot be read.

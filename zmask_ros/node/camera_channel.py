@@ -1,4 +1,4 @@
-"""One camera's way through the node: its subscriptions, its publishers, and everything that is remembered about it."""
+"""One camera in the node: its subscriptions, its publishers, and everything that is remembered about it."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ class CameraChannel:
         self._publish_summary()
 
     def publish_summary(self) -> None:
-        """Publish where the camera stands."""
+        """Publish the state of the camera."""
         with self._lock:
             self._publish_summary()
 
@@ -234,7 +234,7 @@ class CameraChannel:
                 self._alarm.reset(arrival.stamp_ns)
             self._node.get_logger().info(f"{self.name}: time jumped back: starting anew")
         limit_s = self._parameters.max_age_s
-        # A stamp of the future has a negative age: whoever sends it, the frame is not old.
+        # A stamp of the future has a negative age: such a frame is not old.
         age_s = (self._node.get_clock().now().nanoseconds - arrival.stamp_ns) / 1e9 if limit_s else 0.0
         return f"too old: taken {age_s:.3f} s ago, and max_age_s is {limit_s:g}" if age_s > limit_s else ""
 
@@ -263,7 +263,7 @@ class CameraChannel:
     def _publish(self, header: Header, result: CameraResult, sequence: int, latency_ms: float, stamp_ns: int) -> None:
         """Publish a flag; the lock must be held."""
         before = self._last_flag.alarm
-        # A frame that was in work as the defence was turned off says nothing of the time after that.
+        # A frame that was in work as the defense was turned off says nothing of the time after that.
         alarm = self._alarm.add(result.state, stamp_ns) if self._enabled else self._alarm.state
         if result.state.value != UNKNOWN:
             self._verdict_ns = time.monotonic_ns()

@@ -218,7 +218,7 @@ class DefenseNode(ManagedNode):
     # Called by the network, in the worker's thread.
 
     def _reloading(self) -> AbstractContextManager[None]:
-        """While the network loads itself anew: that is no frame which takes too long."""
+        """Tell the worker that the network is loaded again: that is no frame which takes too long."""
         return self._worker.reloading() if self._worker is not None else nullcontext()
 
 

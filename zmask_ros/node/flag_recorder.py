@@ -24,7 +24,7 @@ from zmask_ros.node.parameters.spec import ParameterError, declare
 from zmask_ros.node.topic_subscriber import DISCOVERY_PERIOD_S, SubscribedTopic, TopicSubscriber, matching_qos
 
 WARN_EVERY_S = 5.0
-# Whoever starts everything together waits for the defence for some seconds; a wrong name is wrong for ever.
+# Where everything is started together, the defense takes some seconds; a wrong name stays wrong.
 MISSING_AFTER_S = 10.0
 MISSING_EVERY_S = 60.0
 FLAGS_DEPTH = 1000

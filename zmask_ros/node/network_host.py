@@ -60,14 +60,14 @@ class NetworkSettings:
 
 
 class NetworkHost:
-    """The network on its device, and the defence of each camera with it.
+    """The network on its device, and the defense of each camera with it.
 
-    Cameras that share a profile share a defence, and their frames one pass. Not for several threads at once.
+    Cameras that share a profile share a defense, and their frames one pass. Not for several threads at once.
 
     Args:
         settings: what to load.
         report: told of every error of the network, and the cameras whose frames were in work.
-        reloading: entered while everything is loaded anew after an error of the device.
+        reloading: entered while everything is loaded again after an error of the device.
 
     Raises:
         ZmaskError: torch is missing, or the segmenter, the device or a profile cannot be used; one sentence.
@@ -80,7 +80,7 @@ class NetworkHost:
         self._overrides = 0.0, 0.0
         self._batch_limit = settings.max_batch
         self._small_batch_until = 0.0
-        self._reinitialised = False
+        self._reinitialized = False
         self._load()
 
     @property
@@ -96,7 +96,7 @@ class NetworkHost:
         return self._batch_limit
 
     def defended(self, camera: str) -> DefendedCamera:
-        """The defence of this camera."""
+        """The defense of this camera."""
         return self._defended[self._paths[camera]]
 
     def profile_path(self, camera: str) -> Path:
@@ -157,7 +157,7 @@ class NetworkHost:
         self._segmenter = segmenter
 
     def _defend(self, segmenter: Segmenter) -> None:
-        """Make each profile's defence, and run it once: the first pass of a network is slower than all others."""
+        """Make each profile's defense, and run it once: the first pass of a network is slower than all others."""
         from zmask_ros.defense import load_profile
         from zmask_ros.runtime.camera import CameraStream, DefendedCamera
 
@@ -186,14 +186,17 @@ class NetworkHost:
     def _attempt(self, path: Path, batch: list[Arrival]) -> list[CameraResult]:
         messages, streams = [a.message for a in batch], [self._streams[a.camera] for a in batch]
         results = self._defended[path].process_batch(messages, streams)
-        self._reinitialised = False
+        self._reinitialized = False
         return results
 
     def _recover(self, path: Path, batch: list[Arrival], error: Exception) -> list[CameraResult]:
-        """Device errors: begin anew, once. Otherwise half as many frames at a time; a frame of its own once more."""
+        """After an error of the device, load everything again and retry; after others, halve the batch.
+
+        A single frame that found no memory is retried once; what fails again is unknown.
+        """
         self._report([arrival.camera for arrival in batch], error)
         if is_device_error(error):
-            return self._once_more(path, batch, error) if self._reinitialise() else self._unknown(path, batch, error)
+            return self._once_more(path, batch, error) if self._reinitialize() else self._unknown(path, batch, error)
         if is_out_of_memory(error):
             self._free_memory()
         if len(batch) > 1:
@@ -215,11 +218,11 @@ class NetworkHost:
     def _unknown(self, path: Path, batch: list[Arrival], error: Exception) -> list[CameraResult]:
         return [self._defended[path].unknown(f"internal error: {describe_error(error)}") for _ in batch]
 
-    def _reinitialise(self) -> bool:
-        """Load everything anew; not a second time before a frame has come through."""
-        if self._reinitialised:
+    def _reinitialize(self) -> bool:
+        """Load everything again; not a second time before a frame has come through."""
+        if self._reinitialized:
             return False
-        self._reinitialised = True
+        self._reinitialized = True
         try:
             with self._reloading():
                 self._free_memory()

@@ -30,7 +30,7 @@ class CameraPublishers:
         node: theirs.
         prefix: of the topics.
         palette: uint8 [256, 3] RGB.
-        with_undefended: whether the labels without the defence are published, too.
+        with_undefended: whether the labels without the defense are published, too.
     """
 
     def __init__(self, node: Node, prefix: str, palette: np.ndarray, with_undefended: bool) -> None:
@@ -70,11 +70,11 @@ class CameraPublishers:
             self._detections.publish(detections_message(flag))
 
     def publish_summary(self, summary: AttackSummary) -> None:
-        """Publish where the camera stands; whoever subscribes later gets it as well."""
+        """Publish the state of the camera; late subscribers get it as well."""
         self._summary.publish(summary)
 
     def publish_label_info(self, classes: tuple[ClassInfo, ...]) -> None:
-        """Publish the names of the classes, for everybody who comes later as well; not where vision_msgs is missing."""
+        """Publish the names of the classes, for late subscribers as well; nothing where vision_msgs is missing."""
         try:
             from vision_msgs.msg import LabelInfo, VisionClass
         except ImportError:

@@ -1,4 +1,4 @@
-"""`recorder`: writes a camera's topics and the defence's into a bag, without decoding them."""
+"""`recorder`: writes a camera's topics and the defense's into a bag, without decoding them."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ TABLES: tuple[tuple[str, type, str], ...] = (
 
 
 def with_tables(document: str) -> str:
-    """The document with the first table below each heading of `TABLES` written anew.
+    """The document with the first table below each heading of `TABLES` replaced.
 
     Raises:
         ZmaskError: a heading, or the table below it, is missing.

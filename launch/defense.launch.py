@@ -1,4 +1,4 @@
-"""The defence of one camera or of several: one node, in a namespace if need be.
+"""The defense of one camera or of several: one node, in a namespace if need be.
 
 The defaults of all parameters are in config/defense.yaml; an argument that is not given changes nothing there.
 """
@@ -17,42 +17,42 @@ from zmask_ros.launching.actions import (
     parameter_file,
     share,
     shared_memory,
-    typed,
+    typed_parameters,
 )
 from zmask_ros.launching.arguments import DEFENSE
-from zmask_ros.launching.defense import NODE, Defense
+from zmask_ros.launching.defense import NODE, DefenseLaunch
 
-END_S = "15"
+SIGTERM_TIMEOUT_S = "15"
 
 
 def nodes(value: Values) -> list[object]:
     """What is started."""
     file = parameter_file(value)
-    defense = Defense(value, file)
+    defense = DefenseLaunch(value, file)
     started: list[object] = [defense_node(value, defense, file)]
     if value["rviz"] == "true":
         started += [rviz(value, defense, camera) for camera in defense.cameras or [""]]
     return started
 
 
-def defense_node(value: Values, defense: Defense, file: Path) -> LifecycleNode:
+def defense_node(value: Values, defense: DefenseLaunch, file: Path) -> LifecycleNode:
     """The node with what was given on the command line, and nothing else, over what is in the file."""
     return LifecycleNode(
         package="zmask_ros",
         executable="defense_node",
         name=NODE,
         namespace=value["namespace"],
-        parameters=[str(file), typed(defense.parameters)],
+        parameters=[str(file), typed_parameters(defense.parameters)],
         remappings=[] if defense.cameras else input_remappings(value["image_topic"]),
         ros_arguments=["--log-level", f"{defense.logger}:={value['log_level']}"],
         additional_env=shared_memory(),
         # A busy machine takes longer than the five seconds that launch would wait to end torch.
-        sigterm_timeout=END_S,
+        sigterm_timeout=SIGTERM_TIMEOUT_S,
         output="screen",
     )
 
 
-def rviz(value: Values, defense: Defense, camera: str) -> Node:
+def rviz(value: Values, defense: DefenseLaunch, camera: str) -> Node:
     """RViz in the namespace of a camera."""
     return Node(
         package="rviz2",

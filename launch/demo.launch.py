@@ -8,22 +8,22 @@ from launch import LaunchDescription
 from zmask_ros.launching.actions import (
     Values,
     description,
-    ends_everything,
     included_defense,
-    is_the_defense,
+    is_defense_node,
     parameter_file,
     shared_memory_for_all,
-    typed,
+    shutdown_on_exit,
+    typed_parameters,
 )
 from zmask_ros.launching.arguments import DEMO
 from zmask_ros.launching.demo import refuse_several_cameras, street_parameters
 
 
 def actions(value: Values) -> list[object]:
-    """What is started; everything ends with the drive, and with the defence that the camera would wait for."""
+    """What is started; everything ends with the drive, and with the defense that the camera would wait for."""
     refuse_several_cameras(value, parameter_file(value))
     camera = street_camera(value)
-    ends = [ends_everything(camera), ends_everything(is_the_defense)]
+    ends = [shutdown_on_exit(camera), shutdown_on_exit(is_defense_node)]
     started: list[object] = [*ends, included_defense(value), camera]
     if value["bag"]:
         started.append(recorder(value))
@@ -36,18 +36,18 @@ def street_camera(value: Values) -> Node:
         package="zmask_ros",
         executable="street_camera",
         namespace=value["namespace"],
-        parameters=[typed(street_parameters(value))],
+        parameters=[typed_parameters(street_parameters(value))],
         output="screen",
     )
 
 
 def recorder(value: Values) -> Node:
-    """What the camera and the defence publish, into a bag."""
+    """What the camera and the defense publish, into a bag."""
     return Node(
         package="zmask_ros",
         executable="recorder",
         namespace=value["namespace"],
-        parameters=[typed({"path": value["bag"]})],
+        parameters=[typed_parameters({"path": value["bag"]})],
         output="screen",
     )
 

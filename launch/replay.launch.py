@@ -9,16 +9,16 @@ from launch import LaunchDescription
 from zmask_ros.launching.actions import (
     Values,
     description,
-    ends_everything,
     included_defense,
-    is_the_defense,
+    is_defense_node,
     shared_memory_for_all,
+    shutdown_on_exit,
 )
 from zmask_ros.launching.arguments import REPLAY
 
 CLOCK_HZ = "100"
-# What a defence has published while the bag was recorded: this one publishes the same.
-OF_A_DEFENCE = ".*/zmask/.*"
+# What a defense has published while the bag was recorded: this one publishes the same.
+DEFENSE_TOPICS = ".*/zmask/.*"
 
 
 def actions(value: Values) -> list[object]:
@@ -27,8 +27,8 @@ def actions(value: Values) -> list[object]:
     active = OnStateTransition(goal_state="active", entities=[player], handle_once=True)
     return [
         RegisterEventHandler(active),
-        ends_everything(player),
-        ends_everything(is_the_defense),
+        shutdown_on_exit(player),
+        shutdown_on_exit(is_defense_node),
         included_defense(value, use_sim_time="true"),
     ]
 
@@ -36,7 +36,7 @@ def actions(value: Values) -> list[object]:
 def player_command(value: Values) -> list[str]:
     """The words of ros2 bag play."""
     command = ["ros2", "bag", "play", value["bag"], "--clock", CLOCK_HZ, "--rate", value["rate"]]
-    command += ["--exclude-regex", OF_A_DEFENCE, "--disable-keyboard-controls"]
+    command += ["--exclude-regex", DEFENSE_TOPICS, "--disable-keyboard-controls"]
     return [*command, "--loop"] if value["loop"] == "true" else command
 
 

@@ -1,4 +1,4 @@
-"""What the C library does with memory that is freed."""
+"""Settings of glibc's malloc: what the C library does with memory that is freed. Imports nothing of ours."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LARGEST_KEPT = 32 << 20
 
 
 def keep_freed_memory() -> bool:
-    """Keep freed memory for the next frame, in the place of giving it back and asking for it anew.
+    """Keep freed memory for the next frame, instead of giving it back and asking for it again.
 
     A network on a CPU frees and takes megabytes at every layer. glibc returns blocks of that size to the kernel, which
     then clears thousands of pages a frame: more than a tenth of the time of the shipped network. All threads share one

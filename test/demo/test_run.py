@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -18,6 +19,8 @@ import pytest
 
 from support import TESTS
 from zmask_ros.data.street import CLASS_NAMES
+from zmask_ros.demo.run import profile_origin
+from zmask_ros.segmenters import load_segmenter
 
 PICTURE = np.full((40, 40, 3), (255, 0, 255), np.uint8)
 
@@ -122,3 +125,11 @@ def test_a_folder_that_is_no_bag_is_not_replaced(demo: list[str], environment: d
     assert refused.returncode == 2
     assert "choose another --out" in refused.stderr
     assert (tmp_path / "out" / "drive" / "holiday.jpg").exists()
+
+
+def test_a_profile_of_other_layers_is_not_used_again() -> None:
+    segmenter = load_segmenter("lraspp_camvid", "cpu")
+    other = replace(segmenter, description=replace(segmenter.description, deep_layers=("backbone.9",)))
+    assert profile_origin("drives", segmenter) == profile_origin("drives", segmenter)
+    assert profile_origin("drives", segmenter) != profile_origin("drives", other)
+    assert profile_origin("drives", segmenter) != profile_origin("other drives", segmenter)

@@ -9,11 +9,11 @@ import pytest
 
 from support import ROOT
 from zmask_ros.launching.arguments import DEFENSE, DEMO, REPLAY, Argument
-from zmask_ros.launching.defense import OF_EACH, SWITCHES, TEXTS
+from zmask_ros.launching.defense import BOOLEAN_ARGUMENTS, PER_CAMERA, TEXT_ARGUMENTS
 from zmask_ros.launching.demo import street_parameters
-from zmask_ros.node.parameters.defense import CameraParameters, DefenseParameters
+from zmask_ros.node.parameters.defense_node import CameraParameters, DefenseParameters
 from zmask_ros.node.parameters.spec import specs
-from zmask_ros.node.parameters.street import StreetCameraParameters
+from zmask_ros.node.parameters.street_camera import StreetCameraParameters
 
 FILES = sorted((ROOT / "launch").glob("*.launch.py"))
 TABLES = {"DEFENSE": DEFENSE, "DEMO": DEMO, "REPLAY": REPLAY}
@@ -73,8 +73,8 @@ def test_every_argument_is_described_and_its_default_is_a_choice(table: tuple[Ar
 
 
 def test_what_a_launch_file_hands_on_is_a_parameter_of_the_node() -> None:
-    assert {*TEXTS, *SWITCHES} - {"use_sim_time"} <= {spec.name for spec in specs(DefenseParameters)}
-    assert set(OF_EACH) <= {spec.name for spec in specs(CameraParameters)}
+    assert {*TEXT_ARGUMENTS, *BOOLEAN_ARGUMENTS} - {"use_sim_time"} <= {spec.name for spec in specs(DefenseParameters)}
+    assert set(PER_CAMERA) <= {spec.name for spec in specs(CameraParameters)}
     every = {argument.name: "1" for argument in DEMO}
     assert street_parameters(every).keys() <= {spec.name for spec in specs(StreetCameraParameters)}
 

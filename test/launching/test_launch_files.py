@@ -60,10 +60,10 @@ def started(name: str, **given: str) -> list[Any]:
     return list((module.nodes if name == "defense" else module.actions)(values(TABLES[name], **given)))
 
 
-def typed(parameters: dict[str, Any]) -> dict[str, Any]:
+def typed_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
     """Parameters with the types that ROS will see."""
     context = launch.LaunchContext()
-    written = launch_ros.utilities.normalize_parameters([actions.typed(parameters)])
+    written = launch_ros.utilities.normalize_parameters([actions.typed_parameters(parameters)])
     return dict(launch_ros.utilities.evaluate_parameters(context, written)[0])
 
 
@@ -90,8 +90,8 @@ def test_the_declared_arguments_are_those_of_the_table(name: str) -> None:
 
 def test_text_stays_text_whatever_it_looks_like() -> None:
     given = {"profile": "1e5", "autostart": False, "cameras": ["on", "rear"], "seed": 3, "path": "12"}
-    assert typed(given) == given
-    assert typed(street_parameters(values(DEMO, picture="12", seed="7"))) == {
+    assert typed_parameters(given) == given
+    assert typed_parameters(street_parameters(values(DEMO, picture="12", seed="7"))) == {
         "picture": "12",
         "seed": 7,
         "loop": False,

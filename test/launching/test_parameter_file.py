@@ -10,7 +10,7 @@ import pytest
 from support import ROOT
 from zmask_ros.errors import ZmaskError
 from zmask_ros.launching.arguments import DEFENSE, DEMO
-from zmask_ros.launching.defense import PUSHED, Defense
+from zmask_ros.launching.defense import PUSHED_NAMESPACE, DefenseLaunch
 from zmask_ros.launching.demo import refuse_several_cameras
 from zmask_ros.launching.parameter_file import read_parameters
 
@@ -33,10 +33,10 @@ FILES = {
 }
 
 
-def defense(file: Path = SHIPPED, **given: str) -> Defense:
+def defense(file: Path = SHIPPED, **given: str) -> DefenseLaunch:
     defaults = {argument.name: argument.default or "" for argument in DEFENSE}
-    assert given.keys() <= {*defaults, PUSHED}, "no such argument"
-    return Defense(defaults | given, file)
+    assert given.keys() <= {*defaults, PUSHED_NAMESPACE}, "no such argument"
+    return DefenseLaunch(defaults | given, file)
 
 
 @pytest.fixture
@@ -116,12 +116,12 @@ def test_what_does_not_fit_the_cameras_is_refused(cameras: Path) -> None:
 
 
 def test_rviz_sees_the_topics_of_the_node(cameras: Path) -> None:
-    written = defense(cameras, namespace="car", **{PUSHED: "/robot"})
+    written = defense(cameras, namespace="car", **{PUSHED_NAMESPACE: "/robot"})
     assert written.logger == "robot.car.defense_node"
     assert written.image_topic("front") == "/robot/car/sensors/front"
     assert written.image_topic("rear") == "/rear/image"
     assert defense(cameras, image_topic="/other/{camera}").image_topic("rear") == "/other/rear"
-    assert defense(cameras, namespace="/car", **{PUSHED: "/robot"}).namespace == "/car"
+    assert defense(cameras, namespace="/car", **{PUSHED_NAMESPACE: "/robot"}).namespace == "/car"
     assert defense().image_topic("") == ""
 
 

@@ -17,7 +17,7 @@ from zmask_ros.flags.flag import FrameState
 from zmask_ros.io.images.codec import encode
 from zmask_ros.node import network_host as module
 from zmask_ros.node.mailbox import Arrival
-from zmask_ros.node.network_host import Network, NetworkSettings
+from zmask_ros.node.network_host import NetworkHost, NetworkSettings
 
 CAMERAS = ("front", "rear", "left", "right")
 UNKNOWN, CLEAN = FrameState.UNKNOWN, FrameState.CLEAN
@@ -35,7 +35,7 @@ class Loaded:
         self.faults = Faults(folder)
         self.reported: list[tuple[tuple[str, ...], str]] = []
         settings = NetworkSettings(str(self.faults.describe(folder)), "cpu", 0, profiles, 4, True, 0.5)
-        self.network = Network(settings, self._report)
+        self.network = NetworkHost(settings, self._report)
 
     def _report(self, cameras: Sequence[str], error: Exception) -> None:
         self.reported.append((tuple(cameras), str(error)))
@@ -85,7 +85,7 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(loaded: Loaded, monke
     assert loaded.faults.left == 0
     assert [cameras for cameras, _ in loaded.reported] == [CAMERAS, CAMERAS[:2]]
     assert loaded.network.batch_limit == 1
-    monkeypatch.setattr(module, "CAUTIOUS_S", 0.0)
+    monkeypatch.setattr(module, "SMALL_BATCH_S", 0.0)
     loaded.faults.tell("memory")
     assert loaded.states("front", "rear") == {"front": CLEAN, "rear": CLEAN}
     assert loaded.network.batch_limit == 4, "it stays small for ever"

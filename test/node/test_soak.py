@@ -69,10 +69,10 @@ class Sender:
         self.sent = 0
 
     def send(self, garbage: bool = False) -> None:
-        self.camera.send(self._garbage() if garbage else self._good())
+        self.camera.send(self._garbage() if garbage else self.good())
         self.sent += 1
 
-    def _good(self) -> Any:
+    def good(self) -> Any:
         if not self._compressed:
             return image_message(self.sent, self._pictures[self.sent % PICTURES])
         data = array.array("B", self._jpegs[self.sent % PICTURES])
@@ -112,7 +112,7 @@ def test_two_cameras_for_long_with_faults(node: NodeProcess, faults: Faults) -> 
     client = Client(NAMESPACE)
     try:
         senders = (Sender(client, "front", False), Sender(client, "rear", True))
-        first = [sender.camera.ask(sender._good()).sequence for sender in senders]
+        first = [sender.camera.ask(sender.good()).sequence for sender in senders]
         for sender in senders:
             sender.camera.flags.clear()
         before, happened = drive(client, node, faults, senders)

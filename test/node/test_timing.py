@@ -118,7 +118,7 @@ def test_a_camera_twice_as_fast_as_the_network_gets_fresh_flags_for_every_frame(
     assert all(flag.reason.startswith("dropped: a newer frame") for flag in dropped)
     assert len(processed) >= count // 4
     assert max(flag.dropped for flag in camera.flags) == before.dropped + len(dropped)
-    # How fresh that is in milliseconds is for test_node_cost. Here: one waits, and another may have just come for it.
+    # How fresh that is in milliseconds is for test_cost. Here: one waits, and another may have just come for it.
     assert max(flag.received - flag.processed - flag.dropped - flag.failed for flag in processed) <= 2
     for path in faults.folder.iterdir():
         path.unlink()

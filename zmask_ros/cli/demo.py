@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import time
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.markup import escape
 from rich.table import Table
 
-from zmask_ros.attacks import load_patch
 from zmask_ros.cli import options
 from zmask_ros.cli.console import figure, print_json, progress, stdout
-from zmask_ros.defense import load_profile
-from zmask_ros.demo import (
-    CARRIERS,
-    CLEAN_FRAMES,
-    MEANINGS,
-    Defence,
-    Scenario,
-    contact_sheet_of,
-    measure,
-    summarise,
-)
-from zmask_ros.demo.run import Places, _draw, _drive, _expect_flags, _load_segmenter, _origin, _places, _prepare
-from zmask_ros.io.files import replace_file
-from zmask_ros.resources import shipped_patch
-from zmask_ros.runtime.camera import DefendedCamera
+from zmask_ros.demo.errors import NodeFailedError
+from zmask_ros.demo.measure import DemoFigures
+from zmask_ros.demo.run import DemoSettings, run_demo
+from zmask_ros.demo.scenario import CARRIERS, CLEAN_FRAMES, Scenario
 
 DEFAULT = Scenario()
 
@@ -105,37 +90,23 @@ def command(
       zmask demo
       zmask demo --carrier truck --patch mine.png --seed 7 --picture 5 15
     """
-    began = time.perf_counter()
     scenario = Scenario(seed, seconds, rate, carrier, *picture_s)
-    loaded = _load_segmenter(segmenter, device)
-    picture_path = patch or shipped_patch(loaded.name)
-    picture = load_patch(picture_path)
-    places = _places(out)
-    defence = Defence(segmenter, places.profile, device)
-    _prepare(places, scenario, clean_drives, defence, loaded, fresh)
-    counts = _drive(places, scenario, picture_path, defence)
-    camera = DefendedCamera(loaded, load_profile(places.profile))
-    with progress("Measuring", "frames", scenario.frames) as advance:
-        found = measure(scenario, picture, places.drive, camera, advance)
-    _draw(places, scenario, contact_sheet_of(found, scenario, picture, places.drive, loaded.palette))
-    figures = summarise(found, scenario, counts, time.perf_counter() - began)
-    origin = _origin(loaded) | {
-        "scenario": asdict(scenario),
-        "patch": str(picture_path),
-        "clean_drives": clean_drives,
-        "threshold": camera.threshold,
-    }
-    _tell(places, figures, origin, as_json)
-    _expect_flags(found, counts)
-
-
-def _tell(places: Places, figures: dict[str, Any], origin: dict[str, Any], as_json: bool) -> None:
-    summary = figures | origin
-    replace_file(places.folder / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
+    settings = DemoSettings(out, scenario, patch, clean_drives, segmenter, device, fresh)
+    try:
+        result = run_demo(settings, progress, lambda sentence: click.echo(sentence, err=True))
+    except NodeFailedError as error:
+        click.echo(error.output, err=True)
+        raise
     if as_json:
-        print_json(summary)
-        return
-    table = Table(title=escape(f"Demo, results in {places.folder}"), title_justify="left", show_header=False)
-    for name, meaning in MEANINGS.items():
-        table.add_row(name, figure(figures[name]), meaning)
+        print_json(result.summary)
+    else:
+        _print_table(out, result.figures)
+    if result.unflagged:
+        raise click.ClickException(f"{result.unflagged} of {result.figures.frames_sent} frames got no flag.")
+
+
+def _print_table(folder: Path, figures: DemoFigures) -> None:
+    table = Table(title=escape(f"Demo, results in {folder}"), title_justify="left", show_header=False)
+    for field in fields(figures):
+        table.add_row(field.name, figure(getattr(figures, field.name)), field.metadata["meaning"])
     stdout.print(table)

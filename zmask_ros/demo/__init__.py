@@ -1,39 +1,5 @@
-"""The demo: a street drive past an adversarial picture, through real processes and real DDS, and what came of it."""
+"""The demo: a drive through the street world past an adversarial picture, by real ROS 2 nodes, and its figures.
 
-from zmask_ros.demo.drive import Defence, DriveCounts, record_drive
-from zmask_ros.demo.errors import DemoError, NodeFailed
-from zmask_ros.demo.measure import MEANINGS, Measurement, Outcome, measure, summarise
-from zmask_ros.demo.pictures import contact_sheet_of, moments, overlays
-from zmask_ros.demo.processes import NodeProcess, executable, free_domain, ros_environment
-from zmask_ros.demo.recording import Track, read_flags, state_of
-from zmask_ros.demo.reuse import Made, source_digest
-from zmask_ros.demo.scenario import CARRIERS, CLEAN_FRAMES, Scenario, clean_drives
-
-__all__ = [
-    "CARRIERS",
-    "CLEAN_FRAMES",
-    "MEANINGS",
-    "Defence",
-    "DemoError",
-    "DriveCounts",
-    "Made",
-    "Measurement",
-    "NodeFailed",
-    "NodeProcess",
-    "Outcome",
-    "Scenario",
-    "Track",
-    "clean_drives",
-    "contact_sheet_of",
-    "executable",
-    "free_domain",
-    "measure",
-    "moments",
-    "overlays",
-    "read_flags",
-    "record_drive",
-    "ros_environment",
-    "source_digest",
-    "state_of",
-    "summarise",
-]
+`run` is the whole of it; `drive` starts the nodes as processes, `measure` compares what they published with the exact
+truth. It may import every room but `cli`; of `node`, and so of rclpy, only what follows the flags of a drive.
+"""

@@ -1,4 +1,4 @@
-"""The drive itself: street_camera -> defense_node -> recorder, each a process, and DDS between them."""
+"""Record a defended drive: street_camera -> defense_node -> recorder, each a process, and DDS between them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ START_LIMIT_S = 180.0
 STALL_LIMIT_S = 60.0
 FLAG_LIMIT_S = 30.0
 END_LIMIT_S = 30.0
-LOOK_S = 0.25
+RECEIVE_S = 0.25
+"""How long to wait for flags before the processes are checked again."""
 # More than are ever under way in lockstep: nothing is overwritten before the recorder has it.
 DEPTH = 10
 
@@ -41,8 +42,14 @@ class DriveCounts:
 
 
 @dataclass(frozen=True)
-class Defence:
-    """What the node runs: a segmenter's name or YAML file, the profile, the device."""
+class DefenseSettings:
+    """What the node defends with.
+
+    Attributes:
+        segmenter: its name, or its YAML file.
+        profile: path of the profile; it may still have to be made.
+        device: such as cpu or cuda:0.
+    """
 
     segmenter: str
     profile: Path
@@ -50,7 +57,7 @@ class Defence:
 
 
 def record_drive(
-    scenario: Scenario, picture: Path, defence: Defence, bag: Path, on_flag: Callable[[Any], None]
+    scenario: Scenario, picture: Path, defense: DefenseSettings, bag: Path, on_flag: Callable[[Any], None]
 ) -> DriveCounts:
     """Drive through the scenario and record it.
 
@@ -60,20 +67,20 @@ def record_drive(
         on_flag: called for each AttackFlag that arrives here.
 
     Raises:
-        NodeFailed: a node did not start, crashed, or did not end.
+        NodeFailedError: a node did not start, crashed, or did not end.
         DemoError: ROS 2 is not there, or no flag came for a long time.
     """
     watch = _flag_watch()
     bag.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        # Beside the bag, so that putting it in its place is a rename.
+        # In the same folder as the bag, so that putting it in its place is a rename.
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".drive.", dir=bag.parent)))
         watch = stack.enter_context(watch)
 
         def start(name: str, parameters: dict[str, Any]) -> NodeProcess:
             return stack.enter_context(NodeProcess(executable(name), parameters, NAMESPACE, folder))
 
-        node = start("defense_node", _node_parameters(defence))
+        node = start("defense_node", _node_parameters(defense))
         recorder = start("recorder", {"path": str(folder / bag.name), "topics": _topics()})
         camera = start("street_camera", _camera_parameters(scenario, picture, folder / "counts.json"))
         _follow(camera, (node, recorder), watch, on_flag)
@@ -82,7 +89,7 @@ def record_drive(
         node.stop(signal.SIGTERM, END_LIMIT_S)
         recorder.stop(signal.SIGINT, END_LIMIT_S)
         counts = json.loads((folder / "counts.json").read_bytes())
-        _put(folder / bag.name, bag)
+        _replace(folder / bag.name, bag)
     return DriveCounts(counts["frames_sent"], counts["flags_missing"])
 
 
@@ -96,14 +103,14 @@ def _flag_watch() -> FlagWatch:
     return FlagWatch(NAMESPACE)
 
 
-def _node_parameters(defence: Defence) -> dict[str, Any]:
+def _node_parameters(defense: DefenseSettings) -> dict[str, Any]:
     overrides: dict[str, Any] = {f"{NAMESPACE}/zmask/{name}": {"publisher": {"depth": DEPTH}} for name in PICTURES}
     # A vehicle lives with a frame that is lost on the way; here every one is to be counted.
     overrides[f"{NAMESPACE}/image_raw"] = {"subscription": {"reliability": "reliable"}}
     return {
-        "segmenter": defence.segmenter,
-        "profile": str(defence.profile.absolute()),
-        "device": defence.device,
+        "segmenter": defense.segmenter,
+        "profile": str(defense.profile.absolute()),
+        "device": defense.device,
         "publish_undefended": True,
         "qos_overrides": overrides,
     }
@@ -133,7 +140,7 @@ def _follow(
     while camera.running:
         for process in others:
             process.expect_running()
-        flags = watch.receive(LOOK_S)
+        flags = watch.receive(RECEIVE_S)
         for flag in flags:
             on_flag(flag)
         if flags:
@@ -144,7 +151,7 @@ def _follow(
             )
 
 
-def _put(made: Path, place: Path) -> None:
+def _replace(made: Path, place: Path) -> None:
     if place.exists():
         shutil.rmtree(place)
     made.rename(place)

@@ -1,4 +1,4 @@
-"""What can go wrong in a demo."""
+"""The errors of a demo."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ class DemoError(ZmaskError):
     """The demo cannot go on; the sentence says why."""
 
 
-class NodeFailed(DemoError):
+class NodeFailedError(DemoError):
     """A node ended that should be running, or did not end as it should; ``output`` is what it printed."""
 
     def __init__(self, sentence: str, output: str) -> None:

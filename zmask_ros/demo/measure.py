@@ -1,4 +1,4 @@
-"""What the defence did on the recorded drive, against the exact truth of the street world."""
+"""The figures of a recorded drive: what the defense did, against the exact truth of the street world."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from zmask_ros.data.street import StreetFrame
 from zmask_ros.demo.drive import NAMESPACE, DriveCounts
-from zmask_ros.demo.recording import RecordedFlag, Track, read_flags
+from zmask_ros.demo.recording import RecordedFlag, RecordedPictures, read_flags
 from zmask_ros.demo.scenario import Scenario
 from zmask_ros.evaluation import Confusion, count_detections, mask_iou
 from zmask_ros.flags.flag import FrameState
@@ -23,25 +23,33 @@ from zmask_ros.segmenters import UNLABELLED
 
 # A patch that covers less than this share of the image is too small to demand that it be found.
 COUNTED_COVER = 0.01
-MEANINGS = {
-    "frames": "in the drive",
-    "frames_sent": "by the camera",
-    "flags_received": "by the recorder: all",
-    "frames_unknown": "flags without verdict: 0",
-    "frames_attacked": "patch in sight",
-    "frames_over_1_percent": "patch over 1 % of the image: A",
-    "recall": "attacks found in A: >= 0.95",
-    "false_alarm_rate": "frames without patch: <= 0.01",
-    "mask_iou": "mask and patch in A: >= 0.7",
-    "miou_clean": "as A, without patch",
-    "miou_attacked": "A, not defended: <= clean - 0.10",
-    "miou_oracle": "A, the exact patch masked",
-    "miou_defended": "A, defended: >= clean - 0.03",
-    "node_latency_ms_p50": "image in to flag out",
-    "node_latency_ms_p99": "image in to flag out",
-    "playback_rate": "1 is real time",
-    "seconds": "this run",
-}
+
+
+def _figure(meaning: str) -> Any:
+    return field(metadata={"meaning": meaning})
+
+
+@dataclass(frozen=True)
+class DemoFigures:
+    """The figures of a demo, in the order in which they are shown; None where there is nothing to tell from."""
+
+    frames: int = _figure("in the drive")
+    frames_sent: int = _figure("by the camera")
+    flags_received: int = _figure("by the recorder: all")
+    frames_unknown: int = _figure("flags without verdict: 0")
+    frames_attacked: int = _figure("patch in sight")
+    frames_over_1_percent: int = _figure("patch over 1 % of the image: A")
+    recall: float | None = _figure("attacks found in A: >= 0.95")
+    false_alarm_rate: float | None = _figure("frames without patch: <= 0.01")
+    mask_iou: float | None = _figure("mask and patch in A: >= 0.7")
+    miou_clean: float | None = _figure("as A, without patch")
+    miou_attacked: float | None = _figure("A, not defended: <= clean - 0.10")
+    miou_oracle: float | None = _figure("A, the exact patch masked")
+    miou_defended: float | None = _figure("A, defended: >= clean - 0.03")
+    node_latency_ms_p50: float | None = _figure("image in to flag out")
+    node_latency_ms_p99: float | None = _figure("image in to flag out")
+    playback_rate: float | None = _figure("1 is real time")
+    seconds: float = _figure("this run")
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,7 @@ class Outcome:
 
     @property
     def state(self) -> FrameState:
+        """What the flag says; unknown without one."""
         return FrameState.UNKNOWN if self.flag is None else self.flag.state
 
     @property
@@ -117,7 +126,7 @@ class _Recorded:
     def __init__(self, bag: Path, stack: ExitStack) -> None:
         self.flags = read_flags(bag, f"{NAMESPACE}/{ATTACK_TOPIC}")
         self.mask, self.defended, self.undefended = (
-            stack.enter_context(Track(bag, f"{NAMESPACE}/zmask/{name}"))
+            stack.enter_context(RecordedPictures(bag, f"{NAMESPACE}/zmask/{name}"))
             for name in ("mask", "segmentation", "undefended")
         )
 
@@ -128,8 +137,8 @@ def _count(
     """Count the labels of one frame; returns the mask's IoU. What was not published is wrong everywhere."""
     nothing = np.full(truth.labels.shape, UNLABELLED, np.uint8)
     outside = ~truth.patch_mask
-    for confusion, track in ((found.attacked, recorded.undefended), (found.defended, recorded.defended)):
-        labels = track.plane_at(truth.stamp_ns)
+    for confusion, published in ((found.attacked, recorded.undefended), (found.defended, recorded.defended)):
+        labels = published.plane_at(truth.stamp_ns)
         confusion.add(nothing if labels is None else labels, truth.labels, outside)
     pictures = camera.process_image(clean_image).pictures
     found.clean.add(nothing if pictures is None else pictures.undefended, truth.labels, outside)
@@ -138,8 +147,13 @@ def _count(
     return 0.0 if mask is None else mask_iou(mask, truth.patch_mask)
 
 
-def summarise(found: Measurement, scenario: Scenario, counts: DriveCounts, seconds: float) -> dict[str, Any]:
-    """The figures of `MEANINGS`, JSON-ready; None where there is nothing to tell from."""
+def summarize(found: Measurement, scenario: Scenario, counts: DriveCounts, seconds: float) -> DemoFigures:
+    """Sum up a drive.
+
+    Args:
+        counts: what the camera counted.
+        seconds: that the whole demo took.
+    """
     outcomes = found.outcomes
     cover = np.array([outcome.cover for outcome in outcomes])
     flagged = np.array([outcome.state is FrameState.ATTACK for outcome in outcomes])
@@ -147,28 +161,36 @@ def summarise(found: Measurement, scenario: Scenario, counts: DriveCounts, secon
     detections = count_detections(flagged, counted, counted | (cover == 0))
     flags = [outcome.flag for outcome in outcomes if outcome.flag is not None]
     p50, p99 = np.percentile([flag.latency_ms for flag in flags], (50, 99)) if flags else (math.nan, math.nan)
-    figures = {
-        "frames": len(outcomes),
-        "frames_sent": counts.frames_sent,
-        "flags_received": len(flags),
-        "frames_unknown": sum(flag.state is FrameState.UNKNOWN for flag in flags),
-        "frames_attacked": int((cover > 0).sum()),
-        "frames_over_1_percent": int(counted.sum()),
-        "recall": detections.recall,
-        "false_alarm_rate": detections.false_alarm_rate,
-        "mask_iou": float(np.mean([outcome.mask_iou for outcome in outcomes if outcome.counted]))
-        if counted.any()
-        else math.nan,
-        "miou_clean": found.clean.miou(),
-        "miou_attacked": found.attacked.miou(),
-        "miou_oracle": found.oracle.miou(),
-        "miou_defended": found.defended.miou(),
-        "node_latency_ms_p50": float(p50),
-        "node_latency_ms_p99": float(p99),
-        "playback_rate": _playback_rate(flags, scenario.rate_hz),
-        "seconds": seconds,
-    }
-    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in figures.items()}
+    overlaps = [outcome.mask_iou for outcome in outcomes if outcome.counted]
+    return DemoFigures(
+        frames=len(outcomes),
+        frames_sent=counts.frames_sent,
+        flags_received=len(flags),
+        frames_unknown=sum(flag.state is FrameState.UNKNOWN for flag in flags),
+        frames_attacked=int((cover > 0).sum()),
+        frames_over_1_percent=int(counted.sum()),
+        recall=_known(detections.recall),
+        false_alarm_rate=_known(detections.false_alarm_rate),
+        mask_iou=_known(float(np.mean(overlaps))) if overlaps else None,
+        miou_clean=_known(found.clean.miou()),
+        miou_attacked=_known(found.attacked.miou()),
+        miou_oracle=_known(found.oracle.miou()),
+        miou_defended=_known(found.defended.miou()),
+        node_latency_ms_p50=_known(float(p50)),
+        node_latency_ms_p99=_known(float(p99)),
+        playback_rate=_known(_playback_rate(flags, scenario.rate_hz)),
+        seconds=seconds,
+    )
+
+
+def _known(figure: float) -> float | None:
+    return None if math.isnan(figure) else figure
+
+
+def unflagged_frames(found: Measurement, counts: DriveCounts) -> int:
+    """How many of the frames that were sent got no flag, as the camera or as the recorder counts, whichever is more."""
+    recorded = sum(outcome.flag is not None for outcome in found.outcomes)
+    return max(counts.flags_missing, counts.frames_sent - recorded)
 
 
 def _playback_rate(flags: list[RecordedFlag], rate_hz: float) -> float:

@@ -1,4 +1,4 @@
-"""What can be looked at afterwards: the contact sheet, and the frames of the video."""
+"""Pictures of a recorded drive: the contact sheet, and the frames of the video."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 
 from zmask_ros.demo.drive import NAMESPACE
 from zmask_ros.demo.measure import Measurement, Outcome
-from zmask_ros.demo.recording import Track
+from zmask_ros.demo.recording import RecordedPictures
 from zmask_ros.demo.scenario import Scenario
 from zmask_ros.io.bags.reader import CameraBags, ReadReport
 from zmask_ros.runtime.drawing import colourise, contact_sheet
 
 COLUMNS = ("camera", "segmentation, attacked", "mask (green: the patch)", "segmentation, defended")
-_TRUTH = (0, 200, 80)
+TRUTH_COLOR = (0, 200, 80)
 
 
 def overlays(bag: Path) -> Iterator[np.ndarray]:
@@ -65,7 +65,7 @@ def contact_sheet_of(
     rows = []
     with ExitStack() as stack:
         camera, undefended, mask, defended = (
-            stack.enter_context(Track(bag, f"{NAMESPACE}/{name}"))
+            stack.enter_context(RecordedPictures(bag, f"{NAMESPACE}/{name}"))
             for name in ("image_raw", "zmask/undefended", "zmask/mask", "zmask/segmentation")
         )
         for name, outcome in moments(found.outcomes):
@@ -73,9 +73,9 @@ def contact_sheet_of(
             seen = mask.plane_at(at)
             cells = [
                 camera.at(at),
-                _coloured(undefended.plane_at(at), palette),
+                _colored(undefended.plane_at(at), palette),
                 None if seen is None else _mask_picture(seen, drive[outcome.index].patch_mask),
-                _coloured(defended.plane_at(at), palette),
+                _colored(defended.plane_at(at), palette),
             ]
             rows.append((_caption(name, outcome, scenario.rate_hz), cells))
     return contact_sheet(rows, COLUMNS)
@@ -85,12 +85,12 @@ def _caption(name: str, outcome: Outcome, rate_hz: float) -> str:
     return f"{name}\n{outcome.index / rate_hz:.1f} s\npatch {outcome.cover:.1%}\n{outcome.state.value}"
 
 
-def _coloured(labels: np.ndarray | None, palette: np.ndarray) -> np.ndarray | None:
+def _colored(labels: np.ndarray | None, palette: np.ndarray) -> np.ndarray | None:
     return None if labels is None else colourise(labels, palette)
 
 
 def _mask_picture(mask: np.ndarray, patch_mask: np.ndarray) -> np.ndarray:
     drawn = cv2.cvtColor(mask, cv2.COLOR_GRAY2RGB)
     outlines, _ = cv2.findContours(patch_mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
-    cv2.drawContours(drawn, outlines, -1, _TRUTH, max(2, len(mask) // 160))
+    cv2.drawContours(drawn, outlines, -1, TRUTH_COLOR, max(2, len(mask) // 160))
     return drawn

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from zmask_ros.demo.errors import DemoError, NodeFailed
+from zmask_ros.demo.errors import DemoError, NodeFailedError
 from zmask_ros.resources import find_resource
 
 # Where DDS listens: multicast port of domain 0, and the distance between two domains. Domains above 101 collide with
@@ -106,6 +106,7 @@ class NodeProcess:
 
     @property
     def running(self) -> bool:
+        """Whether it has not ended."""
         return self._process.poll() is None
 
     @property
@@ -114,30 +115,34 @@ class NodeProcess:
         return "\n".join(self._log.read_text("utf-8", "replace").splitlines()[-_TAIL_LINES:])
 
     def expect_running(self) -> None:
-        """Raises:
-        NodeFailed: it has ended.
+        """Make sure that it has not ended.
+
+        Raises:
+            NodeFailedError: it has.
         """
         if not self.running:
-            raise NodeFailed(f"{self.name} ended too early, with exit code {self._process.returncode}.", self.output)
+            raise NodeFailedError(
+                f"{self.name} ended too early, with exit code {self._process.returncode}.", self.output
+            )
 
     def expect_end(self, limit_s: float) -> None:
         """Wait until it has ended by itself or by a signal that it was sent.
 
         Raises:
-            NodeFailed: it does not end, or not with exit code 0.
+            NodeFailedError: it does not end, or not with exit code 0.
         """
         try:
             code = self._process.wait(limit_s)
         except subprocess.TimeoutExpired as error:
-            raise NodeFailed(f"{self.name} did not end within {limit_s:.0f} s.", self.output) from error
+            raise NodeFailedError(f"{self.name} did not end within {limit_s:.0f} s.", self.output) from error
         if code:
-            raise NodeFailed(f"{self.name} failed with exit code {code}.", self.output)
+            raise NodeFailedError(f"{self.name} failed with exit code {code}.", self.output)
 
     def stop(self, number: signal.Signals, limit_s: float) -> None:
         """Send a signal and wait for the end.
 
         Raises:
-            NodeFailed: as `expect_end`.
+            NodeFailedError: as `expect_end`.
         """
         self._process.send_signal(number)
         self.expect_end(limit_s)

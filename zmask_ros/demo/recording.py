@@ -1,4 +1,4 @@
-"""What was recorded on the drive, by the stamps of the camera's frames."""
+"""What was recorded on the drive, found by the stamps of the camera's frames."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def read_flags(bag: Path, topic: str) -> dict[int, RecordedFlag]:
     return flags
 
 
-class Track:
+class RecordedPictures:
     """The pictures of one topic, asked for in the order of their stamps; context manager."""
 
     def __init__(self, bag: Path, topic: str) -> None:
@@ -57,7 +57,7 @@ class Track:
         self._frames = self._bags.frames(ReadReport())
         self._next = next(self._frames, None)
 
-    def __enter__(self) -> Track:
+    def __enter__(self) -> RecordedPictures:
         return self
 
     def __exit__(

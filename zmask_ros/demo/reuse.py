@@ -1,4 +1,4 @@
-"""What an earlier run has made and need not be made again."""
+"""Files of an earlier run that need not be made again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PACKAGE = Path(zmask_ros.__file__).resolve().parent
 
 
 def source_digest(*parts: str) -> str:
-    """SHA-256 of the Python sources of parts of this package, such as ``world/street`` or ``fitting.py``."""
+    """SHA-256 of the Python sources of parts of this package, such as ``data/street`` or ``errors.py``."""
     digest = hashlib.sha256()
     for part in parts:
         place = _PACKAGE / part
@@ -23,8 +23,8 @@ def source_digest(*parts: str) -> str:
     return digest.hexdigest()
 
 
-class Made:
-    """A note, beside the files that were made, of what each was made from."""
+class Origins:
+    """A file that remembers what each of the files in its folder was made from."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -1,88 +1,137 @@
-"""TODO."""
+"""The whole demo: clean drives, a profile fitted on them, a defended drive by real nodes, and its figures."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import click
 import cv2
 import numpy as np
 
 from zmask_ros import __version__
-from zmask_ros.cli.console import progress
+from zmask_ros.attacks import load_patch
 from zmask_ros.data.drives import record, street_frames
 from zmask_ros.data.street import CLASS_NAMES
-from zmask_ros.defense import save_profile
-from zmask_ros.demo import (
-    CLEAN_FRAMES,
-    Defence,
-    DriveCounts,
-    Made,
-    Measurement,
-    NodeFailed,
-    Scenario,
-    clean_drives,
-    free_domain,
-    overlays,
-    record_drive,
-    ros_environment,
-    source_digest,
-    state_of,
-)
+from zmask_ros.defense import load_profile, save_profile
+from zmask_ros.demo.drive import DefenseSettings, DriveCounts, record_drive
+from zmask_ros.demo.measure import DemoFigures, measure, summarize, unflagged_frames
+from zmask_ros.demo.pictures import contact_sheet_of, overlays
+from zmask_ros.demo.processes import free_domain, ros_environment
+from zmask_ros.demo.recording import state_of
+from zmask_ros.demo.reuse import Origins, source_digest
+from zmask_ros.demo.scenario import CLEAN_FRAMES, Scenario, clean_drives
 from zmask_ros.errors import ZmaskError
 from zmask_ros.io.bags.reader import CameraBags
 from zmask_ros.io.files import replace_file
 from zmask_ros.io.images.video import Video
+from zmask_ros.progress import Progress
+from zmask_ros.resources import shipped_patch
+from zmask_ros.runtime.camera import DefendedCamera
 from zmask_ros.segmenters import Segmenter, load_segmenter
 from zmask_ros.training.pipeline import fit_bags
 from zmask_ros.training.settings import FitSettings
 
 FALSE_ALARM_RATE = 0.001
-
 # What the files of an earlier run follow from, besides their settings.
 CLEAN_SOURCES = ("data/street", "data/textures", "data/drives.py", "demo/scenario.py")
 PROFILE_SOURCES = ("defense", "segmenters", "training")
 
 
-class FramesUnflagged(click.ClickException):
-    """A frame that was sent got no flag: the one thing that must never happen."""
-
-    exit_code = 1
-
-
 @dataclass(frozen=True)
-class Places:
-    """The files in the output folder."""
+class DemoSettings:
+    """What a demo is made of.
+
+    Attributes:
+        folder: for all results.
+        scenario: the drive with the patch.
+        patch: path of the picture to attack with; None takes the one that is shipped for the segmenter.
+        clean_drives: number of drives to fit the profile on, at least 2.
+        segmenter: its name, or its YAML file.
+        device: such as auto, cpu or cuda:0.
+        fresh: whether clean drives and profile are made again, even if nothing changed.
+    """
 
     folder: Path
+    scenario: Scenario
+    patch: Path | None
+    clean_drives: int
+    segmenter: str
+    device: str
+    fresh: bool
 
     @property
     def clean(self) -> Path:
+        """The bag of the clean drives."""
         return self.folder / "clean.mcap"
 
     @property
     def profile(self) -> Path:
+        """The profile that is fitted on them."""
         return self.folder / "street.zmask.safetensors"
 
     @property
     def drive(self) -> Path:
+        """The bag of the defended drive."""
         return self.folder / "drive"
 
 
-def _places(folder: Path) -> Places:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ZmaskError(f"The folder {folder} cannot be made: {error.strerror}.") from error
-    places = Places(folder)
-    if places.drive.exists() and not (places.drive / "metadata.yaml").is_file():
-        raise ZmaskError(f"{places.drive} is no bag of an earlier demo and would be replaced: choose another --out.")
-    return places
+@dataclass(frozen=True)
+class DemoResult:
+    """What came of a demo.
+
+    Attributes:
+        figures: of the drive.
+        unflagged: how many frames that were sent got no flag, which must never happen.
+        summary: the content of summary.json: the figures, and what they are of.
+    """
+
+    figures: DemoFigures
+    unflagged: int
+    summary: dict[str, Any]
+
+
+def run_demo(settings: DemoSettings, progress: Progress, tell: Callable[[str], None]) -> DemoResult:
+    """Make the demo and leave its files in the folder.
+
+    Args:
+        settings: what to show.
+        progress: shown how far each part is.
+        tell: given a sentence about each file of an earlier run that is used again.
+
+    Raises:
+        ZmaskError: the segmenter, the patch or the folder cannot be used.
+        NodeFailedError: a node did not start, crashed, or did not end.
+    """
+    began = time.perf_counter()
+    scenario = settings.scenario
+    segmenter = _load_segmenter(settings.segmenter, settings.device)
+    patch = settings.patch or shipped_patch(segmenter.name)
+    picture = load_patch(patch)
+    _make_folder(settings)
+    _prepare(settings, segmenter, progress, tell)
+    counts = _drive(settings, patch, progress)
+    camera = DefendedCamera(segmenter, load_profile(settings.profile))
+    with progress("Measuring", "frames", scenario.frames) as advance:
+        found = measure(scenario, picture, settings.drive, camera, advance)
+    sheet = contact_sheet_of(found, scenario, picture, settings.drive, segmenter.palette)
+    _write_pictures(settings, sheet, progress)
+    figures = summarize(found, scenario, counts, time.perf_counter() - began)
+    summary = {
+        **asdict(figures),
+        **_network(segmenter),
+        "scenario": asdict(scenario),
+        "patch": str(patch),
+        "clean_drives": settings.clean_drives,
+        "threshold": camera.threshold,
+    }
+    replace_file(settings.folder / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
+    return DemoResult(figures, unflagged_frames(found, counts), summary)
 
 
 def _load_segmenter(name: str, device: str) -> Segmenter:
@@ -95,76 +144,75 @@ def _load_segmenter(name: str, device: str) -> Segmenter:
     return segmenter
 
 
-def _origin(segmenter: Segmenter) -> dict[str, Any]:
-    return {"segmenter": segmenter.name, "digest": segmenter.digest, "tool_version": __version__}
+def _make_folder(settings: DemoSettings) -> None:
+    try:
+        settings.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ZmaskError(f"The folder {settings.folder} cannot be made: {error.strerror}.") from error
+    if settings.drive.exists() and not (settings.drive / "metadata.yaml").is_file():
+        raise ZmaskError(f"{settings.drive} is no bag of an earlier demo and would be replaced: choose another --out.")
 
 
 def _prepare(
-    places: Places, scenario: Scenario, drives: int, defence: Defence, segmenter: Segmenter, fresh: bool
+    settings: DemoSettings, segmenter: Segmenter, progress: Progress, tell: Callable[[str], None]
 ) -> None:
     """Record the clean drives and fit the profile, unless that was done already."""
-    made = Made(places.folder / ".made.json")
-    clean_origin = _digest(source_digest(*CLEAN_SOURCES), drives, scenario.seed, scenario.width, scenario.height)
-    profile_origin = _profile_origin(clean_origin, segmenter)
-    if fresh or not made.is_current(places.clean, clean_origin):
-        frames = (
-            replace(frame, labels=None, patch_mask=None) for frame in street_frames(clean_drives(drives, scenario))
-        )
-        record(places.clean, frames, drives * CLEAN_FRAMES, force=True)
-        made.note(places.clean, clean_origin)
+    number, scenario, clean, profile = settings.clean_drives, settings.scenario, settings.clean, settings.profile
+    origins = Origins(settings.folder / ".made.json")
+    clean_origin = _digest(source_digest(*CLEAN_SOURCES), number, scenario.seed, scenario.width, scenario.height)
+    if settings.fresh or not origins.is_current(clean, clean_origin):
+        drives = street_frames(clean_drives(number, scenario))
+        unlabelled = (replace(frame, labels=None, patch_mask=None) for frame in drives)
+        record(clean, unlabelled, number * CLEAN_FRAMES, force=True)
+        origins.note(clean, clean_origin)
     else:
-        click.echo(f"{places.clean}: the clean drives of an earlier run are used again.", err=True)
-    if fresh or not made.is_current(places.profile, profile_origin):
-        settings = FitSettings(false_alarm_rate=FALSE_ALARM_RATE)
-        with CameraBags(places.clean, None) as bags:
-            fit = fit_bags(segmenter, bags, settings, progress=progress)
-        save_profile(fit.profile, places.profile)
-        made.note(places.profile, profile_origin)
+        tell(f"{clean}: the clean drives of an earlier run are used again.")
+    origin = profile_origin(clean_origin, segmenter)
+    if settings.fresh or not origins.is_current(profile, origin):
+        with CameraBags(clean) as bags:
+            fit = fit_bags(segmenter, bags, FitSettings(false_alarm_rate=FALSE_ALARM_RATE), progress=progress)
+        save_profile(fit.profile, profile)
+        origins.note(profile, origin)
     else:
-        click.echo(f"{places.profile}: fitted in an earlier run on them, for this network.", err=True)
+        tell(f"{profile}: fitted in an earlier run on them, for this network.")
 
 
-def _profile_origin(clean_origin: str, segmenter: Segmenter) -> str:
-    looks = segmenter.description
-    layers = looks.shallow_layers, looks.deep_layers
+def profile_origin(clean_origin: str, segmenter: Segmenter) -> str:
+    """A digest of everything that the profile follows from: the clean drives, the network, and our own sources."""
+    described = segmenter.description
+    layers = described.shallow_layers, described.deep_layers
     sources = source_digest(*PROFILE_SOURCES)
-    return _digest(clean_origin, sources, FALSE_ALARM_RATE, _origin(segmenter), looks.mean, looks.std, layers)
+    return _digest(clean_origin, sources, FALSE_ALARM_RATE, _network(segmenter), described.mean, described.std, layers)
+
+
+def _network(segmenter: Segmenter) -> dict[str, str]:
+    return {"segmenter": segmenter.name, "digest": segmenter.digest, "tool_version": __version__}
 
 
 def _digest(*settings: Any) -> str:
     return hashlib.sha256(json.dumps(settings).encode()).hexdigest()
 
 
-def _drive(places: Places, scenario: Scenario, picture: Path, defence: Defence) -> DriveCounts:
+def _drive(settings: DemoSettings, patch: Path, progress: Progress) -> DriveCounts:
     """Run the nodes; the bag is in its place afterwards."""
     # This process takes part: it follows the flags.
     os.environ.update(ros_environment(free_domain()))
-    with progress("Driving", "frames", scenario.frames) as advance:
-        try:
-            return record_drive(scenario, picture, defence, places.drive, lambda flag: advance(1, _note(flag)))
-        except NodeFailed as error:
-            click.echo(error.output, err=True)
-            raise
+    defense = DefenseSettings(settings.segmenter, settings.profile, settings.device)
+    with progress("Driving", "frames", settings.scenario.frames) as advance:
+
+        def flag_arrived(flag: Any) -> None:
+            advance(1, f"{state_of(flag).value:7} score {flag.score:.3g}")
+
+        return record_drive(settings.scenario, patch, defense, settings.drive, flag_arrived)
 
 
-def _note(flag: Any) -> str:
-    return f"{state_of(flag).value:7} score {flag.score:.3g}"
-
-
-def _draw(places: Places, scenario: Scenario, sheet: np.ndarray) -> None:
+def _write_pictures(settings: DemoSettings, sheet: np.ndarray, progress: Progress) -> None:
     _, encoded = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
-    replace_file(places.folder / "contact_sheet.png", encoded.tobytes())
+    replace_file(settings.folder / "contact_sheet.png", encoded.tobytes())
     with (
-        Video(places.folder / "overlay.mp4", scenario.rate_hz) as video,
-        progress("Filming", "frames", scenario.frames) as advance,
+        Video(settings.folder / "overlay.mp4", settings.scenario.rate_hz) as video,
+        progress("Filming", "frames", settings.scenario.frames) as advance,
     ):
-        for picture in overlays(places.drive):
+        for picture in overlays(settings.drive):
             video.add(picture)
             advance()
-
-
-def _expect_flags(found: Measurement, counts: DriveCounts) -> None:
-    recorded = sum(outcome.flag is not None for outcome in found.outcomes)
-    if counts.flags_missing or recorded < counts.frames_sent:
-        missing = max(counts.flags_missing, counts.frames_sent - recorded)
-        raise FramesUnflagged(f"{missing} of {counts.frames_sent} frames got no flag.")

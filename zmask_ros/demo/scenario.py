@@ -1,4 +1,4 @@
-"""Which drives: the one with the picture, and the clean ones that the profile is fitted on."""
+"""The drives of a demo: the one with the picture, and the clean ones that the profile is fitted on."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Scenario:
         return max(1, round(self.seconds * self.rate_hz))
 
     def drive(self, picture: np.ndarray | None) -> StreetDrive:
-        """The drive with ``picture`` (uint8 [h, w, 3] RGB); with None the same street, where nobody attacks."""
+        """The drive with ``picture`` (uint8 [h, w, 3] RGB); with None the same street without an attack."""
         return StreetDrive(
             self.seed,
             self.seconds,

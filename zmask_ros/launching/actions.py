@@ -1,4 +1,4 @@
-"""From the values of arguments to what is started. Only launch files import this: it needs launch."""
+"""From the values of arguments to the actions of a launch. Only launch files import this: it needs launch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import Action, LaunchContext, LaunchDescription
 from zmask_ros.launching.arguments import DEFENSE, Argument
-from zmask_ros.launching.defense import NODE, PUSHED, Values
+from zmask_ros.launching.defense import NODE, PUSHED_NAMESPACE, Values
 
 # Jazzy's Fast DDS reads the first, its successors the second.
 PROFILES_FILE = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
@@ -37,18 +37,18 @@ def share(relative: str) -> str:
 
 
 def parameter_file(value: Values) -> Path:
-    """The one that was given, or else the installed one."""
+    """The file of parameters that was given, or else the installed one."""
     return Path(value["params_file"] or share("config/defense.yaml")).expanduser()
 
 
 def description(
     arguments: Sequence[Argument], started: Callable[[Values], list[object]], *before: object
 ) -> LaunchDescription:
-    """One with these arguments; ``started`` makes actions of their values, and ``before`` comes before those."""
+    """A launch with these arguments; ``started`` makes actions of their values, and ``before`` comes before those."""
 
     def actions(context: LaunchContext) -> list[object]:
         given = {one.name: LaunchConfiguration(one.name).perform(context) for one in arguments}
-        return started({PUSHED: context.launch_configurations.get(PUSHED, ""), **given})
+        return started({PUSHED_NAMESPACE: context.launch_configurations.get(PUSHED_NAMESPACE, ""), **given})
 
     return LaunchDescription([*map(_declared, arguments), *before, OpaqueFunction(function=actions)])
 
@@ -73,13 +73,13 @@ def included_defense(value: Values, **given: str) -> IncludeLaunchDescription:
     )
 
 
-def is_the_defense(action: object) -> bool:
-    """Whether it is the node of an included defense.launch.py."""
+def is_defense_node(action: object) -> bool:
+    """Whether an action is the node of an included defense.launch.py."""
     return getattr(action, "node_executable", "") == NODE
 
 
-def ends_everything(process: Action | Callable[[Action], bool]) -> RegisterEventHandler:
-    """When this process ends, so does the launch."""
+def shutdown_on_exit(process: Action | Callable[[Action], bool]) -> RegisterEventHandler:
+    """End the launch when this process has ended."""
 
     def ends(_event: ProcessExited, context: LaunchContext) -> list[EmitEvent]:
         # A second shutdown would be an error of launch_ros.
@@ -88,7 +88,7 @@ def ends_everything(process: Action | Callable[[Action], bool]) -> RegisterEvent
     return RegisterEventHandler(OnProcessExit(target_action=process, on_exit=ends))
 
 
-def typed(parameters: dict[str, Any]) -> dict[str, Any]:
+def typed_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
     """Parameters in which text stays text, whatever it looks like: launch_ros takes a file called 12 for a number."""
     kinds: dict[type, Any] = {str: str, list: list[str]}
     return {

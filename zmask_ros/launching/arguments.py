@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 BOOLEAN = ("true", "false")
-MAYBE = ("", *BOOLEAN)
+OPTIONAL_BOOLEAN = ("", *BOOLEAN)
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ CAMERAS = Argument(
 )
 PARAMS_FILE = Argument("params_file", "YAML file of parameters. Empty: the installed config/defense.yaml.")
 RVIZ = Argument("rviz", "Look at it in RViz, in a window for each camera.", "false", BOOLEAN)
-USE_SIM_TIME = Argument("use_sim_time", "Take time from /clock. Empty: as in params_file.", choices=MAYBE)
+USE_SIM_TIME = Argument("use_sim_time", "Take time from /clock. Empty: as in params_file.", choices=OPTIONAL_BOOLEAN)
 DEFENSE = (
     NAMESPACE,
     CAMERAS,
@@ -50,7 +50,7 @@ DEFENSE = (
     Argument(
         "autostart",
         "false leaves configuring and activating the node to a lifecycle manager. Empty: as in params_file.",
-        choices=MAYBE,
+        choices=OPTIONAL_BOOLEAN,
     ),
     RVIZ,
     Argument("log_level", "What the node logs at least.", "info", ("debug", "info", "warn", "error", "fatal")),

@@ -1,4 +1,4 @@
-"""What the arguments of defense.launch.py, and the file of parameters below them, come to. Needs no launch."""
+"""The parameters that defense.launch.py gives to the node: its arguments, over a file of parameters."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from zmask_ros.launching.parameter_file import read_parameters
 Values = dict[str, str]
 NODE = "defense_node"
 # A namespace that an including launch file has pushed, by launch_ros's name for it.
-PUSHED = "ros_namespace"
+PUSHED_NAMESPACE = "ros_namespace"
 # Arguments that are parameters of the node as well.
-TEXTS = ("segmenter", "profile", "device", "image_transport")
-SWITCHES = ("use_sim_time", "autostart")
+TEXT_ARGUMENTS = ("segmenter", "profile", "device", "image_transport")
+BOOLEAN_ARGUMENTS = ("use_sim_time", "autostart")
 # Arguments that each of several cameras has a parameter for; {camera} in them is its name.
-OF_EACH = ("image_topic", "image_transport", "profile")
-PLACE = "{camera}"
+PER_CAMERA = ("image_topic", "image_transport", "profile")
+PLACEHOLDER = "{camera}"
 
 
-class Defense:
-    """What the node will be like: the arguments that were given, over what is in the file.
+class DefenseLaunch:
+    """How the node is started: the arguments that were given, over what is in the file.
 
     Args:
         value: of the arguments; empty where one was not given.
@@ -35,7 +35,7 @@ class Defense:
         self._value = value
         self._written = read_parameters(file, f"{self.namespace}/{NODE}")
         self.cameras = _names(value["cameras"].split(",") if value["cameras"] else self._written.get("cameras"))
-        self._refuse_what_has_no_camera()
+        self._check_placeholders()
 
     @property
     def namespace(self) -> str:
@@ -55,14 +55,14 @@ class Defense:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Those that were given as arguments, and none besides."""
-        given: dict[str, Any] = {name: self._value[name] for name in TEXTS if self._value[name]}
-        given |= {name: self._value[name] == "true" for name in SWITCHES if self._value[name]}
+        """The parameters that were given as arguments, and no others."""
+        given: dict[str, Any] = {name: self._value[name] for name in TEXT_ARGUMENTS if self._value[name]}
+        given |= {name: self._value[name] == "true" for name in BOOLEAN_ARGUMENTS if self._value[name]}
         if not self.cameras:
             return given
         if self._value["cameras"]:
             given["cameras"] = self.cameras
-        for name in OF_EACH:
+        for name in PER_CAMERA:
             given.pop(name, None)
             if self._value[name]:
                 given |= {f"{camera}.{name}": self._of(camera, name) for camera in self.cameras}
@@ -74,29 +74,30 @@ class Defense:
         return f"{self.namespace}/{topic}" if topic and not topic.startswith("/") else topic
 
     def _of(self, camera: str, name: str) -> str:
-        return self._value[name].replace(PLACE, camera)
+        return self._value[name].replace(PLACEHOLDER, camera)
 
-    def _refuse_what_has_no_camera(self) -> None:
-        topic = self._value["image_topic"]
-        if len(self.cameras) > 1 and topic and PLACE not in topic:
+    def _check_placeholders(self) -> None:
+        topic, cameras = self._value["image_topic"], ", ".join(self.cameras)
+        if len(self.cameras) > 1 and topic and PLACEHOLDER not in topic:
             raise ZmaskError(
-                f"image_topic has to have {PLACE} in it, since there are several cameras: {', '.join(self.cameras)}."
+                f"image_topic has to have {PLACEHOLDER} in it, since there are several cameras: {cameras}."
             )
-        for name in OF_EACH:
-            if PLACE in self._value[name] and not self.cameras:
+        for name in PER_CAMERA:
+            if PLACEHOLDER in self._value[name] and not self.cameras:
                 raise ZmaskError(
-                    f"{name} has {PLACE} in it, but neither the argument cameras nor params_file names any camera."
+                    f"{name} has {PLACEHOLDER} in it, but neither the argument cameras nor params_file "
+                    "names any camera."
                 )
 
 
 def full_namespace(value: Values) -> str:
     """Of the node that is started, without a slash at its end."""
-    name, pushed = value["namespace"], value.get(PUSHED, "")
+    name, pushed = value["namespace"], value.get(PUSHED_NAMESPACE, "")
     parts = name if name.startswith("/") else f"{pushed}/{name}"
     return "".join(f"/{part}" for part in parts.split("/") if part)
 
 
-def named_cameras(file: Path, namespace: str) -> list[str]:
+def cameras_in_file(file: Path, namespace: str) -> list[str]:
     """The cameras that a file of parameters names for the node in this namespace.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What the arguments of demo.launch.py come to. Needs no launch."""
+"""The parameters that demo.launch.py gives to the camera."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from pathlib import Path
 from typing import Any
 
 from zmask_ros.errors import ZmaskError
-from zmask_ros.launching.defense import Values, full_namespace, named_cameras
+from zmask_ros.launching.defense import Values, cameras_in_file, full_namespace
 
 
 def street_parameters(value: Values) -> dict[str, Any]:
-    """The parameters of the camera: what was given, and whom it has to wait for."""
+    """The parameters of the camera: what was given, and how many subscribers it has to wait for."""
     given: dict[str, Any] = {name: value[name] for name in ("picture", "pace") if value[name]}
     if value["seed"]:
         given["seed"] = int(value["seed"])
-    # The defence, and whoever else is to see the drive from its first frame on.
+    # The defense, and whatever else is to receive the drive from its first frame on.
     subscribers = 1 + bool(value["bag"]) + (value["rviz"] == "true")
     return {"loop": value["loop"] == "true", "min_subscribers": subscribers, **given}
 
 
 def refuse_several_cameras(value: Values, file: Path) -> None:
-    """The street has one camera, and would wait for ever for the defence of others.
+    """The street has one camera, and would wait for ever for the defense of others.
 
     Raises:
         ZmaskError: the file of parameters names cameras, or cannot be read.
     """
-    if named := named_cameras(file, full_namespace(value)):
+    if named := cameras_in_file(file, full_namespace(value)):
         raise ZmaskError(f"The demo has one camera, but params_file names {', '.join(named)}: leave out cameras there.")

@@ -1,4 +1,4 @@
-"""One camera's way through the node: its subscriptions, its publishers, and everything that is remembered about it."""
+"""One camera in the node: its subscriptions, its publishers, and everything that is remembered about it."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from zmask_ros.node.diagnostics.health import CameraHealth
 from zmask_ros.node.mailbox import Arrival, StampWatch
 from zmask_ros.node.messages import flag_message
 from zmask_ros.node.parameters.cameras import CameraSettings
-from zmask_ros.node.parameters.defense import DefenseParameters
-from zmask_ros.node.publishers import Outputs
+from zmask_ros.node.parameters.defense_node import DefenseParameters
+from zmask_ros.node.publishers import CameraPublishers
 from zmask_ros.node.qos import CAMERA_INFO_IN, IMAGE_IN, create_subscription
 
 if TYPE_CHECKING:
     from zmask_ros.flags.alarm import AlarmRule
-    from zmask_ros.node.network_host import Network
+    from zmask_ros.node.network_host import NetworkHost
     from zmask_ros.runtime.camera import CameraResult
 
 DROPPED = "dropped: a newer frame came before this one was processed"
@@ -49,7 +49,9 @@ class CameraChannel:
         network: already loaded.
     """
 
-    def __init__(self, node: Node, settings: CameraSettings, parameters: DefenseParameters, network: Network) -> None:
+    def __init__(
+        self, node: Node, settings: CameraSettings, parameters: DefenseParameters, network: NetworkHost
+    ) -> None:
         from zmask_ros.flags.alarm import AlarmRule
 
         self.name = settings.name
@@ -63,7 +65,9 @@ class CameraChannel:
         self._rule = AlarmRule()
         # Flags leave in the order of their counts.
         self._lock = threading.Lock()
-        self._outputs = Outputs(node, settings.prefix, network.segmenter.palette, parameters.publish_undefended)
+        self._outputs = CameraPublishers(
+            node, settings.prefix, network.segmenter.palette, parameters.publish_undefended
+        )
         self._outputs.publish_label_info(network.segmenter.classes)
         self._subscriptions: list[Any] = []
         self._begin()
@@ -112,10 +116,10 @@ class CameraChannel:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
 
-    def rest(self) -> None:
+    def reset_alarm(self) -> None:
         """Nothing is known of the camera any more, and its summary says so."""
         with self._lock:
-            self._forget()
+            self._reset_alarm()
 
     def destroy(self) -> None:
         """Take everything off the network."""
@@ -136,17 +140,17 @@ class CameraChannel:
 
     @property
     def enabled(self) -> bool:
-        """Whether its frames are looked at."""
+        """Whether its frames are defended."""
         return self._enabled
 
     def enable(self, enabled: bool) -> None:
-        """Look at its frames, or do not; then nothing is known of the camera from now on."""
+        """Defend its frames, or do not; then nothing is known of the camera from now on."""
         self._enabled = enabled
         if not enabled:
-            self.rest()
+            self.reset_alarm()
 
-    def look(self, idle: bool) -> None:
-        """Give up what no verdict has confirmed for too long; say so, once, when no frame has come for too long.
+    def check_timeouts(self, idle: bool) -> None:
+        """Reset an alarm that no verdict has confirmed for too long; flag, once, that no frame has come for too long.
 
         Args:
             idle: whether none of its frames is waiting or in work.
@@ -154,7 +158,7 @@ class CameraChannel:
         long_ago_ns = time.monotonic_ns() - round(self._parameters.timeout_s * 1e9)
         with self._lock:
             if self._verdict_ns < long_ago_ns and self._alarm.state.value != UNKNOWN:
-                self._forget()
+                self._reset_alarm()
         since_ns = self._silent_since_ns
         if not idle or since_ns is None or since_ns > long_ago_ns:
             return
@@ -166,13 +170,13 @@ class CameraChannel:
             self._publish(header, result, 0, 0.0, now.nanoseconds)
         self._note(result, 0.0)
 
-    def _forget(self) -> None:
+    def _reset_alarm(self) -> None:
         """The alarm is unknown from now on; the lock must be held."""
         self._alarm.reset(self._node.get_clock().now().nanoseconds)
         self._publish_summary()
 
     def publish_summary(self) -> None:
-        """Publish where the camera stands."""
+        """Publish the state of the camera."""
         with self._lock:
             self._publish_summary()
 
@@ -230,7 +234,7 @@ class CameraChannel:
                 self._alarm.reset(arrival.stamp_ns)
             self._node.get_logger().info(f"{self.name}: time jumped back: starting anew")
         limit_s = self._parameters.max_age_s
-        # A stamp of the future has a negative age: whoever sends it, the frame is not old.
+        # A stamp of the future has a negative age: such a frame is not old.
         age_s = (self._node.get_clock().now().nanoseconds - arrival.stamp_ns) / 1e9 if limit_s else 0.0
         return f"too old: taken {age_s:.3f} s ago, and max_age_s is {limit_s:g}" if age_s > limit_s else ""
 
@@ -259,7 +263,7 @@ class CameraChannel:
     def _publish(self, header: Header, result: CameraResult, sequence: int, latency_ms: float, stamp_ns: int) -> None:
         """Publish a flag; the lock must be held."""
         before = self._last_flag.alarm
-        # A frame that was in work as the defence was turned off says nothing of the time after that.
+        # A frame that was in work as the defense was turned off says nothing of the time after that.
         alarm = self._alarm.add(result.state, stamp_ns) if self._enabled else self._alarm.state
         if result.state.value != UNKNOWN:
             self._verdict_ns = time.monotonic_ns()

@@ -1,6 +1,8 @@
-"""What kind of error an exception of the network is. Torch is not imported: its errors are told by their names."""
+"""What kind of error an exception is, and what to say of it. Errors of torch are told by name: it is not imported."""
 
 from __future__ import annotations
+
+from zmask_ros.errors import ZmaskError
 
 OUT_OF_MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
 DEVICE_WORDS = ("cuda error", "cudnn error", "cublas", "cudnn_status", "device-side assert")
@@ -22,9 +24,14 @@ def is_device_error(error: Exception) -> bool:
     )
 
 
-def described(error: Exception) -> str:
-    """One line: what an internal error was."""
+def describe_error(error: Exception) -> str:
+    """Describe an internal error in one line: its class and its message."""
     return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def error_sentence(error: Exception) -> str:
+    """The sentence that a `ZmaskError` was made with, or the description of any other error."""
+    return str(error) if isinstance(error, ZmaskError) else describe_error(error)
 
 
 def _says(error: Exception, words: tuple[str, ...]) -> bool:

@@ -11,26 +11,26 @@ from zmask_ros.node.diagnostics.health import Assessment, Level, Snapshot, asses
 from zmask_ros.node.diagnostics.network import assess_device, assess_profile
 from zmask_ros.node.diagnostics.publisher import Task, Tasks
 from zmask_ros.node.lifecycle import ACTIVE
-from zmask_ros.node.parameters.defense import DefenseParameters
+from zmask_ros.node.parameters.defense_node import DefenseParameters
 from zmask_ros.node.worker import Worker
 
 if TYPE_CHECKING:
     from rclpy.node import Node
 
-    from zmask_ros.node.network_host import Network
+    from zmask_ros.node.network_host import NetworkHost
 
-OF_A_CAMERA = ("input", "inference", "attack")
-OF_THE_NODE = ("device", "profile")
+CAMERA_TASKS = ("input", "inference", "attack")
+NODE_TASKS = ("device", "profile")
 
 
-def tasks(
+def diagnostic_tasks(
     node: Node,
     state: str,
     cameras: list[str],
     channels: dict[str, CameraChannel],
-    network: Network | None,
+    network: NetworkHost | None,
     worker: Worker | None,
-    parameters: DefenseParameters,
+    settings: DefenseParameters,
 ) -> Tasks:
     """All tasks by their names, the same in every state.
 
@@ -44,23 +44,23 @@ def tasks(
     found: Tasks = {}
     for camera in cameras:
         if state == ACTIVE and network is not None and camera in channels:
-            trouble = worker.trouble(parameters.stuck_after_s) if worker is not None else ""
-            found |= _camera_tasks(node, channels[camera], network, trouble, parameters)
+            trouble = worker.trouble(settings.stuck_after_s) if worker is not None else ""
+            found |= _camera_tasks(node, channels[camera], network, trouble, settings)
         else:
-            found |= {f"{camera} {name}": _inactive(f"{camera} {name}", state) for name in OF_A_CAMERA}
+            found |= {f"{camera} {name}": _inactive(f"{camera} {name}", state) for name in CAMERA_TASKS}
     if network is None:
-        return found | {name: _inactive(name, state) for name in OF_THE_NODE}
+        return found | {name: _inactive(name, state) for name in NODE_TASKS}
     found |= {"device": partial(assess_device, network.segmenter.device)} | dict(_profile_tasks(cameras, network))
     return found if state == ACTIVE else {name: _inactive(name, state) for name in found}
 
 
 def _camera_tasks(
-    node: Node, channel: CameraChannel, network: Network, trouble: str, parameters: DefenseParameters
+    node: Node, channel: CameraChannel, network: NetworkHost, trouble: str, settings: DefenseParameters
 ) -> Tasks:
     name, topic, now = channel.name, channel.topic, channel.health.snapshot()
     device = str(network.segmenter.device)
     return {
-        f"{name} input": lambda: assess_input(name, topic, node.count_publishers(topic), parameters.timeout_s, now),
+        f"{name} input": lambda: assess_input(name, topic, node.count_publishers(topic), settings.timeout_s, now),
         f"{name} inference": partial(assess_inference, name, device, now, trouble),
         f"{name} attack": partial(_assess_attack, channel, now),
     }
@@ -72,7 +72,7 @@ def _assess_attack(channel: CameraChannel, now: Snapshot) -> Assessment:
     return Assessment(f"{channel.name} attack", Level.WARN, "disabled by ~/enable: every frame is unknown")
 
 
-def _profile_tasks(cameras: list[str], network: Network) -> Iterator[tuple[str, Task]]:
+def _profile_tasks(cameras: list[str], network: NetworkHost) -> Iterator[tuple[str, Task]]:
     """One task where all cameras share a profile, one a camera otherwise."""
     shared = len({network.profile_path(camera) for camera in cameras}) == 1
     for camera in cameras[:1] if shared else cameras:

@@ -1,49 +1,47 @@
-"""A managed node that logs what goes wrong in a transition, and that no request can kill."""
+"""A managed node that logs what goes wrong in a transition, and that no request can end."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
-from zmask_ros.errors import ZmaskError
-from zmask_ros.node.device_errors import described
+from zmask_ros.node.device_errors import error_sentence
 
 ACTIVE = "active"
 
 
-class Managed(Protocol):
-    """What the transitions do. Each may raise; what it had begun is then undone by `cleanup`."""
-
-    def configure(self) -> None:
-        """Load what takes long."""
-
-    def activate(self) -> None:
-        """Begin to work."""
-
-    def deactivate(self) -> None:
-        """Stop working; nothing is freed."""
-
-    def cleanup(self) -> None:
-        """Free everything; called in any state, also twice."""
-
-
 class ManagedNode(LifecycleNode):
-    """A lifecycle node around something managed.
+    """A lifecycle node whose subclasses say what each transition does, in `configure` to `cleanup`.
 
     rclpy swallows what a transition raises; here it is logged and the transition fails: back to where it came from
     when configuring or activating, to unconfigured otherwise. A request that is not possible in the present state is
     answered with failure; in rclpy of Jazzy it ends the process.
     """
 
-    def __init__(self, name: str, managed: Managed) -> None:
+    def __init__(self, name: str) -> None:
         super().__init__(name)
-        self._managed = managed
         self._error: Exception | None = None
         self._starting = False
         change = self._service_change_state.callback
         self._service_change_state.callback = lambda request, response: self._guarded(change, request, response)
+
+    def configure(self) -> None:
+        """Load what takes long; what was begun when this raises is undone by `cleanup`."""
+        raise NotImplementedError
+
+    def activate(self) -> None:
+        """Begin to work; what was begun when this raises is undone by `deactivate`."""
+        raise NotImplementedError
+
+    def deactivate(self) -> None:
+        """Stop working; nothing is freed."""
+        raise NotImplementedError
+
+    def cleanup(self) -> None:
+        """Free everything; called in any state, also twice."""
+        raise NotImplementedError
 
     @property
     def state(self) -> str:
@@ -65,22 +63,28 @@ class ManagedNode(LifecycleNode):
         self._starting = False
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        return self._transition("configure", self._managed.configure, self._managed.cleanup)
+        """Configure; what has failed is cleaned up."""
+        return self._transition("configure", self.configure, self.cleanup)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        return self._transition("activate", self._managed.activate, self._managed.deactivate)
+        """Activate; what has failed is deactivated."""
+        return self._transition("activate", self.activate, self.deactivate)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        return self._transition("deactivate", self._managed.deactivate)
+        """Deactivate."""
+        return self._transition("deactivate", self.deactivate)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        return self._transition("clean up", self._managed.cleanup)
+        """Clean up."""
+        return self._transition("clean up", self.cleanup)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        return self._transition("shut down", self._managed.cleanup)
+        """Clean up for good."""
+        return self._transition("shut down", self.cleanup)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        return self._transition("recover from the error", self._managed.cleanup)
+        """Clean up after a transition that failed and could not be undone."""
+        return self._transition("recover from the error", self.cleanup)
 
     def _transition(
         self, name: str, work: Callable[[], None], undo: Callable[[], None] | None = None
@@ -90,7 +94,7 @@ class ManagedNode(LifecycleNode):
         except Exception as error:
             self._error = error
             if not self._starting:
-                self.get_logger().error(f"could not {name}: {_sentence(error)}")
+                self.get_logger().error(f"could not {name}: {error_sentence(error)}")
             if undo is None:
                 return TransitionCallbackReturn.ERROR
             undo()
@@ -103,10 +107,6 @@ class ManagedNode(LifecycleNode):
             return change(request, response)
         except Exception as error:
             wanted = request.transition.label or request.transition.id
-            self.get_logger().warning(f"transition {wanted} is refused in state {self.state}: {_sentence(error)}")
+            self.get_logger().warning(f"transition {wanted} is refused in state {self.state}: {error_sentence(error)}")
             response.success = False
             return response
-
-
-def _sentence(error: Exception) -> str:
-    return str(error) if isinstance(error, ZmaskError) else described(error)

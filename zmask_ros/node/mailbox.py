@@ -1,4 +1,4 @@
-"""Between the callbacks that receive frames and the thread that processes them: the latest frame of each camera."""
+"""The mailbox between the callbacks that receive frames and the thread that processes them."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class Mailbox:
             return camera in self._waiting
 
     def empty(self) -> list[Arrival]:
-        """Take out all that is waiting, for somebody who will answer it otherwise."""
+        """Take out all that is waiting; the caller has to flag it."""
         with self._condition:
             left = list(self._waiting.values())
             self._waiting.clear()

@@ -7,22 +7,17 @@ import os
 import signal
 import sys
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from zmask_ros.errors import ZmaskError
 from zmask_ros.malloc import keep_freed_memory
-
-if TYPE_CHECKING:
-    from rclpy.node import Node
 
 # How long a signal waits for the executor at most.
 SPIN_S = 0.1
 
 
 class Runnable(Protocol):
-    """A node with an end."""
-
-    node: Node
+    """An rclpy node with an end."""
 
     @property
     def finished(self) -> bool:
@@ -30,6 +25,9 @@ class Runnable(Protocol):
 
     def close(self) -> bool:
         """End its work while topics can still be published to; False: a thread is left that does not end."""
+
+    def destroy_node(self) -> Any:
+        """Take it off the network, as every rclpy node does."""
 
 
 class _Interrupted(BaseException):
@@ -83,7 +81,7 @@ def run(node: str, arguments: list[str] | None = None) -> int:
         ended = _work(runnable, signals)
     except (ZmaskError, OSError) as error:
         return _refuse(str(error))
-    runnable.node.destroy_node()
+    runnable.destroy_node()
     return _end(ended)
 
 
@@ -113,10 +111,10 @@ def _spin(runnable: Runnable, signals: _Signals) -> None:
     from rclpy.executors import SingleThreadedExecutor
 
     executor = SingleThreadedExecutor()
-    executor.add_node(runnable.node)
+    executor.add_node(runnable)
     while not signals.received and not runnable.finished:
         executor.spin_once(timeout_sec=SPIN_S)
-    executor.remove_node(runnable.node)
+    executor.remove_node(runnable)
 
 
 def _end(all_threads_ended: bool = True) -> int:

@@ -18,7 +18,7 @@ import numpy as np
 
 from zmask_ros.errors import ZmaskError
 from zmask_ros.flags.flag import profile_identity
-from zmask_ros.node.device_errors import described, is_device_error, is_out_of_memory
+from zmask_ros.node.device_errors import describe_error, is_device_error, is_out_of_memory
 from zmask_ros.node.mailbox import Arrival
 from zmask_ros.resources import shipped_profile
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from zmask_ros.runtime.camera import CameraResult, CameraStream, DefendedCamera
     from zmask_ros.segmenters import Segmenter
 
-GREY = 127
-# After memory ran out, batches stay smaller for so long.
-CAUTIOUS_S = 30.0
+GRAY = 127
+SMALL_BATCH_S = 30.0
+"""After memory ran out, batches stay smaller for so long."""
 
 Report = Callable[[Sequence[str], Exception], None]
 Reloading = Callable[[], AbstractContextManager[None]]
@@ -45,8 +45,8 @@ class NetworkSettings:
         num_threads: of the CPU; 0 leaves it to torch.
         profiles: path of each camera's profile by its name; empty for the segmenter's shipped one.
         max_batch: how many frames may be worked on together, at least 1.
-        streaming: whether clean frames are glanced at, and a known patch is taken out in one pass; else each frame is
-            analysed as a whole.
+        streaming: whether most clean frames are only screened, and a known patch is taken out in one pass; else each
+            frame is analysed as a whole.
         keyframe_interval_s: in streaming mode, seconds after which a frame is analysed as a whole again.
     """
 
@@ -59,15 +59,15 @@ class NetworkSettings:
     keyframe_interval_s: float
 
 
-class Network:
-    """The network on its device, and the defence of each camera with it.
+class NetworkHost:
+    """The network on its device, and the defense of each camera with it.
 
-    Cameras that share a profile share a defence, and their frames one pass. Not for several threads at once.
+    Cameras that share a profile share a defense, and their frames one pass. Not for several threads at once.
 
     Args:
         settings: what to load.
         report: told of every error of the network, and the cameras whose frames were in work.
-        reloading: entered while everything is loaded anew after an error of the device.
+        reloading: entered while everything is loaded again after an error of the device.
 
     Raises:
         ZmaskError: torch is missing, or the segmenter, the device or a profile cannot be used; one sentence.
@@ -79,23 +79,24 @@ class Network:
         self._reloading = reloading
         self._overrides = 0.0, 0.0
         self._batch_limit = settings.max_batch
-        self._cautious_until = 0.0
-        self._reinitialised = False
+        self._small_batch_until = 0.0
+        self._reinitialized = False
         self._load()
 
     @property
     def segmenter(self) -> Segmenter:
+        """The network as it is loaded now; a new object after an error of the device."""
         return self._segmenter
 
     @property
     def batch_limit(self) -> int:
         """How many frames may be worked on together now: fewer for a while after memory ran out."""
-        if self._batch_limit < self._settings.max_batch and time.monotonic() > self._cautious_until:
+        if self._batch_limit < self._settings.max_batch and time.monotonic() > self._small_batch_until:
             self._batch_limit = self._settings.max_batch
         return self._batch_limit
 
     def defended(self, camera: str) -> DefendedCamera:
-        """The defence of this camera."""
+        """The defense of this camera."""
         return self._defended[self._paths[camera]]
 
     def profile_path(self, camera: str) -> Path:
@@ -156,7 +157,7 @@ class Network:
         self._segmenter = segmenter
 
     def _defend(self, segmenter: Segmenter) -> None:
-        """Make each profile's defence, and run it once: the first pass of a network is slower than all others."""
+        """Make each profile's defense, and run it once: the first pass of a network is slower than all others."""
         from zmask_ros.defense import load_profile
         from zmask_ros.runtime.camera import CameraStream, DefendedCamera
 
@@ -166,7 +167,7 @@ class Network:
             for path in paths.values()
         }
         for camera in defended.values():
-            camera.process_image(np.full((*segmenter.input_size, 3), GREY, np.uint8))
+            camera.process_image(np.full((*segmenter.input_size, 3), GRAY, np.uint8))
         self._identities = {path: profile_identity(path) for path in defended}
         self._paths: dict[str, Path] = paths
         self._defended: dict[Path, DefendedCamera] = defended
@@ -185,20 +186,23 @@ class Network:
     def _attempt(self, path: Path, batch: list[Arrival]) -> list[CameraResult]:
         messages, streams = [a.message for a in batch], [self._streams[a.camera] for a in batch]
         results = self._defended[path].process_batch(messages, streams)
-        self._reinitialised = False
+        self._reinitialized = False
         return results
 
     def _recover(self, path: Path, batch: list[Arrival], error: Exception) -> list[CameraResult]:
-        """Device errors: begin anew, once. Otherwise half as many frames at a time; a frame of its own once more."""
+        """After an error of the device, load everything again and retry; after others, halve the batch.
+
+        A single frame that found no memory is retried once; what fails again is unknown.
+        """
         self._report([arrival.camera for arrival in batch], error)
         if is_device_error(error):
-            return self._once_more(path, batch, error) if self._reinitialise() else self._unknown(path, batch, error)
+            return self._once_more(path, batch, error) if self._reinitialize() else self._unknown(path, batch, error)
         if is_out_of_memory(error):
             self._free_memory()
         if len(batch) > 1:
             half = len(batch) // 2
             if is_out_of_memory(error):
-                self._batch_limit, self._cautious_until = half, time.monotonic() + CAUTIOUS_S
+                self._batch_limit, self._small_batch_until = half, time.monotonic() + SMALL_BATCH_S
             return self._results(path, batch[:half]) + self._results(path, batch[half:])
         if is_out_of_memory(error):
             return self._once_more(path, batch, error)
@@ -212,13 +216,13 @@ class Network:
             return self._unknown(path, batch, again)
 
     def _unknown(self, path: Path, batch: list[Arrival], error: Exception) -> list[CameraResult]:
-        return [self._defended[path].unknown(f"internal error: {described(error)}") for _ in batch]
+        return [self._defended[path].unknown(f"internal error: {describe_error(error)}") for _ in batch]
 
-    def _reinitialise(self) -> bool:
-        """Load everything anew; not a second time before a frame has come through."""
-        if self._reinitialised:
+    def _reinitialize(self) -> bool:
+        """Load everything again; not a second time before a frame has come through."""
+        if self._reinitialized:
             return False
-        self._reinitialised = True
+        self._reinitialized = True
         try:
             with self._reloading():
                 self._free_memory()

@@ -1,4 +1,4 @@
-"""Everything that `defense_node` publishes about a camera. Pictures are only encoded when somebody subscribes."""
+"""What `defense_node` publishes about a camera. Pictures are only encoded when somebody subscribes."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from zmask_ros.segmenters import ClassInfo
 
 
-class Outputs:
+class CameraPublishers:
     """The publishers of one camera.
 
     Args:
         node: theirs.
         prefix: of the topics.
         palette: uint8 [256, 3] RGB.
-        with_undefended: whether the labels without the defence are published, too.
+        with_undefended: whether the labels without the defense are published, too.
     """
 
     def __init__(self, node: Node, prefix: str, palette: np.ndarray, with_undefended: bool) -> None:
@@ -70,11 +70,11 @@ class Outputs:
             self._detections.publish(detections_message(flag))
 
     def publish_summary(self, summary: AttackSummary) -> None:
-        """Publish where the camera stands; whoever subscribes later gets it as well."""
+        """Publish the state of the camera; late subscribers get it as well."""
         self._summary.publish(summary)
 
     def publish_label_info(self, classes: tuple[ClassInfo, ...]) -> None:
-        """Publish the names of the classes, for everybody who comes later as well; not where vision_msgs is missing."""
+        """Publish the names of the classes, for late subscribers as well; nothing where vision_msgs is missing."""
         try:
             from vision_msgs.msg import LabelInfo, VisionClass
         except ImportError:

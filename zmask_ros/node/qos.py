@@ -22,7 +22,7 @@ CAMERA_INFO_IN = _profile(5, ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOL
 IMAGE_OUT = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
 # When the network comes back from being stuck, or the executor from a reload, the flags of seconds leave at once.
 FLAG_OUT = _profile(100, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
-# Whoever comes late gets it as well.
+# Late subscribers get it as well.
 LABEL_INFO_OUT = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
 SUMMARY_OUT = LABEL_INFO_OUT
 DIAGNOSTICS_OUT = _profile(10, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)

@@ -1,4 +1,4 @@
-"""The one thread that owns the network: takes the latest frames, has them processed, publishes. It never dies."""
+"""The one thread that runs the network. It takes the latest frames, and no exception of theirs ends it."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
-from zmask_ros.node.device_errors import described
+from zmask_ros.node.device_errors import describe_error
 from zmask_ros.node.mailbox import Arrival, Mailbox
 
 PATIENCE = 0.2
 """Share of the time that the last frames took for which a newer frame is worth waiting."""
 PATIENCE_LIMIT_S = 0.2
 """Nor for longer than this: the last frames may have been stuck for a minute."""
-LEFT = "dropped: the node was stopped before this one was processed"
+STOPPED = "dropped: the node was stopped before this one was processed"
 RELOAD_LIMIT_S = 60.0
 """Loading a network takes seconds; for so long it may, before it counts as stuck."""
 
 
 class Handler(Protocol):
-    """What becomes of frames. Each one is published once, or failed once."""
+    """What the worker does with frames. Each one is published once, or failed once."""
 
     @property
     def batch_limit(self) -> int:
@@ -41,12 +41,12 @@ class Handler(Protocol):
 
 @dataclass(frozen=True)
 class _Work:
-    """What the thread is at: one object, so that whoever looks at it sees nothing half begun.
+    """What the thread is working on: one object, so that another thread never reads a half-written state.
 
     Attributes:
         began_ns: on the steady clock.
         frames: how many are in work together.
-        reloading: whether the network is being loaded anew for them.
+        reloading: whether the network is being loaded again for them.
     """
 
     began_ns: int
@@ -69,6 +69,7 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name="zmask worker", daemon=True)
 
     def start(self) -> None:
+        """Start the thread."""
         self._thread.start()
 
     @property
@@ -98,7 +99,7 @@ class Worker:
 
     @contextmanager
     def reloading(self) -> Iterator[None]:
-        """While the network is loaded anew, which takes longer than any frame; the frames in work then begin anew."""
+        """Inside, the network is loaded again, which takes longer than any frame; afterwards the frames start over."""
         work = self._work
         assert work is not None
         self._work = replace(work, began_ns=time.monotonic_ns(), reloading=True)
@@ -127,7 +128,7 @@ class Worker:
         return True
 
     def take_away(self) -> list[Arrival]:
-        """The frames in work and those that wait: their results are not published, somebody else has to flag them."""
+        """The frames in work and those that wait: their results are not published, the caller has to flag them."""
         with self._lock:
             taken = list(self._current.values())
             self._current.clear()
@@ -142,7 +143,7 @@ class Worker:
         left = self._mailbox.close()
         self._thread.join(timeout_s)
         for arrival in self.take_away() + left:
-            self._handler.fail(arrival, LEFT)
+            self._handler.fail(arrival, STOPPED)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
@@ -166,17 +167,17 @@ class Worker:
             self._handler.report([arrival.camera for arrival in arrivals], error)
             for arrival in arrivals:
                 if self._claim(arrival):
-                    self._try(arrival, partial(self._handler.fail, arrival, f"internal error: {described(error)}"))
+                    self._try(arrival, partial(self._handler.fail, arrival, f"internal error: {describe_error(error)}"))
 
     def _try(self, arrival: Arrival, publish: Callable[[], None]) -> None:
-        """One camera's subscribers are not another's."""
+        """Publish; what one camera's result raises does not keep another camera's from its subscribers."""
         try:
             publish()
         except Exception as error:
             self._handler.report([arrival.camera], error)
 
     def _claim(self, arrival: Arrival) -> bool:
-        """True for the first who asks for a frame in work: nobody else may flag it."""
+        """Claim a frame in work in order to flag it: true for the first caller only."""
         with self._lock:
             if self._current.get(arrival.camera) is not arrival:
                 return False

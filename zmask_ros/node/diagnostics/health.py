@@ -1,4 +1,4 @@
-"""What is known about a camera's health, and what it means. Pure Python: `diagnostics_publisher` sends it."""
+"""The health of a camera: what happened to its frames, and how bad that is. Pure Python: `publisher` sends it."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def assess_safely(name: str, assess: Callable[[], Assessment]) -> Assessment:
 
 
 def assess_input(camera: str, topic: str, publishers: int, stale_after_s: float, now: Snapshot) -> Assessment:
-    """Whether frames come in, and all of them are looked at."""
+    """Whether frames come in, and all of them can be used."""
     level, message = Level.OK, f"{now.rate_hz:.1f} frames/s"
     if now.incompatible_qos and (now.age_s is None or now.age_s > stale_after_s):
         level = Level.ERROR
@@ -252,7 +252,7 @@ def assess_inference(camera: str, device: str, now: Snapshot, trouble: str = "")
 
 
 def assess_attack(camera: str, now: Snapshot) -> Assessment:
-    """What the defence says."""
+    """What the defense says of the frames of the last period."""
     level, message = Level.OK, "clean"
     if now.attacks:
         level, message = Level.ERROR, f"adversarial region in {now.attacks} frames of the last period"

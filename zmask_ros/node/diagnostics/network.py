@@ -1,4 +1,4 @@
-"""What diagnostics say of the device and of a profile."""
+"""The state of the device and of a profile, for diagnostics."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def assess_device(device: torch.device) -> Assessment:
-    """Where the network runs, and how full that is."""
+    """Where the network runs, and how full the memory there is."""
     import torch
 
     if device.type != "cuda":
@@ -30,7 +30,7 @@ def assess_device(device: torch.device) -> Assessment:
 
 
 def assess_profile(task: str, camera: DefendedCamera, identity: str) -> Assessment:
-    """What is defended with what."""
+    """Which profile defends, what it was fitted on, and which thresholds are in use."""
     profile = camera.defense.profile
     fitted, precaution = profile.detector.threshold, profile.detector.precaution
     overridden = camera.threshold != fitted.value or camera.precaution != profile.detector.masking_threshold

@@ -1,4 +1,4 @@
-"""Which cameras there are, and where the topics of each lie."""
+"""The cameras of `defense_node`, read from its parameters: the name, topics and profile of each."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from zmask_ros.flags.flag import camera_name
-from zmask_ros.node.parameters.defense import CameraParameters, DefenseParameters
+from zmask_ros.node.parameters.defense_node import CameraParameters, DefenseParameters
 from zmask_ros.node.parameters.spec import ParameterError, declare
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class CameraSettings:
 
     @property
     def camera_info_topic(self) -> str:
-        """Beside the images."""
+        """Where its camera_info comes from: the same namespace as the images."""
         folder, slash, _ = self.image_topic.rpartition("/")
         return f"{folder}{slash}{CAMERA_INFO}"
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from zmask_ros.errors import ZmaskError
 from zmask_ros.io.files import replace_file
-from zmask_ros.node.parameters.defense import CameraParameters, DefenseParameters
+from zmask_ros.node.parameters.defense_node import CameraParameters, DefenseParameters
+from zmask_ros.node.parameters.recorder import RecorderParameters
 from zmask_ros.node.parameters.spec import ParameterSpec, specs
-from zmask_ros.node.parameters.street import RecorderParameters, StreetCameraParameters
+from zmask_ros.node.parameters.street_camera import StreetCameraParameters
 
 TYPES = {bool: "bool", int: "integer", float: "double", str: "string", list: "string[]"}
 HEAD = ("| Name | Type | Default | Range | Live | Description |", "|---|---|---|---|---|---|")
@@ -24,7 +25,7 @@ TABLES: tuple[tuple[str, type, str], ...] = (
 
 
 def with_tables(document: str) -> str:
-    """The document with the first table below each heading of `TABLES` written anew.
+    """The document with the first table below each heading of `TABLES` replaced.
 
     Raises:
         ZmaskError: a heading, or the table below it, is missing.

@@ -9,7 +9,7 @@ from zmask_ros.node.parameters.spec import parameter
 
 @dataclass(frozen=True)
 class FlagRecorderParameters:
-    """See each field's description."""
+    """What a user can set of `flag_recorder`; each field carries its description."""
 
     path: str = parameter("", "Folder of the mcap files; more files are added to those that are there.")
     cameras: list[str] = parameter(

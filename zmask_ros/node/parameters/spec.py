@@ -87,7 +87,7 @@ def declare(node: Node, table: type[Parameters], prefix: str = "") -> Parameters
     )
 
 
-def unread(node: Node) -> list[str]:
+def unknown_parameters(node: Node) -> list[str]:
     """Names of the parameters that the user gave to the node and that it does not have, such as misspelled ones."""
     # rclpy tells nobody what was given and never declared. Those of topics are declared with the topics.
     given: dict[str, Any] = node._parameter_overrides

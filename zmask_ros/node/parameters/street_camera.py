@@ -1,4 +1,4 @@
-"""The parameters of `street_camera` and of `recorder`."""
+"""The parameters of `street_camera`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PACES = ("realtime", "lockstep")
 
 @dataclass(frozen=True)
 class StreetCameraParameters:
-    """See each field's description."""
+    """What a user can set of `street_camera`; each field carries its description."""
 
     seed: int = parameter(1, "Which street: the same seed gives the same drive.", minimum=0)
     rate_hz: float = parameter(15.0, "Frames per second of the drive.", minimum=0.1, maximum=120.0)
@@ -40,29 +40,3 @@ class StreetCameraParameters:
     frame_id: str = parameter("street_camera", "Frame id of the images.")
     loop: bool = parameter(False, "Start the drive again at its end; time jumps back, as with a bag in a loop.")
     summary: str = parameter("", "Path of a JSON file with the counts, written at the end; empty: none.")
-
-
-RECORDED = [
-    "image_raw",
-    "camera_info",
-    "zmask/attack",
-    "zmask/segmentation",
-    "zmask/mask",
-    "zmask/overlay",
-]
-
-
-@dataclass(frozen=True)
-class RecorderParameters:
-    """See each field's description."""
-
-    path: str = parameter("", "Where the bag goes: a directory, or a file that ends in .mcap.")
-    topics: list[str] = parameter(RECORDED, "The topics to record, relative to the node's namespace.")
-    overwrite: bool = parameter(False, "Replace a bag that is there already.")
-    compress: bool = parameter(False, "Compress the bag: half the size, several times the work.")
-    last: str = parameter(
-        "image_raw",
-        "Subscribed to when all other topics of this namespace have a publisher, so that a camera which waits for its "
-        "subscribers starts when everything is recorded; empty: at once.",
-    )
-    summary: str = parameter("", "Path of a JSON file with the messages per topic, written at the end; empty: none.")

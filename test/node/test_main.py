@@ -28,12 +28,12 @@ BROKEN = """
 from rclpy.node import Node
 from zmask_ros.errors import ZmaskError
 
-class Broken:
+class Broken(Node):
     finished = False
 
     def __init__(self):
-        self.node = Node("broken")
-        self.node.create_timer(0.01, self.fail)
+        super().__init__("broken")
+        self.create_timer(0.01, self.fail)
 
     def fail(self):
         raise {error}

@@ -14,7 +14,7 @@ ONE_CAMERA = [""]
 
 @dataclass(frozen=True)
 class DefenseParameters:
-    """See each field's description."""
+    """What a user can set of `defense_node`; each field carries its description."""
 
     cameras: list[str] = parameter(
         ONE_CAMERA,

@@ -1,0 +1,108 @@
+"""The health of a camera, and what diagnostics make of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from zmask_ros.node.diagnostics.health import (
+    Assessment,
+    CameraHealth,
+    Counters,
+    Level,
+    Snapshot,
+    assess_attack,
+    assess_inference,
+    assess_input,
+    assess_safely,
+    quantile,
+)
+
+HEALTHY = Snapshot(Counters(arrived=10, clean=10), 10.0, 0.1, (20.0, 30.0), 10, 0, 0, 0, "", "CLEAN", "", 0.1, 0.5)
+
+
+def test_quantile_is_the_nearest_rank() -> None:
+    values = tuple(float(value) for value in range(1, 101))
+    assert (quantile(values, 0.5), quantile(values, 0.99), quantile((7.0,), 0.99)) == (51.0, 100.0, 7.0)
+    assert math.isnan(quantile((), 0.5))
+
+
+def test_health_counts_and_rates_start_anew_with_each_snapshot() -> None:
+    health = CameraHealth()
+    health.arrived()
+    health.flagged("ATTACK", "", 0.9, 0.5, 12.0)
+    health.flagged("UNKNOWN", "broken", math.nan, 0.5, None)
+    first, second = health.snapshot(), health.snapshot()
+    assert (first.attacks, first.unknowns, first.latencies_ms) == (1, 1, (12.0,))
+    assert (second.attacks, second.unknowns, second.rate_hz) == (0, 0, 0.0)
+    assert (second.counters.attack, second.counters.unknown, second.last_reason) == (1, 1, "broken")
+
+
+@pytest.mark.parametrize(
+    ("change", "level", "words"),
+    [
+        ({}, Level.OK, "10.0 frames/s"),
+        ({"age_s": None}, Level.WARN, "no frames yet on /image_raw"),
+        ({"age_s": 3.0}, Level.ERROR, "no frames on /image_raw for 3.0 s"),
+        ({"age_s": None, "incompatible_qos": "RELIABILITY"}, Level.ERROR, "incompatible QoS policy (RELIABILITY)"),
+        ({"unknowns": 2, "last_unknown": "the step lies"}, Level.WARN, "the step lies"),
+    ],
+)
+def test_input_is_assessed(change: dict[str, object], level: Level, words: str) -> None:
+    assessment = assess_input("front", "/image_raw", 1, 1.0, replace(HEALTHY, **change))
+    assert (assessment.name, assessment.level) == ("front input", level)
+    assert words in assessment.message
+
+
+def test_a_topic_that_nobody_publishes_is_an_error() -> None:
+    assert assess_input("front", "/image_raw", 0, 1.0, replace(HEALTHY, age_s=None)).level is Level.ERROR
+
+
+def test_attack_and_internal_errors_are_errors() -> None:
+    assert assess_attack("front", HEALTHY).level is Level.OK
+    assert assess_attack("front", replace(HEALTHY, attacks=1)).level is Level.ERROR
+    assert assess_attack("front", replace(HEALTHY, last_state="UNKNOWN")).level is Level.WARN
+    assert assess_inference("front", "cpu", HEALTHY).level is Level.OK
+    broken = assess_inference("front", "cpu", replace(HEALTHY, internal_errors=1))
+    assert broken.level is Level.ERROR
+    assert assess_inference("front", "cpu", HEALTHY, "stopped").level is Level.ERROR
+
+
+def test_the_reason_for_an_unusable_frame_outlives_the_next_flag_and_a_frame_proves_the_qos() -> None:
+    health = CameraHealth()
+    health.qos_is_incompatible("RELIABILITY")
+    health.arrived()
+    health.flagged("UNKNOWN", "the step lies", float("nan"), 0.5, None)
+    health.flagged("CLEAN", "masked as a precaution", 0.1, 0.5, 12.0)
+    now = replace(health.snapshot(), age_s=3.0)
+    assert "the step lies" in assess_input("front", "/image_raw", 1, 5.0, now).message
+    assert "no frames on" in assess_input("front", "/image_raw", 1, 1.0, now).message
+
+
+def test_an_internal_error_is_an_error_of_its_period_and_stays_counted() -> None:
+    health = CameraHealth()
+    health.failed("ValueError: no")
+    first, second = (assess_inference("front", "cpu", health.snapshot()) for _ in range(2))
+    assert (first.level, second.level) == (Level.ERROR, Level.OK)
+    assert second.values["internal errors since the start"] == "1"
+
+
+def test_a_camera_that_has_stopped_is_not_called_clean() -> None:
+    health = CameraHealth()
+    assert assess_attack("front", health.snapshot()).level is Level.STALE
+    health.flagged("CLEAN", "", 0.1, 0.5, 12.0)
+    first, second = (assess_attack("front", health.snapshot()) for _ in range(2))
+    assert (first.level, first.message) == (Level.OK, "clean")
+    assert second.level is Level.STALE
+    assert "clean" not in second.message
+
+
+def test_a_task_that_cannot_be_assessed_is_an_error_of_its_own() -> None:
+    def assess() -> Assessment:
+        raise RuntimeError("the GPU has fallen off the bus")
+
+    failed = assess_safely("device", assess)
+    assert (failed.name, failed.level) == ("device", Level.ERROR)
+    assert "fallen off the bus" in failed.message

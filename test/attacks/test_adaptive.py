@@ -14,8 +14,9 @@ from torch.nn import functional
 
 from support import tiny_network
 from support.neighbourly import EXACT, generator
-from zmask_ros.attacks import Attacker, Recipe, sample_layout, train_patch
-from zmask_ros.attacks.adaptive import alarm_loss, exposure_loss, flag_loss
+from zmask_ros.attacks import Attacker, Recipe, train_patch
+from zmask_ros.attacks.adaptive import alarm_loss, flag_loss, mask_evasion_loss
+from zmask_ros.attacks.eot import sample_layout
 from zmask_ros.attacks.over_activation_loss import OverActivationLoss
 from zmask_ros.attacks.render import AttackedView, PatchRenderer
 from zmask_ros.defense import ActivationTaps, Defense, Profile, load_profile
@@ -60,7 +61,7 @@ LOSSES: dict[str, Callable[[AttackedView, tuple[Segmenter, Profile]], Tensor]] =
     "the flag": lambda view, tiny: flag_loss(view.analysis, tiny[1].threshold.value),
     "the soft mask": lambda view, tiny: view.analysis.mask.sum(),
     "the alarm": lambda view, tiny: alarm_loss(view.analysis, 1e3 * tiny[1].threshold.value),
-    "exposure": lambda view, tiny: exposure_loss(view, region_of(view, tiny)),
+    "exposure": lambda view, tiny: mask_evasion_loss(view, region_of(view, tiny)),
     "over-activation": lambda view, tiny: OverActivationLoss(tiny[1]).double()(view.shallow, view.mask),
 }
 
@@ -113,7 +114,7 @@ def test_the_flag_has_a_slope_where_the_fusion_block_is_saturated(
     (gradient,) = torch.autograd.grad(flag_loss(view.analysis, profile.threshold.value), patches, retain_graph=True)
     assert gradient.norm() > 1e-3
     region = attacker.renderer.defense.analyser.region(view.analysis)
-    (gradient,) = torch.autograd.grad(exposure_loss(view, region), patches)
+    (gradient,) = torch.autograd.grad(mask_evasion_loss(view, region), patches)
     assert gradient.norm() > 1e-3
 
 

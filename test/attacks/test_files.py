@@ -34,7 +34,7 @@ from zmask_ros.attacks import (
 from zmask_ros.attacks.files import load_exact
 from zmask_ros.cli.attack import command, state_path
 from zmask_ros.cli.attack_options import GROUPS
-from zmask_ros.cli.attack_sources import Sources
+from zmask_ros.cli.attack_sources import AttackSources
 from zmask_ros.defense import load_profile
 from zmask_ros.defense.evidence.head import untrained_head
 from zmask_ros.errors import AttackError, ZmaskError
@@ -233,7 +233,7 @@ def test_the_help_lists_every_option_under_a_heading() -> None:
 
 
 def test_the_command_mixes_sources_and_counts_frames(work_folder: Path) -> None:
-    sources = Sources(None, (3,), work_folder / "images", (), None, frames=2)
+    sources = AttackSources(None, (3,), work_folder / "images", (), None, frames=2)
     taken = list(sources)
     assert len(taken) == 2 + 1
     assert [truth is None for _, truth in taken] == [False] * 2 + [True]
@@ -291,4 +291,4 @@ def test_a_kept_state_belongs_to_all_that_a_profile_does(tmp_path: Path) -> None
         replace(profile, head=head),
         replace(profile, head=replace(head, inner=head.inner + 1)),
     ]
-    assert len({patch_attack._profile_digest(each) for each in (profile, *others)}) == 5
+    assert len({patch_attack.profile_digest(each) for each in (profile, *others)}) == 5

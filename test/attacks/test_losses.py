@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from support.neighbourly import generator, segmenter
-from zmask_ros.attacks import Goal, Recipe, attack_gradient, smoothness, smoothness_gradient
-from zmask_ros.attacks.objectives import goal_of
+from zmask_ros.attacks import Recipe
+from zmask_ros.attacks.losses import attack_gradient, smoothness, smoothness_gradient
+from zmask_ros.attacks.objectives import Goal, goal_of
 from zmask_ros.attacks.printing import non_printability, non_printability_gradient, read_palette
 from zmask_ros.errors import AttackError
 

@@ -11,21 +11,17 @@ import pytest
 import torch
 
 from support.neighbourly import EXACT, generator
-from zmask_ros.attacks import (
-    EotRanges,
+from zmask_ros.attacks import EotRanges, paste_at_random, to_tensor
+from zmask_ros.attacks.eot import (
+    VIEW_DISTANCE,
     Transforms,
-    apply_patch,
-    apply_patches,
-    paste,
-    paste_at_random,
     patch_corners,
     sample_layout,
     sample_transforms,
-    to_tensor,
     view_homography,
 )
-from zmask_ros.attacks.eot import VIEW_DISTANCE
 from zmask_ros.attacks.jpeg import compress
+from zmask_ros.attacks.pasting import apply_patch, apply_patches, paste
 from zmask_ros.attacks.printing import read_shape
 from zmask_ros.errors import AttackError
 

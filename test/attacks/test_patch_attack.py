@@ -14,17 +14,9 @@ from support import ROOT
 from support.neighbourly import RECIPE, Chatty, Frame
 from support.neighbourly import frames as make_frames
 from support.neighbourly import segmenter as make_segmenter
-from zmask_ros.attacks import (
-    EotRanges,
-    Recipe,
-    Step,
-    Transforms,
-    paste,
-    patch_attack,
-    stack_frames,
-    to_uint8,
-    train_patch,
-)
+from zmask_ros.attacks import EotRanges, Recipe, Step, patch_attack, stack_frames, to_uint8, train_patch
+from zmask_ros.attacks.eot import Transforms
+from zmask_ros.attacks.pasting import paste
 from zmask_ros.errors import AttackError
 from zmask_ros.segmenters import Segmenter
 
@@ -226,14 +218,14 @@ def test_what_a_shape_leaves_out_is_not_trained(tmp_path: Path, segmenter: Segme
     assert result.shape is not None and result.shape.shape == (16, 20)
 
 
-class Interrupted(Exception):
+class StoppedError(Exception):
     pass
 
 
 def interrupt_at(step: int):
     def progress(done: Step) -> None:
         if done.index == step:
-            raise Interrupted
+            raise StoppedError
 
     return progress
 
@@ -249,7 +241,7 @@ def test_an_interrupted_attack_goes_on_to_the_same_patch(
     state = tmp_path / "state.safetensors"
     # Once in the first run, once in the second: with some steps after the last state, which are lost.
     for stop in (4, 8 + 5):
-        with pytest.raises(Interrupted):
+        with pytest.raises(StoppedError):
             train_patch(segmenter, frames, recipe, interrupt_at(stop), state=state)
     resumed = train_patch(segmenter, frames, recipe, state=state)
     assert torch.equal(resumed.patches, whole.patches)

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from support.neighbourly import RECIPE, segmenter
-from zmask_ros.attacks import Recipe, Transforms, load_patch, train_patch
+from zmask_ros.attacks import Recipe, load_patch, train_patch
+from zmask_ros.attacks.eot import Transforms
 from zmask_ros.attacks.projection import PanelView, PinholeCamera, ScenePlacement, panel_corners, paste_on_panel
 from zmask_ros.attacks.scenes import BLANK, LEAST_SHARE, gear_scene, street_scene
 from zmask_ros.cli.attack_sources import load_scene

@@ -20,7 +20,7 @@ RECIPE = Recipe(size=(16, 20), steps=25, batch=2, lr=0.1, smoothness=0.0, eot=re
 Frame = tuple[np.ndarray, np.ndarray]
 
 DESCRIPTION = """
-builder: neighbourly:Neighbourly
+builder: support.neighbourly:Neighbourly
 input_size: [60, 80]
 mean: [0.5, 0.5, 0.5]
 std: [0.5, 0.5, 0.5]

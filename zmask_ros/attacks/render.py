@@ -1,4 +1,4 @@
-"""One look at patched images through the network, and where it is known, through the defence."""
+"""How images look with patches in them: to the network, and where it is known, to the defense."""
 
 from __future__ import annotations
 
@@ -18,14 +18,91 @@ from zmask_ros.attacks.pasting import apply_patches
 from zmask_ros.defense import ActivationTaps, Analysis, Defense, masked_logits
 from zmask_ros.segmenters import Segmenter
 
-AUXILIARY = "aux"
+
+@dataclass(frozen=True)
+class AttackedView:
+    """What B images with N patches in them look like to the car; differentiable with respect to the patches.
+
+    Attributes:
+        x: [B, 3, H, W], the normalized images.
+        masks: [B, N, H, W], 1 where each patch is.
+        logits: [B, K, H, W], of the undefended network.
+        auxiliaries: further logits [B, K, H, W]; none unless they were asked for.
+        analysis: of the defense; None where it is not known.
+        shallow: activations [B, C, h, w] of the layers that the defense taps for S; empty where it is not known.
+    """
+
+    x: Tensor
+    masks: Tensor
+    logits: Tensor
+    auxiliaries: tuple[Tensor, ...]
+    analysis: Analysis | None
+    shallow: dict[str, Tensor]
+
+    @property
+    def mask(self) -> Tensor:
+        """[B, 1, H, W], 1 where any patch is."""
+        return self.masks.amax(1, keepdim=True)
+
+
+@dataclass(frozen=True)
+class PatchRenderer:
+    """Puts patches into images and runs the network and the defense on them.
+
+    Attributes:
+        segmenter: the attacked network.
+        defense: the defense that the attacker knows, if any.
+        shape: [h, w] in 0..1, how much each patch pixel hides; None: rectangles.
+        auxiliary: whether auxiliary outputs are wanted.
+    """
+
+    segmenter: Segmenter
+    defense: Defense | None = None
+    shape: Tensor | None = None
+    auxiliary: bool = False
+
+    def render(self, images: Tensor, patches: Tensor, layout: Sequence[Transforms]) -> AttackedView:
+        """One forward pass of images [B, 3, H, W] in 0..1 with patches [N, 3, h, w] in them.
+
+        ``layout`` holds N transformations of B images, one for each patch.
+        """
+        patched, masks = apply_patches(images, patches, layout, self.shape)
+        x = self.segmenter.normalize(patched)
+        with ExitStack() as stack:
+            tap = stack.enter_context(AuxiliaryTap(self.segmenter.network)) if self.auxiliary else None
+            if self.defense is None:
+                logits, analysis, shallow = self.segmenter.logits(x), None, {}
+            else:
+                layers = self.defense.profile.shallow.layers
+                taps = stack.enter_context(ActivationTaps(self.segmenter.network, layers))
+                logits, analysis = self.defense.analyse(x)
+                shallow = {layer: taps[layer] for layer in layers}
+        auxiliaries = () if tap is None else tuple(_full_size(output, masks) for output in tap.outputs)
+        return AttackedView(x, masks, _full_size(logits, masks), auxiliaries, analysis, shallow)
+
+    def defended_logits(self, view: AttackedView) -> Tensor:
+        """[B, K, H, W]: what is segmented again under the mask, as if each image were masked.
+
+        Differentiable: the hard mask passes its gradient straight through to the soft region.
+        """
+        assert self.defense is not None and view.analysis is not None
+        hard = self.defense.mask(view.analysis, (view.x.shape[-2], view.x.shape[-1]))
+        return _full_size(masked_logits(self.segmenter, view.x, hard), view.masks)
+
+    @torch.no_grad()
+    def final_logits(self, view: AttackedView) -> Tensor:
+        """[B, K, H, W]: the logits that the car goes by: defended ones where the defense masks an image."""
+        if self.defense is None or view.analysis is None:
+            return view.logits
+        masked = view.analysis.score > self.defense.thresholds.masking
+        return torch.where(masked[:, None, None, None], self.defended_logits(view), view.logits)
 
 
 class AuxiliaryTap:
     """Context manager that keeps the auxiliary logits of the network's latest forward pass.
 
-    Understands what `Segmenter.logits` does: of a dict it takes ``aux``, of a tuple what follows the main logits.
-    The defence sees main logits only, so that these are heard at the network itself.
+    Understands the outputs that `Segmenter.logits` does: of a dict it takes ``aux``, of a tuple what follows the main
+    logits. The defense passes main logits on only, so that these are taken at the network itself.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -44,88 +121,15 @@ class AuxiliaryTap:
             self._handle.remove()
 
     def _keep(self, network: nn.Module, inputs: Any, output: Any) -> None:
-        further: Any = ()
+        auxiliaries: Any = ()
         if isinstance(output, dict):
-            further = [output.get(AUXILIARY)]
+            auxiliaries = [output.get("aux")]
         elif isinstance(output, tuple | list):
-            further = output[1:]
-        self.outputs = tuple(o for o in further if isinstance(o, Tensor) and o.dim() == 4)
+            auxiliaries = output[1:]
+        self.outputs = tuple(o for o in auxiliaries if isinstance(o, Tensor) and o.dim() == 4)
 
 
-@dataclass(frozen=True)
-class AttackedView:
-    """What B patched images look like to the car; differentiable with respect to the patches.
-
-    Attributes:
-        x: [B, 3, H, W], the normalised images.
-        masks: [B, N, H, W], 1 where each patch is.
-        logits: [B, K, H, W], of the undefended network.
-        auxiliaries: further logits [B, K, H, W]; none unless they were asked for.
-        analysis: of the defence; None where it is not known.
-        shallow: activations of the layers that it taps for S; empty where it is not known.
-    """
-
-    x: Tensor
-    masks: Tensor
-    logits: Tensor
-    auxiliaries: tuple[Tensor, ...]
-    analysis: Analysis | None
-    shallow: dict[str, Tensor]
-
-    @property
-    def mask(self) -> Tensor:
-        """[B, 1, H, W], 1 where any patch is."""
-        return self.masks.amax(1, keepdim=True)
-
-
-@dataclass(frozen=True)
-class PatchRenderer:
-    """How patched images are looked at.
-
-    Attributes:
-        segmenter: the attacked network.
-        defense: the defence that the attacker knows, if any.
-        shape: [h, w] in 0..1 of the patches; None: rectangles.
-        auxiliary: whether auxiliary outputs are wanted.
-    """
-
-    segmenter: Segmenter
-    defense: Defense | None = None
-    shape: Tensor | None = None
-    auxiliary: bool = False
-
-    def render(self, images: Tensor, patches: Tensor, layout: Sequence[Transforms]) -> AttackedView:
-        """One forward pass of images [B, 3, H, W] in 0..1 with patches [N, 3, h, w] in them."""
-        patched, masks = apply_patches(images, patches, layout, self.shape)
-        x = self.segmenter.normalize(patched)
-        with ExitStack() as stack:
-            tap = stack.enter_context(AuxiliaryTap(self.segmenter.network)) if self.auxiliary else None
-            if self.defense is None:
-                logits, analysis, shallow = self.segmenter.logits(x), None, {}
-            else:
-                layers = self.defense.profile.shallow.layers
-                taps = stack.enter_context(ActivationTaps(self.segmenter.network, layers))
-                logits, analysis = self.defense.analyse(x)
-                shallow = {layer: taps[layer] for layer in layers}
-        further = () if tap is None else tuple(full_size(o, masks) for o in tap.outputs)
-        return AttackedView(x, masks, full_size(logits, masks), further, analysis, shallow)
-
-    def defended_logits(self, view: AttackedView) -> Tensor:
-        """[B, K, H, W]: what is segmented again under the mask, as if each image were masked (straight-through)."""
-        assert self.defense is not None and view.analysis is not None
-        hard = self.defense.mask(view.analysis, (view.x.shape[-2], view.x.shape[-1]))
-        return full_size(masked_logits(self.segmenter, view.x, hard), view.masks)
-
-    @torch.no_grad()
-    def outcome(self, view: AttackedView) -> Tensor:
-        """[B, K, H, W]: the logits that the car goes by: defended ones where the defence masks an image."""
-        if self.defense is None or view.analysis is None:
-            return view.logits
-        masked = view.analysis.score > self.defense.thresholds.masking
-        return torch.where(masked[:, None, None, None], self.defended_logits(view), view.logits)
-
-
-def full_size(logits: Tensor, masks: Tensor) -> Tensor:
+def _full_size(logits: Tensor, masks: Tensor) -> Tensor:
     """Logits [B, K, h, w] at the size of ``masks`` [B, N, H, W]."""
     if logits.shape[-2:] == masks.shape[-2:]:
         return logits

@@ -29,7 +29,7 @@ from zmask_ros.attacks.frames import NothingToHideError
 from zmask_ros.cli import attack_options, options
 from zmask_ros.cli.attack_options import GROUPS, Seeds
 from zmask_ros.cli.attack_sources import HELP as SCENE_HELP
-from zmask_ros.cli.attack_sources import Sources
+from zmask_ros.cli.attack_sources import AttackSources
 from zmask_ros.cli.console import print_json, print_table, progress, warn
 from zmask_ros.cli.grouped import GroupedCommand
 from zmask_ros.defense import Profile, load_profile
@@ -101,7 +101,7 @@ def command(
       zmask attack --scene clean_set/billboard01 --frames 60 -o billboard.png
     """
     check_writable(output)
-    sources = Sources(camvid, street or (), images, bags, topic, frames, scene)
+    sources = AttackSources(camvid, street or (), images, bags, topic, frames, scene)
     described = sources.describe()
     recipe = attack_options.recipe_of(recipe_file, overrides)
     defence = None if profile is None else load_profile(profile)

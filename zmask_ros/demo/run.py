@@ -15,7 +15,7 @@ import numpy as np
 
 from zmask_ros import __version__
 from zmask_ros.cli.console import progress
-from zmask_ros.data.drives import record, street_frames
+from zmask_ros.data.drives import CAMERA, record, street_frames
 from zmask_ros.data.street import CLASS_NAMES
 from zmask_ros.defense import save_profile
 from zmask_ros.demo import (
@@ -108,7 +108,9 @@ def _prepare(
         frames = (
             replace(frame, labels=None, patch_mask=None) for frame in street_frames(clean_drives(drives, scenario))
         )
-        record(places.clean, frames, drives * CLEAN_FRAMES, force=True)
+        total = drives * CLEAN_FRAMES
+        record(places.clean, frames, total, overwrite=True, progress=progress)
+        click.echo(f"{places.clean}: {total} frames on {CAMERA}/image_raw", err=True)
         made.note(places.clean, clean_origin)
     else:
         click.echo(f"{places.clean}: the clean drives of an earlier run are used again.", err=True)

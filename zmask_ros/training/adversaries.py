@@ -61,7 +61,7 @@ class Rival:
     def begin(defense: Defense, segmenter: Segmenter, kind: Kind, number: int, seed: int) -> Rival:
         """A rival with patches of noise."""
         recipe = _recipe(segmenter, kind, seed)
-        attacker = Attacker.facing(segmenter, recipe, defense)
+        attacker = Attacker.against(segmenter, recipe, defense)
         return Rival(number, kind, attacker, AttackState.start(recipe, segmenter.device))
 
     @property

@@ -13,7 +13,7 @@ from support.tiny_network import describe_with
 from zmask_ros.defense import ActivationTaps, load_profile
 from zmask_ros.runtime.camera import DefendedCamera
 from zmask_ros.segmenters import Segmenter, SegmenterError, load_segmenter
-from zmask_ros.segmenters.precision import check_pictures
+from zmask_ros.segmenters.precision import make_test_images
 
 IMAGE = tiny_network.clean_image(3)
 
@@ -96,8 +96,8 @@ def test_settings_that_do_not_exist_are_refused(tmp_path: Path, changes: dict[st
         load(tmp_path, **changes)
 
 
-def test_check_pictures_are_the_same_everywhere() -> None:
-    first = check_pictures((50, 70))
+def test_the_test_images_are_the_same_everywhere() -> None:
+    first = make_test_images((50, 70))
     assert first.shape == (2, 3, 50, 70)
-    assert torch.equal(first, check_pictures((50, 70)))
+    assert torch.equal(first, make_test_images((50, 70)))
     assert 0.3 < first.std() < 1.5

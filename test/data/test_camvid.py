@@ -61,6 +61,8 @@ def test_the_environment_names_the_folder(tmp_path: Path, monkeypatch: pytest.Mo
     assert camvid_root() == tmp_path.resolve()
     monkeypatch.setenv("ZMASK_CAMVID", str(tmp_path / "nowhere"))
     assert camvid_root() is None
+    monkeypatch.delenv("ZMASK_CAMVID")
+    assert camvid_root() is None
 
 
 @pytest.mark.skipif(camvid_root() is None, reason="CamVid is not here; set ZMASK_CAMVID")

@@ -18,8 +18,7 @@ from zmask_ros.data.camvid import DatasetError
 from zmask_ros.data.carla_gear.from_street import panel_pose
 from zmask_ros.data.carla_gear.poses import angles, camera_to_world, camera_xyzrpy, rotation
 from zmask_ros.data.carla_gear.reader import (
-    CAMVID_OF_CITYSCAPES,
-    CITYSCAPES_OF_CAMVID,
+    CITYSCAPES_BY_CAMVID,
     INFO_FILE,
     CarlaGear,
     GearCamera,
@@ -101,7 +100,7 @@ def test_the_layout_is_that_of_carla_gear(scene: Path) -> None:
     }
     assert last == {"id": 2, **dict.fromkeys(("billboard_xyzrpy", "billboard2_xyzrpy", "camera_xyzrpy"), [None] * 6)}
     ids = cv2.imread(str(scene / TRUTH / "rgb_0000_gtFine_labelIds.png"), cv2.IMREAD_UNCHANGED)
-    assert set(np.unique(ids)) == {0, *CITYSCAPES_OF_CAMVID}
+    assert set(np.unique(ids)) == {0, *(ids[0] for ids in CITYSCAPES_BY_CAMVID)}
 
 
 def test_poses_are_joined_on_the_id_and_may_be_null(scene: Path) -> None:
@@ -118,8 +117,17 @@ def test_poses_are_joined_on_the_id_and_may_be_null(scene: Path) -> None:
     np.testing.assert_array_equal(gear[0].poses.billboards[0], np.full(6, 7.0))
 
 
-def test_labels_go_to_camvid_and_back() -> None:
-    assert [CAMVID_OF_CITYSCAPES[cityscapes] for cityscapes in CITYSCAPES_OF_CAMVID] == list(range(11))
+def test_labels_of_every_class_of_cityscapes_become_camvids(scene: Path) -> None:
+    path = scene / TRUTH / "rgb_0000_gtFine_labelIds.png"
+    ids = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    ids[0, :36] = np.arange(36)
+    cv2.imwrite(str(path), ids)
+    labels = CarlaGear(scene)[0].labels[0, :36]
+    # Road, sidewalk, building, car, bus, rider and bicycle of Cityscapes, and its parking.
+    assert labels[[7, 8, 11, 26, 28, 25, 33, 9]].tolist() == [3, 4, 1, 8, 8, 10, 10, 255]
+    known = [id for ids in CITYSCAPES_BY_CAMVID for id in ids]
+    assert len(known) == len(set(known))
+    assert np.flatnonzero(labels != 255).tolist() == sorted(known)
 
 
 def test_the_split_may_be_left_out_where_it_is_clear(scene: Path, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Train the shipped segmenter, lraspp_mobilenet_v3_large, from scratch on CamVid and on the street world.
 
 Four stages, each a one-cycle schedule: CamVid alone first (few frames, the harder task), then batches of both
-worlds, then longer with more of the street world, and last with parts hidden as the defence hides them. The weights
+worlds, then longer with more of the street world, and last with parts hidden as the defense hides them. The weights
 that are kept are an exponential moving average.
 
     python tools/train_segmenter.py --stage camvid -o out/train/camvid.pt
@@ -44,10 +44,11 @@ class Stage:
     """One one-cycle schedule.
 
     Attributes:
-        steps, batch: steps of so many crops.
+        steps: number of optimizer steps.
+        batch: crops a step.
         peak_lr: highest learning rate.
         street_share: share of the crops that are of the street world.
-        loss_stride: the loss looks at each such row and column; 2 saves a third of the time.
+        loss_stride: the loss is taken of every such row and column; 2 saves a third of the time.
         hidden_share: share of the crops in which something is hidden, see `hide`.
     """
 
@@ -76,12 +77,13 @@ class Frames:
 
 
 def load_camvid(split: str) -> Frames:
+    """All frames of a split of CamVid, at their own size."""
     from zmask_ros.data.camvid import CamVid, camvid_root
 
     root = camvid_root()
     if root is None:
         raise click.ClickException("CamVid was not found: set ZMASK_CAMVID to the folder with train/ and trainannot/.")
-    frames = [frame for frame in CamVid(root, split)]
+    frames = list(CamVid(root, split))
     return Frames(np.stack([f.image for f in frames]), np.stack([f.labels for f in frames]))
 
 
@@ -102,7 +104,7 @@ def load_street(seeds: Sequence[int], frames_per_seed: int) -> Frames:
 
 
 def random_crop(frames: Frames, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A crop of a random frame, scaled by 2/3 (the whole frame) to 1.8, flipped, with shifted colours."""
+    """A crop of a random frame, scaled by 2/3 (the whole frame) to 1.8, flipped, with shifted colors."""
     i = rng.integers(len(frames.images))
     image, labels = frames.images[i], frames.labels[i]
     scale = np.exp(rng.uniform(np.log(2 / 3), np.log(1.8)))
@@ -118,7 +120,10 @@ def random_crop(frames: Frames, rng: np.random.Generator) -> tuple[np.ndarray, n
 
 
 def shift_colors(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Brightness, contrast, saturation, gamma, white balance, and sometimes blur and noise; float32 in 0..1."""
+    """Random brightness, contrast, saturation, gamma, white balance, and sometimes blur and noise.
+
+    Takes uint8 [h, w, 3] and returns float32 [h, w, 3] in 0..1.
+    """
     x = image.astype(np.float32) / 255.0
     x = (x - 0.5) * rng.uniform(0.7, 1.3) + 0.5 + rng.uniform(-0.12, 0.12)
     gray = x.mean(axis=2, keepdims=True)
@@ -135,6 +140,7 @@ def shift_colors(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def make_batch(
     sources: Sequence[tuple[Frames, int]], rng: np.random.Generator, hidden_share: float = 0.0
 ) -> tuple[Tensor, Tensor]:
+    """So many random crops of each source: normalized images [B, 3, h, w] and labels, int64 [B, h, w]."""
     crops = [random_crop(frames, rng) for frames, count in sources for _ in range(count)]
     images = torch.from_numpy(np.stack([c[0] for c in crops])).permute(0, 3, 1, 2)
     labels = torch.from_numpy(np.stack([c[1] for c in crops])).long()
@@ -145,7 +151,7 @@ def make_batch(
 
 
 def hide(images: Tensor, labels: Tensor, share: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """In ``share`` of the images hide one to four rectangles, as the defence does, or put something strange there.
+    """In ``share`` of the images hide one to four rectangles, as the defense does, or put something strange there.
 
     The labels there become unlabelled: nobody has to guess what is behind, but all around it must be right.
     """
@@ -232,6 +238,7 @@ def sampled_logits(network: nn.Module, source: Frames, frames: int) -> tuple[Ten
 
 
 def network_input(image: np.ndarray) -> Tensor:
+    """One image, uint8 [h, w, 3], as the network takes it: normalized, [1, 3, h, w]."""
     x = (torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255.0 - MEAN) / STD
     return x.contiguous(memory_format=torch.channels_last)
 
@@ -267,7 +274,10 @@ def train(
     seed: int,
     report: Callable[[int, float, nn.Module], None],
 ) -> nn.Module:
-    """Run one stage and return the moving average of the weights."""
+    """Run one stage; returns the network with the moving average of the weights.
+
+    ``report`` is called after each step with its number from 1, the loss, and that network.
+    """
     rng = np.random.default_rng(seed)
     weights = class_weights(sources)
     optimizer = torch.optim.AdamW(network.parameters(), lr=stage.peak_lr, weight_decay=0.02)
@@ -305,6 +315,7 @@ def main(
     street_seeds: int,
     street_frames: int,
 ) -> None:
+    """Run one stage and keep its weights."""
     stage = STAGES[stage_name]
     if steps is not None:
         stage = replace(stage, steps=steps)

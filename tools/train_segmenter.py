@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +28,10 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 from torchvision.models.segmentation import lraspp_mobilenet_v3_large
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from zmask_ros.data.camvid import CamVid, camvid_root
+from zmask_ros.data.street import StreetDrive
+from zmask_ros.defense import fill_masked
+from zmask_ros.evaluation.metrics.segmentation import Confusion
 
 NUM_CLASSES = 11
 IGNORE = 255
@@ -78,8 +80,6 @@ class Frames:
 
 def load_camvid(split: str) -> Frames:
     """All frames of a split of CamVid, at their own size."""
-    from zmask_ros.data.camvid import CamVid, camvid_root
-
     root = camvid_root()
     if root is None:
         raise click.ClickException("CamVid was not found: set ZMASK_CAMVID to the folder with train/ and trainannot/.")
@@ -89,8 +89,6 @@ def load_camvid(split: str) -> Frames:
 
 def load_street(seeds: Sequence[int], frames_per_seed: int) -> Frames:
     """Frames spread over drives of the street world, brought to the network's input size."""
-    from zmask_ros.data.street import StreetDrive
-
     images, labels = [], []
     for seed in seeds:
         carrier = (None, "billboard", "truck")[seed % 3]
@@ -155,8 +153,6 @@ def hide(images: Tensor, labels: Tensor, share: float, rng: np.random.Generator)
 
     The labels there become unlabelled: nobody has to guess what is behind, but all around it must be right.
     """
-    from zmask_ros.defense import fill_masked
-
     mask = torch.zeros_like(images[:, :1])
     for i in np.flatnonzero(rng.random(len(mask)) < share):
         for _ in range(rng.integers(1, 5)):
@@ -210,8 +206,7 @@ def balance(network: nn.Module, sources: Sequence[tuple[Frames, int]], frames: i
     bias = torch.zeros(NUM_CLASSES)
 
     def quality(candidate: Tensor) -> float:
-        matrices = [confusion((scores + candidate).argmax(1).numpy(), truth) for scores, truth in samples]
-        return float(np.mean([miou_of(matrix) for matrix in matrices]))
+        return float(np.mean([miou_of((scores + candidate).argmax(1).numpy(), truth) for scores, truth in samples]))
 
     best = quality(bias)
     for step in (0.8, 0.4, 0.2, 0.1):
@@ -243,28 +238,21 @@ def network_input(image: np.ndarray) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def confusion(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Counts [11, 11] of (true, predicted)."""
-    valid = truth != IGNORE
-    flat = truth[valid].astype(np.int64) * NUM_CLASSES + predicted[valid]
-    return np.bincount(flat, minlength=NUM_CLASSES**2).reshape(NUM_CLASSES, NUM_CLASSES)
-
-
-def miou_of(matrix: np.ndarray) -> float:
-    """MIoU over the classes that occur in the truth."""
-    union = matrix.sum(0) + matrix.sum(1) - matrix.diagonal()
-    present = matrix.sum(1) > 0
-    return float((matrix.diagonal()[present] / union[present]).mean())
+def miou_of(predicted: np.ndarray, truth: np.ndarray) -> float:
+    """MIoU of labels [N] over the classes that occur in the truth."""
+    counts = Confusion(NUM_CLASSES)
+    counts.add(predicted, truth)
+    return counts.miou()
 
 
 @torch.inference_mode()
 def mean_iou(network: nn.Module, frames: Frames) -> float:
     """MIoU at the frames' own size."""
     network.eval()
-    matrix = np.zeros((NUM_CLASSES, NUM_CLASSES), dtype=np.int64)
+    counts = Confusion(NUM_CLASSES)
     for image, labels in zip(frames.images, frames.labels, strict=True):
-        matrix += confusion(network(network_input(image))["out"].argmax(1)[0].numpy(), labels)
-    return miou_of(matrix)
+        counts.add(network(network_input(image))["out"].argmax(1)[0].numpy(), labels)
+    return counts.miou()
 
 
 def train(

@@ -1,3 +1,5 @@
+"""CamVid: frames, labels and stamps, and what is missing is named."""
+
 from __future__ import annotations
 
 from pathlib import Path

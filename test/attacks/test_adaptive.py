@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from support import tiny_network
 from support.neighbourly import EXACT, generator
+from support.profiles import with_changed
 from zmask_ros.attacks import Attacker, Recipe, train_patch
 from zmask_ros.attacks.adaptive import alarm_loss, flag_loss, mask_evasion_loss
 from zmask_ros.attacks.eot import sample_layout
@@ -39,7 +40,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Segmenter, Profile]:
     """The tiny network, and a profile so sensitive that noise opens the mask: there must be something to evade."""
     description = tiny_network.describe(tmp_path_factory.mktemp("tiny"))
     profile = load_profile(tiny_network.fit(description))
-    return load_segmenter(str(description), "cpu"), replace(profile, fusion=SENSITIVE)
+    return load_segmenter(str(description), "cpu"), with_changed(profile, fusion=SENSITIVE)
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +65,9 @@ def region_of(view: AttackedView, tiny: tuple[Segmenter, Profile]) -> Tensor:
 
 LOSSES: dict[str, Callable[[AttackedView, tuple[Segmenter, Profile]], Tensor]] = {
     "the score": lambda view, tiny: view.analysis.score.sum(),
-    "the flag": lambda view, tiny: flag_loss(view.analysis, tiny[1].threshold.value),
+    "the flag": lambda view, tiny: flag_loss(view.analysis, tiny[1].detector.threshold.value),
     "the soft mask": lambda view, tiny: view.analysis.mask.sum(),
-    "the alarm": lambda view, tiny: alarm_loss(view.analysis, 1e3 * tiny[1].threshold.value),
+    "the alarm": lambda view, tiny: alarm_loss(view.analysis, 1e3 * tiny[1].detector.threshold.value),
     "exposure": lambda view, tiny: mask_evasion_loss(view, region_of(view, tiny)),
     "over-activation": lambda view, tiny: OverActivationLoss(tiny[1]).double()(view.shallow, view.mask),
 }
@@ -109,7 +110,7 @@ def test_the_flag_has_a_slope_where_the_fusion_block_is_saturated(
     tiny: tuple[Segmenter, Profile], frames: Frames
 ) -> None:
     segmenter, profile = tiny
-    saturated = replace(profile, fusion=profile.fusion * torch.tensor([1e4, 1, 1e4, 1, 1e4, 1, 1e4, 1]))
+    saturated = with_changed(profile, fusion=profile.detector.fusion * torch.tensor([1e4, 1, 1e4, 1, 1e4, 1, 1e4, 1]))
     attacker = Attacker.prepare(segmenter, replace(RECIPE, adaptive="flag"), saturated)
     patches = torch.rand(1, 3, *SIZE, generator=generator()).requires_grad_()
     images = torch.stack([torch.from_numpy(image).permute(2, 0, 1) / 255 for image, _ in frames])
@@ -117,7 +118,9 @@ def test_the_flag_has_a_slope_where_the_fusion_block_is_saturated(
     assert view.analysis is not None and attacker.renderer.defense is not None
     (of_the_mask,) = torch.autograd.grad(view.analysis.mask.sum(), patches, retain_graph=True)
     assert of_the_mask.abs().max() < 1e-6, "the mask itself gives nothing to follow"
-    (gradient,) = torch.autograd.grad(flag_loss(view.analysis, profile.threshold.value), patches, retain_graph=True)
+    (gradient,) = torch.autograd.grad(
+        flag_loss(view.analysis, profile.detector.threshold.value), patches, retain_graph=True
+    )
     assert gradient.norm() > 1e-3
     region = attacker.renderer.defense.analyser.region(view.analysis)
     (gradient,) = torch.autograd.grad(mask_evasion_loss(view, region), patches)
@@ -147,7 +150,7 @@ def defended(tiny: tuple[Segmenter, Profile], frames: Frames, patches: Tensor) -
         view = renderer.render(images, patches, layout)
         assert view.analysis is not None and renderer.defense is not None
         hard = renderer.defense.mask(view.analysis, (48, 64))
-    ratio = float(view.analysis.score.mean()) / profile.threshold.value
+    ratio = float(view.analysis.score.mean()) / profile.detector.threshold.value
     inside, outside = view.mask > 0, view.mask == 0
     return ratio, float(hard[inside].mean()), float(hard[outside].mean())
 
@@ -179,7 +182,7 @@ def test_an_attack_on_the_mask_uncovers_the_patch(
 
 def test_forced_overmasking_blinds_more_of_the_view(tiny: tuple[Segmenter, Profile], frames: Frames) -> None:
     # Against a profile that noise does not open.
-    profile = replace(tiny[1], fusion=SENSITIVE - torch.tensor([0, 1.5, 0, 0, 0, 1.5, 0, 0]))
+    profile = with_changed(tiny[1], fusion=SENSITIVE - torch.tensor([0, 1.5, 0, 0, 0, 1.5, 0, 0]))
     start = train_patch(tiny[0], frames, replace(BIG, steps=1, lr=1e-6)).patches
     result = train_patch(tiny[0], frames, replace(BIG, adaptive="overmask"), profile=profile)
     before, after = (defended((tiny[0], profile), frames, patches) for patches in (start, result.patches))

@@ -19,7 +19,7 @@ def test_over_activation_is_the_mean_z_score_below_the_patch(fitted: Profile) ->
     with torch.no_grad(), ActivationTaps(network, ["0"]) as taps:
         network(x)
         activation = taps["0"]
-    moments = fitted.statistics["shallow:0"].moments
+    moments = fitted.detector.statistics["shallow:0"].moments
     z = (activation.double() - moments.mean[0][:, None, None]).abs() / moments.std[0][:, None, None]
     expected = float(z[:, :, 10:20, 30:50].mean())
     assert float(OverActivationLoss(fitted)({"0": activation}, mask)) == pytest.approx(expected, rel=1e-5)

@@ -24,14 +24,8 @@ from zmask_ros.defense import Defense, Profile, load_profile
 from zmask_ros.segmenters import Segmenter, load_segmenter
 
 SIZE = (16, 20)
-
-
 RECIPE = Recipe(size=SIZE, steps=30, batch=2, lr=0.05, smoothness=0.0, eot=EXACT, adaptive_weight=1.0, gamma=0.5)
-
-
 SENSITIVE = torch.tensor([2.25, -1.5, 3.0, 0.0, 3.5, -1.2, 3.0, 0.0])
-
-
 Frames = list[tuple[np.ndarray, None]]
 
 

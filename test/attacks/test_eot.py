@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from support.neighbourly import EXACT, generator
+from support.neighbourly import EXACT, apply_patch, generator
 from zmask_ros.attacks import (
     EotRanges,
 )
@@ -19,7 +19,7 @@ from zmask_ros.attacks.eot import (
     sample_transforms,
     view_homography,
 )
-from zmask_ros.attacks.pasting import apply_patch, apply_patches
+from zmask_ros.attacks.pasting import apply_patches
 from zmask_ros.errors import AttackError
 
 

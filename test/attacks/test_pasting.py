@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from support.neighbourly import EXACT, generator
+from support.neighbourly import EXACT, apply_patch, generator
 from zmask_ros.attacks import EotRanges, paste_at_random
 from zmask_ros.attacks.eot import (
     Transforms,
     sample_transforms,
 )
-from zmask_ros.attacks.pasting import apply_patch, paste
+from zmask_ros.attacks.pasting import paste
 from zmask_ros.attacks.printing import read_shape
 
 

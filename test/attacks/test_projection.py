@@ -11,8 +11,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.neighbourly import apply_patch
 from zmask_ros.attacks.eot import Transforms
-from zmask_ros.attacks.pasting import NEAR, apply_patch, project, visible_part
+from zmask_ros.attacks.pasting import NEAR, project, visible_part
 from zmask_ros.attacks.projection import PanelView, PinholeCamera, ScenePlacement, panel_corners
 from zmask_ros.data.carla_gear.poses import camera_to_world, rotation
 

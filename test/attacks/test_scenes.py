@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from support.neighbourly import RECIPE, segmenter
+from support.neighbourly import RECIPE, apply_patch, segmenter
 from zmask_ros.attacks import Recipe, train_patch
 from zmask_ros.attacks.eot import Transforms
-from zmask_ros.attacks.projection import PanelView, PinholeCamera, ScenePlacement, panel_corners, paste_on_panel
+from zmask_ros.attacks.pasting import to_tensor, to_uint8
+from zmask_ros.attacks.projection import PanelView, PinholeCamera, ScenePlacement, panel_corners
 from zmask_ros.attacks.scenes import BLANK, LEAST_SHARE, gear_scene, street_scene
 from zmask_ros.cli.main import zmask
 from zmask_ros.data.carla_gear.from_street import gear_camera, gear_frames, gear_panel
@@ -23,11 +24,7 @@ from zmask_ros.data.street import StreetDrive
 from zmask_ros.errors import AttackError
 
 SEED, FRAMES = 5, 10
-
-
 SIZE = (480, 640)
-
-
 BUILDING = 1
 
 
@@ -36,6 +33,25 @@ def quarters() -> np.ndarray:
     picture = np.full((100, 200, 3), 255, np.uint8)
     picture[:50, :100], picture[:50, 100:], picture[50:, :100] = (255, 0, 0), (0, 255, 0), (0, 0, 255)
     return picture
+
+
+def paste_on_panel(image: np.ndarray, patch: np.ndarray, view: PanelView) -> tuple[np.ndarray, np.ndarray]:
+    """Put a patch on the panel as one camera sees it, in its own colors.
+
+    Args:
+        image: uint8 [H, W, 3] of the camera, of any resolution.
+        patch: uint8 [h, w, 3].
+        view: of the panel in this image.
+
+    Returns:
+        a new image, uint8 [H, W, 3], and a mask, bool [H, W], of the patch's visible pixels.
+    """
+    one = torch.ones(1, dtype=torch.float64)
+    plain = Transforms(torch.eye(3, dtype=torch.float64)[None], one * 0, one, one * 0, one * 0)
+    sizes = (image.shape[0], image.shape[1]), (patch.shape[0], patch.shape[1])
+    placed = ScenePlacement([view]).place(plain, torch.tensor([0]), *sizes)
+    pasted, mask = apply_patch(to_tensor(image)[None], to_tensor(patch), placed)
+    return to_uint8(pasted[0]), mask[0, 0].bool().numpy()
 
 
 @pytest.fixture(scope="module")

@@ -47,13 +47,6 @@ def apply_patches(
     return (result if quality is None else compress(result, quality)), mask
 
 
-def apply_patch(
-    images: Tensor, patch: Tensor, transforms: Transforms, shape: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Put one patch [3, h, w] into images, as `apply_patches` does; the mask is [B, 1, H, W]."""
-    return apply_patches(images, patch[None], (transforms,), shape)
-
-
 def paste(
     image: np.ndarray,
     patch: np.ndarray,

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from zmask_ros.attacks.eot import Transforms
-from zmask_ros.attacks.pasting import apply_patch, project, to_tensor, to_uint8, visible_part
+from zmask_ros.attacks.pasting import project, visible_part
 from zmask_ros.data.carla_gear.poses import body_to_world
 
 
@@ -139,25 +139,6 @@ def panel_corners(
     corners = np.array([(x, y, z), (x, y - width, z), (x, y - width, z - height), (x, y, z - height)])
     to_world = body_to_world(xyzrpy)
     return np.asarray(corners @ to_world[:3, :3].T + to_world[:3, 3])
-
-
-def paste_on_panel(image: np.ndarray, patch: np.ndarray, view: PanelView) -> tuple[np.ndarray, np.ndarray]:
-    """Put a patch on the panel as one camera sees it, in its own colors.
-
-    Args:
-        image: uint8 [H, W, 3] of the camera, of any resolution.
-        patch: uint8 [h, w, 3].
-        view: of the panel in this image.
-
-    Returns:
-        a new image, uint8 [H, W, 3], and a mask, bool [H, W], of the patch's visible pixels.
-    """
-    one = torch.ones(1, dtype=torch.float64)
-    plain = Transforms(torch.eye(3, dtype=torch.float64)[None], one * 0, one, one * 0, one * 0)
-    sizes = (image.shape[0], image.shape[1]), (patch.shape[0], patch.shape[1])
-    placed = ScenePlacement([view]).place(plain, torch.tensor([0]), *sizes)
-    pasted, mask = apply_patch(to_tensor(image)[None], to_tensor(patch), placed)
-    return to_uint8(pasted[0]), mask[0, 0].bool().numpy()
 
 
 def _visible(views: Sequence[PanelView], size: tuple[int, int]) -> Tensor | None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.hooks import RemovableHandle
 
 from zmask_ros.attacks.eot import Transforms
 from zmask_ros.attacks.pasting import apply_patches
@@ -69,7 +67,7 @@ class PatchRenderer:
         patched, masks = apply_patches(images, patches, layout, self.shape)
         x = self.segmenter.normalize(patched)
         with ExitStack() as stack:
-            tap = stack.enter_context(AuxiliaryTap(self.segmenter.network)) if self.auxiliary else None
+            further = stack.enter_context(_auxiliary_outputs(self.segmenter.network)) if self.auxiliary else []
             if self.defense is None:
                 logits, analysis, shallow = self.segmenter.logits(x), None, {}
             else:
@@ -77,7 +75,7 @@ class PatchRenderer:
                 taps = stack.enter_context(ActivationTaps(self.segmenter.network, layers))
                 logits, analysis = self.defense.analyse(x)
                 shallow = {layer: taps[layer] for layer in layers}
-        auxiliaries = () if tap is None else tuple(_full_size(output, masks) for output in tap.outputs)
+        auxiliaries = tuple(_full_size(output, masks) for output in further)
         return AttackedView(x, masks, _full_size(logits, masks), auxiliaries, analysis, shallow)
 
     def defended_logits(self, view: AttackedView) -> Tensor:
@@ -98,35 +96,26 @@ class PatchRenderer:
         return torch.where(masked[:, None, None, None], self.defended_logits(view), view.logits)
 
 
-class AuxiliaryTap:
-    """Context manager that keeps the auxiliary logits of the network's latest forward pass.
+@contextmanager
+def _auxiliary_outputs(network: nn.Module) -> Iterator[list[Tensor]]:
+    """A list that holds the auxiliary logits [B, K, h, w] of the network's latest forward pass.
 
     Understands the outputs that `Segmenter.logits` does: of a dict it takes ``aux``, of a tuple what follows the main
     logits. The defense passes main logits on only, so that these are taken at the network itself.
     """
+    found: list[Tensor] = []
 
-    def __init__(self, network: nn.Module) -> None:
-        self._network = network
-        self._handle: RemovableHandle | None = None
-        self.outputs: tuple[Tensor, ...] = ()
+    def keep(network: nn.Module, inputs: Any, output: Any) -> None:
+        further: Any = [output.get("aux")] if isinstance(output, dict) else ()
+        if isinstance(output, tuple | list):
+            further = output[1:]
+        found[:] = [tensor for tensor in further if isinstance(tensor, Tensor) and tensor.dim() == 4]
 
-    def __enter__(self) -> AuxiliaryTap:
-        self._handle = self._network.register_forward_hook(self._keep)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._handle is not None:
-            self._handle.remove()
-
-    def _keep(self, network: nn.Module, inputs: Any, output: Any) -> None:
-        auxiliaries: Any = ()
-        if isinstance(output, dict):
-            auxiliaries = [output.get("aux")]
-        elif isinstance(output, tuple | list):
-            auxiliaries = output[1:]
-        self.outputs = tuple(o for o in auxiliaries if isinstance(o, Tensor) and o.dim() == 4)
+    handle = network.register_forward_hook(keep)
+    try:
+        yield found
+    finally:
+        handle.remove()
 
 
 def _full_size(logits: Tensor, masks: Tensor) -> Tensor:

@@ -46,7 +46,7 @@ class Description:
         classes: in the order of the network's output channels.
         mean, std: of the RGB channels, for images in 0..1.
         input_size: (height, width) that the network is fed, in pixels.
-        shallow_layers, deep_layers: names of the layers S and D that the defence taps.
+        shallow_layers, deep_layers: names of the layers S and D that the defense taps.
         head_layers: layers of an evidence head, where calibration trains one; by default S and D.
         screen_layers: layers of a screening, where one is trained; by default the head's.
         precision: that the network computes in: one of `PRECISIONS`.

@@ -11,53 +11,26 @@ import cv2
 import numpy as np
 import pytest
 
+from support.gear_set import CAMERA, IMAGES, PANEL, TRUTH, frames, write_set
 from zmask_ros.data.camvid import DatasetError
 from zmask_ros.data.carla_gear.reader import (
     CITYSCAPES_BY_CAMVID,
     INFO_FILE,
     CarlaGear,
-    GearCamera,
-    GearFrame,
     GearPanel,
-    GearPoses,
 )
 from zmask_ros.data.carla_gear.writer import GearWriter
-
-CAMERA = GearCamera(64, 48, math.pi / 2)
-
-
-TRUTH = Path("gtFine/train/train")
-
-
-IMAGES = Path("leftImg8bit/train/train")
-
-
-def frames() -> list[GearFrame]:
-    """Three frames with two, one and no billboards; the last one's camera is not known."""
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (3, 48, 64, 3), np.uint8)
-    labels = rng.integers(0, 11, (3, 48, 64), np.uint8)
-    labels[:, :2] = 255
-    poses = (
-        GearPoses(np.ones(6), (np.arange(6.0), -np.arange(6.0))),
-        GearPoses(np.full(6, 0.1), (np.arange(6.0) / 7,)),
-        GearPoses(None, ()),
-    )
-    parts = zip(images, labels, poses, strict=True)
-    return [GearFrame(index, *each) for index, each in enumerate(parts)]
 
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Path:
-    with GearWriter(tmp_path / "set") as writer:
-        writer.write_scene("billboard01", "train", CAMERA, GearPanel(2.5, 2.0, (0.0, 1.0, 0.5)), True, frames())
-    return tmp_path / "set" / "billboard01"
+    return write_set(tmp_path)
 
 
 def test_what_is_written_comes_back(scene: Path) -> None:
     gear = CarlaGear(scene)
     assert (gear.split, gear.camera, gear.is_patched, len(gear)) == ("train", CAMERA, True, 3)
-    assert gear.panel == GearPanel(2.5, 2.0, (0.0, 1.0, 0.5))
+    assert gear.panel == PANEL
     for read, written in zip(gear, frames(), strict=True):
         assert read.id == written.id
         np.testing.assert_array_equal(read.image, written.image)

@@ -23,7 +23,7 @@ FORBIDDEN = {
     "cli": ("training/sources.py", "zmask_ros.cli.console"),
     "flags": ("flags/vote.py", "zmask_ros.resources"),
     "segmenters": ("segmenters/network.py", "zmask_ros.flags"),
-    "street": ("data/street/plan.py", "zmask_ros.defense"),
+    "street": ("data/street/builder.py", "zmask_ros.defense"),
     "defense": ("defense/defense.py", "zmask_ros.training"),
     "inside-defense": ("defense/evidence/taps.py", "zmask_ros.defense.masking"),
     "runtime": ("runtime/drawing.py", "zmask_ros.data"),

@@ -4,10 +4,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-camvid=${ZMASK_CAMVID:-../shared/data/camvid}
+camvid=${ZMASK_CAMVID:-}
 shipped=models/lraspp_camvid.zmask.safetensors
-[ -d "$camvid" ] || { echo "CamVid is not at $camvid: set ZMASK_CAMVID to its folder." >&2; exit 2; }
-export ZMASK_CAMVID=$camvid
+[ -d "$camvid" ] || { echo "CamVid was not found: set ZMASK_CAMVID to its folder." >&2; exit 2; }
 
 tools/clean_drives.sh
 fitted() {  # fitted NAME OPTIONS...: a profile in out/models, newer than the network

@@ -18,6 +18,7 @@ from zmask_ros.io.files import replace_file
 @click.argument("checkpoint", type=click.Path(path_type=Path, exists=True))
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
 def main(checkpoint: Path, output: Path) -> None:
+    """Read a checkpoint, halve its precision, write it."""
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     half = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in state.items()}
     replace_file(output, save(half))

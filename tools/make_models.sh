@@ -4,12 +4,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-camvid=${ZMASK_CAMVID:-../shared/data/camvid}
+camvid=${ZMASK_CAMVID:-}
 name=lraspp_camvid
 mkdir -p out/train out/models
 
-[ -d "$camvid" ] || { echo "CamVid is not at $camvid: set ZMASK_CAMVID to its folder." >&2; exit 2; }
-export ZMASK_CAMVID=$camvid
+[ -d "$camvid" ] || { echo "CamVid was not found: set ZMASK_CAMVID to its folder." >&2; exit 2; }
 
 step() {  # step RESULT DEPENDENCY COMMAND...: run the command unless the result is newer than what it depends on
   local result=$1 dependency=$2

@@ -1,7 +1,7 @@
 """Train the shipped segmenter, lraspp_mobilenet_v3_large, from scratch on CamVid and on the street world.
 
 Four stages, each a one-cycle schedule: CamVid alone first (few frames, the harder task), then batches of both
-worlds, then longer with more of the street world, and last with parts hidden as the defence hides them. The weights
+worlds, then longer with more of the street world, and last with parts hidden as the defense hides them. The weights
 that are kept are an exponential moving average.
 
     python tools/train_segmenter.py --stage camvid -o out/train/camvid.pt
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +28,10 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 from torchvision.models.segmentation import lraspp_mobilenet_v3_large
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from zmask_ros.data.camvid import CamVid, camvid_root
+from zmask_ros.data.street import StreetDrive
+from zmask_ros.defense import fill_masked
+from zmask_ros.evaluation.metrics.segmentation import Confusion
 
 NUM_CLASSES = 11
 IGNORE = 255
@@ -44,10 +46,11 @@ class Stage:
     """One one-cycle schedule.
 
     Attributes:
-        steps, batch: steps of so many crops.
+        steps: number of optimizer steps.
+        batch: crops a step.
         peak_lr: highest learning rate.
         street_share: share of the crops that are of the street world.
-        loss_stride: the loss looks at each such row and column; 2 saves a third of the time.
+        loss_stride: the loss is taken of every such row and column; 2 saves a third of the time.
         hidden_share: share of the crops in which something is hidden, see `hide`.
     """
 
@@ -76,19 +79,16 @@ class Frames:
 
 
 def load_camvid(split: str) -> Frames:
-    from zmask_ros.data.camvid import CamVid, camvid_root
-
+    """All frames of a split of CamVid, at their own size."""
     root = camvid_root()
     if root is None:
         raise click.ClickException("CamVid was not found: set ZMASK_CAMVID to the folder with train/ and trainannot/.")
-    frames = [frame for frame in CamVid(root, split)]
+    frames = list(CamVid(root, split))
     return Frames(np.stack([f.image for f in frames]), np.stack([f.labels for f in frames]))
 
 
 def load_street(seeds: Sequence[int], frames_per_seed: int) -> Frames:
     """Frames spread over drives of the street world, brought to the network's input size."""
-    from zmask_ros.data.street import StreetDrive
-
     images, labels = [], []
     for seed in seeds:
         carrier = (None, "billboard", "truck")[seed % 3]
@@ -102,7 +102,7 @@ def load_street(seeds: Sequence[int], frames_per_seed: int) -> Frames:
 
 
 def random_crop(frames: Frames, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A crop of a random frame, scaled by 2/3 (the whole frame) to 1.8, flipped, with shifted colours."""
+    """A crop of a random frame, scaled by 2/3 (the whole frame) to 1.8, flipped, with shifted colors."""
     i = rng.integers(len(frames.images))
     image, labels = frames.images[i], frames.labels[i]
     scale = np.exp(rng.uniform(np.log(2 / 3), np.log(1.8)))
@@ -118,7 +118,10 @@ def random_crop(frames: Frames, rng: np.random.Generator) -> tuple[np.ndarray, n
 
 
 def shift_colors(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Brightness, contrast, saturation, gamma, white balance, and sometimes blur and noise; float32 in 0..1."""
+    """Random brightness, contrast, saturation, gamma, white balance, and sometimes blur and noise.
+
+    Takes uint8 [h, w, 3] and returns float32 [h, w, 3] in 0..1.
+    """
     x = image.astype(np.float32) / 255.0
     x = (x - 0.5) * rng.uniform(0.7, 1.3) + 0.5 + rng.uniform(-0.12, 0.12)
     gray = x.mean(axis=2, keepdims=True)
@@ -135,6 +138,7 @@ def shift_colors(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def make_batch(
     sources: Sequence[tuple[Frames, int]], rng: np.random.Generator, hidden_share: float = 0.0
 ) -> tuple[Tensor, Tensor]:
+    """So many random crops of each source: normalized images [B, 3, h, w] and labels, int64 [B, h, w]."""
     crops = [random_crop(frames, rng) for frames, count in sources for _ in range(count)]
     images = torch.from_numpy(np.stack([c[0] for c in crops])).permute(0, 3, 1, 2)
     labels = torch.from_numpy(np.stack([c[1] for c in crops])).long()
@@ -145,12 +149,10 @@ def make_batch(
 
 
 def hide(images: Tensor, labels: Tensor, share: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """In ``share`` of the images hide one to four rectangles, as the defence does, or put something strange there.
+    """In ``share`` of the images hide one to four rectangles, as the defense does, or put something strange there.
 
     The labels there become unlabelled: nobody has to guess what is behind, but all around it must be right.
     """
-    from zmask_ros.defense import fill_masked
-
     mask = torch.zeros_like(images[:, :1])
     for i in np.flatnonzero(rng.random(len(mask)) < share):
         for _ in range(rng.integers(1, 5)):
@@ -204,8 +206,7 @@ def balance(network: nn.Module, sources: Sequence[tuple[Frames, int]], frames: i
     bias = torch.zeros(NUM_CLASSES)
 
     def quality(candidate: Tensor) -> float:
-        matrices = [confusion((scores + candidate).argmax(1).numpy(), truth) for scores, truth in samples]
-        return float(np.mean([miou_of(matrix) for matrix in matrices]))
+        return float(np.mean([miou_of((scores + candidate).argmax(1).numpy(), truth) for scores, truth in samples]))
 
     best = quality(bias)
     for step in (0.8, 0.4, 0.2, 0.1):
@@ -232,32 +233,26 @@ def sampled_logits(network: nn.Module, source: Frames, frames: int) -> tuple[Ten
 
 
 def network_input(image: np.ndarray) -> Tensor:
+    """One image, uint8 [h, w, 3], as the network takes it: normalized, [1, 3, h, w]."""
     x = (torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255.0 - MEAN) / STD
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def confusion(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Counts [11, 11] of (true, predicted)."""
-    valid = truth != IGNORE
-    flat = truth[valid].astype(np.int64) * NUM_CLASSES + predicted[valid]
-    return np.bincount(flat, minlength=NUM_CLASSES**2).reshape(NUM_CLASSES, NUM_CLASSES)
-
-
-def miou_of(matrix: np.ndarray) -> float:
-    """MIoU over the classes that occur in the truth."""
-    union = matrix.sum(0) + matrix.sum(1) - matrix.diagonal()
-    present = matrix.sum(1) > 0
-    return float((matrix.diagonal()[present] / union[present]).mean())
+def miou_of(predicted: np.ndarray, truth: np.ndarray) -> float:
+    """MIoU of labels [N] over the classes that occur in the truth."""
+    counts = Confusion(NUM_CLASSES)
+    counts.add(predicted, truth)
+    return counts.miou()
 
 
 @torch.inference_mode()
 def mean_iou(network: nn.Module, frames: Frames) -> float:
     """MIoU at the frames' own size."""
     network.eval()
-    matrix = np.zeros((NUM_CLASSES, NUM_CLASSES), dtype=np.int64)
+    counts = Confusion(NUM_CLASSES)
     for image, labels in zip(frames.images, frames.labels, strict=True):
-        matrix += confusion(network(network_input(image))["out"].argmax(1)[0].numpy(), labels)
-    return miou_of(matrix)
+        counts.add(network(network_input(image))["out"].argmax(1)[0].numpy(), labels)
+    return counts.miou()
 
 
 def train(
@@ -267,7 +262,10 @@ def train(
     seed: int,
     report: Callable[[int, float, nn.Module], None],
 ) -> nn.Module:
-    """Run one stage and return the moving average of the weights."""
+    """Run one stage; returns the network with the moving average of the weights.
+
+    ``report`` is called after each step with its number from 1, the loss, and that network.
+    """
     rng = np.random.default_rng(seed)
     weights = class_weights(sources)
     optimizer = torch.optim.AdamW(network.parameters(), lr=stage.peak_lr, weight_decay=0.02)
@@ -305,6 +303,7 @@ def main(
     street_seeds: int,
     street_frames: int,
 ) -> None:
+    """Run one stage and keep its weights."""
     stage = STAGES[stage_name]
     if steps is not None:
         stage = replace(stage, steps=steps)

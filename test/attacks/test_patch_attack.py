@@ -1,4 +1,4 @@
-"""Training of patches: what comes out, that it comes out the same again, and that it can be interrupted."""
+"""Training of patches: what comes out, and that it comes out the same again."""
 
 from __future__ import annotations
 
@@ -10,33 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from support import ROOT
 from support.neighbourly import RECIPE, Chatty, Frame
-from support.neighbourly import frames as make_frames
 from support.neighbourly import segmenter as make_segmenter
-from zmask_ros.attacks import (
-    EotRanges,
-    Recipe,
-    Step,
-    Transforms,
-    paste,
-    patch_attack,
-    stack_frames,
-    to_uint8,
-    train_patch,
-)
+from zmask_ros.attacks import EotRanges, Step, stack_frames, to_uint8, train_patch
+from zmask_ros.attacks.eot import Transforms
+from zmask_ros.attacks.pasting import paste
 from zmask_ros.errors import AttackError
 from zmask_ros.segmenters import Segmenter
-
-
-@pytest.fixture(scope="module")
-def segmenter() -> Segmenter:
-    return make_segmenter()
-
-
-@pytest.fixture(scope="module")
-def frames() -> list[Frame]:
-    return make_frames()
 
 
 def accuracy_outside(segmenter: Segmenter, frame: Frame, patch: np.ndarray) -> float:
@@ -66,114 +46,6 @@ def test_a_patch_is_reproducible_printable_and_of_the_asked_size(segmenter: Segm
     assert first.patch.shape == (3, 16, 20)
     assert first.patch.min() >= 0.2
     assert first.patch.max() <= 0.8
-
-
-def test_frames_without_labels_get_the_networks_own(segmenter: Segmenter, frames: list[Frame]) -> None:
-    big = np.kron(frames[0][0], np.ones((2, 2, 1), np.uint8))
-    stack = stack_frames(segmenter, [(big, None), frames[0]])
-    assert stack.images.shape == (2, 3, 60, 80)
-    agreement = (stack.labels[0] == stack.labels[1]).float().mean()
-    assert agreement > 0.95
-
-
-def test_unusable_frames_are_refused(segmenter: Segmenter, frames: list[Frame]) -> None:
-    image, labels = frames[0]
-    with pytest.raises(AttackError, match="no frames"):
-        stack_frames(segmenter, [])
-    with pytest.raises(AttackError, match=r"label 7.*2 classes"):
-        stack_frames(segmenter, [(image, labels + 7)])
-    with pytest.raises(AttackError, match="must agree"):
-        stack_frames(segmenter, [(image, labels[1:])])
-
-
-@pytest.mark.parametrize(
-    "bad",
-    [
-        {"steps": 0},
-        {"batch": 0},
-        {"lr": 0.0},
-        {"gamma": 1.5},
-        {"size": (4, 100)},
-        {"smoothness": -1.0},
-        {"printable": (0.9, 0.1)},
-        {"objective": "x"},
-        {"objective": "hiding"},
-        {"target": "red"},
-        {"beta": 2.0},
-        {"non_printability": -1.0},
-        {"auxiliary": -1.0},
-        {"patches": 0},
-        {"decoys": 1},
-        {"adaptive": "x"},
-        {"adaptive_weight": 1.5},
-        {"restarts": 0},
-    ],
-)
-def test_recipes_out_of_range_are_refused(bad: dict) -> None:
-    with pytest.raises(AttackError, match=next(iter(bad))):
-        Recipe(**bad)
-
-
-def test_ranges_out_of_order_are_refused() -> None:
-    with pytest.raises(AttackError, match="scale"):
-        EotRanges(scale=(1.2, 0.3))
-    with pytest.raises(AttackError, match="place"):
-        EotRanges(place=(0.0, 1.5))
-
-
-def test_a_recipe_survives_json() -> None:
-    recipe = Recipe(
-        size=(90, 120),
-        gamma=0.8,
-        eot=EotRanges(scale=(0.5, 0.9)),
-        seed=12,
-        objective="hiding",
-        target="Car",
-        beta=0.7,
-        patches=3,
-        decoys=1,
-        adaptive="both",
-        restarts=2,
-    )
-    assert Recipe.from_json(recipe.to_json()) == recipe
-    assert Recipe.from_json(Recipe().to_json()) == Recipe()
-    for broken in ("", "{", "[1]", '{"sauce": 1}', '{"eot": {"scale": 3}}'):
-        with pytest.raises(AttackError):
-            Recipe.from_json(broken)
-
-
-def test_recipes_from_before_there_were_objectives_mean_what_they_did() -> None:
-    old = """{"size": [160, 160], "steps": 210, "batch": 4, "lr": 0.1, "gamma": null, "smoothness": 0.02, "seed": 0,
-             "eot": {"place": [0.3, 0.7], "scale": [0.65, 1.05], "yaw_deg": [-8.0, 8.0], "noise": [0.0, 0.02]}}"""
-    eot = EotRanges(place=(0.3, 0.7), scale=(0.65, 1.05), yaw_deg=(-8, 8), noise=(0, 0.02))
-    assert (eot.pitch_deg, eot.gamma, eot.jpeg) == ((0, 0), (1, 1), (100, 100))
-    expected = Recipe(
-        (160, 160),
-        210,
-        4,
-        0.1,
-        None,
-        0.02,
-        (0.03, 0.97),
-        eot,
-        0,
-        "untargeted",
-        None,
-        1.0,
-        0.0,
-        None,
-        0.0,
-        None,
-        1,
-        0,
-        "none",
-        0.5,
-        1,
-    )
-    assert Recipe.from_json(old) == expected
-    assert not expected.knows_the_defense
-    shipped = ROOT / "tools" / "patch_recipe.json"
-    assert Recipe.from_json(shipped.read_text()).steps > 100
 
 
 def test_targeted_and_hiding_patches_reach_their_goal(segmenter: Segmenter, frames: list[Frame]) -> None:
@@ -226,46 +98,6 @@ def test_what_a_shape_leaves_out_is_not_trained(tmp_path: Path, segmenter: Segme
     assert result.shape is not None and result.shape.shape == (16, 20)
 
 
-class Interrupted(Exception):
-    pass
-
-
-def interrupt_at(step: int):
-    def progress(done: Step) -> None:
-        if done.index == step:
-            raise Interrupted
-
-    return progress
-
-
-def test_an_interrupted_attack_goes_on_to_the_same_patch(
-    tmp_path: Path, segmenter: Segmenter, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(patch_attack, "SAVED_EVERY", 3)
-    recipe = replace(
-        RECIPE, steps=8, restarts=2, patches=2, smoothness=0.1, non_printability=0.1, eot=EotRanges(jpeg=(40, 100))
-    )
-    whole = train_patch(segmenter, frames, recipe)
-    state = tmp_path / "state.safetensors"
-    # Once in the first run, once in the second: with some steps after the last state, which are lost.
-    for stop in (4, 8 + 5):
-        with pytest.raises(Interrupted):
-            train_patch(segmenter, frames, recipe, interrupt_at(stop), state=state)
-    resumed = train_patch(segmenter, frames, recipe, state=state)
-    assert torch.equal(resumed.patches, whole.patches)
-    assert resumed.history == whole.history
-    assert resumed.merits == whole.merits
-    assert len(whole.merits) == 2
-
-    with pytest.raises(AttackError, match="another recipe"):
-        train_patch(segmenter, frames, replace(recipe, lr=0.2), state=state)
-    with pytest.raises(AttackError, match="another set of frames"):
-        train_patch(segmenter, frames[:2], recipe, state=state)
-    state.write_text("broken")
-    with pytest.raises(AttackError, match="delete it"):
-        train_patch(segmenter, frames, recipe, state=state)
-
-
 def test_of_several_starts_the_best_is_kept(segmenter: Segmenter, frames: list[Frame]) -> None:
     recipe = replace(RECIPE, steps=3)
     both = train_patch(segmenter, frames, replace(recipe, restarts=2))
@@ -306,9 +138,3 @@ def test_a_placement_decides_where_the_patch_is(segmenter: Segmenter, frames: li
     assert len(corner.seen) == 3 + 1, "each step, and the judgement at the end"
     with pytest.raises(AttackError, match="one place"):
         train_patch(segmenter, frames, replace(RECIPE, patches=2), placement=corner)
-
-
-def test_what_an_attack_on_the_defence_needs_is_asked_for(segmenter: Segmenter, frames: list[Frame]) -> None:
-    for needy in ({"adaptive": "flag"}, {"beta": 0.5}, {"patches": 2, "decoys": 1}):
-        with pytest.raises(AttackError, match="--profile"):
-            train_patch(segmenter, frames, replace(RECIPE, **needy))

@@ -11,8 +11,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zmask_ros.attacks import Transforms, apply_patch
-from zmask_ros.attacks.pasting import NEAR, visible_part, warped
+from support.neighbourly import apply_patch
+from zmask_ros.attacks.eot import Transforms
+from zmask_ros.attacks.pasting import NEAR, project, visible_part
 from zmask_ros.attacks.projection import PanelView, PinholeCamera, ScenePlacement, panel_corners
 from zmask_ros.data.carla_gear.poses import camera_to_world, rotation
 
@@ -28,7 +29,7 @@ def view(xyzrpy: tuple[float, ...], width: float = 4.0, height: float = 2.0, **m
 
 
 def seen_at(panel: PanelView) -> np.ndarray:
-    return warped(panel.homography((50, 100)), CORNERS).numpy()
+    return project(panel.homography((50, 100)), CORNERS).numpy()
 
 
 def transforms(homography: torch.Tensor, visible: torch.Tensor | None = None) -> Transforms:
@@ -130,7 +131,7 @@ def test_resized_images_rescale_focal_length_and_centre(height: int, width: int)
     panel = view((10.0, 1.0, 0.5, 0.1, 0.2, 0.3))
     homography = panel.homography((50, 100), (height, width))
     scaled = seen_at(panel) * (width / 640, height / 480)
-    np.testing.assert_allclose(warped(homography, CORNERS), scaled, rtol=1e-9)
+    np.testing.assert_allclose(project(homography, CORNERS), scaled, rtol=1e-9)
 
 
 def test_half_the_resolution_halves_focal_length_and_centre() -> None:

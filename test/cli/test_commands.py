@@ -17,7 +17,6 @@ from support import bag_makers, tiny_network
 from support.commands import TOPIC, record, refused, zmask
 from support.patched_street import attacked_image
 from zmask_ros.cli import console
-from zmask_ros.cli.main import COMMANDS
 from zmask_ros.defense import load_profile
 from zmask_ros.flags.flag import STATE_CODES, FrameState
 from zmask_ros.io.bags.camera_info import camera_info_fields
@@ -42,16 +41,6 @@ def drive(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def profile(tiny) -> Path:
     return tiny_network.fit(tiny)
-
-
-def test_help_lists_every_command_and_each_teaches(capsys):
-    code, out, _ = zmask(capsys, "--help")
-    assert code == 0
-    for name in COMMANDS:
-        assert name in out
-        code, text, _ = zmask(capsys, name, "--help")
-        assert code == 0
-        assert "Usage:" in text
 
 
 def test_fit_writes_a_profile_and_says_what_is_in_it(capsys, drive, tiny, tmp_path):
@@ -328,13 +317,3 @@ def test_sigterm_leaves_nothing_behind_either(drive, tiny, profile, tmp_path):
     assert done.returncode == 130, done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
-
-
-def test_progress_in_a_log_is_a_line_now_and_then(capsys, monkeypatch):
-    with console.progress("train", "step", 300) as advance:
-        advance(10)
-    assert capsys.readouterr().err == ""
-    monkeypatch.setattr(console, "LINE_EVERY_S", 0.0)
-    with console.progress("train", "step", 300) as advance:
-        advance(40, note="loss 0.1")
-    assert re.fullmatch(r"train: 40 of 300, [0-9.]+ step/s, [0-9]+ min left loss 0.1\n", capsys.readouterr().err)

@@ -1,3 +1,5 @@
+"""CamVid: frames, labels and stamps, and what is missing is named."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -60,6 +62,8 @@ def test_the_environment_names_the_folder(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("ZMASK_CAMVID", str(tmp_path))
     assert camvid_root() == tmp_path.resolve()
     monkeypatch.setenv("ZMASK_CAMVID", str(tmp_path / "nowhere"))
+    assert camvid_root() is None
+    monkeypatch.delenv("ZMASK_CAMVID")
     assert camvid_root() is None
 
 

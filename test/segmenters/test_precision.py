@@ -1,4 +1,4 @@
-"""Faster ways to run a network: close to float32, still open to taps, or refused."""
+"""Lower precision and compilation: close to float32, open to taps, or refused."""
 
 from __future__ import annotations
 
@@ -6,31 +6,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from support import tiny_network
 from support.tiny_network import describe_with
 from zmask_ros.defense import ActivationTaps, load_profile
 from zmask_ros.runtime.camera import DefendedCamera
 from zmask_ros.segmenters import Segmenter, SegmenterError, load_segmenter
-from zmask_ros.segmenters.precision import check_pictures
+from zmask_ros.segmenters.precision import make_test_images
 
 IMAGE = tiny_network.clean_image(3)
-
-
-class Fragile(nn.Module):
-    """Lives on digits that half precision does not have."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.inner = tiny_network.build(0)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.inner(x) + 1e4 - 1e4
-
-
-def fragile() -> nn.Module:
-    return Fragile()
 
 
 def load(folder: Path, **changes: str) -> Segmenter:
@@ -69,9 +54,9 @@ def test_a_profile_goes_with_a_network_in_half_precision(tmp_path: Path) -> None
 
 
 def test_one_that_strays_is_refused(tmp_path: Path) -> None:
-    assert load(tmp_path, builder="test_faster:fragile", arguments="")
+    assert load(tmp_path, builder="support.odd_networks:Fragile", arguments="")
     with pytest.raises(SegmenterError, match="strays from float32.*labels of.*use another precision"):
-        load(tmp_path, builder="test_faster:fragile", arguments="", precision="bfloat16")
+        load(tmp_path, builder="support.odd_networks:Fragile", arguments="", precision="bfloat16")
 
 
 def test_a_compiler_that_fails_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,8 +81,8 @@ def test_settings_that_do_not_exist_are_refused(tmp_path: Path, changes: dict[st
         load(tmp_path, **changes)
 
 
-def test_check_pictures_are_the_same_everywhere() -> None:
-    first = check_pictures((50, 70))
+def test_the_test_images_are_the_same_everywhere() -> None:
+    first = make_test_images((50, 70))
     assert first.shape == (2, 3, 50, 70)
-    assert torch.equal(first, check_pictures((50, 70)))
+    assert torch.equal(first, make_test_images((50, 70)))
     assert 0.3 < first.std() < 1.5

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from zmask_ros.attacks import EotRanges, Recipe
+from zmask_ros.attacks.eot import Transforms
+from zmask_ros.attacks.pasting import apply_patches
 from zmask_ros.segmenters import ClassInfo, Description, Segmenter
 
 EXACT = EotRanges(
@@ -20,7 +22,7 @@ RECIPE = Recipe(size=(16, 20), steps=25, batch=2, lr=0.1, smoothness=0.0, eot=re
 Frame = tuple[np.ndarray, np.ndarray]
 
 DESCRIPTION = """
-builder: neighbourly:Neighbourly
+builder: support.neighbourly:Neighbourly
 input_size: [60, 80]
 mean: [0.5, 0.5, 0.5]
 std: [0.5, 0.5, 0.5]
@@ -76,3 +78,10 @@ def frames() -> list[Frame]:
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def apply_patch(
+    images: Tensor, patch: Tensor, transforms: Transforms, shape: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Put one patch [3, h, w] into images, as `apply_patches` does; the mask is [B, 1, H, W]."""
+    return apply_patches(images, patch[None], (transforms,), shape)

@@ -1,6 +1,6 @@
-"""What attackers who know the defence follow: losses on its evidence, its score and its mask.
+"""Losses of adaptive attackers, who know the defense: on its evidence, its score and its mask.
 
-A saturated sigmoid has no slope, and an attack that stops there proves nothing about the defence (Athalye et al.,
+A saturated sigmoid has no slope, and an attack that stops there proves nothing about the defense (Athalye et al.,
 ICML 2018). So besides the score and the mask themselves every loss here has a part before the fusion block's sigmoids:
 the logarithm of the heat ``H_S H_D``, which has a slope of the same size wherever there is heat.
 """
@@ -22,15 +22,15 @@ MARGIN = 0.5
 PEAK_SHARE = 0.01
 """Share of the working grid whose hottest pixels stand for the score where the fusion block is saturated."""
 LEAST_WEIGHT = 0.1
-"""Of the coldest pixels of the view against the hottest one, where all of it is to be masked."""
+"""Weight of the coldest pixels of the view against the hottest one, where all of it is to be masked."""
 TINY = 1e-6
 
 
 def flag_loss(analysis: Analysis, threshold: float) -> Tensor:
     """Scalar to descend: how far images are above the threshold, on a logarithmic scale; 0 where none is near it.
 
-    Of each image whose score is above ``exp(-MARGIN) threshold``: the excess of the score's logarithm, and the
-    logarithm of its hottest evidence.
+    For each image with the score ``s`` and the threshold ``t``, where ``log(s / t) + MARGIN > 0``: that excess, plus
+    the mean logarithm of its hottest evidence.
     """
     excess = _log_excess(analysis, threshold) + MARGIN
     return torch.where((excess > 0).detach(), excess + _log_peak(analysis), 0.0).mean()
@@ -42,24 +42,40 @@ def alarm_loss(analysis: Analysis, threshold: float) -> Tensor:
     return -torch.where((excess < 0).detach(), excess + _log_peak(analysis), 0.0).mean()
 
 
-def exposure_loss(view: AttackedView, region: Tensor) -> Tensor:
+def mask_evasion_loss(view: AttackedView, region: Tensor) -> Tensor:
     """Scalar to descend: the heat on the patch where it is masked; 0 where no patch is masked any more.
 
     Args:
-        view: of B images.
-        region: the defence's soft region to mask, [B, 1, h, w].
+        view: of B images; the defense is known.
+        region: the soft region that the defense masks, [B, 1, h, w] on the working grid.
     """
-    covered = _share(view.mask, region) * (region > OPEN).to(region)
-    return (covered * (_heat(view) + region)).sum() / covered.sum().clamp_min(1.0)
+    covered = _patch_share(view, region) * (region > OPEN).to(region)
+    return (covered * (_log_heat(view) + region)).sum() / covered.sum().clamp_min(1.0)
 
 
-def blindness_loss(view: AttackedView, region: Tensor) -> Tensor:
-    """Scalar to descend: less the heat on what is not patch and is not masked yet; shapes as in `exposure_loss`."""
-    heat = _heat(view)
+def overmasking_loss(view: AttackedView, region: Tensor) -> Tensor:
+    """Scalar to descend: minus the heat on what is neither patch nor masked yet.
+
+    Args:
+        view: of B images; the defense is known.
+        region: the soft region that the defense masks, [B, 1, h, w] on the working grid.
+    """
+    heat = _log_heat(view)
     # What is warm already opens first: weighed alike, all the cold pixels would drown it.
     warmth = (heat - heat.amax((-2, -1), keepdim=True)).exp().detach()
-    weight = (1 - _share(view.mask, region)) * (region <= OPEN).to(region) * (warmth + LEAST_WEIGHT)
+    weight = (1 - _patch_share(view, region)) * (region <= OPEN).to(region) * (warmth + LEAST_WEIGHT)
     return -(weight * (heat + region)).sum() / weight.sum().clamp_min(TINY)
+
+
+def log_heat(analysis: Analysis) -> Tensor:
+    """[B, 1, h, w]: ``log H_S + log H_D``, the logarithm of the evidence before the fusion block."""
+    evidence = analysis.evidence
+    return (evidence.shallow + TINY).log() + (evidence.deep + TINY).log()
+
+
+def _log_heat(view: AttackedView) -> Tensor:
+    assert view.analysis is not None
+    return log_heat(view.analysis)
 
 
 def _log_excess(analysis: Analysis, threshold: float) -> Tensor:
@@ -73,17 +89,6 @@ def _log_peak(analysis: Analysis) -> Tensor:
     return heat.topk(max(1, round(PEAK_SHARE * heat.shape[1])), dim=1).values.mean(1)
 
 
-def log_heat(analysis: Analysis) -> Tensor:
-    """[B, 1, h, w]: logarithm of the evidence before the fusion block."""
-    evidence = analysis.evidence
-    return (evidence.shallow + TINY).log() + (evidence.deep + TINY).log()
-
-
-def _heat(view: AttackedView) -> Tensor:
-    assert view.analysis is not None
-    return log_heat(view.analysis)
-
-
-def _share(mask: Tensor, like: Tensor) -> Tensor:
-    """How much of each pixel of the working grid a mask [B, 1, H, W] covers."""
-    return functional.adaptive_avg_pool2d(mask.to(like), (like.shape[-2], like.shape[-1]))
+def _patch_share(view: AttackedView, region: Tensor) -> Tensor:
+    """[B, 1, h, w]: how much of each pixel of the working grid the patches cover, 0..1."""
+    return functional.adaptive_avg_pool2d(view.mask.to(region), (region.shape[-2], region.shape[-1]))

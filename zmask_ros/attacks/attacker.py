@@ -1,4 +1,4 @@
-"""The direction of one optimisation step: every term's gradient, normalised before they are summed."""
+"""The gradient steps of a white-box evasion attack: each term's gradient, normalized before the terms are summed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zmask_ros.attacks.adaptive import alarm_loss, blindness_loss, exposure_loss, flag_loss
+from zmask_ros.attacks.adaptive import alarm_loss, flag_loss, mask_evasion_loss, overmasking_loss
 from zmask_ros.attacks.eot import Transforms
 from zmask_ros.attacks.losses import AttackGradient, attack_gradient, gradient_of, smoothness_gradient
 from zmask_ros.attacks.objectives import Goal, goal_of
@@ -20,20 +20,20 @@ from zmask_ros.defense import Analysis, Defense, Profile
 from zmask_ros.errors import AttackError
 from zmask_ros.segmenters import Segmenter
 
-WITH_FLAG = {"flag", "both"}
-WITH_MASK = {"mask", "both"}
+EVADES_FLAG = {"flag", "both"}
+EVADES_MASK = {"mask", "both"}
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step's outcome, as means over its batch.
+    """The outcome of one step, as means over its batch.
 
     Attributes:
-        index: of the step, from 0, over all restarts.
-        loss: what the attack makes grow, a pixel; in an untargeted attack the cross-entropy.
+        index: number of the step, from 0, over all restarts.
+        loss: what the attack makes grow, per pixel; in an untargeted attack the cross-entropy.
         pixel_accuracy: share of the attacked pixels that resist, 0..1; in an untargeted attack those still right.
-        score: of the defence, None where the attack does not know it.
-        masked: share of images that it masks, 0..1; None likewise.
+        score: of the defense; None where the attack does not know it.
+        masked: share of the images that the defense masks, 0..1; None likewise.
     """
 
     index: int
@@ -45,7 +45,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Directions:
-    """What to descend along, of the shapes of the adversarial patches and of the decoys, and the outcome so far."""
+    """What to descend along, in the shapes of the adversarial patches and of the decoys, and the outcome so far."""
 
     adversarial: Tensor
     decoys: Tensor
@@ -54,7 +54,15 @@ class Directions:
 
 @dataclass(frozen=True)
 class Attacker:
-    """A recipe against one network, and against its defence where the attacker knows it."""
+    """A recipe against one network, and against its defense where the attacker knows it.
+
+    Attributes:
+        recipe: what the attack is made of.
+        goal: what it wants of each pixel.
+        renderer: shows patched images to the network and to the defense.
+        over_activation: loss of graded patches and decoys; None where the defense is not known.
+        palette: printable colors, [N, 3] in 0..1; None where the recipe does not ask for them.
+    """
 
     recipe: Recipe
     goal: Goal
@@ -64,52 +72,69 @@ class Attacker:
 
     @staticmethod
     def prepare(segmenter: Segmenter, recipe: Recipe, profile: Profile | None = None) -> Attacker:
-        """Read what the recipe names, and bind the defence.
+        """Read what the recipe names, and bind the defense if the recipe needs it.
 
         Raises:
             AttackError: the recipe needs a profile and there is none, or it names a class or file that is not there.
             ProfileError: the profile belongs to another network.
         """
-        if recipe.knows_the_defense and profile is None:
+        if not recipe.knows_the_defense:
+            return Attacker.against(segmenter, recipe, None)
+        if profile is None:
             raise AttackError("Adaptive attacks, graded patches and decoys need the defence: name its --profile.")
-        if profile is None or not recipe.knows_the_defense:
-            return Attacker.facing(segmenter, recipe, None)
-        return Attacker.facing(segmenter, recipe, Defense(segmenter, profile))
+        return Attacker.against(segmenter, recipe, Defense(segmenter, profile))
 
     @staticmethod
-    def facing(segmenter: Segmenter, recipe: Recipe, defense: Defense | None) -> Attacker:
-        """An attacker on this very defence, whatever becomes of its weights and its threshold.
+    def against(segmenter: Segmenter, recipe: Recipe, defense: Defense | None) -> Attacker:
+        """An attacker on this very `Defense` object, whatever becomes of its weights and its threshold.
 
         Raises:
             AttackError: the recipe names a class or file that is not there.
         """
         shape = None if recipe.shape is None else read_shape(recipe.shape, recipe.size).to(segmenter.device)
         palette = read_palette(recipe.palette).to(segmenter.device) if recipe.non_printability > 0 else None
-        heat = None if defense is None else OverActivationLoss(defense.profile).to(segmenter.device)
+        over_activation = None if defense is None else OverActivationLoss(defense.profile).to(segmenter.device)
         renderer = PatchRenderer(segmenter, defense, shape, recipe.auxiliary > 0)
-        return Attacker(recipe, goal_of(recipe, segmenter), renderer, heat, palette)
+        return Attacker(recipe, goal_of(recipe, segmenter), renderer, over_activation, palette)
 
     def render(self, images: Tensor, leaves: tuple[Tensor, Tensor], layout: Sequence[Transforms]) -> AttackedView:
-        """What images [B, 3, H, W] in 0..1 look like with the patches in them; see `directions` for these."""
+        """What images [B, 3, H, W] in 0..1 look like with the patches in them; see `directions` for ``leaves``."""
         return self.renderer.render(images, torch.cat(leaves), layout)
 
     def directions(self, view: AttackedView, labels: Tensor, leaves: tuple[Tensor, Tensor], index: int) -> Directions:
-        """One batch's outcome and gradients.
+        """The gradients and the outcome of one batch.
 
         Args:
             view: from `render`, of the same leaves.
             labels: of the images, [B, H, W].
-            leaves: the patches that the view depends on: the adversarial ones, [N - D, 3, h, w], and the decoys.
-            index: of the step.
+            leaves: the patches that the view depends on: N - D adversarial ones, [N - D, 3, h, w], and D decoys,
+                [D, 3, h, w].
+            index: number of the step.
         """
         adversarial, decoys = leaves
         attack = self._attack(view, labels, adversarial)
-        direction = self._evading(view, labels, adversarial, self._graded(view, adversarial, attack.direction))
+        direction = self._graded(view, adversarial, attack.direction)
+        direction = self._adaptive(view, labels, adversarial, direction)
         return Directions(
-            direction + self._printing(adversarial),
-            self._luring(view, decoys) if len(decoys) else torch.zeros_like(decoys),
+            direction + self._printable(adversarial),
+            self._decoys(view, decoys) if len(decoys) else torch.zeros_like(decoys),
             self._outcome(index, view, attack),
         )
+
+    @torch.no_grad()
+    def merit(self, batch: tuple[Tensor, Tensor], patches: Tensor, layout: Sequence[Transforms]) -> float:
+        """Share of the attacked pixels, 0..1, that are won: under the defense, if the attacker is out to evade it.
+
+        Args:
+            batch: images [B, 3, H, W] in 0..1 and their labels [B, H, W].
+            patches: [N, 3, h, w] in 0..1.
+            layout: N transformations of B images.
+        """
+        images, labels = batch
+        view = self.renderer.render(images, patches, layout)
+        logits = view.logits if self.recipe.adaptive == "none" else self.renderer.final_logits(view)
+        pixels = self.goal.losses(logits, labels, view.mask)
+        return 1 - float(pixels.resisting.sum() / pixels.counted.sum().clamp(min=1))
 
     def _attack(self, view: AttackedView, labels: Tensor, patch: Tensor) -> AttackGradient:
         """The gradient on the main logits, and on the auxiliary ones where they count."""
@@ -123,46 +148,47 @@ class Attacker:
     def _on_logits(self, logits: Tensor, view: AttackedView, labels: Tensor, patch: Tensor) -> AttackGradient:
         return attack_gradient(logits, labels, view.mask, patch, self.recipe.gamma, self.goal)
 
+    def _on_defended(self, view: AttackedView, labels: Tensor, patch: Tensor) -> Tensor:
+        """The attack's direction on what is segmented again under the mask."""
+        return self._on_logits(self.renderer.defended_logits(view), view, labels, patch).direction
+
     def _graded(self, view: AttackedView, patch: Tensor, attack: Tensor) -> Tensor:
+        """``b attack + (1 - b) over-activation``: a graded patch, see `over_activation_loss`."""
         beta = self.recipe.beta
         if self.over_activation is None or beta == 1:
             return attack
         mask = view.masks[:, : len(patch)].amax(1, keepdim=True)
         return beta * attack + (1 - beta) * gradient_of(self.over_activation(view.shallow, mask), patch)
 
-    def _evading(self, view: AttackedView, labels: Tensor, patch: Tensor, attack: Tensor) -> Tensor:
-        """``(1 - w) attack + w evasion``, by what the recipe's attacker wants of the defence."""
+    def _adaptive(self, view: AttackedView, labels: Tensor, patch: Tensor, attack: Tensor) -> Tensor:
+        """``(1 - w) attack + w evasion``, by what the recipe's adaptive attacker wants of the defense."""
         kind, weight = self.recipe.adaptive, self.recipe.adaptive_weight
         if kind == "none":
             return attack
         if kind == "overmask":
             # A blinded car goes by what is segmented again: the first pass is of no use to this attacker.
             attack = self._graded(view, patch, self._on_defended(view, labels, patch))
-            evasion = self._blinding(view, patch)
+            evasion = self._overmasking(view, patch)
         else:
-            terms = [self._below_threshold(view, patch)] if kind in WITH_FLAG else []
-            terms += [self._uncovered(view, labels, patch)] if kind in WITH_MASK else []
+            terms = [self._flag_evasion(view, patch)] if kind in EVADES_FLAG else []
+            terms += [self._mask_evasion(view, labels, patch)] if kind in EVADES_MASK else []
             evasion = torch.stack(terms).mean(0)
         return (1 - weight) * attack + weight * evasion
 
-    def _below_threshold(self, view: AttackedView, patch: Tensor) -> Tensor:
+    def _flag_evasion(self, view: AttackedView, patch: Tensor) -> Tensor:
         defense, analysis = self._defended(view)
         # A frame below the attack threshold may still be masked, and then the attack is for nothing.
         return gradient_of(flag_loss(analysis, defense.thresholds.masking), patch)
 
-    def _uncovered(self, view: AttackedView, labels: Tensor, patch: Tensor) -> Tensor:
-        exposure = gradient_of(exposure_loss(view, self._region(view)), patch)
-        return (self._on_defended(view, labels, patch) + exposure) / 2
+    def _mask_evasion(self, view: AttackedView, labels: Tensor, patch: Tensor) -> Tensor:
+        evasion = gradient_of(mask_evasion_loss(view, self._region(view)), patch)
+        return (self._on_defended(view, labels, patch) + evasion) / 2
 
-    def _blinding(self, view: AttackedView, patch: Tensor) -> Tensor:
+    def _overmasking(self, view: AttackedView, patch: Tensor) -> Tensor:
         # A frame that is not suspicious is not masked at all.
         defense, analysis = self._defended(view)
         alarm = gradient_of(alarm_loss(analysis, defense.thresholds.masking), patch)
-        return (gradient_of(blindness_loss(view, self._region(view)), patch) + alarm) / 2
-
-    def _on_defended(self, view: AttackedView, labels: Tensor, patch: Tensor) -> Tensor:
-        """The attack's direction on what is segmented again under the mask."""
-        return self._on_logits(self.renderer.defended_logits(view), view, labels, patch).direction
+        return (gradient_of(overmasking_loss(view, self._region(view)), patch) + alarm) / 2
 
     def _region(self, view: AttackedView) -> Tensor:
         defense, analysis = self._defended(view)
@@ -173,31 +199,22 @@ class Attacker:
         assert defense is not None and analysis is not None
         return defense, analysis
 
-    def _printing(self, patch: Tensor) -> Tensor:
-        """What a printer wants."""
+    def _printable(self, patch: Tensor) -> Tensor:
+        """What printing wants: smooth patches, and printable colors where the recipe asks for them."""
         wanted = self.recipe.smoothness * smoothness_gradient(patch)
         if self.palette is None:
             return wanted
         return wanted + self.recipe.non_printability * non_printability_gradient(patch, self.palette)
 
-    def _luring(self, view: AttackedView, decoys: Tensor) -> Tensor:
-        """Decoys want heat, as much as they can make."""
+    def _decoys(self, view: AttackedView, decoys: Tensor) -> Tensor:
+        """Decoys over-activate as much as they can."""
         assert self.over_activation is not None
         heat = self.over_activation(view.shallow, view.masks[:, -len(decoys) :].amax(1, keepdim=True))
-        return self._printing(decoys) - gradient_of(heat, decoys)
+        return self._printable(decoys) - gradient_of(heat, decoys)
 
     def _outcome(self, index: int, view: AttackedView, attack: AttackGradient) -> Step:
-        defense, analysis = self.renderer.defense, view.analysis
-        if defense is None or analysis is None:
+        if self.renderer.defense is None:
             return Step(index, attack.loss, attack.pixel_accuracy)
+        defense, analysis = self._defended(view)
         masked = float((analysis.score > defense.thresholds.masking).float().mean())
         return Step(index, attack.loss, attack.pixel_accuracy, float(analysis.score.detach().mean()), masked)
-
-    @torch.no_grad()
-    def merit(self, batch: tuple[Tensor, Tensor], patches: Tensor, layout: Sequence[Transforms]) -> float:
-        """Share of the attacked pixels, 0..1, that are won: under the defence, if the attacker is out to evade it."""
-        images, labels = batch
-        view = self.renderer.render(images, patches, layout)
-        logits = view.logits if self.recipe.adaptive == "none" else self.renderer.outcome(view)
-        pixels = self.goal.losses(logits, labels, view.mask)
-        return 1 - float(pixels.resisting.sum() / pixels.counted.sum().clamp(min=1))

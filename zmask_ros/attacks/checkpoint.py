@@ -1,4 +1,4 @@
-"""One run of optimisation between two of its steps, in memory and on disk."""
+"""The state of an attack between two of its steps, in memory and on disk, so that it can be resumed."""
 
 from __future__ import annotations
 
@@ -19,22 +19,24 @@ from zmask_ros.io.files import replace_file
 
 FINAL_LR = 0.1
 """Share of the learning rate that is left at the last step."""
-STRIDE = 1_000_003
-"""Between the seeds of restarts."""
+RESTART_SEED_STRIDE = 1_000_003
+"""Difference between the seeds of one restart and the next."""
 ADAM = ("step", "exp_avg", "exp_avg_sq")
+"""What torch's Adam keeps of each tensor that it optimizes."""
 
 
 @dataclass
 class AttackState:
-    """All that the next step depends on, but for what it is trained with.
+    """All that the next step depends on, apart from the frames and the attacker.
 
     Attributes:
+        recipe: of the attack.
         leaves: the adversarial patches and the decoys, each [n, 3, h, w] on the network's device.
-        generator: of all random choices of this run.
+        generator: source of all random choices of this run.
         restart: number of the run, from 0.
-        index: of its next step.
-        history: of all runs.
-        merits: of the runs that are finished.
+        index: number of its next step, from 0.
+        history: outcomes of the steps of all runs.
+        merits: of the runs that are finished, 0..1, see `Attacker.merit`.
         best: patches [N, 3, h, w] of the best of these, on the CPU.
     """
 
@@ -48,7 +50,7 @@ class AttackState:
     best: Tensor | None = None
 
     def __post_init__(self) -> None:
-        # An optimiser takes no tensor without elements.
+        # An optimizer takes no tensor without elements.
         self.trained = [leaf for leaf in self.leaves if len(leaf)]
         self.optimizer = torch.optim.Adam(self.trained, lr=self.recipe.lr)
         final = self.recipe.lr * FINAL_LR
@@ -57,7 +59,7 @@ class AttackState:
     @staticmethod
     def start(recipe: Recipe, device: torch.device, restart: int = 0) -> AttackState:
         """The beginning of a run: patches of noise."""
-        generator = torch.Generator().manual_seed(recipe.seed + STRIDE * restart)
+        generator = torch.Generator().manual_seed(recipe.seed + RESTART_SEED_STRIDE * restart)
         low, high = recipe.printable
         noise = low + (high - low) * torch.rand(recipe.patches, 3, *recipe.size, generator=generator)
         split = recipe.patches - recipe.decoys
@@ -107,7 +109,11 @@ class AttackState:
         self.merits.append(merit)
 
     def save(self, path: Path, belongs_to: dict[str, str]) -> None:
-        """Write everything beside ``path``, then rename.
+        """Write everything to ``path``; a reader never sees half of a file.
+
+        Args:
+            path: the file, replaced if it is there.
+            belongs_to: digests of what the attack is made with, by words that a sentence can use.
 
         Raises:
             ZmaskError: the place cannot be written to.
@@ -130,7 +136,7 @@ class AttackState:
 
     @staticmethod
     def resume(path: Path, recipe: Recipe, device: torch.device, belongs_to: dict[str, str]) -> AttackState:
-        """What `save` wrote, ready to go on as if it had never stopped.
+        """What `save` wrote, ready to go on as if it had never stopped; for the arguments see `start` and `save`.
 
         Raises:
             AttackError: it is damaged, or of another recipe, network, profile or other frames.
@@ -139,27 +145,28 @@ class AttackState:
         for what, digest in belongs_to.items():
             if record["belongs_to"].get(what) != digest:
                 raise AttackError(f"{path} was begun with another {what}: go on with the same, or delete the file.")
-        training = AttackState.start(recipe, device, record["restart"])
-        training.index, training.merits = record["index"], record["merits"]
-        training.history = [Step(**step) for step in record["history"]]
-        training.best = tensors.get("best")
-        training.generator.set_state(tensors["generator"])
+        attack = AttackState.start(recipe, device, record["restart"])
+        attack.index, attack.merits = record["index"], record["merits"]
+        attack.history = [Step(**step) for step in record["history"]]
+        attack.best = tensors.get("best")
+        attack.generator.set_state(tensors["generator"])
         with torch.no_grad():
-            for n, leaf in enumerate(training.trained):
+            for n, leaf in enumerate(attack.trained):
                 leaf.copy_(tensors[f"leaf.{n}"])
                 # Adam wants its count of steps on the CPU.
                 places = {"step": torch.device("cpu")}
                 state = {name: tensors[f"{name}.{n}"].to(places.get(name, device)) for name in ADAM}
-                training.optimizer.state[leaf] = state
-        training.schedule.load_state_dict(record["schedule"])
-        training.optimizer.param_groups[0]["lr"] = record["lr"]
-        return training
+                attack.optimizer.state[leaf] = state
+        attack.schedule.load_state_dict(record["schedule"])
+        attack.optimizer.param_groups[0]["lr"] = record["lr"]
+        return attack
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            return json.loads(metadata["zmask_attack"]), {n: file.get_tensor(n) for n in file.keys()}
+            record = json.loads((file.metadata() or {})["zmask_attack"])
+            # A safetensors file has names, but cannot be iterated over.
+            return record, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
         raise AttackError(f"{path} is no attack to go on with ({error}): delete it and begin anew.") from error

@@ -1,4 +1,4 @@
-"""How an optimisation went, as a picture beside the patch."""
+"""How an attack went, as curves in a picture beside the patch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ WINDOW_SHARE = 0.05
 
 
 def save_curves(png: Path, history: Sequence[Step]) -> None:
-    """Draw what the attack won, its loss, and where the defence is known its score, over the steps.
+    """Draw over the steps what the attack won, its loss, and where the defense is known, its score and what it masks.
+
+    The picture goes to `curves_path` of the patch ``png``.
 
     Raises:
         ZmaskError: the folder cannot be written.

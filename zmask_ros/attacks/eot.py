@@ -20,6 +20,18 @@ VIEW_DISTANCE = 3.0
 """Distance from which a turned patch is seen, in patch widths: it sets how strongly yaw makes it a trapezium."""
 TRIES = 20
 """So often a patch is drawn anew that lies on another one of the same image."""
+LIMITS: dict[str, Range] = {
+    "place": (0.0, 1.0),
+    "scale": (1e-3, math.inf),
+    "yaw_deg": (-75.0, 75.0),
+    "contrast": (0.0, math.inf),
+    "noise": (0.0, math.inf),
+    "blur": (0.0, 5.0),
+    "pitch_deg": (-75.0, 75.0),
+    "gamma": (0.2, 5.0),
+    "jpeg": (1.0, 100.0),
+}
+"""What the ends of each range must lie within."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +43,12 @@ class EotRanges:
         scale: image pixels a patch pixel, > 0. A patch that would not fit is made as large as fits.
         rotation_deg: turn in the image plane, degrees, clockwise.
         yaw_deg: turn about the patch's vertical axis, degrees, within -75..75.
-        brightness: added to the patch's colours, in units of the full range.
-        contrast: factor on the patch's deviation from mid-grey, >= 0.
+        brightness: added to the patch's colors, in units of the full range.
+        contrast: factor on the patch's deviation from mid-gray, >= 0.
         noise: standard deviation of independent pixel noise, in units of the full range, >= 0.
         blur: standard deviation of a Gaussian blur, in image pixels, 0..5.
         pitch_deg: turn about the patch's horizontal axis, degrees, within -75..75.
-        gamma: exponent on the patch's colours, 0.2..5; above 1 is darker.
+        gamma: exponent on the patch's colors, 0.2..5; above 1 is darker.
         jpeg: quality of the whole image's compression, 1..100; 100 leaves it as it is.
     """
 
@@ -59,27 +71,13 @@ class EotRanges:
                 raise AttackError(f"The range {name} = {low}..{high} must ascend and lie within {least}..{most}.")
 
 
-LIMITS: dict[str, Range] = {
-    "place": (0.0, 1.0),
-    "scale": (1e-3, math.inf),
-    "yaw_deg": (-75.0, 75.0),
-    "contrast": (0.0, math.inf),
-    "noise": (0.0, math.inf),
-    "blur": (0.0, 5.0),
-    "pitch_deg": (-75.0, 75.0),
-    "gamma": (0.2, 5.0),
-    "jpeg": (1.0, 100.0),
-}
-"""What the ends of each range must lie within."""
-
-
 @dataclass(frozen=True)
 class Transforms:
     """One transformation for each of B images, on the CPU.
 
     Attributes:
-        homography: [B, 3, 3], from the patch plane (patch pixels, origin in its centre, y down) to image pixels
-            (the centre of the first pixel is at (0.5, 0.5)).
+        homography: [B, 3, 3], from the patch plane (patch pixels, origin in its center, y down) to image pixels
+            (the center of the first pixel is at (0.5, 0.5)).
         brightness, contrast, noise, blur: [B], as in `EotRanges`.
         noise_seed: of the pixel noise.
         gamma, jpeg: [B], as in `EotRanges`; None where all images have the range's neutral value.
@@ -107,14 +105,22 @@ def sample_transforms(
     image_size: tuple[int, int],
     generator: torch.Generator,
 ) -> Transforms:
-    """Draw ``count`` transformations that keep the patch fully inside the image; sizes are (height, width)."""
+    """Draw ``count`` transformations that keep the patch fully inside the image.
+
+    Args:
+        ranges: to draw from.
+        count: B, the number of images.
+        patch_size: (height, width) in patch pixels.
+        image_size: (height, width) in image pixels.
+        generator: source of all randomness.
+    """
 
     def draw(limits: Range) -> Tensor:
         low, high = limits
         return low + (high - low) * torch.rand(count, generator=generator, dtype=torch.float64)
 
     def draw_unless(neutral: float, limits: Range) -> Tensor | None:
-        # What came later draws only where it is used: older recipes must give the same patches as ever.
+        # These came later and draw only where they are used: older recipes must give the same patches as ever.
         return None if limits == (neutral, neutral) else draw(limits)
 
     place = torch.stack([draw(ranges.place), draw(ranges.place)], 1)
@@ -140,7 +146,10 @@ def sample_layout(
     image_size: tuple[int, int],
     generator: torch.Generator,
 ) -> tuple[Transforms, ...]:
-    """Draw transformations of ``patches`` patches for each of ``count`` images, without overlap where there is room."""
+    """Draw transformations of ``patches`` patches for each of ``count`` images, without overlap where there is room.
+
+    For the arguments see `sample_transforms`; the result has one `Transforms` for each patch.
+    """
     layout: list[Transforms] = []
     for _ in range(patches):
         drawn = sample_transforms(ranges, count, patch_size, image_size, generator)
@@ -154,25 +163,10 @@ def sample_layout(
     return tuple(layout)
 
 
-def _overlaps(drawn: Transforms, layout: list[Transforms], patch_size: tuple[int, int]) -> Tensor:
-    """Bool [B]: whether the upright box around the patch meets that of any other one."""
-    low, high = _boxes(drawn, patch_size)
-    met = torch.zeros(len(drawn), dtype=torch.bool)
-    for other in layout:
-        other_low, other_high = _boxes(other, patch_size)
-        met |= ((low < other_high) & (other_low < high)).all(1)
-    return met
-
-
-def _boxes(transforms: Transforms, patch_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    corners = patch_corners(transforms.homography, patch_size)
-    return corners.amin(1), corners.amax(1)
-
-
 def view_homography(
     scale: Tensor, rotation_deg: Tensor, yaw_deg: Tensor, patch_size: tuple[int, int], pitch_deg: Tensor | None = None
 ) -> Tensor:
-    """[B, 3, 3] from the patch plane to image pixels around the patch's centre, for [B] parameters.
+    """[B, 3, 3] from the patch plane to image pixels around the patch's center, for parameters [B].
 
     The patch is turned about its vertical axis first, then about the image's horizontal one, then in the image.
     """
@@ -221,3 +215,19 @@ def _place_inside(view: Tensor, place: Tensor, patch_size: tuple[int, int], imag
     shift[:, :2, 2] = place * (image - extent) - low
     shift[:, 0, 0] = shift[:, 1, 1] = fit
     return shift @ view
+
+
+def _overlaps(drawn: Transforms, layout: list[Transforms], patch_size: tuple[int, int]) -> Tensor:
+    """Bool [B]: whether the upright box around the patch meets that of any other one."""
+    low, high = _boxes(drawn, patch_size)
+    met = torch.zeros(len(drawn), dtype=torch.bool)
+    for other in layout:
+        other_low, other_high = _boxes(other, patch_size)
+        met |= ((low < other_high) & (other_low < high)).all(1)
+    return met
+
+
+def _boxes(transforms: Transforms, patch_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Top left and bottom right (x, y) of the upright boxes around the patch, [B, 2] each, in image pixels."""
+    corners = patch_corners(transforms.homography, patch_size)
+    return corners.amin(1), corners.amax(1)

@@ -1,4 +1,4 @@
-"""Patches on disk: PNGs to print, the recipe as JSON, exact values as safetensors, and the course as a picture."""
+"""Patches on disk: PNGs to print, the recipe and the history as JSON, exact values as safetensors, and curves."""
 
 from __future__ import annotations
 
@@ -51,7 +51,14 @@ def patches_in(folder: Path) -> list[Path]:
 
 
 def save_patch(png: Path, result: PatchResult, recipe: Recipe, segmenter: Segmenter, sources: tuple[str, ...]) -> None:
-    """Write ``png``, further patches beside it, exact values and the recipe; a reader never sees half of a file.
+    """Write a finished attack; a reader never sees half of a file.
+
+    Args:
+        png: of the first patch; further patches, exact values and the recipe lie beside it.
+        result: the patches.
+        recipe: that made them.
+        segmenter: that they attack.
+        sources: where the frames came from, a line each.
 
     Raises:
         ZmaskError: the name does not end in .png, or the folder cannot be written.

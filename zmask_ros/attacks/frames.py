@@ -1,4 +1,4 @@
-"""The frames that a patch is optimised over."""
+"""The frames that a patch is optimized over."""
 
 from __future__ import annotations
 
@@ -24,9 +24,12 @@ class NothingToHideError(AttackError):
 
 @dataclass(frozen=True)
 class FrameStack:
-    """Frames at the segmenter's input size: uint8 [N, 3, h, w] and uint8 [N, h, w], on the CPU.
+    """Frames at the segmenter's input size, on the CPU.
 
-    ``numbers`` int64 [N] are those that the frames had where they came from, counted from 0.
+    Attributes:
+        images: uint8 [N, 3, h, w], RGB.
+        labels: uint8 [N, h, w], 255 unlabelled.
+        numbers: int64 [N], those that the frames had where they came from, counted from 0.
     """
 
     images: Tensor
@@ -59,7 +62,7 @@ class FrameStack:
 
 
 def stack_frames(segmenter: Segmenter, frames: Iterable[AttackFrame]) -> FrameStack:
-    """Bring frames to the segmenter's input size, with labels; missing ones are predicted.
+    """Bring frames to the segmenter's input size; labels that are missing are predicted by the segmenter.
 
     Raises:
         AttackError: there are none, an image and its labels differ in size, or a label is no class of the segmenter.

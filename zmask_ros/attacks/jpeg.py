@@ -1,4 +1,4 @@
-"""JPEG as a differentiable step of expectation over transformation: plain torch, rounding straight through."""
+"""JPEG as a differentiable transformation: plain torch, with a straight-through estimator for rounding."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LUMINANCE = (
     (49, 64, 78, 87, 103, 121, 120, 101),
     (72, 92, 95, 98, 112, 100, 103, 99),
 )
-"""Quantisation of brightness at quality 50, ISO/IEC 10918-1, Table K.1."""
+"""Quantization of brightness at quality 50, ISO/IEC 10918-1, Table K.1."""
 CHROMINANCE = (
     (17, 18, 24, 47, 99, 99, 99, 99),
     (18, 21, 26, 66, 99, 99, 99, 99),
@@ -27,13 +27,13 @@ CHROMINANCE = (
     (47, 66, 99, 99, 99, 99, 99, 99),
     *((99,) * 8,) * 4,
 )
-"""Quantisation of colour at quality 50, Table K.2."""
-TO_YCC = ((0.299, 0.587, 0.114), (-0.168735892, -0.331264108, 0.5), (0.5, -0.418687589, -0.081312411))
-TO_RGB = ((1.0, 0.0, 1.402), (1.0, -0.344136286, -0.714136286), (1.0, 1.772, 0.0))
+"""Quantization of color at quality 50, Table K.2."""
+RGB_TO_YCC = ((0.299, 0.587, 0.114), (-0.168735892, -0.331264108, 0.5), (0.5, -0.418687589, -0.081312411))
+YCC_TO_RGB = ((1.0, 0.0, 1.402), (1.0, -0.344136286, -0.714136286), (1.0, 1.772, 0.0))
 
 
 def compress(images: Tensor, quality: Tensor) -> Tensor:
-    """Images [B, 3, H, W] in 0..1 after JPEG with halved colour resolution, at ``quality`` [B] in 1..100.
+    """Images [B, 3, H, W] in 0..1 after JPEG with halved color resolution, at ``quality`` [B] in 1..100.
 
     An image of quality 100 is left as it is. Rounding passes gradients on unchanged.
     """
@@ -44,10 +44,10 @@ def compress(images: Tensor, quality: Tensor) -> Tensor:
 
 def _compress(image: Tensor, quality: float) -> Tensor:
     height, width = image.shape[-2:]
-    # Whole blocks of the halved colour planes.
+    # Whole blocks of the halved color planes.
     border = (0, -width % (2 * BLOCK), 0, -height % (2 * BLOCK))
     padded = functional.pad(image[None], border, mode="replicate")[0] * 255.0
-    ycc = torch.einsum("ij,jhw->ihw", image.new_tensor(TO_YCC), padded)
+    ycc = torch.einsum("ij,jhw->ihw", image.new_tensor(RGB_TO_YCC), padded)
     luminance, chrominance = ycc[:1] - 128.0, functional.avg_pool2d(ycc[1:][None], 2)[0]
     color = _quantized(chrominance, _table(CHROMINANCE, quality, image))
     whole = torch.cat(
@@ -56,7 +56,7 @@ def _compress(image: Tensor, quality: float) -> Tensor:
             functional.interpolate(color[None], scale_factor=2, mode="bilinear", align_corners=False)[0],
         ]
     )
-    rgb = torch.einsum("ij,jhw->ihw", image.new_tensor(TO_RGB), whole) / 255.0
+    rgb = torch.einsum("ij,jhw->ihw", image.new_tensor(YCC_TO_RGB), whole) / 255.0
     return rgb[:, :height, :width].clamp(0, 1)
 
 
@@ -78,7 +78,7 @@ def _basis(like: Tensor) -> Tensor:
     return basis.to(like)
 
 
-def _table(half: tuple[tuple[int, ...], ...], quality: float, like: Tensor) -> Tensor:
-    """The table at ``quality``, scaled as the IJG's library does."""
+def _table(base: tuple[tuple[int, ...], ...], quality: float, like: Tensor) -> Tensor:
+    """[8, 8]: the table at ``quality``, scaled as the IJG's library does."""
     factor = 50.0 / quality if quality < 50 else 2.0 - quality / 50.0
-    return (like.new_tensor(half) * factor + 0.5).floor().clamp(1, 255)
+    return (like.new_tensor(base) * factor + 0.5).floor().clamp(1, 255)

@@ -1,4 +1,4 @@
-"""The gradients that a patch follows: the attack on segmentation, and smoothness.
+"""The gradients that a patch follows: the attack on the segmentation, and smoothness.
 
 After the segmentation attacks of Nesti et al., WACV 2022 and Rossolini et al., AAAI 2023.
 """

@@ -1,4 +1,4 @@
-"""Put patches into images: anti-aliased, differentiable with respect to the patches."""
+"""Put patches into images: anti-aliased, and differentiable with respect to the patches."""
 
 from __future__ import annotations
 
@@ -15,51 +15,19 @@ from zmask_ros.attacks.jpeg import compress
 
 NEAR = 0.1
 """Third coordinate below which the plane counts as behind the camera: metres for a panel with a place in the world,
-and about a tenth of the distance of the patch's centre for a patch that was placed by a draw."""
-
-
-def warped(homography: Tensor, points: Tensor) -> Tensor:
-    """[n, 2]: image coordinates (x, y) of points [n, 2] of the plane that are before the camera."""
-    seen = _homogeneous(homography, points)
-    return seen[:, :2] / seen[:, 2:]
-
-
-def visible_part(homography: Tensor, patch_size: tuple[int, int]) -> Tensor:
-    """[n, 2]: corners of the part of the patch (height, width) that is before the camera, clockwise.
-
-    n is 4 where all of it is, 3 or 5 where a corner or three are behind, and 0 where it is wholly behind.
-    """
-    x, y = patch_size[1] / 2, patch_size[0] / 2
-    corners = homography.new_tensor([[-x, -y], [x, -y], [x, y], [-x, y]])
-    depths = _homogeneous(homography, corners)[:, 2].tolist()
-    if min(depths) >= NEAR:
-        return corners
-    kept = []
-    for index, depth in enumerate(depths):
-        following = (index + 1) % len(depths)
-        if depth >= NEAR:
-            kept.append(corners[index])
-        if (depth >= NEAR) != (depths[following] >= NEAR):
-            # Depth is linear in the plane, so the edge meets the near plane at this share of its length.
-            share = (NEAR - depth) / (depths[following] - depth)
-            kept.append(corners[index] + share * (corners[following] - corners[index]))
-    return torch.stack(kept) if kept else corners[:0]
-
-
-def _homogeneous(homography: Tensor, points: Tensor) -> Tensor:
-    return torch.cat([points, torch.ones_like(points[:, :1])], 1) @ homography.T
-
-
-MID_GREY = 0.5
+and about a tenth of the distance of the patch's center for a patch that was placed by a draw."""
+MID_GRAY = 0.5
+"""The color that a change of contrast leaves alone."""
 DARKEST = 1e-3
+"""Colors are raised to this before a power: it has no slope at 0 for exponents above 1, and an endless one below."""
 FAR_AWAY = 1e6
-"""Patch pixels: no patch is so large."""
+"""Patch plane coordinate of what is behind the camera, patch pixels: no patch is so large."""
 
 
 def apply_patches(
     images: Tensor, patches: Tensor, layout: Sequence[Transforms], shape: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The images with the patches in them, one after the other, and where each is.
+    """Put patches into images, one after the other.
 
     Args:
         images: [B, 3, H, W] in 0..1.
@@ -79,13 +47,6 @@ def apply_patches(
     return (result if quality is None else compress(result, quality)), mask
 
 
-def apply_patch(
-    images: Tensor, patch: Tensor, transforms: Transforms, shape: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """`apply_patches` of one patch [3, h, w]; the mask is [B, 1, H, W]."""
-    return apply_patches(images, patch[None], (transforms,), shape)
-
-
 def paste(
     image: np.ndarray,
     patch: np.ndarray,
@@ -98,7 +59,7 @@ def paste(
     Args:
         image: uint8 [H, W, 3].
         patch: uint8 [h, w, 3], or [h, w, 4] where it is no rectangle: the fourth channel says how much it hides.
-        centre: (x, y) of the patch's centre, in image pixels.
+        center: (x, y) of the patch's center, in image pixels.
         scale: image pixels a patch pixel, > 0.
         rotation_deg: clockwise, degrees.
 
@@ -135,6 +96,40 @@ def to_uint8(image: Tensor) -> np.ndarray:
     return np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
 
 
+def project(homography: Tensor, points: Tensor) -> Tensor:
+    """[n, 2]: image coordinates (x, y) of points [n, 2] of the patch plane that are before the camera."""
+    seen = _homogeneous(homography, points)
+    return seen[:, :2] / seen[:, 2:]
+
+
+def visible_part(homography: Tensor, patch_size: tuple[int, int]) -> Tensor:
+    """Clip a patch to what is before the camera.
+
+    Args:
+        homography: [3, 3], patch plane to image pixels.
+        patch_size: (height, width) in patch pixels.
+
+    Returns:
+        [n, 2], the corners of the part that is left, in the patch plane, clockwise; n is 4 where all of it is before
+        the camera, 3 or 5 where three corners or one are behind, and 0 where it is wholly behind.
+    """
+    x, y = patch_size[1] / 2, patch_size[0] / 2
+    corners = homography.new_tensor([[-x, -y], [x, -y], [x, y], [-x, y]])
+    depths = _homogeneous(homography, corners)[:, 2].tolist()
+    if min(depths) >= NEAR:
+        return corners
+    kept = []
+    for index, depth in enumerate(depths):
+        following = (index + 1) % len(depths)
+        if depth >= NEAR:
+            kept.append(corners[index])
+        if (depth >= NEAR) != (depths[following] >= NEAR):
+            # Depth is linear in the plane, so the edge meets the near plane at this share of its length.
+            share = (NEAR - depth) / (depths[following] - depth)
+            kept.append(corners[index] + share * (corners[following] - corners[index]))
+    return torch.stack(kept) if kept else corners[:0]
+
+
 def _paste(image: np.ndarray, patches: np.ndarray, layout: Sequence[Transforms]) -> tuple[np.ndarray, np.ndarray]:
     colors = torch.stack([to_tensor(patch[..., :3]) for patch in patches])
     # All patches of one attack have the same shape.
@@ -149,7 +144,7 @@ def _apply(result: Tensor, mask: Tensor, patch: Tensor, transforms: Transforms, 
     noise = torch.Generator().manual_seed(transforms.noise_seed)
     for index, homography in enumerate(transforms.homography):
         part = visible_part(homography, patch_size)
-        box = _box(warped(homography, part), (result.shape[-2], result.shape[-1]))
+        box = _box(project(homography, part), (result.shape[-2], result.shape[-1]))
         if box is None:
             continue
         left, top, right, bottom = box
@@ -161,7 +156,7 @@ def _apply(result: Tensor, mask: Tensor, patch: Tensor, transforms: Transforms, 
             cover = cover * transforms.visible[index, top:bottom, left:right].to(cover)
         if alpha is not None:
             cover = cover * _warp(_shrunk(alpha[None, None], scale), plane, patch_size)[0]
-        color = _warp(_seen(patch, transforms, index, scale), plane, patch_size)
+        color = _warp(_photographed(patch, transforms, index, scale), plane, patch_size)
         grain = torch.randn(color.shape, generator=noise).to(result) * float(transforms.noise[index])
         result[where] = result[where] * (1 - cover) + (color + grain).clamp(0, 1) * cover
         mask[index, top:bottom, left:right] = (cover >= 0.5).to(mask)
@@ -178,7 +173,7 @@ def _box(outline: Tensor, image_size: tuple[int, int]) -> tuple[int, int, int, i
 
 
 def _plane_coordinates(homography: Tensor, box: tuple[int, int, int, int]) -> Tensor:
-    """[h, w, 2]: patch plane coordinates of the pixel centres in ``box``; those behind the camera are far away."""
+    """[h, w, 2]: patch plane coordinates of the pixel centers in ``box``; those behind the camera are far away."""
     left, top, right, bottom = box
     y, x = torch.meshgrid(
         torch.arange(top, bottom, dtype=torch.float64) + 0.5,
@@ -196,12 +191,11 @@ def _cover(plane: Tensor, patch_size: tuple[int, int], scale: Tensor) -> Tensor:
     return inside.clamp(0, 1).prod(-1)
 
 
-def _seen(patch: Tensor, transforms: Transforms, index: int, scale: Tensor) -> Tensor:
+def _photographed(patch: Tensor, transforms: Transforms, index: int, scale: Tensor) -> Tensor:
     """The patch [1, 3, h', w'] at the image's resolution, with its photometric changes."""
     small = _blur(_shrunk(patch[None], scale), float(transforms.blur[index]) / max(1.0, float(scale.max())))
     contrast, brightness = float(transforms.contrast[index]), float(transforms.brightness[index])
-    seen = (small - MID_GREY) * contrast + MID_GREY + brightness
-    # A power has no slope at 0 below 1, and an endless one there.
+    seen = (small - MID_GRAY) * contrast + MID_GRAY + brightness
     return seen if transforms.gamma is None else seen.clamp(DARKEST, 1) ** float(transforms.gamma[index])
 
 
@@ -213,11 +207,13 @@ def _shrunk(pixels: Tensor, scale: Tensor) -> Tensor:
 
 
 def _warp(color: Tensor, plane: Tensor, patch_size: tuple[int, int]) -> Tensor:
+    """[C, h, w]: pixels [1, C, h', w'] of the patch at the coordinates ``plane`` [h, w, 2] of its plane."""
     grid = plane / plane.new_tensor([patch_size[1] / 2, patch_size[0] / 2])
     return functional.grid_sample(color, grid[None], mode="bilinear", padding_mode="border", align_corners=False)[0]
 
 
 def _blur(image: Tensor, sigma: float) -> Tensor:
+    """[1, 3, h, w] blurred by a Gaussian of deviation ``sigma``, pixels; below a tenth it stays as it is."""
     radius = math.ceil(2.5 * sigma)
     if sigma < 0.1:
         return image
@@ -226,3 +222,8 @@ def _blur(image: Tensor, sigma: float) -> Tensor:
     kernel = (kernel / kernel.sum()).expand(3, 1, 1, -1)
     padded = functional.pad(image, [radius] * 4, mode="replicate")
     return functional.conv2d(functional.conv2d(padded, kernel, groups=3), kernel.transpose(2, 3), groups=3)
+
+
+def _homogeneous(homography: Tensor, points: Tensor) -> Tensor:
+    """[n, 3]: points [n, 2] of the patch plane as homogeneous image coordinates."""
+    return torch.cat([points, torch.ones_like(points[:, :1])], 1) @ homography.T

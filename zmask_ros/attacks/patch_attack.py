@@ -1,4 +1,4 @@
-"""Optimise patches that spoil the segmentation of every frame they appear in."""
+"""One attack from noise to finished patches: patches that spoil the segmentation of every frame they appear in."""
 
 from __future__ import annotations
 
@@ -30,12 +30,36 @@ EVALUATION_STREAM = 2**40
 
 
 class Placement(Protocol):
-    """Decides where a patch is seen in the frames that it is optimised over, instead of a draw from ranges."""
+    """Decides where a patch is seen in the frames that it is optimized over, instead of a draw from ranges."""
 
     def place(
         self, transforms: Transforms, chosen: Tensor, image_size: tuple[int, int], patch_size: tuple[int, int]
     ) -> Transforms:
-        """``transforms`` with their light and noise, at the places of the frames ``chosen``: int64 [B], as given."""
+        """Move ``transforms``, whose light and noise stay, to the places of the frames ``chosen``.
+
+        Args:
+            transforms: of B images, drawn from the recipe's ranges.
+            chosen: int64 [B], indices of the frames in the order in which they were given.
+            image_size: (height, width) in pixels.
+            patch_size: (height, width) in patch pixels.
+        """
+
+
+@dataclass(frozen=True)
+class TransformSampler:
+    """Draws how the patches of a recipe are seen; sizes are (height, width) in pixels."""
+
+    recipe: Recipe
+    image_size: tuple[int, int]
+    placement: Placement | None = None
+
+    def __call__(self, chosen: Tensor, generator: torch.Generator) -> tuple[Transforms, ...]:
+        """One `Transforms` for each patch, of the B frames ``chosen``: int64 [B], their indices."""
+        recipe = self.recipe
+        layout = sample_layout(recipe.eot, recipe.patches, len(chosen), recipe.size, self.image_size, generator)
+        if self.placement is None:
+            return layout
+        return tuple(self.placement.place(drawn, chosen, self.image_size, recipe.size) for drawn in layout)
 
 
 @dataclass(frozen=True)
@@ -56,7 +80,7 @@ class PatchResult:
 
     @property
     def patch(self) -> Tensor:
-        """The first patch, float [3, h, w]."""
+        """The first patch, float [3, h, w] in 0..1."""
         return self.patches[0]
 
 
@@ -70,11 +94,14 @@ def train_patch(
     placement: Placement | None = None,
     start: Tensor | None = None,
 ) -> PatchResult:
-    """Optimise patches by ``recipe`` over ``frames``.
+    """Optimize patches by ``recipe`` over ``frames``.
 
     Args:
+        segmenter: the attacked network.
+        frames: images with their labels.
+        recipe: of the attack.
         progress: called after each step.
-        profile: of the defence, for attackers who know it.
+        profile: of the defense, for attackers who know it.
         state: file that the state is kept in while it runs; where there is one already, it goes on from there and
             ends with the same patches as if it had never stopped. The caller deletes it.
         placement: where the patch is seen; None draws that from the recipe's ranges, as all the rest.
@@ -91,80 +118,42 @@ def train_patch(
     stack = stack_frames(segmenter, frames)
     if recipe.objective == HIDING and attacker.goal.target is not None:
         stack = stack.showing(attacker.goal.target)
-    draw = TransformSampler(recipe, segmenter.input_size, placement)
-    belongs_to = _belongings(attacker, profile, stack, start)
+    sampler = TransformSampler(recipe, segmenter.input_size, placement)
+    belongs_to = _digests(attacker, profile, stack, start)
     device = segmenter.device
     if state is not None and state.exists():
-        training = AttackState.resume(state, recipe, device, belongs_to)
+        attack = AttackState.resume(state, recipe, device, belongs_to)
     else:
-        training = AttackState.start(recipe, device)
+        attack = AttackState.start(recipe, device)
         if start is not None:
-            training.begin_with(start)
+            attack.begin_with(start)
     while True:
-        while training.index < recipe.steps:
-            make_step(attacker, stack, training, draw)
-            if state is not None and len(training.history) % SAVED_EVERY == 0:
-                training.save(state, belongs_to)
-            progress(training.history[-1])
-        training.finish(_merit(attacker, stack, training, draw))
-        if len(training.merits) == recipe.restarts:
+        while attack.index < recipe.steps:
+            make_step(attacker, stack, attack, sampler)
+            if state is not None and len(attack.history) % SAVED_EVERY == 0:
+                attack.save(state, belongs_to)
+            progress(attack.history[-1])
+        attack.finish(_merit(attacker, stack, attack, sampler))
+        if len(attack.merits) == recipe.restarts:
             break
-        training = training.restarted(device)
-    assert training.best is not None
+        attack = attack.restarted(device)
+    assert attack.best is not None
     shape = attacker.renderer.shape
-    return PatchResult(
-        training.best, tuple(training.history), tuple(training.merits), None if shape is None else shape.cpu()
-    )
+    return PatchResult(attack.best, tuple(attack.history), tuple(attack.merits), None if shape is None else shape.cpu())
 
 
-def make_step(attacker: Attacker, stack: FrameStack, training: AttackState, draw: TransformSampler) -> AttackedView:
-    """One step of the attack on a random batch; what its images looked like before it."""
-    chosen = torch.randint(len(stack), (training.recipe.batch,), generator=training.generator)
+def make_step(attacker: Attacker, stack: FrameStack, attack: AttackState, sampler: TransformSampler) -> AttackedView:
+    """Take one step of the attack on a random batch; returns what its images looked like before the step."""
+    chosen = torch.randint(len(stack), (attack.recipe.batch,), generator=attack.generator)
     images, labels = stack.batch(chosen, attacker.renderer.segmenter.device)
-    view = attacker.render(images, training.leaves, draw(stack.numbers[chosen], training.generator))
-    found = attacker.directions(view, labels, training.leaves, len(training.history))
-    training.descend((found.adversarial, found.decoys), found.step)
+    view = attacker.render(images, attack.leaves, sampler(stack.numbers[chosen], attack.generator))
+    found = attacker.directions(view, labels, attack.leaves, len(attack.history))
+    attack.descend((found.adversarial, found.decoys), found.step)
     return view
 
 
-def _merit(attacker: Attacker, stack: FrameStack, training: AttackState, draw: TransformSampler) -> float:
-    chosen = torch.linspace(0, len(stack) - 1, EVALUATED).round().long()
-    generator = torch.Generator().manual_seed(training.recipe.seed + EVALUATION_STREAM)
-    device = attacker.renderer.segmenter.device
-    layout = draw(stack.numbers[chosen], generator)
-    return attacker.merit(stack.batch(chosen, device), training.patches().to(device), layout)
-
-
-@dataclass(frozen=True)
-class TransformSampler:
-    """How the patches are seen in chosen frames (indices [B]): one `Transforms` for each patch."""
-
-    recipe: Recipe
-    image_size: tuple[int, int]
-    placement: Placement | None = None
-
-    def __call__(self, chosen: Tensor, generator: torch.Generator) -> tuple[Transforms, ...]:
-        recipe = self.recipe
-        layout = sample_layout(recipe.eot, recipe.patches, len(chosen), recipe.size, self.image_size, generator)
-        if self.placement is None:
-            return layout
-        return tuple(self.placement.place(drawn, chosen, self.image_size, recipe.size) for drawn in layout)
-
-
-def _belongings(attacker: Attacker, profile: Profile | None, stack: FrameStack, start: Tensor | None) -> dict[str, str]:
-    """What a kept state belongs to, by words that a sentence can use."""
-    return {
-        "recipe": attacker.recipe.to_json(),
-        "network": attacker.renderer.segmenter.digest,
-        "set of frames": stack.digest(),
-        "shape": _digest([attacker.renderer.shape]),
-        "palette": _digest([attacker.palette]),
-        "profile": "none" if profile is None else _profile_digest(profile),
-        "start": _digest([start]),
-    }
-
-
-def _profile_digest(profile: Profile) -> str:
+def profile_digest(profile: Profile) -> str:
+    """SHA-256 of all of a profile that decides how an attack on it turns out, hexadecimal."""
     detector = profile.detector
     moments = [statistics.moments for _, statistics in sorted(detector.statistics.items())]
     thresholds = torch.tensor([detector.threshold.value, detector.masking_threshold], dtype=torch.float64)
@@ -173,7 +162,30 @@ def _profile_digest(profile: Profile) -> str:
     return _digest([detector.fusion, thresholds, growth, *head, *(m.mean for m in moments), *(m.m2 for m in moments)])
 
 
+def _merit(attacker: Attacker, stack: FrameStack, attack: AttackState, sampler: TransformSampler) -> float:
+    """Share of the attacked pixels that the run's patches win on frames spread over the stack, 0..1."""
+    chosen = torch.linspace(0, len(stack) - 1, EVALUATED).round().long()
+    generator = torch.Generator().manual_seed(attack.recipe.seed + EVALUATION_STREAM)
+    device = attacker.renderer.segmenter.device
+    layout = sampler(stack.numbers[chosen], generator)
+    return attacker.merit(stack.batch(chosen, device), attack.patches().to(device), layout)
+
+
+def _digests(attacker: Attacker, profile: Profile | None, stack: FrameStack, start: Tensor | None) -> dict[str, str]:
+    """What a kept state belongs to, by words that a sentence can use."""
+    return {
+        "recipe": attacker.recipe.to_json(),
+        "network": attacker.renderer.segmenter.digest,
+        "set of frames": stack.digest(),
+        "shape": _digest([attacker.renderer.shape]),
+        "palette": _digest([attacker.palette]),
+        "profile": "none" if profile is None else profile_digest(profile),
+        "start": _digest([start]),
+    }
+
+
 def _digest(tensors: Sequence[Tensor | None]) -> str:
+    """SHA-256 of the tensors' bytes, hexadecimal."""
     digest = hashlib.sha256()
     for tensor in tensors:
         digest.update(b"none" if tensor is None else tensor.cpu().contiguous().numpy().tobytes())

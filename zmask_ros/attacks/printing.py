@@ -1,4 +1,4 @@
-"""Colours that a printer can print, and how far a patch is from them."""
+"""What can be printed: the outline of a patch, and the colors of a printer, with the distance of a patch from them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from zmask_ros.resources import find_resource
 
 BUILT_IN = "config/printable_colours.csv"
 SOFTENING = 1e-8
-"""Added to squared distances: a colour that is met exactly has distance 1e-4, and a slope of 0 instead of none."""
+"""Added to squared distances: a color that is met exactly has distance 1e-4, and a slope of 0 instead of none."""
 
 
 def read_palette(path: Path | str | None = None) -> Tensor:
-    """Printable colours, float [N, 3] in 0..1.
+    """Printable colors, float [N, 3] in 0..1.
 
     A palette is a CSV file with the columns red, green, blue and no other numbers, or a JSON list of [red, green,
     blue]; values are 0..255. Lines of a CSV file that start with # are notes.
@@ -46,45 +46,14 @@ def read_palette(path: Path | str | None = None) -> Tensor:
     return colors / 255.0
 
 
-def non_printability(patch: Tensor, palette: Tensor) -> Tensor:
-    """Mean over the pixels of a patch [..., 3, h, w] of the product over the colours c [N, 3] of ``|p - c|``."""
-    return _log_products(patch, palette).exp().mean()
-
-
-def non_printability_gradient(patch: Tensor, palette: Tensor) -> Tensor:
-    """Gradient of `non_printability`, divided by its length.
-
-    A product over dozens of colours is smaller than float32 can hold, but only its direction counts: the products are
-    scaled by the largest one.
-    """
-    leaf = patch.detach().requires_grad_()
-    logs = _log_products(leaf, palette)
-    (gradient,) = torch.autograd.grad((logs - logs.detach().max()).exp().sum(), leaf)
-    # In float64, because what is left of the smaller products may still be beyond float32.
-    length = gradient.double().norm()
-    return (gradient.double() / length.clamp(min=1e-300)).to(patch)
-
-
-def _log_products(patch: Tensor, palette: Tensor) -> Tensor:
-    """[...]: the logarithm of each pixel's product of distances, summed in float64."""
-    pixels = patch.double().movedim(-3, -1)
-    return sum(
-        (0.5 * ((pixels - color).square().sum(-1) + SOFTENING).log() for color in palette.double()),
-        start=pixels.new_zeros(pixels.shape[:-1]),
-    )
-
-
-def _csv_rows(text: str) -> list[list[Any]]:
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    rows = list(csv.reader(lines))
-    has_title = bool(rows) and [cell.strip().lower() for cell in rows[0]] == ["red", "green", "blue"]
-    return rows[1:] if has_title else rows
-
-
 def read_shape(path: Path | str, size: tuple[int, int]) -> Tensor:
-    """How much each patch pixel hides, float [h, w] in 0..1, from a picture, resized to the patch's (height, width).
+    """How much each patch pixel hides, float [h, w] in 0..1, from a picture.
 
     Of a picture with an alpha channel that channel counts, of any other its brightness.
+
+    Args:
+        path: of the picture, with 8 bits a channel.
+        size: (height, width) in patch pixels, that the picture is resized to.
 
     Raises:
         AttackError: no such file, not a picture, or all of it hides nothing.
@@ -102,3 +71,43 @@ def read_shape(path: Path | str, size: tuple[int, int]) -> Tensor:
     if not resized.any():
         raise AttackError(f"The shape {path} is black or transparent everywhere: white is where the patch is.")
     return torch.from_numpy(resized).float() / 255.0
+
+
+def non_printability(patch: Tensor, palette: Tensor) -> Tensor:
+    """Non-printability score: mean over the pixels p of the product over the colors c of ``|p - c|``.
+
+    Args:
+        patch: [..., 3, h, w] in 0..1.
+        palette: [N, 3] in 0..1.
+    """
+    return _log_products(patch, palette).exp().mean()
+
+
+def non_printability_gradient(patch: Tensor, palette: Tensor) -> Tensor:
+    """Gradient of `non_printability`, divided by its length.
+
+    A product over dozens of colors is smaller than float32 can hold, but only its direction counts: the products are
+    scaled by the largest one.
+    """
+    leaf = patch.detach().requires_grad_()
+    logs = _log_products(leaf, palette)
+    (gradient,) = torch.autograd.grad((logs - logs.detach().max()).exp().sum(), leaf)
+    # In float64, because what is left of the smaller products may still be beyond float32.
+    length = gradient.double().norm()
+    return (gradient.double() / length.clamp(min=1e-300)).to(patch)
+
+
+def _csv_rows(text: str) -> list[list[Any]]:
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    rows = list(csv.reader(lines))
+    has_title = bool(rows) and [cell.strip().lower() for cell in rows[0]] == ["red", "green", "blue"]
+    return rows[1:] if has_title else rows
+
+
+def _log_products(patch: Tensor, palette: Tensor) -> Tensor:
+    """[..., h, w]: the logarithm of each pixel's product of distances, summed in float64."""
+    pixels = patch.double().movedim(-3, -1)
+    return sum(
+        (0.5 * ((pixels - color).square().sum(-1) + SOFTENING).log() for color in palette.double()),
+        start=pixels.new_zeros(pixels.shape[:-1]),
+    )

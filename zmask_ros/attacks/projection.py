@@ -10,9 +10,9 @@ Frames, axes and units:
 - *Panel*: its body frame is that of its viewers: x away from them, y to their left, z up. Its corners are always in
   the order top left, top right, bottom right, bottom left, as the viewers see them.
 - *Camera*: the optical frame of ROS: x right, y down, z forward, metres. Its pose is optical frame to world, [4, 4].
-- *Image*: pixels, x right, y down; the centre of the first pixel is at (0.5, 0.5), so that coordinates scale with the
+- *Image*: pixels, x right, y down; the center of the first pixel is at (0.5, 0.5), so that coordinates scale with the
   image. (The street world and ROS put it at (0, 0); `PinholeCamera.of_integer_centers` takes theirs.)
-- *Patch plane*: patch pixels, origin in the patch's centre, x right, y down, as in `Transforms`.
+- *Patch plane*: patch pixels, origin in the patch's center, x right, y down, as in `Transforms`.
 
 A homography from here keeps its scale: its third coordinate is the depth in metres, negative behind the camera.
 """
@@ -28,15 +28,15 @@ import torch
 from torch import Tensor
 
 from zmask_ros.attacks.eot import Transforms
-from zmask_ros.attacks.pasting import apply_patch, to_tensor, to_uint8, visible_part, warped
+from zmask_ros.attacks.pasting import project, visible_part
 from zmask_ros.data.carla_gear.poses import body_to_world
 
 
 @dataclass(frozen=True)
 class PinholeCamera:
-    """A pinhole camera without distortion; all in pixels, the centre of the first pixel at (0.5, 0.5).
+    """A pinhole camera without distortion; all in pixels, the center of the first pixel at (0.5, 0.5).
 
-    ``size`` is (height, width), ``focal`` and ``centre`` are (x, y).
+    ``size`` is (height, width), ``focal`` and ``center`` are (x, y).
     """
 
     size: tuple[int, int]
@@ -45,7 +45,7 @@ class PinholeCamera:
 
     @staticmethod
     def of_integer_centers(size: tuple[int, int], fx: float, fy: float, cx: float, cy: float) -> PinholeCamera:
-        """From ROS' camera_info, which puts the centre of the first pixel at (0, 0)."""
+        """A camera from the values of ROS' camera_info, which puts the center of the first pixel at (0, 0)."""
         return PinholeCamera(size, (fx, fy), (cx + 0.5, cy + 0.5))
 
     def resized(self, size: tuple[int, int]) -> PinholeCamera:
@@ -57,22 +57,6 @@ class PinholeCamera:
     def matrix(self) -> np.ndarray:
         """float64 [3, 3], optical frame to homogeneous pixels."""
         return np.array([[self.focal[0], 0.0, self.center[0]], [0.0, self.focal[1], self.center[1]], [0.0, 0.0, 1.0]])
-
-
-def panel_corners(
-    xyzrpy: np.ndarray, width: float, height: float, offset: tuple[float, float, float] | None = None
-) -> np.ndarray:
-    """float64 [4, 3]: the corners of a panel in world metres.
-
-    Args:
-        xyzrpy: the pose of what carries it.
-        width, height: its size, metres, > 0.
-        offset: its top left corner in the carrier's frame, metres; None puts its centre at the carrier's origin.
-    """
-    x, y, z = offset or (0.0, width / 2, height / 2)
-    corners = np.array([(x, y, z), (x, y - width, z), (x, y - width, z - height), (x, y, z - height)])
-    to_world = body_to_world(xyzrpy)
-    return np.asarray(corners @ to_world[:3, :3].T + to_world[:3, 3])
 
 
 @dataclass(frozen=True)
@@ -110,14 +94,14 @@ class PanelView:
     def outlined(self) -> np.ndarray:
         """Bool [H, W] at the camera's size: the pixels that the panel touches, whatever stands before it."""
         mask = np.zeros(self.camera.size, np.uint8)
-        # OpenCV's drawing has the centre of the first pixel at (0, 0), and four bits for parts of a pixel.
+        # OpenCV's drawing has the center of the first pixel at (0, 0), and four bits for parts of a pixel.
         fixed = np.rint((self._outline() - 0.5) * 16).astype(np.int32)
         return cv2.fillConvexPoly(mask, fixed, 1, cv2.LINE_8, 4) > 0 if len(fixed) else mask > 0
 
     def _outline(self) -> np.ndarray:
         """float32 [n, 2]: the corners of what the image shows of the panel; none where it shows its back."""
         homography = self.homography((1, 1))
-        outline = warped(homography, visible_part(homography, (1, 1))).numpy().astype(np.float32)
+        outline = project(homography, visible_part(homography, (1, 1))).numpy().astype(np.float32)
         if len(outline) < 3 or torch.linalg.det(homography) <= 0:
             return np.zeros((0, 2), np.float32)
         height, width = self.camera.size
@@ -141,33 +125,30 @@ class ScenePlacement:
         return replace(transforms, homography=homography, visible=_visible(views, image_size))
 
 
-def paste_on_panel(image: np.ndarray, patch: np.ndarray, view: PanelView) -> tuple[np.ndarray, np.ndarray]:
-    """Put a patch on the panel as one camera sees it, in its own colours.
+def panel_corners(
+    xyzrpy: np.ndarray, width: float, height: float, offset: tuple[float, float, float] | None = None
+) -> np.ndarray:
+    """float64 [4, 3]: the corners of a panel in world metres.
 
     Args:
-        image: uint8 [H, W, 3] of the camera, of any resolution.
-        patch: uint8 [h, w, 3].
-        view: of the panel in this image.
-
-    Returns:
-        a new image, uint8 [H, W, 3], and a mask, bool [H, W], of the patch's visible pixels.
+        xyzrpy: the pose of what carries it.
+        width, height: its size, metres, > 0.
+        offset: its top left corner in the carrier's frame, metres; None puts its center at the carrier's origin.
     """
-    one = torch.ones(1, dtype=torch.float64)
-    plain = Transforms(torch.eye(3, dtype=torch.float64)[None], one * 0, one, one * 0, one * 0)
-    sizes = (image.shape[0], image.shape[1]), (patch.shape[0], patch.shape[1])
-    placed = ScenePlacement([view]).place(plain, torch.tensor([0]), *sizes)
-    pasted, mask = apply_patch(to_tensor(image)[None], to_tensor(patch), placed)
-    return to_uint8(pasted[0]), mask[0, 0].bool().numpy()
+    x, y, z = offset or (0.0, width / 2, height / 2)
+    corners = np.array([(x, y, z), (x, y - width, z), (x, y - width, z - height), (x, y, z - height)])
+    to_world = body_to_world(xyzrpy)
+    return np.asarray(corners @ to_world[:3, :3].T + to_world[:3, 3])
 
 
 def _visible(views: Sequence[PanelView], size: tuple[int, int]) -> Tensor | None:
-    """Float [B, H, W] in 0..1; None where nothing is known of any view."""
+    """How much of each pixel the patch may cover, float [B, H, W] in 0..1; None where nothing is known of any view."""
     if all(view.visible is None for view in views):
         return None
-    return torch.stack(
-        [torch.ones(size) if view.visible is None else torch.from_numpy(_resized(view.visible, size)) for view in views]
-    )
+    return torch.stack([_resized(view.visible, size) for view in views])
 
 
-def _resized(visible: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    return np.asarray(cv2.resize(visible.astype(np.float32), (size[1], size[0]), interpolation=cv2.INTER_AREA))
+def _resized(visible: np.ndarray | None, size: tuple[int, int]) -> Tensor:
+    if visible is None:
+        return torch.ones(size)
+    return torch.from_numpy(cv2.resize(visible.astype(np.float32), (size[1], size[0]), interpolation=cv2.INTER_AREA))

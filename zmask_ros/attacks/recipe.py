@@ -12,18 +12,18 @@ from zmask_ros.errors import AttackError
 UNTARGETED, TARGETED, HIDING = OBJECTIVES = ("untargeted", "targeted", "hiding")
 ADAPTIVE = ("none", "flag", "mask", "both", "overmask")
 WHOLE = ("steps", "batch", "seed", "patches", "decoys", "restarts")
-"""Entries that are whole numbers."""
+"""Entries that must be whole numbers in JSON."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to optimise patches; equal recipes, frames and networks give equal patches.
+    """How to optimize patches; equal recipes, frames and networks give equal patches.
 
     Attributes:
         size: (height, width) in patch pixels; at scale 1 also in pixels of the segmenter's input.
         steps: Adam steps, >= 1.
         batch: images a step, >= 1.
-        lr: Adam's learning rate for colours in 0..1, > 0; it falls to a tenth along half a cosine.
+        lr: Adam's learning rate for colors in 0..1, > 0; it falls to a tenth along half a cosine.
         gamma: weight of pixels still correct against those already wrong, 0..1; None: the share still correct.
         smoothness: weight of the smoothness gradient against the attack's, >= 0, both of length 1.
         printable: darkest and brightest printable value, within 0..1.
@@ -34,14 +34,14 @@ class Recipe:
         target: a class's name; None for an untargeted attack.
         beta: strength of a graded patch, 0..1: ``1 - beta`` weighs low over-activation against the attack.
         non_printability: weight of the non-printability gradient, >= 0, as ``smoothness``.
-        palette: file of printable colours, see `printing.read_palette`; None: the built-in one.
+        palette: file of printable colors, see `printing.read_palette`; None: the built-in one.
         auxiliary: weight of the network's auxiliary outputs against its main one, >= 0.
         shape: picture whose alpha channel, or else brightness, says where the patch is; None: a whole rectangle.
         patches: so many patches of ``size`` in every image at once, >= 1.
-        decoys: so many of these only over-activate, to draw the defence away from the others; < ``patches``.
-        adaptive: what the attack knows of the defence: ``none``; ``flag``: stays below the threshold; ``mask``:
+        decoys: so many of these only over-activate, to draw the defense away from the others; < ``patches``.
+        adaptive: what the attack knows of the defense: ``none``; ``flag``: stays below the threshold; ``mask``:
             spoils what is segmented again under the mask; ``both``; ``overmask``: has the view masked.
-        adaptive_weight: of the defence's gradient against the attack's, 0..1, both of length 1.
+        adaptive_weight: of the defense's gradient against the attack's, 0..1, both of length 1.
         restarts: so many whole runs from other starts, >= 1; the best patch of all is kept.
     """
 
@@ -95,10 +95,11 @@ class Recipe:
 
     @property
     def knows_the_defense(self) -> bool:
-        """Whether a profile of the defence is needed."""
+        """Whether a profile of the defense is needed."""
         return self.adaptive != "none" or self.beta < 1 or self.decoys > 0
 
     def to_json(self) -> str:
+        """The recipe as a JSON object, for `from_json`."""
         return json.dumps(asdict(self), indent=2)
 
     @staticmethod

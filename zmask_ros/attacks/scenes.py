@@ -1,4 +1,4 @@
-"""Scenes: drives past a panel whose place in the world is known, as frames to attack with a patch on that panel."""
+"""Drives past a panel whose place in the world is known, as frames to attack with a patch on that panel."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from zmask_ros.data.carla_gear.poses import camera_to_world
 from zmask_ros.data.carla_gear.reader import CarlaGear
 from zmask_ros.data.street import StreetDrive
 from zmask_ros.errors import AttackError
+from zmask_ros.progress import Progress, silent
 
 LEAST_SHARE = 0.005
 """Share of the image that the panel must take for a frame to count: smaller ones teach a patch nothing."""
@@ -34,11 +35,15 @@ class AttackScene:
         return ScenePlacement(self.views)
 
 
-def street_scene(drive: StreetDrive, most: int, progress: Callable[[], object] = lambda: None) -> AttackScene:
-    """Up to ``most`` frames, evenly over those of a drive that show a panel; what stands before it is known exactly.
+def street_scene(drive: StreetDrive, most: int, progress: Progress = silent) -> AttackScene:
+    """Frames of a street drive, with what stands before the panel known exactly.
 
-    The drive must show a picture on its panels (`BLANK`), since it marks nothing but pictures. Frames that turn out
-    to have the panel hidden, behind a house for example, are left out.
+    Frames that turn out to have the panel hidden, behind a house for example, are left out.
+
+    Args:
+        drive: one that shows a picture on its panels (`BLANK`), since it marks nothing but pictures.
+        most: so many frames at most, evenly over those that show a panel.
+        progress: counts frames.
 
     Raises:
         AttackError: no frame shows a panel that is large enough.
@@ -53,22 +58,26 @@ def street_scene(drive: StreetDrive, most: int, progress: Callable[[], object] =
         return _largest([PanelView(pinhole, drive.motion.pose(seconds), panel) for panel in drive.panels(seconds)])
 
     frames, views = [], []
-    for index, seen in _showing(len(drive), view, most):
-        frame = drive[index]
-        visible = frame.patch_mask & seen.outlined()
-        if visible.mean() >= LEAST_SHARE:
-            frames.append((frame.image, frame.labels))
-            views.append(replace(seen, visible=visible))
-        progress()
+    with progress("Looking", "frames", most) as advance:
+        for index, seen in _showing(len(drive), view, most):
+            frame = drive[index]
+            visible = frame.patch_mask & seen.outlined()
+            if visible.mean() >= LEAST_SHARE:
+                frames.append((frame.image, frame.labels))
+                views.append(replace(seen, visible=visible))
+            advance()
     if not frames:
         raise AttackError(HIDDEN)
     return AttackScene(tuple(frames), tuple(views))
 
 
-def gear_scene(gear: CarlaGear, most: int, progress: Callable[[], object] = lambda: None) -> AttackScene:
-    """Up to ``most`` frames, evenly over those of a CARLA-GeAR scene that show a billboard.
+def gear_scene(gear: CarlaGear, most: int, progress: Progress = silent) -> AttackScene:
+    """Frames of a CARLA-GeAR scene; such a set does not tell what stands before the billboard: the patch covers it.
 
-    Such a set does not tell what stands before the billboard, so that the patch covers it.
+    Args:
+        gear: one split of a scene.
+        most: so many frames at most, evenly over those that show a billboard.
+        progress: counts frames.
 
     Raises:
         AttackError: no frame shows a billboard that is large enough.
@@ -84,15 +93,16 @@ def gear_scene(gear: CarlaGear, most: int, progress: Callable[[], object] = lamb
         if poses.camera is None:
             return None
         pose = camera_to_world(poses.camera)
-        corners = (panel_corners(board, panel.width, panel.height, panel.offset) for board in poses.billboards)
-        return _largest([PanelView(pinhole, pose, each) for each in corners])
+        boards = (panel_corners(board, panel.width, panel.height, panel.offset) for board in poses.billboards)
+        return _largest([PanelView(pinhole, pose, corners) for corners in boards])
 
     frames, views = [], []
-    for index, seen in _showing(len(gear), view, most):
-        frame = gear[index]
-        frames.append((frame.image, frame.labels))
-        views.append(seen)
-        progress()
+    with progress("Looking", "frames", most) as advance:
+        for index, seen in _showing(len(gear), view, most):
+            frame = gear[index]
+            frames.append((frame.image, frame.labels))
+            views.append(seen)
+            advance()
     return AttackScene(tuple(frames), tuple(views))
 
 
@@ -102,8 +112,9 @@ def evenly(length: int, wanted: int) -> list[int]:
 
 
 def _showing(length: int, view: Callable[[int], PanelView | None], most: int) -> list[tuple[int, PanelView]]:
-    seen = [(index, each) for index in range(length) if (each := view(index)) is not None]
-    large = [(index, each) for index, each in seen if each.share() >= LEAST_SHARE]
+    """Up to ``most`` frames, evenly over those whose panel is large enough: their indices and views."""
+    views = ((index, view(index)) for index in range(length))
+    large = [(index, seen) for index, seen in views if seen is not None and seen.share() >= LEAST_SHARE]
     if not large:
         raise AttackError(HIDDEN)
     return [large[index] for index in evenly(len(large), most)]

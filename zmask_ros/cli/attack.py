@@ -1,4 +1,4 @@
-"""`zmask attack`: optimise adversarial patches."""
+"""`zmask attack`: optimize adversarial patches."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from zmask_ros.attacks.frames import NothingToHideError
 from zmask_ros.cli import attack_options, options
 from zmask_ros.cli.attack_options import GROUPS, Seeds
 from zmask_ros.cli.attack_sources import HELP as SCENE_HELP
-from zmask_ros.cli.attack_sources import Sources
+from zmask_ros.cli.attack_sources import AttackSources
 from zmask_ros.cli.console import print_json, print_table, progress, warn
 from zmask_ros.cli.grouped import GroupedCommand
 from zmask_ros.defense import Profile, load_profile
@@ -101,13 +101,13 @@ def command(
       zmask attack --scene clean_set/billboard01 --frames 60 -o billboard.png
     """
     check_writable(output)
-    sources = Sources(camvid, street or (), images, bags, topic, frames, scene)
+    sources = AttackSources(camvid, street or (), images, bags, topic, frames, scene)
     described = sources.describe()
     recipe = attack_options.recipe_of(recipe_file, overrides)
-    defence = None if profile is None else load_profile(profile)
-    if defence is not None and not recipe.knows_the_defense:
+    known_profile = None if profile is None else load_profile(profile)
+    if known_profile is not None and not recipe.knows_the_defense:
         warn("This attack does not know the defence, so --profile has no effect: see --adaptive, --beta, --decoys.")
-    job = Job(load_segmenter(segmenter, device), recipe, defence, described, resume)
+    job = AttackJob(load_segmenter(segmenter, device), recipe, known_profile, described, resume)
     if resume and not per_image and not state_path(output).exists():
         raise ZmaskError(f"There is no interrupted attack {state_path(output)}: leave --resume out to begin one.")
     started = time.monotonic()
@@ -124,10 +124,15 @@ def command(
 
 
 @dataclass(frozen=True)
-class Job:
+class AttackJob:
     """What is the same for all patches of one call.
 
-    ``resume`` says whether a state on disk is gone on with, or thrown away.
+    Attributes:
+        segmenter: the attacked network.
+        recipe: of the attack.
+        profile: of the defense, where the attacker knows it.
+        sources: where the frames come from, a line each.
+        resume: whether a state on disk is gone on with, or thrown away.
     """
 
     segmenter: Segmenter
@@ -143,7 +148,7 @@ class Job:
         placement: Placement | None = None,
         sources: tuple[str, ...] | None = None,
     ) -> dict[str, Any]:
-        """Optimise one set of patches with a progress bar, write it, and say what came out."""
+        """Optimize one set of patches with a progress bar, write it, and return what `summary` says of it."""
         state = state_path(output)
         if not self.resume:
             state.unlink(missing_ok=True)
@@ -162,7 +167,7 @@ class Job:
         return summary(output, result)
 
     def each_image(self, output: Path, frames: Iterable[AttackFrame], in_scene: bool) -> Iterator[dict[str, Any]]:
-        """One set of patches for each frame; frames that are done already are passed over when resuming."""
+        """Run one attack for each frame; frames that are done already are passed over when resuming."""
         if in_scene:
             raise ZmaskError("A scene is attacked by one patch on its panel: leave --per-image out.")
         for number, frame in enumerate(frames):
@@ -187,7 +192,10 @@ def note(step: Step) -> str:
 
 
 def summary(output: Path, result: PatchResult) -> dict[str, Any]:
-    """What came out: over the first and the last tenth of the steps, what the patch left right."""
+    """What came out, for people and for ``--json``: files, shares won, and means over the first and last steps.
+
+    The means are over the first and over the last tenth of the steps.
+    """
     tenth = max(1, len(result.history) // 10)
     first, last = result.history[:tenth], result.history[-tenth:]
     told = {

@@ -26,12 +26,13 @@ GROUPS = {
 }
 
 
-class Size(click.ParamType):
+class PatchSize(click.ParamType):
     """HEIGHTxWIDTH, such as 128x256."""
 
     name = "HxW"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """(height, width) in pixels."""
         parts = re.fullmatch(r"(\d+)x(\d+)", value)
         if parts is None:
             self.fail(f"'{value}' is not HEIGHTxWIDTH, such as 128x256.", param, ctx)
@@ -39,11 +40,12 @@ class Size(click.ParamType):
 
 
 class Seeds(click.ParamType):
-    """Seeds with commas between them."""
+    """Seeds with commas between them, such as 1,2,3."""
 
     name = "SEED[,SEED..]"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """The seeds in their order."""
         if not re.fullmatch(r"\d+(,\d+)*", value):
             self.fail(f"'{value}' is not a list of seeds, such as 1,2,3.", param, ctx)
         return tuple(int(seed) for seed in value.split(","))
@@ -82,7 +84,9 @@ _RECIPE = (
         "Strength of a graded patch, 0..1; below 1 it also keeps its own neurons calm, which needs --profile.",
         type=float,
     ),
-    click.option("--size", type=Size(), help=f"Pixels of each patch.  [default: {DEFAULT.size[0]}x{DEFAULT.size[1]}]"),
+    click.option(
+        "--size", type=PatchSize(), help=f"Pixels of each patch.  [default: {DEFAULT.size[0]}x{DEFAULT.size[1]}]"
+    ),
     _option(
         "--shape",
         "Picture whose alpha channel, or else brightness, is the patch's outline.  [default: a rectangle]",
@@ -124,14 +128,18 @@ _RECIPE = (
 
 
 def recipe(function: Any) -> Any:
-    """All options that `recipe_of` understands."""
+    """A decorator that gives a command all options that `recipe_of` understands."""
     for option in reversed(_RECIPE):
         function = option(function)
     return function
 
 
 def recipe_of(path: Path | None, overrides: dict[str, Any]) -> Recipe:
-    """The recipe in the file ``path``, or the default one, with the values of the options that were given.
+    """The recipe in the file ``path``, or the default one, overridden by the options that were given.
+
+    Args:
+        path: JSON with any of the recipe's entries; None: the default recipe.
+        overrides: values of the options of `recipe` by their names; None where an option was left out.
 
     Raises:
         ZmaskError: the file cannot be read, or a value is out of its range.

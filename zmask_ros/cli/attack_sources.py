@@ -23,43 +23,25 @@ HELP = (
     "in CARLA-GeAR's layout such as SET/billboard01. Place, size and turn then come from the poses; --scale has no "
     "effect."
 )
-
+"""Of the option --scene."""
 STREET_SECONDS = 20.0
-STREET_RATE_HZ = 15.0
-
-
-def describe_scene(name: str) -> str:
-    """One short line, as a patch's recipe keeps it."""
-    return f"scene {name}"
-
-
-def load_scene(name: str, frames: int) -> AttackScene:
-    """Up to ``frames`` frames of the scene ``name``, with a progress bar.
-
-    Raises:
-        ZmaskError: there is no such scene, it cannot be read, or its panel is never large enough.
-    """
-    street = re.fullmatch(r"street:(\d+)(?::(billboard|truck))?", name)
-    if street is None and name.startswith("street:"):
-        raise ZmaskError(f"'{name}' is no street scene: write street:SEED or street:SEED:truck, such as street:4.")
-    with progress("Looking", "frames", frames) as advance:
-        if street is None:
-            return gear_scene(CarlaGear(Path(name)), frames, advance)
-        drive = StreetDrive(
-            int(street[1]), STREET_SECONDS, STREET_RATE_HZ, carrier=street[2] or "billboard", picture=BLANK
-        )
-        return street_scene(drive, frames, advance)
-
-
-STREET_SECONDS = 20.0
+"""Length of the street drives that frames are taken from."""
+SCENE_RATE_HZ = 15.0
+"""Frames a second of a street drive that is attacked as a scene."""
 
 
 @dataclass(frozen=True)
-class Sources:
-    """What was asked for, and how many frames to take of each; frames lie evenly over their source.
+class AttackSources:
+    """The sources of frames that the user named; frames lie evenly over their source.
 
-    ``camvid`` is a root folder (its training split is used), ``street`` seeds of drives, ``images`` a folder,
-    ``bags`` with ``topic`` recordings; ``scene`` is one that is attacked by projection, on its own.
+    Attributes:
+        camvid: CamVid's root folder; its training split is used.
+        street: seeds of drives of the street world.
+        images: a folder of images, without labels.
+        bags: recordings, without labels.
+        topic: image topic in the bags; None where they have only one.
+        frames: how many to take of each source.
+        scene: one that is attacked by projection, on its own.
     """
 
     camvid: Path | None
@@ -71,7 +53,11 @@ class Sources:
     scene: str | None = None
 
     def describe(self) -> tuple[str, ...]:
-        """One short line a source; raises ZmaskError if there is none, or a scene and another one."""
+        """One short line a source, as a patch's recipe keeps it.
+
+        Raises:
+            ZmaskError: there is no source, or a scene and another one.
+        """
         lines = [
             *(["CamVid, training split"] if self.camvid else []),
             *([f"street seeds {', '.join(map(str, self.street))}"] if self.street else []),
@@ -81,7 +67,7 @@ class Sources:
         if self.scene and lines:
             raise ZmaskError("A scene has its own frames: name either --scene or other sources.")
         if self.scene:
-            return (describe_scene(self.scene),)
+            return (f"scene {self.scene}",)
         if not lines:
             raise ZmaskError("Name at least one source of frames: --street, --camvid, --images, --bag or --scene.")
         return tuple(lines)
@@ -108,6 +94,22 @@ class Sources:
             yield from _bags(self.bags, self.topic, self.frames)
 
 
+def load_scene(name: str, frames: int) -> AttackScene:
+    """Up to ``frames`` frames of the scene ``name``, with a progress bar.
+
+    Raises:
+        ZmaskError: there is no such scene, it cannot be read, or its panel is never large enough.
+    """
+    street = re.fullmatch(r"street:(\d+)(?::(billboard|truck))?", name)
+    if street is not None:
+        carrier = street[2] or "billboard"
+        drive = StreetDrive(int(street[1]), STREET_SECONDS, SCENE_RATE_HZ, carrier=carrier, picture=BLANK)
+        return street_scene(drive, frames, progress)
+    if name.startswith("street:"):
+        raise ZmaskError(f"'{name}' is no street scene: write street:SEED or street:SEED:truck, such as street:4.")
+    return gear_scene(CarlaGear(Path(name)), frames, progress)
+
+
 def _camvid(root: Path, frames: int) -> Iterator[AttackFrame]:
     split = CamVid(root, "train")
     for index in evenly(len(split), frames):
@@ -115,9 +117,9 @@ def _camvid(root: Path, frames: int) -> Iterator[AttackFrame]:
 
 
 def _street(seeds: Sequence[int], frames: int) -> Iterator[AttackFrame]:
-    each = -(-frames // len(seeds))
+    a_drive = -(-frames // len(seeds))
     for seed, carrier in zip(seeds, cycle(("billboard", None))):
-        for frame in StreetDrive(seed, STREET_SECONDS, rate_hz=each / STREET_SECONDS, carrier=carrier):
+        for frame in StreetDrive(seed, STREET_SECONDS, rate_hz=a_drive / STREET_SECONDS, carrier=carrier):
             yield frame.image, frame.labels
 
 

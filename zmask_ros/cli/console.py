@@ -19,6 +19,7 @@ from rich.text import Text
 from zmask_ros.progress import Advance
 
 LINE_EVERY_S = 30.0
+"""Between two lines of progress where there is no terminal, seconds."""
 stdout = Console()
 stderr = Console(stderr=True)
 
@@ -34,7 +35,7 @@ class _SpeedColumn(ProgressColumn):
 
 @contextmanager
 def progress(description: str, unit: str, total: int | None) -> Iterator[Advance]:
-    """Progress on stderr with speed and time left; yields a function ``advance(steps=1, note="")``.
+    """A `zmask_ros.progress.Progress` on stderr, with speed and time left.
 
     A bar on a terminal; elsewhere, as in logs, a line every `LINE_EVERY_S` seconds.
     """
@@ -61,7 +62,7 @@ def progress(description: str, unit: str, total: int | None) -> Iterator[Advance
 
 
 class _Lines:
-    """Progress for people who read a log."""
+    """Progress in a log: a line now and then."""
 
     def __init__(self, description: str, unit: str, total: int | None) -> None:
         self._description, self._unit, self._total = description, unit, total

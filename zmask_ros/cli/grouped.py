@@ -1,4 +1,4 @@
-"""Commands with so many options that their help needs headings."""
+"""Commands whose help lists options under headings, because they have so many."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ class GroupedCommand(click.Command):
         self._groups = groups
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options under their headings."""
         records = {p.name: record for p in self.get_params(ctx) if (record := p.get_help_record(ctx)) is not None}
         headed = [(heading, [records.pop(n) for n in names if n in records]) for heading, names in self._groups.items()]
         for heading, rows in [*headed, ("Options", list(records.values()))]:

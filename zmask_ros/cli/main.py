@@ -1,4 +1,4 @@
-"""Entry point of `zmask`: subcommands are imported when they are called, so that --help is quick."""
+"""Entry point of `zmask`; subcommands are imported when they are called, so that --help is quick."""
 
 from __future__ import annotations
 
@@ -37,15 +37,18 @@ class LazyGroup(click.Group):
     """A group whose subcommand ``x`` is ``command`` of ``zmask_ros.cli.x``."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of `COMMANDS`."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import the subcommand; None where there is none of that name."""
         if name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"zmask_ros.cli.{name}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 

@@ -17,6 +17,7 @@ class ImageSize(click.ParamType):
     name = "WxH"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """(width, height) in pixels."""
         parts = re.fullmatch(r"(\d+)x(\d+)", value)
         if parts is None or int(parts[1]) < 64 or int(parts[2]) < 48:
             self.fail(f"'{value}' is not WIDTHxHEIGHT of at least 64x48, such as 640x480.", param, ctx)

@@ -1,4 +1,4 @@
-"""`zmask segmenters`: what networks there are, and the layers of one."""
+"""`zmask segmenters`: the networks that there are, and the layers of one."""
 
 from __future__ import annotations
 
@@ -63,6 +63,6 @@ def _show(segmenter: Segmenter, as_json: bool) -> None:
 
 @torch.inference_mode()
 def _tappable(segmenter: Segmenter) -> dict[str, Any]:
-    """Shapes of the layers down to two levels below the network that give one feature map."""
+    """Shapes [C, h, w] of the layers down to two levels below the network that give one feature map."""
     gray = torch.zeros(1, 3, *segmenter.input_size, device=segmenter.device)
     return dict(feature_layers(segmenter.network, lambda: segmenter.logits(gray)))

@@ -15,7 +15,7 @@ from zmask_ros.data.camvid import SPLITS, CamVid, camvid_root
 from zmask_ros.data.carla_gear.from_street import gear_camera, gear_frames, gear_panel, scene_name
 from zmask_ros.data.carla_gear.reader import GearFrame
 from zmask_ros.data.carla_gear.writer import GearWriter
-from zmask_ros.data.drives import _camvid_frames, record, street_frames
+from zmask_ros.data.drives import CAMERA, RecordedFrame, camvid_frames, record, street_frames
 from zmask_ros.data.street import StreetDrive
 from zmask_ros.errors import ZmaskError
 
@@ -64,7 +64,7 @@ def street(
     """
     picture = _picture(patch, carrier)
     drives = [StreetDrive(seed, seconds, rate, carrier=carrier, picture=picture) for seed in seeds]
-    record(output, street_frames(drives), sum(len(drive) for drive in drives), force)
+    _record(output, street_frames(drives), sum(len(drive) for drive in drives), force)
 
 
 @command.command()
@@ -82,7 +82,7 @@ def camvid(split: str, output: Path, root: Path | None, force: bool) -> None:
     if folder is None:
         raise ZmaskError("CamVid was not found: name its folder with --root or in $ZMASK_CAMVID.")
     dataset = CamVid(folder, split)
-    record(output, _camvid_frames(dataset), len(dataset), force)
+    _record(output, camvid_frames(dataset), len(dataset), force)
 
 
 @command.command()
@@ -144,6 +144,11 @@ def export(
                 _counted(gear_frames(drive), advance),
             )
     click.echo(f"{output}: {frames * len(seeds)} frames in {len(seeds)} scenes", err=True)
+
+
+def _record(output: Path, frames: Iterable[RecordedFrame], total: int, force: bool) -> None:
+    record(output, frames, total, force, progress)
+    click.echo(f"{output}: {total} frames on {CAMERA}/image_raw", err=True)
 
 
 def _picture(patch: Path | None, carrier: str | None) -> np.ndarray | None:

@@ -1,4 +1,4 @@
-"""Labelled driving images on disk: CamVid in the layout of the SegNet tutorial."""
+"""CamVid: labelled driving images on disk, in the layout of the SegNet tutorial."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ import numpy as np
 from zmask_ros.errors import ZmaskError
 
 CAMVID_VARIABLE = "ZMASK_CAMVID"
-CAMVID_DEFAULT = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "camvid"
+"""Environment variable with the folder of CamVid; there is no default."""
 CAMVID_COUNTS_PER_SECOND = 30
+"""File names count the frames of a 30 Hz camera."""
 CAMVID_UNLABELLED_ON_DISK = 11
 UNLABELLED = 255
+"""Label of pixels without a class, in all arrays of labels."""
 SPLITS = ("train", "val")
 
 
@@ -27,7 +29,7 @@ class DatasetError(ZmaskError):
 
 @dataclass(frozen=True)
 class LabeledFrame:
-    """One image with its truth.
+    """One image with its labels.
 
     Attributes:
         name: file name without its ending, unique within a split.
@@ -48,16 +50,19 @@ class LabeledFrame:
 
 
 def camvid_root() -> Path | None:
-    """The folder named by ``ZMASK_CAMVID``, else the default one; None if there is no such folder."""
-    root = Path(os.environ.get(CAMVID_VARIABLE) or CAMVID_DEFAULT)
-    return root.resolve() if root.is_dir() else None
+    """The folder that the environment variable ``ZMASK_CAMVID`` names; None if it is not set or no such folder."""
+    named = os.environ.get(CAMVID_VARIABLE)
+    return Path(named).resolve() if named and Path(named).is_dir() else None
 
 
 class CamVid:
     """One split of CamVid as a sequence of `LabeledFrame`, in the order of the file names.
 
-    ``root`` holds ``<split>/*.png`` and ``<split>annot/*.png`` under the same file names. A split may hold
-    several drives. File names count frames of a 30 Hz camera, whatever the rate of the split itself.
+    A split may hold several drives. File names count frames of a 30 Hz camera, whatever the rate of the split itself.
+
+    Args:
+        root: folder with ``<split>/*.png`` and ``<split>annot/*.png`` under the same file names.
+        split: one of `SPLITS`.
 
     Raises:
         DatasetError: no such split, no images, or an image without its label map.

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Drives whose truth is known, of the street world and of CamVid, recorded into bags."""
 
 from __future__ import annotations
 
@@ -6,23 +6,32 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import click
 import numpy as np
 
-from zmask_ros.cli.console import progress
 from zmask_ros.data.camvid import CamVid
 from zmask_ros.data.street import StreetDrive
 from zmask_ros.io.bags.camera_info import CameraInfoFields
 from zmask_ros.io.bags.writer import BagWriter
+from zmask_ros.progress import Progress, silent
 
 CAMERA = "/camera"
+"""Namespace of the recorded topics."""
 FRAME_ID = "camera"
 PAUSE_NS = 1_000_000_000
+"""Between two drives in one bag, nanoseconds."""
 
 
 @dataclass(frozen=True)
 class RecordedFrame:
-    """One frame to record; labels and patch mask where they are known (uint8 [H, W])."""
+    """One frame to record.
+
+    Attributes:
+        stamp_ns: its time, nanoseconds.
+        image: uint8 [H, W, 3], RGB.
+        labels: uint8 [H, W], 255 unlabelled; None where they are not known.
+        patch_mask: uint8 [H, W], 255 where a patch is seen; None where that is not known.
+        camera_info: the camera's calibration, where it is known.
+    """
 
     stamp_ns: int
     image: np.ndarray
@@ -45,7 +54,8 @@ def street_frames(drives: Iterable[StreetDrive]) -> Iterator[RecordedFrame]:
         start_ns = stamp_ns + PAUSE_NS
 
 
-def _camvid_frames(dataset: CamVid) -> Iterator[RecordedFrame]:
+def camvid_frames(dataset: CamVid) -> Iterator[RecordedFrame]:
+    """Every frame of a split, one drive after the other in time, with its labels."""
     start_ns, stamp_ns, drive = 0, 0, None
     for frame in dataset:
         if drive not in (None, frame.drive):
@@ -54,13 +64,25 @@ def _camvid_frames(dataset: CamVid) -> Iterator[RecordedFrame]:
         yield RecordedFrame(stamp_ns, frame.image, frame.labels, None, None)
 
 
-def record(output: Path, frames: Iterator[RecordedFrame], total: int, force: bool) -> None:
-    """Write ``total`` frames into the bag ``output``, with a progress bar; ``force`` replaces a bag that is there."""
-    with BagWriter(output, overwrite=force) as bag, progress("Recording", "frames", total) as advance:
+def record(
+    output: Path, frames: Iterable[RecordedFrame], total: int, overwrite: bool = False, progress: Progress = silent
+) -> None:
+    """Write frames into a bag, with their truth on topics of its own.
+
+    Args:
+        output: the bag.
+        frames: in the order of their stamps.
+        total: how many there are, for ``progress``.
+        overwrite: replace a bag that is there.
+        progress: counts frames.
+
+    Raises:
+        ZmaskError: the bag exists, or cannot be written.
+    """
+    with BagWriter(output, overwrite=overwrite) as bag, progress("Recording", "frames", total) as advance:
         for frame in frames:
             _write(bag, frame)
             advance()
-    click.echo(f"{output}: {total} frames on {CAMERA}/image_raw", err=True)
 
 
 def _write(bag: BagWriter, frame: RecordedFrame) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from zmask_ros import __version__
 from zmask_ros.attacks import load_patch
-from zmask_ros.data.drives import record, street_frames
+from zmask_ros.data.drives import CAMERA, record, street_frames
 from zmask_ros.data.street import CLASS_NAMES
 from zmask_ros.defense import load_profile, save_profile
 from zmask_ros.demo.drive import DefenseSettings, DriveCounts, record_drive
@@ -163,7 +163,9 @@ def _prepare(
     if settings.fresh or not origins.is_current(clean, clean_origin):
         drives = street_frames(clean_drives(number, scenario))
         unlabelled = (replace(frame, labels=None, patch_mask=None) for frame in drives)
-        record(clean, unlabelled, number * CLEAN_FRAMES, force=True)
+        total = number * CLEAN_FRAMES
+        record(clean, unlabelled, total, overwrite=True, progress=progress)
+        tell(f"{clean}: {total} frames on {CAMERA}/image_raw")
         origins.note(clean, clean_origin)
     else:
         tell(f"{clean}: the clean drives of an earlier run are used again.")

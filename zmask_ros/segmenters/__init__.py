@@ -1,9 +1,13 @@
-"""How a network comes in: a name, its weights, its preprocessing, its layers, its classes, its palette."""
+"""Segmentation networks: their descriptions, weights, preprocessing, classes, precision, and the `Segmenter` itself.
+
+A `Segmenter` is a frozen network on its device with all that is needed to feed it and to read what it puts out. This
+room may import io, resources and errors.
+"""
 
 from zmask_ros.segmenters.checked import CheckedSegmenter
 from zmask_ros.segmenters.description import ClassInfo, Description, SegmenterError, descriptions, read_description
 from zmask_ros.segmenters.network import weights_digest
-from zmask_ros.segmenters.segmenter import UNLABELLED, Segmenter, choose_device, load_segmenter, segmenter_of
+from zmask_ros.segmenters.segmenter import UNLABELLED, Segmenter, build_segmenter, choose_device, load_segmenter
 
 __all__ = [
     "UNLABELLED",
@@ -12,10 +16,10 @@ __all__ = [
     "Description",
     "Segmenter",
     "SegmenterError",
+    "build_segmenter",
     "choose_device",
     "descriptions",
     "load_segmenter",
     "read_description",
-    "segmenter_of",
     "weights_digest",
 ]

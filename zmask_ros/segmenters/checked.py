@@ -10,18 +10,23 @@ from torch import Tensor
 
 from zmask_ros.segmenters.segmenter import Segmenter
 
-# Of one frame: a pass, and a second one of what is flagged.
 KEPT_CHECKS = 4
+"""Enough for one frame: one pass, and a second one of what is flagged."""
 
 
 @dataclass(frozen=True)
 class CheckedSegmenter(Segmenter):
-    """A segmenter that remembers whether its last outputs were finite: the labels of a NaN look like any other's."""
+    """A segmenter that remembers whether its last outputs were finite, since labels do not show a NaN.
+
+    Attributes:
+        finite: a bool scalar for each of the last passes, on the network's device.
+    """
 
     finite: deque[Tensor] = field(default_factory=lambda: deque(maxlen=KEPT_CHECKS))
 
     def logits(self, x: Tensor) -> Tensor:
-        """As `Segmenter.logits`; a NaN or an infinity anywhere ends up in the sum."""
+        """Class scores as of `Segmenter.logits`, whose finiteness is kept."""
         logits = super().logits(x)
+        # A NaN or an infinity anywhere ends up in the sum.
         self.finite.append(logits.detach().sum(dtype=torch.float32).isfinite())
         return logits

@@ -1,4 +1,4 @@
-"""What a segmenter is, as described by a file in ``config/segmenters``."""
+"""Descriptions of segmenters: files in ``config/segmenters``, read and checked."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from zmask_ros.errors import ZmaskError
 from zmask_ros.resources import roots
 
 FOLDER = "config/segmenters"
-# Labels are bytes, and 255 is the unlabelled one.
 MOST_CLASSES = 255
-# As torch calls them.
+"""Labels are bytes, and 255 is the unlabelled one."""
 PRECISIONS = ("float32", "bfloat16", "float16")
+"""As torch calls them."""
 
 
 class SegmenterError(ZmaskError):
@@ -27,7 +27,7 @@ class SegmenterError(ZmaskError):
 
 @dataclass(frozen=True)
 class ClassInfo:
-    """One class: its name and its colour, RGB 0..255."""
+    """One class: its name and its color, RGB in 0..255."""
 
     name: str
     color: tuple[int, int, int]
@@ -35,7 +35,7 @@ class ClassInfo:
 
 @dataclass(frozen=True)
 class Description:
-    """How a network comes in.
+    """All that is needed to build a segmenter, and the layers that the defense taps.
 
     Attributes:
         name: the file's own name without its ending.
@@ -46,9 +46,9 @@ class Description:
         classes: in the order of the network's output channels.
         mean, std: of the RGB channels, for images in 0..1.
         input_size: (height, width) that the network is fed, in pixels.
-        shallow_layers, deep_layers: names of the layers S and D that the defence taps.
-        head_layers: those that an evidence head looks at, where calibration trains one; by default S and D.
-        screen_layers: those that a screening looks at, where one is trained; by default the head's.
+        shallow_layers, deep_layers: names of the layers S and D that the defense taps.
+        head_layers: layers of an evidence head, where calibration trains one; by default S and D.
+        screen_layers: layers of a screening, where one is trained; by default the head's.
         precision: that the network computes in: one of `PRECISIONS`.
         compiled: whether its blocks are compiled by `torch.compile`, which takes a while when it is loaded.
     """

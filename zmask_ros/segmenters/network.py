@@ -1,4 +1,4 @@
-"""Networks from descriptions: build the module, load its weights safely."""
+"""Networks from descriptions: build the module, load its weights without running code, compute its logits."""
 
 from __future__ import annotations
 
@@ -23,13 +23,83 @@ def build_network(description: Description) -> nn.Module:
     Raises:
         SegmenterError: the builder does not exist or fails, or the weights are missing, unsafe or do not fit.
     """
-    network = _construct(description)
+    network = _call_builder(description)
     if description.weights is not None:
-        _load(network, read_weights(description.weights), description.weights)
+        _load_weights(network, read_weights(description.weights), description.weights)
     return network.float().eval()
 
 
-def _construct(description: Description) -> nn.Module:
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """A state dict from a ``.safetensors`` file or from a checkpoint that holds nothing but tensors.
+
+    Raises:
+        SegmenterError: no such file, or one that would have to run code to be read.
+    """
+    if not path.is_file():
+        raise SegmenterError(f"The weights {path} do not exist.")
+    if path.suffix == ".safetensors":
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise SegmenterError(f"The weights {path} are damaged: {error}.") from error
+        except OSError as error:
+            raise SegmenterError(f"The weights {path} cannot be read: {error}.") from error
+    if _is_torchscript(path):
+        raise SegmenterError(
+            f"The weights {path} are a TorchScript archive, whose layers cannot be tapped: "
+            "save its state_dict() as safetensors."
+        )
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise SegmenterError(
+            f"The weights {path} cannot be read safely (only tensors are allowed): "
+            "save the state_dict() as safetensors."
+        ) from error
+    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise SegmenterError(f"The weights {path} hold no state dict of tensors.")
+    return state
+
+
+def weights_digest(network: nn.Module) -> str:
+    """SHA-256 over the names, types, shapes and values of all parameters and buffers, hexadecimal."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        values = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {values.dtype} {tuple(values.shape)};".encode())
+        digest.update(values.flatten().view(torch.uint8).numpy().tobytes() if values.numel() else b"")
+    return digest.hexdigest()
+
+
+def compute_logits(network: nn.Module, x: Tensor, description: Description) -> Tensor:
+    """Class scores of ``network`` [B, K, h, w], in the precision of ``x``; see `Segmenter.logits`.
+
+    Args:
+        network: computes in whatever precision its parameters have.
+        x: normalized images [B, 3, H, W].
+        description: of the network.
+    """
+    dtype = next((parameter.dtype for parameter in network.parameters()), x.dtype)
+    output = network(x.to(dtype, memory_format=torch.channels_last))
+    if isinstance(output, dict):
+        output = output.get("out")
+    elif isinstance(output, tuple | list) and output:
+        output = output[0]
+    if not isinstance(output, Tensor) or output.dim() != 4:
+        raise SegmenterError(
+            f"Segmenter '{description.name}' must return [B, K, H, W] logits, a dict with 'out', "
+            "or a tuple that starts with them."
+        )
+    if output.shape[1] != len(description.classes):
+        raise SegmenterError(
+            f"Segmenter '{description.name}' describes {len(description.classes)} classes, "
+            f"but its network puts out {output.shape[1]}: name each one under classes."
+        )
+    return output.to(x.dtype)
+
+
+def _call_builder(description: Description) -> nn.Module:
     arguments = dict(description.arguments)
     if ":" in description.builder:
         build = _import_builder(description.builder)
@@ -70,39 +140,6 @@ def _import_builder(path: str):  # type: ignore[no-untyped-def]
     return getattr(module, function_name)
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """A state dict from a ``.safetensors`` file or from a checkpoint that holds nothing but tensors.
-
-    Raises:
-        SegmenterError: no such file, or one that would have to run code to be read.
-    """
-    if not path.is_file():
-        raise SegmenterError(f"The weights {path} do not exist.")
-    if path.suffix == ".safetensors":
-        try:
-            return load_file(path)
-        except SafetensorError as error:
-            raise SegmenterError(f"The weights {path} are damaged: {error}.") from error
-        except OSError as error:
-            raise SegmenterError(f"The weights {path} cannot be read: {error}.") from error
-    if _is_torchscript(path):
-        raise SegmenterError(
-            f"The weights {path} are a TorchScript archive, whose layers cannot be tapped: "
-            "save its state_dict() as safetensors."
-        )
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise SegmenterError(
-            f"The weights {path} cannot be read safely (only tensors are allowed): "
-            "save the state_dict() as safetensors."
-        ) from error
-    state = state.get("state_dict", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise SegmenterError(f"The weights {path} hold no state dict of tensors.")
-    return state
-
-
 def _is_torchscript(path: Path) -> bool:
     if not zipfile.is_zipfile(path):
         return False
@@ -110,46 +147,9 @@ def _is_torchscript(path: Path) -> bool:
         return any("/code/" in name or name.endswith("constants.pkl") for name in archive.namelist())
 
 
-def _load(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+def _load_weights(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
         raise SegmenterError(f"The weights {path} do not fit the network: {reason}.") from error
-
-
-def weights_digest(network: nn.Module) -> str:
-    """SHA-256 over the names, types, shapes and values of all parameters and buffers, hexadecimal."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        values = tensor.detach().cpu().contiguous()
-        digest.update(f"{name} {values.dtype} {tuple(values.shape)};".encode())
-        digest.update(values.flatten().view(torch.uint8).numpy().tobytes() if values.numel() else b"")
-    return digest.hexdigest()
-
-
-def network_logits(network: nn.Module, x: Tensor, description: Description) -> Tensor:
-    """Class scores of ``network`` [B, K, h, w], in the precision of ``x``; see `Segmenter.logits`.
-
-    Args:
-        network: computes in whatever precision its parameters have.
-        x: normalised images [B, 3, H, W].
-        description: of the network.
-    """
-    dtype = next((parameter.dtype for parameter in network.parameters()), x.dtype)
-    output = network(x.to(dtype, memory_format=torch.channels_last))
-    if isinstance(output, dict):
-        output = output.get("out")
-    elif isinstance(output, tuple | list) and output:
-        output = output[0]
-    if not isinstance(output, Tensor) or output.dim() != 4:
-        raise SegmenterError(
-            f"Segmenter '{description.name}' must return [B, K, H, W] logits, a dict with 'out', "
-            "or a tuple that starts with them."
-        )
-    if output.shape[1] != len(description.classes):
-        raise SegmenterError(
-            f"Segmenter '{description.name}' describes {len(description.classes)} classes, "
-            f"but its network puts out {output.shape[1]}: name each one under classes."
-        )
-    return output.to(x.dtype)

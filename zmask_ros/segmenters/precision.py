@@ -1,8 +1,8 @@
-"""Faster ways to run a network, each held against float32 when it is loaded.
+"""Lower precision and compilation of a network, with its outputs compared to those in float32.
 
-A lower precision or a compiler changes what a network puts out by a little. How little is measured on the spot, on
-pictures that are the same everywhere, and a network that strays too far is refused: labels that differ from what was
-evaluated are nothing to drive by.
+A lower precision or a compiler changes what a network puts out by a little. How little is measured whenever a network
+is loaded, on images that are the same everywhere. A network whose outputs differ too much is refused: nobody should
+drive by labels that differ from those that were evaluated.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zmask_ros.segmenters.description import Description, SegmenterError
-from zmask_ros.segmenters.network import network_logits
+from zmask_ros.segmenters.network import compute_logits
 
-PICTURES = 2
+TEST_IMAGES = 2
 BLOCK = 24
-"""Pixels of the colour fields in a check picture."""
+"""Side of the color fields in a test image, pixels."""
 MOST_DIFFERENCE = 0.02
-"""Of a class probability, mean over pixels and classes, 0..1."""
+"""Mean difference of the class probabilities over pixels and classes that is accepted, 0..1."""
 MOST_CHANGED = 0.02
-"""Share of the pixels that may have another label."""
+"""Share of the pixels that may have another label, 0..1."""
 
 
-def quickened(network: nn.Module, description: Description, device: torch.device) -> nn.Module:
-    """``network`` as its description wants it run, after a look at what that does to its output.
+def apply_precision(network: nn.Module, description: Description, device: torch.device) -> nn.Module:
+    """``network`` with the precision and the compilation that its description asks for, after a check of its outputs.
 
     Args:
         network: float32, in eval mode.
-        description: with `precision` and `compiled`.
+        description: of the network, with `precision` and `compiled`.
         device: where the network is.
 
     Raises:
@@ -38,14 +38,14 @@ def quickened(network: nn.Module, description: Description, device: torch.device
     """
     if description.precision == "float32" and not description.compiled:
         return network
-    x = check_pictures(description.input_size).to(device)
+    x = make_test_images(description.input_size).to(device)
     faster = copy.deepcopy(network).to(getattr(torch, description.precision))
     if description.compiled:
         compile_blocks(faster)
     with torch.inference_mode():
-        expected = network_logits(network, x, description)
+        expected = compute_logits(network, x, description)
         try:
-            found = network_logits(faster, x, description)
+            found = compute_logits(faster, x, description)
         # A missing compiler and an operation that a precision lacks are reported in many ways.
         except Exception as error:
             reason = str(error).strip().partition("\n")[0][:200]
@@ -53,29 +53,33 @@ def quickened(network: nn.Module, description: Description, device: torch.device
                 f"Segmenter '{description.name}' cannot be run with {_settings(description)} on this machine "
                 f"({type(error).__name__}: {reason}): use precision float32, and compile false."
             ) from error
-    _check(expected, found, description)
+    _refuse_differences(expected, found, description)
     return faster
 
 
-def check_pictures(size: tuple[int, int]) -> Tensor:
-    """Fields of colour with soft and with hard borders, about normalised: [2, 3, h, w]; always the same."""
+def make_test_images(size: tuple[int, int]) -> Tensor:
+    """Fields of color with soft and with hard borders, [2, 3, h, w], about normalized; always the same.
+
+    ``size`` is (height, width) in pixels.
+    """
     generator = torch.Generator().manual_seed(0)
-    fields = torch.randn(PICTURES, 3, -(-size[0] // BLOCK), -(-size[1] // BLOCK), generator=generator)
+    fields = torch.randn(TEST_IMAGES, 3, -(-size[0] // BLOCK), -(-size[1] // BLOCK), generator=generator)
     soft = F.interpolate(fields[:1], size, mode="bilinear", align_corners=False)
     return torch.cat([soft, F.interpolate(fields[1:], size, mode="nearest")])
 
 
 def compile_blocks(network: nn.Module) -> None:
-    """Have the blocks of ``network``, two levels deep, compiled: each for itself and in place.
+    """Compile the blocks of ``network``, two levels deep: each for itself and in place.
 
-    A network that is compiled as a whole has no layers left to tap, or to take a patch out of.
+    A network that is compiled as a whole has no layers left that could be tapped.
     """
     for child in network.children():
         for block in list(child.children()) or [child]:
             block.forward = torch.compile(block.forward)  # type: ignore[method-assign]
 
 
-def _check(expected: Tensor, found: Tensor, description: Description) -> None:
+def _refuse_differences(expected: Tensor, found: Tensor, description: Description) -> None:
+    """Compare logits [B, K, h, w]; raises SegmenterError where they differ too much."""
     difference = float((expected.softmax(1) - found.softmax(1)).abs().mean())
     changed = float((expected.argmax(1) != found.argmax(1)).float().mean())
     # A NaN is not small.

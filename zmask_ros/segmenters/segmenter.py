@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from zmask_ros.segmenters.description import ClassInfo, Description, SegmenterError, read_description
-from zmask_ros.segmenters.network import build_network, network_logits, weights_digest
-from zmask_ros.segmenters.precision import quickened
+from zmask_ros.segmenters.network import build_network, compute_logits, weights_digest
+from zmask_ros.segmenters.precision import apply_precision
 
 UNLABELLED = 255
+"""Label of pixels without a class."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,12 @@ class Segmenter:
 
     @property
     def name(self) -> str:
+        """The description's name."""
         return self.description.name
 
     @property
     def classes(self) -> tuple[ClassInfo, ...]:
+        """In the order of the output channels."""
         return self.description.classes
 
     @property
@@ -57,7 +60,7 @@ class Segmenter:
 
     @property
     def palette(self) -> np.ndarray:
-        """uint8 [256, 3], RGB colour of each label; black where there is no class."""
+        """uint8 [256, 3], RGB color of each label; black where there is no class."""
         palette = np.zeros((256, 3), np.uint8)
         palette[: len(self.classes)] = [c.color for c in self.classes]
         return palette
@@ -78,18 +81,18 @@ class Segmenter:
         return self.normalize(pixels.permute(2, 0, 1)[None].float() / 255.0)
 
     def logits(self, x: Tensor) -> Tensor:
-        """Class scores [B, K, h, w] for the normalised images ``x`` [B, 3, H, W].
+        """Class scores [B, K, h, w] for the normalized images ``x`` [B, 3, H, W].
 
         Understands networks that return a tensor, a dict with ``out``, or a tuple whose first item is the logits.
 
         Raises:
             SegmenterError: the network returns something else, or another number of channels than it has classes.
         """
-        return network_logits(self.network, x, self.description)
+        return compute_logits(self.network, x, self.description)
 
 
 def choose_device(name: str) -> torch.device:
-    """``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
+    """The device of this name: ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
 
     Raises:
         SegmenterError: no such device on this machine.
@@ -110,14 +113,14 @@ def load_segmenter(name: str, device: str = "auto") -> Segmenter:
     Raises:
         SegmenterError: it cannot be described, built or loaded; the sentence says why.
     """
-    return segmenter_of(read_description(name), device)
+    return build_segmenter(read_description(name), device)
 
 
-def segmenter_of(description: Description, device: str = "auto") -> Segmenter:
+def build_segmenter(description: Description, device: str = "auto") -> Segmenter:
     """The segmenter that ``description`` describes.
 
     Raises:
-        SegmenterError: it cannot be built or loaded, or strays from float32; the sentence says why.
+        SegmenterError: it cannot be built or loaded, or differs too much from float32; the sentence says why.
     """
     place = choose_device(device)
     network = build_network(description)
@@ -126,4 +129,4 @@ def segmenter_of(description: Description, device: str = "auto") -> Segmenter:
     digest = weights_digest(network)
     # Channels last is a third faster on CPUs, and no slower on GPUs.
     network = network.to(device=place, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Segmenter(description, quickened(network, description, place), digest, place)
+    return Segmenter(description, apply_precision(network, description, place), digest, place)

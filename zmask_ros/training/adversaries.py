@@ -61,7 +61,7 @@ class Adversary:
     def begin(defense: Defense, segmenter: Segmenter, kind: AdversaryKind, number: int, seed: int) -> Adversary:
         """An adversary with patches of noise."""
         recipe = _recipe(segmenter, kind, seed)
-        attacker = Attacker.facing(segmenter, recipe, defense)
+        attacker = Attacker.against(segmenter, recipe, defense)
         return Adversary(number, kind, attacker, AttackState.start(recipe, segmenter.device))
 
     @property

@@ -33,44 +33,35 @@ PREFERRED_SPLIT = "train"
 FOCAL_TOLERANCE = 0.01
 """Share by which the focal length may differ from what the field of view says."""
 
-CAMVID_OF_CITYSCAPES = {
-    7: 3,
-    8: 4,  # road; pavement
-    11: 1,
-    12: 1,
-    15: 1,
-    16: 1,  # building, wall, bridge, tunnel -> Building
-    13: 7,
-    14: 7,  # fence, guard rail -> Fence
-    17: 2,
-    18: 2,  # pole, poles -> Pole
-    19: 6,
-    20: 6,  # traffic light, traffic sign -> SignSymbol
-    21: 5,
-    22: 5,  # vegetation, terrain -> Tree, as CamVid's VegetationMisc
-    23: 0,  # sky
-    24: 9,  # person -> Pedestrian
-    26: 8,
-    27: 8,
-    28: 8,
-    29: 8,
-    30: 8,
-    31: 8,  # car, truck, bus, caravan, trailer, train -> Car
-    25: 10,
-    32: 10,
-    33: 10,  # rider, motorcycle, bicycle -> Bicyclist
-}
-"""CamVid's class of each of Cityscapes' label ids; those left out (static, dynamic, ground, parking, rail track and
-what is unlabelled) have no counterpart among CamVid's classes and are unlabelled here. CARLA's tags are written as the
-ids of the classes of the same name; its road lines are road, and all of its vehicles are cars."""
+CITYSCAPES_BY_CAMVID = (
+    (23,),  # sky
+    (11, 12, 15, 16),  # building, wall, bridge, tunnel
+    (17, 18),  # pole, poles
+    (7,),  # road
+    (8,),  # sidewalk
+    (21, 22),  # vegetation, terrain: CamVid's Tree and VegetationMisc
+    (20, 19),  # traffic sign, traffic light
+    (13, 14),  # fence, guard rail
+    (26, 27, 28, 29, 30, 31),  # car, truck, bus, caravan, trailer, train
+    (24,),  # person
+    (33, 25, 32),  # bicycle, rider, motorcycle
+)
+"""Cityscapes' label ids of each of CamVid's classes, the one that is written first.
 
-CITYSCAPES_OF_CAMVID = (23, 11, 17, 7, 8, 21, 20, 13, 26, 24, 33)
-"""The one id that is written for each of CamVid's classes."""
+Those left out (static, dynamic, ground, parking, rail track and what is unlabelled) have no counterpart among CamVid's
+classes and are unlabelled here. CARLA's tags are written as the ids of the classes of the same name; its road lines are
+road, and all of its vehicles are cars.
+"""
 
 
 @dataclass(frozen=True)
 class GearCamera:
-    """The camera of a scene: image size in pixels, horizontal field of view in radians; it looks along the middle."""
+    """The camera of a scene; it looks along the middle of the image.
+
+    Attributes:
+        width, height: of its images, pixels.
+        fov: horizontal field of view, radians.
+    """
 
     width: int
     height: int
@@ -84,9 +75,12 @@ class GearCamera:
 
 @dataclass(frozen=True)
 class GearPanel:
-    """The flat picture that a billboard carries, metres.
+    """The flat picture that a billboard carries.
 
-    ``offset`` is its top left corner in the billboard's frame: x away from those who look at it, y to their left, z up.
+    Attributes:
+        width, height: metres.
+        offset: its top left corner in the billboard's frame, metres: x away from those who look at it, y to their
+            left, z up.
     """
 
     width: float = 7.4
@@ -96,9 +90,11 @@ class GearPanel:
 
 @dataclass(frozen=True)
 class GearPoses:
-    """Where everything is in one frame: poses float64 [6].
+    """Where everything is in one frame, as poses float64 [6]: x, y, z in metres, then roll, pitch, yaw in radians.
 
-    ``camera`` is None where it is not known; ``billboards`` are those that are there, at most two.
+    Attributes:
+        camera: None where it is not known.
+        billboards: those that are there, at most two.
     """
 
     camera: np.ndarray | None
@@ -123,6 +119,7 @@ class GearFrame:
 
     @property
     def name(self) -> str:
+        """File name of its picture, without the ending."""
         return picture_name(self.id)
 
 
@@ -132,10 +129,12 @@ def picture_name(number: int) -> str:
 
 
 def images_folder(scene: Path, split: str) -> Path:
+    """Where the pictures of a scene's split lie."""
     return scene / "leftImg8bit" / split / split
 
 
 def truth_folder(scene: Path, split: str) -> Path:
+    """Where the labels and the poses of a scene's split lie."""
     return scene / "gtFine" / split / split
 
 
@@ -198,7 +197,7 @@ class CarlaGear:
         return GearFrame(number, image, labels, self._poses[number])
 
     def poses(self, index: int) -> GearPoses:
-        """Those of a frame, without reading its picture."""
+        """The poses of a frame, without reading its picture."""
         return self._poses[self._ids[index]]
 
     def __iter__(self) -> Iterator[GearFrame]:
@@ -292,8 +291,8 @@ def _read_labels(path: Path) -> np.ndarray:
 
 def _camvid_table() -> np.ndarray:
     table = np.full(256, UNLABELLED, np.uint8)
-    for cityscapes, camvid in CAMVID_OF_CITYSCAPES.items():
-        table[cityscapes] = camvid
+    for camvid, cityscapes in enumerate(CITYSCAPES_BY_CAMVID):
+        table[list(cityscapes)] = camvid
     return table
 
 

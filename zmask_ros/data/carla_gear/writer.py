@@ -1,4 +1,4 @@
-"""Write sets in CARLA-GeAR's layout."""
+"""Write sets of scenes in CARLA-GeAR's layout."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numpy as np
 from zmask_ros.data.camvid import DatasetError
 from zmask_ros.data.carla_gear.reader import (
     BILLBOARD_KEYS,
-    CITYSCAPES_OF_CAMVID,
+    CITYSCAPES_BY_CAMVID,
     INFO_FILE,
     LABEL_ENDING,
     GearCamera,
@@ -73,7 +73,15 @@ class GearWriter:
         is_patched: bool,
         frames: Iterable[GearFrame],
     ) -> None:
-        """One split of a scene such as ``billboard01``; labels 0..10 and 255 as in `GearFrame`.
+        """Write one split of a scene.
+
+        Args:
+            name: of the scene, such as ``billboard01``.
+            split: such as ``train``.
+            camera: of all frames.
+            panel: size and place of the picture that the billboards carry.
+            is_patched: whether that picture is an adversarial patch.
+            frames: with labels 0..10 and 255.
 
         Raises:
             DatasetError: ``split`` cannot be a folder, or a picture cannot be written, for want of space for example.
@@ -135,7 +143,7 @@ def _write_png(path: Path, pixels: np.ndarray) -> None:
 
 def _cityscapes_table() -> np.ndarray:
     table = np.zeros(256, np.uint8)
-    table[: len(CITYSCAPES_OF_CAMVID)] = CITYSCAPES_OF_CAMVID
+    table[: len(CITYSCAPES_BY_CAMVID)] = [ids[0] for ids in CITYSCAPES_BY_CAMVID]
     return table
 
 

@@ -1,4 +1,4 @@
-"""The plan of a street: which things stand and move where."""
+"""Builds a street: which things stand where, and the shadows that they cast."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ from zmask_ros.data.street.vehicles import CARS, Vehicle, vehicle_mesh
 from zmask_ros.data.street.weather import Weather
 
 BILLBOARD_SPACING = 80.0
+"""Between two billboards, metres."""
 _FIRST_BILLBOARD = 56.0
 
 Gap = tuple[float, float, str]
+"""Where no houses stand: from, to, in metres along the street, and what is there instead."""
 
 
 def draw_street(rng: np.random.Generator) -> Street:
-    """A street's measures."""
+    """Random measures of a street."""
     lane = float(rng.uniform(3.1, 3.5))
     kerb = lane + float(rng.choice([2.2, 2.2, 0.9]))
     places = (float(rng.uniform(20, 26)), float(rng.uniform(96, 106)), float(rng.uniform(176, 186)))
@@ -39,7 +41,11 @@ def draw_street(rng: np.random.Generator) -> Street:
 
 
 class StreetBuilder:
-    """Fills a street with things and paints their shadows on the ground."""
+    """Fills a street with things and paints their shadows on the ground.
+
+    Attributes:
+        things: what was added so far.
+    """
 
     def __init__(self, rng: np.random.Generator, street: Street, weather: Weather, painter: GroundPainter) -> None:
         self._rng = rng
@@ -57,7 +63,7 @@ class StreetBuilder:
         self.things.append(Thing(lambda seconds: x, draw, length, far))
 
     def _cast(self, outline: np.ndarray, height: float) -> None:
-        """The sun's shadow of something upright over `outline` (x, y) on the ground."""
+        """Paint the sun's shadow of something upright over `outline` (x, y) on the ground; metres."""
         if self._weather.kind not in ("sunny", "dusk"):
             return
         sun = self._weather.sun
@@ -68,7 +74,7 @@ class StreetBuilder:
             self._painter.shadow(hull + np.array((wrapped, 0.0)), 0.5, 0.12)
 
     def build_sides(self, billboards: Billboard | None) -> None:
-        """Houses, gardens and side streets; lots are left open where billboards stand."""
+        """Add houses, gardens and side streets; lots are left open where billboards stand."""
         for side in (-1, 1):
             open_lots = self._open_lots() if billboards is not None and side < 0 else []
             streets = [(x0, x1) for s, x0, x1 in self._street.side_streets if s == side]
@@ -155,7 +161,7 @@ class StreetBuilder:
         return all(not x0 - margin < x < x1 + margin for x0, x1 in streets + crossings)
 
     def furnish(self, billboards: Billboard | None) -> None:
-        """Trees, lamps, signs, railings and parked cars along both kerbs."""
+        """Add trees, lamps, signs, railings and parked cars along both kerbs."""
         kerb = self._street.kerb
         density = self._rng.uniform(0.4, 0.95)
         for side in (-1, 1):
@@ -212,7 +218,7 @@ class StreetBuilder:
             self._cast(corners, 1.2)
 
     def add_billboards(self, draw: Draw) -> list[float]:
-        """Billboards all along; `draw` draws one. Returns their places."""
+        """Add billboards all along the street, which `draw` draws; returns their places, metres."""
         places = [float(x) for x in np.arange(_FIRST_BILLBOARD, PERIOD, BILLBOARD_SPACING)]
         for x in places:
             self._stand(x, draw)

@@ -1,4 +1,4 @@
-"""What everything is drawn on: four bytes a pixel, colour and label, written together and so always in step.
+"""The canvas that everything is drawn on: color and label of a pixel are written together, so that they agree.
 
 Edges are hard, one pixel is one class; the lens blur of the finished picture softens what is seen.
 """
@@ -16,7 +16,9 @@ from zmask_ros.data.street.view import View
 from zmask_ros.data.street.weather import Weather
 
 NEAR = 0.5
+"""Depth below which nothing is drawn, metres."""
 SUBPIXEL = 4
+"""Binary digits behind the point in the coordinates that OpenCV draws with."""
 _SQUARE = np.array([[0.0, 1.0, 1.0, 0.0], [0.0, 0.0, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0]])
 _SHADOW_COLOR = (8.0, 8.0, 12.0)
 # Growth and strength of the rings that make a soft shadow.
@@ -36,7 +38,7 @@ class Texture:
     """Pixels with one label, shrunk apart in both directions so that nothing glitters from afar.
 
     Args:
-        colour: uint8 [h, w, 3] RGB.
+        color: uint8 [h, w, 3], RGB.
         label: the class of every pixel of it.
         alpha: uint8 [h, w], drawn where above 127; None draws all.
         fills_outline: with alpha, label the gaps as well (a railing is a fence between its bars too).
@@ -101,7 +103,14 @@ def _fixed(pixels: np.ndarray) -> np.ndarray:
 
 
 class Canvas:
-    """Colour and labels of one frame, drawn from far to near."""
+    """Color and labels of one frame, drawn from far to near.
+
+    Attributes:
+        view: projection of the frame's camera.
+        weather: light and haze.
+        width, height: pixels.
+        pixels: uint8 [height, width, 4]: RGB and label.
+    """
 
     def __init__(self, view: View, weather: Weather) -> None:
         self.view = view
@@ -110,7 +119,7 @@ class Canvas:
         self.pixels = np.zeros((self.height, self.width, 4), np.uint8)
 
     def box(self, pixels: np.ndarray) -> tuple[int, int, int, int] | None:
-        """Columns and rows (x0, y0, x1, y1) around float [n, 2] within the picture, None if outside."""
+        """Columns and rows (x0, y0, x1, y1) around float [n, 2] within the picture; None if outside."""
         low, high = pixels.min(axis=0), pixels.max(axis=0)
         x0, y0 = max(0, int(low[0])), max(0, int(low[1]))
         x1, y1 = min(self.width, int(high[0]) + 2), min(self.height, int(high[1]) + 2)
@@ -168,31 +177,31 @@ class Canvas:
         cv2.copyTo(drawn, mask, region)
 
     def sprite(self, texture: Texture, foot: np.ndarray, width: float, height: float) -> None:
-        """Draw an upright texture that always faces the camera, its bottom's middle at `foot`."""
+        """Draw an upright texture of so many metres that always faces the camera, its bottom's middle at `foot`."""
         away = foot[:2] - self.view.position[:2]
         side = np.array([away[1], -away[0], 0.0]) / (np.hypot(*away) + 1e-9) * width
         self.quad(texture, foot - side / 2 + (0, 0, height), side, np.array([0.0, 0.0, -height]))
 
     def color(self, color: Sequence[float] | np.ndarray, label: int, depth: float) -> tuple[float, ...]:
-        """An RGB colour seen through the haze, with its label: what OpenCV's drawing functions take."""
+        """An RGB color seen through ``depth`` metres of haze, with its label, as OpenCV's drawing functions take it."""
         alpha = self.weather.haze(depth)
         haze = self.weather.haze_color
         r, g, b = (np.asarray(color) * (1 - alpha) + haze * alpha).tolist()
         return r, g, b, float(label)
 
     def polygon(self, points: np.ndarray, color: Sequence[float] | np.ndarray, label: int) -> None:
-        """Fill a convex polygon of world points float [n, 3] with one colour."""
+        """Fill a convex polygon of world points float [n, 3] with one color."""
         visible = clip_near(self.view.homogeneous(points))
         if len(visible) >= 3:
             outline = visible[:, :2] / visible[:, 2:]
             self.fill(outline, self.color(color, label, float(visible[:, 2].mean())))
 
     def fill(self, outline: np.ndarray, color: tuple[float, ...]) -> None:
-        """Fill a convex outline of pixels float [n, 2] with a colour that has its label."""
+        """Fill a convex outline of pixels float [n, 2] with a color that has its label."""
         cv2.fillConvexPoly(self.pixels, _fixed(outline), color, cv2.LINE_8, SUBPIXEL)
 
     def tint(self, outline: np.ndarray, color: Sequence[float], share: float, label: int | None = None) -> None:
-        """Mix a colour into a convex outline of pixels; without a label the labels stay as they are."""
+        """Mix a share 0..1 of a color into a convex outline of pixels; without a label the labels stay as they are."""
         box = self.box(outline)
         if box is None:
             return
@@ -212,7 +221,7 @@ class Canvas:
         return not -reach < u / depth < self.width + reach
 
     def shadow(self, center: np.ndarray, half_length: float, half_width: float) -> None:
-        """A soft contact shadow on the ground around `center`."""
+        """Draw a soft contact shadow on the ground around `center`; all in metres."""
         away = float((center - self.view.position) @ self.view.forward)
         if half_width * self.view.camera.fx < 6.0 * away:
             self._shadow_rings(center, half_length, half_width, _FAR_SHADOW)

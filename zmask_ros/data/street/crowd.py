@@ -1,4 +1,4 @@
-"""Those who move: pedestrians, bicyclists and traffic."""
+"""What moves in a street: pedestrians, bicyclists and traffic."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ def _steady(start: float, speed: float) -> Callable[[float], float]:
 
 
 class Crowd:
-    """Fills a street with people and traffic."""
+    """Fills a street with people and traffic.
+
+    Attributes:
+        things: what was added so far.
+    """
 
     def __init__(self, rng: np.random.Generator, street: Street, weather: Weather) -> None:
         self._rng = rng
@@ -28,7 +32,12 @@ class Crowd:
         self.things: list[Thing] = []
 
     def populate(self, travelled: Callable[[float], float], own_lane_free: bool) -> None:
-        """Pedestrians, bicyclists and traffic; `travelled` is the camera's own way in metres."""
+        """Add pedestrians, bicyclists and traffic.
+
+        Args:
+            travelled: the camera's own way in metres, by the time in seconds.
+            own_lane_free: whether a car drives ahead in the camera's lane.
+        """
         rng, street = self._rng, self._street
         for number in range(int(rng.integers(38, 54))):
             side, heading = (int(s) for s in rng.choice((-1, 1), 2))
@@ -61,7 +70,7 @@ class Crowd:
         self.things.append(Thing(_steady(start, heading * speed), draw, far=70.0))
 
     def _stroll(self, x: float, side: int, speed: float) -> None:
-        """Somebody who walks to and fro between the kerb and the houses."""
+        """Add somebody who walks to and fro between the kerb and the houses."""
         looks = draw_looks(self._rng)
         inner, span = self._street.kerb + 0.8, self._street.line - self._street.kerb - 1.2
 

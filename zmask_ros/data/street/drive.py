@@ -1,4 +1,4 @@
-"""A drive through a street: frames by index, each made from the seed and its time alone."""
+"""A drive through a street: frames by index, each of which follows from the seed and its time alone."""
 
 from __future__ import annotations
 
@@ -26,19 +26,26 @@ from zmask_ros.errors import ZmaskError
 
 CARRIERS = (None, "billboard", "truck")
 _START_NS = 1_000_000_000
+"""Time of the first frame, nanoseconds."""
 _BEHIND = 8.0
-_TRUCK_PANEL = 2.5, 2.7, 0.98  # width, height, bottom in metres
+"""Metres behind the camera up to which things count as being here rather than a period ahead."""
+_TRUCK_PANEL = 2.5, 2.7, 0.98
+"""Width, height and bottom of the picture on a truck's rear, metres."""
 
 
 @dataclass(frozen=True)
 class StreetFrame:
     """One moment of a drive.
 
-    index: number of the frame. stamp_ns: its time, nanoseconds. image: uint8 [h, w, 3] RGB.
-    labels: uint8 [h, w], CamVid's ids 0 to 10. pose: float64 [4, 4], camera (x right, y down, z forward) to world
-    (x along the street, y left, z up), metres. patch_mask: bool [h, w], where the picture is seen.
-    patch_corners: float64 [4, 2] px (x, y) of the largest panel that shows it: the picture's top left, top right,
-    bottom right, bottom left; may lie outside of the image; None where the picture is not shown.
+    Attributes:
+        index: number of the frame.
+        stamp_ns: its time, nanoseconds.
+        image: uint8 [h, w, 3], RGB.
+        labels: uint8 [h, w], CamVid's ids 0 to 10.
+        pose: float64 [4, 4], camera (x right, y down, z forward) to world (x along the street, y left, z up), metres.
+        patch_mask: bool [h, w], where the picture is seen.
+        patch_corners: float64 [4, 2] px (x, y) of the largest panel that shows it: the picture's top left, top right,
+            bottom right, bottom left; may lie outside of the image; None where the picture is not shown.
     """
 
     index: int
@@ -60,7 +67,13 @@ class StreetDrive:
         width, height: size of the images, px, >= 64 and >= 48.
         carrier: None, "billboard" (7.4 m x 3.7 m panels beside the road) or "truck" (the rear of one ahead).
         picture: what the carrier shows, uint8 [h, w, 3] RGB; None leaves it its advertisement.
-        picture_from_s, picture_until_s: when it shows the picture; before and after, its advertisement.
+        picture_from_s, picture_until_s: when it shows the picture, seconds; before and after, its advertisement.
+
+    Attributes:
+        camera: intrinsics.
+        motion: of the camera.
+        weather: of the whole drive.
+        things: all that stands and moves in the street.
 
     Raises:
         ZmaskError: if an argument is out of its range.
@@ -167,7 +180,7 @@ class StreetDrive:
         canvas.quad(self._shown(seconds), corners[0], corners[1] - corners[0], corners[3] - corners[0])
 
     def panels(self, seconds: float) -> list[np.ndarray]:
-        """Corners float64 [4, 3] in world metres of every panel near the camera, ordered as `patch_corners`."""
+        """Corners float64 [4, 3], in world metres, of every panel near the camera, ordered as `patch_corners`."""
         here = self.motion.travelled(seconds)
         if self._board is not None:
             nearest = (here + ((x - here + _BEHIND) % PERIOD) - _BEHIND for x in self._places)

@@ -1,4 +1,4 @@
-"""Facades, walls, roofs and fences as flat textures."""
+"""Facades, walls, roofs and fences as flat textures; lengths are in metres."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from zmask_ros.data.textures.noise import fractal, speckle, to_bytes
 
 TEXELS = 28
+"""Texture pixels a metre."""
 _PLASTER = (
     (226, 212, 184),
     (212, 186, 140),
@@ -36,7 +37,16 @@ _PAINT = (
 
 @dataclass(frozen=True)
 class Windows:
-    """A house's windows: metres, RGB colours, whether there are balconies and lit rooms."""
+    """A house's windows.
+
+    Attributes:
+        width, height: of each window, metres.
+        pitch: distance between two windows' middles, at least, metres.
+        frame: color of the frames, RGB.
+        balcony: whether every other window has one.
+        rail: color of the balconies, RGB.
+        lamps: whether some rooms are lit.
+    """
 
     width: float
     height: float
@@ -50,7 +60,7 @@ class Windows:
 def _rectangle(
     image: np.ndarray, x: float, y: float, width: float, height: float, color: Sequence[float] | np.ndarray
 ) -> None:
-    """Fill metres from the left and top edge."""
+    """Fill a rectangle that is given in metres from the left and top edge."""
     start = round(x * TEXELS), round(y * TEXELS)
     end = round((x + width) * TEXELS) - 1, round((y + height) * TEXELS) - 1
     cv2.rectangle(image, start, end, [float(c) for c in color], -1)
@@ -272,7 +282,7 @@ def planks(rng: np.random.Generator, width: float, height: float) -> np.ndarray:
 
 
 def railing(rng: np.random.Generator, width: float) -> tuple[np.ndarray, np.ndarray]:
-    """A metal railing one metre high: colour uint8 [h, w, 3] and alpha uint8 [h, w]."""
+    """A metal railing one metre high: color uint8 [h, w, 3] and alpha uint8 [h, w]."""
     rows, columns = 48, int(width * 48)
     paint = np.array(rng.choice([(52, 58, 60), (38, 74, 58), (176, 178, 178), (60, 48, 44)]), np.float32)
     color = np.tile(paint, (rows, columns, 1))

@@ -1,4 +1,4 @@
-"""Poles, lamps, signs and traffic lights."""
+"""Street furniture: poles, lamps, signs and traffic lights."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _GREEN = (20, 110, 70)
 
 
 def draw_pole(canvas: Canvas, x: float, y: float, height: float, radius: float, paint: Sequence[float]) -> None:
-    """A round pole in three strips of shade, left out when thinner than a pixel and a half."""
+    """Draw a round pole in three strips of shade; it is left out when thinner than a pixel and a half."""
     foot = np.array([x, y, 0.0])
     ends = canvas.view.homogeneous(np.array([foot, foot + vec(0, 0, height)]))
     if ends[:, 2].min() < 0.8:

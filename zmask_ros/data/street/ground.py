@@ -13,10 +13,13 @@ from zmask_ros.data.street.weather import Weather
 from zmask_ros.data.textures.noise import fractal, speckle, to_bytes
 
 TEXELS = 20
+"""Pixels of the map a metre."""
 FAR = 125.0
+"""Depth beyond which nothing but the backdrop is drawn, metres."""
 HALF_WIDTH = 18.0
+"""Of the map, metres to either side of the street's middle."""
 BEHIND = 4.0
-# Rows nearer than this depth in metres use a map halved (across, along) so many times.
+"""Metres of the map's end that are repeated before its beginning."""
 _BANDS = (
     (9.0, (0, 0)),
     (13.0, (0, 1)),
@@ -26,14 +29,20 @@ _BANDS = (
     (70.0, (1, 5)),
     (FAR, (2, 6)),
 )
+"""Rows nearer than this depth in metres use a map halved (across, along) so many times."""
 
 
 @dataclass(frozen=True)
 class Street:
-    """Measures of a street in metres; it repeats itself after `period`.
+    """Measures of a street, in metres.
 
-    kerb: distance of both kerbs from the middle. lane: width of a driving lane. line: distance of the house fronts.
-    side_streets: (side, from, to), side 1 left and -1 right. crossings: where zebra crossings begin.
+    Attributes:
+        period: length after which it repeats itself.
+        kerb: distance of both kerbs from the middle.
+        lane: width of a driving lane.
+        line: distance of the house fronts from the middle.
+        side_streets: (side, from, to), side 1 left and -1 right.
+        crossings: where zebra crossings begin.
     """
 
     period: float
@@ -64,7 +73,7 @@ class GroundPainter:
         return slice(max(0, left), max(0, round((HALF_WIDTH - y_right) * TEXELS)))
 
     def paint(self) -> None:
-        """Asphalt, pavement, kerbs and markings."""
+        """Paint asphalt, pavement, kerbs and markings."""
         street = self._street
         self._pavement[:, self._columns_at(street.kerb, -street.kerb)] = False
         for side, x0, x1 in street.side_streets:
@@ -185,9 +194,9 @@ class GroundPainter:
 
 
 class Ground:
-    """The painted map in several sizes.
+    """The painted map in several sizes, drawn in perspective.
 
-    Colour and label are interpolated together: the only labels are ROAD and PAVEMENT, whose ids are neighbours,
+    Color and label are interpolated together: the only labels are ROAD and PAVEMENT, whose ids are neighbours,
     so rounding always gives one of the two.
     """
 
@@ -245,7 +254,7 @@ class Ground:
 
 
 def backdrop(textures: list[tuple[Texture, float, float]], canvas: Canvas) -> None:
-    """What closes the street in the far: (texture, width, height) panels that stay FAR metres ahead."""
+    """Draw what closes the street far away: (texture, width, height) panels that stay FAR metres ahead."""
     for texture, width, height in textures:
         origin = np.array([canvas.view.position[0] + FAR, width / 2, height])
         canvas.quad(texture, origin, np.array([0.0, -width, 0.0]), np.array([0.0, 0.0, -height - 1.5]))

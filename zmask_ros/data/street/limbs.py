@@ -13,13 +13,14 @@ from zmask_ros.data.street.canvas import SUBPIXEL, Canvas
 Capsules = tuple[np.ndarray, list[list[list[int]]], list[list[int]]]
 
 _FACING = np.array([-0.8, 0.0, 0.6])
-# Limbs of a smaller radius in pixels are drawn in one tone.
+"""Normal by which limbs are lit."""
 _LIT_FROM = 2.5
+"""Limbs of a smaller radius in pixels are drawn in one tone."""
 
 
 @dataclass(frozen=True)
 class Limb:
-    """A tapered capsule between two points; radii in metres."""
+    """A tapered capsule between two points float [3], with radii in metres and an RGB color."""
 
     start: np.ndarray
     end: np.ndarray
@@ -32,8 +33,11 @@ class Limb:
 class Figure:
     """Limbs around a foot point at the origin, ready to be drawn anywhere.
 
-    points: float [n, 2, 3] metres. radii: float [n, 2] metres. colours: float [n, 3] RGB.
-    ranks: int [n]; lower ranks are drawn first, within a rank the far ones.
+    Attributes:
+        points: both ends, float [n, 2, 3], metres.
+        radii: at both ends, float [n, 2], metres.
+        colors: float [n, 3], RGB.
+        ranks: int [n]; lower ranks are drawn first, within a rank the far ones.
     """
 
     points: np.ndarray
@@ -87,7 +91,7 @@ def _colors(colors: np.ndarray, label: int) -> list[tuple[float, ...]]:
 
 
 def _capsules(ends: np.ndarray, radii: np.ndarray) -> Capsules:
-    """Capsules float [n, 2, 2] as fixed-point outlines int32 [n, 4, 2], centres and radii of the round ends."""
+    """Capsules float [n, 2, 2] as fixed-point outlines int32 [n, 4, 2], centers and radii of the round ends."""
     along = ends[:, 1] - ends[:, 0]
     length = np.maximum(np.hypot(along[:, 0], along[:, 1]), 0.3)[:, None]
     side = np.column_stack([-along[:, 1], along[:, 0]]) / length

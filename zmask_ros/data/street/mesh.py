@@ -1,4 +1,4 @@
-"""Meshes of flat, shaded faces, drawn in a fixed order after those that look away are left out."""
+"""Meshes of flat, shaded faces, drawn in a fixed order; those that face away are left out."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ Face = tuple[np.ndarray, np.ndarray, np.ndarray, float]
 
 
 class Mesh:
-    """Flat faces with colours, in the order in which they are drawn after culling those that look away."""
+    """Flat faces with colors, in the order in which they are drawn; lengths are in metres."""
 
     def __init__(self) -> None:
         self._faces: list[Face] = []
 
     def add(self, points: Points, color: Triple, normal: Triple, detail: float = 0.0) -> None:
-        """A convex face; `detail` is its size in metres, below which it is left out when small on the screen."""
+        """Add a convex face; one with a size `detail` in metres is left out where that is too small on the screen."""
         unit = np.asarray(normal, float) / np.linalg.norm(np.asarray(normal, float))
         self._faces.append((np.asarray(points, float), np.asarray(color, float), unit, detail))
 
     def strip(
         self, start: Triple, end: Triple, widths: tuple[float, float], color: Triple, detail: float = 0.0
     ) -> None:
-        """The face between two points (x, z) of a side view, over the whole width."""
+        """Add the face between two points (x, z) of a side view, over the whole width at either."""
         (x0, z0), (x1, z1) = start, end
         a, b = widths[0] / 2, widths[1] / 2
         points = [(x0, a, z0), (x0, -a, z0), (x1, -b, z1), (x1, b, z1)]
         self.add(points, color, (z0 - z1, 0.0, x1 - x0), detail)
 
     def both_sides(self, profile: Points, y0: float, y1: float, color: Triple, detail: float = 0.0) -> None:
-        """A side view's face on both sides; `y0` at its lowest point, `y1` at its highest."""
+        """Add a face of the side view (x, z) on both sides; `y0` at its lowest point, `y1` at its highest."""
         profile = np.asarray(profile, float)
         low, high = profile[:, 1].min(), profile[:, 1].max()
         y = y0 + (y1 - y0) * (profile[:, 1] - low) / max(high - low, 1e-6)
@@ -45,7 +45,7 @@ class Mesh:
             self.add(points, color, (0.0, side, lean), detail)
 
     def placed(self, yaw: float, weather: Weather) -> PlacedMesh:
-        """The mesh turned by `yaw` and lit."""
+        """The mesh turned by `yaw`, radians, and lit."""
         return PlacedMesh(self._faces, yaw, weather)
 
 

@@ -31,15 +31,23 @@ _TOPS = (
     (98, 78, 60),
 )
 _TROUSERS = ((38, 46, 74), (44, 42, 44), (96, 84, 66), (70, 74, 82), (28, 30, 36))
-# A gait's moments; each is posed once.
 _STEPS = 32
+"""Moments of a gait; each is posed once."""
 _SHOES = (34.0, 30.0, 28.0)
 _BIKES = ((160, 32, 34), (36, 40, 44), (40, 90, 140), (196, 196, 196), (60, 120, 70))
 
 
 @dataclass(frozen=True)
 class Looks:
-    """A person's colours (RGB), height in metres, stride phase, and what is carried."""
+    """What a person looks like.
+
+    Attributes:
+        skin, hair, top, trousers, bike: RGB colors.
+        height: metres.
+        phase: of the stride, radians.
+        bag: whether one is carried.
+        skirt: whether one is worn.
+    """
 
     skin: Color
     hair: Color
@@ -53,7 +61,7 @@ class Looks:
 
 
 def draw_looks(rng: np.random.Generator) -> Looks:
-    """Somebody."""
+    """A random person's looks."""
 
     def one(palette: Sequence[Color]) -> Color:
         return palette[int(rng.integers(len(palette)))]
@@ -94,11 +102,11 @@ def _bend(
 
 
 def draw_pedestrian(canvas: Canvas, looks: Looks, at: np.ndarray, yaw: float, stride: float) -> None:
-    """A person walking.
+    """Draw a person walking.
 
     Args:
         canvas: what to draw on.
-        looks: colours and size.
+        looks: colors and size.
         at: (x, y) on the ground, metres.
         yaw: where to, radians; 0 is away along the street, pi towards the camera.
         stride: phase of the gait, radians.
@@ -147,7 +155,7 @@ def _flank(hip: np.ndarray, shoulder: np.ndarray, out: np.ndarray, looks: Looks)
 
 
 def _wheel(canvas: Canvas, center: np.ndarray, radius: float) -> None:
-    """Tyre, spokes, and a disc that is half seen through; all of it is the bicyclist's."""
+    """Draw a tyre and a disc that is half seen through; all of it has the bicyclist's label."""
     angle = np.linspace(0, 2 * np.pi, 19)[:-1]
     rim = center + radius * np.column_stack([np.cos(angle), 0 * angle, np.sin(angle)])
     seen = canvas.view.homogeneous(np.vstack([rim, center]))
@@ -162,11 +170,11 @@ def _wheel(canvas: Canvas, center: np.ndarray, radius: float) -> None:
 
 
 def draw_bicyclist(canvas: Canvas, looks: Looks, at: np.ndarray, heading: float, turn: float) -> None:
-    """Somebody on a bicycle along the street.
+    """Draw somebody on a bicycle along the street.
 
     Args:
         canvas: what to draw on.
-        looks: colours and size.
+        looks: colors and size.
         at: (x, y) on the ground, metres.
         heading: 1 away along the street, -1 towards the camera.
         turn: phase of the pedals, radians.

@@ -1,4 +1,4 @@
-"""What stands beside the road: houses, fences, trees and the billboard."""
+"""What stands beside the road: houses, fences, hedges, trees and billboards; lengths are in metres."""
 
 from __future__ import annotations
 
@@ -32,7 +32,16 @@ def along_street(
 
 @dataclass(frozen=True)
 class Front:
-    """A house's front and what goes with it; metres. Without `end` it leans on a house that is as high."""
+    """A house as seen from the street.
+
+    Attributes:
+        front: texture of the front.
+        end: texture of the side that faces the camera; None where a house as high hides it.
+        roof: texture of the roof's slope; None for a flat roof.
+        gable: RGB color of the gable.
+        width, height, depth: metres.
+        rise: of the ridge above the eaves, metres.
+    """
 
     front: Texture
     end: Texture | None
@@ -123,7 +132,7 @@ class Fence:
 
 
 class Hedge:
-    """A hedge along the street; labelled as a tree."""
+    """A hedge along the street, which is labelled as a tree."""
 
     def __init__(self, rng: np.random.Generator, weather: Weather, side: int) -> None:
         self._height = float(rng.uniform(2.2, 3.2))
@@ -188,7 +197,7 @@ class Billboard:
         self._lead = max(0.0, -self._across[0])
 
     def panel(self, x: float) -> np.ndarray:
-        """Corners float [4, 3] of the picture at x, from top left the way of the clock, as the traffic sees it."""
+        """Corners float [4, 3] of the picture at x, clockwise from top left as the traffic sees it."""
         origin = np.array([x + self._lead / 2, self._left, self.bottom + self.height])
         down = -self.height * _UP
         return np.array([origin, origin + self._across, origin + self._across + down, origin + down])

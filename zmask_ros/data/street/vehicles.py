@@ -33,9 +33,14 @@ _GLASS, _TYRE, _RIM, _DARK = (44, 54, 64), (24, 24, 26), (150, 152, 156), (30, 3
 class Body:
     """Measures of a vehicle in metres, its front towards +x, its middle at x = 0.
 
-    lower: the side view's lower part, (x, z) from the rear's bottom over the top to the front's bottom; convex.
-    cabin: the side view of the cabin, four (x, z): rear bottom, rear top, front top, front bottom.
-    wheels: x of the axles. glazed: whether the cabin's sides and rear have windows.
+    Attributes:
+        lower: the side view's lower part, (x, z) from the rear's bottom over the top to the front's bottom; convex.
+        cabin: the side view of the cabin, four (x, z): rear bottom, rear top, front top, front bottom.
+        width: at the bottom of the cabin and below.
+        roof_width: at the top of the cabin.
+        wheels: x of the axles.
+        wheel_radius: of the tyres.
+        glazed: whether the cabin's sides and rear have windows.
     """
 
     lower: tuple[tuple[float, float], ...]
@@ -220,7 +225,7 @@ def _windscreen(mesh: Mesh, low: np.ndarray, high: np.ndarray, widths: tuple[flo
 
 
 def vehicle_mesh(rng: np.random.Generator, body: Body, lamps: bool) -> Mesh:
-    """A vehicle with seeded paint."""
+    """A vehicle of this body, with random paint; `lamps` says whether its lights are on."""
     paint = np.array(_PAINTS[rng.integers(len(_PAINTS))], float)
     mesh = Mesh()
     _underside(mesh, body)
@@ -235,7 +240,7 @@ def vehicle_mesh(rng: np.random.Generator, body: Body, lamps: bool) -> Mesh:
 
 
 def truck_mesh(rng: np.random.Generator, lamps: bool) -> Mesh:
-    """A box truck, whose rear panel is left bare for a picture."""
+    """A box truck with random paint, whose rear panel is left bare for a picture."""
     body = TRUCK
     paint = np.array(rng.choice([(222, 222, 218), (196, 204, 212), (60, 84, 120), (150, 40, 40)]), float)
     mesh = Mesh()

@@ -1,8 +1,8 @@
-"""The camera: intrinsics, where it is at any time, and the projection that follows.
+"""The camera: its intrinsics, its motion, and the projection of one pose.
 
 World: x along the street, y to the left, z up, metres.
 Camera: x right, y down, z forward (ROS optical frame).
-A pixel's centre has integer coordinates.
+A pixel's center has integer coordinates.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def vec(x: float, y: float, z: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class CameraIntrinsics:
-    """A pinhole camera without distortion; all values in pixels."""
+    """A pinhole camera without distortion; all values in pixels, the center of the first pixel at (0, 0)."""
 
     width: int
     height: int
@@ -35,7 +35,15 @@ class CameraIntrinsics:
 
 
 class View:
-    """One camera pose with its projection."""
+    """One camera pose with its projection.
+
+    Attributes:
+        camera: intrinsics.
+        pose: float64 [4, 4], camera to world, metres.
+        position: float64 [3], of the camera in the world.
+        matrix: float64 [3, 3], world directions to homogeneous pixels.
+        forward: float64 [3], where the camera looks.
+    """
 
     def __init__(self, camera: CameraIntrinsics, pose: np.ndarray) -> None:
         self.camera = camera
@@ -72,7 +80,12 @@ def _rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
 
 
 class Motion:
-    """A smooth drive forward: speed that breathes, sway in the lane, slow turns of the head, a shaking pitch."""
+    """A smooth drive forward: varying speed, sway in the lane, slow turns, and a shaking pitch.
+
+    Attributes:
+        lane: y of the lane's middle, metres.
+        speed: mean speed, metres a second.
+    """
 
     def __init__(self, rng: np.random.Generator, lane: float, speed: tuple[float, float]) -> None:
         self.lane = lane

@@ -17,11 +17,21 @@ _HAZE_STEPS = 48
 
 @dataclass(frozen=True)
 class Weather:
-    """Light, air and exposure of one drive. Colours are RGB, 0 to 255.
+    """Light, air and exposure of one drive; colors are RGB, 0 to 255.
 
-    sun: unit vector to the sun. ambient, direct: light on a face without and with the sun at right angles.
-    haze_length: metres after which 63 % of a colour is the haze's. gain, gamma: the exposure a channel.
-    noise: the sensor's deviation, 0 to 255. blur: the lens's deviation, px.
+    Attributes:
+        kind: one of `KINDS`.
+        sun: float [3], unit vector to the sun.
+        ambient: light on a face that the sun does not reach.
+        direct: what the sun adds at right angles.
+        haze_color: color of the haze, float32 [3].
+        haze_length: metres after which 63 % of a color is the haze's.
+        zenith: color of the sky overhead, float32 [3].
+        clouds: cover of the sky, 0 to about 1.
+        gain: exposure of each channel, float [3].
+        gamma: exponent of the exposure.
+        noise: standard deviation of the sensor's noise, 0 to 255.
+        blur: standard deviation of the lens's blur, pixels.
     """
 
     kind: str
@@ -54,11 +64,11 @@ class Weather:
         return self.ambient * sky + self.direct * np.maximum(normals @ self.sun, 0.0)
 
     def haze(self, depth: float) -> float:
-        """Share of the haze's colour at a distance in metres, 0 to 0.9."""
+        """Share of the haze's color at a distance in metres, 0 to 0.9."""
         return min(0.9, 1.0 - float(np.exp(-max(depth - 4.0, 0.0) / self.haze_length)))
 
     def haze_table(self, depth: float) -> np.ndarray:
-        """Lookup table uint8 [256, 1, 4] that lays the haze over colour and leaves labels alone."""
+        """Lookup table uint8 [256, 1, 4] that lays the haze over color and leaves labels alone."""
         step = round(self.haze(depth) * _HAZE_STEPS)
         if step not in self._tables:
             alpha = step / _HAZE_STEPS
@@ -71,7 +81,7 @@ class Weather:
 
 
 def draw_weather(rng: np.random.Generator) -> Weather:
-    """The weather of a drive."""
+    """Random weather for a drive."""
     kind = str(rng.choice(KINDS, p=(0.34, 0.26, 0.12, 0.14, 0.14)))
     side, height = rng.choice((-1.0, 1.0)), rng.uniform(0.7, 1.3)
     sun = np.array([rng.uniform(-0.9, 0.6), side * rng.uniform(0.5, 1.0), height])
@@ -116,7 +126,7 @@ class Sky:
         self._pixels[..., 3] = Label.SKY
 
     def draw(self, pixels: np.ndarray, view: View) -> None:
-        """Fill uint8 [h, w, 4] down to the horizon, and below it with the horizon's colour."""
+        """Fill uint8 [h, w, 4] down to the horizon, and below it with the horizon's color."""
         height, width = pixels.shape[:2]
         rows, columns = self._pixels.shape[:2]
         yaw = np.arctan2(view.forward[1], view.forward[0])

@@ -1,4 +1,4 @@
-"""Harmless advertisements for billboards and trucks that carry no picture."""
+"""Advertisements, for billboards and trucks that carry no other picture."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _text(rng: np.random.Generator, image: np.ndarray, x: int, y: int, width: in
 
 
 def advert(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
-    """A seeded advertisement, uint8 [height, width, 3] RGB."""
+    """A random advertisement, uint8 [height, width, 3] RGB; sizes in pixels."""
     image = _background(rng, height, width)
     ink = (250.0, 248.0, 240.0) if image.mean() < 140 else (28.0, 28.0, 34.0)
     if rng.random() < 0.5:

@@ -1,4 +1,4 @@
-"""Pictures as large as a patch that attack nothing: what a defence must learn not to fear."""
+"""Benign pictures of a patch's size, which attack nothing: the defense is trained not to flag them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from zmask_ros.data.textures.adverts import advert
 from zmask_ros.data.textures.foliage import hedge
 
 Maker = Callable[[np.random.Generator, tuple[int, int], np.ndarray], np.ndarray]
+"""Makes a picture uint8 [*size, 3] from a random generator, the size (height, width) and an image uint8 [H, W, 3]."""
 NATURAL_SHARE = 0.5
+"""Height of a piece of an image, as a share of the image's."""
 
 
 def benign_pictures(count: int, size: tuple[int, int], images: Sequence[np.ndarray], seed: int) -> list[np.ndarray]:
-    """``count`` pictures, uint8 [*size, 3] RGB, of all kinds in turn.
+    """``count`` benign pictures, uint8 [*size, 3] RGB, of all `KINDS` in turn.
 
     Args:
         count: how many.
@@ -29,7 +31,7 @@ def benign_pictures(count: int, size: tuple[int, int], images: Sequence[np.ndarr
 
 
 def in_other_light(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The image, uint8 [H, W, 3], by another exposure, gamma and white balance, sometimes blurred or noisy."""
+    """The image, uint8 [H, W, 3] RGB, with another exposure, gamma and white balance, sometimes blurred or noisy."""
     light: np.ndarray = (image / 255.0) ** rng.uniform(0.6, 1.8) * rng.uniform(0.3, 1.2) * rng.uniform(0.9, 1.1, 3)
     if rng.random() < 0.3:
         light = cv2.GaussianBlur(light, (0, 0), rng.uniform(0.5, 2.0))
@@ -39,7 +41,7 @@ def in_other_light(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _noise(rng: np.random.Generator, size: tuple[int, int], natural: np.ndarray) -> np.ndarray:
-    """Independent colours in squares of one to eight pixels."""
+    """Independent colors in squares of one to eight pixels."""
     cell = 2 ** int(rng.integers(0, 4))
     small = rng.integers(0, 256, (-(-size[0] // cell), -(-size[1] // cell), 3), dtype=np.uint8)
     return np.ascontiguousarray(small.repeat(cell, 0).repeat(cell, 1)[: size[0], : size[1]])

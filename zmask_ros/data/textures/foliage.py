@@ -1,4 +1,4 @@
-"""Tree crowns, hedges and the far skyline."""
+"""Tree crowns, hedges, and what closes the street far away: trees or houses; all RGB."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _blobs(rng: np.random.Generator, shape: str, count: int) -> np.ndarray:
 
 
 def crown(rng: np.random.Generator, sun_side: float) -> tuple[np.ndarray, np.ndarray]:
-    """A tree's crown, colour uint8 [256, 256, 3] and alpha uint8 [256, 256]; lit from above and `sun_side` (-1..1)."""
+    """A tree's crown, color uint8 [256, 256, 3] and alpha uint8 [256, 256]; lit from above and `sun_side` (-1..1)."""
     size = 256
     base = np.array(_GREENS[rng.integers(len(_GREENS))], np.float32) + rng.uniform(-8, 8, 3)
     color = np.tile(base * 0.55, (size, size, 1)).astype(np.float32)
@@ -50,7 +50,7 @@ def crown(rng: np.random.Generator, sun_side: float) -> tuple[np.ndarray, np.nda
 
 
 def hedge(rng: np.random.Generator, width: float, height: float) -> tuple[np.ndarray, np.ndarray]:
-    """A hedge's front with a ragged top, 24 texels a metre: colour [h, w, 3] and alpha [h, w]."""
+    """A hedge's front with a ragged top, of so many metres, 24 texels a metre: color uint8 [h, w, 3], alpha [h, w]."""
     rows, columns = int(height * 24), int(width * 24)
     base = np.array(_GREENS[rng.integers(4)], np.float32) * 0.8
     leaves = 1 + 0.3 * fractal(rng, rows, columns, (rows // 6, columns // 6), 3)
@@ -61,7 +61,7 @@ def hedge(rng: np.random.Generator, width: float, height: float) -> tuple[np.nda
 
 
 def treeline(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """The end of the street as far trees: colour uint8 [128, 768, 3] and alpha uint8 [128, 768]."""
+    """The end of the street as far trees: color uint8 [128, 768, 3] and alpha uint8 [128, 768]."""
     rows, columns = 128, 768
     base = np.array(_GREENS[rng.integers(4)], np.float32) * 0.85
     color = base * (1 + 0.22 * fractal(rng, rows, columns, (12, 72), 3))[..., None]
@@ -71,7 +71,7 @@ def treeline(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 
 def skyline(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """The end of the street as far houses: colour uint8 [160, 768, 3] and alpha uint8 [160, 768]."""
+    """The end of the street as far houses: color uint8 [160, 768, 3] and alpha uint8 [160, 768]."""
     rows, columns = 160, 768
     color = np.full((rows, columns, 3), 150, np.uint8)
     alpha = np.zeros((rows, columns), np.uint8)

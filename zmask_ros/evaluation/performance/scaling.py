@@ -15,7 +15,7 @@ import numpy as np
 
 from zmask_ros.defense import Defense
 from zmask_ros.evaluation.performance.overhead import time_pairs
-from zmask_ros.segmenters import ClassInfo, Description, Segmenter, segmenter_of
+from zmask_ros.segmenters import ClassInfo, Description, Segmenter
 from zmask_ros.training.adversarial import with_untrained_head
 from zmask_ros.training.clean_fit import ProfileFit
 from zmask_ros.training.plans import plan_for
@@ -79,7 +79,7 @@ def torchvision_segmenter(builder: str, input_size: tuple[int, int], device: str
     described = Description(
         builder, Path(), builder, classes, (0.0, 0.0, 0.0), unit, input_size, layers[:1], layers[-1:], layers, layers
     )
-    return segmenter_of(described, device)
+    return build_segmenter(described, device)
 
 
 def _defense(segmenter: Segmenter, images: Sequence[np.ndarray], layers: tuple[str, ...]) -> Defense:

@@ -1,0 +1,76 @@
+"""Attacks that are interrupted and resumed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from support import tiny_network
+from support.neighbourly import RECIPE, Frame
+from support.profiles import with_changed
+from zmask_ros.attacks import (
+    EotRanges,
+    Step,
+    patch_attack,
+    train_patch,
+)
+from zmask_ros.defense import load_profile
+from zmask_ros.defense.evidence.head import untrained_head
+from zmask_ros.errors import AttackError
+from zmask_ros.segmenters import Segmenter
+
+
+def test_a_kept_state_belongs_to_all_that_a_profile_does(tmp_path: Path) -> None:
+    profile = load_profile(tiny_network.fit(tiny_network.describe(tmp_path)))
+    head = untrained_head(profile.detector.shallow, 4, seed=0)
+    threshold = profile.detector.threshold
+    others = [
+        with_changed(profile, growth=replace(profile.detector.growth, reach=0.5)),
+        with_changed(profile, precaution=replace(threshold, value=threshold.value / 2)),
+        with_changed(profile, head=head),
+        with_changed(profile, head=replace(head, inner=head.inner + 1)),
+    ]
+    assert len({patch_attack.profile_digest(each) for each in (profile, *others)}) == 5
+
+
+class StoppedError(Exception):
+    pass
+
+
+def interrupt_at(step: int):
+    def progress(done: Step) -> None:
+        if done.index == step:
+            raise StoppedError
+
+    return progress
+
+
+def test_an_interrupted_attack_goes_on_to_the_same_patch(
+    tmp_path: Path, segmenter: Segmenter, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patch_attack, "SAVED_EVERY", 3)
+    recipe = replace(
+        RECIPE, steps=8, restarts=2, patches=2, smoothness=0.1, non_printability=0.1, eot=EotRanges(jpeg=(40, 100))
+    )
+    whole = train_patch(segmenter, frames, recipe)
+    state = tmp_path / "state.safetensors"
+    # Once in the first run, once in the second: with some steps after the last state, which are lost.
+    for stop in (4, 8 + 5):
+        with pytest.raises(StoppedError):
+            train_patch(segmenter, frames, recipe, interrupt_at(stop), state=state)
+    resumed = train_patch(segmenter, frames, recipe, state=state)
+    assert torch.equal(resumed.patches, whole.patches)
+    assert resumed.history == whole.history
+    assert resumed.merits == whole.merits
+    assert len(whole.merits) == 2
+
+    with pytest.raises(AttackError, match="another recipe"):
+        train_patch(segmenter, frames, replace(recipe, lr=0.2), state=state)
+    with pytest.raises(AttackError, match="another set of frames"):
+        train_patch(segmenter, frames[:2], recipe, state=state)
+    state.write_text("broken")
+    with pytest.raises(AttackError, match="delete it"):
+        train_patch(segmenter, frames, recipe, state=state)

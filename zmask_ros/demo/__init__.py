@@ -5,7 +5,7 @@ from zmask_ros.demo.errors import DemoError, NodeFailed
 from zmask_ros.demo.measure import MEANINGS, Measurement, Outcome, measure, summarise
 from zmask_ros.demo.pictures import contact_sheet_of, moments, overlays
 from zmask_ros.demo.processes import NodeProcess, executable, free_domain, ros_environment
-from zmask_ros.demo.recording import Track, read_flags, state_of
+from zmask_ros.demo.recording import read_flags
 from zmask_ros.demo.reuse import Made, source_digest
 from zmask_ros.demo.scenario import CARRIERS, CLEAN_FRAMES, Scenario, clean_drives
 
@@ -22,7 +22,6 @@ __all__ = [
     "NodeProcess",
     "Outcome",
     "Scenario",
-    "Track",
     "clean_drives",
     "contact_sheet_of",
     "executable",
@@ -34,6 +33,5 @@ __all__ = [
     "record_drive",
     "ros_environment",
     "source_digest",
-    "state_of",
     "summarise",
 ]

@@ -13,7 +13,7 @@ import numpy as np
 
 from zmask_ros.data.street import StreetFrame
 from zmask_ros.demo.drive import NAMESPACE, DriveCounts
-from zmask_ros.demo.recording import RecordedFlag, Track, read_flags
+from zmask_ros.demo.recording import PictureTopicReader, RecordedFlag, read_flags
 from zmask_ros.demo.scenario import Scenario
 from zmask_ros.evaluation import Confusion, count_detections, mask_iou
 from zmask_ros.flags.flag import FrameState
@@ -117,7 +117,7 @@ class _Recorded:
     def __init__(self, bag: Path, stack: ExitStack) -> None:
         self.flags = read_flags(bag, f"{NAMESPACE}/{ATTACK_TOPIC}")
         self.mask, self.defended, self.undefended = (
-            stack.enter_context(Track(bag, f"{NAMESPACE}/zmask/{name}"))
+            stack.enter_context(PictureTopicReader(bag, f"{NAMESPACE}/zmask/{name}"))
             for name in ("mask", "segmentation", "undefended")
         )
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from zmask_ros.demo.drive import NAMESPACE
 from zmask_ros.demo.measure import Measurement, Outcome
-from zmask_ros.demo.recording import Track
+from zmask_ros.demo.recording import PictureTopicReader
 from zmask_ros.demo.scenario import Scenario
 from zmask_ros.io.bags.reader import CameraBags, ReadReport
-from zmask_ros.runtime.drawing import colourise, contact_sheet
+from zmask_ros.runtime.drawing import colorize, contact_sheet
 
 COLUMNS = ("camera", "segmentation, attacked", "mask (green: the patch)", "segmentation, defended")
 _TRUTH = (0, 200, 80)
@@ -65,7 +65,7 @@ def contact_sheet_of(
     rows = []
     with ExitStack() as stack:
         camera, undefended, mask, defended = (
-            stack.enter_context(Track(bag, f"{NAMESPACE}/{name}"))
+            stack.enter_context(PictureTopicReader(bag, f"{NAMESPACE}/{name}"))
             for name in ("image_raw", "zmask/undefended", "zmask/mask", "zmask/segmentation")
         )
         for name, outcome in moments(found.outcomes):
@@ -82,11 +82,11 @@ def contact_sheet_of(
 
 
 def _caption(name: str, outcome: Outcome, rate_hz: float) -> str:
-    return f"{name}\n{outcome.index / rate_hz:.1f} s\npatch {outcome.cover:.1%}\n{outcome.state.value}"
+    return f"{name}\n{outcome.index / rate_hz:.1f} s\npatch {outcome.cover:.1%}\n{outcome.state.name}"
 
 
 def _coloured(labels: np.ndarray | None, palette: np.ndarray) -> np.ndarray | None:
-    return None if labels is None else colourise(labels, palette)
+    return None if labels is None else colorize(labels, palette)
 
 
 def _mask_picture(mask: np.ndarray, patch_mask: np.ndarray) -> np.ndarray:

@@ -32,9 +32,9 @@ from zmask_ros.demo import (
     record_drive,
     ros_environment,
     source_digest,
-    state_of,
 )
 from zmask_ros.errors import ZmaskError
+from zmask_ros.flags.flag import FrameState
 from zmask_ros.io.files import replace_file
 from zmask_ros.io.images.video import Video
 from zmask_ros.segmenters import Segmenter, load_segmenter
@@ -144,7 +144,7 @@ def _drive(places: Places, scenario: Scenario, picture: Path, defence: Defence) 
 
 
 def _note(flag: Any) -> str:
-    return f"{state_of(flag).value:7} score {flag.score:.3g}"
+    return f"{FrameState(flag.state).name:7} score {flag.score:.3g}"
 
 
 def _draw(places: Places, scenario: Scenario, sheet: np.ndarray) -> None:

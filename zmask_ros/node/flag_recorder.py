@@ -14,10 +14,10 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
+from zmask_ros.flags.topics import ATTACK_FLAG
 from zmask_ros.io.bags.attack_capture import Capture, SequenceCheck
 from zmask_ros.io.bags.recording import RawMessage
 from zmask_ros.io.bags.segmented import MIB, SegmentedBag, Spool
-from zmask_ros.io.bags.writer import ATTACK_FLAG
 from zmask_ros.io.stamps import NANOSECONDS
 from zmask_ros.msg import AttackFlag
 from zmask_ros.node.parameters.flag_recorder import FlagRecorderParameters

@@ -88,7 +88,7 @@ class Recorder:
 
     def _writes(self, topic: str, kind: str) -> Callable[[Any], None]:
         def write(data: bytes) -> None:
-            self._writer.write_serialised(topic, kind, data, self.node.get_clock().now().nanoseconds)
+            self._writer.write_serialized(topic, kind, data, self.node.get_clock().now().nanoseconds)
             self._counts[topic] += 1
 
         return write

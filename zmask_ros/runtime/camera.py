@@ -217,7 +217,7 @@ class DefendedCamera:
             threshold=defended.thresholds.attack,
             masking_threshold=defended.thresholds.masking,
             score=score,
-            mask_fraction=np.count_nonzero(pictures.mask) / pictures.mask.size if regions else 0.0,
+            mask_fraction=float(np.count_nonzero(pictures.mask) / pictures.mask.size) if regions else 0.0,
             regions=regions,
             pictures=pictures,
             stages_ms={**frame.stages_ms, **defended.stages_ms, "resize": _milliseconds_since(began)},

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from rich.console import Console
@@ -16,6 +15,7 @@ from rosbags.highlevel import AnyReader
 from support import bag_makers, tiny_network
 from support.commands import TOPIC, record, refused, zmask
 from support.patched_street import attacked_image
+from support.videos import filmed
 from zmask_ros.cli import console
 from zmask_ros.cli.main import COMMANDS
 from zmask_ros.defense import load_profile
@@ -23,7 +23,6 @@ from zmask_ros.flags.flag import FrameState
 from zmask_ros.io.bags.camera_info import camera_info_fields
 from zmask_ros.io.bags.reader import CameraBags, ReadReport, image_topics
 from zmask_ros.io.bags.writer import BagWriter
-from zmask_ros.io.images.video import Video
 from zmask_ros.io.stamps import stamp_ns
 from zmask_ros.resources import find_resource
 
@@ -261,25 +260,6 @@ def test_the_video_has_the_rate_of_the_drive(capsys, tiny, profile, tmp_path):
     replay(capsys, tiny, profile, drive, "--video", tmp_path / "half.mp4", "--every", 2)
     assert filmed(tmp_path / "all.mp4") == (6, 10.0)
     assert filmed(tmp_path / "half.mp4") == (3, 5.0)
-
-
-def filmed(path: Path) -> tuple[int, float]:
-    """Number of pictures that can be read, and their rate in hertz."""
-    film = cv2.VideoCapture(str(path))
-    count = sum(1 for _ in iter(film.grab, False))
-    rate = film.get(cv2.CAP_PROP_FPS)
-    film.release()
-    return count, rate
-
-
-@pytest.mark.parametrize("rate_hz", [0.001, 1 / 3, 29.97003, 123.456])
-def test_a_video_keeps_pictures_of_any_size_at_any_rate(tmp_path, rate_hz):
-    with Video(tmp_path / "a.mp4", rate_hz) as video:
-        for height, width in ((48, 64), (24, 32), (96, 128)):
-            video.add(np.full((height, width, 3), 200, np.uint8))
-    count, rate = filmed(tmp_path / "a.mp4")
-    assert count == 3
-    assert rate == pytest.approx(max(rate_hz, 0.01), abs=0.01)
 
 
 def test_what_looks_like_markup_is_printed_as_it_is(capsys, monkeypatch):

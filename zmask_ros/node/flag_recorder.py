@@ -15,7 +15,7 @@ from rclpy.serialization import deserialize_message
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from zmask_ros.flags.topics import ATTACK_FLAG
-from zmask_ros.io.bags.attack_capture import Capture, SequenceCheck
+from zmask_ros.io.bags.attack_capture import Capture, MissingFlags
 from zmask_ros.io.bags.recording import RawMessage
 from zmask_ros.io.bags.segmented import MIB, SegmentedBag, Spool
 from zmask_ros.io.stamps import NANOSECONDS
@@ -64,7 +64,7 @@ class FlagRecorder:
         if not self._parameters.path:
             raise ParameterError("Parameter path is empty: name the folder to write into.")
         self._captures: list[Capture] = []
-        self._checks: list[SequenceCheck] = []
+        self._checks: list[MissingFlags] = []
         self._waiting = [source for camera in self._parameters.cameras for source in self._sources(camera)]
         self._counts: Counter[str] = Counter()
         self._lost = 0
@@ -101,14 +101,14 @@ class FlagRecorder:
         return self.node.resolve_topic_name(f"{camera}/{topic}" if camera else topic)
 
     def _flag_taker(self, camera: str, capture: Capture) -> Take:
-        check = SequenceCheck()
+        check = MissingFlags()
         self._checks.append(check)
 
         def take(message: RawMessage, now_ns: int) -> list[RawMessage]:
             flag: AttackFlag = deserialize_message(message.data, AttackFlag)
             # 0: it is about no frame.
             if flag.sequence:
-                check.see(flag.sequence, flag.received)
+                check.add(flag.sequence, flag.received)
             attack = flag.state == AttackFlag.ATTACK
             if attack and not capture.writing(now_ns):
                 self.node.get_logger().warning(f"attack{f' on {camera}' if camera else ''}: pictures are recorded")

@@ -20,7 +20,7 @@ from zmask_ros.io.bags.reader import CameraBags, ReadReport, StampedMessage
 from zmask_ros.io.bags.writer import BagWriter
 from zmask_ros.io.files import check_place
 from zmask_ros.io.images.video import Video
-from zmask_ros.io.prefetch import ahead
+from zmask_ros.io.prefetch import prefetch
 from zmask_ros.io.stamps import stamp_ns
 from zmask_ros.progress import Progress, silent
 from zmask_ros.resources import shipped_profile
@@ -123,7 +123,7 @@ def replay(settings: ReplaySettings, progress: Progress = silent) -> Replayed:
         write = stack.enter_context(_output(settings, bags, camera))
         advance = stack.enter_context(progress("Replaying", "frames", bags.total))
         began = time.perf_counter()
-        for message in stack.enter_context(ahead(bags.messages(report))):
+        for message in stack.enter_context(prefetch(bags.messages(report))):
             result, flag = camera.process(message.message)
             tally.add(result, flag, stamp_ns(message.message.header))
             write(message, result, flag)

@@ -15,7 +15,7 @@ from zmask_ros.defense import Profile
 from zmask_ros.defense.profile.merging import check_mergeable
 from zmask_ros.defense.profile.profile import OURS
 from zmask_ros.io.bags.reader import CameraBags, ReadReport
-from zmask_ros.io.prefetch import ahead
+from zmask_ros.io.prefetch import prefetch
 from zmask_ros.segmenters import Segmenter, load_segmenter
 from zmask_ros.training.adversarial import harden, with_head
 from zmask_ros.training.calibration import graded_recipes
@@ -107,7 +107,7 @@ def fit_bags(
             check_mergeable(other, plan)
         fit = ProfileFit(segmenter, plan)
         began = time.perf_counter()
-        frames = ahead(_clean_frames(camera, report))
+        frames = prefetch(_clean_frames(camera, report))
         with progress("Fitting", "frames", camera.total) as advance, frames as decoded:
             for frame in decoded:
                 fit.add(frame)

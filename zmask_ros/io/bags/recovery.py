@@ -1,4 +1,4 @@
-"""Readers of rosbag2 storage files that have no index: cut off by a full disk or a power cut, or never finished.
+"""Readers of rosbag2 storage files without an index: cut off by a full disk or a power cut, or never finished.
 
 They read forward as far as the bytes make sense and say in `damage` where that ended.
 """

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
+import numpy as np
 
 from zmask_ros.cli import options
 from zmask_ros.cli.console import figure, print_json, print_table, progress, warn
+from zmask_ros.flags.flag import FrameState
 from zmask_ros.runtime.replay import Replayed, ReplaySettings, replay
 
 
@@ -59,14 +61,42 @@ def command(
 
 
 def _tell(replayed: Replayed, as_json: bool) -> None:
-    report, summary = replayed.report, asdict(replayed.summary)
+    report, figures = replayed.report, _figures(replayed)
     for sentence in report.truncated:
         warn(sentence)
     if report.broken:
         warn(f"{report.broken} messages could not be deserialised, the first: {report.first_broken}")
-    if replayed.first_unknown:
-        warn(f"{replayed.summary.unknown} frames are unknown, the first: {replayed.first_unknown}")
+    unknown = [flag.reason for flag in replayed.flags if flag.state is FrameState.UNKNOWN]
+    if unknown:
+        warn(f"{len(unknown)} frames are unknown, the first: {unknown[0]}")
     if as_json:
-        print_json(summary)
+        print_json(figures)
         return
-    print_table("Replay", {name: figure(value) for name, value in summary.items()})
+    print_table("Replay", {name: figure(value) for name, value in figures.items()})
+
+
+def _figures(replayed: Replayed) -> dict[str, Any]:
+    """JSON-ready."""
+    flags, stamps_ns, seconds = replayed.flags, replayed.stamps_ns, max(replayed.seconds, 1e-9)
+    states = [flag.state for flag in flags]
+    # The score of the screening is another head's: it says nothing about the thresholds.
+    scores = [flag.score for flag, whole in zip(flags, replayed.analyzed, strict=True) if whole]
+    return {
+        "frames": len(flags),
+        "flagged": states.count(FrameState.ATTACK),
+        "masked": sum(flag.mask_fraction > 0 for flag in flags),
+        "alarms": replayed.alarms,
+        "unknown": states.count(FrameState.UNKNOWN),
+        "segmented_once": replayed.tracked,
+        "analysed_as_a_whole": len(scores),
+        "score_p50": _percentile(scores, 50),
+        "score_p99": _percentile(scores, 99),
+        "frame_ms_p50": _percentile([flag.latency_ms for flag in flags], 50),
+        "frame_ms_p99": _percentile([flag.latency_ms for flag in flags], 99),
+        "frames_per_s": len(flags) / seconds,
+        "times_real_time": (max(stamps_ns) - min(stamps_ns)) / 1e9 / seconds if stamps_ns else 0.0,
+    }
+
+
+def _percentile(values: list[float], share: float) -> float | None:
+    return float(np.percentile(values, share)) if values else None

@@ -9,13 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from zmask_ros.defense import load_profile
 from zmask_ros.errors import ZmaskError
 from zmask_ros.flags.alarm import AlarmRule
 from zmask_ros.flags.camera_flags import CameraFlags
-from zmask_ros.flags.flag import Flag, FrameState, camera_name, profile_identity
+from zmask_ros.flags.flag import Flag, camera_name, profile_identity
 from zmask_ros.io.bags.reader import CameraBags, ReadReport, StampedMessage
 from zmask_ros.io.bags.writer import BagWriter
 from zmask_ros.io.files import check_place
@@ -64,46 +62,27 @@ class ReplaySettings:
     video: Path | None = None
 
 
-@dataclass(frozen=True)
-class ReplaySummary:
-    """What came of a replay; the names are the keys of ``zmask replay --json``.
+@dataclass
+class Replayed:
+    """What was said of a drive.
 
     Attributes:
-        frames: number of frames, and among them:
-        flagged: those called attacked.
-        masked: those masked, as an attack or as a precaution.
+        flags: of its frames, in order.
+        stamps_ns: of the frames, in nanoseconds.
+        analyzed: of each frame, whether it was analyzed as a whole, and not left to the screening.
+        tracked: how many frames had a known patch, which was taken out in the one pass.
         alarms: how often the camera's alarm was raised.
-        unknown: frames without a verdict.
-        segmented_once: frames whose known patch was taken out in the one pass.
-        analysed_as_a_whole: frames of which more was seen than the screening.
-        score_p50, score_p99: percentiles of the scores of frames analyzed as a whole; None without any.
-        frame_ms_p50, frame_ms_p99: percentiles of the time of a frame in milliseconds.
-        frames_per_s: frames by the wall clock, reading and writing included.
-        times_real_time: duration of the drive by that of the replay.
+        seconds: by the wall clock, reading and writing included.
+        report: how reading went.
     """
 
-    frames: int
-    flagged: int
-    masked: int
-    alarms: int
-    unknown: int
-    segmented_once: int
-    analysed_as_a_whole: int
-    score_p50: float | None
-    score_p99: float | None
-    frame_ms_p50: float | None
-    frame_ms_p99: float | None
-    frames_per_s: float
-    times_real_time: float
-
-
-@dataclass(frozen=True)
-class Replayed:
-    """A replay that has ended: its figures, how reading went, and why the first unknown frame was unknown, or ""."""
-
-    summary: ReplaySummary
-    report: ReadReport
-    first_unknown: str
+    flags: list[Flag] = field(default_factory=list)
+    stamps_ns: list[int] = field(default_factory=list)
+    analyzed: list[bool] = field(default_factory=list)
+    tracked: int = 0
+    alarms: int = 0
+    seconds: float = 0.0
+    report: ReadReport = field(default_factory=ReadReport)
 
 
 def replay(settings: ReplaySettings, progress: Progress = silent) -> Replayed:
@@ -116,20 +95,24 @@ def replay(settings: ReplaySettings, progress: Progress = silent) -> Replayed:
         check_place(settings.video)
     if settings.output is not None:
         _check_apart(settings.output, settings.bag)
-    report, tally = ReadReport(), _Tally()
+    done = Replayed()
     with ExitStack() as stack:
         bags = stack.enter_context(CameraBags(settings.bag, settings.topic, settings.every))
         camera = _loaded(settings, bags.topic)
         write = stack.enter_context(_output(settings, bags, camera))
         advance = stack.enter_context(progress("Replaying", "frames", bags.total))
         began = time.perf_counter()
-        for message in stack.enter_context(prefetch(bags.messages(report))):
+        for message in stack.enter_context(prefetch(bags.messages(done.report))):
             result, flag = camera.process(message.message)
-            tally.add(result, flag, stamp_ns(message.message.header))
+            done.flags.append(flag)
+            done.stamps_ns.append(stamp_ns(message.message.header))
+            done.analyzed.append(result.analyzed)
+            done.tracked += result.tracked
             write(message, result, flag)
             advance()
-    summary = tally.summary(camera.flags.alarm.raised, time.perf_counter() - began)
-    return Replayed(summary, report, tally.first_unknown)
+    done.alarms = camera.flags.alarm.raised
+    done.seconds = time.perf_counter() - began
+    return done
 
 
 class _ReplayedCamera:
@@ -183,57 +166,6 @@ def _output(
                 video.add(draw_overlay(result, result.pictures, camera.palette))
 
         yield write
-
-
-@dataclass
-class _Tally:
-    """What was said of the frames so far."""
-
-    flags: list[Flag] = field(default_factory=list)
-    scores: list[float] = field(default_factory=list)
-    stamps_ns: list[int] = field(default_factory=list)
-    tracked: int = 0
-    first_unknown: str = ""
-
-    def add(self, result: CameraResult, flag: Flag, stamp_ns: int) -> None:
-        self.flags.append(flag)
-        self.stamps_ns.append(stamp_ns)
-        self.tracked += result.tracked
-        if result.analyzed:
-            # The score of the screening is another head's: it says nothing about the thresholds.
-            self.scores.append(result.score)
-        if flag.state is FrameState.UNKNOWN:
-            self.first_unknown = self.first_unknown or flag.reason
-
-    def summary(self, alarms: int, seconds: float) -> ReplaySummary:
-        """The figures; ``seconds`` is the wall time of all frames, reading and writing included."""
-        states = [flag.state for flag in self.flags]
-        drive_s = (max(self.stamps_ns) - min(self.stamps_ns)) / 1e9 if self.stamps_ns else 0.0
-        score_p50, score_p99 = _percentiles(self.scores)
-        frame_ms_p50, frame_ms_p99 = _percentiles([flag.latency_ms for flag in self.flags])
-        return ReplaySummary(
-            frames=len(states),
-            flagged=states.count(FrameState.ATTACK),
-            masked=sum(flag.mask_fraction > 0 for flag in self.flags),
-            alarms=alarms,
-            unknown=states.count(FrameState.UNKNOWN),
-            segmented_once=self.tracked,
-            analysed_as_a_whole=len(self.scores),
-            score_p50=score_p50,
-            score_p99=score_p99,
-            frame_ms_p50=frame_ms_p50,
-            frame_ms_p99=frame_ms_p99,
-            frames_per_s=len(states) / max(seconds, 1e-9),
-            times_real_time=drive_s / max(seconds, 1e-9),
-        )
-
-
-def _percentiles(values: list[float]) -> tuple[float | None, float | None]:
-    """The 50th and the 99th; None of nothing."""
-    if not values:
-        return None, None
-    p50, p99 = np.percentile(values, (50, 99))
-    return float(p50), float(p99)
 
 
 def _check_apart(output: Path, bag: Path) -> None:

@@ -19,12 +19,10 @@ from support.videos import filmed
 from zmask_ros.cli import console
 from zmask_ros.cli.main import COMMANDS
 from zmask_ros.defense import load_profile
-from zmask_ros.flags.flag import FrameState
 from zmask_ros.io.bags.camera_info import camera_info_fields
 from zmask_ros.io.bags.reader import CameraBags, ReadReport, image_topics
 from zmask_ros.io.bags.writer import BagWriter
 from zmask_ros.io.stamps import stamp_ns
-from zmask_ros.resources import find_resource
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +57,7 @@ def test_fit_writes_a_profile_and_says_what_is_in_it(capsys, drive, tiny, tmp_pa
     assert code == 0
     summary = json.loads(out)
     assert (summary["clean frames"], summary["held-out frames"]) == (32, 8)
-    assert load_profile(output).threshold.value == pytest.approx(summary["threshold"], abs=1e-6)
+    assert load_profile(output).detector.threshold.value == pytest.approx(summary["threshold"], abs=1e-6)
     code, out, _ = zmask(capsys, "inspect", output)
     assert code == 0
     assert "shallow:0" in out
@@ -198,7 +196,7 @@ def test_ctrl_c_leaves_nothing_behind(drive, tiny, tmp_path):
     long_drive = record(tmp_path / "long.mcap", (tiny_network.clean_image(i % 50, 720, 960) for i in range(400)))
     output = tmp_path / "a.zmask.safetensors"
     script = (
-        "import os, signal, zmask_ros.training.plans as f\n"
+        "import os, signal, zmask_ros.training.clean_fit as f\n"
         # A shell's background process ignores the signal.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "add = f.ProfileFit.add\n"
@@ -281,11 +279,6 @@ def test_inspect_prints_names_that_look_like_markup(capsys, tmp_path):
     code, out, err = zmask(capsys, "inspect", bag)
     assert code == 0, err
     assert "[/red] drive" in out.replace("\n", "")
-
-
-def test_the_codes_of_the_states_are_those_of_the_message():
-    constants = re.findall(r"^uint8 ([A-Z]+)=(\d)", find_resource("msg/AttackFlag.msg").read_text(), re.MULTILINE)
-    assert {name: int(code) for name, code in constants} == {state.name: state.value for state in FrameState}
 
 
 def test_sigterm_leaves_nothing_behind_either(drive, tiny, profile, tmp_path):

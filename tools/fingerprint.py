@@ -60,9 +60,9 @@ def digest(result: CameraResult) -> bytes:
     """SHA-256 of all that is said of a frame, times aside."""
     seen = hashlib.sha256()
     seen.update(
-        f"{result.state.name}|{result.reason}|{result.tracked}|{result.analysed}|{result.mask_fraction}".encode()
+        f"{result.state.name}|{result.reason}|{result.tracked}|{result.analyzed}|{result.mask_fraction}".encode()
     )
-    seen.update(np.array([result.score, result.threshold, result.thresholds.masking], np.float64).tobytes())
+    seen.update(np.array([result.score, result.threshold, result.masking_threshold], np.float64).tobytes())
     for region in result.regions:
         seen.update(repr(tuple(vars(region).values())).encode())
     if result.pictures is not None:
@@ -84,7 +84,7 @@ def main() -> None:
             states = [result.state.name for result in results]
             counts = " ".join(f"{name} {states.count(name)}" for name in ("CLEAN", "ATTACK", "UNKNOWN"))
             masked = sum(result.mask_fraction > 0 for result in results)
-            whole_frames = sum(result.analysed for result in results)
+            whole_frames = sum(result.analyzed for result in results)
             click.echo(
                 f"{title:16} {mode:9} {len(results):3} frames  {counts}  masked {masked}  "
                 f"whole {whole_frames}  {own.hexdigest()[:16]}"

@@ -1,4 +1,4 @@
-"""The one error that users see."""
+"""The errors that users see: each is one sentence."""
 
 from __future__ import annotations
 

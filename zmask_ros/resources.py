@@ -1,4 +1,4 @@
-"""Where the files beside the code are: configuration, models, message definitions.
+"""Where the files that come with the package are: configuration, message definitions, models with profile and patch.
 
 A source checkout holds them beside the package; pip and colcon install them under ``share/zmask_ros``.
 """
@@ -11,6 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from zmask_ros.errors import ZmaskError
+
+DEFAULT_SEGMENTER = "lraspp_camvid"
+PROFILE_SUFFIX = ".zmask.safetensors"
+PATCH_SUFFIX = ".patch.png"
 
 
 def roots() -> Iterator[Path]:
@@ -36,11 +40,6 @@ def find_resource(relative: str) -> Path:
             return path
     places = ", ".join(str(path.parent) for path in looked)
     raise ZmaskError(f"'{Path(relative).name}' belongs to zmask_ros but is missing (looked in {places}): reinstall it.")
-
-
-DEFAULT_SEGMENTER = "lraspp_camvid"
-PROFILE_SUFFIX = ".zmask.safetensors"
-PATCH_SUFFIX = ".patch.png"
 
 
 def shipped_profile(segmenter: str) -> Path:

@@ -6,7 +6,7 @@ import torch
 
 from support import tiny_network
 from support.patched_street import attacked_image
-from zmask_ros.defense import ActivationTaps, Defense, LayerError, Thresholds, fill_masked, load_profile
+from zmask_ros.defense import ActivationTaps, Defense, LayerError, fill_masked, load_profile
 from zmask_ros.flags.flag import PRECAUTION, FrameState
 from zmask_ros.runtime.camera import DefendedCamera
 from zmask_ros.segmenters import load_segmenter
@@ -145,7 +145,7 @@ def test_what_is_only_suspicious_is_masked_as_a_precaution_and_not_called_an_att
     camera.threshold, camera.precaution = 2 * attacked.score, attacked.score / 2
     result = camera.process_image(attacked_image())
     assert (result.state, result.reason) == (FrameState.CLEAN, PRECAUTION)
-    assert result.thresholds == Thresholds(2 * attacked.score, attacked.score / 2)
+    assert (result.threshold, result.masking_threshold) == (2 * attacked.score, attacked.score / 2)
     np.testing.assert_array_equal(result.pictures.mask, attacked.pictures.mask)
     np.testing.assert_array_equal(result.pictures.labels, attacked.pictures.labels)
     quiet = camera.process_image(tiny_network.clean_image(100))
@@ -157,7 +157,7 @@ def test_what_is_an_attack_is_masked_however_high_the_masking_threshold_is(tiny)
     camera.precaution = float("inf")
     result = camera.process_image(attacked_image())
     assert result.state is FrameState.ATTACK and result.regions and not result.reason
-    assert result.thresholds.masking == result.threshold
+    assert result.masking_threshold == result.threshold
 
 
 def test_activations_that_are_not_finite_are_unknown_and_never_clean(tiny):

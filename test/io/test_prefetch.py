@@ -1,11 +1,11 @@
-"""Reading ahead keeps the order, holds one item, and hands on what goes wrong."""
+"""Prefetching keeps the order, holds one item, and hands on what goes wrong."""
 
 import threading
 from collections.abc import Iterator
 
 import pytest
 
-from zmask_ros.io.prefetch import ahead
+from zmask_ros.io.prefetch import prefetch
 
 
 def test_items_keep_their_order_and_are_made_elsewhere() -> None:
@@ -16,13 +16,13 @@ def test_items_keep_their_order_and_are_made_elsewhere() -> None:
             makers.add(threading.get_ident())
             yield number
 
-    with ahead(items()) as taken:
+    with prefetch(items()) as taken:
         assert list(taken) == list(range(50))
     assert len(makers) == 1
     assert makers != {threading.get_ident()}
 
 
-def test_no_more_than_one_is_made_ahead() -> None:
+def test_no_more_than_one_is_made_prefetch() -> None:
     made, asked = [], threading.Event()
 
     def items() -> Iterator[int]:
@@ -32,7 +32,7 @@ def test_no_more_than_one_is_made_ahead() -> None:
                 asked.set()
             yield number
 
-    with ahead(items()) as taken:
+    with prefetch(items()) as taken:
         for _ in range(3):
             item = next(taken)
         assert asked.wait(10.0)
@@ -44,7 +44,7 @@ def test_an_exception_comes_where_its_item_would_have_come() -> None:
         yield 1
         raise OSError("torn")
 
-    with ahead(items()) as taken:
+    with prefetch(items()) as taken:
         assert next(taken) == 1
         with pytest.raises(OSError, match="torn"):
             next(taken)
@@ -52,11 +52,11 @@ def test_an_exception_comes_where_its_item_would_have_come() -> None:
 
 def test_leaving_early_ends_the_thread() -> None:
     before = threading.active_count()
-    with ahead(range(1000)) as taken:
+    with prefetch(range(1000)) as taken:
         assert next(taken) == 0
     assert threading.active_count() == before
 
 
 def test_nothing_is_nothing() -> None:
-    with ahead([]) as taken:
+    with prefetch([]) as taken:
         assert list(taken) == []

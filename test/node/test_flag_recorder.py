@@ -73,7 +73,7 @@ def messages(folder: Path, topic: str) -> list[Any]:
     except BagError:
         return []
     try:
-        return [one.types.deserialise(raw) for one in bag.recordings for raw in one.messages([topic])]
+        return [one.types.deserialize(raw) for one in bag.recordings for raw in one.messages([topic])]
     finally:
         bag.close()
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.arrivals import arrival
-from zmask_ros.node.mailbox import Arrival, Mailbox, StampWatch
+from zmask_ros.node.mailbox import Arrival, Mailbox
 
 
 def test_the_mailbox_keeps_the_newest_of_each_camera_and_hands_back_the_displaced() -> None:
@@ -105,8 +105,3 @@ def test_a_closed_mailbox_hands_back_everything() -> None:
 
 def test_stamp_is_read_to_the_nanosecond() -> None:
     assert arrival(seconds=12.345).stamp_ns == 12_345_000_000
-
-
-def test_time_that_jumps_back_is_noticed_once() -> None:
-    watch = StampWatch()
-    assert [watch.jumped_back(stamp) for stamp in (5, 5, 9, 2, 3)] == [False, False, False, True, False]

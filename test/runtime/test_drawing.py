@@ -1,3 +1,5 @@
+"""What is drawn for people: overlays, contact sheets, text."""
+
 from __future__ import annotations
 
 import math
@@ -6,7 +8,8 @@ import time
 import numpy as np
 import pytest
 
-from zmask_ros.runtime.drawing import STATE_COLOURS, colourise, contact_sheet, heat_picture, overlay
+from zmask_ros.flags.flag import FrameState
+from zmask_ros.runtime.drawing import STATE_COLORS, colorize, contact_sheet, overlay
 
 HEIGHT, WIDTH = 480, 640
 YELLOW = np.array([255, 225, 0])
@@ -29,20 +32,20 @@ def mask() -> np.ndarray:
     return mask
 
 
-def share_of(picture: np.ndarray, colour: np.ndarray | tuple[int, int, int]) -> float:
-    return float((np.abs(picture.astype(int) - colour).max(axis=-1) <= 2).mean())
+def share_of(picture: np.ndarray, color: np.ndarray | tuple[int, int, int]) -> float:
+    return float((np.abs(picture.astype(int) - color).max(axis=-1) <= 2).mean())
 
 
-def test_colourise_looks_every_label_up() -> None:
+def test_colorize_looks_every_label_up() -> None:
     palette = np.random.default_rng(0).integers(0, 256, (256, 3), dtype=np.uint8)
     labels = np.arange(256, dtype=np.uint8).reshape(8, 32)
-    assert np.array_equal(colourise(labels, palette), palette[labels])
+    assert np.array_equal(colorize(labels, palette), palette[labels])
 
 
 def test_outside_of_the_mask_the_segmentation_shines_through(
     image: np.ndarray, labels_rgb: np.ndarray, mask: np.ndarray
 ) -> None:
-    drawn = overlay(image, labels_rgb, mask, 2.0, 1.0, "ATTACK")
+    drawn = overlay(image, labels_rgb, mask, 2.0, 1.0, FrameState.ATTACK)
     assert np.abs(drawn[400, 600].astype(int) - [109, 92, 139]).max() <= 1
     assert drawn.shape == image.shape
 
@@ -50,23 +53,23 @@ def test_outside_of_the_mask_the_segmentation_shines_through(
 def test_the_masked_region_is_hatched_over_the_image(
     image: np.ndarray, labels_rgb: np.ndarray, mask: np.ndarray
 ) -> None:
-    region = overlay(image, labels_rgb, mask, 2.0, 1.0, "ATTACK")[206:294, 106:244]
+    region = overlay(image, labels_rgb, mask, 2.0, 1.0, FrameState.ATTACK)[206:294, 106:244]
     assert 0.15 < share_of(region, YELLOW) < 0.4
     assert share_of(region, image[0, 0]) > 0.5
-    without = overlay(image, labels_rgb, np.zeros_like(mask), 0.5, 1.0, "CLEAN")
+    without = overlay(image, labels_rgb, np.zeros_like(mask), 0.5, 1.0, FrameState.CLEAN)
     assert share_of(without, YELLOW) == 0
 
 
 def test_a_mask_of_ones_or_of_truth_looks_the_same(image: np.ndarray, labels_rgb: np.ndarray, mask: np.ndarray) -> None:
-    expected = overlay(image, labels_rgb, mask, 2.0, 1.0, "ATTACK")
+    expected = overlay(image, labels_rgb, mask, 2.0, 1.0, FrameState.ATTACK)
     for same in (mask // 255, mask > 0):
-        assert np.array_equal(overlay(image, labels_rgb, same, 2.0, 1.0, "ATTACK"), expected)
+        assert np.array_equal(overlay(image, labels_rgb, same, 2.0, 1.0, FrameState.ATTACK), expected)
 
 
-@pytest.mark.parametrize("state", STATE_COLOURS)
-def test_the_banner_has_the_colour_of_the_state(image: np.ndarray, state: str) -> None:
+@pytest.mark.parametrize("state", STATE_COLORS)
+def test_the_banner_has_the_color_of_the_state(image: np.ndarray, state: FrameState) -> None:
     drawn = overlay(image, None, None, math.nan, 0.5, state)
-    assert tuple(drawn[1, 1]) == STATE_COLOURS[state]
+    assert tuple(drawn[1, 1]) == STATE_COLORS[state]
     assert np.array_equal(drawn[60:], image[60:])
 
 
@@ -75,7 +78,8 @@ def test_the_gauge_passes_its_middle_when_the_score_passes_the_threshold(image: 
         int(
             (
                 np.abs(
-                    overlay(image, None, None, score, 1.0, "ATTACK")[13, 300:].astype(int) - STATE_COLOURS["ATTACK"]
+                    overlay(image, None, None, score, 1.0, FrameState.ATTACK)[13, 300:].astype(int)
+                    - STATE_COLORS[FrameState.ATTACK]
                 ).max(axis=-1)
                 == 0
             ).sum()
@@ -90,8 +94,8 @@ def test_the_gauge_passes_its_middle_when_the_score_passes_the_threshold(image: 
 def test_the_input_is_not_drawn_on(image: np.ndarray, labels_rgb: np.ndarray, mask: np.ndarray) -> None:
     before = image.copy(), labels_rgb.copy(), mask.copy()
     image.setflags(write=False)
-    overlay(image, labels_rgb, mask, 2.0, 1.0, "ATTACK")
-    overlay(image, None, None, 2.0, 1.0, "ATTACK")
+    overlay(image, labels_rgb, mask, 2.0, 1.0, FrameState.ATTACK)
+    overlay(image, None, None, 2.0, 1.0, FrameState.ATTACK)
     for now, then in zip((image, labels_rgb, mask), before, strict=True):
         assert np.array_equal(now, then)
 
@@ -100,51 +104,29 @@ def test_the_input_is_not_drawn_on(image: np.ndarray, labels_rgb: np.ndarray, ma
 @pytest.mark.parametrize("score", [math.nan, math.inf, -1.0, 1e30])
 def test_every_size_and_score_can_be_drawn(size: tuple[int, int], score: float) -> None:
     image = np.zeros((*size, 3), np.uint8)
-    drawn = overlay(image, image, np.full(size, 255, np.uint8), score, 0.0, "ATTACK")
+    drawn = overlay(image, image, np.full(size, 255, np.uint8), score, 0.0, FrameState.ATTACK)
     assert drawn.shape == image.shape
 
 
 def test_an_overlay_takes_a_tenth_of_a_frame(image: np.ndarray, labels_rgb: np.ndarray, mask: np.ndarray) -> None:
-    overlay(image, labels_rgb, mask, 2.0, 1.0, "ATTACK")
+    overlay(image, labels_rgb, mask, 2.0, 1.0, FrameState.ATTACK)
     times = []
     for _ in range(20):
         start = time.process_time()
-        overlay(image, labels_rgb, mask, 2.0, 1.0, "ATTACK")
+        overlay(image, labels_rgb, mask, 2.0, 1.0, FrameState.ATTACK)
         times.append(time.process_time() - start)
     assert min(times) < 0.003
 
 
-def test_heat_is_brightest_where_it_is_hottest() -> None:
-    heat = np.zeros((20, 30), np.float32)
-    heat[5, 6], heat[7, 8], heat[9, 9] = 2.0, 1.0, np.nan
-    picture = heat_picture(heat)
-    brightness = picture.astype(int).sum(axis=-1)
-    assert brightness.argmax() == 5 * 30 + 6
-    assert brightness[5, 6] > brightness[7, 8] > brightness[0, 0] == brightness[9, 9]
-    red, _, blue = picture[7, 8].astype(int)
-    assert red > blue
-
-
-def test_a_fixed_scale_makes_pictures_comparable() -> None:
-    heat = np.full((4, 4), 1.0, np.float32)
-    assert np.array_equal(heat_picture(heat, 2.0), heat_picture(heat * 2, 4.0))
-    assert heat_picture(heat, 2.0).sum() < heat_picture(heat).sum()
-    assert np.array_equal(heat_picture(heat * 9, 2.0), heat_picture(heat))
-
-
-def test_no_heat_at_all_is_black() -> None:
-    assert heat_picture(np.zeros((3, 5), np.float32)).max() < 8
-
-
 def test_a_contact_sheet_places_every_picture() -> None:
-    colours = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
-    cells = [np.full((60, 80, 3), colour, np.uint8) for colour in colours]
+    colors = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
+    cells = [np.full((60, 80, 3), color, np.uint8) for color in colors]
     sheet = contact_sheet(
         [("first\nmoment", [cells[0], cells[1]]), ("second", [cells[2], None])], ["input", "mask"], cell_width=80
     )
-    found = {colour: np.argwhere((sheet == colour).all(axis=-1)) for colour in colours}
+    found = {color: np.argwhere((sheet == color).all(axis=-1)) for color in colors}
     assert all(len(places) == 60 * 80 for places in found.values())
-    red, green, blue = (found[colour].min(axis=0) for colour in colours)
+    red, green, blue = (found[color].min(axis=0) for color in colors)
     assert red[0] == green[0] and red[1] < green[1]
     assert red[1] == blue[1] and red[0] < blue[0]
     assert (sheet[: red[0]] < 128).any()

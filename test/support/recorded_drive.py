@@ -10,8 +10,10 @@ import numpy as np
 
 from zmask_ros.data.street import CLASS_NAMES, StreetFrame
 from zmask_ros.demo.scenario import Scenario
-from zmask_ros.flags.flag import AttackRecord
+from zmask_ros.flags.flag import Flag, FrameState
+from zmask_ros.flags.topics import ATTACK_FLAG
 from zmask_ros.io.bags.writer import BagWriter
+from zmask_ros.runtime.flag_bag import flag_message
 
 PICTURE = np.full((40, 40, 3), (255, 0, 255), np.uint8)
 
@@ -19,7 +21,7 @@ SMALL = Scenario(
     seed=1, seconds=2.0, rate_hz=5.0, carrier="truck", picture_from_s=0.5, picture_until_s=1.5, width=160, height=120
 )
 ATTACKED = range(3, 8)
-UNKNOWN, CLEAN, ATTACK = 0, 1, 2
+UNKNOWN, CLEAN, ATTACK = FrameState
 
 
 @dataclass
@@ -40,10 +42,13 @@ class TruthfulCamera:
         return np.where(mask, 255, self._labels[image.tobytes()])
 
 
-def write_frame(bag: BagWriter, frame: StreetFrame, state: int, mask: np.ndarray, undefended: np.ndarray) -> None:
-    record = AttackRecord(state, "", 0.5, 0.25, 0.0, 10.0 + frame.index)
+def write_frame(
+    bag: BagWriter, frame: StreetFrame, state: FrameState, mask: np.ndarray, undefended: np.ndarray
+) -> None:
+    flag = Flag(state, 0.25, 0.25, score=0.5, latency_ms=10.0 + frame.index)
     received_ns = frame.stamp_ns + frame.index * 100_000_000
-    bag.write_attack("/camera/zmask/attack", record, frame.stamp_ns, "camera", received_ns)
+    message = flag_message(flag, frame.stamp_ns, "camera")
+    bag.write_message("/camera/zmask/attack", ATTACK_FLAG, message, received_ns)
     planes = {"mask": mask.astype(np.uint8) * 255, "segmentation": frame.labels, "undefended": undefended}
     for name, plane in planes.items():
         bag.write_image(f"/camera/zmask/{name}", plane, "mono8", frame.stamp_ns, "camera", received_ns)

@@ -14,7 +14,7 @@ from zmask_ros.demo.measure import Measurement, Outcome
 from zmask_ros.demo.recording import RecordedPictures
 from zmask_ros.demo.scenario import Scenario
 from zmask_ros.io.bags.reader import CameraBags, ReadReport
-from zmask_ros.runtime.drawing import colourise, contact_sheet
+from zmask_ros.runtime.drawing import colorize, contact_sheet
 
 COLUMNS = ("camera", "segmentation, attacked", "mask (green: the patch)", "segmentation, defended")
 TRUTH_COLOR = (0, 200, 80)
@@ -82,11 +82,11 @@ def contact_sheet_of(
 
 
 def _caption(name: str, outcome: Outcome, rate_hz: float) -> str:
-    return f"{name}\n{outcome.index / rate_hz:.1f} s\npatch {outcome.cover:.1%}\n{outcome.state.value}"
+    return f"{name}\n{outcome.index / rate_hz:.1f} s\npatch {outcome.cover:.1%}\n{outcome.state.name}"
 
 
 def _colored(labels: np.ndarray | None, palette: np.ndarray) -> np.ndarray | None:
-    return None if labels is None else colourise(labels, palette)
+    return None if labels is None else colorize(labels, palette)
 
 
 def _mask_picture(mask: np.ndarray, patch_mask: np.ndarray) -> np.ndarray:

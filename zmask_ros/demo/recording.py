@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 
@@ -25,11 +24,6 @@ class RecordedFlag:
     received_ns: int
 
 
-def state_of(flag: Any) -> FrameState:
-    """The state of an AttackFlag, whichever library made the message."""
-    return next(state for state in FrameState if getattr(flag, state.value) == flag.state)
-
-
 def read_flags(bag: Path, topic: str) -> dict[int, RecordedFlag]:
     """The flags by the stamps (nanoseconds) of their frames.
 
@@ -41,8 +35,8 @@ def read_flags(bag: Path, topic: str) -> dict[int, RecordedFlag]:
     try:
         for recording in opened.recordings:
             for raw in recording.messages([topic]):
-                flag = recording.types.deserialise(raw)
-                said = RecordedFlag(state_of(flag), flag.score, flag.latency_ms, raw.received_ns)
+                flag = recording.types.deserialize(raw)
+                said = RecordedFlag(FrameState(flag.state), flag.score, flag.latency_ms, raw.received_ns)
                 flags[stamp_ns(flag.header)] = said
     finally:
         opened.close()

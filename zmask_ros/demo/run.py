@@ -23,10 +23,10 @@ from zmask_ros.demo.drive import DefenseSettings, DriveCounts, record_drive
 from zmask_ros.demo.measure import DemoFigures, measure, summarize, unflagged_frames
 from zmask_ros.demo.pictures import contact_sheet_of, overlays
 from zmask_ros.demo.processes import free_domain, ros_environment
-from zmask_ros.demo.recording import state_of
 from zmask_ros.demo.reuse import Origins, source_digest
 from zmask_ros.demo.scenario import CLEAN_FRAMES, Scenario, clean_drives
 from zmask_ros.errors import ZmaskError
+from zmask_ros.flags.flag import FrameState
 from zmask_ros.io.bags.reader import CameraBags
 from zmask_ros.io.files import replace_file
 from zmask_ros.io.images.video import Video
@@ -153,9 +153,7 @@ def _make_folder(settings: DemoSettings) -> None:
         raise ZmaskError(f"{settings.drive} is no bag of an earlier demo and would be replaced: choose another --out.")
 
 
-def _prepare(
-    settings: DemoSettings, segmenter: Segmenter, progress: Progress, tell: Callable[[str], None]
-) -> None:
+def _prepare(settings: DemoSettings, segmenter: Segmenter, progress: Progress, tell: Callable[[str], None]) -> None:
     """Record the clean drives and fit the profile, unless that was done already."""
     number, scenario, clean, profile = settings.clean_drives, settings.scenario, settings.clean, settings.profile
     origins = Origins(settings.folder / ".made.json")
@@ -203,7 +201,7 @@ def _drive(settings: DemoSettings, patch: Path, progress: Progress) -> DriveCoun
     with progress("Driving", "frames", settings.scenario.frames) as advance:
 
         def flag_arrived(flag: Any) -> None:
-            advance(1, f"{state_of(flag).value:7} score {flag.score:.3g}")
+            advance(1, f"{FrameState(flag.state).name:7} score {flag.score:.3g}")
 
         return record_drive(settings.scenario, patch, defense, settings.drive, flag_arrived)
 

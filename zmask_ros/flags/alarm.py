@@ -27,7 +27,7 @@ def alarm_rule(on_frames: int, off_frames: int, profile: VoteRule) -> AlarmRule:
 
 
 class Alarm:
-    """The alarm of one camera. It is unknown until a frame has been analysed.
+    """The alarm of one camera. It is unknown until a frame has been analyzed.
 
     Args:
         rule: when it is raised and ends.

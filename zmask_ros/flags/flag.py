@@ -1,22 +1,24 @@
-"""TODO."""
+"""The flag of one camera frame, and what it consists of."""
 
 from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass, field
-from enum import Enum
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
 from pathlib import Path
+from typing import Any, TypeVar
 
 PRECAUTION = "masked as a precaution: suspicious, but not called an attack"
+WAIT_STAGE = "wait"
 
 
-class FrameState(str, Enum):
-    """What is known of a frame; the names are those of ``zmask_ros/AttackFlag``."""
+class FrameState(IntEnum):
+    """What is known of a frame; names and numbers are the constants of ``zmask_ros/AttackFlag``."""
 
-    UNKNOWN = "UNKNOWN"
-    CLEAN = "CLEAN"
-    ATTACK = "ATTACK"
+    UNKNOWN = 0
+    CLEAN = 1
+    ATTACK = 2
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,93 @@ class Region:
     fraction: float
 
 
-# `state` of zmask_ros/AttackFlag by the names of its constants.
-STATE_CODES = {"UNKNOWN": 0, "CLEAN": 1, "ATTACK": 2}
+@dataclass(frozen=True)
+class FrameCounts:
+    """What became of a camera's frames: each that was received is in one of the others, or still in work.
+
+    Attributes:
+        received: frames that have arrived.
+        processed: of those, frames with a verdict, be it that of the whole analysis or that of the screening alone.
+        dropped: of those, frames that are unknown because a newer one came first.
+        failed: of those, frames that are unknown for any other reason.
+    """
+
+    received: int = 0
+    processed: int = 0
+    dropped: int = 0
+    failed: int = 0
+
+
+V = TypeVar("V", bound="FrameVerdict")
+
+
+@dataclass(frozen=True)
+class FrameVerdict:
+    """What the defense says of one frame.
+
+    Attributes:
+        state: UNKNOWN unless the frame was processed.
+        threshold: the score above which a frame is called attacked.
+        masking_threshold: the score above which a frame is masked, at most ``threshold``.
+        reason: why the state is UNKNOWN, or why a frame is masked that is not attacked, in one sentence; else empty.
+        score: s, at least 0; NaN if unknown.
+        mask_fraction: share of the image that is masked, 0..1.
+        regions: connected parts of the mask, the largest first; empty if nothing is masked.
+        stages_ms: time of each stage of the work in milliseconds, in order.
+    """
+
+    state: FrameState
+    threshold: float
+    masking_threshold: float
+    reason: str = ""
+    score: float = math.nan
+    mask_fraction: float = 0.0
+    regions: tuple[Region, ...] = ()
+    stages_ms: dict[str, float] = field(default_factory=dict)
+
+    def after_waiting(self: V, milliseconds: float) -> V:
+        """The same, with the time between the arrival and the beginning of the work as the first stage."""
+        return replace(self, stages_ms={WAIT_STAGE: milliseconds, **self.stages_ms})
+
+
+@dataclass(frozen=True)
+class Flag(FrameVerdict):
+    """A frame's verdict with what is known of its camera; `zmask_ros.flags.camera_flags.CameraFlags` makes it.
+
+    Attributes:
+        camera: name of the camera.
+        alarm: of the camera, over several frames, this one included.
+        profile: identity of the profile.
+        sequence: number of the frame among those received, from 1; 0: the flag is about no frame.
+        latency_ms: milliseconds from the frame's arrival to its flag.
+        counts: of the camera's frames, this one included.
+    """
+
+    camera: str = ""
+    alarm: FrameState = FrameState.UNKNOWN
+    profile: str = ""
+    sequence: int = 0
+    latency_ms: float = 0.0
+    counts: FrameCounts = FrameCounts()
+
+    def message_fields(self) -> dict[str, Any]:
+        """The fields of ``zmask_ros/AttackFlag``, but its header and its regions, for any library's message class."""
+        return {
+            "camera": self.camera,
+            "state": int(self.state),
+            "alarm": int(self.alarm),
+            "reason": self.reason,
+            "score": self.score,
+            "threshold": self.threshold,
+            "masking_threshold": self.masking_threshold,
+            "mask_fraction": self.mask_fraction,
+            "latency_ms": self.latency_ms,
+            "stages": list(self.stages_ms),
+            "stages_ms": list(self.stages_ms.values()),
+            "profile": self.profile,
+            "sequence": self.sequence,
+            **vars(self.counts),
+        }
 
 
 def camera_name(namespace: str) -> str:
@@ -49,69 +136,3 @@ def camera_name(namespace: str) -> str:
 def profile_identity(path: Path) -> str:
     """By which a flag names its profile: the file's name, @, the first 12 hexadecimal digits of its SHA-256."""
     return f"{path.name}@{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
-
-
-@dataclass
-class FrameCounts:
-    """What became of a camera's frames: each that was received is in one of the others, or still in work."""
-
-    received: int = 0
-    processed: int = 0
-    dropped: int = 0
-    failed: int = 0
-
-
-@dataclass(frozen=True)
-class FlagContext:
-    """What a flag says beyond the result of its frame.
-
-    Attributes:
-        camera: its name.
-        alarm: name of its state: UNKNOWN, CLEAN or ATTACK.
-        profile: identity of the profile.
-        sequence: number of the frame; 0 without one.
-        latency_ms: since the frame arrived.
-        counts: of the frames, this one included.
-    """
-
-    camera: str
-    alarm: str
-    profile: str
-    sequence: int
-    latency_ms: float
-    counts: FrameCounts = field(default_factory=FrameCounts)
-
-
-@dataclass(frozen=True)
-class RegionRecord:
-    """The fields of `zmask_ros/AttackRegion`, its rectangle in pixels."""
-
-    x: int
-    y: int
-    width: int
-    height: int
-    score: float
-    fraction: float
-
-
-@dataclass(frozen=True)
-class AttackRecord:
-    """The fields of `zmask_ros/AttackFlag` without its header; `stages_ms` are its stages by their names."""
-
-    state: int
-    reason: str
-    score: float
-    threshold: float
-    mask_fraction: float
-    latency_ms: float
-    regions: tuple[RegionRecord, ...] = ()
-    stages_ms: dict[str, float] = field(default_factory=dict)
-    camera: str = ""
-    alarm: int = 0
-    profile: str = ""
-    sequence: int = 0
-    received: int = 0
-    processed: int = 0
-    dropped: int = 0
-    failed: int = 0
-    masking_threshold: float = math.inf

@@ -46,7 +46,7 @@ class Vote:
     def add(self, flagged: bool, stamp_ns: int) -> bool:
         """Take the next frame's flag; whether an attack is called now.
 
-        Frames that could not be analysed have no flag and are not to be added: they are neither for nor against.
+        Frames that could not be analyzed have no flag and are not to be added: they are neither for nor against.
 
         Args:
             flagged: whether the frame's score is above the threshold.

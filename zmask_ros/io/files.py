@@ -1,4 +1,4 @@
-"""Places that results are written to."""
+"""Places that results are written to: checked before the work, replaced in one step after it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables in documents that commands write, between two marks."""
+"""Tables that commands write into Markdown documents, between two marks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading ahead: the next item is made in a second thread while this one is worked on."""
+"""Prefetching: the next item is made in a second thread while this one is worked on."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ T = TypeVar("T")
 
 
 @contextmanager
-def ahead(items: Iterable[T]) -> Iterator[Iterator[T]]:
+def prefetch(items: Iterable[T]) -> Iterator[Iterator[T]]:
     """``items`` in their order, one ahead of whoever takes them, so that no more than two are held.
 
     An exception of ``items`` comes where its item would have come. At the end nothing runs any more.
     """
-    with ThreadPoolExecutor(1, "ahead") as pool:
-        yield _one_ahead(iter(items), pool)
+    with ThreadPoolExecutor(1, "prefetch") as pool:
+        yield _prefetched(iter(items), pool)
 
 
-def _one_ahead(items: Iterator[T], pool: ThreadPoolExecutor) -> Iterator[T]:
+def _prefetched(items: Iterator[T], pool: ThreadPoolExecutor) -> Iterator[T]:
     end: Any = object()
     upcoming = pool.submit(next, items, end)
     while (item := upcoming.result()) is not end:

@@ -6,7 +6,6 @@ import copy
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rclpy.event_handler import QoSMessageLostInfo, QoSRequestedIncompatibleQoSInfo, SubscriptionEventCallbacks
@@ -16,10 +15,12 @@ from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
-from zmask_ros.flags.flag import STATE_CODES, FlagContext, FrameCounts
+from zmask_ros.flags.alarm import AlarmRule
+from zmask_ros.flags.camera_flags import CameraFlags
+from zmask_ros.flags.flag import Flag, FrameState
 from zmask_ros.msg import AttackFlag, AttackSummary
 from zmask_ros.node.diagnostics.health import CameraHealth
-from zmask_ros.node.mailbox import Arrival, StampWatch
+from zmask_ros.node.mailbox import Arrival
 from zmask_ros.node.messages import flag_message
 from zmask_ros.node.parameters.cameras import CameraSettings
 from zmask_ros.node.parameters.defense_node import DefenseParameters
@@ -27,13 +28,11 @@ from zmask_ros.node.publishers import CameraPublishers
 from zmask_ros.node.qos import CAMERA_INFO_IN, IMAGE_IN, create_subscription
 
 if TYPE_CHECKING:
-    from zmask_ros.flags.alarm import AlarmRule
     from zmask_ros.node.network_host import NetworkHost
     from zmask_ros.runtime.camera import CameraResult
 
 DROPPED = "dropped: a newer frame came before this one was processed"
 DISABLED = "disabled: the service ~/enable has turned the defence off"
-UNKNOWN = "UNKNOWN"
 LOG_EVERY_S = 5.0
 
 Deliver = Callable[[Arrival], "Arrival | None"]
@@ -52,8 +51,6 @@ class CameraChannel:
     def __init__(
         self, node: Node, settings: CameraSettings, parameters: DefenseParameters, network: NetworkHost
     ) -> None:
-        from zmask_ros.flags.alarm import AlarmRule
-
         self.name = settings.name
         self.topic = node.resolve_topic_name(settings.subscribed_topic)
         self.health = CameraHealth()
@@ -73,12 +70,8 @@ class CameraChannel:
         self._begin()
 
     def _begin(self) -> None:
-        from zmask_ros.flags.alarm import Alarm
-
-        self._alarm = Alarm(self._rule, self._parameters.timeout_s)
+        self._flags = CameraFlags(self.name, self._rule, self._parameters.timeout_s)
         self._verdict_ns = 0
-        self._counts = FrameCounts()
-        self._stamps = StampWatch()
         self._camera_info: CameraInfo | None = None
         self._last_flag = AttackFlag()
         self._frame_id = ""
@@ -134,7 +127,7 @@ class CameraChannel:
         """Raise and end the alarm by another rule."""
         with self._lock:
             self._rule = rule
-            self._alarm.change(rule)
+            self._flags.alarm.change(rule)
 
     # From the executor.
 
@@ -157,22 +150,22 @@ class CameraChannel:
         """
         long_ago_ns = time.monotonic_ns() - round(self._parameters.timeout_s * 1e9)
         with self._lock:
-            if self._verdict_ns < long_ago_ns and self._alarm.state.value != UNKNOWN:
+            if self._verdict_ns < long_ago_ns and self._flags.alarm.state is not FrameState.UNKNOWN:
                 self._reset_alarm()
         since_ns = self._silent_since_ns
         if not idle or since_ns is None or since_ns > long_ago_ns:
             return
         self._silent_since_ns = None
-        now = self._node.get_clock().now()
-        header = Header(stamp=now.to_msg(), frame_id=self._frame_id)
-        result = self._network.defended(self.name).unknown(f"no frame for {self._parameters.timeout_s:g} s")
+        header = Header(stamp=self._node.get_clock().now().to_msg(), frame_id=self._frame_id)
+        result = self._unknown(f"no frame for {self._parameters.timeout_s:g} s")
         with self._lock:
-            self._publish(header, result, 0, 0.0, now.nanoseconds)
-        self._note(result, 0.0)
+            flag = self._flags.silence(result, self._profile)
+            self._publish(header, flag)
+        self._note(flag, result)
 
     def _reset_alarm(self) -> None:
         """The alarm is unknown from now on; the lock must be held."""
-        self._alarm.reset(self._node.get_clock().now().nanoseconds)
+        self._flags.alarm.reset(self._node.get_clock().now().nanoseconds)
         self._publish_summary()
 
     def publish_summary(self) -> None:
@@ -181,13 +174,14 @@ class CameraChannel:
             self._publish_summary()
 
     def _publish_summary(self) -> None:
+        alarm = self._flags.alarm
         summary = AttackSummary(
             header=Header(stamp=self._node.get_clock().now().to_msg(), frame_id=self._frame_id),
             camera=self.name,
-            alarm=STATE_CODES[self._alarm.state.value],
+            alarm=alarm.state,
             # A camera may send a stamp before all time.
-            since=Time(nanoseconds=max(0, self._alarm.since_ns)).to_msg(),
-            alarms=self._alarm.raised,
+            since=Time(nanoseconds=max(0, alarm.since_ns)).to_msg(),
+            alarms=alarm.raised,
             last=self._last_flag,
         )
         self._outputs.publish_summary(summary)
@@ -195,8 +189,7 @@ class CameraChannel:
     def _image_arrived(self, message: Image | CompressedImage) -> None:
         self.health.arrived()
         with self._lock:
-            self._counts.received += 1
-            arrival = Arrival(message, self.name, self._counts.received)
+            arrival = Arrival(message, self.name, self._flags.received())
         self._frame_id = message.header.frame_id
         self._silent_since_ns = arrival.arrived_ns
         if not self._enabled:
@@ -208,7 +201,7 @@ class CameraChannel:
 
     def _drop(self, arrival: Arrival) -> None:
         self.health.dropped()
-        self._flag_frame(arrival, self._network.defended(self.name).unknown(DROPPED), "dropped")
+        self._flag_frame(arrival, self._unknown(DROPPED), dropped=True)
 
     def _camera_info_arrived(self, message: CameraInfo) -> None:
         self._camera_info = message
@@ -228,10 +221,10 @@ class CameraChannel:
 
     def refusal(self, arrival: Arrival) -> str:
         """Why this frame is not worth the work, or nothing; notices when time jumps back."""
-        if self._stamps.jumped_back(arrival.stamp_ns):
+        with self._lock:
+            jumped_back = self._flags.jumped_back(arrival.stamp_ns)
+        if jumped_back:
             self.health.reset()
-            with self._lock:
-                self._alarm.reset(arrival.stamp_ns)
             self._node.get_logger().info(f"{self.name}: time jumped back: starting anew")
         limit_s = self._parameters.max_age_s
         # A stamp of the future has a negative age: such a frame is not old.
@@ -240,9 +233,7 @@ class CameraChannel:
 
     def publish_result(self, arrival: Arrival, result: CameraResult, began_ns: int) -> None:
         """Publish the flag of a frame whose work began at ``began_ns`` on the steady clock."""
-        waited = {"wait": (began_ns - arrival.arrived_ns) / 1e6}
-        timed = replace(result, stages_ms={**waited, **result.stages_ms})
-        self._flag_frame(arrival, timed, "failed" if result.pictures is None else "processed")
+        self._flag_frame(arrival, result.after_waiting((began_ns - arrival.arrived_ns) / 1e6))
 
     def publish_pictures(self, arrival: Arrival, result: CameraResult) -> None:
         """Publish of a frame what is subscribed to."""
@@ -250,43 +241,45 @@ class CameraChannel:
 
     def fail(self, arrival: Arrival, reason: str) -> None:
         """Flag a frame that did not come out of the network."""
-        self._flag_frame(arrival, self._network.defended(self.name).unknown(reason), "failed")
+        self._flag_frame(arrival, self._unknown(reason))
 
-    def _flag_frame(self, arrival: Arrival, result: CameraResult, count: str) -> None:
-        """Flag a frame and count it as processed, dropped or failed."""
+    def _unknown(self, reason: str) -> CameraResult:
+        return self._network.defended(self.name).unknown(reason)
+
+    @property
+    def _profile(self) -> str:
+        return self._network.profile_identity(self.name)
+
+    def _flag_frame(self, arrival: Arrival, result: CameraResult, dropped: bool = False) -> None:
+        """Count a frame and publish its flag, in one go: flags leave in the order of their counts."""
         with self._lock:
-            setattr(self._counts, count, getattr(self._counts, count) + 1)
-            self._publish(arrival.message.header, result, arrival.sequence, arrival.latency_ms, arrival.stamp_ns)
+            flag = self._flags.flag(
+                result,
+                self._profile,
+                arrival.sequence,
+                arrival.stamp_ns,
+                arrival.latency_ms,
+                dropped=dropped,
+                # A frame that was in work as the defense was turned off says nothing of the time after that.
+                heeded=self._enabled,
+            )
+            if flag.state is not FrameState.UNKNOWN:
+                self._verdict_ns = time.monotonic_ns()
+            self._publish(arrival.message.header, flag)
         self._silent_since_ns = time.monotonic_ns()
-        self._note(result, arrival.latency_ms)
+        self._note(flag, result)
 
-    def _publish(self, header: Header, result: CameraResult, sequence: int, latency_ms: float, stamp_ns: int) -> None:
+    def _publish(self, header: Header, flag: Flag) -> None:
         """Publish a flag; the lock must be held."""
         before = self._last_flag.alarm
-        # A frame that was in work as the defense was turned off says nothing of the time after that.
-        alarm = self._alarm.add(result.state, stamp_ns) if self._enabled else self._alarm.state
-        if result.state.value != UNKNOWN:
-            self._verdict_ns = time.monotonic_ns()
-        counts, profile = self._counts, self._network.profile_identity(self.name)
-        context = FlagContext(self.name, alarm.value, profile, sequence, latency_ms, counts)
-        self._last_flag = flag_message(header, result, context)
+        self._last_flag = flag_message(header, flag)
         self._outputs.publish_flag(self._last_flag)
-        if self._last_flag.alarm != before:
+        if flag.alarm != before:
             self._publish_summary()
 
-    def _note(self, result: CameraResult, latency_ms: float) -> None:
-        processed = result.pictures is not None
-        self.health.flagged(
-            result.state.value,
-            result.reason,
-            result.score,
-            result.threshold,
-            latency_ms if processed else None,
-            result.stages_ms,
-            result.tracked,
-            result.analysed,
-        )
-        if not processed:
+    def _note(self, flag: Flag, result: CameraResult) -> None:
+        self.health.flagged(flag, result.tracked, result.analyzed)
+        if flag.state is FrameState.UNKNOWN:
             self._node.get_logger().warning(
-                f"{self.name}: frame not defended: {result.reason}", throttle_duration_sec=LOG_EVERY_S
+                f"{self.name}: frame not defended: {flag.reason}", throttle_duration_sec=LOG_EVERY_S
             )

@@ -13,10 +13,10 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
-from zmask_ros.io.bags.attack_capture import Capture, SequenceCheck
+from zmask_ros.flags.topics import ATTACK_FLAG
+from zmask_ros.io.bags.attack_capture import Capture, MissingFlags
 from zmask_ros.io.bags.recording import RawMessage
 from zmask_ros.io.bags.segmented import MIB, SegmentedBag, Spool
-from zmask_ros.io.bags.writer import ATTACK_FLAG
 from zmask_ros.io.stamps import NANOSECONDS
 from zmask_ros.msg import AttackFlag
 from zmask_ros.node.parameters.flag_recorder import FlagRecorderParameters
@@ -55,7 +55,7 @@ class FlagRecorder(Node):
         if not self._settings.path:
             raise ParameterError("Parameter path is empty: name the folder to write into.")
         self._captures: list[Capture] = []
-        self._checks: list[SequenceCheck] = []
+        self._checks: list[MissingFlags] = []
         self._subscriber = TopicSubscriber(
             self, [topic for camera in self._settings.cameras for topic in self._camera_topics(camera)]
         )
@@ -83,7 +83,7 @@ class FlagRecorder(Node):
         given = self._settings
         memory = given.memory_mib * MIB // len(given.cameras)
         capture = Capture(int(given.before_s * NANOSECONDS), int(given.after_s * NANOSECONDS), memory)
-        check = SequenceCheck()
+        check = MissingFlags()
         self._captures.append(capture)
         self._checks.append(check)
 
@@ -92,7 +92,7 @@ class FlagRecorder(Node):
             flag: AttackFlag = deserialize_message(message.data, AttackFlag)
             # 0: it is about no frame.
             if flag.sequence:
-                check.see(flag.sequence, flag.received)
+                check.add(flag.sequence, flag.received)
             attack = flag.state == AttackFlag.ATTACK
             if attack and not capture.writing(now_ns):
                 self.get_logger().warning(f"attack{f' on {camera}' if camera else ''}: pictures are recorded")

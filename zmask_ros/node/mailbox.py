@@ -114,16 +114,3 @@ class Mailbox:
             self._closed = True
             self._condition.notify_all()
         return self.empty()
-
-
-class StampWatch:
-    """Notices when a camera's time jumps back, as it does when a bag is played in a loop."""
-
-    def __init__(self) -> None:
-        self._last_ns: int | None = None
-
-    def jumped_back(self, stamp_ns: int) -> bool:
-        """Whether ``stamp_ns`` lies before the one that was given last."""
-        jumped = self._last_ns is not None and stamp_ns < self._last_ns
-        self._last_ns = stamp_ns
-        return jumped

@@ -8,14 +8,12 @@ import numpy as np
 from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest
 from std_msgs.msg import Header
 
-from zmask_ros.flags.flag import STATE_CODES, FlagContext
 from zmask_ros.io.images.codec import encode
 from zmask_ros.msg import AttackFlag, AttackRegion
 
 if TYPE_CHECKING:
     from zmask_ros.data.street import CameraIntrinsics
-    from zmask_ros.flags.flag import Region
-    from zmask_ros.runtime.camera import CameraResult
+    from zmask_ros.flags.flag import Flag, Region
 
 # Class of the detections.
 ADVERSARIAL = "adversarial region"
@@ -41,30 +39,10 @@ def region_message(region: Region) -> AttackRegion:
     return AttackRegion(box=box, score=region.score, fraction=region.fraction)
 
 
-def flag_message(header: Header, result: CameraResult, context: FlagContext) -> AttackFlag:
-    """The flag of a frame, processed or not."""
-    counts = context.counts
-    return AttackFlag(
-        header=header,
-        camera=context.camera,
-        state=STATE_CODES[result.state.value],
-        alarm=STATE_CODES[context.alarm],
-        reason=result.reason,
-        score=result.score,
-        threshold=result.threshold,
-        masking_threshold=result.thresholds.masking,
-        mask_fraction=result.mask_fraction,
-        regions=[region_message(region) for region in result.regions],
-        latency_ms=context.latency_ms,
-        stages=list(result.stages_ms),
-        stages_ms=list(result.stages_ms.values()),
-        profile=context.profile,
-        sequence=context.sequence,
-        received=counts.received,
-        processed=counts.processed,
-        dropped=counts.dropped,
-        failed=counts.failed,
-    )
+def flag_message(header: Header, flag: Flag) -> AttackFlag:
+    """A flag with the header of its frame."""
+    regions = [region_message(region) for region in flag.regions]
+    return AttackFlag(header=header, regions=regions, **flag.message_fields())
 
 
 def detections_message(flag: AttackFlag) -> Any:

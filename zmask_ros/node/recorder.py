@@ -50,5 +50,5 @@ class Recorder(Node):
         return True
 
     def _write(self, message: RawMessage) -> None:
-        self._writer.write_serialised(message.topic, message.msgtype, message.data, message.received_ns)
+        self._writer.write_serialized(message.topic, message.msgtype, message.data, message.received_ns)
         self._counts[message.topic] += 1

@@ -1,4 +1,4 @@
-"""One camera's frames through the defence: message in, result at the image's own resolution out.
+"""One camera's frames through the defense: message in, result at the image's own resolution out.
 
 The node, `zmask replay`, the evaluation and the tests all walk this way.
 """
@@ -25,11 +25,10 @@ from zmask_ros.defense import (
     Profile,
     StreamingDefense,
     StreamState,
-    Thresholds,
     masked_labels,
 )
 from zmask_ros.errors import ZmaskError
-from zmask_ros.flags.flag import PRECAUTION, FrameState, Region
+from zmask_ros.flags.flag import PRECAUTION, FrameState, FrameVerdict, Region
 from zmask_ros.io.images.codec import decode
 from zmask_ros.io.stamps import stamp_ns
 from zmask_ros.segmenters import CheckedSegmenter, Segmenter
@@ -62,43 +61,21 @@ class Pictures:
 
 
 @dataclass(frozen=True)
-class CameraResult:
-    """What the defence says of one frame.
+class CameraResult(FrameVerdict):
+    """What the defense says of one frame, with what is needed to draw it.
+
+    Of its regions there are at most `MOST_REGIONS`; a stage that a batch did together counts for each frame of it.
 
     Attributes:
-        state: UNKNOWN unless the frame was looked at.
-        thresholds: the scores above which a frame is called attacked, and masked.
-        reason: why the state is UNKNOWN, or why a frame is masked that is not attacked, in one sentence; else empty.
-        score: s, at least 0; NaN if unknown.
-        mask_fraction: share of the image that is masked, 0..1.
-        regions: connected parts of the mask, the largest first, at most `MOST_REGIONS`; empty if nothing is masked.
-        pictures: None if unknown.
-        stages_ms: time of each stage in milliseconds, in order; what a batch did together counts for each frame of it.
+        pictures: None if the state is UNKNOWN.
         tracked: whether a patch that was known already was taken out in the one pass; of such a frame there is no
             undefended segmentation, and the defended one stands in its place.
-        analysed: whether it was analysed as a whole; in streaming mode, most clean frames are only glanced at.
+        analyzed: whether it was analyzed as a whole; in streaming mode, most clean frames see the screening alone.
     """
 
-    state: FrameState
-    thresholds: Thresholds
-    reason: str = ""
-    score: float = math.nan
-    mask_fraction: float = 0.0
-    regions: tuple[Region, ...] = ()
     pictures: Pictures | None = None
-    stages_ms: dict[str, float] = field(default_factory=dict)
     tracked: bool = False
-    analysed: bool = False
-
-    @property
-    def threshold(self) -> float:
-        """The score above which the frame is called attacked."""
-        return self.thresholds.attack
-
-    @property
-    def total_ms(self) -> float:
-        """Time of all stages in milliseconds."""
-        return sum(self.stages_ms.values())
+    analyzed: bool = False
 
 
 @dataclass
@@ -119,12 +96,12 @@ class _Frame:
 
 
 class DefendedCamera:
-    """The defence for frames of cameras.
+    """The defense for frames of cameras.
 
     Args:
         segmenter: the network.
         profile: must have been fitted on that network.
-        keyframe_interval_s: in streaming mode, seconds after which a frame is analysed as a whole again.
+        keyframe_interval_s: in streaming mode, seconds after which a frame is analyzed as a whole again.
 
     Raises:
         ProfileError: the profile belongs to something else.
@@ -156,8 +133,9 @@ class DefendedCamera:
         self.defense.precaution = value
 
     def unknown(self, reason: str) -> CameraResult:
-        """The result for a frame that could not be analysed."""
-        return CameraResult(FrameState.UNKNOWN, self.defense.thresholds, reason)
+        """The result for a frame that could not be analyzed."""
+        thresholds = self.defense.thresholds
+        return CameraResult(FrameState.UNKNOWN, thresholds.attack, thresholds.masking, reason)
 
     def process(self, message: Any, stream: CameraStream | None = None) -> CameraResult:
         """Defend one ``sensor_msgs`` Image or CompressedImage; bad input gives UNKNOWN with the reason."""
@@ -170,7 +148,7 @@ class DefendedCamera:
 
         Args:
             messages: one a camera.
-            streams: the cameras' memories; without all of them every frame is analysed as a whole.
+            streams: the cameras' memories; without all of them every frame is analyzed as a whole.
         """
         results: dict[int, CameraResult] = {}
         frames: dict[int, _Frame] = {}
@@ -236,14 +214,15 @@ class DefendedCamera:
         return CameraResult(
             state=FrameState.ATTACK if attacked else FrameState.CLEAN,
             reason=PRECAUTION if regions and not attacked else "",
-            thresholds=defended.thresholds,
+            threshold=defended.thresholds.attack,
+            masking_threshold=defended.thresholds.masking,
             score=score,
-            mask_fraction=np.count_nonzero(pictures.mask) / pictures.mask.size if regions else 0.0,
+            mask_fraction=float(np.count_nonzero(pictures.mask) / pictures.mask.size) if regions else 0.0,
             regions=regions,
             pictures=pictures,
             stages_ms={**frame.stages_ms, **defended.stages_ms, "resize": _milliseconds_since(began)},
             tracked=bool(defended.tracked[index]),
-            analysed=defended.analysed[index],
+            analyzed=defended.analysed[index],
         )
 
 
@@ -265,12 +244,12 @@ def _pictures(image: np.ndarray, defended: Defended, index: int) -> Pictures:
 
 
 def _labels_before(first: FirstPass, index: int, image: np.ndarray) -> Callable[[], np.ndarray]:
-    # Nothing else of what the defence says is held on to.
+    # Nothing else of what the defense says is held on to.
     return lambda: at_size(first.labels[index], image)
 
 
 def labels_without(segmenter: Segmenter, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The segmentation with a known region masked: what the defence gives whose mask is exact (the oracle).
+    """The segmentation with a known region masked: what the defense gives whose mask is exact (the oracle).
 
     Args:
         image: uint8 [H, W, 3] RGB.

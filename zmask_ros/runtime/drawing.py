@@ -1,4 +1,7 @@
-"""Pictures for people: what the node, the replay and the demo draw. RGB in, RGB out."""
+"""What people look at: overlays, contact sheets, and the text in them. RGB in, RGB out.
+
+The node, `zmask replay`, the demo and the evaluation's report draw with it.
+"""
 
 from __future__ import annotations
 
@@ -9,73 +12,35 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from zmask_ros.flags.flag import FrameState
+
+Color = tuple[int, int, int]
+
+STATE_COLORS: dict[FrameState, Color] = {
+    FrameState.CLEAN: (46, 160, 67),
+    FrameState.ATTACK: (218, 44, 56),
+    FrameState.UNKNOWN: (214, 138, 0),
+}
+
+_LABEL_WEIGHT = 0.5
+_HATCH: Color = (255, 225, 0)
+_HATCH_PERIOD = 12
+_INK: Color = (255, 255, 255)
+_SHADE: Color = (20, 22, 26)
+_FAINT: Color = (120, 124, 130)
+
+_PAPER: Color = (255, 255, 255)
+_PRINT: Color = (30, 33, 38)
+_EMPTY: Color = (236, 238, 241)
+
 _FONT = cv2.FONT_HERSHEY_DUPLEX
 _CAPITAL = 21.0
 """Height of a capital letter of the font at scale 1, in pixels."""
-
-_FINER = 3
-
-
-def text_width(text: str, size: float) -> int:
-    """Width in pixels of ``text`` whose capital letters are 0.7 ``size`` high."""
-    return _glyphs(text, size).shape[1]
+_ENLARGED = 3
+"""Text is drawn so many times larger and then made smaller, so that its edges are smooth."""
 
 
-def text_height(size: float) -> int:
-    """Height of the capital letters in pixels."""
-    return round(0.7 * size)
-
-
-def draw_text(
-    picture: np.ndarray, text: str, left_baseline: tuple[int, int], size: float, colour: tuple[int, int, int]
-) -> None:
-    """Draws into uint8 [H, W, 3]; what lies outside of the picture is left out."""
-    glyphs = _glyphs(text, size)
-    left, baseline = left_baseline
-    top = baseline - _ascent(size)
-    clipped = glyphs[max(0, -top) : max(0, picture.shape[0] - top), max(0, -left) : max(0, picture.shape[1] - left)]
-    if not clipped.size:
-        return
-    top, left = max(0, top), max(0, left)
-    part = picture[top : top + clipped.shape[0], left : left + clipped.shape[1]]
-    weight = clipped[..., None].astype(np.float32) / 255.0
-    part[:] = np.rint(part + (np.array(colour, np.float32) - part) * weight).astype(np.uint8)
-
-
-def _ascent(size: float) -> int:
-    return round(size)
-
-
-@functools.lru_cache(maxsize=256)
-def _glyphs(text: str, size: float) -> np.ndarray:
-    """uint8 [h, w] coverage; the baseline lies `_ascent` rows below the top."""
-    scale = 0.7 * size * _FINER / _CAPITAL
-    thickness = max(1, round(scale * 1.3))
-    (width, _), _ = cv2.getTextSize(text, _FONT, scale, thickness)
-    large = np.zeros((round(1.4 * size) * _FINER, -(-max(width, 1) // _FINER) * _FINER), np.uint8)
-    cv2.putText(large, text, (0, _ascent(size) * _FINER), _FONT, scale, 255, thickness, cv2.LINE_AA)
-    small = cv2.resize(large, None, fx=1 / _FINER, fy=1 / _FINER, interpolation=cv2.INTER_AREA)
-    small.setflags(write=False)
-    return small
-
-
-Colour = tuple[int, int, int]
-
-STATE_COLOURS: dict[str, Colour] = {"CLEAN": (46, 160, 67), "ATTACK": (218, 44, 56), "UNKNOWN": (214, 138, 0)}
-
-_LABEL_WEIGHT = 0.5
-_HATCH: Colour = (255, 225, 0)
-_HATCH_PERIOD = 12
-_INK: Colour = (255, 255, 255)
-_SHADE: Colour = (20, 22, 26)
-_FAINT: Colour = (120, 124, 130)
-
-_PAPER: Colour = (255, 255, 255)
-_PRINT: Colour = (30, 33, 38)
-_EMPTY: Colour = (236, 238, 241)
-
-
-def colourise(labels: np.ndarray, palette: np.ndarray) -> np.ndarray:
+def colorize(labels: np.ndarray, palette: np.ndarray) -> np.ndarray:
     """uint8 [H, W] labels and uint8 [256, 3] RGB palette -> uint8 [H, W, 3]."""
     return cv2.LUT(cv2.merge([labels, labels, labels]), palette.reshape(1, 256, 3))
 
@@ -86,7 +51,7 @@ def overlay(
     mask: np.ndarray | None,
     score: float,
     threshold: float,
-    state: str,
+    state: FrameState,
 ) -> np.ndarray:
     """The image under its segmentation, the masked region hatched, and a banner with the verdict.
 
@@ -95,7 +60,7 @@ def overlay(
         labels_rgb: uint8 [H, W, 3], or None where there is no segmentation.
         mask: uint8 or bool [H, W], not zero where masked, or None.
         score, threshold: of the flag; NaN is shown as a dash.
-        state: a key of `STATE_COLOURS`.
+        state: of the flag.
     """
     if labels_rgb is None:
         drawn = image.copy()
@@ -105,17 +70,6 @@ def overlay(
         _hatch(drawn, image, mask.view(np.uint8))
     _banner(drawn, score, threshold, state)
     return drawn
-
-
-def heat_picture(heat: np.ndarray, full_scale: float | None = None) -> np.ndarray:
-    """Float [H, W] heat, at least 0, as colours from black to pale yellow: uint8 [H, W, 3].
-
-    ``full_scale`` is the heat of the palest colour; fix it for a video, None takes the picture's own maximum.
-    """
-    finite = np.nan_to_num(heat, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float32)
-    top = float(finite.max(initial=0.0)) if full_scale is None else full_scale
-    grey = cv2.convertScaleAbs(np.maximum(finite, 0.0), alpha=255.0 / top if top > 0 else 0.0)
-    return colourise(grey, _heat_palette())
 
 
 def contact_sheet(
@@ -152,6 +106,30 @@ def contact_sheet(
     return sheet
 
 
+def text_width(text: str, size: float) -> int:
+    """Width in pixels of ``text`` whose capital letters are 0.7 ``size`` high."""
+    return _glyphs(text, size).shape[1]
+
+
+def text_height(size: float) -> int:
+    """Height of the capital letters in pixels."""
+    return round(0.7 * size)
+
+
+def draw_text(picture: np.ndarray, text: str, left_baseline: tuple[int, int], size: float, color: Color) -> None:
+    """Draw into uint8 [H, W, 3]; what lies outside of the picture is left out."""
+    glyphs = _glyphs(text, size)
+    left, baseline = left_baseline
+    top = baseline - _ascent(size)
+    clipped = glyphs[max(0, -top) : max(0, picture.shape[0] - top), max(0, -left) : max(0, picture.shape[1] - left)]
+    if not clipped.size:
+        return
+    top, left = max(0, top), max(0, left)
+    part = picture[top : top + clipped.shape[0], left : left + clipped.shape[1]]
+    weight = clipped[..., None].astype(np.float32) / 255.0
+    part[:] = np.rint(part + (np.array(color, np.float32) - part) * weight).astype(np.uint8)
+
+
 def _hatch(drawn: np.ndarray, image: np.ndarray, mask: np.ndarray) -> None:
     """Shows the image itself in the masked region, under stripes and within an outline."""
     x, y, width, height = cv2.boundingRect(mask)
@@ -170,7 +148,7 @@ def _hatch(drawn: np.ndarray, image: np.ndarray, mask: np.ndarray) -> None:
 
 @functools.lru_cache(maxsize=8)
 def _stripes(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 [H, W, 3] of the hatch's colour and uint8 [H, W], 255 on its stripes and else 0.
+    """uint8 [H, W, 3] of the hatch's color and uint8 [H, W], 255 on its stripes and else 0.
 
     The stripes keep their place whatever is masked, so that a video does not flicker.
     """
@@ -180,37 +158,31 @@ def _stripes(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     return np.full((height, width, 3), _HATCH, np.uint8), stripes
 
 
-@functools.cache
-def _heat_palette() -> np.ndarray:
-    ramp = np.arange(256, dtype=np.uint8)
-    return cv2.applyColorMap(ramp, cv2.COLORMAP_INFERNO)[:, 0, ::-1].copy()
-
-
-def _banner(drawn: np.ndarray, score: float, threshold: float, state: str) -> None:
+def _banner(drawn: np.ndarray, score: float, threshold: float, state: FrameState) -> None:
     height, width = drawn.shape[:2]
     bar = max(14, round(height / 18))
     size = bar * 0.58
     baseline = round(bar * 0.70)
     drawn[:bar] = cv2.addWeighted(drawn[:bar], 0.25, np.full_like(drawn[:bar], _SHADE), 0.75, 0.0)
-    tab = text_width(state, size) + bar
-    drawn[:bar, :tab] = STATE_COLOURS[state]
-    draw_text(drawn, state, (bar // 2, baseline), size, _INK)
+    tab = text_width(state.name, size) + bar
+    drawn[:bar, :tab] = STATE_COLORS[state]
+    draw_text(drawn, state.name, (bar // 2, baseline), size, _INK)
     figures = f"score {_number(score)}   threshold {_number(threshold)}"
     draw_text(drawn, figures, (tab + bar // 2, baseline), size, _INK)
     # Not right behind the figures: in a video the gauge would dance with their width.
     left = max(round(0.57 * width), tab + text_width(figures, size) + bar)
     if width - left > 4 * bar:
-        _gauge(drawn, (left, width - bar // 2), bar, score, threshold, STATE_COLOURS[state])
+        _gauge(drawn, (left, width - bar // 2), bar, score, threshold, STATE_COLORS[state])
 
 
-def _gauge(drawn: np.ndarray, span: tuple[int, int], bar: int, score: float, threshold: float, colour: Colour) -> None:
+def _gauge(drawn: np.ndarray, span: tuple[int, int], bar: int, score: float, threshold: float, color: Color) -> None:
     """The score against the threshold, which stands in the middle."""
     left, right = span
     top, bottom = round(bar * 0.36), round(bar * 0.64)
     drawn[top:bottom, left:right] = _FAINT
     if threshold > 0 and math.isfinite(score):
         share = min(max(score / (2.0 * threshold), 0.0), 1.0)
-        drawn[top:bottom, left : left + round(share * (right - left))] = colour
+        drawn[top:bottom, left : left + round(share * (right - left))] = color
     middle = (left + right) // 2
     drawn[round(bar * 0.2) : round(bar * 0.8), middle - 1 : middle + 1] = _INK
 
@@ -239,3 +211,20 @@ def _draw_caption(sheet: np.ndarray, lines: Sequence[str], left_middle: tuple[in
     first = middle - pitch * (len(lines) - 1) // 2 + text_height(size) // 2
     for number, line in enumerate(lines):
         draw_text(sheet, line, (left, first + number * pitch), size, _PRINT)
+
+
+def _ascent(size: float) -> int:
+    return round(size)
+
+
+@functools.lru_cache(maxsize=256)
+def _glyphs(text: str, size: float) -> np.ndarray:
+    """uint8 [h, w] coverage; the baseline lies `_ascent` rows below the top."""
+    scale = 0.7 * size * _ENLARGED / _CAPITAL
+    thickness = max(1, round(scale * 1.3))
+    (width, _), _ = cv2.getTextSize(text, _FONT, scale, thickness)
+    large = np.zeros((round(1.4 * size) * _ENLARGED, -(-max(width, 1) // _ENLARGED) * _ENLARGED), np.uint8)
+    cv2.putText(large, text, (0, _ascent(size) * _ENLARGED), _FONT, scale, 255, thickness, cv2.LINE_AA)
+    small = cv2.resize(large, None, fx=1 / _ENLARGED, fy=1 / _ENLARGED, interpolation=cv2.INTER_AREA)
+    small.setflags(write=False)
+    return small

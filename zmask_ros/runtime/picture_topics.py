@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zmask_ros.runtime.drawing import colourise, overlay
+from zmask_ros.runtime.drawing import colorize, overlay
 
 if TYPE_CHECKING:
     from zmask_ros.runtime.camera import CameraResult, Pictures
@@ -31,15 +31,15 @@ class PictureTopic:
 
 def draw_overlay(result: CameraResult, pictures: Pictures, palette: np.ndarray) -> np.ndarray:
     """The picture to look at: image, defended classes, masked region, state and score; uint8 [H, W, 3] RGB."""
-    colours = colourise(pictures.labels, palette)
-    return overlay(pictures.image, colours, pictures.mask, result.score, result.threshold, result.state.value)
+    colors = colorize(pictures.labels, palette)
+    return overlay(pictures.image, colors, pictures.mask, result.score, result.threshold, result.state)
 
 
 UNDEFENDED = PictureTopic("zmask/undefended", "mono8", lambda _result, pictures, _palette: pictures.undefended)
 PICTURE_TOPICS = (
     PictureTopic("zmask/segmentation", "mono8", lambda _result, pictures, _palette: pictures.labels),
     PictureTopic(
-        "zmask/segmentation_color", "rgb8", lambda _result, pictures, palette: colourise(pictures.labels, palette)
+        "zmask/segmentation_color", "rgb8", lambda _result, pictures, palette: colorize(pictures.labels, palette)
     ),
     PictureTopic("zmask/mask", "mono8", lambda _result, pictures, _palette: pictures.mask),
     PictureTopic("zmask/overlay", "rgb8", draw_overlay),

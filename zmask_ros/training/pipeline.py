@@ -20,7 +20,7 @@ from zmask_ros.defense.profile.merging import check_mergeable
 from zmask_ros.defense.profile.profile import OURS
 from zmask_ros.errors import ZmaskError
 from zmask_ros.io.bags.reader import CameraBags, ReadReport
-from zmask_ros.io.prefetch import ahead
+from zmask_ros.io.prefetch import prefetch
 from zmask_ros.progress import Progress, silent
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.training.adversarial import train_adversarially, with_untrained_head
@@ -93,7 +93,7 @@ def fit_bags(
     for other in merged:
         check_mergeable(other, plan)
     report, began = ReadReport(), time.perf_counter()
-    with ahead(clean_frames(bags, bags.every, report)) as frames:
+    with prefetch(clean_frames(bags, bags.every, report)) as frames:
         profile = _fit(segmenter, plan, frames, bags.total, settings.false_alarm_rate, progress)
     broken = f"{report.broken} messages were broken and passed over, the first: {report.first_broken}"
     warnings = (*report.truncated, *([broken] if report.broken else []))

@@ -1,6 +1,7 @@
+"""What the writer puts into a bag, as other readers find it, and what it leaves behind when it fails."""
+
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,9 @@ from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import Writer
 
 from support.bag_makers import CAMERA, STEREO, TOPIC, image_bytes, picture, write_drive, write_rosbag1
-from zmask_ros.flags.flag import AttackRecord, RegionRecord
 from zmask_ros.io.bags.reader import BagError, CameraBags, ReadReport
 from zmask_ros.io.bags.writer import BagWriter
 from zmask_ros.io.images.codec import decode_plane
-
-REGION = RegionRecord(4, 5, 30, 20, 0.5, 0.125)
-STAGES = {"network": 11.0, "resize": 1.5}
-RECORD = AttackRecord(2, "", 0.75, 0.5, 0.125, 12.5, (REGION,), STAGES, "front", 2, sequence=7)
 
 
 def messages_of(bag: Path) -> dict[str, list[Any]]:
@@ -41,32 +37,15 @@ def test_every_kind_of_message_comes_back(tmp_path: Path, name: str, compress: b
         writer.write_image("/zmask/heat", heat, "32FC1", 1_500_000_001, "front")
         writer.write_image("/zmask/segmentation", labels, "mono8", 1_500_000_001, "front")
         writer.write_camera_info("/camera_info", CAMERA, 1_500_000_001, "front")
-        writer.write_attack("/zmask/attack", RECORD, 1_500_000_001, "front")
     found = messages_of(tmp_path / name)
-    (attack,) = found["/zmask/attack"]
-    assert (attack.state, attack.score, attack.latency_ms) == (attack.ATTACK, 0.75, 12.5)
-    (region,) = attack.regions
-    assert (region.box.x_offset, region.box.y_offset, region.box.width, region.box.height) == (4, 5, 30, 20)
-    assert (attack.stages, attack.stages_ms.tolist()) == (["network", "resize"], [11.0, 1.5])
-    assert (attack.camera, attack.alarm, attack.sequence) == ("front", attack.ATTACK, 7)
-    assert (attack.header.stamp.sec, attack.header.stamp.nanosec) == (1, 500_000_001)
+    header = found["/zmask/heat"][0].header
+    assert (header.stamp.sec, header.stamp.nanosec, header.frame_id) == (1, 500_000_001, "front")
     assert np.array_equal(decode_plane(found["/zmask/heat"][0]), heat)
     assert np.array_equal(decode_plane(found["/zmask/segmentation"][0]), labels)
     assert found["/camera_info"][0].p.reshape(3, 4)[0].tolist() == [50.0, 0.0, 32.0, 0.0]
     (frame,) = CameraBags(tmp_path / name, "/image_raw").frames(ReadReport())
     assert np.array_equal(frame.image, picture(0))
     assert (frame.stamp_ns, frame.received_ns) == (1_500_000_001, 9)
-
-
-def test_a_flag_without_score_or_region(tmp_path: Path) -> None:
-    unknown = AttackRecord(0, "An image of 0x4 pixels has no content.", math.nan, 0.5, 0.0, 1.0)
-    with BagWriter(tmp_path / "out") as writer:
-        writer.write_attack("/zmask/attack", unknown, 5, "front")
-    (attack,) = messages_of(tmp_path / "out")["/zmask/attack"]
-    assert attack.state == attack.UNKNOWN
-    assert math.isnan(attack.score)
-    assert attack.regions == []
-    assert attack.reason.startswith("An image")
 
 
 def test_other_tools_find_schemas_and_qos(tmp_path: Path) -> None:
@@ -95,7 +74,7 @@ def test_messages_pass_through_unchanged_from_ros1_too(tmp_path: Path) -> None:
 
 def test_messages_are_written_as_they_came_over_the_wire(tmp_path: Path) -> None:
     with BagWriter(tmp_path / "out") as writer:
-        writer.write_serialised(TOPIC, "sensor_msgs/msg/Image", image_bytes(2), 7)
+        writer.write_serialized(TOPIC, "sensor_msgs/msg/Image", image_bytes(2), 7)
     (frame,) = CameraBags(tmp_path / "out").frames(ReadReport())
     assert np.array_equal(frame.image, picture(2))
     assert frame.received_ns == 7
@@ -155,8 +134,8 @@ def test_messages_that_do_not_fit_are_named(tmp_path: Path) -> None:
             writer.write_message("/thing", "other_msgs/msg/Thing", object(), 1)
         with pytest.raises(BagError, match="does not fit sensor_msgs/msg/Image"):
             writer.write_message(TOPIC, "sensor_msgs/msg/Image", object(), 1)
-        with pytest.raises(BagError, match="cannot carry zmask_ros/msg/AttackFlag too"):
-            writer.write_attack(TOPIC, RECORD, 1, "front")
+        with pytest.raises(BagError, match="cannot carry sensor_msgs/msg/CameraInfo too"):
+            writer.write_camera_info(TOPIC, CAMERA, 1, "front")
     assert CameraBags(tmp_path / "out").total == 1
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from zmask_ros.flags.flag import Flag, FrameState
 from zmask_ros.node.diagnostics.health import (
     Assessment,
     CameraHealth,
@@ -20,7 +21,8 @@ from zmask_ros.node.diagnostics.health import (
     quantile,
 )
 
-HEALTHY = Snapshot(Counters(arrived=10, clean=10), 10.0, 0.1, (20.0, 30.0), 10, 0, 0, 0, "", "CLEAN", "", 0.1, 0.5)
+CLEAN = Flag(FrameState.CLEAN, 0.5, 0.5, score=0.1, latency_ms=12.0)
+HEALTHY = Snapshot(Counters(arrived=10, clean=10), 10.0, 0.1, (20.0, 30.0), 10, 0, 0, 0, "", CLEAN)
 
 
 def test_quantile_is_the_nearest_rank() -> None:
@@ -32,12 +34,12 @@ def test_quantile_is_the_nearest_rank() -> None:
 def test_health_counts_and_rates_start_anew_with_each_snapshot() -> None:
     health = CameraHealth()
     health.arrived()
-    health.flagged("ATTACK", "", 0.9, 0.5, 12.0)
-    health.flagged("UNKNOWN", "broken", math.nan, 0.5, None)
+    health.flagged(Flag(FrameState.ATTACK, 0.5, 0.5, score=0.9, latency_ms=12.0))
+    health.flagged(Flag(FrameState.UNKNOWN, 0.5, 0.5, "broken"))
     first, second = health.snapshot(), health.snapshot()
     assert (first.attacks, first.unknowns, first.latencies_ms) == (1, 1, (12.0,))
     assert (second.attacks, second.unknowns, second.rate_hz) == (0, 0, 0.0)
-    assert (second.counters.attack, second.counters.unknown, second.last_reason) == (1, 1, "broken")
+    assert (second.counters.attack, second.counters.unknown, second.last_flag.reason) == (1, 1, "broken")
 
 
 @pytest.mark.parametrize(
@@ -63,7 +65,7 @@ def test_a_topic_that_nobody_publishes_is_an_error() -> None:
 def test_attack_and_internal_errors_are_errors() -> None:
     assert assess_attack("front", HEALTHY).level is Level.OK
     assert assess_attack("front", replace(HEALTHY, attacks=1)).level is Level.ERROR
-    assert assess_attack("front", replace(HEALTHY, last_state="UNKNOWN")).level is Level.WARN
+    assert assess_attack("front", replace(HEALTHY, last_flag=Flag(FrameState.UNKNOWN, 0.5, 0.5))).level is Level.WARN
     assert assess_inference("front", "cpu", HEALTHY).level is Level.OK
     broken = assess_inference("front", "cpu", replace(HEALTHY, internal_errors=1))
     assert broken.level is Level.ERROR
@@ -74,8 +76,8 @@ def test_the_reason_for_an_unusable_frame_outlives_the_next_flag_and_a_frame_pro
     health = CameraHealth()
     health.qos_is_incompatible("RELIABILITY")
     health.arrived()
-    health.flagged("UNKNOWN", "the step lies", float("nan"), 0.5, None)
-    health.flagged("CLEAN", "masked as a precaution", 0.1, 0.5, 12.0)
+    health.flagged(Flag(FrameState.UNKNOWN, 0.5, 0.5, "the step lies"))
+    health.flagged(replace(CLEAN, reason="masked as a precaution"))
     now = replace(health.snapshot(), age_s=3.0)
     assert "the step lies" in assess_input("front", "/image_raw", 1, 5.0, now).message
     assert "no frames on" in assess_input("front", "/image_raw", 1, 1.0, now).message
@@ -92,7 +94,7 @@ def test_an_internal_error_is_an_error_of_its_period_and_stays_counted() -> None
 def test_a_camera_that_has_stopped_is_not_called_clean() -> None:
     health = CameraHealth()
     assert assess_attack("front", health.snapshot()).level is Level.STALE
-    health.flagged("CLEAN", "", 0.1, 0.5, 12.0)
+    health.flagged(CLEAN)
     first, second = (assess_attack("front", health.snapshot()) for _ in range(2))
     assert (first.level, first.message) == (Level.OK, "clean")
     assert second.level is Level.STALE

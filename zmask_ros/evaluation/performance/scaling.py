@@ -15,7 +15,7 @@ import numpy as np
 
 from zmask_ros.defense import Defense
 from zmask_ros.evaluation.performance.overhead import time_pairs
-from zmask_ros.segmenters import ClassInfo, Description, Segmenter
+from zmask_ros.segmenters import ClassInfo, Description, Segmenter, build_segmenter
 from zmask_ros.training.adversarial import with_untrained_head
 from zmask_ros.training.clean_fit import ProfileFit
 from zmask_ros.training.plans import plan_for

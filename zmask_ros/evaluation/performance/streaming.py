@@ -102,7 +102,7 @@ def _course(confusion: Confusion, results: Sequence[CameraResult], shares: Seque
         release=release,
         false_alarms=sum(flag and away for flag, away in zip(flagged, gone, strict=True)),
         once=float(np.mean(once)) if once else math.nan,
-        analysed=float(np.mean([result.analysed for result in results])),
+        analysed=float(np.mean([result.analyzed for result in results])),
     )
 
 

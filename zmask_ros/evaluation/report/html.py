@@ -16,8 +16,9 @@ from zmask_ros.evaluation.protocol.plan import ADAPTIVE, FULL
 from zmask_ros.evaluation.protocol.runner import Evaluation, Results
 from zmask_ros.evaluation.report.plots import attack_bars, family_bars, hard_bars, roc_plot, score_plot, size_plot
 from zmask_ros.evaluation.report.tables import Table, all_tables
+from zmask_ros.flags.flag import FrameState
 from zmask_ros.io.images.codec import encode_compressed
-from zmask_ros.runtime.drawing import colourise, contact_sheet, overlay
+from zmask_ros.runtime.drawing import colorize, contact_sheet, overlay
 
 WORST_FRAMES = 6
 THUMBNAIL = 96
@@ -75,12 +76,12 @@ def _row(
     palette = evaluation.segmenter.palette
     threshold = evaluation.judges.defence(ours).threshold
     own = verdicts[ours]
-    state = "ATTACK" if own.flagged else "CLEAN"
+    state = FrameState.ATTACK if own.flagged else FrameState.CLEAN
     pictures = [
         image,
-        colourise(verdicts[NONE].labels, palette),
-        overlay(image, colourise(own.labels, palette), own.mask, own.score, threshold, state),
-        colourise(verdicts[ORACLE].labels, palette),
+        colorize(verdicts[NONE].labels, palette),
+        overlay(image, colorize(own.labels, palette), own.mask, own.score, threshold, state),
+        colorize(verdicts[ORACLE].labels, palette),
     ]
     return f"{attack}\n{frame.name}\n{accuracy:.0%} right", list(pictures)
 

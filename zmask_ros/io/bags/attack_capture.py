@@ -1,4 +1,4 @@
-"""Which messages of a camera are worth keeping: flags always, pictures around an attack."""
+"""What a flag recorder keeps of one camera: every flag, pictures around an attack; and how many flags never came."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ class Capture:
         self._kept_bytes -= len(picture.data)
 
 
-class SequenceCheck:
-    """Counts the numbers that are missing between the first and the highest that have come, in any order."""
+class MissingFlags:
+    """Counts the sequence numbers that are missing between the first and the highest that have come, in any order."""
 
     def __init__(self) -> None:
         self._first = 0
@@ -76,8 +76,13 @@ class SequenceCheck:
         self._sent = 0
         self._missing_before = 0
 
-    def see(self, number: int, sent: int) -> None:
-        """A number has come, when ``sent`` had been given out; where that is less than before, they began anew."""
+    def add(self, number: int, sent: int) -> None:
+        """Take the number of a flag that has come.
+
+        Args:
+            number: of its frame, from 1.
+            sent: how many had been given out by then; where that is less than before, they began anew.
+        """
         if sent < self._sent:
             self._missing_before = self.missing
             self._first = self._highest = self._came = 0

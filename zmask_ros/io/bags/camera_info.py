@@ -1,4 +1,4 @@
-"""What a `sensor_msgs/CameraInfo` says of a camera, in either spelling of ROS."""
+"""What a `sensor_msgs/CameraInfo` says of a camera, in the spelling of ROS 1 or of ROS 2."""
 
 from __future__ import annotations
 

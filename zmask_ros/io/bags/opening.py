@@ -1,4 +1,4 @@
-"""Finds and opens the storage files of a bag: rosbag2 (mcap, sqlite3) and ROS 1, whole or damaged."""
+"""Find and open the storage files of a bag: rosbag2 (mcap, sqlite3) and ROS 1, whole or damaged."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ class IndexedRecording(Recording):
         ]
 
     def messages(self, topics: Collection[str]) -> Iterator[RawMessage]:
+        """The messages of ``topics``; one that cannot be read sets `damage` and ends."""
         connections = [one for one in self._reader.connections if one.topic in topics]
         if not connections:
             return
@@ -50,6 +51,7 @@ class IndexedRecording(Recording):
             self.damage = f"it is damaged in the middle and was read up to there ({error})"
 
     def close(self) -> None:
+        """Give the file back."""
         self._reader.close()
 
 
@@ -62,6 +64,7 @@ class Bag:
     _resources: ExitStack
 
     def topics(self) -> list[TopicInfo]:
+        """The topics of all files, by name, with their messages counted over all of them."""
         counts: dict[tuple[str, str], int] = {}
         for recording in self.recordings:
             for topic in recording.topics:
@@ -70,11 +73,12 @@ class Bag:
         return [TopicInfo(name, msgtype, count) for (name, msgtype), count in sorted(counts.items())]
 
     def close(self) -> None:
+        """Give the files back."""
         self._resources.close()
 
 
 def open_bag(path: Path) -> Bag:
-    """Opens a bag, the damaged and the unfinished ones too.
+    """Open a bag, also one that is damaged or unfinished.
 
     Raises:
         BagError: no such path, not a bag, or nothing in it can be read.

@@ -32,7 +32,7 @@ class ReadReport:
 
     Attributes:
         read: handed on.
-        broken: could not be deserialised or decoded, and were passed over.
+        broken: could not be deserialized or decoded, and were passed over.
         skipped: passed over because of ``every``.
         first_broken: why the first broken message was broken, and which it was.
         truncated: one sentence for each bag that is damaged or cut off.
@@ -45,10 +45,12 @@ class ReadReport:
     truncated: list[str] = field(default_factory=list)
 
     def count_broken(self, message: RawMessage, index: int, bag: Path, reason: object) -> None:
+        """Count a message that cannot be read; ``index`` is its place in the bag."""
         self.broken += 1
         self.first_broken = self.first_broken or f"message {index} of {message.topic} in {bag}: {reason}"
 
     def note_damage(self, bag: Path, recording: Recording) -> None:
+        """Keep what is wrong with a file, once."""
         sentence = f"{bag}: {recording.damage}"
         if recording.damage and sentence not in self.truncated:
             self.truncated.append(sentence)
@@ -56,7 +58,7 @@ class ReadReport:
 
 @dataclass(frozen=True)
 class StampedMessage:
-    """One deserialised message.
+    """One deserialized message.
 
     Attributes:
         bag: the bag as the user named it.
@@ -131,18 +133,18 @@ class CameraBags:
         self.close()
 
     def close(self) -> None:
-        """Gives the files back; the object is of no use afterwards."""
+        """Give the files back; the object is of no use afterwards."""
         self._resources.close()
 
     def messages(self, report: ReadReport) -> Iterator[StampedMessage]:
-        """The deserialised messages, `report` filled on the way."""
-        for stamped, _ in self._deserialised(report):
+        """The deserialized messages, `report` filled on the way."""
+        for stamped, _ in self._deserialized(report):
             report.read += 1
             yield stamped
 
     def frames(self, report: ReadReport) -> Iterator[Frame]:
         """The decoded images, `report` filled on the way."""
-        for stamped, raw in self._deserialised(report):
+        for stamped, raw in self._deserialized(report):
             try:
                 image = decode(stamped.message)
             except ImageError as error:
@@ -156,7 +158,7 @@ class CameraBags:
 
     def rate_hz(self) -> float | None:
         """Messages a second that are handed on, by the header stamps of the first; None if those do not tell."""
-        first = islice(self._deserialised(ReadReport()), _RATE_FRAMES)
+        first = islice(self._deserialized(ReadReport()), _RATE_FRAMES)
         stamps = [stamp_ns(stamped.message.header) for stamped, _ in first]
         steps = [after - before for before, after in pairwise(stamps) if after > before]
         return 1e9 / float(np.median(steps)) if steps else None
@@ -168,13 +170,13 @@ class CameraBags:
             for recording in bag.recordings:
                 for raw in recording.messages([topic]):
                     try:
-                        return camera_info_fields(recording.types.deserialise(raw))
-                    # See `_deserialised`.
+                        return camera_info_fields(recording.types.deserialize(raw))
+                    # See `_deserialized`.
                     except Exception:
                         continue
         return None
 
-    def _deserialised(self, report: ReadReport) -> Iterator[tuple[StampedMessage, RawMessage]]:
+    def _deserialized(self, report: ReadReport) -> Iterator[tuple[StampedMessage, RawMessage]]:
         for bag in self._bags:
             index = -1
             for recording in bag.recordings:
@@ -185,8 +187,8 @@ class CameraBags:
                         report.skipped += 1
                         continue
                     try:
-                        message = recording.types.deserialise(raw)
-                    # Damaged bytes make the deserialiser raise whatever they look like.
+                        message = recording.types.deserialize(raw)
+                    # Damaged bytes make the deserializer raise whatever they look like.
                     except Exception as error:
                         report.count_broken(raw, index, bag.path, error)
                         continue

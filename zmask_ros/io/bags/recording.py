@@ -1,4 +1,4 @@
-"""What one storage file of a bag gives, whichever reader opened it."""
+"""One storage file of a bag as all readers present it: its topics, its raw messages, and the types of those."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_
 
 from zmask_ros.errors import ZmaskError
 
-Serialisation = Literal["cdr", "ros1"]
+Serialization = Literal["cdr", "ros1"]
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 
@@ -45,41 +45,42 @@ class RawMessage:
 
 @dataclass
 class MessageTypes:
-    """Turns bytes into messages by the definitions that a bag carries; by those of ROS itself where it has none.
+    """Turn bytes into messages by the definitions that a bag carries; by those of ROS itself where it has none.
 
     One store a type: bags of several machines may carry definitions that contradict each other.
     """
 
-    serialisation: Serialisation = "cdr"
+    serialization: Serialization = "cdr"
     _definitions: dict[str, MessageDefinition] = field(default_factory=dict)
     _stores: dict[str, Any] = field(default_factory=dict)
 
     def add(self, msgtype: str, definition: MessageDefinition) -> None:
+        """Learn a type; the first definition of a type counts."""
         if definition.format != MessageDefinitionFormat.NONE:
             self._definitions.setdefault(msgtype, definition)
 
-    def deserialise(self, message: RawMessage) -> Any:
-        """Raises whatever a damaged message makes the parser raise."""
+    def deserialize(self, message: RawMessage) -> Any:
+        """The message with its fields; whatever a damaged message makes the parser raise is raised."""
         if message.msgtype not in self._stores:
             self._stores[message.msgtype] = self._store(message.msgtype)
         store = self._stores[message.msgtype]
-        if self.serialisation == "ros1":
+        if self.serialization == "ros1":
             return store.deserialize_ros1(message.data, message.msgtype)
         return store.deserialize_cdr(_plain(message.data), message.msgtype)
 
     def _store(self, msgtype: str) -> Any:
         definition = self._definitions.get(msgtype)
         if definition is None:
-            return ros_types(self.serialisation)
+            return ros_types(self.serialization)
         store = get_typestore(Stores.EMPTY)
         store.register(_parsed(definition, msgtype))
         return store
 
 
 @functools.cache
-def ros_types(serialisation: Serialisation = "cdr") -> Any:
+def ros_types(serialization: Serialization = "cdr") -> Any:
     """The messages of ROS 2 Jazzy or, for ``ros1``, of ROS 1 Noetic."""
-    return get_typestore(Stores.ROS1_NOETIC if serialisation == "ros1" else Stores.ROS2_JAZZY)
+    return get_typestore(Stores.ROS1_NOETIC if serialization == "ros1" else Stores.ROS2_JAZZY)
 
 
 def _plain(data: bytes) -> bytes:
@@ -120,7 +121,7 @@ class Recording(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Gives the file back."""
+        """Give the file back."""
 
 
 class Scan(Recording):
@@ -138,6 +139,7 @@ class Scan(Recording):
         """All messages in the order of the file; sets `damage` where it ends too early."""
 
     def messages(self, topics: Collection[str]) -> Iterator[RawMessage]:
+        """The messages of ``topics`` in the order of the file."""
         return (message for message in self._scan() if message.topic in topics)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Readers of rosbag2 storage files that have no index: cut off by a full disk or a power cut, or never finished.
+"""Readers of rosbag2 storage files without an index: cut off by a full disk or a power cut, or never finished.
 
 They read forward as far as the bytes make sense and say in `damage` where that ended.
 """
@@ -48,7 +48,7 @@ class McapScan(Scan):
     def _learn(self, channel: Channel, schema: Schema | None) -> None:
         if schema is not None:
             if channel.message_encoding == "ros1":
-                self.types.serialisation = "ros1"
+                self.types.serialization = "ros1"
             text = schema.data.decode("utf-8", "replace")
             self.types.add(full_type_name(schema.name), _definition(schema.encoding, text))
 

@@ -23,7 +23,7 @@ _DECOMPRESS: dict[bytes, Callable[[bytes], bytes]] = {
 }
 
 
-class _EndOfBytes(Exception):
+class _EndOfBytesError(Exception):
     """A record says that it goes on where there is nothing more."""
 
 
@@ -48,7 +48,7 @@ class Rosbag1Scan(Scan):
             # Damaged bytes make struct, bz2 and lz4 raise exceptions of no common class.
             try:
                 if stream.read(len(_MAGIC)) != _MAGIC:
-                    raise _EndOfBytes("its first line is not that of a ROS 1 bag")
+                    raise _EndOfBytesError("its first line is not that of a ROS 1 bag")
                 for record in _all_records(stream):
                     if record.kind == _CONNECTION:
                         topics[record.fields[b"conn"]] = self._learn(record)
@@ -82,7 +82,7 @@ def _records(stream: BinaryIO) -> Iterator[_Record]:
         length = _length(_exactly(stream, 4))
         data = stream.read(length)
         if len(data) < length and fields.get(b"compression") != b"none":
-            raise _EndOfBytes("no more bytes")
+            raise _EndOfBytesError("no more bytes")
         yield _Record(fields, data)
 
 
@@ -98,13 +98,13 @@ def _fields(header: bytes) -> dict[bytes, bytes]:
 def _exactly(stream: BinaryIO, length: int) -> bytes:
     data = stream.read(length)
     if len(data) < length:
-        raise _EndOfBytes("no more bytes")
+        raise _EndOfBytesError("no more bytes")
     return data
 
 
 def _length(prefix: bytes) -> int:
     if len(prefix) < 4:
-        raise _EndOfBytes("no more bytes")
+        raise _EndOfBytesError("no more bytes")
     return int(struct.unpack("<I", prefix)[0])
 
 

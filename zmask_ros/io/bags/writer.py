@@ -1,4 +1,4 @@
-"""Writes what we publish into an mcap bag that `ros2 bag play`, RViz and Foxglove open."""
+"""Write mcap bags that `ros2 bag play`, RViz and Foxglove open: images, camera infos, and any other message."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from rosbags.interfaces import Connection, Qos, QosDurability, QosHistory, QosLi
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from zmask_ros.flags.flag import AttackRecord, RegionRecord
 from zmask_ros.io.bags.camera_info import CameraInfoFields, RegionFields
 from zmask_ros.io.bags.recording import BagError
 from zmask_ros.io.images.codec import encode, encode_compressed
@@ -24,27 +23,6 @@ from zmask_ros.resources import find_resource
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
-ATTACK_FLAG = "zmask_ros/msg/AttackFlag"
-ATTACK_REGION = "zmask_ros/msg/AttackRegion"
-ATTACK_SUMMARY = "zmask_ros/msg/AttackSummary"
-_SAME_IN_FLAG = (
-    "camera",
-    "state",
-    "alarm",
-    "reason",
-    "score",
-    "threshold",
-    "masking_threshold",
-    "mask_fraction",
-    "latency_ms",
-    "profile",
-    "sequence",
-    "received",
-    "processed",
-    "dropped",
-    "failed",
-)
-
 # Jazzy also reads its predecessor's metadata, and so do the distributions before it.
 _METADATA_VERSION: Literal[8] = 8
 _FOREVER = QosTime(0, 0)
@@ -104,8 +82,8 @@ class BagWriter:
         ``stamp_ns`` is the header's; ``received_ns`` (default: the same) orders the messages in the bag.
         """
         fields = encode(image, encoding)
-        message = _ros("sensor_msgs/msg/Image")(
-            header=_header(stamp_ns, frame_id),
+        message = message_class(IMAGE)(
+            header=header_message(stamp_ns, frame_id),
             height=fields.height,
             width=fields.width,
             encoding=fields.encoding,
@@ -120,7 +98,7 @@ class BagWriter:
     ) -> None:
         """A `CompressedImage` of an RGB image; ``format`` is "jpeg" or "png"."""
         data = np.frombuffer(encode_compressed(image, format), np.uint8)
-        message = _ros(COMPRESSED_IMAGE)(header=_header(stamp_ns, frame_id), format=format, data=data)
+        message = message_class(COMPRESSED_IMAGE)(header=header_message(stamp_ns, frame_id), format=format, data=data)
         self.write_message(topic, COMPRESSED_IMAGE, message, _received(stamp_ns, received_ns))
 
     def write_camera_info(
@@ -128,8 +106,8 @@ class BagWriter:
     ) -> None:
         """A `CameraInfo`."""
         d, k, r, p = (np.asarray(values, np.float64) for values in (info.d, info.k, info.r, info.projection))
-        message = _ros(CAMERA_INFO)(
-            header=_header(stamp_ns, frame_id),
+        message = message_class(CAMERA_INFO)(
+            header=header_message(stamp_ns, frame_id),
             height=info.height,
             width=info.width,
             distortion_model=info.distortion_model,
@@ -139,23 +117,9 @@ class BagWriter:
             p=p,
             binning_x=info.binning_x,
             binning_y=info.binning_y,
-            roi=_region(info.roi),
+            roi=region_message(info.roi),
         )
         self.write_message(topic, CAMERA_INFO, message, _received(stamp_ns, received_ns))
-
-    def write_attack(
-        self, topic: str, record: AttackRecord, stamp_ns: int, frame_id: str, received_ns: int | None = None
-    ) -> None:
-        """An `AttackFlag`."""
-        same = {name: getattr(record, name) for name in _SAME_IN_FLAG}
-        message = _ros(ATTACK_FLAG)(
-            header=_header(stamp_ns, frame_id),
-            regions=[_attack_region(region) for region in record.regions],
-            stages=list(record.stages_ms),
-            stages_ms=np.array(list(record.stages_ms.values()), np.float32),
-            **same,
-        )
-        self.write_message(topic, ATTACK_FLAG, message, _received(stamp_ns, received_ns))
 
     def write_message(self, topic: str, msgtype: str, message: Any, received_ns: int) -> None:
         """Any message of ROS 2 Jazzy's own packages, such as one that `CameraBags.messages` handed on.
@@ -167,12 +131,12 @@ class BagWriter:
         self._connection(topic, msgtype)
         try:
             data = _types().serialize_cdr(message, msgtype)
-        # The generated serialisers raise whatever a wrong field makes them raise.
+        # The generated serializers raise whatever a wrong field makes them raise.
         except Exception as error:
             raise BagError(f"A message on {topic} does not fit {msgtype} ({error}).") from error
-        self.write_serialised(topic, msgtype, data, received_ns)
+        self.write_serialized(topic, msgtype, data, received_ns)
 
-    def write_serialised(self, topic: str, msgtype: str, data: bytes | memoryview, received_ns: int) -> None:
+    def write_serialized(self, topic: str, msgtype: str, data: bytes | memoryview, received_ns: int) -> None:
         """A message as it came over the wire: CDR with its four bytes of header.
 
         Raises:
@@ -185,7 +149,7 @@ class BagWriter:
             raise BagError(f"The bag {self.path} cannot be written any further: {error.strerror}.") from error
 
     def close(self) -> None:
-        """Finishes the bag and puts it in its place.
+        """Finish the bag and put it in its place.
 
         Raises:
             BagError: it cannot be finished, or something else is at its place by now; what was recorded is kept,
@@ -208,7 +172,7 @@ class BagWriter:
         self._remove()
 
     def abort(self) -> None:
-        """Removes what was written."""
+        """Remove what was written."""
         if self._open:
             self._open = False
             self._writer.abort()
@@ -266,31 +230,30 @@ def types_with(msgtype: str, topic: str) -> Any:
 def _types() -> Any:
     """ROS 2 Jazzy's messages and ours."""
     store = get_typestore(Stores.ROS2_JAZZY)
-    for msgtype in (ATTACK_REGION, ATTACK_FLAG, ATTACK_SUMMARY):
-        definition = find_resource(f"msg/{msgtype.rpartition('/')[2]}.msg").read_text("utf-8")
-        store.register(get_types_from_msg(definition, msgtype))
+    own: dict[str, Any] = {}
+    for path in find_resource("msg").glob("*.msg"):
+        own |= get_types_from_msg(path.read_text("utf-8"), f"zmask_ros/msg/{path.stem}")
+    store.register(own)
     return store
 
 
-def _ros(msgtype: str) -> Any:
+def message_class(msgtype: str) -> Any:
+    """The class of the messages of a type that can be written, such as ``sensor_msgs/msg/Image``."""
     return _types().types[msgtype]
 
 
-def _header(stamp_ns: int, frame_id: str) -> Any:
+def header_message(stamp_ns: int, frame_id: str) -> Any:
+    """A `std_msgs/Header`; the stamp is in nanoseconds."""
     seconds, nanoseconds = divmod(stamp_ns, NANOSECONDS)
-    stamp = _ros("builtin_interfaces/msg/Time")(sec=seconds, nanosec=nanoseconds)
-    return _ros("std_msgs/msg/Header")(stamp=stamp, frame_id=frame_id)
+    stamp = message_class("builtin_interfaces/msg/Time")(sec=seconds, nanosec=nanoseconds)
+    return message_class("std_msgs/msg/Header")(stamp=stamp, frame_id=frame_id)
 
 
-def _region(region: RegionFields) -> Any:
-    return _ros("sensor_msgs/msg/RegionOfInterest")(
+def region_message(region: RegionFields) -> Any:
+    """A `sensor_msgs/RegionOfInterest`."""
+    return message_class("sensor_msgs/msg/RegionOfInterest")(
         x_offset=region.x, y_offset=region.y, height=region.height, width=region.width, do_rectify=region.rectified
     )
-
-
-def _attack_region(region: RegionRecord) -> Any:
-    box = _region(RegionFields(region.x, region.y, region.width, region.height))
-    return _ros(ATTACK_REGION)(box=box, score=region.score, fraction=region.fraction)
 
 
 def _received(stamp_ns: int, received_ns: int | None) -> int:

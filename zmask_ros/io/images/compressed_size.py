@@ -1,4 +1,4 @@
-"""What a JPEG or PNG claims of its size: what is absurd is refused before it is decoded."""
+"""The size that a JPEG or PNG claims to have, so that an absurd one is refused before it is decoded."""
 
 from __future__ import annotations
 

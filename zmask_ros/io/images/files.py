@@ -1,4 +1,4 @@
-"""Pictures from files."""
+"""Pictures from files and folders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A video of the pictures that are drawn, by OpenCV."""
+"""A video file of RGB pictures, written by OpenCV."""
 
 from __future__ import annotations
 

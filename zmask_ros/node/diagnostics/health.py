@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from zmask_ros.flags.flag import Flag, FrameState
+
 NANOSECONDS = 1_000_000_000
 REMEMBERED_FRAMES = 300
 
@@ -45,7 +47,7 @@ class Counters:
     internal_errors: int = 0
     resets: int = 0
     tracked: int = 0
-    analysed: int = 0
+    analyzed: int = 0
 
     @property
     def flags(self) -> int:
@@ -63,7 +65,7 @@ class Snapshot:
         latencies_ms: of the last processed frames, arrival to flag, ascending.
         flags, attacks, unknowns, internal_errors: since the snapshot before.
         incompatible_qos: the policy because of which a publisher cannot be received; empty if there is none.
-        last_state, last_reason, last_score, threshold: of the last flag.
+        last_flag: the last flag.
         last_error: the last internal error; empty if there was none.
         last_unknown: why the last frame was flagged UNKNOWN; empty if none was.
         stages_ms: median time of each stage of the last processed frames.
@@ -78,10 +80,7 @@ class Snapshot:
     unknowns: int
     internal_errors: int
     incompatible_qos: str
-    last_state: str
-    last_reason: str
-    last_score: float
-    threshold: float
+    last_flag: Flag
     last_error: str = ""
     last_unknown: str = ""
     stages_ms: dict[str, float] = field(default_factory=dict)
@@ -98,7 +97,7 @@ class CameraHealth:
         self._stages_ms: dict[str, deque[float]] = {}
         self._incompatible_qos = ""
         self._last_error = ""
-        self._last_flag: tuple[str, str, float, float] = ("UNKNOWN", "no frame yet", float("nan"), float("nan"))
+        self._last_flag = Flag(FrameState.UNKNOWN, float("nan"), float("nan"), "no frame yet")
         self._last_unknown = ""
         self._before = Counters()
         self._before_ns = time.monotonic_ns()
@@ -138,29 +137,19 @@ class CameraHealth:
             self._counters.internal_errors += 1
             self._last_error = error
 
-    def flagged(
-        self,
-        state: str,
-        reason: str,
-        score: float,
-        threshold: float,
-        latency_ms: float | None,
-        stages_ms: dict[str, float] | None = None,
-        tracked: bool = False,
-        analysed: bool = False,
-    ) -> None:
-        """A flag was published; ``latency_ms`` is None when the frame was not processed."""
+    def flagged(self, flag: Flag, tracked: bool = False, analyzed: bool = False) -> None:
+        """A flag was published; whether its frame had a known patch, and whether it was analyzed as a whole."""
         with self._lock:
             self._counters.tracked += tracked
-            self._counters.analysed += analysed
-            key = state.lower()
+            self._counters.analyzed += analyzed
+            key = flag.state.name.lower()
             setattr(self._counters, key, getattr(self._counters, key) + 1)
-            self._last_flag = (state, reason, score, threshold)
-            if state == "UNKNOWN":
-                self._last_unknown = reason
-            if latency_ms is not None:
-                self._latencies_ms.append(latency_ms)
-                for stage, milliseconds in (stages_ms or {}).items():
+            self._last_flag = flag
+            if flag.state is FrameState.UNKNOWN:
+                self._last_unknown = flag.reason
+            else:
+                self._latencies_ms.append(flag.latency_ms)
+                for stage, milliseconds in flag.stages_ms.items():
                     self._stages_ms.setdefault(stage, deque(maxlen=REMEMBERED_FRAMES)).append(milliseconds)
 
     def snapshot(self) -> Snapshot:
@@ -181,7 +170,7 @@ class CameraHealth:
                 counters.unknown - before.unknown,
                 counters.internal_errors - before.internal_errors,
                 self._incompatible_qos,
-                *self._last_flag,
+                self._last_flag,
                 self._last_error,
                 self._last_unknown,
                 {stage: quantile(tuple(sorted(times)), 0.5) for stage, times in self._stages_ms.items()},
@@ -258,16 +247,16 @@ def assess_attack(camera: str, now: Snapshot) -> Assessment:
         level, message = Level.ERROR, f"adversarial region in {now.attacks} frames of the last period"
     elif not now.flags:
         level, message = Level.STALE, "no flag in the last period"
-    elif now.last_state == "UNKNOWN":
-        level, message = Level.WARN, f"unknown: {now.last_reason}"
+    elif now.last_flag.state is FrameState.UNKNOWN:
+        level, message = Level.WARN, f"unknown: {now.last_flag.reason}"
     values = {
-        "state": now.last_state,
-        "score": f"{now.last_score:.6g}",
-        "threshold": f"{now.threshold:.6g}",
+        "state": now.last_flag.state.name,
+        "score": f"{now.last_flag.score:.6g}",
+        "threshold": f"{now.last_flag.threshold:.6g}",
         "clean frames": str(now.counters.clean),
         "attacked frames": str(now.counters.attack),
         "unknown frames": str(now.counters.unknown),
         "frames with a known patch, segmented once": str(now.counters.tracked),
-        "frames analysed as a whole": str(now.counters.analysed),
+        "frames analysed as a whole": str(now.counters.analyzed),
     }
     return Assessment(f"{camera} attack", level, message, values)

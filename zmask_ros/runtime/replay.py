@@ -1,0 +1,183 @@
+"""The defense over the camera topic of a recorded bag, without ROS: what `zmask replay` does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from zmask_ros.defense import load_profile
+from zmask_ros.errors import ZmaskError
+from zmask_ros.flags.alarm import AlarmRule
+from zmask_ros.flags.camera_flags import CameraFlags
+from zmask_ros.flags.flag import Flag, camera_name, profile_identity
+from zmask_ros.io.bags.reader import CameraBags, ReadReport, StampedMessage
+from zmask_ros.io.bags.writer import BagWriter
+from zmask_ros.io.files import check_place
+from zmask_ros.io.images.video import Video
+from zmask_ros.io.prefetch import prefetch
+from zmask_ros.io.stamps import stamp_ns
+from zmask_ros.progress import Progress, silent
+from zmask_ros.resources import shipped_profile
+from zmask_ros.runtime.camera import CameraResult, CameraStream, DefendedCamera
+from zmask_ros.runtime.flag_bag import FlagBag
+from zmask_ros.runtime.picture_topics import draw_overlay
+from zmask_ros.segmenters import load_segmenter
+
+IMAGE_SUFFIXES = ("/image_raw/compressed", "/image_raw", "/image", "/compressed")
+DEFAULT_RATE_HZ = 15.0
+
+
+@dataclass(frozen=True)
+class ReplaySettings:
+    """What is replayed, with what, and what is written.
+
+    Attributes:
+        bag: the recorded drive.
+        segmenter: name, or YAML file.
+        device: auto, cpu, cuda or cuda:N.
+        topic: the image topic; None takes the only one there is.
+        every: replay each N-th frame only.
+        profile: None takes the one that comes with the segmenter.
+        threshold: the score above which a frame is flagged; None takes the profile's.
+        streaming: screen clean frames, and take a known patch out in one pass, as the node does by default.
+        output: bag to write, or None.
+        overwrite: replace a bag that is there already.
+        video: video of the overlays to write, or None.
+    """
+
+    bag: Path
+    segmenter: str
+    device: str = "auto"
+    topic: str | None = None
+    every: int = 1
+    profile: Path | None = None
+    threshold: float | None = None
+    streaming: bool = False
+    output: Path | None = None
+    overwrite: bool = False
+    video: Path | None = None
+
+
+@dataclass
+class Replayed:
+    """What was said of a drive.
+
+    Attributes:
+        flags: of its frames, in order.
+        stamps_ns: of the frames, in nanoseconds.
+        analyzed: of each frame, whether it was analyzed as a whole, and not left to the screening.
+        tracked: how many frames had a known patch, which was taken out in the one pass.
+        alarms: how often the camera's alarm was raised.
+        seconds: by the wall clock, reading and writing included.
+        report: how reading went.
+    """
+
+    flags: list[Flag] = field(default_factory=list)
+    stamps_ns: list[int] = field(default_factory=list)
+    analyzed: list[bool] = field(default_factory=list)
+    tracked: int = 0
+    alarms: int = 0
+    seconds: float = 0.0
+    report: ReadReport = field(default_factory=ReadReport)
+
+
+def replay(settings: ReplaySettings, progress: Progress = silent) -> Replayed:
+    """Run the defense over the frames of one camera topic, as fast as the machine allows.
+
+    Raises:
+        ZmaskError: something cannot be read or used, or a place cannot be written to; one sentence.
+    """
+    if settings.video is not None:
+        check_place(settings.video)
+    if settings.output is not None:
+        _check_apart(settings.output, settings.bag)
+    done = Replayed()
+    with ExitStack() as stack:
+        bags = stack.enter_context(CameraBags(settings.bag, settings.topic, settings.every))
+        camera = _loaded(settings, bags.topic)
+        write = stack.enter_context(_output(settings, bags, camera))
+        advance = stack.enter_context(progress("Replaying", "frames", bags.total))
+        began = time.perf_counter()
+        for message in stack.enter_context(prefetch(bags.messages(done.report))):
+            result, flag = camera.process(message.message)
+            done.flags.append(flag)
+            done.stamps_ns.append(stamp_ns(message.message.header))
+            done.analyzed.append(result.analyzed)
+            done.tracked += result.tracked
+            write(message, result, flag)
+            advance()
+    done.alarms = camera.flags.alarm.raised
+    done.seconds = time.perf_counter() - began
+    return done
+
+
+class _ReplayedCamera:
+    """The camera whose topics lie in ``namespace``: its frames go the way that they go in the node."""
+
+    def __init__(self, defended: DefendedCamera, namespace: str, profile: str, streaming: bool) -> None:
+        self.namespace = namespace
+        self.palette = defended.segmenter.palette
+        self.flags = CameraFlags(camera_name(namespace), AlarmRule(defended.defense.profile.vote))
+        self._defended = defended
+        self._profile = profile
+        self._stream = CameraStream() if streaming else None
+
+    def process(self, message: Any) -> tuple[CameraResult, Flag]:
+        """Defend one frame and flag it; none waits for its turn, since none is read before its turn."""
+        began, stamp = time.perf_counter(), stamp_ns(message.header)
+        sequence = self.flags.received()
+        self.flags.jumped_back(stamp)
+        result = self._defended.process(message, self._stream).after_waiting(0.0)
+        latency_ms = (time.perf_counter() - began) * 1e3
+        return result, self.flags.flag(result, self._profile, sequence, stamp, latency_ms)
+
+
+def _loaded(settings: ReplaySettings, topic: str) -> _ReplayedCamera:
+    segmenter = load_segmenter(settings.segmenter, settings.device)
+    profile = settings.profile or shipped_profile(segmenter.name)
+    defended = DefendedCamera(segmenter, load_profile(profile))
+    if settings.threshold is not None:
+        defended.threshold = settings.threshold
+    return _ReplayedCamera(defended, _namespace(topic), profile_identity(profile), settings.streaming)
+
+
+@contextmanager
+def _output(
+    settings: ReplaySettings, bags: CameraBags, camera: _ReplayedCamera
+) -> Iterator[Callable[[StampedMessage, CameraResult, Flag], None]]:
+    """What writes a frame into the bag and the video, as far as they are wanted."""
+    with ExitStack() as stack:
+        bag: FlagBag | None = None
+        video: Video | None = None
+        if settings.output is not None:
+            writer = stack.enter_context(BagWriter(settings.output, overwrite=settings.overwrite))
+            bag = FlagBag(writer, camera.namespace, camera.palette, bags.camera_info())
+        if settings.video is not None:
+            video = stack.enter_context(Video(settings.video, bags.rate_hz() or DEFAULT_RATE_HZ))
+
+        def write(message: StampedMessage, result: CameraResult, flag: Flag) -> None:
+            if bag is not None:
+                bag.write(message, result, flag)
+            if video is not None and result.pictures is not None:
+                video.add(draw_overlay(result, result.pictures, camera.palette))
+
+        yield write
+
+
+def _check_apart(output: Path, bag: Path) -> None:
+    """Refuse a place whose replacement would take the bag away that is being read."""
+    written, read = output.resolve(), bag.resolve()
+    if written.is_relative_to(read) or read.is_relative_to(written):
+        raise ZmaskError(f"{output} is the bag that is replayed, or lies in it or around it: name another place.")
+
+
+def _namespace(topic: str) -> str:
+    """The camera's namespace: the image topic without its last part(s)."""
+    for suffix in IMAGE_SUFFIXES:
+        if topic.endswith(suffix):
+            return topic.removesuffix(suffix)
+    return topic

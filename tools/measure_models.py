@@ -6,16 +6,15 @@ python tools/measure_models.py
 from __future__ import annotations
 
 import json
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
+import cv2
 import numpy as np
 import torch
 
@@ -24,8 +23,10 @@ from zmask_ros.cli.console import progress
 from zmask_ros.data.camvid import CamVid, LabelledFrame, camvid_root
 from zmask_ros.data.street import StreetDrive
 from zmask_ros.defense import load_profile
-from zmask_ros.evaluation import Confusion
+from zmask_ros.evaluation.metrics.segmentation import Confusion
+from zmask_ros.evaluation.performance.overhead import plain_labels
 from zmask_ros.evaluation.performance.paired import PairedFrame, evaluate_pairs
+from zmask_ros.evaluation.performance.timing import median_ratio
 from zmask_ros.io.files import replace_file
 from zmask_ros.io.markdown_tables import Marks
 from zmask_ros.runtime.camera import DefendedCamera
@@ -51,12 +52,9 @@ def street_frames() -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 def segmentation(segmenter: Segmenter, frames: Iterator[tuple[np.ndarray, np.ndarray]]) -> dict[str, Any]:
     """mIoU, pixel accuracy and IoU a class, at the images' own size."""
-    import cv2
-
     matrix = Confusion(len(segmenter.classes))
     for image, labels in frames:
-        with torch.inference_mode():
-            predicted = segmenter.logits(segmenter.prepare(image)).argmax(1)[0].byte().cpu().numpy()
+        predicted = plain_labels(segmenter, image)[0].cpu().numpy()
         size = (labels.shape[1], labels.shape[0])
         matrix.add(cv2.resize(predicted, size, interpolation=cv2.INTER_NEAREST), labels)
     names = [entry.name for entry in segmenter.classes]
@@ -66,17 +64,15 @@ def segmentation(segmenter: Segmenter, frames: Iterator[tuple[np.ndarray, np.nda
 
 def fit_rate(segmenter: Segmenter, frames: CamVid) -> float:
     """Frame rate of fitting on ``frames`` over the plain network's: median over frames, taken in turns."""
-    fit, ratios = ProfileFit(segmenter, default_plan(segmenter)), []
+    fit = ProfileFit(segmenter, default_plan(segmenter))
     with progress("Fitting on CamVid", "frames", len(frames)) as advance:
-        for index, frame in enumerate(frames):
-            began = time.perf_counter()
-            with torch.inference_mode():
-                segmenter.logits(segmenter.prepare(frame.image)).argmax(1)
-            between = time.perf_counter()
-            fit.add(CleanFrame("camvid train", "/camera/image_raw", index, frame.image))
-            ratios.append((between - began) / (time.perf_counter() - between))
+
+        def add(frame: CleanFrame) -> None:
+            fit.add(frame)
             advance()
-    return statistics.median(ratios)
+
+        clean = (CleanFrame("camvid train", "/camera/image_raw", i, frame.image) for i, frame in enumerate(frames))
+        return median_ratio(segmenter.device, add, lambda frame: plain_labels(segmenter, frame.image), clean)
 
 
 def pasted(frames: CamVid, patch: np.ndarray) -> Iterator[PairedFrame]:
@@ -156,6 +152,7 @@ def tables(figures: dict[str, Any]) -> str:
 
 @click.command(help=__doc__)
 def main() -> None:
+    """Measure, and write the figures."""
     root = camvid_root()
     if root is None:
         raise click.ClickException("CamVid was not found: set ZMASK_CAMVID to its folder.")

@@ -24,7 +24,7 @@ from zmask_ros.demo import (
     summarise,
 )
 from zmask_ros.demo.run import FramesUnflagged, _expect_flags
-from zmask_ros.evaluation import Confusion
+from zmask_ros.evaluation.metrics.segmentation import Confusion
 from zmask_ros.flags.flag import AttackRecord, FrameState
 from zmask_ros.io.bags.writer import BagWriter
 

@@ -1,51 +1,66 @@
-"""All that a run judges frames by: the clean network, the undefended one, the oracle, ours, and other defences."""
+"""All that an evaluation runs over its frames: the clean network, the undefended one, the oracle, and the baselines."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from zmask_ros.defense import Profile, without_head
+from zmask_ros.defense import Profile, load_profile
 from zmask_ros.errors import ZmaskError
-from zmask_ros.evaluation.baselines.detectors import FeatureDetector, LocalGradientSmoothing, compressed, hyperneuron
-from zmask_ros.evaluation.baselines.interface import Defence, Ours, PlainThreshold, Undefended, set_threshold
-from zmask_ros.evaluation.metrics.records import Judge, Verdict
+from zmask_ros.evaluation.baselines.detectors import FeatureDetector
+from zmask_ros.evaluation.baselines.interface import Baseline, Ours, Undefended, set_threshold
+from zmask_ros.evaluation.baselines.registry import COMPARED
+from zmask_ros.evaluation.metrics.records import Evaluator, Verdict
 from zmask_ros.evaluation.protocol.frames import Parts
-from zmask_ros.evaluation.protocol.plan import COMPARED
+from zmask_ros.progress import Advance, no_advance
 from zmask_ros.runtime.camera import labels_without
 from zmask_ros.segmenters import Segmenter
 
 CLEAN, NONE, ORACLE = "clean", "none", "oracle"
 BOUNDS = (CLEAN, NONE, ORACLE)
-"""What the other figures lie between: no attack, no defence, and the true mask."""
-PASSES = {CLEAN: 0.1, NONE: 1.0, ORACLE: 1.1, "plain threshold": 2.2, "HN": 1.2, "FPDA": 1.1, "LGS": 2.4}
+"""What the other figures lie between: no attack, no defense, and the true mask."""
+PASSES = {CLEAN: 0.1, NONE: 1.0, ORACLE: 1.1} | {name: entry.passes for name, entry in COMPARED.items()}
 OUR_PASSES = 2.3
 """What a frame costs at most, in passes of the plain network: for estimates of time."""
 
 
 @dataclass(frozen=True)
 class NamedProfile:
-    """A profile to evaluate: its name in tables, where it lies, and the SHA-256 of its file, hexadecimal."""
+    """A profile to evaluate.
+
+    Attributes:
+        name: The title of its row in tables.
+        path: The name of its file.
+        digest: SHA-256 of its file, hexadecimal.
+        profile: Its content.
+    """
 
     name: str
     path: str
     digest: str
     profile: Profile
 
+    @staticmethod
+    def load(name: str, path: Path) -> NamedProfile:
+        """The profile in the file ``path``."""
+        profile = load_profile(path)
+        return NamedProfile(name, path.name, hashlib.sha256(path.read_bytes()).hexdigest(), profile)
 
-class Judges:
-    """Makes judges by name, each when it is first asked for.
+
+class Evaluators:
+    """Makes evaluators by name, each when it is first asked for.
 
     Args:
-        segmenter: the network.
-        profiles: of our defence; the first is the one that adaptive attacks know.
-        parts: the compared detectors learn from the statistics part and are thresholded on the thresholds part.
-        false_alarm_rate: that they are thresholded for.
+        segmenter: The network.
+        profiles: Profiles of our defense; adaptive attacks know the first.
+        parts: Compared detectors learn from the statistics part, and the thresholds part sets their thresholds.
+        false_alarm_rate: The rate that these thresholds are set for, 0..1, exclusive.
 
     Raises:
-        ZmaskError: two profiles have one name, or the name of another judge.
+        ZmaskError: Two profiles have one name, or a profile has the name of another evaluator.
     """
 
     def __init__(
@@ -57,54 +72,46 @@ class Judges:
                 raise ZmaskError(f"'{name}' names something else already: name the profile as in --profile mine=PATH.")
         self.profiles = profiles
         self._segmenter, self._parts, self._rate = segmenter, parts, false_alarm_rate
-        self._defences: dict[str, Defence] = {}
+        self._baselines: dict[str, Baseline] = {}
 
-    def judge(self, name: str, advance: Callable[[], None] = lambda: None) -> Judge:
-        """The judge called ``name``; ``advance`` is called for every frame that it learns from first."""
+    def evaluator(self, name: str, advance: Advance = no_advance) -> Evaluator:
+        """The evaluator called ``name``; each clean frame that it learns from first is one step of ``advance``."""
         if name == CLEAN:
-            return lambda frame: _as_it_is(frame.clean)
+            return lambda frame: _unflagged(frame.clean)
         if name == ORACLE:
-            return lambda frame: _as_it_is(labels_without(self._segmenter, frame.image, frame.hidden))
-        defence = self.defence(name, advance)
-        return lambda frame: defence.process(frame.image)
+            return lambda frame: _unflagged(labels_without(self._segmenter, frame.image, frame.hidden))
+        baseline = self.baseline(name, advance)
+        return lambda frame: baseline.process(frame.image)
 
-    def defence(self, name: str, advance: Callable[[], None] = lambda: None) -> Defence:
-        """The defence called ``name``, ready for use."""
-        if name not in self._defences:
-            self._defences[name] = self._make(name, advance)
-        return self._defences[name]
+    def baseline(self, name: str, advance: Advance = no_advance) -> Baseline:
+        """The baseline or profile called ``name``, ready for use; ``advance`` as for `evaluator`."""
+        if name not in self._baselines:
+            self._baselines[name] = self._make(name, advance)
+        return self._baselines[name]
 
     def learned_frames(self, name: str) -> int:
-        """How many clean frames a defence sees before it is ready for use."""
-        if name not in COMPARED or name in self._defences:
+        """The number of clean frames that an evaluator still has to learn from."""
+        if name not in COMPARED or name in self._baselines:
             return 0
-        return len(self._parts.thresholds) + (len(self._parts.statistics) if name in ("HN", "FPDA") else 0)
+        return len(self._parts.thresholds) + (len(self._parts.statistics) if COMPARED[name].learns else 0)
 
-    def _make(self, name: str, advance: Callable[[], None]) -> Defence:
-        ours = {named.name: named.profile for named in self.profiles}
+    def _make(self, name: str, advance: Advance) -> Baseline:
         if name == NONE:
             return Undefended(self._segmenter)
+        ours = {named.name: named.profile for named in self.profiles}
         if name in ours:
             return Ours(self._segmenter, ours[name], name)
-        first = self.profiles[0].profile
-        # The last deep layer: these detectors were made for features that lie far from the image.
-        layer = first.deep.layers[-1]
-        defence: FeatureDetector | PlainThreshold | LocalGradientSmoothing
-        if name == "plain threshold":
-            defence = PlainThreshold(self._segmenter, without_head(first))
-        elif name == "LGS":
-            defence = LocalGradientSmoothing(self._segmenter)
-        else:
-            defence = (hyperneuron if name == "HN" else compressed)(self._segmenter, layer)
-            defence.fit([scene.image for scene in self._parts.statistics], advance)
-        set_threshold(defence, [scene.image for scene in self._parts.thresholds], self._rate, advance)
-        return defence
+        baseline = COMPARED[name].make(self._segmenter, self.profiles[0].profile)
+        if isinstance(baseline, FeatureDetector):
+            baseline.fit([scene.image for scene in self._parts.statistics], advance)
+        set_threshold(baseline, [scene.image for scene in self._parts.thresholds], self._rate, advance)
+        return baseline
 
 
-def _as_it_is(labels: np.ndarray) -> Verdict:
+def _unflagged(labels: np.ndarray) -> Verdict:
     return Verdict(0.0, False, np.zeros(labels.shape, bool), labels, labels)
 
 
 def passes(name: str) -> float:
-    """What one frame costs a judge at most, in passes of the plain network."""
+    """What one frame costs an evaluator at most, in passes of the plain network."""
     return PASSES.get(name, OUR_PASSES)

@@ -99,7 +99,7 @@ def test_thresholds_are_the_profiles_own_and_those_of_the_threshold_part(
     done: tuple[Evaluation, Results, EvaluationResult], network: tuple[Path, NamedProfile]
 ) -> None:
     evaluation, results, _ = done
-    assert results.thresholds["ours"] == network[1].profile.threshold.value
+    assert results.thresholds["ours"] == network[1].profile.detector.threshold.value
     for name in ("plain threshold", "HN"):
         baseline = evaluation.evaluators.baseline(name)
         scores = [baseline.process(scene.image).score for scene in evaluation.parts.thresholds]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from zmask_ros.defense import Profile, without_head
+from zmask_ros.defense import Profile
 from zmask_ros.evaluation.baselines.detectors import LocalGradientSmoothing, channel_mean, hyperneuron
 from zmask_ros.evaluation.baselines.interface import Baseline, PlainThreshold
 from zmask_ros.segmenters import Segmenter
@@ -28,8 +28,12 @@ class BaselineEntry:
 
 # HN and FPDA take the last deep layer: they were made for features that lie far from the image.
 COMPARED = {
-    "plain threshold": BaselineEntry(lambda segmenter, first: PlainThreshold(segmenter, without_head(first)), 2.2),
-    "HN": BaselineEntry(lambda segmenter, first: hyperneuron(segmenter, first.deep.layers[-1]), 1.2, learns=True),
-    "FPDA": BaselineEntry(lambda segmenter, first: channel_mean(segmenter, first.deep.layers[-1]), 1.1, learns=True),
+    "plain threshold": BaselineEntry(lambda segmenter, first: PlainThreshold(segmenter, first.without_head()), 2.2),
+    "HN": BaselineEntry(
+        lambda segmenter, first: hyperneuron(segmenter, first.detector.deep.layers[-1]), 1.2, learns=True
+    ),
+    "FPDA": BaselineEntry(
+        lambda segmenter, first: channel_mean(segmenter, first.detector.deep.layers[-1]), 1.1, learns=True
+    ),
     "LGS": BaselineEntry(lambda segmenter, first: LocalGradientSmoothing(segmenter), 2.4),
 }

@@ -239,7 +239,9 @@ def _slowdowns(network: Segmenter, profile: Profile, x: Tensor, demo: bool) -> d
             network,
             profile,
             x,
-            lambda plain, taps: demo_evidence(network, plain, (plain.shallow, plain.deep), profile.grid, x),
+            lambda plain, taps: demo_evidence(
+                network, plain, (plain.detector.shallow, plain.detector.deep), profile.grid, x
+            ),
             REPEATS,
         ),
     }

@@ -21,7 +21,6 @@ from zmask_ros.defense import (
     Profile,
     StreamingDefense,
     StreamState,
-    without_head,
 )
 from zmask_ros.defense.analyser import LayerEvidence
 from zmask_ros.defense.evidence.overactivation import Activations
@@ -154,8 +153,9 @@ def slowdown(segmenter: Segmenter, profile: Profile, x: Tensor, analyze: Analyze
 
     Both run without an evidence head, and on the activations of the same pass, if ``analyze`` wants them.
     """
-    plain = without_head(profile)
-    ours = LayerEvidence(plain.shallow, plain.deep, plain.statistics, plain.grid).to(x.device)
+    plain = profile.without_head()
+    detector = plain.detector
+    ours = LayerEvidence(detector.shallow, detector.deep, detector.statistics, plain.grid).to(x.device)
     with torch.inference_mode(), ActivationTaps(segmenter.network, plain.layers) as taps:
         segmenter.logits(x)
         kept = {layer: taps[layer] for layer in plain.layers}

@@ -64,7 +64,7 @@ class ProfileInfo:
     @staticmethod
     def of(named: NamedProfile) -> ProfileInfo:
         """What is said of ``named``."""
-        threshold, recordings = named.profile.threshold, tuple(source.bag for source in named.profile.sources)
+        threshold, recordings = named.profile.detector.threshold, tuple(source.bag for source in named.profile.sources)
         return ProfileInfo(
             named.name, named.path, named.digest, threshold.value, threshold.false_alarm_rate, recordings
         )

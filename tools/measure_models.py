@@ -23,13 +23,13 @@ from zmask_ros.cli.console import progress
 from zmask_ros.data.camvid import CamVid, LabelledFrame, camvid_root
 from zmask_ros.data.street import StreetDrive
 from zmask_ros.defense import load_profile
+from zmask_ros.evaluation.baselines.interface import Ours
 from zmask_ros.evaluation.metrics.segmentation import Confusion
 from zmask_ros.evaluation.performance.overhead import plain_labels
 from zmask_ros.evaluation.performance.paired import PairedFrame, evaluate_pairs
 from zmask_ros.evaluation.performance.timing import median_ratio
 from zmask_ros.io.files import replace_file
 from zmask_ros.io.markdown_tables import Marks
-from zmask_ros.runtime.camera import DefendedCamera
 from zmask_ros.segmenters import Segmenter, load_segmenter
 from zmask_ros.training.clean_fit import CleanFrame, ProfileFit
 from zmask_ros.training.plans import default_plan
@@ -109,9 +109,10 @@ def measure(root: Path) -> dict[str, Any]:
             "street world, unseen seeds": segmentation(segmenter, street_frames()),
         }
     }
-    camera = DefendedCamera(segmenter, load_profile(MODELS / f"{NAME}.zmask.safetensors"))
+    ours = Ours(segmenter, load_profile(MODELS / f"{NAME}.zmask.safetensors"))
     patch = load_patch(MODELS / f"{NAME}.patch.png")
-    figures["defence"] = asdict(evaluate_pairs(camera, pasted(val, patch))) | {"fit_rate": fit_rate(segmenter, train)}
+    paired = evaluate_pairs(ours, len(segmenter.classes), pasted(val, patch))
+    figures["defence"] = asdict(paired) | {"fit_rate": fit_rate(segmenter, train)}
     figures["bench"] = bench()
     return figures
 
@@ -124,24 +125,24 @@ def tables(figures: dict[str, Any]) -> str:
         lines.append(f"| {title} | " + " | ".join(f"{world[key]:.3f}" for world in worlds.values()) + " |")
     for name in next(iter(worlds.values()))["iou"]:
         lines.append(f"| IoU {name} | " + " | ".join(f"{world['iou'][name]:.2f}" for world in worlds.values()) + " |")
-    defence, cost = figures["defence"], figures["bench"]
+    paired, cost = figures["defence"], figures["bench"]
     lines += [
         "",
         "The shipped profile, whose calibration has seen the shipped patch, tried on CamVid's "
-        f"{defence['frames']} validation frames, clean and with that patch at random places, {PASTED.scale[0]:g} to "
+        f"{paired['frames']} validation frames, clean and with that patch at random places, {PASTED.scale[0]:g} to "
         f"{PASTED.scale[1]:g} times its size "
-        f"({defence['patch_share']:.1%} of the image on average); mIoU outside the patch:",
+        f"({paired['patch_share']:.1%} of the image on average); mIoU outside the patch:",
         "",
         "| | |",
         "|---|---|",
-        f"| false alarms on clean frames | {defence['false_alarm_rate']:.2%} |",
-        f"| recall on attacked frames | {defence['recall']:.2%} |",
-        f"| mask IoU | {defence['mask_iou']:.3f} |",
-        f"| mIoU clean, undefended | {defence['miou_clean']:.3f} |",
-        f"| mIoU clean, defended | {defence['miou_clean_defended']:.3f} |",
-        f"| mIoU attacked, undefended | {defence['miou_attacked']:.3f} |",
-        f"| mIoU attacked, defended | {defence['miou_defended']:.3f} |",
-        f"| frame rate of fitting over the plain network's | {defence['fit_rate']:.2f} |",
+        f"| false alarms on clean frames | {paired['false_alarm_rate']:.2%} |",
+        f"| recall on attacked frames | {paired['recall']:.2%} |",
+        f"| mask IoU | {paired['mask_iou']:.3f} |",
+        f"| mIoU clean, undefended | {paired['miou_clean']:.3f} |",
+        f"| mIoU clean, defended | {paired['miou_clean_defended']:.3f} |",
+        f"| mIoU attacked, undefended | {paired['miou_attacked']:.3f} |",
+        f"| mIoU attacked, defended | {paired['miou_defended']:.3f} |",
+        f"| frame rate of fitting over the plain network's | {paired['fit_rate']:.2f} |",
         f"| time of a clean frame, streaming mode, defended over plain (CPU, median) | {cost['overhead_clean']:.2f} |",
         f"| time of a clean frame that is analysed as a whole | {cost['overhead_full']:.2f} |",
         f"| time of an attacked frame that is segmented twice | {cost['overhead_two_pass']:.2f} |",

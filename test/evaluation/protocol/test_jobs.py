@@ -48,11 +48,11 @@ TRAINED = (
 
 def test_results_are_read_and_written_byte_for_byte(tmp_path: Path) -> None:
     store, job = ResultStore(tmp_path), JobId("clean by ours", {"seed": 1})
-    for text, read in ((EVALUATED, store.evaluated), (TRAINED, store.trained)):
+    for text, kind in ((EVALUATED, Evaluated), (TRAINED, Trained)):
         kept = f'{{"key": "{job.key}", "name": "clean by ours", "decided_by": {{"seed": 1}}, "result": {text}}}'
         store.path(job).write_text(kept)
         assert store.has(job)
-        store.put(job, read(job))
+        store.put(job, store.get(job, kind))
         assert store.path(job).read_text() == kept
 
 
@@ -61,12 +61,12 @@ def test_damaged_results_are_made_again(tmp_path: Path) -> None:
     assert not store.has(job)
     result = Trained((Step(0, 1.5, 0.5),))
     store.put(job, result)
-    assert store.has(job) and store.trained(job) == result
+    assert store.has(job) and store.get(job, Trained) == result
     assert not store.has(JobId(job.name, {"value": 2}))
     store.path(job).write_text(store.path(job).read_text()[:-5])
     assert not store.has(job)
     with pytest.raises(ZmaskError, match="is gone"):
-        store.trained(job)
+        store.get(job, Trained)
     assert JobId("a b", {}).file_name != JobId("a_b", {}).file_name
 
 

@@ -51,7 +51,7 @@ def roc(clean: np.ndarray, attacked: np.ndarray) -> Roc:
 
 
 def false_alarms_per_hour(false_alarm_rate: float, frames_per_second: float) -> float:
-    """False alarms per hour of a camera with ``frames_per_second`` > 0, if every frame is judged for itself."""
+    """False alarms per hour of a camera with ``frames_per_second`` > 0, if its frames are independent."""
     return false_alarm_rate * frames_per_second * SECONDS_PER_HOUR
 
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from zmask_ros.attacks import Step
 from zmask_ros.errors import ZmaskError
@@ -55,7 +55,7 @@ class JobId:
 
 
 @dataclass(frozen=True)
-class Job:
+class EvaluationJob:
     """One piece of work: an attack to train, or a set of frames to run an evaluator on.
 
     Attributes:
@@ -95,7 +95,7 @@ class Evaluated:
         return {"threshold": self.threshold, "records": [record.to_json() for record in self.records]}
 
     @staticmethod
-    def from_json(entries: dict[str, Any]) -> Evaluated:
+    def from_json(entries: Any) -> Evaluated:
         """The result that `to_json` wrote."""
         return Evaluated(entries["threshold"], tuple(Record.from_json(entry) for entry in entries["records"]))
 
@@ -111,9 +111,12 @@ class Trained:
         return [asdict(step) for step in self.history]
 
     @staticmethod
-    def from_json(entries: list[dict[str, Any]]) -> Trained:
+    def from_json(entries: Any) -> Trained:
         """The result that `to_json` wrote."""
         return Trained(tuple(Step(**entry) for entry in entries))
+
+
+Result = TypeVar("Result", Evaluated, Trained)
 
 
 class ResultStore:
@@ -135,32 +138,21 @@ class ResultStore:
         """Whether there is a result of ``job``, and not one that depends on something else."""
         return self._read(job) is not None
 
-    def evaluated(self, job: JobId) -> Evaluated:
-        """The result of a job with an evaluator.
+    def get(self, job: JobId, kind: type[Result]) -> Result:
+        """The result of ``job``: `Evaluated`, or `Trained` where it trains.
 
         Raises:
             ZmaskError: There is none.
         """
-        return Evaluated.from_json(self._get(job))
-
-    def trained(self, job: JobId) -> Trained:
-        """The result of a job that trains.
-
-        Raises:
-            ZmaskError: There is none.
-        """
-        return Trained.from_json(self._get(job))
+        result = self._read(job)
+        if result is None:
+            raise ZmaskError(f"The result {self.path(job)} is gone: run the evaluation again.")
+        return kind.from_json(result)
 
     def put(self, job: JobId, result: Evaluated | Trained) -> None:
         """Keep a result."""
         content = {"key": job.key, "name": job.name, "decided_by": job.decided_by, "result": result.to_json()}
         replace_file(self.path(job), json.dumps(content).encode())
-
-    def _get(self, job: JobId) -> Any:
-        result = self._read(job)
-        if result is None:
-            raise ZmaskError(f"The result {self.path(job)} is gone: run the evaluation again.")
-        return result
 
     def _read(self, job: JobId) -> Any:
         try:
@@ -221,23 +213,23 @@ class JobList:
         """Names of our profiles and of what they are compared with: the rows of the tables."""
         return (*self.ours, *self.plan.compared)
 
-    def __iter__(self) -> Iterator[Job]:
+    def __iter__(self) -> Iterator[EvaluationJob]:
         """All jobs, in the order in which they are done."""
         plan = self.plan
         for attack in plan.attacks:
             if attack.recipe is not None:
-                yield Job(self.training(attack), attack=attack)
+                yield EvaluationJob(self.training(attack), attack=attack)
         for name in (NONE, *self.baselines):
-            yield Job(self._evaluating(CLEAN_SET, name, {"frames": plan.test_frames}), CLEAN_SET, name)
+            yield EvaluationJob(self._evaluating(CLEAN_SET, name, {"frames": plan.test_frames}), CLEAN_SET, name)
         for attack in plan.attacks:
             frames = attack_set(attack.name)
             entry = {"patches": self._patch_key(attack), "seen": asdict(plan.seen), "frames": plan.attacked_frames}
             for name in (*BOUNDS, *(self.ours if attack.group == ADAPTIVE else self.baselines)):
-                yield Job(self._evaluating(frames, name, entry), frames, name, attack=attack)
+                yield EvaluationJob(self._evaluating(frames, name, entry), frames, name, attack=attack)
         for hard in plan.hard_sets:
             entry = {"set": hard, "frames": plan.hard_frames}
             for name in (NONE, *self.baselines):
-                yield Job(self._evaluating(hard_set(hard), name, entry), hard_set(hard), name, hard=hard)
+                yield EvaluationJob(self._evaluating(hard_set(hard), name, entry), hard_set(hard), name, hard=hard)
 
     def training(self, attack: Attack) -> JobId:
         """The job that trains the patches of ``attack``, which has a recipe."""

@@ -21,7 +21,7 @@ from zmask_ros.evaluation.protocol.evaluators import BOUNDS, Evaluators, NamedPr
 from zmask_ros.evaluation.protocol.frames import Parts
 from zmask_ros.evaluation.protocol.jobs import (
     Evaluated,
-    Job,
+    EvaluationJob,
     JobId,
     JobList,
     ResultStore,
@@ -90,7 +90,7 @@ class Evaluation:
             # A profile of another network is refused before patches are trained.
             self.evaluators.baseline(name)
 
-    def missing(self) -> list[Job]:
+    def missing(self) -> list[EvaluationJob]:
         """The jobs that have no result yet, in the order in which they are done."""
         return [job for job in self.jobs if not self._is_done(job)]
 
@@ -122,11 +122,11 @@ class Evaluation:
         """Indices of at most ``most`` test scenes, evenly spread."""
         return evenly(len(self.test_set.scenes), most)
 
-    def _is_done(self, job: Job) -> bool:
+    def _is_done(self, job: EvaluationJob) -> bool:
         whole = not job.trains or self._patch_path(job.id).is_file()
         return whole and self.store.has(job.id)
 
-    def _job_seconds(self, job: Job, pace: Pace) -> float:
+    def _job_seconds(self, job: EvaluationJob, pace: Pace) -> float:
         if not job.trains:
             return len(self._indices(job)) * pace.frame_seconds(job.evaluator)
         assert job.attack is not None and job.attack.recipe is not None
@@ -144,7 +144,7 @@ class Evaluation:
     def _patch_path(self, job: JobId) -> Path:
         return self.folder / "patches" / f"{job.file_name}.png"
 
-    def _train(self, job: Job, pace: Pace, advance: Advance) -> None:
+    def _train(self, job: EvaluationJob, pace: Pace, advance: Advance) -> None:
         assert job.attack is not None and job.attack.recipe is not None
         seconds = pace.step_seconds(job.attack)
 
@@ -160,7 +160,7 @@ class Evaluation:
         save_patch(path, result, recipe, self.segmenter, (f"{self.parts.source}, attack part",))
         self.store.put(job.id, Trained(tuple(result.history)))
 
-    def _evaluate(self, job: Job, pace: Pace, advance: Advance) -> None:
+    def _evaluate(self, job: EvaluationJob, pace: Pace, advance: Advance) -> None:
         seconds = pace.frame_seconds(job.evaluator)
 
         def advance_seconds(note: str) -> Advance:
@@ -172,12 +172,12 @@ class Evaluation:
         threshold = None if job.evaluator in BOUNDS else float(self.evaluators.baseline(job.evaluator).threshold)
         self.store.put(job.id, Evaluated(threshold, tuple(records)))
 
-    def _indices(self, job: Job) -> list[int]:
+    def _indices(self, job: EvaluationJob) -> list[int]:
         if job.attack is not None:
             return self.chosen(self.plan.attacked_frames)
         return self.chosen(self.plan.hard_frames if job.hard else self.plan.test_frames)
 
-    def _change(self, job: Job) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
+    def _change(self, job: EvaluationJob) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
         """What is done to the image of a test scene."""
         images = [scene.image for scene in self.test_set.scenes]
         if job.attack is not None:
@@ -193,9 +193,9 @@ class Evaluation:
         for job in self.jobs:
             if job.trains:
                 assert job.attack is not None
-                results.histories[job.attack.name] = self.store.trained(job.id).history
+                results.histories[job.attack.name] = self.store.get(job.id, Trained).history
                 continue
-            kept = self.store.evaluated(job.id)
+            kept = self.store.get(job.id, Evaluated)
             results.records[job.frames, job.evaluator] = RecordSet(kept.records, len(self.segmenter.classes))
             if kept.threshold is not None:
                 results.thresholds[job.evaluator] = kept.threshold

@@ -1,7 +1,15 @@
-"""The figures of an evaluation; all shares, rates, IoUs and accuracies are 0..1, and NaN where not defined.
+"""The figures of an evaluation; field names are the keys of its JSON but where a key is named.
 
-Baselines are by name: our profiles first, then what they are compared with. mIoU of attacked frames is over the pixels
-outside the patches.
+All are shares, 0..1, and NaN where not defined. Baselines are by name: our profiles first, then what they are compared
+with. The words that all classes share:
+
+- ``miou``: mean intersection over union of a segmentation, outside of the patches; ``miou_loss``: the undefended
+  network's minus a baseline's.
+- ``false_alarm_rate``, ``recall``, ``flagged``: share of clean, or of attacked, frames that a baseline flags.
+- ``masked``: share of the frames of which a baseline masks something; ``mask_iou`` and ``mask_recall``: its masks
+  against the patches, as means over frames.
+- ``recovery``: mIoU that a baseline gives back to attacked frames, as a share of what the oracle gives back.
+- ``damage``: mIoU clean - attacked.
 """
 
 from __future__ import annotations
@@ -19,17 +27,7 @@ COSTLY = "graded and full, costly"
 
 @dataclass(frozen=True)
 class CleanFigures:
-    """What one baseline does to clean frames.
-
-    Attributes:
-        frames: Number of frames.
-        threshold: The score above which it flags a frame.
-        miou: Of its segmentation.
-        miou_loss: mIoU of the undefended network minus its own.
-        false_alarm_rate: Share of the frames that it flags.
-        false_alarms_an_hour: Of a camera with 15 frames a second.
-        masked: Share of the frames of which it masks something.
-    """
+    """What one baseline does to clean frames; alarms an hour are those of a camera with 15 frames a second."""
 
     frames: int
     threshold: float
@@ -44,9 +42,7 @@ class CleanFigures:
 class RocFigures:
     """How well scores separate attacked frames from the clean test frames.
 
-    Attributes:
-        auc: Area under the ROC curve.
-        tpr_at_1_percent, tpr_at_1_permille: Share of attacked frames found at that false-alarm rate.
+    The area under the ROC curve, and the share of attacked frames found at false-alarm rates of 1 % and of 0.1 %.
     """
 
     auc: Interval
@@ -56,17 +52,7 @@ class RocFigures:
 
 @dataclass(frozen=True)
 class DefendedFigures:
-    """What one baseline makes of one attack.
-
-    Attributes:
-        miou, miou_interval: mIoU of its segmentation.
-        pixel_accuracy: Share of its labels that are right.
-        recovery: mIoU that it gives back, as a share of what the oracle gives back.
-        recall, recall_interval: Share of the frames that it flags.
-        masked: Share of the frames of which it masks something.
-        mask_iou, mask_recall: Its masks against the patches, means over frames.
-        roc: Its scores.
-    """
+    """What one baseline makes of one attack; ``pixel_accuracy`` is the share of its labels that are right."""
 
     miou: float
     miou_interval: Interval
@@ -82,18 +68,15 @@ class DefendedFigures:
 
 @dataclass(frozen=True)
 class AttackFigures:
-    """One attack: what it is, what it does, and what each baseline makes of it.
+    """One attack: what it is, as in `plan.Attack` and its recipe, what it does, and what each baseline makes of it.
 
     Attributes:
-        name, group, family, reference: As in `plan.Attack`.
-        size, objective, beta, steps, seed: As in its recipe; None where the patch comes from a file.
         patches: Number of patches.
-        patch_share: Share of the image that the patches cover.
+        patch_share: Share of the image that they cover.
         clean, attacked, oracle: mIoU of the undefended network on clean and on attacked frames, and with the patches
             masked exactly.
         accuracy: Share of labels that are right, of these three.
-        cost: mIoU clean - attacked.
-        baselines: By name.
+        cost: The damage to the undefended network.
     """
 
     name: str
@@ -117,13 +100,7 @@ class AttackFigures:
 
 @dataclass(frozen=True)
 class PooledFigures:
-    """One baseline over several attacks.
-
-    Attributes:
-        roc: Scores of the frames of all attacks together.
-        mean_auc, recall, mask_iou: Means over attacks.
-        recovery: mIoU that it gives back over all attacks, as a share of what the oracle gives back.
-    """
+    """One baseline over several attacks: ROC of all frames together, recovery of all mIoU, means of the rest."""
 
     roc: RocFigures = field(metadata=INLINED)
     mean_auc: float
@@ -142,17 +119,14 @@ class GroupFigures:
 
 @dataclass(frozen=True)
 class FamilyRun:
-    """One adaptive attack; damage is mIoU clean - attacked.
+    """One adaptive attack.
 
     Attributes:
-        attack: Its name.
-        steps, seed: As in its recipe.
         reference: The same attacker, had there been no defense.
-        damage_free: The damage that ``reference`` does to the undefended network.
-        damage_undefended: The damage that this attack does to the undefended network.
+        damage_free: The damage of ``reference`` to the undefended network.
+        damage_undefended: The damage of this attack to the undefended network.
         damage_defended: The damage that remains under the defense.
         ratio: ``damage_defended / damage_free``.
-        flagged, masked: Share of the frames that are flagged, and of which something is masked.
     """
 
     attack: str
@@ -178,7 +152,7 @@ class FamilyFigures:
 
 @dataclass(frozen=True)
 class HardBaselineFigures:
-    """One baseline on a benign-hard set; entries as in `CleanFigures`."""
+    """One baseline on a benign-hard set."""
 
     false_alarm_rate: Interval
     masked: float

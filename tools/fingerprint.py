@@ -21,7 +21,7 @@ from zmask_ros.attacks import load_patch
 from zmask_ros.data.camvid import CamVid, camvid_root
 from zmask_ros.data.street import StreetDrive
 from zmask_ros.defense import load_profile
-from zmask_ros.evaluation.performance.streaming import BEHAVIOURS, Moment, behaving, truck_drive
+from zmask_ros.evaluation.performance.streaming_drives import BEHAVIORS, DriveFrame, patched_drive, truck_drive
 from zmask_ros.resources import shipped_patch, shipped_profile
 from zmask_ros.runtime.camera import CameraResult, CameraStream, DefendedCamera
 from zmask_ros.segmenters import load_segmenter
@@ -33,7 +33,7 @@ CLEAN_FRAMES, ATTACKED_FRAMES = 50, 30
 """Of each of the two sources."""
 
 
-def drives() -> Iterator[tuple[str, list[Moment]]]:
+def drives() -> Iterator[tuple[str, list[DriveFrame]]]:
     """The four drives, each with its title."""
     root = camvid_root()
     if root is None:
@@ -43,14 +43,14 @@ def drives() -> Iterator[tuple[str, list[Moment]]]:
     patch = load_patch(shipped_patch(NAME))
     yield (
         "camvid clean",
-        [Moment(round(i * 1e9 / CAMVID_RATE_HZ), *frame, empty) for i, frame in enumerate(frames[:CLEAN_FRAMES])],
+        [DriveFrame(round(i * 1e9 / CAMVID_RATE_HZ), *frame, empty) for i, frame in enumerate(frames[:CLEAN_FRAMES])],
     )
-    attacked = behaving(BEHAVIOURS[0], frames, patch, CAMVID_RATE_HZ)
+    attacked = patched_drive(BEHAVIORS[0], frames, patch, CAMVID_RATE_HZ)
     yield "camvid attacked", [moment for moment in attacked if moment.patch.any()][:ATTACKED_FRAMES]
     street = StreetDrive(SEED, CLEAN_FRAMES / STREET_RATE_HZ, STREET_RATE_HZ, 640, 480)
     yield (
         "street clean",
-        [Moment(f.stamp_ns, f.image, f.labels, f.patch_mask) for f in islice(iter(street), CLEAN_FRAMES)],
+        [DriveFrame(f.stamp_ns, f.image, f.labels, f.patch_mask) for f in islice(iter(street), CLEAN_FRAMES)],
     )
     behind = truck_drive(SEED, patch, 2 * ATTACKED_FRAMES / STREET_RATE_HZ, STREET_RATE_HZ)
     yield "street attacked", [moment for moment in behind if moment.patch.any()][:ATTACKED_FRAMES]

@@ -6,16 +6,15 @@ python tools/measure_models.py
 from __future__ import annotations
 
 import json
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
+import cv2
 import numpy as np
 import torch
 
@@ -24,11 +23,13 @@ from zmask_ros.cli.console import progress
 from zmask_ros.data.camvid import CamVid, LabeledFrame, camvid_root
 from zmask_ros.data.street import StreetDrive
 from zmask_ros.defense import load_profile
-from zmask_ros.evaluation import Confusion
+from zmask_ros.evaluation.baselines.interface import Ours
+from zmask_ros.evaluation.metrics.segmentation import Confusion
+from zmask_ros.evaluation.performance.overhead import plain_labels
 from zmask_ros.evaluation.performance.paired import PairedFrame, evaluate_pairs
+from zmask_ros.evaluation.performance.timing import median_ratio
 from zmask_ros.io.files import replace_file
 from zmask_ros.io.markdown_tables import Marks
-from zmask_ros.runtime.camera import DefendedCamera
 from zmask_ros.segmenters import Segmenter, load_segmenter
 from zmask_ros.training.clean_fit import ProfileFit
 from zmask_ros.training.plans import default_plan
@@ -52,12 +53,9 @@ def street_frames() -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 def segmentation(segmenter: Segmenter, frames: Iterator[tuple[np.ndarray, np.ndarray]]) -> dict[str, Any]:
     """mIoU, pixel accuracy and IoU a class, at the images' own size."""
-    import cv2
-
     matrix = Confusion(len(segmenter.classes))
     for image, labels in frames:
-        with torch.inference_mode():
-            predicted = segmenter.logits(segmenter.prepare(image)).argmax(1)[0].byte().cpu().numpy()
+        predicted = plain_labels(segmenter, image)[0].cpu().numpy()
         size = (labels.shape[1], labels.shape[0])
         matrix.add(cv2.resize(predicted, size, interpolation=cv2.INTER_NEAREST), labels)
     names = [entry.name for entry in segmenter.classes]
@@ -67,17 +65,15 @@ def segmentation(segmenter: Segmenter, frames: Iterator[tuple[np.ndarray, np.nda
 
 def fit_rate(segmenter: Segmenter, frames: CamVid) -> float:
     """Frame rate of fitting on ``frames`` over the plain network's: median over frames, taken in turns."""
-    fit, ratios = ProfileFit(segmenter, default_plan(segmenter)), []
+    fit = ProfileFit(segmenter, default_plan(segmenter))
     with progress("Fitting on CamVid", "frames", len(frames)) as advance:
-        for index, frame in enumerate(frames):
-            began = time.perf_counter()
-            with torch.inference_mode():
-                segmenter.logits(segmenter.prepare(frame.image)).argmax(1)
-            between = time.perf_counter()
-            fit.add(CleanFrame("camvid train", "/camera/image_raw", index, frame.image))
-            ratios.append((between - began) / (time.perf_counter() - between))
+
+        def add(frame: CleanFrame) -> None:
+            fit.add(frame)
             advance()
-    return statistics.median(ratios)
+
+        clean = (CleanFrame("camvid train", "/camera/image_raw", i, frame.image) for i, frame in enumerate(frames))
+        return median_ratio(segmenter.device, add, lambda frame: plain_labels(segmenter, frame.image), clean)
 
 
 def pasted(frames: CamVid, patch: np.ndarray) -> Iterator[PairedFrame]:
@@ -114,9 +110,10 @@ def measure(root: Path) -> dict[str, Any]:
             "street world, unseen seeds": segmentation(segmenter, street_frames()),
         }
     }
-    camera = DefendedCamera(segmenter, load_profile(MODELS / f"{NAME}.zmask.safetensors"))
+    ours = Ours(segmenter, load_profile(MODELS / f"{NAME}.zmask.safetensors"))
     patch = load_patch(MODELS / f"{NAME}.patch.png")
-    figures["defence"] = asdict(evaluate_pairs(camera, pasted(val, patch))) | {"fit_rate": fit_rate(segmenter, train)}
+    paired = evaluate_pairs(ours, len(segmenter.classes), pasted(val, patch))
+    figures["defence"] = asdict(paired) | {"fit_rate": fit_rate(segmenter, train)}
     figures["bench"] = bench()
     return figures
 
@@ -129,24 +126,24 @@ def tables(figures: dict[str, Any]) -> str:
         lines.append(f"| {title} | " + " | ".join(f"{world[key]:.3f}" for world in worlds.values()) + " |")
     for name in next(iter(worlds.values()))["iou"]:
         lines.append(f"| IoU {name} | " + " | ".join(f"{world['iou'][name]:.2f}" for world in worlds.values()) + " |")
-    defence, cost = figures["defence"], figures["bench"]
+    paired, cost = figures["defence"], figures["bench"]
     lines += [
         "",
         "The shipped profile, whose calibration has seen the shipped patch, tried on CamVid's "
-        f"{defence['frames']} validation frames, clean and with that patch at random places, {PASTED.scale[0]:g} to "
+        f"{paired['frames']} validation frames, clean and with that patch at random places, {PASTED.scale[0]:g} to "
         f"{PASTED.scale[1]:g} times its size "
-        f"({defence['patch_share']:.1%} of the image on average); mIoU outside the patch:",
+        f"({paired['patch_share']:.1%} of the image on average); mIoU outside the patch:",
         "",
         "| | |",
         "|---|---|",
-        f"| false alarms on clean frames | {defence['false_alarm_rate']:.2%} |",
-        f"| recall on attacked frames | {defence['recall']:.2%} |",
-        f"| mask IoU | {defence['mask_iou']:.3f} |",
-        f"| mIoU clean, undefended | {defence['miou_clean']:.3f} |",
-        f"| mIoU clean, defended | {defence['miou_clean_defended']:.3f} |",
-        f"| mIoU attacked, undefended | {defence['miou_attacked']:.3f} |",
-        f"| mIoU attacked, defended | {defence['miou_defended']:.3f} |",
-        f"| frame rate of fitting over the plain network's | {defence['fit_rate']:.2f} |",
+        f"| false alarms on clean frames | {paired['false_alarm_rate']:.2%} |",
+        f"| recall on attacked frames | {paired['recall']:.2%} |",
+        f"| mask IoU | {paired['mask_iou']:.3f} |",
+        f"| mIoU clean, undefended | {paired['miou_clean']:.3f} |",
+        f"| mIoU clean, defended | {paired['miou_clean_defended']:.3f} |",
+        f"| mIoU attacked, undefended | {paired['miou_attacked']:.3f} |",
+        f"| mIoU attacked, defended | {paired['miou_defended']:.3f} |",
+        f"| frame rate of fitting over the plain network's | {paired['fit_rate']:.2f} |",
         f"| time of a clean frame, streaming mode, defended over plain (CPU, median) | {cost['overhead_clean']:.2f} |",
         f"| time of a clean frame that is analysed as a whole | {cost['overhead_full']:.2f} |",
         f"| time of an attacked frame that is segmented twice | {cost['overhead_two_pass']:.2f} |",
@@ -157,6 +154,7 @@ def tables(figures: dict[str, Any]) -> str:
 
 @click.command(help=__doc__)
 def main() -> None:
+    """Measure, and write the figures."""
     root = camvid_root()
     if root is None:
         raise click.ClickException("CamVid was not found: set ZMASK_CAMVID to its folder.")

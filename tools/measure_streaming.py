@@ -19,14 +19,12 @@ from zmask_ros.attacks import Recipe, Step, load_patch, to_uint8, train_patch
 from zmask_ros.cli.console import progress
 from zmask_ros.data.camvid import CamVid, camvid_root
 from zmask_ros.defense import Profile, load_profile
-from zmask_ros.evaluation.performance.streaming import (
-    BEHAVIOURS,
+from zmask_ros.evaluation.performance.streaming import StreamingComparison, compare, streaming_table
+from zmask_ros.evaluation.performance.streaming_drives import (
+    BEHAVIORS,
     EVASIONS,
-    Comparison,
-    Moment,
-    behaving,
-    compare,
-    streaming_table,
+    DriveFrame,
+    patched_drive,
     truck_drive,
 )
 from zmask_ros.evaluation.protocol.plan import SEEN
@@ -64,28 +62,29 @@ def unseen_patch(segmenter: Segmenter, profile: Profile, root: Path, weight: flo
         return to_uint8(train_patch(segmenter, frames, recipe, step, profile.of_screen()).patch)
 
 
-def drives(root: Path, evaders: dict[float, np.ndarray]) -> Iterator[tuple[str, Iterator[Moment]]]:
-    """All drives with their titles."""
+def drives(root: Path, evaders: dict[float, np.ndarray]) -> Iterator[tuple[str, Iterator[DriveFrame]]]:
+    """Titles and frames of all drives."""
     patch = load_patch(shipped_patch(NAME))
     for seed in STREET_SEEDS:
         title = f"street world, seed {seed}, {STREET_RATE_HZ:g} Hz, on a truck"
         yield title, truck_drive(seed, patch, STREET_SECONDS, STREET_RATE_HZ)
     validation = [(frame.image, frame.labels) for frame in CamVid(root, "val")]
-    for behaviour in BEHAVIOURS:
+    for behavior in BEHAVIORS:
         yield (
-            f"CamVid, {CAMVID_RATE_HZ:g} Hz: {behaviour.title}",
-            behaving(behaviour, validation, patch, CAMVID_RATE_HZ),
+            f"CamVid, {CAMVID_RATE_HZ:g} Hz: {behavior.title}",
+            patched_drive(behavior, validation, patch, CAMVID_RATE_HZ),
         )
-    for (weight, evader), behaviour in itertools.product(evaders.items(), EVASIONS):
+    for (weight, evader), behavior in itertools.product(evaders.items(), EVASIONS):
         yield (
-            f"CamVid, {CAMVID_RATE_HZ:g} Hz: {behaviour.title} (weight {weight:g})",
-            behaving(behaviour, validation, evader, CAMVID_RATE_HZ, decoy=patch),
+            f"CamVid, {CAMVID_RATE_HZ:g} Hz: {behavior.title} (weight {weight:g})",
+            patched_drive(behavior, validation, evader, CAMVID_RATE_HZ, decoy=patch),
         )
 
 
 @click.command(help=__doc__)
 @click.option("--device", default="auto", show_default=True)
 def main(device: str) -> None:
+    """Compare, and write the table."""
     root = camvid_root()
     if root is None:
         raise click.ClickException("CamVid was not found: set ZMASK_CAMVID to its folder.")
@@ -94,11 +93,11 @@ def main(device: str) -> None:
     camera = DefendedCamera(segmenter, profile)
     weights = EVADER_WEIGHTS if profile.screen is not None else ()
     evaders = {weight: unseen_patch(segmenter, profile, root, weight) for weight in weights}
-    compared: dict[str, Comparison] = {}
-    count = len(STREET_SEEDS) + len(BEHAVIOURS) + len(evaders) * len(EVASIONS)
+    compared: dict[str, StreamingComparison] = {}
+    count = len(STREET_SEEDS) + len(BEHAVIORS) + len(evaders) * len(EVASIONS)
     with progress("Following", "drives", count) as advance:
-        for title, moments in drives(root, evaders):
-            compared[title] = compare(camera, moments)
+        for title, frames in drives(root, evaders):
+            compared[title] = compare(camera, frames)
             advance(note=title)
     table = streaming_table(compared).markdown()
     MARKS.write(DOCUMENT, table)

@@ -21,11 +21,11 @@ class Progress(Protocol):
         """Steps of one ``unit`` from here to the end of the ``with``, ``total`` of them; None: nobody knows."""
 
 
+def no_advance(steps: float = 1, note: str = "") -> None:
+    """An `Advance` that tells nobody."""
+
+
 @contextmanager
 def silent(description: str, unit: str, total: int | None) -> Iterator[Advance]:
     """A `Progress` that nobody looks at."""
-
-    def advance(steps: float = 1, note: str = "") -> None:
-        """Tell nobody."""
-
-    yield advance
+    yield no_advance

@@ -11,7 +11,7 @@ import pytest
 from support.recorded_drive import SMALL
 from zmask_ros.demo.drive import DriveCounts
 from zmask_ros.demo.measure import Measurement, Outcome, summarize, unflagged_frames
-from zmask_ros.evaluation import Confusion
+from zmask_ros.evaluation.metrics.segmentation import Confusion
 
 
 def test_figures_follow_from_what_was_recorded(found: Measurement) -> None:

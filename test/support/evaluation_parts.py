@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from support.tiny_network import clean_image, describe, fit
 from zmask_ros.attacks import Recipe
-from zmask_ros.defense import load_profile
+from zmask_ros.evaluation.protocol.evaluators import NamedProfile
 from zmask_ros.evaluation.protocol.frames import Parts, Scene, parted
-from zmask_ros.evaluation.protocol.judges import NamedProfile
-from zmask_ros.evaluation.protocol.plan import Attack, Plan
+from zmask_ros.evaluation.protocol.plan import Attack, EvaluationPlan
 from zmask_ros.evaluation.protocol.runner import Evaluation
 from zmask_ros.segmenters import load_segmenter
 
@@ -27,8 +25,8 @@ def recipe(seed: int, **entries: object) -> Recipe:
     return Recipe.from_dict({"size": (16, 16), "steps": 3, "batch": 2, "seed": seed} | entries)
 
 
-def plan() -> Plan:
-    return Plan(
+def plan() -> EvaluationPlan:
+    return EvaluationPlan(
         "tiny",
         (
             Attack("big", "full", recipe(7)),
@@ -45,10 +43,10 @@ def plan() -> Plan:
 def named_profile(folder: Path) -> tuple[Path, NamedProfile]:
     """The description of the tiny network, and a profile for it."""
     description = describe(folder)
-    path = fit(description)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return description, NamedProfile("ours", path.name, digest, load_profile(path))
+    return description, NamedProfile.load("ours", fit(description))
 
 
-def evaluation(folder: Path, description: Path, named: NamedProfile, chosen: Plan | None = None) -> Evaluation:
+def evaluation(
+    folder: Path, description: Path, named: NamedProfile, chosen: EvaluationPlan | None = None
+) -> Evaluation:
     return Evaluation(load_segmenter(str(description), "cpu"), (named,), parts(), chosen or plan(), folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,9 +14,9 @@ from zmask_ros.cli import options
 from zmask_ros.cli.attack import Seeds
 from zmask_ros.cli.console import print_json, print_table, progress, warn
 from zmask_ros.data.camvid import camvid_root
-from zmask_ros.defense import load_profile
 from zmask_ros.errors import ZmaskError
-from zmask_ros.evaluation.protocol.estimate import Pace
+from zmask_ros.evaluation.protocol.estimate import measure_pace
+from zmask_ros.evaluation.protocol.evaluators import NamedProfile
 from zmask_ros.evaluation.protocol.frames import (
     Parts,
     bag_parts,
@@ -26,11 +25,11 @@ from zmask_ros.evaluation.protocol.frames import (
     image_parts,
     street_parts,
 )
-from zmask_ros.evaluation.protocol.judges import NamedProfile
-from zmask_ros.evaluation.protocol.plan import Plan, given, read_plan
+from zmask_ros.evaluation.protocol.plan import EvaluationPlan, read_plan, with_given_patches
 from zmask_ros.evaluation.protocol.published import PLANS
 from zmask_ros.evaluation.protocol.runner import Evaluation
-from zmask_ros.evaluation.report.result import TABLES, markdown, outcome, plain, write_outcome
+from zmask_ros.evaluation.report.files import write_result
+from zmask_ros.evaluation.report.result import TABLES, EvaluationResult, result_of
 from zmask_ros.evaluation.report.tables import figure
 from zmask_ros.resources import shipped_profile
 from zmask_ros.segmenters import Segmenter, load_segmenter
@@ -46,6 +45,7 @@ class NamedPath(click.ParamType):
     name = "[NAME=]PATH"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Path]:
+        """Name and path; the name is empty where none is given."""
         if isinstance(value, tuple):
             return value
         name, found, path = str(value).partition("=")
@@ -150,39 +150,37 @@ def command(
         TABLES.check(docs)
     network = load_segmenter(segmenter, device)
     named = _profiles(profiles, network)
-    plan = given(_plan("quick" if quick else plan_name, network, named[0]), patches)
+    plan = with_given_patches(_plan("quick" if quick else plan_name, network, named[0]), patches)
     source = _source(camvid, street, images, labels, bags, topic, scenes, plan)
     evaluation = Evaluation(network, named, source(), plan, output)
-    pace = Pace.measure(evaluation)
-    expected = pace.total(evaluation)
-    click.echo(f"{len(evaluation.missing())} pieces of work are left: about {_duration(expected)}.", err=True)
+    pace = measure_pace(evaluation)
+    expected = _duration(evaluation.expected_seconds(pace))
+    click.echo(f"{len(evaluation.missing())} pieces of work are left: about {expected}.", err=True)
     if dry_run:
         return
-    began = time.perf_counter()
-    with progress("Evaluating", "planned s", round(expected) or None) as advance:
-        results = evaluation.run(pace, advance)
-    result = outcome(evaluation, results, time.perf_counter() - began)
-    written = write_outcome(evaluation, results, result)
+    started = time.perf_counter()
+    results = evaluation.run(pace, progress)
+    result = result_of(evaluation, results, time.perf_counter() - started)
+    written = write_result(evaluation, results, result)
     if docs is not None:
-        TABLES.write(docs, markdown(result))
+        TABLES.write(docs, result.markdown())
     if as_json:
-        told = {name: result[name] for name in ("aims", "summary")} | {"written": [str(path) for path in written]}
-        print_json(plain(told))
+        entries = result.to_json()
+        told = {name: entries[name] for name in ("aims", "summary")} | {"written": [str(path) for path in written]}
+        print_json(told)
     else:
         _print(result, written)
 
 
 def _profiles(asked: tuple[tuple[str, Path], ...], segmenter: Segmenter) -> tuple[NamedProfile, ...]:
     pairs = asked or (("", shipped_profile(segmenter.name)),)
-    named = []
-    for index, (name, path) in enumerate(pairs):
-        profile = load_profile(path)
-        title = name or (path.name.split(".")[0] if index else FIRST_NAME)
-        named.append(NamedProfile(title, path.name, hashlib.sha256(path.read_bytes()).hexdigest(), profile))
-    return tuple(named)
+    return tuple(
+        NamedProfile.load(name or (path.name.split(".")[0] if index else FIRST_NAME), path)
+        for index, (name, path) in enumerate(pairs)
+    )
 
 
-def _plan(name: str, segmenter: Segmenter, first: NamedProfile) -> Plan:
+def _plan(name: str, segmenter: Segmenter, first: NamedProfile) -> EvaluationPlan:
     if name not in PLANS:
         return read_plan(Path(name))
     return replace(PLANS[name](segmenter), false_alarm_rate=first.profile.detector.threshold.false_alarm_rate)
@@ -196,7 +194,7 @@ def _source(
     bags: tuple[Path, ...],
     topic: str | None,
     scenes: tuple[Path, ...],
-    plan: Plan,
+    plan: EvaluationPlan,
 ) -> Callable[[], Parts]:
     """Where frames come from, not yet read; CamVid if nothing is named, or the street world where that is not there."""
     if labels is not None and images is None:
@@ -228,14 +226,14 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{seconds:.0f} seconds"
 
 
-def _print(result: dict[str, Any], written: tuple[Path, ...]) -> None:
-    for name, aims in result["aims"].items():
+def _print(result: EvaluationResult, written: tuple[Path, ...]) -> None:
+    for name, targets in result.targets.items():
         rows = {
-            aim["what"]: f"{figure(aim['value'])}  ({aim['wanted']}: {'yes' if aim['reached'] else 'NO'})"
-            + (f"  {aim['note']}" if aim["note"] else "")
-            for aim in aims
+            target.what: f"{figure(target.value)}  ({target.wanted}: {'yes' if target.reached else 'NO'})"
+            + (f"  {target.note}" if target.note else "")
+            for target in targets
         }
         print_table(f"Aims of {name}", rows)
-    for note in result["notes"]:
+    for note in result.notes:
         click.echo(note, err=True)
     print_table("Written", {path.name: str(path) for path in written})

@@ -15,7 +15,7 @@ from zmask_ros.data.street import StreetFrame
 from zmask_ros.demo.drive import NAMESPACE, DriveCounts
 from zmask_ros.demo.recording import RecordedFlag, RecordedPictures, read_flags
 from zmask_ros.demo.scenario import Scenario
-from zmask_ros.evaluation import Confusion, count_detections, mask_iou
+from zmask_ros.evaluation.metrics.segmentation import Confusion, count_detections, mask_iou
 from zmask_ros.flags.flag import FrameState
 from zmask_ros.flags.topics import ATTACK_TOPIC
 from zmask_ros.runtime.camera import DefendedCamera

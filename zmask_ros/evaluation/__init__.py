@@ -1,24 +1,6 @@
-"""Metrics, other defences to compare with, benchmarks, and the evaluation behind `zmask evaluate`."""
+"""Measures how well the defense works: metrics, baselines to compare with, attack evaluations, and running times.
 
-from zmask_ros.evaluation.metrics.detection import Roc, false_alarms_an_hour, recovery, roc
-from zmask_ros.evaluation.metrics.intervals import Interval, bootstrap, rate_interval
-from zmask_ros.evaluation.metrics.segmentation import Confusion, Detections, count_detections, mask_iou
-from zmask_ros.evaluation.performance.overhead import PairedTimes, Quartiles, plain_labels, time_pairs
-
-__all__ = [
-    "Confusion",
-    "Detections",
-    "Interval",
-    "PairedTimes",
-    "Quartiles",
-    "Roc",
-    "bootstrap",
-    "count_detections",
-    "false_alarms_an_hour",
-    "mask_iou",
-    "plain_labels",
-    "rate_interval",
-    "recovery",
-    "roc",
-    "time_pairs",
-]
+`metrics/` computes figures, `baselines/` holds what is compared, `protocol/` runs a plan, `report/` turns its records
+into tables and plots, and `performance/` times the defense.
+It may import every room of the package but `node/`, `demo/`, `cli/` and `launching/`.
+"""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from zmask_ros.defense.analyser import Evidence, frame_score
@@ -26,10 +28,8 @@ def auc(attacked: Tensor, clean: Tensor) -> float:
     Returns:
         0..1; 0.5 says nothing, 1 separates wholly.
     """
-    high, low = attacked.flatten().double(), clean.flatten().double().sort().values
-    below = torch.searchsorted(low, high)
-    not_above = torch.searchsorted(low, high, right=True)
-    return float((below + not_above).double().mean() / (2 * len(low)))
+    scores = torch.cat([clean.flatten(), attacked.flatten()]).double().cpu().numpy()
+    return float(roc_auc_score(np.arange(len(scores)) >= clean.numel(), scores))
 
 
 def rate_found(attacked: Tensor, clean: Tensor, false_alarm_rate: float) -> float:

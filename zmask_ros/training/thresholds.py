@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
+from scipy.stats import binomtest
 from torch import Tensor
 
 from zmask_ros.defense.analyser import Evidence
@@ -107,30 +108,5 @@ def rate_interval(scores: Sequence[float], false_alarm_rate: float) -> RateInter
         first, last = fold * count // FOLDS, (fold + 1) * count // FOLDS
         threshold = _quantile_or_tail([*scores[:first], *scores[last:]], false_alarm_rate)
         exceeded += sum(score > threshold for score in scores[first:last])
-    return RateInterval(*clopper_pearson(exceeded, count, CONFIDENCE), CONFIDENCE, exceeded, count)
-
-
-def clopper_pearson(hits: int, trials: int, confidence: float) -> tuple[float, float]:
-    """Exact bounds, 0..1, of a probability that came true ``hits`` times in ``trials``."""
-    tail = (1 - confidence) / 2
-    low = 0.0 if hits == 0 else _solve(lambda p: 1 - _binomial_at_most(hits - 1, trials, p) - tail)
-    high = 1.0 if hits == trials else _solve(lambda p: tail - _binomial_at_most(hits, trials, p))
-    return low, high
-
-
-def _binomial_at_most(hits: int, trials: int, probability: float) -> float:
-    odds, rest = math.log(probability), math.log1p(-probability)
-    return math.fsum(math.exp(_log_choose(trials, i) + i * odds + (trials - i) * rest) for i in range(hits + 1))
-
-
-def _log_choose(n: int, k: int) -> float:
-    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
-
-
-def _solve(rising: Callable[[float], float]) -> float:
-    """Where ``rising``, a function on 0..1, crosses 0."""
-    low, high = 0.0, 1.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if rising(middle) < 0 else (low, middle)
-    return (low + high) / 2
+    limits = binomtest(exceeded, count).proportion_ci(CONFIDENCE, "exact")
+    return RateInterval(float(limits.low), float(limits.high), CONFIDENCE, exceeded, count)

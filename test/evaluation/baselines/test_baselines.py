@@ -1,4 +1,4 @@
-"""The defences that are compared, held against slow ones written out by hand."""
+"""The baselines against slow versions written out by hand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from support.tiny_network import clean_image, describe, fit
 from zmask_ros.defense import Defense, Profile, fill_masked, load_profile
 from zmask_ros.errors import ZmaskError
-from zmask_ros.evaluation.baselines.detectors import LocalGradientSmoothing, compressed, hyperneuron
+from zmask_ros.evaluation.baselines.detectors import LocalGradientSmoothing, channel_mean, hyperneuron
 from zmask_ros.evaluation.baselines.interface import Ours, PlainThreshold, Undefended, segment, set_threshold
 from zmask_ros.flags.flag import FrameState
 from zmask_ros.runtime.camera import DefendedCamera, labels_without
@@ -42,7 +42,7 @@ def labels_of(segmenter: Segmenter, x: torch.Tensor) -> np.ndarray:
     return segmenter.network(x).argmax(1)[0].byte().numpy()
 
 
-def test_no_defence_is_the_network(subject: tuple[Segmenter, Profile]) -> None:
+def test_no_defense_is_the_network(subject: tuple[Segmenter, Profile]) -> None:
     verdict = Undefended(subject[0]).process(attacked())
     np.testing.assert_array_equal(verdict.labels, labels_of(subject[0], subject[0].prepare(attacked())))
     assert not verdict.flagged and not verdict.mask.any()
@@ -97,7 +97,7 @@ def test_plain_threshold_masks_where_shallow_heat_exceeds_it(subject: tuple[Segm
 @pytest.mark.parametrize("channels", ["all", "mean"])
 def test_feature_detectors_are_mean_z_scores(subject: tuple[Segmenter, Profile], channels: str) -> None:
     segmenter = subject[0]
-    detector = hyperneuron(segmenter, LAYER) if channels == "all" else compressed(segmenter, LAYER)
+    detector = hyperneuron(segmenter, LAYER) if channels == "all" else channel_mean(segmenter, LAYER)
     with pytest.raises(ZmaskError, match="has not seen"):
         detector.process(clean_image(0))
     with pytest.raises(ZmaskError, match="at least two"):
@@ -133,8 +133,8 @@ def test_gradient_smoothing_by_hand(subject: tuple[Segmenter, Profile]) -> None:
     stripes = flat.copy()
     stripes[20:35, 30:45:2] = 190
     suppressed = smoothing.suppression(stripes)
-    grey = stripes.astype(float).mean(2)
-    magnitude = np.hypot(np.diff(grey, axis=0, append=grey[-1:]), np.diff(grey, axis=1, append=grey[:, -1:]))
+    gray = stripes.astype(float).mean(2)
+    magnitude = np.hypot(np.diff(gray, axis=0, append=gray[-1:]), np.diff(gray, axis=1, append=gray[:, -1:]))
     gradient = magnitude / magnitude.max()
     dense = np.zeros(gradient.shape, bool)
     for top in (0, 10, 20, 30, 33):

@@ -1,4 +1,4 @@
-"""Metrics against values worked out by hand, and against a slow count."""
+"""Metrics against values worked out by hand, a slow count, and scikit-learn."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import confusion_matrix, jaccard_score
 
-from zmask_ros.evaluation import Confusion, count_detections, mask_iou
+from zmask_ros.evaluation.metrics.segmentation import Confusion, count_detections, mask_iou
 
 TRUTH = np.array([[0, 0, 0, 1], [1, 1, 2, 255]], np.uint8)
 PREDICTED = np.array([[0, 0, 1, 1], [1, 2, 2, 0]], np.uint8)
@@ -88,6 +89,24 @@ def test_confusion_equals_a_slow_count_and_merges(seed: int, classes: int) -> No
     top.merge(bottom)
     np.testing.assert_array_equal(whole.counts, slow)
     np.testing.assert_array_equal(top.counts, slow)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_segmentation_metrics_equal_those_of_scikit_learn(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    truth, predicted = rng.integers(0, 4, (2, 9, 11)).astype(np.uint8)
+    confusion = Confusion(4)
+    confusion.add(predicted, truth)
+    labels = np.unique(truth)
+    np.testing.assert_array_equal(
+        confusion.counts[:, :4], confusion_matrix(truth.ravel(), predicted.ravel(), labels=range(4))
+    )
+    iou = jaccard_score(truth.ravel(), predicted.ravel(), labels=labels, average=None)
+    np.testing.assert_allclose(confusion.iou()[labels], iou)
+    assert confusion.miou() == pytest.approx(iou.mean())
+    first, second = predicted > 1, truth > 1
+    assert mask_iou(first, second) == pytest.approx(jaccard_score(second.ravel(), first.ravel()))
 
 
 def test_mask_iou_by_hand() -> None:

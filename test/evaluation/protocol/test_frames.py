@@ -57,7 +57,7 @@ def test_folders_with_labels(tmp_path: Path) -> None:
         cv2.imwrite(str(images / f"{index:02}.png"), clean_image(index)[..., ::-1])
         cv2.imwrite(str(labels / f"{index:02}.png"), np.full((48, 64), index % 3, np.uint8))
     parts = image_parts(images, labels)
-    assert parts.labelled and not image_parts(images, None).labelled
+    assert parts.labeled and not image_parts(images, None).labeled
     assert parts.test[-1].labels is not None and (parts.test[-1].labels == 19 % 3).all()
     np.testing.assert_array_equal(parts.test[-1].image, clean_image(19))
     cv2.imwrite(str(labels / "05.png"), np.zeros((3, 3), np.uint8))
@@ -78,7 +78,7 @@ def test_the_last_of_several_bags_is_the_test(tmp_path: Path) -> None:
                 image = clean_image(100 * number + index)
                 bag.write_image("/camera/image_raw", image, "rgb8", (1 + index) * 100_000_000, "camera")
     parts = bag_parts(paths, None, 1000)
-    assert not parts.labelled and parts.source == "bags"
+    assert not parts.labeled and parts.source == "bags"
     assert {scene.drive for scene in parts.test} == {str(paths[-1])} and len(parts.test) == 12
     np.testing.assert_array_equal(parts.test[3].image, clean_image(203))
     assert len(bag_parts(paths[:1], "/camera/image_raw", 1000).test) == 4
@@ -112,7 +112,7 @@ def test_carla_gear_scenes(tmp_path: Path) -> None:
             writer.write_scene(name, "train", GearCamera(64, 48, math.pi / 2), GearPanel(), patched, frames)
     first, second, third = (tmp_path / "set" / f"billboard0{number}" for number in (1, 2, 3))
     parts = carla_gear_parts([first, second], None)
-    assert parts.labelled and [scene.drive for scene in parts.test] == ["billboard02"] * 8
+    assert parts.labeled and [scene.drive for scene in parts.test] == ["billboard02"] * 8
     assert parts.test[5].labels is not None and (parts.test[5].labels == 5).all()
     with pytest.raises(ZmaskError, match="shows patches already"):
         carla_gear_parts([first, third], None)
@@ -126,7 +126,7 @@ def test_street_seeds_that_are_learned_from_are_no_test() -> None:
 @pytest.mark.slow
 def test_street_drives() -> None:
     parts = street_parts((8000,), 1)
-    assert [scene.drive for scene in parts.test] == ["street 8000"] and parts.labelled
+    assert [scene.drive for scene in parts.test] == ["street 8000"] and parts.labeled
     learned = {scene.drive for title, part in parts.named.items() if title != "test" for scene in part}
     assert learned == {f"street {seed}" for seed in STREET_TRAINING_SEEDS}
 

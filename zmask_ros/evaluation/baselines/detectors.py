@@ -1,6 +1,6 @@
-"""Other people's defences, as far as their papers describe them, for rows beside ours in the same run.
+"""Other people's defenses, written from the descriptions in their papers, to compare with ours in the same run.
 
-HN and FPDA are detectors only: they say whether, not where, so that the segmentation stays as it is.
+HN and FPDA are detectors only: they say whether there is a patch, not where, so that the segmentation stays as it is.
 """
 
 from __future__ import annotations
@@ -16,22 +16,23 @@ from zmask_ros.defense import ActivationTaps, Moments
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.baselines.interface import segment
 from zmask_ros.evaluation.metrics.records import Verdict
+from zmask_ros.progress import Advance, no_advance
 from zmask_ros.runtime.camera import at_size
 from zmask_ros.segmenters import Segmenter
 
-LIVING_SHARE = 1e-4
-"""A feature that varies less than this share of the median one is constant, and has no z-score."""
+LEAST_DEVIATION = 1e-4
+"""A feature whose deviation is below this share of the median deviation counts as constant, and has no z-score."""
 
 
 class FeatureDetector:
     """Scores an image by the mean absolute z-score of one layer's features.
 
     Args:
-        segmenter: the network.
-        layer: a deep layer.
-        features: turns the layer's activation [1, C, H, W] into features of any shape; each has a clean mean and
+        segmenter: The network.
+        layer: Name of a deep layer.
+        features: Turns the layer's activation [1, C, H, W] into features of any shape; each has a clean mean and
             deviation of its own.
-        name: for tables.
+        name: The title in tables.
     """
 
     def __init__(self, segmenter: Segmenter, layer: str, features: Callable[[Tensor], Tensor], name: str) -> None:
@@ -42,11 +43,11 @@ class FeatureDetector:
         self._features = features
         self._clean: Moments | None = None
 
-    def fit(self, images: Sequence[np.ndarray], advance: Callable[[], None] = lambda: None) -> None:
-        """Learn the clean range of every feature from at least two images; calls ``advance`` after each.
+    def fit(self, images: Sequence[np.ndarray], advance: Advance = no_advance) -> None:
+        """Learn the clean range of every feature from at least two images; each is one step of ``advance``.
 
         Raises:
-            ZmaskError: fewer images.
+            ZmaskError: There are fewer images.
         """
         if len(images) < 2:
             raise ZmaskError(f"{self.name} learns from at least two clean frames, but there are {len(images)}.")
@@ -56,12 +57,17 @@ class FeatureDetector:
             advance()
 
     def process(self, image: np.ndarray) -> Verdict:
+        """Score one image, uint8 [H, W, 3] RGB.
+
+        Raises:
+            ZmaskError: `fit` has not been called.
+        """
         if self._clean is None:
             raise ZmaskError(f"{self.name} has not seen clean frames yet.")
         undefended, features = self._run(image)
         deviation = self._clean.std
-        alive = deviation > LIVING_SHARE * deviation.median()
-        z = (features.double().cpu() - self._clean.mean)[alive] / deviation[alive]
+        varies = deviation > LEAST_DEVIATION * deviation.median()
+        z = (features.double().cpu() - self._clean.mean)[varies] / deviation[varies]
         score = float(z.abs().mean()) if z.numel() else 0.0
         nothing = np.zeros(undefended.shape, bool)
         return Verdict(score, score > self.threshold, nothing, undefended, undefended)
@@ -75,27 +81,27 @@ class FeatureDetector:
 
 
 def hyperneuron(segmenter: Segmenter, layer: str) -> FeatureDetector:
-    """HN (Co et al., 2021): the features of one deep layer against their clean range, every neuron for itself."""
+    """HN (Co et al., 2021): the features of one deep layer against their clean range, every neuron on its own."""
     return FeatureDetector(segmenter, layer, lambda activation: activation, "HN")
 
 
-def compressed(segmenter: Segmenter, layer: str) -> FeatureDetector:
+def channel_mean(segmenter: Segmenter, layer: str) -> FeatureDetector:
     """FPDA, as compared with in Rossolini et al., AAAI 2023: the same on the layer's mean over its channels."""
     return FeatureDetector(segmenter, layer, lambda activation: activation.mean(1, keepdim=True), "FPDA")
 
 
 class LocalGradientSmoothing:
-    """LGS (Naseer et al., WACV 2019): where the image's gradients are dense, they are smoothed away, always.
+    """LGS (Naseer et al., WACV 2019): it always smooths the image where gradients are dense.
 
-    ``x' = x (1 - clip(strength * g, 0, 1))`` with g the gradient magnitude, brought to 0..1 over the image and kept
+    ``x' = x (1 - clip(strength * g, 0, 1))`` with g the gradient magnitude, normalized to 0..1 over the image and kept
     only in overlapping windows whose mean exceeds ``density``. The score is the mean of the clipped factor.
 
     Args:
-        segmenter: the network.
-        window: side of the windows, in input pixels.
-        overlap: of neighbouring windows, in input pixels, less than ``window``.
-        density: mean gradient of a window that is smoothed, 0..1.
-        strength: the paper's lambda, >= 0.
+        segmenter: The network.
+        window: Side of the windows, in input pixels.
+        overlap: Overlap of neighboring windows, in input pixels, less than ``window``.
+        density: Mean gradient of a window above which it is smoothed, 0..1.
+        strength: The paper's lambda, >= 0.
     """
 
     def __init__(
@@ -113,6 +119,7 @@ class LocalGradientSmoothing:
         self._density, self._strength = density, strength
 
     def process(self, image: np.ndarray) -> Verdict:
+        """Smooth, score and segment one image, uint8 [H, W, 3] RGB."""
         height, width = self._segmenter.input_size
         small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
         suppressed = self.suppression(small)
@@ -124,9 +131,9 @@ class LocalGradientSmoothing:
         return Verdict(score, score > self.threshold, mask, np.asarray(labels), segment(self._segmenter, image))
 
     def suppression(self, image: np.ndarray) -> np.ndarray:
-        """How much is taken away of each pixel of ``image``, uint8 [h, w, 3]: float64 [h, w] in 0..1."""
-        grey = image.astype(np.float64).mean(2)
-        down, right = np.diff(grey, axis=0, append=grey[-1:]), np.diff(grey, axis=1, append=grey[:, -1:])
+        """The share of each pixel of ``image``, uint8 [h, w, 3], that is taken away: float64 [h, w] in 0..1."""
+        gray = image.astype(np.float64).mean(2)
+        down, right = np.diff(gray, axis=0, append=gray[-1:]), np.diff(gray, axis=1, append=gray[:, -1:])
         magnitude = np.hypot(down, right)
         spread = float(np.ptp(magnitude))
         gradient = (magnitude - magnitude.min()) / spread if spread else np.zeros_like(magnitude)
@@ -143,6 +150,6 @@ class LocalGradientSmoothing:
 
 
 def _starts(length: int, window: int, step: int) -> list[int]:
-    """Where windows begin that cover 0..length; the last one is moved back to fit."""
+    """Where windows start that cover 0..length; the last window is moved back to fit."""
     last = max(0, length - window)
     return [*range(0, last, step), last]

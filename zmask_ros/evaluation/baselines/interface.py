@@ -1,8 +1,8 @@
-"""Defences behind one interface: none, ours, and ours with a plain threshold."""
+"""The interface of a baseline, and three: no defense, ours, and ours with a plain threshold."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import cv2
@@ -13,19 +13,25 @@ from zmask_ros.defense import Defense, Profile, masked_labels
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.metrics.records import Verdict
 from zmask_ros.flags.flag import FrameState
+from zmask_ros.progress import Advance, no_advance
 from zmask_ros.runtime.camera import DefendedCamera, at_size
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.training.thresholds import clean_threshold
 
 
-class Defence(Protocol):
-    """What is compared."""
+class Baseline(Protocol):
+    """A defense, ours or another, as one row of an evaluation's tables.
+
+    Attributes:
+        name: The title of its row.
+        threshold: The score above which it flags a frame.
+    """
 
     name: str
     threshold: float
 
     def process(self, image: np.ndarray) -> Verdict:
-        """Judge and segment one image, uint8 [H, W, 3] RGB."""
+        """Score, mask and segment one image, uint8 [H, W, 3] RGB."""
         ...
 
 
@@ -38,12 +44,13 @@ class Undefended:
         self._segmenter = segmenter
 
     def process(self, image: np.ndarray) -> Verdict:
+        """Segment one image, uint8 [H, W, 3] RGB."""
         labels = segment(self._segmenter, image)
         return Verdict(0.0, False, np.zeros(labels.shape, bool), labels, labels)
 
 
 class Ours:
-    """The defence as the node runs it, with a profile's own threshold."""
+    """Our defense as the node runs it, with the threshold of its profile."""
 
     def __init__(self, segmenter: Segmenter, profile: Profile, name: str = "ours") -> None:
         self.name = name
@@ -59,6 +66,11 @@ class Ours:
         self._camera.threshold = value
 
     def process(self, image: np.ndarray) -> Verdict:
+        """Score, mask and segment one image, uint8 [H, W, 3] RGB.
+
+        Raises:
+            ZmaskError: The image could not be analyzed.
+        """
         result = self._camera.process_image(image)
         if result.pictures is None:
             raise ZmaskError(f"A frame could not be analysed: {result.reason}.")
@@ -70,7 +82,7 @@ class Ours:
 class PlainThreshold:
     """Ours without the fusion block: shallow heat H_S alone, masked where it is above one threshold.
 
-    The score is the image's highest shallow heat, so that one threshold says both whether and where.
+    The score is the image's highest shallow heat, so that one threshold decides whether there is a patch and where.
     """
 
     def __init__(self, segmenter: Segmenter, profile: Profile, name: str = "plain threshold") -> None:
@@ -81,6 +93,7 @@ class PlainThreshold:
 
     @torch.inference_mode()
     def process(self, image: np.ndarray) -> Verdict:
+        """Score, mask and segment one image, uint8 [H, W, 3] RGB."""
         x = self._segmenter.prepare(image)
         logits, analysis = self._defense.analyse(x)
         heat = analysis.evidence.shallow
@@ -103,15 +116,18 @@ def segment(segmenter: Segmenter, image: np.ndarray) -> np.ndarray:
 
 
 def set_threshold(
-    defence: Defence,
-    images: Sequence[np.ndarray],
-    false_alarm_rate: float,
-    advance: Callable[[], None] = lambda: None,
+    baseline: Baseline, images: Sequence[np.ndarray], false_alarm_rate: float, advance: Advance = no_advance
 ) -> None:
-    """Set ``defence.threshold`` from clean images by the rule that sets a profile's own; ``advance`` after each."""
-    defence.threshold = float("inf")
+    """Set ``baseline.threshold`` from clean images by the rule that sets a profile's own threshold.
+
+    Args:
+        baseline: Changed in place.
+        images: Clean images, uint8 [H, W, 3] RGB, at least one; each is one step of ``advance``.
+        false_alarm_rate: The share of clean frames that may be flagged, 0..1, exclusive.
+    """
+    baseline.threshold = float("inf")
     scores = []
     for image in images:
-        scores.append(defence.process(image).score)
+        scores.append(baseline.process(image).score)
         advance()
-    defence.threshold = clean_threshold(scores, false_alarm_rate).value
+    baseline.threshold = clean_threshold(scores, false_alarm_rate).value

@@ -1,4 +1,4 @@
-"""Detection from scores: ROC, the area under it, and what is found at a named false-alarm rate. Exact, plain numpy."""
+"""Detection from scores: ROC curve, the area under it, and what is found at a given false-alarm rate."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from sklearn.metrics import auc, roc_curve
 
-SECONDS_AN_HOUR = 3600.0
+SECONDS_PER_HOUR = 3600.0
 
 
 @dataclass(frozen=True)
@@ -15,8 +16,8 @@ class Roc:
     """The operating points of a detector that flags scores at or above a threshold.
 
     Attributes:
-        false_positive_rate, true_positive_rate: [N], 0..1, ascending from (0, 0) to (1, 1).
-        thresholds: [N], descending; the first is infinity, where nothing is flagged.
+        false_positive_rate, true_positive_rate: float64 [N], 0..1, ascending from (0, 0) to (1, 1).
+        thresholds: float64 [N], descending; the first is infinity, where nothing is flagged.
     """
 
     false_positive_rate: np.ndarray
@@ -25,10 +26,8 @@ class Roc:
 
     @property
     def area(self) -> float:
-        """Area under the curve, 0..1: the chance that an attacked frame scores higher than a clean one, ties half."""
-        widths = np.diff(self.false_positive_rate)
-        heights = (self.true_positive_rate[1:] + self.true_positive_rate[:-1]) / 2
-        return float((widths * heights).sum())
+        """Area under the curve, 0..1: the probability that an attacked frame scores above a clean one, ties half."""
+        return float(auc(self.false_positive_rate, self.true_positive_rate))
 
     def true_positive_rate_at(self, false_positive_rate: float) -> float:
         """Highest share of attacks found by a threshold whose share of false alarms is at most that, 0..1."""
@@ -37,37 +36,28 @@ class Roc:
 
 
 def roc(clean: np.ndarray, attacked: np.ndarray) -> Roc:
-    """The ROC of the scores of N clean and of M attacked frames, any finite numbers, one point a distinct score.
+    """The ROC curve of the scores of N clean and of M attacked frames, with one point for each distinct score.
 
     Raises:
-        ValueError: there are none of either kind, or a score is not a number.
+        ValueError: There are no scores of one kind, or a score is not a finite number.
     """
-    negatives, positives = np.asarray(clean, float), np.asarray(attacked, float)
-    if not len(negatives) or not len(positives):
+    if not len(clean) or not len(attacked):
         raise ValueError("a ROC needs the scores of clean and of attacked frames")
-    if not (np.isfinite(negatives).all() and np.isfinite(positives).all()):
+    scores = np.concatenate([clean, attacked])
+    if not np.isfinite(scores).all():
         raise ValueError("a score is not a finite number")
-    levels = np.unique(np.concatenate([negatives, positives]))[::-1]
-    return Roc(
-        _share_at_least(negatives, levels),
-        _share_at_least(positives, levels),
-        np.concatenate([[math.inf], levels]),
-    )
+    truth = np.arange(len(scores)) >= len(clean)
+    return Roc(*roc_curve(truth, scores, drop_intermediate=False))
 
 
-def _share_at_least(scores: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    counts = len(scores) - np.searchsorted(np.sort(scores), levels, side="left")
-    return np.concatenate([[0.0], counts / len(scores)])
-
-
-def false_alarms_an_hour(false_alarm_rate: float, frames_a_second: float) -> float:
-    """False alarms an hour of a camera with ``frames_a_second`` > 0, if every frame were judged for itself."""
-    return false_alarm_rate * frames_a_second * SECONDS_AN_HOUR
+def false_alarms_per_hour(false_alarm_rate: float, frames_per_second: float) -> float:
+    """False alarms per hour of a camera with ``frames_per_second`` > 0, if its frames are independent."""
+    return false_alarm_rate * frames_per_second * SECONDS_PER_HOUR
 
 
 def recovery(defended: float, attacked: float, oracle: float) -> float:
-    """``(defended - attacked) / (oracle - attacked)``: 0 is no defence, 1 is as good as knowing where the patch is.
+    """``(defended - attacked) / (oracle - attacked)``: 0 is no defense, 1 is as good as knowing where the patch is.
 
-    NaN where the oracle gains nothing, because there is nothing to recover.
+    It is NaN where the oracle gains nothing, because there is nothing to recover.
     """
     return (defended - attacked) / (oracle - attacked) if oracle > attacked else math.nan

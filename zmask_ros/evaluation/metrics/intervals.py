@@ -1,4 +1,4 @@
-"""Bootstrap intervals: how much a figure would vary if other frames, or other drives, had been drawn."""
+"""Confidence intervals: exact ones for shares, and the bootstrap for all other figures."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import binomtest
 
 RESAMPLES = 400
-LEVEL = 0.95
+CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with its interval; all NaN where the figure is not defined."""
+    """A figure with its confidence interval; all NaN where the figure is not defined."""
 
     value: float
     low: float
@@ -26,24 +27,27 @@ def bootstrap(
     groups: Sequence[Hashable],
     seed: int = 0,
     resamples: int = RESAMPLES,
-    level: float = LEVEL,
+    confidence: float = CONFIDENCE,
 ) -> Interval:
     """The percentile bootstrap interval of ``statistic``.
 
     Args:
-        statistic: of frames, given by their indices [M] into 0..N-1; repeated ones count repeatedly.
-        groups: of each of N frames, what is drawn as a whole: the frame itself, or its drive. Frames of one drive
-            resemble each other, so that drawing them singly gives intervals for that drive only.
-        seed: of the draws; equal seeds give equal intervals.
-        resamples: number of draws, >= 1.
-        level: share of the draws within the interval, in 0..1.
+        statistic: A function of frames, given by their indices [M] in 0..N-1; repeated indices count repeatedly.
+        groups: What is drawn as a whole, for each of N frames: the frame itself, or its drive. Frames of one drive
+            resemble each other, so that drawing single frames gives intervals for that drive only.
+        seed: Seed of the draws; equal seeds give equal intervals.
+        resamples: Number of draws, >= 1.
+        confidence: Share of the draws within the interval, 0..1.
 
     Raises:
-        ValueError: there are no frames.
+        ValueError: There are no frames.
     """
     if not groups:
         raise ValueError("an interval needs frames")
-    members = [np.flatnonzero(chosen) for chosen in _memberships(groups)]
+    frames_of: dict[Hashable, list[int]] = {}
+    for index, group in enumerate(groups):
+        frames_of.setdefault(group, []).append(index)
+    members = [np.array(indices) for indices in frames_of.values()]
     generator = np.random.default_rng(seed)
     draws = []
     for _ in range(resamples):
@@ -53,23 +57,16 @@ def bootstrap(
     value = statistic(np.arange(len(groups)))
     if not defined or math.isnan(value):
         return Interval(value, math.nan, math.nan)
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(defined, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Interval(value, float(low), float(high))
 
 
-def _memberships(groups: Sequence[Hashable]) -> list[np.ndarray]:
-    numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
-    codes = np.array([numbers[group] for group in groups])
-    return [codes == number for number in range(len(numbers))]
+def share_interval(hits: int, count: int) -> Interval:
+    """The exact interval (Clopper and Pearson, 1934; 95 %) of a share ``hits / count``.
 
-
-def rate_interval(hits: int, count: int) -> Interval:
-    """The Wilson interval (95 %) of a share ``hits / count``: unlike the bootstrap, it has a width at 0 and at 1."""
+    Unlike the bootstrap's, it has a width at 0 and at 1. It is NaN where ``count`` is 0.
+    """
     if not count:
         return Interval(math.nan, math.nan, math.nan)
-    z = 1.959963984540054
-    share, extra = hits / count, z * z / count
-    middle, spread = share + extra / 2, z * math.sqrt(share * (1 - share) / count + extra / (4 * count))
-    low = (middle - spread) / (1 + extra) if hits else 0.0
-    high = (middle + spread) / (1 + extra) if hits < count else 1.0
-    return Interval(share, low, high)
+    limits = binomtest(hits, count).proportion_ci(CONFIDENCE, "exact")
+    return Interval(hits / count, float(limits.low), float(limits.high))

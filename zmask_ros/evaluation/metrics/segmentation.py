@@ -1,4 +1,4 @@
-"""How good a segmentation, a mask and a detector are. Plain numpy, exact integer counts."""
+"""How good a segmentation, a mask and a detector are, from exact integer counts."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Confusion:
     """Counts of (true class, predicted class) over any number of label maps.
 
     Args:
-        num_classes: labels 0..num_classes-1 are counted, >= 1.
-        ignore: this true label is not counted.
+        num_classes: Labels 0..num_classes-1 are counted, >= 1.
+        ignore: This true label is not counted.
     """
 
     def __init__(self, num_classes: int, ignore: int = IGNORED) -> None:
@@ -33,19 +33,19 @@ class Confusion:
 
     @property
     def counts(self) -> np.ndarray:
-        """int64 [K, K + 1]: rows are true classes, columns predicted ones, the last one any other prediction."""
+        """int64 [K, K + 1]: rows are true classes, columns predicted ones, and the last column any other prediction."""
         return self._counts
 
     def add(self, predicted: np.ndarray, truth: np.ndarray, where: np.ndarray | None = None) -> None:
         """Count one label map.
 
         Args:
-            predicted: integers [H, W].
-            truth: integers [H, W].
+            predicted: Integers [H, W].
+            truth: Integers [H, W].
             where: bool [H, W], the pixels to count; None counts all.
 
         Raises:
-            ValueError: the shapes differ, or a true label is neither a class nor ignored.
+            ValueError: The shapes differ, or a true label is neither a class nor ignored.
         """
         shapes = {predicted.shape, truth.shape} | ({where.shape} if where is not None else set())
         if len(shapes) > 1:
@@ -63,7 +63,7 @@ class Confusion:
         """Add the counts of ``other``.
 
         Raises:
-            ValueError: it counts other classes.
+            ValueError: It counts other classes.
         """
         if (self.num_classes, self.ignore) != (other.num_classes, other.ignore):
             raise ValueError("confusions of different classes cannot be merged")
@@ -94,7 +94,7 @@ def mask_iou(predicted: np.ndarray, truth: np.ndarray) -> float:
     """Intersection over union of two masks [H, W], non-zero inside; two empty masks agree: 1.
 
     Raises:
-        ValueError: the shapes differ.
+        ValueError: The shapes differ.
     """
     if predicted.shape != truth.shape:
         raise ValueError(f"masks of different shapes cannot be compared: {predicted.shape}, {truth.shape}")
@@ -108,9 +108,9 @@ class Detections:
     """How a detector did over frames.
 
     Attributes:
-        attacked, clean: frames with and without an attack.
-        found: attacked frames that were flagged.
-        false_alarms: clean frames that were flagged.
+        attacked, clean: Number of frames with and without an attack.
+        found: Number of attacked frames that were flagged.
+        false_alarms: Number of clean frames that were flagged.
     """
 
     attacked: int
@@ -140,12 +140,12 @@ def count_detections(flagged: np.ndarray, attacked: np.ndarray, counted: np.ndar
 
     Args:
         flagged: bool [N], what the detector said.
-        attacked: bool [N], what was so.
-        counted: bool [N], the frames to count; None counts all. Leave out those where neither answer is wrong, such
-            as frames whose patch is too small to matter.
+        attacked: bool [N], what was true.
+        counted: bool [N], the frames to count; None counts all. Frames where neither answer is wrong, such as those
+            whose patch is too small to matter, should be left out.
 
     Raises:
-        ValueError: the lengths differ.
+        ValueError: The lengths differ.
     """
     said, was = np.asarray(flagged, bool), np.asarray(attacked, bool)
     use = np.ones(was.shape, bool) if counted is None else np.asarray(counted, bool)

@@ -1,4 +1,4 @@
-"""Clean and attacked versions of the same labelled frames through one camera's defence."""
+"""Clean and attacked versions of the same labeled frames through one defense."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from zmask_ros.errors import ZmaskError
+from zmask_ros.evaluation.baselines.interface import Baseline
 from zmask_ros.evaluation.metrics.segmentation import Confusion, count_detections, mask_iou
-from zmask_ros.flags.flag import FrameState
-from zmask_ros.runtime.camera import CameraResult, DefendedCamera, Pictures
 
 
 @dataclass(frozen=True)
@@ -19,7 +18,7 @@ class PairedFrame:
 
     Attributes:
         clean, attacked: uint8 [H, W, 3] RGB.
-        labels: uint8 [H, W], 255 = unlabelled; true outside the patch.
+        labels: uint8 [H, W], 255 = unlabeled; valid outside the patch.
         patch_mask: bool [H, W], the patch's pixels.
     """
 
@@ -31,18 +30,18 @@ class PairedFrame:
 
 @dataclass(frozen=True)
 class PairedFigures:
-    """What the attack and the defence do; mIoU is over the pixels outside the patch.
+    """What the attack and the defense do; mIoU is over the pixels outside the patch.
 
     Attributes:
-        frames: number of scenes.
-        false_alarm_rate: share of clean frames that were flagged.
-        recall: share of attacked frames that were flagged.
-        mask_iou: mean over attacked frames, 0 where one was not flagged.
-        patch_share: mean share of the image that the patch covers.
-        miou_clean: undefended, clean frames.
-        miou_clean_defended: defended, clean frames: what false alarms cost.
-        miou_attacked: undefended, attacked frames.
-        miou_defended: defended, attacked frames.
+        frames: Number of scenes.
+        false_alarm_rate: Share of clean frames that were flagged.
+        recall: Share of attacked frames that were flagged.
+        mask_iou: Mean over attacked frames, 0 where one was not flagged.
+        patch_share: Mean share of the image that the patch covers.
+        miou_clean: mIoU undefended on clean frames.
+        miou_clean_defended: mIoU defended on clean frames: what false alarms cost.
+        miou_attacked: mIoU undefended on attacked frames.
+        miou_defended: mIoU defended on attacked frames.
     """
 
     frames: int
@@ -56,25 +55,23 @@ class PairedFigures:
     miou_defended: float
 
 
-def evaluate_pairs(camera: DefendedCamera, pairs: Iterable[PairedFrame]) -> PairedFigures:
-    """Run both versions of every scene through ``camera``.
+def evaluate_pairs(baseline: Baseline, num_classes: int, pairs: Iterable[PairedFrame]) -> PairedFigures:
+    """Run both versions of every scene through ``baseline``, whose network has ``num_classes`` classes.
 
     Raises:
-        ZmaskError: there is no scene, or a frame could not be analysed.
+        ZmaskError: There is no scene, or a frame could not be analyzed.
     """
-    kinds = ("clean", "clean_defended", "attacked", "defended")
-    matrices = {kind: Confusion(len(camera.segmenter.classes)) for kind in kinds}
+    clean, clean_defended, attacked, defended = (Confusion(num_classes) for _ in range(4))
     flagged: list[bool] = []
     overlaps, shares = [], []
     for pair in pairs:
         outside = ~pair.patch_mask
-        for first, second, image in (("clean", "clean_defended", pair.clean), ("attacked", "defended", pair.attacked)):
-            result = camera.process_image(image)
-            pictures = _pictures(result)
-            matrices[first].add(pictures.undefended, pair.labels, outside)
-            matrices[second].add(pictures.labels, pair.labels, outside)
-            flagged.append(result.state is FrameState.ATTACK)
-        overlaps.append(mask_iou(pictures.mask, pair.patch_mask))
+        for image, plain, own in ((pair.clean, clean, clean_defended), (pair.attacked, attacked, defended)):
+            verdict = baseline.process(image)
+            plain.add(verdict.undefended, pair.labels, outside)
+            own.add(verdict.labels, pair.labels, outside)
+            flagged.append(verdict.flagged)
+        overlaps.append(mask_iou(verdict.mask, pair.patch_mask))
         shares.append(float(pair.patch_mask.mean()))
     if not overlaps:
         raise ZmaskError("There is no frame to evaluate.")
@@ -85,11 +82,8 @@ def evaluate_pairs(camera: DefendedCamera, pairs: Iterable[PairedFrame]) -> Pair
         recall=counts.recall,
         mask_iou=float(np.mean(overlaps)),
         patch_share=float(np.mean(shares)),
-        **{f"miou_{kind}": matrix.miou() for kind, matrix in matrices.items()},
+        miou_clean=clean.miou(),
+        miou_clean_defended=clean_defended.miou(),
+        miou_attacked=attacked.miou(),
+        miou_defended=defended.miou(),
     )
-
-
-def _pictures(result: CameraResult) -> Pictures:
-    if result.pictures is None:
-        raise ZmaskError(f"A frame could not be analysed: {result.reason}.")
-    return result.pictures

@@ -1,6 +1,6 @@
-"""The analysis as the paper describes it and as its authors' demo does it, to say how much faster ours is.
+"""The analysis as the paper describes it and as its authors' demo does it, for comparison with ours.
 
-Neither is their code. Both look at the layers of a profile without an evidence head, as ours does beside them.
+Neither is their code. Both use the layers of a profile without an evidence head, as ours does in the comparison.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from zmask_ros.segmenters import Segmenter
 
 DEMO_GRID = (150, 300)
 DEMO_KERNELS = ((64, 128), (32, 64), (16, 32), (8, 16))
-"""On S; D has the first two, and the layers of S in it."""
+"""Kernels of S; D has the first two, and also the layers of S."""
 
 
 def naive_evidence(profile: Profile, taps: Activations) -> Evidence:
@@ -44,7 +44,7 @@ def naive_evidence(profile: Profile, taps: Activations) -> Evidence:
 
 
 def demo_branches(profile: Profile) -> tuple[Branch, Branch]:
-    """S and D with the profile's layers as the authors' demo pools and joins them."""
+    """S and D with the profile's layers, pooled and combined as in the authors' demo."""
     shallow = profile.detector.shallow.layers
     layers = tuple(dict.fromkeys(profile.detector.deep.layers + shallow))
     return Branch(shallow, DEMO_KERNELS), Branch(layers, DEMO_KERNELS[:2])
@@ -60,8 +60,11 @@ def demo_evidence(
     without a border; what comes out is stretched back to the grid.
 
     Args:
+        segmenter: The network.
+        profile: Its clean statistics are used.
         branches: S and D, with kernels on ``grid``.
-        x: a normalised image, [1, 3, h, w].
+        grid: Size of the working grid.
+        x: A normalized image, [1, 3, h, w].
     """
     shallow, deep = branches
     z = {
@@ -75,10 +78,8 @@ def demo_evidence(
 def _statistics(profile: Profile, layers: Sequence[str] | dict[str, None]) -> dict[str, LayerStatistics]:
     """Of each layer, whichever branch has it."""
     keys = {layer: [statistics_key(name, layer) for name in ("shallow", "deep")] for layer in layers}
-    return {
-        layer: next(profile.detector.statistics[k] for k in own if k in profile.detector.statistics)
-        for layer, own in keys.items()
-    }
+    statistics = profile.detector.statistics
+    return {layer: next(statistics[key] for key in own if key in statistics) for layer, own in keys.items()}
 
 
 def _demo_z_scores(segmenter: Segmenter, layer: str, statistics: LayerStatistics, grid: Size, x: Tensor) -> Tensor:

@@ -1,13 +1,13 @@
-"""How the cost of the defence grows: with the network, its input and the layers that are looked at.
+"""How the cost of the defense grows: with the network, its input, and the layers that its head reads.
 
-The defence is fitted for a few frames and its evidence head is not trained: what it says means nothing, what it costs
-is the same.
+The defense is fitted to a few frames and its evidence head is not trained: its output is meaningless, but its cost is
+the same.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from zmask_ros.defense import Defense
 from zmask_ros.evaluation.performance.overhead import time_pairs
+from zmask_ros.progress import Advance, no_advance
 from zmask_ros.segmenters import ClassInfo, Description, Segmenter, build_segmenter
 from zmask_ros.training.adversarial import with_untrained_head
 from zmask_ros.training.clean_fit import ProfileFit
@@ -32,7 +33,7 @@ TORCHVISION = {
     "deeplabv3_resnet50": RESNET,
     "fcn_resnet50": RESNET,
 }
-"""Builders, and the layers at which the head looks: the first one is also S, the last one D."""
+"""Builders, and the layers that the head reads: the first is also S, the last one D."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,8 @@ class Cost:
     """Medians over frames.
 
     Attributes:
-        plain_ms: of the plain network, in milliseconds.
-        clean, two_pass: defended over plain, on frames that are not flagged, and on frames that are.
+        plain_ms: Time of the plain network, in milliseconds.
+        clean, two_pass: Defended over plain, on frames that are not flagged, and on frames that are.
     """
 
     plain_ms: float
@@ -53,14 +54,15 @@ def measure_cost(
     segmenter: Segmenter,
     images: Sequence[np.ndarray],
     layers: Sequence[str],
-    advance: Callable[[], None] = lambda: None,
+    advance: Advance = no_advance,
 ) -> Cost:
-    """The cost of a defence of ``segmenter`` whose head looks at ``layers``.
+    """The cost of a defense of ``segmenter`` whose head reads ``layers``.
 
     Args:
-        images: street frames, uint8 [H, W, 3] RGB.
-        layers: at least one.
-        advance: called twice for each image.
+        segmenter: The network.
+        images: Street frames, uint8 [H, W, 3] RGB; each is two steps of ``advance``.
+        layers: Names of layers, at least one.
+        advance: Counts images.
     """
     defense = _defense(segmenter, images, tuple(layers))
     measured = []

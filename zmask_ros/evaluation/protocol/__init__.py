@@ -1,1 +1,5 @@
-"""TODO."""
+"""How an evaluation runs: a plan becomes jobs, each evaluator records every frame, and finished jobs are kept.
+
+`plan.py` says what to do, `jobs.py` splits it, `evaluators.py` makes what is compared, and `runner.py` does the work.
+It may import attacks, data, the defense, training, `metrics/` and `baselines/`, but not `report/`.
+"""

@@ -1,8 +1,8 @@
 """Benign-hard sets: what a camera may see without any attack, made from clean frames by seeded transformations.
 
-Weather and camera faults change the whole frame. Boards hang something harmless but loud into it. Each set is a
-function of the frames, in their order, and of a seed; its frames keep the labels outside of what was hung in. The
-boards are made anew here, and not by `world.harmless`: the fusion block is trained on those.
+Weather and camera faults change the whole frame. Boards put a benign but conspicuous picture into it. Each set is a
+function of the frames, in their order, and of a seed; its frames keep the labels outside of the boards. The boards are
+not those of `data.textures.benign`, because the fusion block is trained on those.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def rain(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     for x, y in rng.uniform((-0.1, -0.1), (1.1, 1.0), (height * width // 400, 2)) * (width, height):
         length = rng.uniform(0.02, 0.06) * height
         cv2.line(streaks, (int(x), int(y)), (int(x + slant * length), int(y + length)), int(rng.integers(60, 200)), 1)
-    grey = 0.75 * image + 0.25 * image.mean() + cv2.GaussianBlur(streaks, (3, 3), 0.7)[..., None] * 0.5
-    wet = _bytes(grey)
+    gray = 0.75 * image + 0.25 * image.mean() + cv2.GaussianBlur(streaks, (3, 3), 0.7)[..., None] * 0.5
+    wet = _bytes(gray)
     blurred = cv2.GaussianBlur(wet, (0, 0), max(1.0, height / 60))
     for x, y in rng.uniform(0, 1, (6, 2)) * (width, height):
         drop = np.zeros((height, width), np.uint8)
@@ -57,11 +57,11 @@ def rain(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def glare(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A low sun: a saturated disc, a veil around it and a flare across."""
     height, width = image.shape[:2]
-    centre = rng.uniform((0.2, 0.05), (0.8, 0.35)) * (width, height)
+    center = rng.uniform((0.2, 0.05), (0.8, 0.35)) * (width, height)
     y, x = np.mgrid[:height, :width]
-    distance = np.hypot(x - centre[0], y - centre[1]) / height
+    distance = np.hypot(x - center[0], y - center[1]) / height
     veil = 230 * np.exp(-((distance / 0.22) ** 2)) + 120 * np.exp(-distance / 0.35)
-    line = 60 * np.exp(-(((y - centre[1]) / (0.01 * height)) ** 2))
+    line = 60 * np.exp(-(((y - center[1]) / (0.01 * height)) ** 2))
     return _bytes(image * 0.9 + (veil + line)[..., None] * np.array([1.0, 0.97, 0.88]))
 
 
@@ -83,7 +83,7 @@ class _Compressed:
 
 
 def heavy_jpeg(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Compressed far beyond what anybody would drive with."""
+    """JPEG of a quality far below that of any camera in use."""
     return decode(_Compressed(encode_compressed(image, "jpeg", JPEG_QUALITY)))
 
 
@@ -106,12 +106,12 @@ def poster(side: int, rng: np.random.Generator, others: Sequence[np.ndarray]) ->
 
 def foliage(side: int, rng: np.random.Generator, others: Sequence[np.ndarray]) -> np.ndarray:
     """The face of a hedge, close by."""
-    colour, _ = hedge(rng, 4.0, 4.0)
-    return np.asarray(cv2.resize(colour, (side, side), interpolation=cv2.INTER_LINEAR))
+    color, _ = hedge(rng, 4.0, 4.0)
+    return np.asarray(cv2.resize(color, (side, side), interpolation=cv2.INTER_LINEAR))
 
 
 def random_noise(side: int, rng: np.random.Generator, others: Sequence[np.ndarray]) -> np.ndarray:
-    """Independent pixels: what an attack starts from."""
+    """Independent random pixels, as an attack starts from."""
     return rng.integers(0, 256, (side, side, 3), dtype=np.uint8)
 
 
@@ -150,22 +150,22 @@ def hard_frame(
     """Frame ``index`` of the set ``name``, one of `HARD_SETS`; equal arguments give equal frames.
 
     Args:
-        images: the clean frames, uint8 [H, W, 3] RGB.
-        seed: >= 0.
-        others: scenes that natural patches are cut from; none of ``images``.
+        images: The clean frames, uint8 [H, W, 3] RGB.
+        seed: Seed of all that is random, >= 0.
+        others: Scenes that natural patches are cut from; none of ``images``.
 
     Returns:
-        the image, uint8 [H, W, 3] RGB, and bool [H, W]: what was hung in, whose pixels have no labels any more.
+        The image, uint8 [H, W, 3] RGB, and the pixels of the board, bool [H, W], which have no labels any more.
     """
     rng = np.random.default_rng([seed, zlib.crc32(name.encode()), index])
     image = images[0] if name == FROZEN else images[index]
     if name in BOARDS:
-        return _hang(image, BOARDS[name], rng, others)
+        return _with_board(image, BOARDS[name], rng, others)
     changed = CHANGES[name](image, rng) if name in CHANGES else image
     return changed, np.zeros(image.shape[:2], bool)
 
 
-def _hang(
+def _with_board(
     image: np.ndarray, board: Board, rng: np.random.Generator, others: Sequence[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
     height, width = image.shape[:2]

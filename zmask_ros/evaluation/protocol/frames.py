@@ -1,7 +1,7 @@
-"""Frames for an evaluation, parted into what is learned from and what is tested on.
+"""Frames for an evaluation, split into what is learned from and what is tested on.
 
 Test frames are never in another part. Where a source has no split of its own, its first half is learned from, and the
-last 40 % are the test: frames that lie close together in time are as good as equal, so a gap is left between.
+last 40 % are the test: frames that lie close together in time are nearly equal, so a gap is left between.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class Scene:
     """One clean frame.
 
     Attributes:
-        name: unique within an evaluation.
-        drive: the recording that it belongs to.
+        name: Unique within an evaluation.
+        drive: The recording that it belongs to.
         image: uint8 [H, W, 3] RGB.
-        labels: uint8 [H, W], 255 = unlabelled; None: the network's own clean prediction is taken for the truth.
+        labels: uint8 [H, W], 255 = unlabeled; None: the network's own clean prediction is taken for the truth.
     """
 
     name: str
@@ -52,11 +52,11 @@ class Parts:
     """The frames of an evaluation, each in one part only.
 
     Attributes:
-        source: where they come from, for people.
-        statistics: clean ranges of the detectors that are compared are learned here.
-        thresholds: their thresholds are set here.
-        attack: patches are optimised here.
-        test: everything is measured here, in the order of recording.
+        source: Where they come from, as text for people.
+        statistics: Frames from which compared detectors learn clean ranges.
+        thresholds: Frames from which their thresholds are set.
+        attack: Frames on which patches are optimized.
+        test: Frames on which everything is measured, in the order of recording.
     """
 
     source: str
@@ -86,7 +86,7 @@ class Parts:
         }
 
     @property
-    def labelled(self) -> bool:
+    def labeled(self) -> bool:
         """Whether the test frames have true labels."""
         return all(scene.labels is not None for scene in self.test)
 
@@ -116,7 +116,7 @@ def spread(scenes: Sequence[Scene], most: int) -> tuple[Scene, ...]:
 
 
 def parted(source: str, learned: Sequence[Scene], test: Sequence[Scene]) -> Parts:
-    """Part what is learned from: every fifth frame sets thresholds, the others in turn give statistics and attacks."""
+    """Split ``learned``: every fifth frame sets thresholds, the others in turn give statistics and attacks."""
     rest = [scene for index, scene in enumerate(learned) if index % HELD_OUT_EVERY != HELD_OUT_EVERY - 1]
     return Parts(
         source, tuple(rest[::2]), tuple(learned[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY]), tuple(rest[1::2]), tuple(test)
@@ -124,7 +124,7 @@ def parted(source: str, learned: Sequence[Scene], test: Sequence[Scene]) -> Part
 
 
 def halved(source: str, scenes: Sequence[Scene]) -> Parts:
-    """Part one recording by time: its first half, a gap, and its last 40 %."""
+    """Split one recording by time: its first half, a gap, and its last 40 %."""
     learned, tested = int(LEARNED_SHARE * len(scenes)), int(TEST_SHARE * len(scenes))
     return parted(source, scenes[:learned], scenes[len(scenes) - tested :])
 
@@ -139,7 +139,7 @@ def street_parts(seeds: Sequence[int], frames: int) -> Parts:
     """Street-world drives with ``frames`` frames each: the test is ``seeds``, what is learned from is fixed.
 
     Raises:
-        ZmaskError: a test seed is one of `STREET_TRAINING_SEEDS`.
+        ZmaskError: A test seed is one of `STREET_TRAINING_SEEDS`.
     """
     both = sorted(set(seeds) & set(STREET_TRAINING_SEEDS))
     if both:
@@ -153,7 +153,7 @@ def image_parts(folder: Path, labels: Path | None) -> Parts:
     """A folder of images in the order of their names, with label maps under the same names as PNG in ``labels``.
 
     Raises:
-        ZmaskError: there are no images, or one has no labels.
+        ZmaskError: There are no images, or one has no labels.
     """
     scenes = []
     for path in pictures_in(folder):
@@ -166,7 +166,7 @@ def image_parts(folder: Path, labels: Path | None) -> Parts:
 def bag_parts(bags: Sequence[Path], topic: str | None, frames: int) -> Parts:
     """Recordings, without labels; at most about ``frames`` frames in all.
 
-    With several bags the last one is the test; a single one is parted by time.
+    With several bags the last one is the test; a single one is split by time.
     """
     with CameraBags(bags, topic) as whole:
         every = max(1, whole.total // frames)
@@ -184,12 +184,12 @@ def bag_parts(bags: Sequence[Path], topic: str | None, frames: int) -> Parts:
 
 
 def carla_gear_parts(folders: Sequence[Path], split: str | None) -> Parts:
-    """Scenes of CARLA-GeAR sets; with several the last one is the test, a single one is parted by time.
+    """Scenes of CARLA-GeAR sets; with several the last one is the test, a single one is split by time.
 
     Their billboards must not be patched: these are the clean frames that patches are put into.
 
     Raises:
-        ZmaskError: a set is already patched.
+        ZmaskError: A set is already patched.
     """
     drives, titles = [], _titles(folders)
     for folder in folders:

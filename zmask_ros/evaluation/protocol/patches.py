@@ -1,4 +1,4 @@
-"""The patches of an evaluation: trained, and put into test frames."""
+"""The patches of an evaluation: how they are trained, and how they are put into test frames."""
 
 from __future__ import annotations
 
@@ -19,19 +19,21 @@ from zmask_ros.segmenters import Segmenter
 
 
 @dataclass(frozen=True)
-class Target:
-    """Test scenes as the undefended network sees them.
+class TestSet:
+    """Test scenes with what the undefended network sees in them.
 
     Attributes:
-        scenes: in order.
-        clean: its labels of each, uint8 [H, W].
+        scenes: The scenes, in order.
+        clean: The network's labels of each, uint8 [H, W].
     """
+
+    __test__ = False
 
     scenes: Sequence[Scene]
     clean: Sequence[np.ndarray]
 
     def truth(self, index: int) -> np.ndarray:
-        """The labels of a scene; where it has none, what the network says of it when it is clean."""
+        """The labels of a scene; where it has none, the network's labels of it while it is clean."""
         labels = self.scenes[index].labels
         return self.clean[index] if labels is None else labels
 
@@ -55,7 +57,7 @@ def train(
     state: Path | None = None,
     start: Tensor | None = None,
 ) -> PatchResult:
-    """Optimise patches over ``scenes`` from ``start``; with a ``state`` file it goes on where it was interrupted."""
+    """Optimize patches over ``scenes`` from ``start``; with a ``state`` file it resumes where it was interrupted."""
     frames: list[AttackFrame] = [(scene.image, scene.labels) for scene in scenes]
     result = train_patch(segmenter, frames, recipe, progress, profile=profile, state=state, start=start)
     if state is not None:
@@ -63,12 +65,12 @@ def train(
     return result
 
 
-def show(
+def paste(
     scene: Scene, patches: np.ndarray, seen: EotRanges, segmenter: Segmenter, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """``scene`` with the patches in it: image uint8 [H, W, 3] and the patches' pixels, bool [H, W].
 
-    Where they are depends on the scene's name and on ``seed`` only: every patch of a size is seen alike.
+    Where they are depends only on the scene's name and on ``seed``: all patches of one size are seen alike.
     """
     generator = torch.Generator().manual_seed(zlib.crc32(f"{seed}:{scene.name}".encode()))
     larger = scene.image.shape[0] / segmenter.input_size[0]

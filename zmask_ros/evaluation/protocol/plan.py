@@ -1,4 +1,4 @@
-"""What an evaluation does, as one value: which patches, how they are seen, on how many frames, against what."""
+"""What an evaluation does, as one value: its attacks, how patches are seen, its frames, and what is compared."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from zmask_ros.attacks import EotRanges, Recipe
 from zmask_ros.errors import ZmaskError
+from zmask_ros.evaluation.baselines.registry import COMPARED
 from zmask_ros.evaluation.protocol.benign_sets import HARD_SETS
 
 SEEN = EotRanges(
@@ -22,8 +23,6 @@ SEEN = EotRanges(
     blur=(0.0, 0.5),
 )
 """How patches are seen in the test, and in training too: the attacker knows the test."""
-COMPARED = ("plain threshold", "HN", "FPDA", "LGS")
-"""Other defences."""
 FULL, GRADED, ADAPTIVE, GIVEN = GROUPS = ("full", "graded", "adaptive", "given")
 
 
@@ -32,15 +31,15 @@ class Attack:
     """One patch, or several that act together.
 
     Attributes:
-        name: unique within a plan; also the name of its file.
-        group: ``full``: an attack of full strength that does not know the defence; ``graded``: the same, weakened by
-            ``beta``; ``adaptive``: knows the defence; ``given``: comes from a file.
-        recipe: how it is optimised; None where it comes from a file.
-        file: of a patch that was made elsewhere.
-        start: an attack of the plan whose patches this one starts from, which saves steps; None starts from noise.
-        reference: of an adaptive attack, the one of the plan that does the most to the undefended network with the
-            same patches: the same attacker, had there been no defence.
-        family: of an adaptive attack; several attacks of a family show whether it has converged.
+        name: Unique within a plan; also the name of its file.
+        group: ``full``: an attack of full strength that does not know the defense; ``graded``: the same, weakened by
+            ``beta``; ``adaptive``: knows the defense; ``given``: comes from a file.
+        recipe: How it is optimized; None where it comes from a file.
+        file: A patch that was made elsewhere.
+        start: An attack of the plan whose patches this one starts from, which saves steps; None starts from noise.
+        reference: For an adaptive attack, the attack of the plan that does the most to the undefended network with
+            the same patches: the same attacker, had there been no defense.
+        family: For an adaptive attack; several attacks of a family show whether it has converged.
     """
 
     name: str
@@ -53,23 +52,23 @@ class Attack:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """An evaluation.
+class EvaluationPlan:
+    """What an evaluation does.
 
     Attributes:
-        name: of the plan.
-        attacks: each after those that it refers to.
-        learned_frames: of each part that is learned from, at most.
-        test_frames: clean frames of the test, at most.
-        attacked_frames: of these, so many are attacked, at most.
-        hard_frames: of these, so many become each benign-hard set, at most.
-        hard_sets: names from `hard_sets.HARD_SETS`.
-        compared: names from `COMPARED`; adaptive attacks are not aimed at
-            them, so that they are not tried on those.
-        seen: where and how patches are put into the test frames.
-        false_alarm_rate: that the compared detectors' thresholds are set for, as the profile's; 0..1, exclusive.
-        seed: of where patches are put and of the benign-hard sets; patches must be trained with other seeds.
-        resampled: what intervals are drawn over: ``frame`` or ``drive``.
+        name: The plan's name.
+        attacks: The attacks, each after those that it refers to.
+        learned_frames: At most so many frames of each part that is learned from.
+        test_frames: At most so many clean frames of the test.
+        attacked_frames: At most so many of the test frames are attacked.
+        hard_frames: At most so many of the test frames become each benign-hard set.
+        hard_sets: Names from `benign_sets.HARD_SETS`.
+        compared: Names from `baselines.registry.COMPARED`; they do not run on adaptive attacks, which are not aimed at
+            them.
+        seen: Where and how patches are put into the test frames.
+        false_alarm_rate: The rate that the baselines' thresholds are set for, as the profile's; 0..1, exclusive.
+        seed: Seed of where patches are put and of the benign-hard sets; patches must be trained with other seeds.
+        resampled: What intervals are drawn over: ``frame`` or ``drive``.
     """
 
     name: str
@@ -79,13 +78,22 @@ class Plan:
     attacked_frames: int = 51
     hard_frames: int = 51
     hard_sets: tuple[str, ...] = HARD_SETS
-    compared: tuple[str, ...] = COMPARED
+    compared: tuple[str, ...] = tuple(COMPARED)
     seen: EotRanges = SEEN
     false_alarm_rate: float = 0.001
     seed: int = 1
     resampled: str = "frame"
 
     def __post_init__(self) -> None:
+        self._check_attacks()
+        if strange := set(self.hard_sets) - set(HARD_SETS):
+            raise ZmaskError(f"There is no benign-hard set '{min(strange)}': choose from {', '.join(HARD_SETS)}.")
+        if unknown := set(self.compared) - set(COMPARED):
+            raise ZmaskError(f"There is no defence '{min(unknown)}' to compare: choose from {', '.join(COMPARED)}.")
+        if self.resampled not in ("frame", "drive"):
+            raise ZmaskError(f"Intervals are drawn over 'frame' or 'drive', not '{self.resampled}'.")
+
+    def _check_attacks(self) -> None:
         known: set[str] = set()
         for attack in self.attacks:
             if attack.name in known:
@@ -98,42 +106,35 @@ class Plan:
             if attack.recipe is not None and attack.recipe.seed == self.seed:
                 raise ZmaskError(f"Attack '{attack.name}' is trained with the test's seed {self.seed}: change one.")
             known.add(attack.name)
-        strange = set(self.hard_sets) - set(HARD_SETS)
-        if strange:
-            raise ZmaskError(f"There is no benign-hard set '{min(strange)}': choose from {', '.join(HARD_SETS)}.")
-        if unknown := set(self.compared) - set(COMPARED):
-            raise ZmaskError(f"There is no defence '{min(unknown)}' to compare: choose from {', '.join(COMPARED)}.")
-        if self.resampled not in ("frame", "drive"):
-            raise ZmaskError(f"Intervals are drawn over 'frame' or 'drive', not '{self.resampled}'.")
 
     @property
     def groups(self) -> Iterator[tuple[str, tuple[Attack, ...]]]:
-        """The attacks by group, those groups that have some."""
+        """The attacks by group, without groups that have none."""
         for group in GROUPS:
             members = tuple(attack for attack in self.attacks if attack.group == group)
             if members:
                 yield group, members
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready; `from_dict` reads it."""
+        """A JSON-ready dictionary that `from_dict` reads."""
         return asdict(self)
 
     @staticmethod
-    def from_dict(entries: dict[str, Any]) -> Plan:
+    def from_dict(entries: dict[str, Any]) -> EvaluationPlan:
         """The plan that `to_dict` wrote; entries left out have their defaults.
 
         Raises:
-            ZmaskError: an entry that is unknown, missing or out of its range.
+            ZmaskError: An entry is unknown, missing or out of its range.
         """
         try:
-            unknown = set(entries) - {f.name for f in fields(Plan)}
+            unknown = set(entries) - {f.name for f in fields(EvaluationPlan)}
             if unknown:
                 raise TypeError(f"unknown entries {', '.join(sorted(unknown))}")
             seen = {name: tuple(limits) for name, limits in entries.get("seen", asdict(SEEN)).items()}
             lists = {name: tuple(entries[name]) for name in ("hard_sets", "compared") if name in entries}
             attacks = tuple(_attack(entry) for entry in entries["attacks"])
             arguments: dict[str, Any] = entries | lists | {"attacks": attacks, "seen": EotRanges(**seen)}
-            return Plan(**arguments)
+            return EvaluationPlan(**arguments)
         except (TypeError, KeyError, ValueError, AttributeError) as error:
             raise ZmaskError(f"This is not a plan of an evaluation: {error}.") from error
 
@@ -143,20 +144,20 @@ def _attack(entry: dict[str, Any]) -> Attack:
     return Attack(**(entry | {"recipe": None if recipe is None else Recipe.from_dict(recipe)}))
 
 
-def read_plan(path: Path) -> Plan:
-    """A plan from a JSON file, or the one that a result was made by.
+def read_plan(path: Path) -> EvaluationPlan:
+    """A plan from a JSON file, or the plan that a result was made by.
 
     Raises:
-        ZmaskError: it cannot be read or is no plan.
+        ZmaskError: It cannot be read or is no plan.
     """
     try:
         entries = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise ZmaskError(f"The plan {path} cannot be read: name 'published', 'quick' or a JSON file.") from error
-    return Plan.from_dict(entries.get("plan", entries) if isinstance(entries, dict) else entries)
+    return EvaluationPlan.from_dict(entries.get("plan", entries) if isinstance(entries, dict) else entries)
 
 
-def given(plan: Plan, files: tuple[Path, ...]) -> Plan:
-    """``plan`` with patches from files added to its attacks; exact values stand for the picture beside them."""
+def with_given_patches(plan: EvaluationPlan, files: tuple[Path, ...]) -> EvaluationPlan:
+    """``plan`` with patches from files added to its attacks; a file of exact values names the picture of that name."""
     pictures = [path.with_suffix(".png") if path.suffix == ".safetensors" else path for path in files]
     return replace(plan, attacks=plan.attacks + tuple(Attack(path.stem, GIVEN, file=str(path)) for path in pictures))

@@ -1,4 +1,4 @@
-"""The plans that come with the package: the published one, and a quick look."""
+"""The plans that come with the package: the published one, and a quick one."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from zmask_ros.attacks import Recipe
-from zmask_ros.evaluation.protocol.plan import ADAPTIVE, FULL, GRADED, SEEN, Attack, Plan
+from zmask_ros.evaluation.protocol.plan import ADAPTIVE, FULL, GRADED, SEEN, Attack, EvaluationPlan
 from zmask_ros.segmenters import Segmenter
 
 
 @dataclass(frozen=True)
-class Effort:
+class TrainingEffort:
     """What a plan's patches cost to train: Adam steps, and images a step."""
 
     steps: int
@@ -33,15 +33,25 @@ FIRST_SEED = 9001
 @dataclass
 class _Builder:
     segmenter: Segmenter
-    effort: Effort
+    effort: TrainingEffort
     attacks: list[Attack] = field(default_factory=list)
 
-    def add(self, name: str, group: str, steps: int, size: str, **entries: Any) -> str:
-        links = {key: entries.pop(key) for key in ("start", "reference", "family") if key in entries}
+    def add(
+        self,
+        name: str,
+        group: str,
+        steps: int,
+        size: str,
+        start: str | None = None,
+        reference: str | None = None,
+        family: str | None = None,
+        **entries: Any,
+    ) -> str:
+        """Add an attack with ``entries`` of its recipe; the name is given back for others to refer to."""
         side = max(8, round(SIZES[size] * self.segmenter.input_size[0]))
         seed = FIRST_SEED + len(self.attacks)
         recipe = Recipe(size=(side, side), steps=steps, batch=self.effort.batch, eot=SEEN, seed=seed, **entries)
-        self.attacks.append(Attack(name, group, recipe, **links))
+        self.attacks.append(Attack(name, group, recipe, start=start, reference=reference, family=family))
         return name
 
     def untargeted(self, size: str) -> str:
@@ -57,20 +67,20 @@ class _Builder:
         return self.add(f"beta {beta:g} {size}", GRADED, self.effort.graded_steps, size, beta=beta, start=start)
 
     def adaptive(self, family: str, reference: str, size: str, **entries: Any) -> None:
-        """Starts from the patch that does the most without a defence, and learns to evade."""
-        links = {"start": reference, "reference": reference, "family": family}
-        self.add(family, ADAPTIVE, self.effort.adaptive_steps, size, **links, **entries)
+        """Add an attack that starts from the patch that does the most without a defense, and learns to evade."""
+        steps = self.effort.adaptive_steps
+        self.add(family, ADAPTIVE, steps, size, start=reference, reference=reference, family=family, **entries)
 
     def converged(self, family: str, reference: str, size: str, **entries: Any) -> None:
-        """An adaptive family twice: the second time from noise and another seed, and with double the steps."""
+        """Add an adaptive family twice: the second time from noise and another seed, and with double the steps."""
         self.adaptive(family, reference, size, **entries)
-        links = {"reference": reference, "family": family}
-        self.add(f"{family}, from noise", ADAPTIVE, 2 * self.effort.adaptive_steps, size, **links, **entries)
+        name, steps = f"{family}, from noise", 2 * self.effort.adaptive_steps
+        self.add(name, ADAPTIVE, steps, size, reference=reference, family=family, **entries)
 
 
-def published_plan(segmenter: Segmenter) -> Plan:
+def published_plan(segmenter: Segmenter) -> EvaluationPlan:
     """The published evaluation: three sizes, two objectives, graded strengths, six adaptive families, each twice."""
-    builder = _Builder(segmenter, Effort(steps=120, graded_steps=40, adaptive_steps=50))
+    builder = _Builder(segmenter, TrainingEffort(steps=120, graded_steps=40, adaptive_steps=50))
     for size in SIZES:
         builder.untargeted(size)
         builder.targeted(size)
@@ -81,16 +91,18 @@ def published_plan(segmenter: Segmenter) -> Plan:
         builder.converged(family, "untargeted large", "large", adaptive=family)
     builder.converged("split", split, "small", adaptive="both", patches=PARTS)
     builder.converged("decoys", split, "small", adaptive="mask", patches=PARTS, decoys=PARTS // 2)
-    return Plan("published", tuple(builder.attacks), attacked_frames=34, hard_frames=24)
+    return EvaluationPlan("published", tuple(builder.attacks), attacked_frames=34, hard_frames=24)
 
 
-def quick_plan(segmenter: Segmenter) -> Plan:
-    """A look in a few minutes: three patches, few frames; too little to judge a defence by."""
-    builder = _Builder(segmenter, Effort(steps=20, graded_steps=10, adaptive_steps=15))
+def quick_plan(segmenter: Segmenter) -> EvaluationPlan:
+    """A plan of a few minutes: three patches and few frames, too few to judge a defense by."""
+    builder = _Builder(segmenter, TrainingEffort(steps=20, graded_steps=10, adaptive_steps=15))
     builder.untargeted("large")
     builder.graded("large", 0.5)
     builder.adaptive("both", "untargeted large", "large", adaptive="both")
-    return Plan("quick", tuple(builder.attacks), learned_frames=30, test_frames=30, attacked_frames=12, hard_frames=5)
+    return EvaluationPlan(
+        "quick", tuple(builder.attacks), learned_frames=30, test_frames=30, attacked_frames=12, hard_frames=5
+    )
 
 
 PLANS = {"published": published_plan, "quick": quick_plan}

@@ -1,28 +1,29 @@
-"""All that comes out of an evaluation as one JSON-ready object, and where it is written."""
+"""All that comes out of an evaluation as one value, as JSON, and as markdown."""
 
 from __future__ import annotations
 
-import json
-import math
 import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from zmask_ros import __version__
+from zmask_ros.attacks import Step
+from zmask_ros.evaluation.protocol.evaluators import NamedProfile
+from zmask_ros.evaluation.protocol.plan import EvaluationPlan
 from zmask_ros.evaluation.protocol.runner import Evaluation, Results
-from zmask_ros.evaluation.report.html import html_report
-from zmask_ros.evaluation.report.summary import Summariser
-from zmask_ros.evaluation.report.tables import all_tables
-from zmask_ros.evaluation.report.targets import check
-from zmask_ros.io.files import replace_file
+from zmask_ros.evaluation.report.figures import Summary
+from zmask_ros.evaluation.report.serialization import keyed, to_json
+from zmask_ros.evaluation.report.summary import Summarizer
+from zmask_ros.evaluation.report.tables import Table, all_tables
+from zmask_ros.evaluation.report.targets import Target, check
 from zmask_ros.io.markdown_tables import Marks
 
-JSON_NAME, HTML_NAME = "evaluation.json", "report.html"
 TABLES = Marks("<!-- tables: written by zmask evaluate --docs -->", "<!-- end of tables -->")
-UNLABELLED_NOTE = "These frames have no labels: the network's own clean prediction is taken for the truth."
+UNLABELED_NOTE = "These frames have no labels: the network's own clean prediction is taken for the truth."
 SMALL_NOTE = "This is the quick plan: it shows that everything works, and is too small to judge a defence by."
 ENOUGH_FRAMES = 1000
 RATE_NOTE = (
@@ -31,85 +32,154 @@ RATE_NOTE = (
 )
 
 
-def outcome(evaluation: Evaluation, results: Results, seconds: float) -> dict[str, Any]:
-    """Plan, splits, environment and all figures; ``seconds`` is how long the run took, without what was there."""
-    segmenter, parts, profiles = evaluation.segmenter, evaluation.parts, evaluation.judges.profiles
-    summary = Summariser(evaluation.plan, results, evaluation.work.ours).summary()
-    return {
-        "version": __version__,
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "seconds": round(seconds, 1),
-        "environment": {
-            "device": str(segmenter.device),
-            "machine": platform.machine(),
-            "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
-        },
-        "segmenter": {"name": segmenter.name, "digest": segmenter.digest},
-        "profiles": [
-            {
-                "name": named.name,
-                "path": named.path,
-                "digest": named.digest,
-                "threshold": named.profile.detector.threshold.value,
-                "false_alarm_rate": named.profile.detector.threshold.false_alarm_rate,
-                "fitted_on": [source.bag for source in named.profile.sources],
-            }
-            for named in profiles
-        ],
-        "plan": evaluation.plan.to_dict(),
-        "frames": {"source": parts.source, "labelled": parts.labelled, "digest": parts.digest()},
-        "splits": splits(evaluation),
-        "notes": _notes(evaluation),
-        "aims": {name: check(summary, name) for name in evaluation.work.ours},
-        "summary": summary,
-        "histories": results.histories,
-    }
+@dataclass(frozen=True)
+class MachineInfo:
+    """Where an evaluation ran: torch's device, the processor's kind, CPU threads, and torch's version."""
+
+    device: str
+    machine: str
+    threads: int
+    torch: str
 
 
-def splits(evaluation: Evaluation) -> dict[str, Any]:
-    """Which images, patches and seeds were used for what; each is in one split only, or the plan was refused."""
-    plan = evaluation.plan
-    return {
-        "images": {name: [scene.name for scene in scenes] for name, scenes in evaluation.parts.named.items()},
-        "patches": {group: [attack.name for attack in members] for group, members in plan.groups},
-        "seeds": {
-            "test": plan.seed,
-            "training": {a.name: a.recipe.seed for a in plan.attacks if a.recipe is not None},
-        },
-    }
+@dataclass(frozen=True)
+class SegmenterInfo:
+    """Name and weight digest of the network."""
+
+    name: str
+    digest: str
 
 
-def write_outcome(evaluation: Evaluation, results: Results, result: dict[str, Any]) -> tuple[Path, Path]:
-    """Write JSON and HTML into the evaluation's folder; their paths."""
-    written = evaluation.folder / JSON_NAME, evaluation.folder / HTML_NAME
-    replace_file(written[0], json.dumps(plain(result), indent=1).encode())
-    replace_file(written[1], html_report(evaluation, results, result).encode())
-    return written
+@dataclass(frozen=True)
+class ProfileInfo:
+    """A profile that was evaluated; ``fitted_on`` names its recordings."""
+
+    name: str
+    path: str
+    digest: str
+    threshold: float
+    false_alarm_rate: float
+    fitted_on: tuple[str, ...]
+
+    @staticmethod
+    def of(named: NamedProfile) -> ProfileInfo:
+        """What is said of ``named``."""
+        threshold, recordings = named.profile.detector.threshold, tuple(source.bag for source in named.profile.sources)
+        return ProfileInfo(
+            named.name, named.path, named.digest, threshold.value, threshold.false_alarm_rate, recordings
+        )
 
 
-def markdown(result: dict[str, Any]) -> str:
-    """All tables, for documentation, with what they are of."""
-    profiles = ", ".join(f"{p['name']} (threshold {p['threshold']:.4g})" for p in result["profiles"])
-    head = (
-        f"Plan `{result['plan']['name']}` on {result['frames']['source']}, segmenter "
-        f"`{result['segmenter']['name']}` {result['segmenter']['digest'][:12]}, profiles: {profiles}."
+@dataclass(frozen=True)
+class FramesInfo:
+    """Where frames come from, whether the test frames have labels, and the digest of all."""
+
+    source: str
+    labeled: bool = field(metadata=keyed("labelled"))
+    digest: str
+
+
+@dataclass(frozen=True)
+class SeedsInfo:
+    """The seed of the test, and the seed of each trained attack."""
+
+    test: int
+    training: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class SplitsInfo:
+    """Which images, by part, which patches, by group, and which seeds were used for what; none is used for two."""
+
+    images: Mapping[str, tuple[str, ...]]
+    patches: Mapping[str, tuple[str, ...]]
+    seeds: SeedsInfo
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """Plan, splits, environment and all figures.
+
+    Attributes:
+        version: Version of the package.
+        created: Date and time in UTC, ISO 8601.
+        seconds: How long the run took, without what was finished before it.
+        environment, segmenter, profiles, plan, frames, splits: What was evaluated, and how.
+        notes: Sentences on how to take the figures.
+        targets: By profile.
+        summary: All figures.
+        histories: The training steps of each attack.
+    """
+
+    version: str
+    created: str
+    seconds: float
+    environment: MachineInfo
+    segmenter: SegmenterInfo
+    profiles: tuple[ProfileInfo, ...]
+    plan: EvaluationPlan
+    frames: FramesInfo
+    splits: SplitsInfo
+    notes: tuple[str, ...]
+    targets: Mapping[str, tuple[Target, ...]] = field(metadata=keyed("aims"))
+    summary: Summary
+    histories: Mapping[str, tuple[Step, ...]]
+
+    def to_json(self) -> dict[str, Any]:
+        """All entries, JSON-ready."""
+        result: dict[str, Any] = to_json(self)
+        return result
+
+    @property
+    def tables(self) -> list[Table]:
+        """All tables."""
+        return all_tables(self.summary, self.targets, self.profiles[0].name)
+
+    def markdown(self) -> str:
+        """All tables, for documentation, with what they are of."""
+        profiles = ", ".join(f"{profile.name} (threshold {profile.threshold:.4g})" for profile in self.profiles)
+        head = (
+            f"Plan `{self.plan.name}` on {self.frames.source}, segmenter "
+            f"`{self.segmenter.name}` {self.segmenter.digest[:12]}, profiles: {profiles}."
+        )
+        return "\n\n".join([head, *self.notes, *(table.markdown() for table in self.tables)])
+
+
+def result_of(evaluation: Evaluation, results: Results, seconds: float) -> EvaluationResult:
+    """The result of an evaluation; ``seconds`` is how long the run took."""
+    segmenter, parts, ours = evaluation.segmenter, evaluation.parts, evaluation.jobs.ours
+    summary = Summarizer(evaluation.plan, results, ours).summary()
+    return EvaluationResult(
+        version=__version__,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        seconds=round(seconds, 1),
+        environment=MachineInfo(
+            str(segmenter.device), platform.machine(), torch.get_num_threads(), str(torch.__version__)
+        ),
+        segmenter=SegmenterInfo(segmenter.name, segmenter.digest),
+        profiles=tuple(ProfileInfo.of(named) for named in evaluation.evaluators.profiles),
+        plan=evaluation.plan,
+        frames=FramesInfo(parts.source, parts.labeled, parts.digest()),
+        splits=_splits(evaluation),
+        notes=_notes(evaluation),
+        targets={name: check(summary, name) for name in ours},
+        summary=summary,
+        histories=results.histories,
     )
-    return "\n\n".join([head, *result["notes"], *(table.markdown() for table in all_tables(result))])
 
 
-def _notes(evaluation: Evaluation) -> list[str]:
+def _splits(evaluation: Evaluation) -> SplitsInfo:
+    plan = evaluation.plan
+    return SplitsInfo(
+        images={name: tuple(scene.name for scene in scenes) for name, scenes in evaluation.parts.named.items()},
+        patches={group: tuple(attack.name for attack in members) for group, members in plan.groups},
+        seeds=SeedsInfo(plan.seed, {a.name: a.recipe.seed for a in plan.attacks if a.recipe is not None}),
+    )
+
+
+def _notes(evaluation: Evaluation) -> tuple[str, ...]:
     frames = len(evaluation.parts.test)
-    notes = [] if evaluation.parts.labelled else [UNLABELLED_NOTE]
+    notes = [] if evaluation.parts.labeled else [UNLABELED_NOTE]
     notes += [SMALL_NOTE] if evaluation.plan.name == "quick" else []
     notes += [RATE_NOTE.format(frames=frames, least=1 / frames)] if frames < ENOUGH_FRAMES else []
-    return notes
-
-
-def plain(value: Any) -> Any:
-    """JSON knows no NaN: what is not defined is null."""
-    if isinstance(value, dict):
-        return {key: plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return tuple(notes)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-Figures = dict[str, Any]
+from zmask_ros.evaluation.metrics.intervals import Interval
+from zmask_ros.evaluation.report.figures import FamilyFigures, GroupFigures, Summary
+from zmask_ros.evaluation.report.targets import Target
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def figure(value: float | None) -> str:
-    """Four digits that count; a dash where there is none."""
+    """Four significant digits; a dash where there is none."""
     return "-" if value is None or math.isnan(value) else f"{value:.4g}"
 
 
@@ -45,178 +46,151 @@ def percent(value: float | None, digits: int = 1) -> str:
     return "-" if value is None or math.isnan(value) else f"{value:.{digits}%}"
 
 
-def with_interval(figure: Figures, digits: int = 3) -> str:
+def with_interval(interval: Interval, digits: int = 3) -> str:
     """``value (low to high)``."""
-    span = f" ({number(figure['low'], digits)} to {number(figure['high'], digits)})"
-    return number(figure["value"], digits) + ("" if math.isnan(figure["low"]) else span)
+    span = f" ({number(interval.low, digits)} to {number(interval.high, digits)})"
+    return number(interval.value, digits) + ("" if math.isnan(interval.low) else span)
 
 
-def share_with_interval(figure: Figures) -> str:
-    """As `with_interval`, in per cent."""
-    return f"{percent(figure['value'])} ({percent(figure['low'])} to {percent(figure['high'])})"
+def share_with_interval(interval: Interval) -> str:
+    """As `with_interval`, in percent."""
+    return f"{percent(interval.value)} ({percent(interval.low)} to {percent(interval.high)})"
 
 
-def all_tables(result: Figures) -> list[Table]:
-    """Every table of a result, as `evaluate` puts it together."""
-    summary = result["summary"]
-    tables = [aims_table(result["aims"]), clean_table(summary)]
-    tables += [group_table(title, group) for title, group in summary["groups"].items()]
-    tables.append(attack_table(summary, result["profiles"][0]["name"]))
-    first = result["profiles"][0]["name"]
-    tables += [family_table(name, rows, first) for name, rows in summary["families"].items() if rows]
-    if summary["hard"]:
+def all_tables(summary: Summary, targets: Mapping[str, Sequence[Target]], first: str) -> list[Table]:
+    """Every table of an evaluation; ``first`` is the profile that adaptive attacks know."""
+    tables = [targets_table(targets), clean_table(summary)]
+    tables += [group_table(title, group) for title, group in summary.groups.items()]
+    tables.append(attack_table(summary, first))
+    tables += [family_table(name, rows, first) for name, rows in summary.families.items() if rows]
+    if summary.hard:
         tables.append(hard_table(summary))
     return tables
 
 
-def aims_table(aims: Figures) -> Table:
-    """What was aimed at, by profile."""
+def targets_table(targets: Mapping[str, Sequence[Target]]) -> Table:
+    """The targets of each profile."""
     rows = [
-        (name, aim["what"], aim["wanted"], figure(aim["value"]), "yes" if aim["reached"] else "**no**", aim["note"])
-        for name, checked in aims.items()
-        for aim in checked
+        (name, one.what, one.wanted, figure(one.value), "yes" if one.reached else "**no**", one.note)
+        for name, checked in targets.items()
+        for one in checked
     ]
     return Table("Aims", "", ("defence", "what", "aim", "measured", "reached", "note"), tuple(rows))
 
 
-def clean_table(summary: Figures) -> Table:
-    """Clean frames: what every defence costs where there is nothing to find."""
+def clean_table(summary: Summary) -> Table:
+    """Clean frames: what every baseline costs where there is nothing to find."""
     rows = [
         (
             name,
-            number(row["miou"], 4),
-            number(row["miou_loss"], 4),
-            share_with_interval(row["false_alarm_rate"]),
-            number(row["false_alarms_an_hour"], 0),
-            percent(row["masked"]),
+            number(row.miou, 4),
+            number(row.miou_loss, 4),
+            share_with_interval(row.false_alarm_rate),
+            number(row.false_alarms_an_hour, 0),
+            percent(row.masked),
         )
-        for name, row in summary["clean"].items()
+        for name, row in summary.clean.items()
     ]
     columns = ("defence", "mIoU", "mIoU lost", "false-alarm rate (95 %)", "false alarms an hour at 15 Hz", "masked")
-    frames = max((row["frames"] for row in summary["clean"].values()), default=0)
+    frames = max((row.frames for row in summary.clean.values()), default=0)
     return Table("Clean frames", f"{frames} frames.", columns, tuple(rows))
 
 
-def group_table(title: str, group: Figures) -> Table:
-    """Defences side by side over several attacks."""
+def group_table(title: str, group: GroupFigures) -> Table:
+    """The baselines over several attacks."""
     rows = [
         (
             name,
-            with_interval(row["auc"], 4),
-            number(row["mean_auc"], 4),
-            percent(row["tpr_at_1_percent"]),
-            percent(row["tpr_at_1_permille"]),
-            percent(row["recall"]),
-            number(row["recovery"], 2),
-            number(row["mask_iou"], 2),
+            with_interval(row.roc.auc, 4),
+            number(row.mean_auc, 4),
+            percent(row.roc.tpr_at_1_percent),
+            percent(row.roc.tpr_at_1_permille),
+            percent(row.recall),
+            number(row.recovery, 2),
+            number(row.mask_iou, 2),
         )
-        for name, row in group["defences"].items()
+        for name, row in group.baselines.items()
     ]
     columns = (
-        "defence",
-        "AUC (95 %)",
-        "mean AUC",
-        "TPR at FPR 1 %",
-        "TPR at FPR 0.1 %",
-        "flagged",
-        "recovery",
-        "mask IoU",
+        *("defence", "AUC (95 %)", "mean AUC", "TPR at FPR 1 %", "TPR at FPR 0.1 %"),
+        *("flagged", "recovery", "mask IoU"),
     )
-    note = f"Over {len(group['attacks'])} attacks: {', '.join(group['attacks'])}."
+    note = f"Over {len(group.attacks)} attacks: {', '.join(group.attacks)}."
     return Table(f"Defences: {title}", note, columns, tuple(rows))
 
 
-def attack_table(summary: Figures, name: str) -> Table:
-    """Each attack, and the defence ``name`` against it."""
-    rows = []
-    for attack in summary["attacks"]:
-        own = attack["defences"][name]
-        rows.append(
-            (
-                attack["name"],
-                percent(attack["patch_share"]),
-                number(attack["clean"]),
-                with_interval(attack["attacked"]),
-                with_interval(own["miou_interval"]),
-                number(attack["oracle"]),
-                with_interval(own["recovery"], 2),
-                number(own["auc"]["value"], 4),
-                percent(own["recall"]),
-                percent(own["masked"]),
-                number(own["mask_iou"], 2),
-                number(own["mask_recall"], 2),
-            )
+def attack_table(summary: Summary, name: str) -> Table:
+    """Each attack, and the baseline ``name`` against it."""
+    rows = [
+        (
+            attack.name,
+            percent(attack.patch_share),
+            number(attack.clean),
+            with_interval(attack.attacked),
+            with_interval(own.miou_interval),
+            number(attack.oracle),
+            with_interval(own.recovery, 2),
+            number(own.roc.auc.value, 4),
+            percent(own.recall),
+            percent(own.masked),
+            number(own.mask_iou, 2),
+            number(own.mask_recall, 2),
         )
+        for attack in summary.attacks
+        for own in (attack.baselines[name],)
+    ]
     columns = (
-        "attack",
-        "of the image",
-        "clean",
-        "attacked (95 %)",
-        "defended (95 %)",
-        "oracle",
-        "recovery (95 %)",
-        "AUC",
-        "flagged",
-        "masked",
-        "mask IoU",
-        "mask recall",
+        *("attack", "of the image", "clean", "attacked (95 %)", "defended (95 %)", "oracle", "recovery (95 %)"),
+        *("AUC", "flagged", "masked", "mask IoU", "mask recall"),
     )
-    worst = summary["worst_frames"]
     note = "mIoU outside the patches."
-    if worst:
-        plain, own = percent(worst["none"]), percent(worst[name])
-        note += f" With every frame under its worst attack, {plain} of the pixels are right, defended {own}."
+    if worst := summary.worst_frames:
+        plain, own_share = percent(worst["none"]), percent(worst[name])
+        note += f" With every frame under its worst attack, {plain} of the pixels are right, defended {own_share}."
     return Table(f"Attacks against {name}", note, columns, tuple(rows))
 
 
-def family_table(name: str, rows: list[Figures], known: str) -> Table:
-    """Adaptive families that know the defence ``known``, against ``name``: every run, so that convergence shows."""
-    cells = [
+def family_table(name: str, families: Sequence[FamilyFigures], known: str) -> Table:
+    """Adaptive families that know the profile ``known``, against ``name``: every run, so that convergence shows."""
+    rows = [
         (
-            row["family"],
-            run["attack"] + (" (worst)" if run == row["worst"] else ""),
-            str(run["steps"]),
-            number(run["damage_free"]),
-            number(run["damage_undefended"]),
-            number(run["damage_defended"]),
-            percent(run["ratio"], 0),
-            percent(run["flagged"]),
-            percent(run["masked"]),
+            row.family,
+            run.attack + (" (worst)" if run == row.worst else ""),
+            str(run.steps),
+            number(run.damage_free),
+            number(run.damage_undefended),
+            number(run.damage_defended),
+            percent(run.ratio, 0),
+            percent(run.flagged),
+            percent(run.masked),
         )
-        for row in rows
-        for run in row["runs"]
+        for row in families
+        for run in row.runs
     ]
     columns = (
-        "family",
-        "run",
-        "steps",
-        "same attacker, no defence",
-        "same patch, no defence",
-        "remains defended",
-        "remains of the first",
-        "flagged",
-        "masked",
+        *("family", "run", "steps", "same attacker, no defence", "same patch, no defence", "remains defended"),
+        *("remains of the first", "flagged", "masked"),
     )
     note = "Damage is mIoU clean - attacked, outside the patches. Runs of a family differ in seed and steps."
     title = f"Attackers who know {name}" if name == known else f"{name}, against attackers who know {known}"
-    return Table(title, note, columns, tuple(cells))
+    return Table(title, note, columns, tuple(rows))
 
 
-def hard_table(summary: Figures) -> Table:
+def hard_table(summary: Summary) -> Table:
     """False alarms on the benign-hard sets."""
-    defences = tuple(summary["clean"])
+    names = tuple(summary.clean)
+    first = names[0]
     rows = [
         (
             title,
-            str(row["frames"]),
-            *(percent(row["defences"][name]["false_alarm_rate"]["value"]) for name in defences),
-            percent(row["defences"][defences[0]]["false_alarm_rate"]["high"]),
-            percent(row["defences"][defences[0]]["masked"]),
-            number(row["defences"][defences[0]]["miou_loss"], 4),
+            str(row.frames),
+            *(percent(row.baselines[name].false_alarm_rate.value) for name in names),
+            percent(row.baselines[first].false_alarm_rate.high),
+            percent(row.baselines[first].masked),
+            number(row.baselines[first].miou_loss, 4),
         )
-        for title, row in summary["hard"].items()
+        for title, row in summary.hard.items()
     ]
-    first = defences[0]
-    columns = ("set", "frames", *defences, f"{first}: at most (95 %)", f"{first}: masked", f"{first}: mIoU lost")
+    columns = ("set", "frames", *names, f"{first}: at most (95 %)", f"{first}: masked", f"{first}: mIoU lost")
     note = "Share of harmless frames that are flagged. The mIoU lost is against the undefended network on these frames."
     return Table("Benign-hard sets", note, columns, tuple(rows))

@@ -1,0 +1,86 @@
+"""`zmask bench` as a user calls it: figures, tables, a plot, and bad input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from support.tiny_network import describe, fit
+from zmask_ros.cli.bench import PERFORMANCE, command
+from zmask_ros.errors import ZmaskError
+from zmask_ros.evaluation.performance.benchmark import CASES
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny network, its profile, a patch and a document."""
+    folder = tmp_path_factory.mktemp("bench")
+    fit(describe(folder))
+    cv2.imwrite(str(folder / "patch.png"), np.random.default_rng(0).integers(0, 256, (20, 40, 3), np.uint8))
+    (folder / "performance.md").write_text(f"before\n{PERFORMANCE.begin}\n{PERFORMANCE.end}\nafter\n")
+    return folder
+
+
+def basics(place: Path, frames: int) -> list[str]:
+    given = {
+        "--segmenter": place / "tiny_0.yaml",
+        "--profile": place / "tiny_0.zmask.safetensors",
+        "--patch": place / "patch.png",
+        "--device": "cpu",
+        "--frames": frames,
+    }
+    return [str(word) for pair in given.items() for word in pair]
+
+
+def test_the_command_reports_overheads(place: Path) -> None:
+    arguments = [*basics(place, 4), "--size", "96x72"]
+    result = CliRunner().invoke(command, [*arguments, "--json"])
+    assert result.exit_code == 0, result.output
+    figures = json.loads(result.stdout)
+    assert figures["overhead_clean"] > 0
+    assert figures["overhead_two_pass"] > 0
+    assert figures["overhead_tracked"] > 0
+    assert figures["naive_passes"] > 0 and figures["naive_analysis"] > 0
+    assert "naive_demo" not in figures
+    assert figures["image_size"] == "96x72"
+    assert figures["input_size"] == "64x48"
+    low, median, high = figures["clean"]["overhead_quartiles"]
+    assert low <= median <= high
+    assert median == figures["overhead_clean"]
+    assert figures["tracked"]["frames"] == 4
+    table = CliRunner().invoke(command, arguments)
+    assert table.exit_code == 0
+    assert "clean: overhead" in table.stdout
+
+
+def test_a_sweep_is_measured_drawn_and_written_into_a_document(place: Path, tmp_path: Path) -> None:
+    plot, document = tmp_path / "cost.svg", place / "performance.md"
+    arguments = [*basics(place, 2), "--size", "96x72", "--plot", str(plot), "--docs", str(document), "--json"]
+    refused = CliRunner().invoke(command, arguments)
+    assert isinstance(refused.exception, ZmaskError)
+    assert "add it, or leave --plot away" in str(refused.exception)
+    result = CliRunner().invoke(command, [*arguments, "--sweep"])
+    assert result.exit_code == 0, result.output
+    figures = json.loads(result.stdout)
+    assert set(figures["batch_gain"]) == {"2", "4"}
+    assert list(figures["input_sizes"]) == ["32x24", "64x48", "96x72", "128x96"]
+    assert list(figures["layers"]) == ["1", "2"]
+    assert all(cost["two_pass"] > cost["clean"] > 0 for cost in figures["layers"].values())
+    assert list(figures["sizes"]) == ["96x72", "480x360", "640x480", "1280x720"]
+    assert plot.read_text().startswith("<svg")
+    text = document.read_text()
+    assert text.startswith("before") and text.endswith("after\n")
+    for size in figures["sizes"]:
+        assert [text.count(f"| {size} | {case} |") for case in CASES.values()] == [1] * len(CASES)
+
+
+def test_the_command_refuses_bad_input(place: Path) -> None:
+    assert "WIDTHxHEIGHT" in CliRunner().invoke(command, [*basics(place, 2), "--size", "large"]).output
+    missing = CliRunner().invoke(command, [*basics(place, 2), "--patch", "nowhere.png"])
+    assert isinstance(missing.exception, ZmaskError)
+    assert "nowhere.png" in str(missing.exception)

@@ -1,0 +1,39 @@
+"""The defenses that ours is compared with, by the names that plans and tables use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from zmask_ros.defense import Profile
+from zmask_ros.evaluation.baselines.detectors import LocalGradientSmoothing, channel_mean, hyperneuron
+from zmask_ros.evaluation.baselines.interface import Baseline, PlainThreshold
+from zmask_ros.segmenters import Segmenter
+
+
+@dataclass(frozen=True)
+class BaselineEntry:
+    """How one baseline is made.
+
+    Attributes:
+        make: Makes it from the network and the first profile of an evaluation; its threshold is set afterwards.
+        passes: What a frame costs at most, in passes of the plain network: for estimates of time.
+        learns: Whether it is a `FeatureDetector`, which learns from clean frames before its threshold is set.
+    """
+
+    make: Callable[[Segmenter, Profile], Baseline]
+    passes: float
+    learns: bool = False
+
+
+# HN and FPDA take the last deep layer: they were made for features that lie far from the image.
+COMPARED = {
+    "plain threshold": BaselineEntry(lambda segmenter, first: PlainThreshold(segmenter, first.without_head()), 2.2),
+    "HN": BaselineEntry(
+        lambda segmenter, first: hyperneuron(segmenter, first.detector.deep.layers[-1]), 1.2, learns=True
+    ),
+    "FPDA": BaselineEntry(
+        lambda segmenter, first: channel_mean(segmenter, first.detector.deep.layers[-1]), 1.1, learns=True
+    ),
+    "LGS": BaselineEntry(lambda segmenter, first: LocalGradientSmoothing(segmenter), 2.4),
+}

@@ -1,0 +1,280 @@
+"""The measurements of `zmask bench`: street frames of each case, other ways to analyze, and how the cost grows."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from zmask_ros.attacks import EotRanges, paste_at_random
+from zmask_ros.data.street import StreetDrive
+from zmask_ros.defense import KEYFRAME_INTERVAL_S, Defense, Profile
+from zmask_ros.evaluation.performance.overhead import (
+    PairedTimes,
+    batch_gain,
+    slowdown,
+    streaming_defend,
+    time_pairs,
+)
+from zmask_ros.evaluation.performance.reference import DEMO_GRID, demo_branches, demo_evidence, naive_evidence
+from zmask_ros.evaluation.performance.scaling import (
+    TORCHVISION,
+    Cost,
+    measure_cost,
+    torchvision_segmenter,
+    with_input_size,
+)
+from zmask_ros.evaluation.performance.timing import Quartiles
+from zmask_ros.progress import Advance, Progress, silent
+from zmask_ros.segmenters import Segmenter
+
+STREET_SEED = 4001
+STREET_SECONDS = 20.0
+PATCH_HEIGHTS = (0.2, 0.35)
+"""Shares of the image's height that the pasted patch takes."""
+CAMERA_RATE_HZ = 30.0
+SWAY, SWAY_S = 0.15, 3.0
+"""How far a tracked patch moves to either side, as a share of the image, and in how many seconds."""
+CASES = {
+    "clean": "a clean frame in streaming mode",
+    "full": "a clean frame, analysed as a whole",
+    "two_pass": "an attacked frame, segmented twice",
+    "tracked": "an attacked frame whose patch is known",
+}
+SIZES = ((480, 360), (640, 480), (1280, 720))
+BATCHES = (2, 4)
+REPEATS = 20
+DEMO_REPEATS = 2
+INPUT_SCALES = (0.5, 1.0, 1.5, 2.0)
+SCALING_FRAMES = 12
+NETWORK_FRAMES = 5
+
+
+@dataclass(frozen=True)
+class BenchSubject:
+    """What is measured, and where; sizes are WIDTHxHEIGHT."""
+
+    segmenter: str
+    image_size: str
+    input_size: str
+    device: str
+    threads: int
+    torch: str
+
+    @staticmethod
+    def of(segmenter: Segmenter, size: tuple[int, int]) -> BenchSubject:
+        """``segmenter`` on images of this width and height."""
+        cuda = segmenter.device.type == "cuda"
+        processor = platform.processor() or platform.machine()
+        return BenchSubject(
+            segmenter=segmenter.name,
+            image_size="{}x{}".format(*size),
+            input_size="{1}x{0}".format(*segmenter.input_size),
+            device=torch.cuda.get_device_name(segmenter.device) if cuda else processor,
+            threads=torch.get_num_threads(),
+            torch=str(torch.__version__),
+        )
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """All that was measured; what was not asked for is empty.
+
+    Attributes:
+        subject: What is measured, and where.
+        sizes: Times by the camera's image size, WIDTHxHEIGHT, and by case; the first size is the one asked for.
+        slowdowns: How many times longer than ours other ways to analyze take, by the names in `reference`.
+        batch_gain: How many times as many frames a second one batch gives, by its number of cameras.
+        input_sizes, layers, networks: Costs by the network's input size, by the number of layers that the head reads,
+            and by torchvision's network.
+    """
+
+    subject: BenchSubject
+    sizes: Mapping[str, Mapping[str, PairedTimes]]
+    slowdowns: Mapping[str, float]
+    batch_gain: dict[int, float] = field(default_factory=dict)
+    input_sizes: Mapping[str, Cost] = field(default_factory=dict)
+    layers: Mapping[str, Cost] = field(default_factory=dict)
+    networks: Mapping[str, Cost] = field(default_factory=dict)
+
+    @property
+    def cases(self) -> Mapping[str, PairedTimes]:
+        """Times of each case on images of the size asked for."""
+        return next(iter(self.sizes.values()))
+
+    def to_json(self) -> dict[str, Any]:
+        """Rounded figures, JSON-ready; ``overhead_*`` is the median of defended over plain."""
+        result = asdict(self.subject) | _case_figures(self.cases) | dict(self.slowdowns)
+        if self.batch_gain:
+            result["batch_gain"] = {str(cameras): gain for cameras, gain in self.batch_gain.items()}
+            result["sizes"] = {size: _case_figures(cases) for size, cases in self.sizes.items()}
+        growing = {"input_sizes": self.input_sizes, "layers": self.layers, "networks": self.networks}
+        for name, costs in growing.items():
+            if costs:
+                result[name] = {
+                    key: {entry: round(value, 3) for entry, value in asdict(cost).items()}
+                    for key, cost in costs.items()
+                }
+        return result
+
+
+def _case_figures(cases: Mapping[str, PairedTimes]) -> dict[str, Any]:
+    result: dict[str, Any] = {f"overhead_{case}": round(times.ratio.median, 4) for case, times in cases.items()}
+    for case, times in cases.items():
+        result[case] = {
+            "frames": len(times.plain),
+            "flagged": times.flagged,
+            "analysed_as_a_whole": times.analyzed,
+            "segmented_once": len(times.plain) - times.twice,
+            "overhead_mean": round(times.mean_ratio, 4),
+            "overhead_quartiles": _rounded(times.ratio, 4),
+            "plain_ms_quartiles": _rounded(Quartiles.of(times.plain), 3),
+            "defended_ms_quartiles": _rounded(Quartiles.of(times.defended), 3),
+            "stages_ms": {name: round(value, 3) for name, value in times.stage_medians.items()},
+        }
+    return result
+
+
+def _rounded(quartiles: Quartiles, digits: int) -> list[float]:
+    return [round(value, digits) for value in astuple(quartiles)]
+
+
+def run_benchmark(
+    network: Segmenter,
+    defense: Defense,
+    patch: np.ndarray,
+    size: tuple[int, int] | None,
+    frames: int,
+    sweep: bool = False,
+    networks: bool = False,
+    demo: bool = False,
+    progress: Progress = silent,
+) -> Benchmark:
+    """Measure what a defense costs on top of its plain network.
+
+    Args:
+        network: The network.
+        defense: Its defense.
+        patch: uint8 [h, w, 3] RGB, pasted into the attacked frames.
+        size: Width and height of the camera's images; None takes the network's input size.
+        frames: Frames of each case, >= 1.
+        sweep: Also measure other image sizes, input sizes and layers, and cameras together in one batch.
+        networks: Also measure torchvision's networks with random weights.
+        demo: Also time the analysis as the demo of the paper's authors does it.
+        progress: Counts frames.
+    """
+    asked = size or (network.input_size[1], network.input_size[0])
+    sizes = list(dict.fromkeys([asked, *(SIZES if sweep else ())]))
+    with progress("Timing", "frames", len(CASES) * frames * len(sizes)) as advance:
+        timed = {"{}x{}".format(*size): time_cases(network, defense, patch, size, frames, advance) for size in sizes}
+    x = torch.cat([network.prepare(image) for image in clean_frames(max(BATCHES), *asked)])
+    input_sizes, layers = _growing_costs(network, progress) if sweep else ({}, {})
+    return Benchmark(
+        subject=BenchSubject.of(network, asked),
+        sizes=timed,
+        slowdowns=_slowdowns(network, defense.profile, x[:1], demo),
+        batch_gain={n: round(batch_gain(defense, x[:n], REPEATS), 3) for n in BATCHES} if sweep else {},
+        input_sizes=input_sizes,
+        layers=layers,
+        networks=_network_costs(network, progress) if networks else {},
+    )
+
+
+def time_cases(
+    network: Segmenter, defense: Defense, patch: np.ndarray, size: tuple[int, int], frames: int, advance: Advance
+) -> dict[str, PairedTimes]:
+    """Times of each of `CASES` on images of this width and height."""
+    clean = clean_frames(frames, *size)
+    streaming = streaming_defend(defense, CAMERA_RATE_HZ, KEYFRAME_INTERVAL_S)
+    tracking = streaming_defend(defense, CAMERA_RATE_HZ, math.inf)
+    return {
+        "clean": time_pairs(network, streaming, clean, advance),
+        "full": time_pairs(network, defense, clean, advance),
+        "two_pass": time_pairs(network, defense, attacked_frames(clean, patch), advance),
+        "tracked": time_pairs(network, tracking, tracked_frames(frames, *size, patch), advance),
+    }
+
+
+def clean_frames(count: int, width: int, height: int) -> list[np.ndarray]:
+    """Frames of one street drive, spread evenly over it, uint8 [height, width, 3]."""
+    drive = StreetDrive(STREET_SEED, STREET_SECONDS, rate_hz=count / STREET_SECONDS, width=width, height=height)
+    return [frame.image for frame in drive]
+
+
+def attacked_frames(clean: Sequence[np.ndarray], patch: np.ndarray) -> list[np.ndarray]:
+    """The same frames with the patch at random places."""
+    low, high = (share * clean[0].shape[0] / patch.shape[0] for share in PATCH_HEIGHTS)
+    generator = torch.Generator().manual_seed(STREET_SEED)
+    ranges = EotRanges(scale=(low, high))
+    return [paste_at_random(image, patch, ranges, generator)[0] for image in clean]
+
+
+def tracked_frames(count: int, width: int, height: int, patch: np.ndarray) -> list[np.ndarray]:
+    """Frames of a drive at the rate of a camera, in which the patch sways from side to side."""
+    drive = StreetDrive(STREET_SEED, count / CAMERA_RATE_HZ, rate_hz=CAMERA_RATE_HZ, width=width, height=height)
+    tall = round(PATCH_HEIGHTS[1] * height)
+    wide = min(width // 2, round(tall * patch.shape[1] / patch.shape[0]))
+    small = cv2.resize(patch, (wide, tall), interpolation=cv2.INTER_AREA)
+    images = []
+    for index, frame in enumerate(drive):
+        image, top = frame.image.copy(), (height - tall) // 2
+        sway = SWAY * math.sin(2 * math.pi * index / CAMERA_RATE_HZ / SWAY_S)
+        left = round((0.5 + sway) * (width - wide))
+        image[top : top + tall, left : left + wide] = small
+        images.append(image)
+    return images
+
+
+def _slowdowns(network: Segmenter, profile: Profile, x: Tensor, demo: bool) -> dict[str, float]:
+    factors = {
+        "naive_analysis": slowdown(network, profile, x, naive_evidence, REPEATS),
+        "naive_passes": slowdown(
+            network,
+            profile,
+            x,
+            lambda plain, taps: demo_evidence(
+                network, plain, (plain.detector.shallow, plain.detector.deep), profile.grid, x
+            ),
+            REPEATS,
+        ),
+    }
+    if demo:
+        factors["naive_demo"] = slowdown(
+            network,
+            profile,
+            x,
+            lambda plain, taps: demo_evidence(network, plain, demo_branches(plain), DEMO_GRID, x),
+            DEMO_REPEATS,
+        )
+    return {name: round(factor, 1) for name, factor in factors.items()}
+
+
+def _growing_costs(network: Segmenter, progress: Progress) -> tuple[dict[str, Cost], dict[str, Cost]]:
+    """Costs by the network's input size, and by the number of layers that the head reads."""
+    layers, (height, width) = network.description.head_layers, network.input_size
+    scaled = [(round(scale * height), round(scale * width)) for scale in INPUT_SCALES]
+    images = clean_frames(SCALING_FRAMES, width, height)
+    with progress("Timing sizes and layers", "frames", 2 * len(images) * (len(scaled) + len(layers))) as advance:
+        by_size = {
+            f"{w}x{h}": measure_cost(with_input_size(network, (h, w)), images, layers, advance) for h, w in scaled
+        }
+        by_count = {str(n): measure_cost(network, images, layers[:n], advance) for n in range(1, len(layers) + 1)}
+    return by_size, by_count
+
+
+def _network_costs(network: Segmenter, progress: Progress) -> dict[str, Cost]:
+    """Costs of torchvision's networks at the input size of ``network``."""
+    images = clean_frames(NETWORK_FRAMES, network.input_size[1], network.input_size[0])
+    costs = {}
+    with progress("Timing networks", "frames", 2 * len(images) * len(TORCHVISION)) as advance:
+        for builder, layers in TORCHVISION.items():
+            other = torchvision_segmenter(builder, network.input_size, str(network.device))
+            costs[builder] = measure_cost(other, images, layers, advance)
+    return costs

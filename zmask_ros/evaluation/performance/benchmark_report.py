@@ -1,0 +1,74 @@
+"""The figures of `zmask bench` as tables and as a plot for a document."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+
+from zmask_ros.evaluation.performance.benchmark import CASES, Benchmark
+from zmask_ros.evaluation.performance.timing import Quartiles
+from zmask_ros.evaluation.report.plots import COLORS, bare, svg
+
+NAIVE = {
+    "naive_analysis": "step by step as in the paper; same pass, grid and kernels",
+    "naive_passes": "one forward pass for each layer, as in the authors' demo; same grid and kernels",
+    "naive_demo": "as in the authors' demo: also its grid of 150x300 and its kernels, from 64x128 to 8x16",
+}
+
+
+def markdown(benchmark: Benchmark) -> str:
+    """The figures as tables, with what they were measured on."""
+    subject = benchmark.subject
+    lines = [
+        f"{subject.segmenter}, input {subject.input_size}, {subject.device}, {subject.threads} threads, "
+        f"torch {subject.torch}; medians over {len(benchmark.cases['clean'].plain)} frames of each case.",
+        "",
+        "| camera's images | case | plain | defended | ratio (quartiles) | mean ratio | analysed | stages |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for size, cases in benchmark.sizes.items():
+        for case, times in cases.items():
+            ratio, stages = times.ratio, ", ".join(f"{name} {ms:.1f}" for name, ms in times.stage_medians.items())
+            plain, defended = Quartiles.of(times.plain).median, Quartiles.of(times.defended).median
+            lines.append(
+                f"| {size} | {CASES[case]} | {plain:.1f} ms | {defended:.1f} ms "
+                f"| {ratio.median:.2f} ({ratio.low:.2f} to {ratio.high:.2f}) "
+                f"| {times.mean_ratio:.2f} | {times.analyzed / len(times.plain):.0%} | {stages} |"
+            )
+    lines += ["", "| the analysis, without a head, on the same layers | time, as a multiple of ours |", "| --- | --- |"]
+    lines += [f"| {NAIVE[name]} | {factor:g} |" for name, factor in benchmark.slowdowns.items()]
+    lines.append("")
+    for cameras, gain in benchmark.batch_gain.items():
+        lines.append(f"{cameras} cameras in one batch: {gain:g} times the frames of one after the other.")
+    growing = {
+        "the network's input": benchmark.input_sizes,
+        "layers that the head looks at": benchmark.layers,
+        "network, random weights": benchmark.networks,
+    }
+    for title, costs in growing.items():
+        if costs:
+            lines += ["", f"| {title} | plain | clean, as a whole | segmented twice |", "| --- | --- | --- | --- |"]
+            lines += [
+                f"| {name} | {cost.plain_ms:.1f} ms | {cost.clean:.2f} | {cost.two_pass:.2f} |"
+                for name, cost in costs.items()
+            ]
+    return "\n".join(lines)
+
+
+def cost_plot(benchmark: Benchmark) -> str:
+    """How the cost grows with the network's input, with the layers, and with the cameras in a batch, as SVG."""
+    figure = Figure(figsize=(10.0, 3.2), layout="constrained")
+    panels = figure.subplots(1, 3)
+    growing = (("network's input", benchmark.input_sizes), ("layers", benchmark.layers))
+    for axes, (label, costs) in zip(panels, growing, strict=False):
+        clean, two_pass = [cost.clean for cost in costs.values()], [cost.two_pass for cost in costs.values()]
+        axes.plot(list(costs), clean, marker="o", color=COLORS[0], label="analysed")
+        axes.plot(list(costs), two_pass, marker="o", color=COLORS[2], label="segmented twice")
+        axes.set(xlabel=label, ylabel="defended / plain", ylim=(1, None))
+        axes.legend(fontsize=8)
+    gains = {1: 1.0} | benchmark.batch_gain
+    panels[2].plot([str(cameras) for cameras in gains], list(gains.values()), marker="o", color=COLORS[1])
+    panels[2].set(xlabel="cameras in one batch", ylabel="frames a second / one by one", ylim=(0, None))
+    for axes in panels:
+        bare(axes)
+        axes.tick_params(labelsize=8)
+    return svg(figure)

@@ -19,7 +19,6 @@ from zmask_ros.attacks import Recipe, Step, load_patch, to_uint8, train_patch
 from zmask_ros.cli.console import progress
 from zmask_ros.data.camvid import CamVid, camvid_root
 from zmask_ros.defense import Profile, load_profile
-from zmask_ros.defense.profile.screen import screening_profile
 from zmask_ros.evaluation.performance.streaming import (
     BEHAVIOURS,
     EVASIONS,
@@ -62,7 +61,7 @@ def unseen_patch(segmenter: Segmenter, profile: Profile, root: Path, weight: flo
         def step(done: Step) -> None:
             advance(note=f"loss {done.loss:.2f}")
 
-        return to_uint8(train_patch(segmenter, frames, recipe, step, screening_profile(profile)).patch)
+        return to_uint8(train_patch(segmenter, frames, recipe, step, profile.of_screen()).patch)
 
 
 def drives(root: Path, evaders: dict[float, np.ndarray]) -> Iterator[tuple[str, Iterator[Moment]]]:

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from support import tiny_network
 from support.neighbourly import EXACT, generator
+from support.profiles import with_changed
 from zmask_ros.attacks import Attacker, Recipe, sample_layout, train_patch
 from zmask_ros.attacks.adaptive import alarm_loss, exposure_loss, flag_loss
 from zmask_ros.attacks.over_activation_loss import OverActivationLoss
@@ -32,7 +33,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Segmenter, Profile]:
     """The tiny network, and a profile so sensitive that noise opens the mask: there must be something to evade."""
     description = tiny_network.describe(tmp_path_factory.mktemp("tiny"))
     profile = load_profile(tiny_network.fit(description))
-    return load_segmenter(str(description), "cpu"), replace(profile, fusion=SENSITIVE)
+    return load_segmenter(str(description), "cpu"), with_changed(profile, fusion=SENSITIVE)
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +58,9 @@ def region_of(view: View, tiny: tuple[Segmenter, Profile]) -> Tensor:
 
 LOSSES: dict[str, Callable[[View, tuple[Segmenter, Profile]], Tensor]] = {
     "the score": lambda view, tiny: view.analysis.score.sum(),
-    "the flag": lambda view, tiny: flag_loss(view.analysis, tiny[1].threshold.value),
+    "the flag": lambda view, tiny: flag_loss(view.analysis, tiny[1].detector.threshold.value),
     "the soft mask": lambda view, tiny: view.analysis.mask.sum(),
-    "the alarm": lambda view, tiny: alarm_loss(view.analysis, 1e3 * tiny[1].threshold.value),
+    "the alarm": lambda view, tiny: alarm_loss(view.analysis, 1e3 * tiny[1].detector.threshold.value),
     "exposure": lambda view, tiny: exposure_loss(view, region_of(view, tiny)),
     "over-activation": lambda view, tiny: OverActivationLoss(tiny[1]).double()(view.shallow, view.mask),
 }
@@ -102,7 +103,7 @@ def test_the_flag_has_a_slope_where_the_fusion_block_is_saturated(
     tiny: tuple[Segmenter, Profile], frames: Frames
 ) -> None:
     segmenter, profile = tiny
-    saturated = replace(profile, fusion=profile.fusion * torch.tensor([1e4, 1, 1e4, 1, 1e4, 1, 1e4, 1]))
+    saturated = with_changed(profile, fusion=profile.detector.fusion * torch.tensor([1e4, 1, 1e4, 1, 1e4, 1, 1e4, 1]))
     attacker = Attacker.prepare(segmenter, replace(RECIPE, adaptive="flag"), saturated)
     patches = torch.rand(1, 3, *SIZE, generator=generator()).requires_grad_()
     images = torch.stack([torch.from_numpy(image).permute(2, 0, 1) / 255 for image, _ in frames])
@@ -110,7 +111,9 @@ def test_the_flag_has_a_slope_where_the_fusion_block_is_saturated(
     assert view.analysis is not None and attacker.viewer.defense is not None
     (of_the_mask,) = torch.autograd.grad(view.analysis.mask.sum(), patches, retain_graph=True)
     assert of_the_mask.abs().max() < 1e-6, "the mask itself gives nothing to follow"
-    (gradient,) = torch.autograd.grad(flag_loss(view.analysis, profile.threshold.value), patches, retain_graph=True)
+    (gradient,) = torch.autograd.grad(
+        flag_loss(view.analysis, profile.detector.threshold.value), patches, retain_graph=True
+    )
     assert gradient.norm() > 1e-3
     region = attacker.viewer.defense.analyser.region(view.analysis)
     (gradient,) = torch.autograd.grad(exposure_loss(view, region), patches)
@@ -140,7 +143,7 @@ def defended(tiny: tuple[Segmenter, Profile], frames: Frames, patches: Tensor) -
         view = viewer.look(images, patches, layout)
         assert view.analysis is not None and viewer.defense is not None
         hard = viewer.defense.mask(view.analysis, (48, 64))
-    ratio = float(view.analysis.score.mean()) / profile.threshold.value
+    ratio = float(view.analysis.score.mean()) / profile.detector.threshold.value
     inside, outside = view.mask > 0, view.mask == 0
     return ratio, float(hard[inside].mean()), float(hard[outside].mean())
 
@@ -172,7 +175,7 @@ def test_an_attack_on_the_mask_uncovers_the_patch(
 
 def test_forced_overmasking_blinds_more_of_the_view(tiny: tuple[Segmenter, Profile], frames: Frames) -> None:
     # Against a profile that noise does not open.
-    profile = replace(tiny[1], fusion=SENSITIVE - torch.tensor([0, 1.5, 0, 0, 0, 1.5, 0, 0]))
+    profile = with_changed(tiny[1], fusion=SENSITIVE - torch.tensor([0, 1.5, 0, 0, 0, 1.5, 0, 0]))
     start = train_patch(tiny[0], frames, replace(BIG, steps=1, lr=1e-6)).patches
     result = train_patch(tiny[0], frames, replace(BIG, adaptive="overmask"), profile=profile)
     before, after = (defended((tiny[0], profile), frames, patches) for patches in (start, result.patches))
@@ -199,7 +202,7 @@ def test_over_activation_is_the_mean_z_score_below_the_patch(tiny: tuple[Segment
     with torch.no_grad(), ActivationTaps(segmenter.network, ["0"]) as taps:
         segmenter.logits(x)
         activation = taps["0"]
-    moments = profile.statistics["shallow:0"].moments
+    moments = profile.detector.statistics["shallow:0"].moments
     z = (activation.double() - moments.mean[0][:, None, None]).abs() / moments.std[0][:, None, None]
     expected = float(z[:, :, 10:20, 30:50].mean())
     assert float(OverActivationLoss(profile)({"0": activation}, mask)) == pytest.approx(expected, rel=1e-5)

@@ -18,6 +18,7 @@ from support import tiny_network
 from support.neighbourly import DESCRIPTION, RECIPE, generator
 from support.neighbourly import frames as make_frames
 from support.neighbourly import segmenter as make_segmenter
+from support.profiles import with_changed
 from zmask_ros.attacks import (
     EotRanges,
     PatchResult,
@@ -286,11 +287,12 @@ def test_a_recipe_that_is_none_is_refused_with_a_sentence(entries: object) -> No
 
 def test_a_kept_state_belongs_to_all_that_a_profile_does(tmp_path: Path) -> None:
     profile = load_profile(tiny_network.fit(tiny_network.describe(tmp_path)))
-    head = untrained_head(profile.shallow, 4, seed=0)
+    head = untrained_head(profile.detector.shallow, 4, seed=0)
+    threshold = profile.detector.threshold
     others = [
-        replace(profile, growth=replace(profile.growth, reach=0.5)),
-        replace(profile, precaution=replace(profile.threshold, value=profile.threshold.value / 2)),
-        replace(profile, head=head),
-        replace(profile, head=replace(head, inner=head.inner + 1)),
+        with_changed(profile, growth=replace(profile.detector.growth, reach=0.5)),
+        with_changed(profile, precaution=replace(threshold, value=threshold.value / 2)),
+        with_changed(profile, head=head),
+        with_changed(profile, head=replace(head, inner=head.inner + 1)),
     ]
     assert len({optimise._profile_digest(each) for each in (profile, *others)}) == 5

@@ -10,11 +10,13 @@ import torch
 
 from support import tiny_network
 from support.commands import record, refused, zmask
+from support.profiles import with_changed
 from zmask_ros.attacks import train_patch
 from zmask_ros.cli import calibrate as calibrate_command
 from zmask_ros.data.textures.benign import KINDS, harmless_pictures
 from zmask_ros.defense import Defense, load_profile, save_profile
-from zmask_ros.defense.profile.profile import PAPER, RateInterval
+from zmask_ros.defense.profile.detector import RateInterval
+from zmask_ros.defense.profile.profile import PAPER
 from zmask_ros.errors import ZmaskError
 from zmask_ros.flags.vote import VoteRule
 from zmask_ros.io.bags.reader import CameraBags, ReadReport
@@ -75,12 +77,12 @@ def test_it_finds_patches_that_it_was_not_trained_on(capsys, tiny, segmenter, pr
     assert {report["layer"] for report in result["layer choice"]} == {"0", "1", "2", "3"}
     calibrated = load_profile(output)
     assert calibrated.vote == VoteRule(2, 3)
-    assert (calibrated.fusion[0::2] > 0).all()
-    assert calibrated.threshold.frames == 12
-    assert calibrated.precaution is not None
-    assert (calibrated.precaution.false_alarm_rate, calibrated.precaution.frames) == (0.05, 12)
-    assert calibrated.precaution.value <= calibrated.threshold.value
-    interval = calibrated.threshold.interval
+    assert (calibrated.detector.fusion[0::2] > 0).all()
+    assert calibrated.detector.threshold.frames == 12
+    assert calibrated.detector.precaution is not None
+    assert (calibrated.detector.precaution.false_alarm_rate, calibrated.detector.precaution.frames) == (0.05, 12)
+    assert calibrated.detector.precaution.value <= calibrated.detector.threshold.value
+    interval = calibrated.detector.threshold.interval
     assert interval is not None and result["false-alarm interval"]["high"] == interval.high
     training, check = calibrated.notes[-2:]
     assert "a.png" in training and "c.png" in training and "b.png" not in training
@@ -221,7 +223,7 @@ def test_profiles_that_cannot_be_merged_are_refused_before_bags_are_read(
     monkeypatch.setattr(ProfileFit, "add", None)
     arguments = ("fit", drive, "--segmenter", tiny, "--merge", profile, "-o", tmp_path / "b.safetensors")
     assert "cannot be merged" in refused(capsys, *arguments, "--variant", "paper")
-    finer = dataclasses.replace(load_profile(profile), grid_fraction=4)
+    finer = with_changed(load_profile(profile), grid_fraction=4)
     save_profile(finer, tmp_path / "finer.safetensors")
     assert "cannot be merged" in refused(capsys, *arguments, "--merge", tmp_path / "finer.safetensors")
 
@@ -259,10 +261,10 @@ def test_the_papers_plan_has_its_kernels_one_sigma_and_no_growth(segmenter):
     fit.add_all(CleanFrame("clean", "/image_raw", index, tiny_network.clean_image(index)) for index in range(40))
     profile = fit.finish(0.01)
     assert profile.variant == PAPER
-    assert [len(profile.shallow.kernels), len(profile.deep.kernels)] == [4, 2]
-    assert profile.deep.kernels == profile.shallow.kernels[:2]
-    assert set(profile.shallow.layers) < set(profile.deep.layers)
-    for statistics in profile.statistics.values():
+    assert [len(profile.detector.shallow.kernels), len(profile.detector.deep.kernels)] == [4, 2]
+    assert profile.detector.deep.kernels == profile.detector.shallow.kernels[:2]
+    assert set(profile.detector.shallow.layers) < set(profile.detector.deep.layers)
+    for statistics in profile.detector.statistics.values():
         assert (statistics.moments.std == statistics.moments.std[0]).all()
     defense = Defense(segmenter, profile)
     image = tiny_network.clean_image(3)
@@ -308,18 +310,19 @@ def test_profiles_from_before_votes_and_intervals_load(profile, tmp_path, monkey
     old = tmp_path / "old.zmask.safetensors"
     save_profile(now, old)
     loaded = load_profile(old)
-    assert (loaded.variant, loaded.vote, loaded.threshold.interval) == ("ours", VoteRule(1, 1), None)
-    assert loaded.threshold.value == now.threshold.value
+    assert (loaded.variant, loaded.vote, loaded.detector.threshold.interval) == ("ours", VoteRule(1, 1), None)
+    assert loaded.detector.threshold.value == now.detector.threshold.value
 
 
 def test_interval_variant_vote_and_precaution_come_back_as_they_were_saved(profile, tmp_path):
     interval = RateInterval(0.001, 0.02, 0.95, 1, 120)
     saved = load_profile(profile)
-    threshold = dataclasses.replace(saved.threshold, interval=interval)
+    threshold = dataclasses.replace(saved.detector.threshold, interval=interval)
     precaution = dataclasses.replace(threshold, value=threshold.value / 2, false_alarm_rate=0.05)
-    saved = dataclasses.replace(saved, threshold=threshold, vote=VoteRule(3, 5), variant=PAPER, precaution=precaution)
+    saved = dataclasses.replace(saved, vote=VoteRule(3, 5), variant=PAPER)
+    saved = with_changed(saved, threshold=threshold, precaution=precaution)
     path = tmp_path / "a.zmask.safetensors"
     save_profile(saved, path)
     again = load_profile(path)
-    assert (again.threshold.interval, again.vote, again.variant) == (interval, VoteRule(3, 5), PAPER)
-    assert again.precaution == precaution
+    assert (again.detector.threshold.interval, again.vote, again.variant) == (interval, VoteRule(3, 5), PAPER)
+    assert again.detector.precaution == precaution

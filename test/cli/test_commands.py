@@ -73,9 +73,9 @@ def test_fitting_two_bags_is_merging_two_profiles(capsys, drive, tiny, tmp_path)
         assert zmask(capsys, "fit", *bags, "--segmenter", tiny, "-o", path)[0] == 0
     assert zmask(capsys, "fit", "--merge", paths[0], "--merge", paths[1], "-o", paths[2])[0] == 0
     merged, both = load_profile(paths[2]), load_profile(paths[3])
-    for key, statistics in both.statistics.items():
-        np.testing.assert_allclose(merged.statistics[key].deviations, statistics.deviations, rtol=1e-9)
-        np.testing.assert_allclose(merged.statistics[key].mean, statistics.mean, rtol=1e-9, atol=1e-12)
+    for key, statistics in both.detector.statistics.items():
+        np.testing.assert_allclose(merged.detector.statistics[key].deviations, statistics.deviations, rtol=1e-9)
+        np.testing.assert_allclose(merged.detector.statistics[key].mean, statistics.mean, rtol=1e-9, atol=1e-12)
 
 
 def test_replay_publishes_what_the_node_does_with_the_same_stamps(capsys, tiny, profile, tmp_path):

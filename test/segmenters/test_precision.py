@@ -62,9 +62,9 @@ def test_a_profile_goes_with_a_network_in_half_precision(tmp_path: Path) -> None
         assert camera.process_image(IMAGE).pictures is not None
         attacked = IMAGE.copy()
         attacked[16:32, 24:40] = (255, 255, 0)
-        camera.threshold = profile.threshold.value
+        camera.threshold = profile.detector.threshold.value
         result = camera.process_image(attacked)
-        assert result.score > profile.threshold.value
+        assert result.score > profile.detector.threshold.value
         assert result.pictures is not None and result.pictures.mask[20:28, 28:36].all()
 
 

@@ -71,7 +71,7 @@ class NodeProcess:
         for name, value in parameters.items():
             written = str(value).lower() if isinstance(value, bool) else value
             arguments += ["-p", f"{name}:={written}"]
-        self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        self._output = tempfile.TemporaryFile("w+")
         path = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
         self._process = subprocess.Popen(
             arguments,

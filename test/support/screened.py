@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import torch
 
 from support import tiny_network
 from support.patched_street import PATCH
+from support.profiles import with_changed
 from zmask_ros.defense import ActivationTaps, Threshold
 from zmask_ros.defense.analyser import head_features
 from zmask_ros.defense.evidence.head import Head
 from zmask_ros.defense.masking.discriminant import discriminant
-from zmask_ros.defense.profile.screen import coarser, with_screening
+from zmask_ros.defense.profile.detector import coarser
 from zmask_ros.training.adversarial import with_head
 from zmask_ros.training.screening import GLANCE
 
@@ -23,8 +22,9 @@ LAYERS = ("2",)
 
 def screened_profile(segmenter, fitted):
     """``fitted`` with a screening that knows one colour, which clean images never have."""
-    with_layers = with_head(segmenter, coarser(fitted), LAYERS, FRAMES, look=GLANCE)
-    features = head_features(with_layers, with_layers.head.branch, textured=False).groups[0]
+    with_layers = with_head(segmenter, fitted.with_detector(coarser(fitted.detector)), LAYERS, FRAMES, look=GLANCE)
+    begun = with_layers.detector
+    features = head_features(begun, with_layers.binding, begun.head.branch, textured=False).groups[0]
     with torch.inference_mode(), ActivationTaps(segmenter.network, LAYERS) as taps:
 
         def cells(images):
@@ -32,9 +32,9 @@ def screened_profile(segmenter, fitted):
             return torch.cat(features(taps), 1).permute(0, 2, 3, 1).flatten(0, 2).double()
 
         attention, offset = discriminant(cells([np.full_like(FRAMES[0], PATCH)]), cells(FRAMES))
-    untrained = with_layers.head
+    untrained = begun.head
     weights = {name: torch.zeros_like(tensor) for name, tensor in untrained.tensors.items()}
     weights["inner"][0], weights["inner_bias"][0] = attention, offset
     weights["outer"][0], weights["outer_bias"][0] = 20.0, -6.0
     head = Head(untrained.branch, untrained.textured, **weights)
-    return with_screening(fitted, dataclasses.replace(with_layers, head=head), Threshold(0.5, 0.1, 16, 0.5))
+    return fitted.with_screen(with_changed(with_layers, head=head), Threshold(0.5, 0.1, 16, 0.5))

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from support import obvious, tiny_network
+from support.profiles import with_changed
 from zmask_ros.defense import Branch, Defense, LayerStatistics, ProfileError, load_profile, merge_profiles, save_profile
 from zmask_ros.defense.evidence.grid import resample
 from zmask_ros.defense.evidence.head import WEIGHTS, EvidenceHead, GroupFeatures, HeadFeatures, untrained_head
@@ -111,8 +112,8 @@ def test_the_head_learns_and_is_the_same_from_the_same_seed(segmenter, begun, ha
     assert hardened.patches and all(patch.min() >= 0 and patch.max() <= 1 for patch in hardened.patches)
     again = harden(segmenter, begun, FRAMES, STEPS, seed=3, kinds=FEW)
     assert again.losses == losses
-    for name, tensor in again.profile.head.tensors.items():
-        assert torch.equal(tensor, hardened.profile.head.tensors[name])
+    for name, tensor in again.profile.detector.head.tensors.items():
+        assert torch.equal(tensor, hardened.profile.detector.head.tensors[name])
 
 
 def test_a_profile_with_a_head_comes_back_as_it_was_saved(segmenter, hardened, tmp_path):
@@ -122,7 +123,7 @@ def test_a_profile_with_a_head_comes_back_as_it_was_saved(segmenter, hardened, t
     x = segmenter.prepare(FRAMES[0])
     heats = [Defense(segmenter, profile).analyse(x)[1].heat for profile in (hardened.profile, loaded)]
     assert torch.equal(*heats)
-    assert loaded.head.branch == hardened.profile.head.branch
+    assert loaded.detector.head.branch == hardened.profile.detector.head.branch
 
 
 def test_a_head_without_all_its_weights_is_refused(hardened, tmp_path, monkeypatch):
@@ -140,7 +141,7 @@ def test_profiles_with_heads_are_not_merged(hardened):
 
 def test_a_head_that_is_not_finite_is_refused(hardened):
     hardened.profile.check_finite()
-    head = hardened.profile.head
+    head = hardened.profile.detector.head
     spoilt = dataclasses.replace(head, inner=head.inner * float("nan"))
     with pytest.raises(ProfileError):
-        dataclasses.replace(hardened.profile, head=spoilt).check_finite()
+        with_changed(hardened.profile, head=spoilt).check_finite()

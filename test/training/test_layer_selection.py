@@ -119,7 +119,7 @@ def test_a_plan_is_chosen_in_one_pass_an_image_and_can_be_fitted(segmenter, part
     fit.add_all(CleanFrame("clean", "/image_raw", index, image) for index, image in enumerate(part.frames))
     profile = fit.finish(0.01)
     examples = make_examples(segmenter, profile, part)
-    scores = frame_scores(profile.fusion, examples)
+    scores = frame_scores(profile.detector.fusion, examples)
     assert auc(scores[examples.attacked], scores[examples.clean]) > 0.9
 
 

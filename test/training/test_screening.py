@@ -20,11 +20,9 @@ from zmask_ros.defense import (
     load_profile,
     merge_profiles,
     save_profile,
-    without_screen,
 )
 from zmask_ros.defense.evidence.head import WEIGHTS
 from zmask_ros.defense.profile import storage as profile_file
-from zmask_ros.defense.profile.screen import coarser, screening_profile
 from zmask_ros.defense.streaming.cascade import Screening
 from zmask_ros.errors import ZmaskError
 from zmask_ros.training.adversarial import harden, with_head
@@ -56,7 +54,7 @@ def screened(segmenter, fitted):
 
 def scores(profile, segmenter, images):
     """Of the screening alone."""
-    defense = Defense(segmenter, screening_profile(profile))
+    defense = Defense(segmenter, profile.of_screen())
     with torch.inference_mode():
         return [float(defense.analyse(segmenter.prepare(image))[1].score) for image in images]
 
@@ -73,10 +71,10 @@ def test_it_learns_and_its_threshold_is_set_by_frames_that_it_has_not_seen(train
 
 def test_nothing_else_of_the_profile_changes(trained, hardened, segmenter):
     screened, _ = trained
-    plain = without_screen(screened)
+    plain = screened.without_screen()
     assert plain.binding == hardened.binding
-    assert plain.statistics.keys() == hardened.statistics.keys()
-    assert plain.threshold == hardened.threshold
+    assert plain.detector.statistics.keys() == hardened.detector.statistics.keys()
+    assert plain.detector.threshold == hardened.detector.threshold
     x = segmenter.prepare(street(HERE))
     with_it, without = (Defense(segmenter, profile)(x) for profile in (screened, hardened))
     assert torch.equal(with_it.labels, without.labels)
@@ -88,9 +86,9 @@ def test_it_can_be_trained_anew(trained, segmenter):
     again = with_screen(segmenter, screened, ("0",), FRAMES, HELD_OUT, 1, 0.2)
     assert again.screen.head.branch.layers == ("0",)
     assert again.screen.threshold.false_alarm_rate == 0.2
-    assert [key for key in again.statistics if key.startswith("screen:")] == ["screen:0"]
+    assert list(again.screen.statistics) == ["0"]
     assert [note for note in again.notes if note.startswith("Screening")] == [again.notes[-1]]
-    assert torch.equal(again.head.inner, screened.head.inner)
+    assert torch.equal(again.detector.head.inner, screened.detector.head.inner)
 
 
 def test_a_profile_without_a_head_gets_none(segmenter, fitted):
@@ -100,9 +98,10 @@ def test_a_profile_without_a_head_gets_none(segmenter, fitted):
 
 def test_the_screening_sees_half_as_finely_and_no_energies(trained):
     screened, _ = trained
-    assert coarser(screened).grid == tuple(-(-side // 2) for side in screened.grid)
+    own = screened.screen.detector(screened.detector)
+    assert own.grid(screened.binding.input_size) == tuple(-(-side // 2) for side in screened.grid)
     assert not screened.screen.head.textured
-    assert screened.head.textured
+    assert screened.detector.head.textured
 
 
 def test_a_glance_is_what_the_screening_alone_says(screened, segmenter):
@@ -220,7 +219,7 @@ def test_profiles_from_before_there_were_screenings_are_read(hardened, tmp_path,
     save_profile(hardened, path)
     old = load_profile(path)
     assert old.screen is None
-    assert old.head.textured
+    assert old.detector.head.textured
 
 
 def test_a_screening_without_all_its_weights_says_how_to_get_them(screened, tmp_path, monkeypatch):

@@ -160,6 +160,6 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            return json.loads(metadata["zmask_attack"]), {n: file.get_tensor(n) for n in file.keys()}  # noqa: SIM118
+            return json.loads(metadata["zmask_attack"]), {n: file.get_tensor(n) for n in file.keys()}
     except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
         raise AttackError(f"{path} is no attack to go on with ({error}): delete it and begin anew.") from error

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from zmask_ros.defense.profile.profile import Profile, statistics_key
+from zmask_ros.defense.profile.detector import statistics_key
+from zmask_ros.defense.profile.profile import Profile
 
 
 class OverActivationLoss(nn.Module):
@@ -20,9 +21,9 @@ class OverActivationLoss(nn.Module):
 
     def __init__(self, profile: Profile) -> None:
         super().__init__()
-        self.layers = profile.shallow.layers
+        self.layers = profile.detector.shallow.layers
         for number, layer in enumerate(self.layers):
-            statistics = profile.statistics[statistics_key("shallow", layer)]
+            statistics = profile.detector.statistics[statistics_key("shallow", layer)]
             # Row 0 are the activations themselves, before any pooling.
             sigma = statistics.moments.std[0]
             inverse = torch.where(statistics.alive, 1 / sigma.clamp_min(1e-12), 0.0)

@@ -165,11 +165,12 @@ def _belongings(attacker: Attacker, profile: Profile | None, stack: FrameStack, 
 
 
 def _profile_digest(profile: Profile) -> str:
-    moments = [statistics.moments for _, statistics in sorted(profile.statistics.items())]
-    thresholds = torch.tensor([profile.threshold.value, profile.masking_threshold], dtype=torch.float64)
-    growth = torch.tensor(list(repr(profile.growth).encode()), dtype=torch.uint8)
-    head = () if profile.head is None else profile.head.tensors.values()
-    return _digest([profile.fusion, thresholds, growth, *head, *(m.mean for m in moments), *(m.m2 for m in moments)])
+    detector = profile.detector
+    moments = [statistics.moments for _, statistics in sorted(detector.statistics.items())]
+    thresholds = torch.tensor([detector.threshold.value, detector.masking_threshold], dtype=torch.float64)
+    growth = torch.tensor(list(repr(detector.growth).encode()), dtype=torch.uint8)
+    head = () if detector.head is None else detector.head.tensors.values()
+    return _digest([detector.fusion, thresholds, growth, *head, *(m.mean for m in moments), *(m.m2 for m in moments)])
 
 
 def _digest(tensors: Sequence[Tensor | None]) -> str:

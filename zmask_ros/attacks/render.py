@@ -103,7 +103,7 @@ class Viewer:
             if self.defense is None:
                 logits, analysis, shallow = self.segmenter.logits(x), None, {}
             else:
-                layers = self.defense.profile.shallow.layers
+                layers = self.defense.profile.detector.shallow.layers
                 taps = stack.enter_context(ActivationTaps(self.segmenter.network, layers))
                 logits, analysis = self.defense.analyse(x)
                 shallow = {layer: taps[layer] for layer in layers}

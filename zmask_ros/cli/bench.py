@@ -157,7 +157,7 @@ def naive_factors(network: Segmenter, profile: Profile, x: Tensor, demo: bool) -
     """How many times longer than ours other ways to analyse the image ``x`` take, by their names in `NAIVE`."""
 
     def own_branches(plain: Profile) -> tuple[Branch, Branch]:
-        return plain.shallow, plain.deep
+        return plain.detector.shallow, plain.detector.deep
 
     def as_demo(branches: Callable[[Profile], tuple[Branch, Branch]], grid: Size) -> Analyse:
         return lambda plain, taps: demo_evidence(network, plain, branches(plain), grid, x)

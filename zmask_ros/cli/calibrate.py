@@ -175,7 +175,7 @@ def command(
     material = divide(clean, named)
     held_out = look(network, profile, material.held_out)
     before, choice = judge_profile(profile, held_out), None
-    rate = false_alarm_rate or profile.threshold.false_alarm_rate
+    rate = false_alarm_rate or profile.detector.threshold.false_alarm_rate
     if layers == AUTO:
         profile, choice = refit(network, clean, material, rate)
         held_out = look(network, profile, material.held_out)
@@ -197,7 +197,7 @@ def command(
 
 def _as_json(before: Judgement, result: Calibration, choice: LayerChoice | None) -> dict[str, Any]:
     profile = result.profile
-    interval = profile.threshold.interval
+    interval = profile.detector.threshold.interval
     return summary(profile) | {
         "before": asdict(before),
         "after": asdict(result.after),
@@ -216,12 +216,12 @@ def _print(before: Judgement, result: Calibration, choice: LayerChoice | None, o
     for name, value in asdict(before).items():
         table.add_row(name.replace("_", " "), figure(value), figure(after[name]))
     stdout.print(table)
-    threshold = result.profile.threshold
+    threshold = result.profile.detector.threshold
     rows = {
         "threshold": figure(threshold.value),
         "false-alarm rate": figure(threshold.false_alarm_rate),
         "its interval": interval_text(threshold.interval),
-        **{name: str(value) for name, value in precaution_rows(result.profile.precaution).items()},
+        **{name: str(value) for name, value in precaution_rows(result.profile.detector.precaution).items()},
         "vote": str(result.profile.vote),
         "seconds": figure(seconds),
     }

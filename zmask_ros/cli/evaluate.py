@@ -185,7 +185,7 @@ def _profiles(asked: tuple[tuple[str, Path], ...], segmenter: Segmenter) -> tupl
 def _plan(name: str, segmenter: Segmenter, first: NamedProfile) -> Plan:
     if name not in PLANS:
         return read_plan(Path(name))
-    return replace(PLANS[name](segmenter), false_alarm_rate=first.profile.threshold.false_alarm_rate)
+    return replace(PLANS[name](segmenter), false_alarm_rate=first.profile.detector.threshold.false_alarm_rate)
 
 
 def _source(

@@ -32,6 +32,8 @@ def command(path: Path, as_json: bool) -> None:
 
 
 def _show_profile(profile: Profile, path: Path, as_json: bool) -> None:
+    detector, screen = profile.detector, profile.screen
+    screened = {} if screen is None else {f"screen:{layer}": own for layer, own in screen.statistics.items()}
     layers = {
         key: {
             "channels": len(statistics.alive),
@@ -39,18 +41,18 @@ def _show_profile(profile: Profile, path: Path, as_json: bool) -> None:
             "mean of |mu|": float(statistics.mean.abs().mean()),
             "mean sigma by kernel": [float(row.mean()) for row in statistics.deviations],
         }
-        for key, statistics in profile.statistics.items()
+        for key, statistics in sorted((detector.statistics | screened).items())
     }
-    growth = profile.growth
+    growth = detector.growth
     analysis = {
-        "head layers": "no head" if profile.head is None else ", ".join(profile.head.branch.layers),
+        "head layers": "no head" if detector.head is None else ", ".join(detector.head.branch.layers),
         "mask grows to": f"{growth.share:g} of the opening heat, {growth.reach:g} of the hottest cell",
         "mask closes gaps of": "{1}x{0} cells".format(*growth.closing),
         "mask completed": "no" if growth.solid >= 1 else f"to rectangles of which it fills {growth.solid:.0%}",
         "mask's edge from": growth.edge or "the grid",
     }
     told = summary(profile) | analysis
-    scalars = dict(zip(("w1", "b1", "w2", "b2", "w3", "b3", "w4", "b4"), profile.fusion.tolist(), strict=True))
+    scalars = dict(zip(("w1", "b1", "w2", "b2", "w3", "b3", "w4", "b4"), detector.fusion.tolist(), strict=True))
     if as_json:
         print_json(told | {"fusion": scalars, "layers": layers, "notes": list(profile.notes)})
         return

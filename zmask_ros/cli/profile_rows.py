@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from zmask_ros.defense import Profile
-from zmask_ros.defense.profile.profile import RateInterval, Screen, Threshold
+from zmask_ros.defense.profile.detector import RateInterval, Screen, Threshold
 
 
 def summary(profile: Profile) -> dict[str, object]:
     """What people want to know of a profile; JSON-ready."""
-    threshold = profile.threshold
+    detector, threshold = profile.detector, profile.detector.threshold
     return {
         "segmenter": profile.binding.segmenter,
         "variant": profile.variant,
         "digest": profile.binding.digest[:12],
         "input size": "x".join(str(v) for v in reversed(profile.binding.input_size)),
-        "shallow layers": ", ".join(profile.shallow.layers),
-        "deep layers": ", ".join(profile.deep.layers),
+        "shallow layers": ", ".join(detector.shallow.layers),
+        "deep layers": ", ".join(detector.deep.layers),
         "grid": "x".join(str(v) for v in reversed(profile.grid)),
         "clean frames": profile.frames,
         "held-out frames": sum(source.held_out for source in profile.sources),
@@ -23,7 +23,7 @@ def summary(profile: Profile) -> dict[str, object]:
         "false-alarm rate": threshold.false_alarm_rate,
         "its interval": interval_text(threshold.interval),
         "highest clean score": round(threshold.highest_clean_score, 6),
-        **precaution_rows(profile.precaution),
+        **precaution_rows(detector.precaution),
         **screening_rows(profile.screen),
         "vote": str(profile.vote),
         "drives": ", ".join(f"{source.bag} {source.topic}" for source in profile.sources),

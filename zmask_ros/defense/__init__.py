@@ -8,17 +8,9 @@ from zmask_ros.defense.evidence.overactivation import Branch, LayerOverActivatio
 from zmask_ros.defense.evidence.statistics import LayerStatistics, Moments
 from zmask_ros.defense.evidence.taps import ActivationTaps, LayerError
 from zmask_ros.defense.masking.growth import Growth
+from zmask_ros.defense.profile.detector import Detector, RateInterval, Screen, Threshold
 from zmask_ros.defense.profile.merging import merge_profiles
-from zmask_ros.defense.profile.profile import (
-    Profile,
-    ProfileError,
-    RateInterval,
-    Screen,
-    Source,
-    Threshold,
-    without_head,
-    without_screen,
-)
+from zmask_ros.defense.profile.profile import Profile, ProfileError, Source
 from zmask_ros.defense.profile.storage import load_profile, save_profile
 from zmask_ros.defense.resegmentation.inpainting import fill_masked
 from zmask_ros.defense.resegmentation.stem import masked_logits
@@ -33,6 +25,7 @@ __all__ = [
     "Branch",
     "Defended",
     "Defense",
+    "Detector",
     "Evidence",
     "FirstPass",
     "FusionBlock",
@@ -59,7 +52,5 @@ __all__ = [
     "masked_logits",
     "merge_profiles",
     "save_profile",
-    "without_head",
-    "without_screen",
     "working_grid",
 ]

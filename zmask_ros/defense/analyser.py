@@ -15,7 +15,8 @@ from zmask_ros.defense.evidence.overactivation import Activations, Branch, Layer
 from zmask_ros.defense.evidence.statistics import LayerStatistics
 from zmask_ros.defense.masking.growth import OPEN, grow, with_rectangles
 from zmask_ros.defense.masking.refinement import refine, without_street
-from zmask_ros.defense.profile.profile import Profile, statistics_key
+from zmask_ros.defense.profile.detector import Detector, statistics_key
+from zmask_ros.defense.profile.profile import Binding
 
 
 @dataclass(frozen=True)
@@ -109,20 +110,20 @@ def _module_name(branch: str, layer: str) -> str:
 class LearnedEvidence(nn.Module):
     """The heat of an evidence head, in the place of both H_S and H_D."""
 
-    def __init__(self, profile: Profile, head: Head) -> None:
+    def __init__(self, head: Head, features: HeadFeatures) -> None:
         super().__init__()
-        self.head = EvidenceHead(head, head_features(profile, head.branch, head.textured))
+        self.head = EvidenceHead(head, features)
 
     def forward(self, taps: Activations) -> Evidence:
         heat = self.head(taps)
         return Evidence(heat, heat)
 
 
-def head_features(profile: Profile, branch: Branch, textured: bool = True) -> HeadFeatures:
-    """What a head with the layers of ``branch`` sees; ``profile`` has their statistics."""
-    statistics = {name: profile.statistics[statistics_key("head", name)] for name in branch.layers}
-    sizes = {name: (height, width) for name, (_, height, width) in profile.binding.shapes.items()}
-    return HeadFeatures(branch, statistics, sizes, profile.grid, textured)
+def head_features(detector: Detector, binding: Binding, branch: Branch, textured: bool) -> HeadFeatures:
+    """What a head with the layers of ``branch`` sees; ``detector`` has their statistics."""
+    statistics = {name: detector.statistics[statistics_key("head", name)] for name in branch.layers}
+    sizes = {name: (height, width) for name, (_, height, width) in binding.shapes.items()}
+    return HeadFeatures(branch, statistics, sizes, detector.grid(binding.input_size), textured)
 
 
 def frame_score(learned: bool) -> Score:
@@ -132,20 +133,31 @@ def frame_score(learned: bool) -> Score:
     return lambda evidence, mask: attack_score(evidence.shallow, evidence.deep, mask)
 
 
+def evidence_of(detector: Detector, binding: Binding) -> LayerEvidence | LearnedEvidence:
+    """What ``detector`` makes of the taps of a pass: mean z-scores of its layers, or its head's heat."""
+    head = detector.head
+    if head is None:
+        grid = detector.grid(binding.input_size)
+        return LayerEvidence(detector.shallow, detector.deep, detector.statistics, grid)
+    return LearnedEvidence(head, head_features(detector, binding, head.branch, head.textured))
+
+
 class Analyser(nn.Module):
-    """The whole analysis of a profile: taps of one forward pass to mask and score."""
+    """The whole analysis of a detector: taps of one forward pass to mask and score.
+
+    Args:
+        detector: what is looked at, and how.
+        binding: of its profile.
+    """
 
     evidence: LayerEvidence | LearnedEvidence
 
-    def __init__(self, profile: Profile) -> None:
+    def __init__(self, detector: Detector, binding: Binding) -> None:
         super().__init__()
-        if profile.head is None:
-            self.evidence = LayerEvidence(profile.shallow, profile.deep, profile.statistics, profile.grid)
-        else:
-            self.evidence = LearnedEvidence(profile, profile.head)
-        self.fusion = FusionBlock(profile.fusion)
-        self.growth = profile.growth
-        self.score = frame_score(profile.head is not None)
+        self.evidence = evidence_of(detector, binding)
+        self.fusion = FusionBlock(detector.fusion)
+        self.growth = detector.growth
+        self.score = frame_score(detector.head is not None)
 
     def forward(self, taps: Activations) -> Analysis:
         evidence = self.evidence(taps)

@@ -129,10 +129,10 @@ class Defense(nn.Module):
         profile.binding.check(bind(segmenter, profile.bound_layers))
         self.segmenter = segmenter
         self.profile = profile
-        self.analyser = Analyser(profile).to(segmenter.device)
+        self.analyser = Analyser(profile.detector, profile.binding).to(segmenter.device)
         self.stem = find_stem(segmenter)
-        self.threshold = profile.threshold.value
-        self.precaution = profile.masking_threshold
+        self.threshold = profile.detector.threshold.value
+        self.precaution = profile.detector.masking_threshold
 
     @property
     def thresholds(self) -> Thresholds:

@@ -115,8 +115,8 @@ class Network:
         self._overrides = attack, masking
         for defended in self._defended.values():
             profile = defended.defense.profile
-            defended.threshold = attack if attack > 0.0 else profile.threshold.value
-            defended.precaution = masking if masking > 0.0 else profile.masking_threshold
+            defended.threshold = attack if attack > 0.0 else profile.detector.threshold.value
+            defended.precaution = masking if masking > 0.0 else profile.detector.masking_threshold
 
     def reload_profiles(self) -> None:
         """Read all profiles again; after an error those from before stay in use.

@@ -21,10 +21,10 @@ from torch import Tensor
 from zmask_ros.attacks import EotRanges, paste_at_random, stack_frames
 from zmask_ros.attacks.render import View
 from zmask_ros.data.textures.benign import harmless_pictures, in_other_light
-from zmask_ros.defense import ActivationTaps, Branch, Defense, LayerStatistics, Moments, Profile, bind, without_head
+from zmask_ros.defense import ActivationTaps, Branch, Defense, LayerStatistics, Moments, Profile, bind
 from zmask_ros.defense.analyser import head_features
 from zmask_ros.defense.evidence.head import WEIGHTS, EvidenceHead, Head, head_score, untrained_head
-from zmask_ros.defense.profile.profile import statistics_key
+from zmask_ros.defense.profile.detector import statistics_key
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.training.adversaries import KINDS, Kind, Rival
 from zmask_ros.training.clean_fit import observe
@@ -110,15 +110,13 @@ def with_head(
                 moments[name] = moments[name].merge(found) if name in moments else found
             advance()
     named = {statistics_key("head", name): LayerStatistics(own) for name, own in moments.items()}
-    plain = without_head(profile)
-    observed = replace(
-        plain,
-        binding=bind(segmenter, (*plain.bound_layers, *layers)),
-        statistics=plain.statistics | named,
-        fusion=opening_at(EVENLY / 2, EVENLY),
-    )
-    features = sum(head_features(observed, branch, look.textured).counts)
-    return replace(observed, head=untrained_head(branch, features, seed, look.textured))
+    plain = profile.without_head()
+    binding = bind(segmenter, (*plain.bound_layers, *layers))
+    statistics, fusion = plain.detector.statistics | named, opening_at(EVENLY / 2, EVENLY)
+    observed = replace(plain.detector, statistics=statistics, fusion=fusion)
+    features = sum(head_features(observed, binding, branch, look.textured).counts)
+    head = untrained_head(branch, features, seed, look.textured)
+    return replace(plain, binding=binding, detector=replace(observed, head=head))
 
 
 def harden(
@@ -142,7 +140,7 @@ def harden(
         masked_share: of the clean frames, above the threshold that the rivals have to stay below.
     """
     # The threshold moves along with the head; what the profile had is worth nothing now.
-    profile = replace(profile, precaution=None)
+    profile = replace(profile, detector=replace(profile.detector, precaution=None))
     defense = Defense(segmenter, profile)
     head = _head_of(defense)
     seeds = itertools.count(seed + FIRST_SEED)
@@ -165,9 +163,13 @@ def harden(
             if rival.finished:
                 rivals[rival.number] = Rival.begin(defense, segmenter, rival.kind, rival.number, next(seeds))
         advance(losses[-1] if losses else math.nan)
-    threshold = replace(profile.threshold, value=defense.threshold)
-    hardened = replace(profile, head=trainer.averaged(), threshold=threshold)
-    return Hardened(hardened, tuple(patch for number in sorted(ripe) for patch in ripe[number]), tuple(losses))
+    threshold = replace(profile.detector.threshold, value=defense.threshold)
+    detector = replace(profile.detector, head=trainer.averaged(), threshold=threshold)
+    return Hardened(
+        replace(profile, detector=detector),
+        tuple(patch for number in sorted(ripe) for patch in ripe[number]),
+        tuple(losses),
+    )
 
 
 def _head_of(defense: Defense) -> EvidenceHead:

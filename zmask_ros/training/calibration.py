@@ -78,28 +78,32 @@ def calibrate(
         epochs: of each training.
     """
     # The paper's variant grows no mask.
-    tried = growths(profile.growth) if profile.variant == OURS else (profile.growth,)
-    untrained = (profile.fusion, *(HEAD_OPENINGS if profile.head is not None else ()))
+    tried = growths(profile.detector.growth) if profile.variant == OURS else (profile.detector.growth,)
+    untrained = (profile.detector.fusion, *(HEAD_OPENINGS if profile.detector.head is not None else ()))
     blocks = choose_block(training, untrained, tried, precaution_rate, trained, epochs)
     scores = frame_scores(blocks[0].scalars, held_out.where(held_out.clean)).tolist()
-    calibrated = replace(
-        profile,
+    detector = replace(
+        profile.detector,
         fusion=blocks[0].scalars,
         growth=blocks[0].growth,
         threshold=clean_threshold(scores, false_alarm_rate),
         precaution=precaution_threshold(scores, precaution_rate) if precaution_rate > false_alarm_rate else None,
+    )
+    calibrated = replace(
+        profile,
+        detector=detector,
         vote=vote,
         notes=(*(note for note in profile.notes if not note.startswith(NOTE)), *notes),
     )
     calibrated.check_finite()
     # What no defence can be made of is not to be saved.
-    Analyser(calibrated)
+    Analyser(detector, calibrated.binding)
     return Calibration(calibrated, judge_profile(calibrated, held_out), blocks)
 
 
 def judge_profile(profile: Profile, examples: Examples) -> Judgement:
     """The figures of ``profile`` on what it sees."""
-    return judge(profile.fusion, profile.growth, profile.threshold.value, examples)
+    return judge(profile.detector.fusion, profile.detector.growth, profile.detector.threshold.value, examples)
 
 
 def describe(material: Material) -> tuple[str, ...]:

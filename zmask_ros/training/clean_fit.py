@@ -19,6 +19,7 @@ from zmask_ros.defense.evidence.grid import Size, area_resample, box_pool, layer
 from zmask_ros.defense.evidence.overactivation import layer_maps
 from zmask_ros.defense.evidence.statistics import LayerStatistics, Moments
 from zmask_ros.defense.evidence.taps import ActivationTaps
+from zmask_ros.defense.profile.detector import Detector
 from zmask_ros.defense.profile.profile import (
     NOT_FINITE,
     OURS,
@@ -149,13 +150,7 @@ class CleanFit:
         threshold = clean_threshold(scores_of(evidences, scalars), false_alarm_rate)
         profile = Profile(
             binding=plan.binding,
-            grid_fraction=plan.grid_fraction,
-            shallow=plan.shallow,
-            deep=plan.deep,
-            growth=plan.growth,
-            statistics=statistics,
-            fusion=scalars,
-            threshold=threshold,
+            detector=Detector(plan.grid_fraction, plan.shallow, plan.deep, plan.growth, statistics, scalars, threshold),
             sources=sources,
             created=created,
             tool_version=tool_version,

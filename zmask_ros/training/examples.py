@@ -212,7 +212,7 @@ def make_examples(
         harmless.append(coverage(harmless_mask, profile.grid))
         seen()
     scenes = [index // PICTURES_A_FRAME for index in range(len(evidences))]
-    return Examples.stack(evidences, truths, harmless, scenes, profile.head is not None)
+    return Examples.stack(evidences, truths, harmless, scenes, profile.detector.head is not None)
 
 
 def pictures(part: Part) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:

@@ -227,13 +227,14 @@ def with_edge(segmenter: Segmenter, profile: Profile) -> Profile:
 
     The first ones are those up to the first of S: what a decoder brings back to full size has seen all of the image.
     """
-    layers = bind(segmenter, candidate_layers(segmenter) + profile.shallow.layers).shapes
+    layers = bind(segmenter, candidate_layers(segmenter) + profile.detector.shallow.layers).shapes
     names = list(layers)
-    first = names[: min(names.index(layer) for layer in profile.shallow.layers) + 1]
+    first = names[: min(names.index(layer) for layer in profile.detector.shallow.layers) + 1]
     finest = max(first, key=lambda name: layers[name][1:])
     if min(own - cells for own, cells in zip(layers[finest][1:], profile.grid, strict=True)) <= 0:
         return profile
-    sharper = replace(profile, growth=replace(profile.growth, edge=finest))
+    detector = replace(profile.detector, growth=replace(profile.detector.growth, edge=finest))
+    sharper = replace(profile, detector=detector)
     return replace(sharper, binding=bind(segmenter, sharper.bound_layers))
 
 

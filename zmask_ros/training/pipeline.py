@@ -66,7 +66,7 @@ def face_rivals(segmenter: Segmenter, profile: Profile, material: Material, step
     A head of the same layers is trained on, against new rivals.
     """
     frames, layers, seed = material.training.frames, segmenter.description.head_layers, 0
-    if profile.head is None or profile.head.branch.layers != layers:
+    if profile.detector.head is None or profile.detector.head.branch.layers != layers:
         with progress("Fitting the head's layers", "frames", len(frames)) as advance:
             profile = with_head(segmenter, profile, layers, frames, advance=advance)
     else:

@@ -9,7 +9,8 @@ from zmask_ros.defense import ProfileError, bind, working_grid
 from zmask_ros.defense.evidence.grid import Size, nearest_odd
 from zmask_ros.defense.evidence.overactivation import Branch
 from zmask_ros.defense.masking.growth import Growth
-from zmask_ros.defense.profile.profile import OURS, PAPER, Binding, statistics_key
+from zmask_ros.defense.profile.detector import statistics_key
+from zmask_ros.defense.profile.profile import OURS, PAPER, Binding, MergeKey
 from zmask_ros.segmenters import Segmenter
 
 GRID_FRACTION = 8
@@ -107,9 +108,9 @@ class Plan:
     variant: str = OURS
 
     @property
-    def head(self) -> None:
-        """Only calibration trains one."""
-        return None
+    def merge_key(self) -> MergeKey:
+        """What must be alike in profiles that are merged."""
+        return self.grid_fraction, self.shallow, self.deep, self.growth, self.variant
 
     @property
     def branches(self) -> Iterator[tuple[str, str, Branch]]:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from zmask_ros.defense import Defense, Profile
-from zmask_ros.defense.profile.screen import coarser, with_screening
+from zmask_ros.defense.profile.detector import coarser
 from zmask_ros.errors import ZmaskError
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.training import adversaries as rivals
@@ -34,7 +34,7 @@ def check_screenable(profile: Profile) -> None:
     Raises:
         ZmaskError: it has no evidence head.
     """
-    if profile.head is None:
+    if profile.detector.head is None:
         raise ZmaskError(NO_HEAD)
 
 
@@ -64,12 +64,14 @@ def with_screen(
         ZmaskError: the profile has no evidence head.
     """
     check_screenable(profile)
-    untrained = with_head(segmenter, coarser(profile), layers, frames, seed, look=GLANCE)
+    untrained = with_head(
+        segmenter, profile.with_detector(coarser(profile.detector)), layers, frames, seed, look=GLANCE
+    )
     trained = harden(segmenter, untrained, frames, steps, seed, advance, KINDS, masked_share=rate).profile
     threshold = precaution_threshold(_scores(segmenter, trained, held_out), rate)
     note = f"{NOTE}: {steps} steps on {len(frames)} frames, threshold from {len(held_out)} others."
     notes = (*(kept for kept in profile.notes if not kept.startswith(NOTE)), note)
-    return replace(with_screening(profile, trained, threshold), notes=notes)
+    return replace(profile.with_screen(trained, threshold), notes=notes)
 
 
 @torch.inference_mode()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from zmask_ros.defense.analyser import Evidence
-from zmask_ros.defense.profile.profile import RateInterval, Threshold
+from zmask_ros.defense.profile.detector import RateInterval, Threshold
 
 CLEAN_PIXEL_SHARE = 0.9999
 # A patch may stay a little below the hottest clean pixel: score and threshold still tell the frames apart.

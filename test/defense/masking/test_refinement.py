@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from support import tiny_network
-from zmask_ros.defense import Defense, bind, load_profile, save_profile, without_head
+from support.profiles import with_changed
+from zmask_ros.defense import Defense, bind, load_profile, save_profile
 from zmask_ros.defense.masking.growth import OPEN
 from zmask_ros.defense.masking.refinement import refine, without_street
 from zmask_ros.resources import shipped_profile
@@ -156,7 +157,7 @@ def test_the_finest_of_the_first_layers_says_where_masks_end(tmp_path: Path) -> 
     segmenter = load_segmenter(str(description), "cpu")
     profile = load_profile(tiny_network.fit(description))
     sharper = with_edge(segmenter, profile)
-    assert sharper.growth.edge == candidate_layers(segmenter)[0]
+    assert sharper.detector.growth.edge == candidate_layers(segmenter)[0]
     place = tmp_path / "sharper.zmask.safetensors"
     save_profile(sharper, place)
     defense = Defense(segmenter, load_profile(place))
@@ -169,20 +170,20 @@ def test_the_finest_of_the_first_layers_says_where_masks_end(tmp_path: Path) -> 
 def test_the_shipped_network_has_its_first_layer_and_a_head_keeps_it() -> None:
     segmenter = load_segmenter("lraspp_camvid", "cpu")
     profile = load_profile(shipped_profile("lraspp_camvid"))
-    assert profile.growth.edge == "backbone.0"
-    grown_as_fitted = dataclasses.replace(profile, growth=dataclasses.replace(profile.growth, edge=None))
+    assert profile.detector.growth.edge == "backbone.0"
+    grown_as_fitted = with_changed(profile, growth=dataclasses.replace(profile.detector.growth, edge=None))
     bound = dataclasses.replace(grown_as_fitted, binding=bind(segmenter, grown_as_fitted.bound_layers))
     assert with_edge(segmenter, bound).binding == profile.binding
     other = with_head(segmenter, profile, ("backbone.4",), [np.zeros((360, 480, 3), np.uint8)] * 2)
-    assert other.growth.edge == "backbone.0"
+    assert other.detector.growth.edge == "backbone.0"
     Defense(segmenter, other)
-    Defense(segmenter, without_head(profile))
+    Defense(segmenter, profile.without_head())
 
 
 def test_without_a_layer_finer_than_the_grid_masks_end_with_its_cells(tmp_path: Path) -> None:
     description = tiny_network.describe(tmp_path)
     segmenter = load_segmenter(str(description), "cpu")
-    profile = dataclasses.replace(load_profile(tiny_network.fit(description)), grid_fraction=1)
+    profile = with_changed(load_profile(tiny_network.fit(description)), grid_fraction=1)
     assert with_edge(segmenter, profile) is profile
 
 
@@ -193,9 +194,9 @@ def test_the_layer_of_the_edge_may_be_in_any_branch_or_none(tmp_path: Path, head
     profile = load_profile(tiny_network.fit(description))
     if head:
         profile = with_head(segmenter, profile, head, [tiny_network.clean_image(index) for index in range(4)])
-    sharper = dataclasses.replace(profile, growth=dataclasses.replace(profile.growth, edge=edge))
+    sharper = with_changed(profile, growth=dataclasses.replace(profile.detector.growth, edge=edge))
     profile = dataclasses.replace(sharper, binding=bind(segmenter, sharper.bound_layers))
     x = segmenter.prepare(tiny_network.clean_image(3))
-    for each in (profile, without_head(profile)):
-        assert each.growth.edge == edge
+    for each in (profile, profile.without_head()):
+        assert each.detector.growth.edge == edge
         assert Defense(segmenter, each).analyse(x)[1].edge is not None

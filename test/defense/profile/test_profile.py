@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from support import tiny_network
+from support.profiles import with_changed
 from zmask_ros.defense import ProfileError, load_profile, merge_profiles, save_profile
 from zmask_ros.defense.defense import Defense
 from zmask_ros.defense.profile.merging import NO_PRECAUTION
 from zmask_ros.errors import ZmaskError
+from zmask_ros.resources import shipped_profile
 from zmask_ros.segmenters import load_segmenter
 from zmask_ros.training.clean_fit import CleanFrame, ProfileFit, Reservoir
 from zmask_ros.training.plans import default_plan
@@ -34,14 +36,12 @@ def test_it_comes_back_as_it_was_saved(profile, tmp_path):
     save_profile(profile, path)
     again = load_profile(path)
     assert [p.name for p in tmp_path.iterdir()] == ["a.zmask.safetensors"]
-    assert dataclasses.replace(again, statistics={}, fusion=None) == dataclasses.replace(
-        profile, statistics={}, fusion=None
-    )
-    torch.testing.assert_close(again.fusion, profile.fusion, rtol=0, atol=0)
-    for key, statistics in profile.statistics.items():
-        torch.testing.assert_close(again.statistics[key].moments.m2, statistics.moments.m2, rtol=0, atol=0)
+    assert with_changed(again, statistics={}, fusion=None) == with_changed(profile, statistics={}, fusion=None)
+    torch.testing.assert_close(again.detector.fusion, profile.detector.fusion, rtol=0, atol=0)
+    for key, statistics in profile.detector.statistics.items():
+        torch.testing.assert_close(again.detector.statistics[key].moments.m2, statistics.moments.m2, rtol=0, atol=0)
     assert again.sources[0].frames == 32
-    assert again.sources[0].held_out == again.threshold.frames == 8
+    assert again.sources[0].held_out == again.detector.threshold.frames == 8
 
 
 def test_merged_profiles_have_the_statistics_of_fitting_both_drives_at_once(segmenter):
@@ -49,10 +49,12 @@ def test_merged_profiles_have_the_statistics_of_fitting_both_drives_at_once(segm
     both = fitted(segmenter, {"a": range(40), "b": range(50, 97)})
     merged = merge_profiles(first, second)
     assert merged.frames == both.frames
-    for key, statistics in both.statistics.items():
-        torch.testing.assert_close(merged.statistics[key].mean, statistics.mean, rtol=1e-9, atol=1e-9)
-        torch.testing.assert_close(merged.statistics[key].deviations, statistics.deviations, rtol=1e-9, atol=1e-9)
-    assert merged.threshold.value == max(first.threshold.value, second.threshold.value)
+    for key, statistics in both.detector.statistics.items():
+        torch.testing.assert_close(merged.detector.statistics[key].mean, statistics.mean, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(
+            merged.detector.statistics[key].deviations, statistics.deviations, rtol=1e-9, atol=1e-9
+        )
+    assert merged.detector.threshold.value == max(first.detector.threshold.value, second.detector.threshold.value)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
@@ -74,7 +76,7 @@ def test_an_edited_file_is_refused(profile, tmp_path):
     with pytest.raises(ProfileError, match="changed after it was written"):
         load_profile(path)
     save_profile(profile, path)
-    rate = json.dumps(profile.threshold.false_alarm_rate).encode()
+    rate = json.dumps(profile.detector.threshold.false_alarm_rate).encode()
     path.write_bytes(path.read_bytes().replace(rate, b"0.02"))
     with pytest.raises(ProfileError, match="changed after it was written"):
         load_profile(path)
@@ -127,7 +129,7 @@ def test_statistics_that_are_not_finite_are_refused(segmenter, profile, tmp_path
     finally:
         handle.remove()
     path = tmp_path / "nan.zmask.safetensors"
-    save_profile(dataclasses.replace(profile, fusion=profile.fusion * float("nan")), path)
+    save_profile(with_changed(profile, fusion=profile.detector.fusion * float("nan")), path)
     with pytest.raises(ProfileError, match="not finite"):
         load_profile(path)
 
@@ -182,8 +184,16 @@ def test_the_reservoir_stays_small_and_takes_from_everywhere():
 
 def test_merging_keeps_the_higher_precaution_and_says_where_one_is_lost(tmp_path):
     profile = load_profile(tiny_network.fit(tiny_network.describe(tmp_path)))
-    low, high = (dataclasses.replace(profile.threshold, value=value, false_alarm_rate=0.05) for value in (0.1, 0.2))
-    first, second = (dataclasses.replace(profile, precaution=each) for each in (low, high))
+    low, high = (
+        dataclasses.replace(profile.detector.threshold, value=value, false_alarm_rate=0.05) for value in (0.1, 0.2)
+    )
+    first, second = (with_changed(profile, precaution=each) for each in (low, high))
     both, one = merge_profiles(first, second), merge_profiles(first, profile)
-    assert both.precaution == high and NO_PRECAUTION not in both.notes
-    assert one.precaution is None and NO_PRECAUTION in one.notes
+    assert both.detector.precaution == high and NO_PRECAUTION not in both.notes
+    assert one.detector.precaution is None and NO_PRECAUTION in one.notes
+
+
+def test_the_shipped_profile_is_written_again_as_it_was_read(tmp_path):
+    shipped = shipped_profile("lraspp_camvid")
+    save_profile(load_profile(shipped), tmp_path / "again.safetensors")
+    assert (tmp_path / "again.safetensors").read_bytes() == shipped.read_bytes()

@@ -50,7 +50,7 @@ def test_no_defence_is_the_network(subject: tuple[Segmenter, Profile]) -> None:
 
 def test_ours_is_what_the_node_runs(subject: tuple[Segmenter, Profile]) -> None:
     ours, camera = Ours(*subject), DefendedCamera(*subject)
-    assert ours.threshold == subject[1].threshold.value
+    assert ours.threshold == subject[1].detector.threshold.value
     for threshold in (1e-9, 1e9):
         ours.threshold = camera.threshold = threshold
         verdict, expected = ours.process(attacked()), camera.process_image(attacked())

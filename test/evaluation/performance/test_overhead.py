@@ -15,6 +15,7 @@ import torch
 from click.testing import CliRunner
 from torch import Tensor
 
+from support.profiles import with_changed
 from support.tiny_network import clean_image, describe, fit
 from zmask_ros.cli.bench import CASES, PERFORMANCE, attacked_frames, clean_frames, command, summary
 from zmask_ros.defense import ActivationTaps, Defense, LayerStatistics, Moments, load_profile
@@ -216,9 +217,10 @@ def test_networks_of_torchvision_can_be_timed() -> None:
 def test_the_naive_analysis_says_the_same_where_nothing_is_resampled(defended: tuple[Segmenter, Defense]) -> None:
     """On a layer as large as the grid both pool the same pixels; the sigmas and the cascade are the same."""
     generator = torch.Generator().manual_seed(0)
-    profile = replace(defended[1].profile, grid_fraction=1)
+    profile = with_changed(defended[1].profile, grid_fraction=1)
+    detector = profile.detector
     taps = {name: torch.randn(1, *shape, generator=generator) for name, shape in profile.binding.shapes.items()}
-    ours = LayerEvidence(profile.shallow, profile.deep, profile.statistics, profile.grid)(taps)
+    ours = LayerEvidence(detector.shallow, detector.deep, detector.statistics, profile.grid)(taps)
     naive = naive_evidence(profile, taps)
     torch.testing.assert_close(naive.shallow, ours.shallow, rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(naive.deep, ours.deep, rtol=1e-3, atol=1e-4)
@@ -231,17 +233,17 @@ def test_a_pass_for_each_layer_says_the_same_inside_with_one_sigma_a_channel(
     segmenter, defense = defended
     moments = {
         name: Moments(s.moments.count, s.moments.mean, s.moments.m2[:1].expand_as(s.moments.m2))
-        for name, s in defense.profile.statistics.items()
+        for name, s in defense.profile.detector.statistics.items()
     }
-    profile = replace(
+    profile = with_changed(
         defense.profile,
         grid_fraction=1,
         statistics={name: LayerStatistics(own) for name, own in moments.items()},
-        shallow=replace(defense.profile.shallow, kernels=((1, 1), (1, 1))),
-        deep=replace(defense.profile.deep, kernels=((1, 1),)),
+        shallow=replace(defense.profile.detector.shallow, kernels=((1, 1), (1, 1))),
+        deep=replace(defense.profile.detector.deep, kernels=((1, 1),)),
     )
     x = segmenter.prepare(clean_image(3))
-    found = demo_evidence(segmenter, profile, (profile.shallow, profile.deep), profile.grid, x)
+    found = demo_evidence(segmenter, profile, (profile.detector.shallow, profile.detector.deep), profile.grid, x)
     with torch.inference_mode(), ActivationTaps(segmenter.network, profile.layers) as taps:
         segmenter.logits(x)
         expected = naive_evidence(profile, taps)

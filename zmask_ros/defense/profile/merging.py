@@ -7,41 +7,40 @@ from typing import Protocol
 
 import torch
 
-from zmask_ros.defense.evidence.head import Head
-from zmask_ros.defense.profile.profile import Binding, Profile, ProfileError
+from zmask_ros.defense.profile.profile import Binding, MergeKey, Profile, ProfileError
 
-COMPARED = ("grid_fraction", "shallow", "deep", "growth", "variant")
 MERGED = (
     "Merged from several profiles: the statistics are exact, but each threshold is the higher of theirs and the fusion "
     "scalars are averages. Check the false alarms on a clean drive with zmask replay."
 )
-
 NO_PRECAUTION = (
     "Only one of the profiles that were merged masks frames that it does not flag; together they do not. Calibrate "
     "again to have that."
 )
 
 
-class Fitted(Protocol):
-    """What decides whether a profile can be merged with another: a profile, or the plan of one."""
+class Mergeable(Protocol):
+    """A profile, or the plan of one that is to be fitted."""
 
     @property
-    def binding(self) -> Binding: ...
+    def binding(self) -> Binding:
+        """What it belongs to."""
+
     @property
-    def head(self) -> Head | None: ...
+    def merge_key(self) -> MergeKey | None:
+        """What must be alike; None: it cannot be merged with anything."""
 
 
-def check_mergeable(first: Fitted, second: Fitted) -> None:
-    """Refuse to merge what does not analyse the same layers with the same kernels on the same grid, and grow alike.
+def check_mergeable(first: Mergeable, second: Mergeable) -> None:
+    """Refuse to merge what does not analyze the same layers with the same kernels on the same grid, and grow alike.
 
     No two heads are alike: statistics of other drives are other inputs than those that a head was trained on.
 
     Raises:
-        ProfileError: the two belong to different networks or analyse different layers.
+        ProfileError: the two belong to different networks or analyze different layers.
     """
     first.binding.check(second.binding)
-    learned = first.head is not None or second.head is not None
-    if learned or any(getattr(first, name) != getattr(second, name) for name in COMPARED):
+    if first.merge_key is None or first.merge_key != second.merge_key:
         raise ProfileError(
             "The profiles analyse different layers, kernels or grids, or grow masks differently, so they cannot be "
             "merged: merge them as zmask fit left them, and calibrate afterwards."
@@ -58,25 +57,21 @@ def merge_profiles(first: Profile, second: Profile) -> Profile:
         ProfileError: the two belong to different networks or analyse different layers.
     """
     check_mergeable(first, second)
+    one, other = first.detector, second.detector
     share = first.frames / max(first.frames + second.frames, 1)
-    precautions = [own.precaution for own in (first, second) if own.precaution is not None]
-    highest = max(precautions, key=lambda t: t.value) if len(precautions) == 2 else None
-    lost = (NO_PRECAUTION,) if len(precautions) == 1 else ()
-    higher = replace(max(first.threshold, second.threshold, key=lambda t: t.value), interval=None)
-    return Profile(
-        binding=first.binding,
-        grid_fraction=first.grid_fraction,
-        shallow=first.shallow,
-        deep=first.deep,
-        growth=first.growth,
-        statistics={key: own.merge(second.statistics[key]) for key, own in first.statistics.items()},
-        fusion=torch.lerp(second.fusion, first.fusion, share),
-        threshold=higher,
+    precautions = [own.precaution for own in (one, other) if own.precaution is not None]
+    detector = replace(
+        one,
+        statistics={key: own.merge(other.statistics[key]) for key, own in one.statistics.items()},
+        fusion=torch.lerp(other.fusion, one.fusion, share),
+        threshold=replace(max(one.threshold, other.threshold, key=lambda t: t.value), interval=None),
+        precaution=max(precautions, key=lambda t: t.value) if len(precautions) == 2 else None,
+    )
+    return replace(
+        first,
+        detector=detector,
+        screen=None,
         sources=first.sources + second.sources,
         created=max(first.created, second.created),
-        tool_version=first.tool_version,
-        notes=(*first.notes, *second.notes, MERGED, *lost),
-        variant=first.variant,
-        vote=first.vote,
-        precaution=highest,
+        notes=(*first.notes, *second.notes, MERGED, *([NO_PRECAUTION] if len(precautions) == 1 else [])),
     )

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, replace
 
-import torch
-from torch import Tensor
-
-from zmask_ros.defense.evidence.grid import Size, working_grid
-from zmask_ros.defense.evidence.head import Head
+from zmask_ros.defense.evidence.grid import Size
 from zmask_ros.defense.evidence.overactivation import Branch
-from zmask_ros.defense.evidence.statistics import LayerStatistics
 from zmask_ros.defense.masking.growth import Growth
+from zmask_ros.defense.profile.detector import Detector, Screen, Threshold, statistics_key
 from zmask_ros.errors import ZmaskError
 from zmask_ros.flags.vote import VoteRule
 
@@ -71,56 +66,6 @@ class Binding:
 
 
 @dataclass(frozen=True)
-class RateInterval:
-    """How far the true false-alarm rate of a threshold may be from the one that was asked for.
-
-    Attributes:
-        low, high: bounds of the rate, 0..1.
-        confidence: probability that they hold, 0..1, as far as the frames are independent.
-        exceeded: how many of ``frames`` clean frames were flagged by thresholds that they had no part in.
-    """
-
-    low: float
-    high: float
-    confidence: float
-    exceeded: int
-    frames: int
-
-
-@dataclass(frozen=True)
-class Threshold:
-    """When a frame is called attacked, or masked: ``score > value``.
-
-    Attributes:
-        value: tau, at least 0.
-        false_alarm_rate: the share of clean frames that was asked for, in 0..1.
-        frames: number of held-out clean frames it was set from.
-        highest_clean_score: the largest score among them.
-        interval: of the false-alarm rate; None where there were too few frames, or in a profile from before there
-            were intervals.
-    """
-
-    value: float
-    false_alarm_rate: float
-    frames: int
-    highest_clean_score: float
-    interval: RateInterval | None = None
-
-
-@dataclass(frozen=True)
-class Screen:
-    """What looks at each frame in streaming mode, and says which ones the whole analysis has to see.
-
-    Attributes:
-        head: a small evidence head of its own; its layers' statistics are keyed ``screen:layer``.
-        threshold: the score above which the whole analysis is done; a share of the clean frames exceeds it.
-    """
-
-    head: Head
-    threshold: Threshold
-
-
-@dataclass(frozen=True)
 class Source:
     """One drive that went into the statistics: bag, topic, frames used, frames held out for the threshold."""
 
@@ -130,83 +75,96 @@ class Source:
     held_out: int
 
 
+MergeKey = tuple[int, Branch, Branch, Growth, str]
+"""The grid's fraction, S and D with their kernels, the growth and the variant of a profile."""
+
+
 @dataclass(frozen=True)
 class Profile:
-    """Clean statistics, fusion block and threshold for one network on one camera's world.
+    """What fitting learns of one network in one camera's world, and the node loads.
 
     Attributes:
         binding: what it belongs to.
-        grid_fraction: the working grid G is the input size divided by this.
-        shallow, deep: the layer sets S and D, with their kernels on G.
-        growth: how far the mask grows.
-        statistics: clean statistics of every layer in S, in D, of the head and of the screening; keyed by
-            ``branch:layer``, as a layer may be in several.
-        fusion: float32 [8], scalars of the fusion block.
-        threshold: when a frame is called attacked.
-        precaution: when a frame is masked although it is not called attacked, set for a higher rate of clean frames;
-            None: never.
+        detector: tells attacked frames from clean ones.
+        screen: sees frames of a stream before the detector does; None: every frame is analyzed as a whole.
         sources: the drives it was fitted on.
         created: ISO 8601 date and time, UTC.
         tool_version: of zmask_ros.
         notes: sentences on how it came about, for people.
         variant: which plan it was fitted by: ``ours``, or ``paper``.
         vote: how many flagged frames of how many call an attack.
-        head: the evidence head that calibration trained; None: the evidence are the mean z-scores of S and D.
-        screen: what looks at frames first in streaming mode; None: every frame is analysed as a whole.
     """
 
     binding: Binding
-    grid_fraction: int
-    shallow: Branch
-    deep: Branch
-    growth: Growth
-    statistics: dict[str, LayerStatistics]
-    fusion: Tensor
-    threshold: Threshold
+    detector: Detector
+    screen: Screen | None = None
     sources: tuple[Source, ...] = ()
     created: str = ""
     tool_version: str = ""
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
     variant: str = OURS
     vote: VoteRule = field(default_factory=VoteRule)
-    head: Head | None = None
-    precaution: Threshold | None = None
-    screen: Screen | None = None
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The layers that the defence looks at, each once."""
-        analysed = self.shallow.layers + self.deep.layers if self.head is None else self.head.branch.layers
-        return tuple(dict.fromkeys(analysed + self._screened + self._edge))
+        """The layers that the defense looks at, each once."""
+        return tuple(dict.fromkeys(self.detector.layers + self._screened))
 
     @property
     def bound_layers(self) -> tuple[str, ...]:
         """All layers that the profile has statistics of, and that of the mask's edge, each once."""
-        learned = () if self.head is None else self.head.branch.layers
-        return tuple(dict.fromkeys(self.shallow.layers + self.deep.layers + learned + self._screened + self._edge))
+        return tuple(dict.fromkeys(self.detector.bound_layers + self._screened))
 
     @property
     def _screened(self) -> tuple[str, ...]:
         return () if self.screen is None else self.screen.head.branch.layers
 
     @property
-    def _edge(self) -> tuple[str, ...]:
-        return () if self.growth.edge is None else (self.growth.edge,)
-
-    @property
-    def masking_threshold(self) -> float:
-        """The score above which a frame is masked in any case; infinite where there is none."""
-        return math.inf if self.precaution is None else self.precaution.value
-
-    @property
     def grid(self) -> Size:
-        """Height and width of the working grid G."""
-        return working_grid(self.binding.input_size, self.grid_fraction)
+        """Height and width of the detector's working grid G."""
+        return self.detector.grid(self.binding.input_size)
 
     @property
     def frames(self) -> int:
         """Number of clean frames behind the statistics."""
         return sum(source.frames for source in self.sources)
+
+    @property
+    def merge_key(self) -> MergeKey | None:
+        """What must be alike in profiles that are merged; None: with a head, it cannot be merged with anything."""
+        own = self.detector
+        return None if own.head is not None else (own.grid_fraction, own.shallow, own.deep, own.growth, self.variant)
+
+    def with_detector(self, detector: Detector) -> Profile:
+        """The same with another detector for the same layers, or for some of them."""
+        return replace(self, detector=detector)._bound_to_what_it_has()
+
+    def without_screen(self) -> Profile:
+        """The same, but every frame is analyzed as a whole."""
+        return replace(self, screen=None)._bound_to_what_it_has()
+
+    def without_head(self) -> Profile:
+        """The same without what was trained against adversaries: the mean z-scores are the evidence, and no screen."""
+        return self.without_screen().with_detector(self.detector.without_head())
+
+    def of_screen(self) -> Profile:
+        """The screen, which it must have, as the detector of a profile: for its training, and for its attackers."""
+        assert self.screen is not None
+        alone = replace(self, detector=self.screen.detector(self.detector), screen=None)
+        return alone._bound_to_what_it_has()
+
+    def with_screen(self, alone: Profile, threshold: Threshold) -> Profile:
+        """The same with the head of ``alone`` for its screen: the inverse of `of_screen`."""
+        head, plain = alone.detector.head, self.without_screen()
+        assert head is not None
+        layers = head.branch.layers
+        own = {name: alone.detector.statistics[statistics_key("head", name)] for name in layers}
+        shapes = plain.binding.shapes | {name: alone.binding.shapes[name] for name in layers}
+        return replace(plain, screen=Screen(head, own, threshold), binding=replace(plain.binding, shapes=shapes))
+
+    def _bound_to_what_it_has(self) -> Profile:
+        shapes = {name: self.binding.shapes[name] for name in self.bound_layers}
+        return replace(self, binding=replace(self.binding, shapes=shapes))
 
     def check_finite(self) -> None:
         """Refuse a profile that would never flag anything, because it holds a NaN or an infinity.
@@ -214,37 +172,8 @@ class Profile:
         Raises:
             ProfileError: it does.
         """
-        screening = None if self.screen is None else self.screen.threshold
-        thresholds = [t.value for t in (self.threshold, self.precaution, screening) if t is not None]
-        calibration = torch.cat([self.fusion, torch.tensor(thresholds)])
-        finite = [statistics.moments.finite for statistics in self.statistics.values()]
-        heads = (self.head, None if self.screen is None else self.screen.head)
-        learned = [tensor for head in heads if head is not None for tensor in head.tensors.values()]
-        if not all(finite) or not all(bool(torch.isfinite(tensor).all()) for tensor in (calibration, *learned)):
+        if not self.detector.finite or not (self.screen is None or self.screen.finite):
             raise ProfileError(NOT_FINITE)
 
 
 NOT_FINITE = "The clean statistics are not finite: the network overflows on some of the frames."
-
-
-def statistics_key(branch: str, layer: str) -> str:
-    """Key of a layer's statistics within ``branch``: ``shallow``, ``deep``, ``head`` or ``screen``."""
-    return f"{branch}:{layer}"
-
-
-def without_head(profile: Profile) -> Profile:
-    """``profile`` with the mean z-scores of S and D for evidence, but the fusion block and threshold that it had."""
-    plain = replace(without_screen(profile), head=None)
-    return _only_bound(plain, "head")
-
-
-def without_screen(profile: Profile) -> Profile:
-    """``profile`` that has every frame analysed as a whole."""
-    return _only_bound(replace(profile, screen=None), "screen")
-
-
-def _only_bound(profile: Profile, dropped: str) -> Profile:
-    """``profile`` without the statistics of the branch that is ``dropped``, and layers that nothing looks at."""
-    kept = {key: own for key, own in profile.statistics.items() if not key.startswith(statistics_key(dropped, ""))}
-    shapes = {name: profile.binding.shapes[name] for name in profile.bound_layers}
-    return replace(profile, statistics=kept, binding=replace(profile.binding, shapes=shapes))

@@ -17,21 +17,15 @@ from zmask_ros.defense.evidence.head import WEIGHTS, Head
 from zmask_ros.defense.evidence.overactivation import Branch
 from zmask_ros.defense.evidence.statistics import LayerStatistics, Moments
 from zmask_ros.defense.masking.growth import Growth
-from zmask_ros.defense.profile.profile import (
-    OURS,
-    Binding,
-    Profile,
-    ProfileError,
-    RateInterval,
-    Screen,
-    Source,
-    Threshold,
-)
+from zmask_ros.defense.profile.detector import Detector, RateInterval, Screen, Threshold, statistics_key
+from zmask_ros.defense.profile.profile import OURS, Binding, Profile, ProfileError, Source
 from zmask_ros.flags.vote import VoteRule
 from zmask_ros.io.files import check_place, replace_file
 
 FORMAT = 1
 SUFFIX = ".safetensors"
+SCREEN = "screen"
+"""What the keys of the screen's tensors begin with."""
 
 
 def check_profile_place(path: Path) -> None:
@@ -68,7 +62,7 @@ def load_profile(path: Path) -> Profile:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
     except (SafetensorError, OSError) as error:
         raise ProfileError(f"{path} is damaged or no profile ({error}): copy or fit it again.") from error
     if "zmask_profile" not in metadata:
@@ -92,42 +86,52 @@ def _seal(description: str, tensors: dict[str, Tensor]) -> str:
 
 
 def _tensors(profile: Profile) -> dict[str, Tensor]:
-    tensors = {"fusion": profile.fusion.float().contiguous()}
-    heads = {"head": profile.head, "screen": None if profile.screen is None else profile.screen.head}
-    for own, head in heads.items():
-        if head is not None:
-            tensors |= {f"{own}.{name}": tensor.float().contiguous() for name, tensor in head.tensors.items()}
-    for key, statistics in profile.statistics.items():
-        moments = statistics.moments
-        tensors[f"{key}:count"] = torch.tensor(moments.count, dtype=torch.int64)
-        tensors[f"{key}:mean"] = moments.mean.contiguous()
-        tensors[f"{key}:m2"] = moments.m2.contiguous()
+    tensors = {"fusion": profile.detector.fusion.float().contiguous()}
+    for key, own in profile.detector.statistics.items():
+        tensors |= _statistics_tensors(key, own)
+    tensors |= _head_tensors("head", profile.detector.head)
+    if profile.screen is not None:
+        tensors |= _head_tensors(SCREEN, profile.screen.head)
+        for layer, own in profile.screen.statistics.items():
+            tensors |= _statistics_tensors(statistics_key(SCREEN, layer), own)
     return tensors
 
 
+def _head_tensors(name: str, head: Head | None) -> dict[str, Tensor]:
+    weights = {} if head is None else head.tensors
+    return {f"{name}.{weight}": tensor.float().contiguous() for weight, tensor in weights.items()}
+
+
+def _statistics_tensors(key: str, own: LayerStatistics) -> dict[str, Tensor]:
+    return {
+        f"{key}:count": torch.tensor(own.moments.count, dtype=torch.int64),
+        f"{key}:mean": own.moments.mean.contiguous(),
+        f"{key}:m2": own.moments.m2.contiguous(),
+    }
+
+
 def _describe(profile: Profile) -> dict[str, Any]:
+    detector, screen = profile.detector, profile.screen
     return {
         "format": FORMAT,
         "binding": asdict(profile.binding),
-        "grid_fraction": profile.grid_fraction,
-        "shallow": asdict(profile.shallow),
-        "deep": asdict(profile.deep),
-        "growth": asdict(profile.growth),
-        "threshold": asdict(profile.threshold),
+        "grid_fraction": detector.grid_fraction,
+        "shallow": asdict(detector.shallow),
+        "deep": asdict(detector.deep),
+        "growth": asdict(detector.growth),
+        "threshold": asdict(detector.threshold),
         "sources": [asdict(source) for source in profile.sources],
         "created": profile.created,
         "tool_version": profile.tool_version,
         "notes": list(profile.notes),
         "variant": profile.variant,
         "vote": asdict(profile.vote),
-        "head": None if profile.head is None else _describe_head(profile.head),
-        "precaution": None if profile.precaution is None else asdict(profile.precaution),
-        "screen": None if profile.screen is None else _describe_screen(profile.screen),
+        "head": None if detector.head is None else _describe_head(detector.head),
+        "precaution": None if detector.precaution is None else asdict(detector.precaution),
+        "screen": None
+        if screen is None
+        else {"head": _describe_head(screen.head), "threshold": asdict(screen.threshold)},
     }
-
-
-def _describe_screen(screen: Screen) -> dict[str, Any]:
-    return {"head": _describe_head(screen.head), "threshold": asdict(screen.threshold)}
 
 
 def _describe_head(head: Head) -> dict[str, Any]:
@@ -135,35 +139,59 @@ def _describe_head(head: Head) -> dict[str, Any]:
 
 
 def _restore(description: dict[str, Any], tensors: dict[str, Tensor]) -> Profile:
-    binding = description["binding"]
-    keys = sorted({name.rpartition(":")[0] for name in tensors if name.endswith(":count")})
     return Profile(
-        binding=Binding(
-            segmenter=binding["segmenter"],
-            digest=binding["digest"],
-            input_size=_pair(binding["input_size"]),
-            mean=tuple(binding["mean"]),
-            std=tuple(binding["std"]),
-            shapes={name: tuple(shape) for name, shape in binding["shapes"].items()},
-        ),
-        grid_fraction=description["grid_fraction"],
-        shallow=_branch(description["shallow"]),
-        deep=_branch(description["deep"]),
-        growth=Growth(**(description["growth"] | {"closing": _pair(description["growth"]["closing"])})),
-        statistics={key: _statistics(key, tensors) for key in keys},
-        fusion=tensors["fusion"],
-        threshold=_threshold(description["threshold"]),
+        binding=_binding(description["binding"]),
+        detector=_detector(description, tensors),
+        # Files from before there were variants, votes, heads, precautions and screens lack these.
+        screen=None if description.get("screen") is None else _screen(description["screen"], tensors),
         sources=tuple(Source(**source) for source in description["sources"]),
         created=description["created"],
         tool_version=description["tool_version"],
         notes=tuple(description["notes"]),
-        # Files from before there were variants, votes, heads, precautions and screenings lack these.
         variant=description.get("variant", OURS),
         vote=VoteRule(**description.get("vote", {})),
-        head=None if description.get("head") is None else _head(description["head"], "head", tensors),
-        precaution=None if description.get("precaution") is None else _threshold(description["precaution"]),
-        screen=None if description.get("screen") is None else _screen(description["screen"], tensors),
     )
+
+
+def _binding(entries: dict[str, Any]) -> Binding:
+    return Binding(
+        segmenter=entries["segmenter"],
+        digest=entries["digest"],
+        input_size=_pair(entries["input_size"]),
+        mean=tuple(entries["mean"]),
+        std=tuple(entries["std"]),
+        shapes={name: tuple(shape) for name, shape in entries["shapes"].items()},
+    )
+
+
+def _detector(entries: dict[str, Any], tensors: dict[str, Tensor]) -> Detector:
+    statistics = _all_statistics(tensors)
+    return Detector(
+        grid_fraction=entries["grid_fraction"],
+        shallow=_branch(entries["shallow"]),
+        deep=_branch(entries["deep"]),
+        growth=Growth(**(entries["growth"] | {"closing": _pair(entries["growth"]["closing"])})),
+        statistics={key: own for key, own in statistics.items() if not key.startswith(statistics_key(SCREEN, ""))},
+        fusion=tensors["fusion"],
+        threshold=_threshold(entries["threshold"]),
+        head=None if entries.get("head") is None else _head(entries["head"], "head", tensors),
+        precaution=None if entries.get("precaution") is None else _threshold(entries["precaution"]),
+    )
+
+
+def _screen(entries: dict[str, Any], tensors: dict[str, Tensor]) -> Screen:
+    head, statistics = _head(entries["head"], SCREEN, tensors), _all_statistics(tensors)
+    own = {layer: statistics[statistics_key(SCREEN, layer)] for layer in head.branch.layers}
+    return Screen(head, own, _threshold(entries["threshold"]))
+
+
+def _all_statistics(tensors: dict[str, Tensor]) -> dict[str, LayerStatistics]:
+    """By their keys in the file: ``branch:layer``."""
+    keys = sorted({name.rpartition(":")[0] for name in tensors if name.endswith(":count")})
+    return {
+        key: LayerStatistics(Moments(int(tensors[f"{key}:count"]), tensors[f"{key}:mean"], tensors[f"{key}:m2"]))
+        for key in keys
+    }
 
 
 def _threshold(entries: dict[str, Any]) -> Threshold:
@@ -171,23 +199,15 @@ def _threshold(entries: dict[str, Any]) -> Threshold:
     return Threshold(**(entries | {"interval": RateInterval(**interval) if interval else None}))
 
 
-def _statistics(key: str, tensors: dict[str, Tensor]) -> LayerStatistics:
-    return LayerStatistics(Moments(int(tensors[f"{key}:count"]), tensors[f"{key}:mean"], tensors[f"{key}:m2"]))
-
-
 def _branch(entries: dict[str, Any]) -> Branch:
     return Branch(tuple(entries["layers"]), tuple(_pair(kernel) for kernel in entries["kernels"]))
-
-
-def _screen(entries: dict[str, Any], tensors: dict[str, Tensor]) -> Screen:
-    return Screen(_head(entries["head"], "screen", tensors), _threshold(entries["threshold"]))
 
 
 def _head(entries: dict[str, Any], own: str, tensors: dict[str, Tensor]) -> Head:
     try:
         return Head(_branch(entries), entries.get("textured", True), *(tensors[f"{own}.{name}"] for name in WEIGHTS))
     except KeyError as missing:
-        again = {"head": "zmask calibrate --rivals", "screen": "zmask screen"}[own]
+        again = {"head": "zmask calibrate --rivals", SCREEN: "zmask screen"}[own]
         raise ProfileError(f"The profile's {own} lacks its weights {missing}: train it again with {again}.") from None
 
 

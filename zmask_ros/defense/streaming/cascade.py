@@ -9,12 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zmask_ros.defense.analyser import Analyser, Analysis, Evidence, LearnedEvidence
+from zmask_ros.defense.analyser import Analyser, Analysis, Evidence, evidence_of
 from zmask_ros.defense.evidence.grid import resample
 from zmask_ros.defense.evidence.head import head_score
 from zmask_ros.defense.evidence.overactivation import Activations
-from zmask_ros.defense.profile.profile import Profile, without_screen
-from zmask_ros.defense.profile.screen import screening_profile
+from zmask_ros.defense.profile.profile import Profile
 from zmask_ros.defense.stage_timer import Stages
 from zmask_ros.defense.streaming.tracking import Found
 
@@ -31,7 +30,7 @@ class Screening(nn.Module):
         assert profile.screen is not None
         self.threshold = profile.screen.threshold.value
         self.grid = profile.grid
-        self._evidence = LearnedEvidence(screening_profile(profile), profile.screen.head)
+        self._evidence = evidence_of(profile.screen.detector(profile.detector), profile.binding)
 
     def forward(self, taps: Activations, beside: Tensor | None = None) -> Analysis:
         """The glance's evidence and score. Its mask is empty: what is to be masked, the whole analysis has to see.
@@ -74,8 +73,8 @@ class Looking:
 
     def __init__(self, profile: Profile, analyser: Analyser, device: torch.device) -> None:
         self._analyser = analyser
-        self._edge = profile.growth.edge
-        self._analysed = without_screen(profile).layers
+        self._edge = profile.detector.growth.edge
+        self._analysed = profile.detector.layers
         self._screening = None if profile.screen is None else Screening(profile).to(device)
 
     def __call__(

@@ -19,7 +19,8 @@ from zmask_ros.defense.evidence.head import GroupFeatures, linear
 from zmask_ros.defense.evidence.taps import in_single_precision
 from zmask_ros.defense.masking.discriminant import discriminant
 from zmask_ros.defense.masking.morphology import closed, connected, widened
-from zmask_ros.defense.profile.profile import Profile, statistics_key
+from zmask_ros.defense.profile.detector import statistics_key
+from zmask_ros.defense.profile.profile import Profile
 
 CUTS = (0.3, 0.4, 0.5, 0.6, 0.7)
 EVENLY = 0.5
@@ -86,13 +87,14 @@ class Tracker(nn.Module):
 
     def __init__(self, profile: Profile) -> None:
         super().__init__()
-        self.layer = profile.shallow.layers[0]
+        detector = profile.detector
+        self.layer = detector.shallow.layers[0]
         self.grid = profile.grid
         _, height, width = profile.binding.shapes[self.layer]
-        statistics = {self.layer: profile.statistics[statistics_key("shallow", self.layer)]}
+        statistics = {self.layer: detector.statistics[statistics_key("shallow", self.layer)]}
         own = layer_grid((height, width), self.grid)
-        self._features = GroupFeatures(statistics, profile.shallow.kernels, own, self.grid)
-        self._closing = profile.growth.closing
+        self._features = GroupFeatures(statistics, detector.shallow.kernels, own, self.grid)
+        self._closing = detector.growth.closing
 
     def features(self, activation: Tensor) -> list[Tensor]:
         """Together F features of the layer's activation [B, C, H, W]: each [B, F_i, *grid]."""

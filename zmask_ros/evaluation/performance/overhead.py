@@ -24,7 +24,6 @@ from zmask_ros.defense import (
     Profile,
     StreamingDefense,
     StreamState,
-    without_head,
 )
 from zmask_ros.defense.analyser import LayerEvidence
 from zmask_ros.defense.evidence.overactivation import Activations
@@ -168,8 +167,10 @@ def slower_factor(segmenter: Segmenter, profile: Profile, x: Tensor, analyse: An
 
     Both without an evidence head, and on the activations of the same pass, if ``analyse`` wants them.
     """
-    plain = without_head(profile)
-    ours, clock, factors = LayerEvidence(plain.shallow, plain.deep, plain.statistics, plain.grid), _Clock(x.device), []
+    plain = profile.without_head()
+    detector = plain.detector
+    ours = LayerEvidence(detector.shallow, detector.deep, detector.statistics, plain.grid)
+    clock, factors = _Clock(x.device), []
     ours = ours.to(x.device)
     with torch.inference_mode(), ActivationTaps(segmenter.network, plain.layers) as taps:
         segmenter.logits(x)

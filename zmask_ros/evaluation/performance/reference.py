@@ -15,7 +15,7 @@ from zmask_ros.defense import ActivationTaps, Branch, Evidence, Profile
 from zmask_ros.defense.evidence.grid import Size, layer_kernel, resample
 from zmask_ros.defense.evidence.overactivation import Activations, cascade, fuse_layers
 from zmask_ros.defense.evidence.statistics import LayerStatistics
-from zmask_ros.defense.profile.profile import statistics_key
+from zmask_ros.defense.profile.detector import statistics_key
 from zmask_ros.segmenters import Segmenter
 
 DEMO_GRID = (150, 300)
@@ -26,10 +26,10 @@ DEMO_KERNELS = ((64, 128), (32, 64), (16, 32), (8, 16))
 def naive_evidence(profile: Profile, taps: Activations) -> Evidence:
     """H_S and H_D step by step: every channel z-scored and pooled at the layer's own resolution, kernel by kernel."""
     heats = {}
-    for name, branch in (("shallow", profile.shallow), ("deep", profile.deep)):
+    for name, branch in (("shallow", profile.detector.shallow), ("deep", profile.detector.deep)):
         layers = []
         for layer in branch.layers:
-            activation, statistics = taps[layer], profile.statistics[statistics_key(name, layer)]
+            activation, statistics = taps[layer], profile.detector.statistics[statistics_key(name, layer)]
             size = (activation.shape[-2], activation.shape[-1])
             maps = []
             for kernel, deviation in zip(branch.kernels, statistics.deviations, strict=True):
@@ -45,8 +45,8 @@ def naive_evidence(profile: Profile, taps: Activations) -> Evidence:
 
 def demo_branches(profile: Profile) -> tuple[Branch, Branch]:
     """S and D with the profile's layers as the authors' demo pools and joins them."""
-    shallow = profile.shallow.layers
-    layers = tuple(dict.fromkeys(profile.deep.layers + shallow))
+    shallow = profile.detector.shallow.layers
+    layers = tuple(dict.fromkeys(profile.detector.deep.layers + shallow))
     return Branch(shallow, DEMO_KERNELS), Branch(layers, DEMO_KERNELS[:2])
 
 
@@ -75,7 +75,10 @@ def demo_evidence(
 def _statistics(profile: Profile, layers: Sequence[str] | dict[str, None]) -> dict[str, LayerStatistics]:
     """Of each layer, whichever branch has it."""
     keys = {layer: [statistics_key(name, layer) for name in ("shallow", "deep")] for layer in layers}
-    return {layer: next(profile.statistics[k] for k in own if k in profile.statistics) for layer, own in keys.items()}
+    return {
+        layer: next(profile.detector.statistics[k] for k in own if k in profile.detector.statistics)
+        for layer, own in keys.items()
+    }
 
 
 def _demo_z_scores(segmenter: Segmenter, layer: str, statistics: LayerStatistics, grid: Size, x: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zmask_ros.defense import Profile, without_head
+from zmask_ros.defense import Profile
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.baselines.detectors import FeatureDetector, LocalGradientSmoothing, compressed, hyperneuron
 from zmask_ros.evaluation.baselines.interface import Defence, Ours, PlainThreshold, Undefended, set_threshold
@@ -88,10 +88,10 @@ class Judges:
             return Ours(self._segmenter, ours[name], name)
         first = self.profiles[0].profile
         # The last deep layer: these detectors were made for features that lie far from the image.
-        layer = first.deep.layers[-1]
+        layer = first.detector.deep.layers[-1]
         defence: FeatureDetector | PlainThreshold | LocalGradientSmoothing
         if name == "plain threshold":
-            defence = PlainThreshold(self._segmenter, without_head(first))
+            defence = PlainThreshold(self._segmenter, first.without_head())
         elif name == "LGS":
             defence = LocalGradientSmoothing(self._segmenter)
         else:

@@ -51,8 +51,8 @@ def outcome(evaluation: Evaluation, results: Results, seconds: float) -> dict[st
                 "name": named.name,
                 "path": named.path,
                 "digest": named.digest,
-                "threshold": named.profile.threshold.value,
-                "false_alarm_rate": named.profile.threshold.false_alarm_rate,
+                "threshold": named.profile.detector.threshold.value,
+                "false_alarm_rate": named.profile.detector.threshold.false_alarm_rate,
                 "fitted_on": [source.bag for source in named.profile.sources],
             }
             for named in profiles

@@ -32,8 +32,8 @@ def assess_device(device: torch.device) -> Assessment:
 def assess_profile(task: str, camera: DefendedCamera, identity: str) -> Assessment:
     """What is defended with what."""
     profile = camera.defense.profile
-    fitted, precaution = profile.threshold, profile.precaution
-    overridden = camera.threshold != fitted.value or camera.precaution != profile.masking_threshold
+    fitted, precaution = profile.detector.threshold, profile.detector.precaution
+    overridden = camera.threshold != fitted.value or camera.precaution != profile.detector.masking_threshold
     message = f"{camera.segmenter.name}, fitted on {profile.frames} frames"
     values = {
         "profile": identity,

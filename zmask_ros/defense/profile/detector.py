@@ -1,0 +1,167 @@
+"""What tells attacked frames from clean ones: the detector of a profile, and the screen that may run before it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from zmask_ros.defense.evidence.grid import Size, working_grid
+from zmask_ros.defense.evidence.head import Head
+from zmask_ros.defense.evidence.overactivation import Branch
+from zmask_ros.defense.evidence.statistics import LayerStatistics
+from zmask_ros.defense.masking.growth import Growth
+
+SCREEN_COARSENESS = 2
+"""How many times as wide the cells of a screen's grid are as those of the main detector's."""
+
+
+@dataclass(frozen=True)
+class RateInterval:
+    """How far the true false-alarm rate of a threshold may be from the one that was asked for.
+
+    Attributes:
+        low, high: bounds of the rate, 0..1.
+        confidence: probability that they hold, 0..1, as far as the frames are independent.
+        exceeded: how many of ``frames`` clean frames were flagged by thresholds that they had no part in.
+    """
+
+    low: float
+    high: float
+    confidence: float
+    exceeded: int
+    frames: int
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """When a frame is called attacked, or masked: ``score > value``.
+
+    Attributes:
+        value: tau, at least 0.
+        false_alarm_rate: the share of clean frames that was asked for, in 0..1.
+        frames: number of held-out clean frames it was set from.
+        highest_clean_score: the largest score among them.
+        interval: of the false-alarm rate; None where there were too few frames, or in a profile from before there
+            were intervals.
+    """
+
+    value: float
+    false_alarm_rate: float
+    frames: int
+    highest_clean_score: float
+    interval: RateInterval | None = None
+
+
+@dataclass(frozen=True)
+class Detector:
+    """All that turns the activations of one forward pass into a soft mask and a score.
+
+    Attributes:
+        grid_fraction: the working grid G is the input size divided by this.
+        shallow, deep: the layer sets S and D, with their kernels on G.
+        growth: how far the mask grows.
+        statistics: clean statistics of every layer in S, in D and of the head; keyed by `statistics_key`, as a layer
+            may be in several.
+        fusion: float32 [8], scalars of the fusion block.
+        threshold: when a frame is called attacked.
+        head: the evidence head that calibration trained; None: the evidence are the mean z-scores of S and D.
+        precaution: when a frame is masked although it is not called attacked, set for a higher rate of clean frames;
+            None: never.
+    """
+
+    grid_fraction: int
+    shallow: Branch
+    deep: Branch
+    growth: Growth
+    statistics: dict[str, LayerStatistics]
+    fusion: Tensor
+    threshold: Threshold
+    head: Head | None = None
+    precaution: Threshold | None = None
+
+    def grid(self, input_size: Size) -> Size:
+        """Height and width of the working grid G for images of this size."""
+        return working_grid(input_size, self.grid_fraction)
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers that it looks at, each once."""
+        analyzed = self.shallow.layers + self.deep.layers if self.head is None else self.head.branch.layers
+        return tuple(dict.fromkeys(analyzed + self._edge))
+
+    @property
+    def bound_layers(self) -> tuple[str, ...]:
+        """All layers that it has statistics of, and that of the mask's edge, each once."""
+        learned = () if self.head is None else self.head.branch.layers
+        return tuple(dict.fromkeys(self.shallow.layers + self.deep.layers + learned + self._edge))
+
+    @property
+    def _edge(self) -> tuple[str, ...]:
+        return () if self.growth.edge is None else (self.growth.edge,)
+
+    @property
+    def masking_threshold(self) -> float:
+        """The score above which a frame is masked in any case; infinite where there is none."""
+        return math.inf if self.precaution is None else self.precaution.value
+
+    @property
+    def finite(self) -> bool:
+        """Whether none of its numbers is a NaN or an infinity."""
+        thresholds = [t.value for t in (self.threshold, self.precaution) if t is not None]
+        return _finite(self.head, self.statistics, torch.tensor(thresholds), self.fusion)
+
+    def without_head(self) -> Detector:
+        """The same with the mean z-scores of S and D for evidence, but the fusion block and threshold that it had."""
+        own = {key: entry for key, entry in self.statistics.items() if not key.startswith(statistics_key("head", ""))}
+        return replace(self, head=None, statistics=own)
+
+
+@dataclass(frozen=True)
+class Screen:
+    """What sees each frame of a stream first, and says which ones the main detector has to see.
+
+    Attributes:
+        head: a small evidence head of its own.
+        statistics: clean statistics of its layers, by their names.
+        threshold: the score above which the main detector is asked; a share of the clean frames exceeds it.
+    """
+
+    head: Head
+    statistics: dict[str, LayerStatistics]
+    threshold: Threshold
+
+    @property
+    def finite(self) -> bool:
+        """Whether none of its numbers is a NaN or an infinity."""
+        return _finite(self.head, self.statistics, torch.tensor([self.threshold.value]))
+
+    def detector(self, main: Detector) -> Detector:
+        """The screen as a detector of its own, beside the one that it is the screen of; see `coarser`."""
+        plain = coarser(main)
+        own = {statistics_key("head", name): entry for name, entry in self.statistics.items()}
+        return replace(plain, head=self.head, threshold=self.threshold, statistics=plain.statistics | own)
+
+
+def coarser(main: Detector) -> Detector:
+    """What the screen of ``main`` begins with: no head, a coarser grid, and no edge or precaution: it masks nothing."""
+    return replace(
+        main.without_head(),
+        grid_fraction=SCREEN_COARSENESS * main.grid_fraction,
+        growth=replace(main.growth, edge=None),
+        precaution=None,
+    )
+
+
+def statistics_key(branch: str, layer: str) -> str:
+    """Key of a layer's statistics within ``branch``: ``shallow``, ``deep`` or ``head``."""
+    return f"{branch}:{layer}"
+
+
+def _finite(head: Head | None, statistics: dict[str, LayerStatistics], *tensors: Tensor) -> bool:
+    learned = () if head is None else head.tensors.values()
+    return all(entry.moments.finite for entry in statistics.values()) and all(
+        bool(torch.isfinite(tensor).all()) for tensor in (*tensors, *learned)
+    )

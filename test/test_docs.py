@@ -3,76 +3,34 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import pkgutil
 import re
 import shlex
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
 
-import zmask_ros.training.layer_selection
-import zmask_ros.training.plans
+import zmask_ros.defense
+import zmask_ros.flags
+import zmask_ros.training
 from support import ROOT
 from zmask_ros.cli.main import zmask
-from zmask_ros.defense.evidence import head, statistics
-from zmask_ros.defense.masking import discriminant, growth, refinement
-from zmask_ros.defense.profile import screen as screening
-from zmask_ros.defense.resegmentation import stem
-from zmask_ros.defense.streaming import camera_state as stream_state
-from zmask_ros.defense.streaming import cascade as looking
-from zmask_ros.defense.streaming import streaming, tracking
 from zmask_ros.errors import ZmaskError
-from zmask_ros.flags import vote
 from zmask_ros.launching.arguments import DEFENSE, DEMO, REPLAY, Argument
 from zmask_ros.node.parameters.docs import with_tables
 from zmask_ros.runtime.picture_topics import PICTURE_TOPICS, UNDEFENDED
-from zmask_ros.training import (
-    clean_fit as fitting,
-)
-from zmask_ros.training import (
-    examples,
-)
-from zmask_ros.training import (
-    fusion as fusion_training,
-)
-from zmask_ros.training import (
-    fusion_search as block_choice,
-)
-from zmask_ros.training import (
-    layer_selection as layer_choice,
-)
-from zmask_ros.training import (
-    thresholds as calibration,
-)
 
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "models" / "README.md"]
 NODE = ROOT / "docs" / "node.md"
-CONSTANTS = (
-    zmask_ros.training.plans,
-    zmask_ros.training.layer_selection,
-    block_choice,
-    calibration,
-    discriminant,
-    examples,
-    fitting,
-    fusion_training,
-    growth,
-    head,
-    layer_choice,
-    looking,
-    refinement,
-    screening,
-    statistics,
-    stream_state,
-    stem,
-    streaming,
-    tracking,
-    vote,
-)
+METHOD = ROOT / "docs" / "method.md"
+ROOMS_WITH_CONSTANTS = (zmask_ros.defense, zmask_ros.flags, zmask_ros.training)
 COMMAND_ENDS = {"|", "||", "&&", ";", "&", ">", "2>"}
 
-each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 
 
 def prose(document: Path) -> str:
@@ -184,11 +142,38 @@ def test_executables_exist(document: Path) -> None:
     assert set(re.findall(r"ros2 run zmask_ros (\w+)", document.read_text())) <= installed
 
 
+@pytest.fixture(scope="module")
+def constants() -> dict[str, list[object]]:
+    """The values of each constant of the rooms whose constants the documentation names."""
+    values: dict[str, list[object]] = defaultdict(list)
+    for room in ROOMS_WITH_CONSTANTS:
+        for module in pkgutil.walk_packages(room.__path__, f"{room.__name__}."):
+            for name, value in vars(importlib.import_module(module.name)).items():
+                if name.isupper():
+                    values[name].append(value)
+    return values
+
+
 @each_document
-def test_constants_have_their_values(document: Path) -> None:
-    values = {name: value for module in CONSTANTS for name, value in vars(module).items() if name.isupper()}
+def test_constants_have_their_values(document: Path, constants: dict[str, list[object]]) -> None:
     for name, value in re.findall(r"`([A-Z][A-Z_]+) = ([(0-9][^`]*)`", document.read_text()):
-        assert values.get(name) == ast.literal_eval(value), f"{name} is {values.get(name)}"
+        assert ast.literal_eval(value) in constants[name], f"{name} is {constants[name]}"
+
+
+def names_in_code(document: Path) -> Iterator[tuple[str, str]]:
+    """Module and name of everything that stands after "Code:", where each link to a file is followed by its names."""
+    for paragraph in re.findall(r"^Code: (.*?)\n\n", document.read_text(), flags=re.DOTALL | re.MULTILINE):
+        for link, names in re.findall(r"\]\((\S+)\)([^\[]*)", paragraph):
+            path = (document.parent / link).resolve().relative_to(ROOT.resolve())
+            yield from ((".".join(path.with_suffix("").parts), name) for name in re.findall(r"`(\w+)`", names))
+
+
+def test_names_of_the_method_are_those_of_the_code() -> None:
+    named = list(names_in_code(METHOD))
+    assert named
+    for module, name in named:
+        found = vars(importlib.import_module(module)).get(name)
+        assert found is not None and getattr(found, "__module__", module) == module, f"{module} defines no {name}"
 
 
 def test_parameters_are_those_of_the_code() -> None:

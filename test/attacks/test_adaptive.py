@@ -53,7 +53,7 @@ def exact(tiny: tuple[Segmenter, Profile], frames: Frames) -> Callable[[Tensor],
 
 def region_of(view: View, tiny: tuple[Segmenter, Profile]) -> Tensor:
     assert view.analysis is not None
-    return Defense(*tiny).double().analyser.region(view.analysis)
+    return Defense(*tiny).double().analyzer.region(view.analysis)
 
 
 LOSSES: dict[str, Callable[[View, tuple[Segmenter, Profile]], Tensor]] = {
@@ -115,7 +115,7 @@ def test_the_flag_has_a_slope_where_the_fusion_block_is_saturated(
         flag_loss(view.analysis, profile.detector.threshold.value), patches, retain_graph=True
     )
     assert gradient.norm() > 1e-3
-    region = attacker.viewer.defense.analyser.region(view.analysis)
+    region = attacker.viewer.defense.analyzer.region(view.analysis)
     (gradient,) = torch.autograd.grad(exposure_loss(view, region), patches)
     assert gradient.norm() > 1e-3
 

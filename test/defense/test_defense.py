@@ -92,17 +92,17 @@ def test_the_score_has_the_gradient_that_differences_say(tiny):
     segmenter, profile = tiny
     defense = Defense(segmenter, profile)
     segmenter.network.double()
-    defense.analyser.double()
+    defense.analyzer.double()
     try:
         x = batch(segmenter, attacked_image()).double().requires_grad_(True)
-        _, analysis = defense.analyse(x)
+        _, analysis = defense.analyze(x)
         (gradient,) = torch.autograd.grad(analysis.score.sum(), x)
         direction = torch.randn(x.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         step = 1e-6
 
         def score(offset: float) -> float:
             with torch.no_grad():
-                return defense.analyse(x + offset * direction)[1].score.sum().item()
+                return defense.analyze(x + offset * direction)[1].score.sum().item()
 
         slope = (score(step) - score(-step)) / (2 * step)
         assert (gradient * direction).sum().item() == pytest.approx(slope, rel=1e-3)

@@ -9,7 +9,7 @@ from support import tiny_network
 from support.patched_street import PATCH
 from support.profiles import with_changed
 from zmask_ros.defense import ActivationTaps, Threshold
-from zmask_ros.defense.analyser import head_features
+from zmask_ros.defense.analyzer import head_features
 from zmask_ros.defense.evidence.head import Head
 from zmask_ros.defense.masking.discriminant import discriminant
 from zmask_ros.defense.profile.detector import coarser

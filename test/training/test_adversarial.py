@@ -121,7 +121,7 @@ def test_a_profile_with_a_head_comes_back_as_it_was_saved(segmenter, hardened, t
     save_profile(hardened.profile, path)
     loaded = load_profile(path)
     x = segmenter.prepare(FRAMES[0])
-    heats = [Defense(segmenter, profile).analyse(x)[1].heat for profile in (hardened.profile, loaded)]
+    heats = [Defense(segmenter, profile).analyze(x)[1].heat for profile in (hardened.profile, loaded)]
     assert torch.equal(*heats)
     assert loaded.detector.head.branch == hardened.profile.detector.head.branch
 

@@ -166,7 +166,7 @@ class Attacker:
 
     def _region(self, view: View) -> Tensor:
         defense, analysis = self._defended(view)
-        return defense.analyser.region(analysis)
+        return defense.analyzer.region(analysis)
 
     def _defended(self, view: View) -> tuple[Defense, Analysis]:
         defense, analysis = self.viewer.defense, view.analysis

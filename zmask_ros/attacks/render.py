@@ -105,7 +105,7 @@ class Viewer:
             else:
                 layers = self.defense.profile.detector.shallow.layers
                 taps = stack.enter_context(ActivationTaps(self.segmenter.network, layers))
-                logits, analysis = self.defense.analyse(x)
+                logits, analysis = self.defense.analyze(x)
                 shallow = {layer: taps[layer] for layer in layers}
         further = () if tap is None else tuple(full_size(o, masks) for o in tap.outputs)
         return View(x, masks, full_size(logits, masks), further, analysis, shallow)

@@ -24,7 +24,7 @@ from zmask_ros.defense.evidence.grid import Size
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation import PairedTimes, Quartiles, time_pairs
 from zmask_ros.evaluation.performance.markdown import CASES, NAIVE, bench_markdown
-from zmask_ros.evaluation.performance.overhead import Analyse, batch_gain, following, slower_factor
+from zmask_ros.evaluation.performance.overhead import Analyze, batch_gain, following, slower_factor
 from zmask_ros.evaluation.performance.reference import DEMO_GRID, demo_branches, demo_evidence, naive_evidence
 from zmask_ros.evaluation.performance.scaling import (
     TORCHVISION,
@@ -159,7 +159,7 @@ def naive_factors(network: Segmenter, profile: Profile, x: Tensor, demo: bool) -
     def own_branches(plain: Profile) -> tuple[Branch, Branch]:
         return plain.detector.shallow, plain.detector.deep
 
-    def as_demo(branches: Callable[[Profile], tuple[Branch, Branch]], grid: Size) -> Analyse:
+    def as_demo(branches: Callable[[Profile], tuple[Branch, Branch]], grid: Size) -> Analyze:
         return lambda plain, taps: demo_evidence(network, plain, branches(plain), grid, x)
 
     factors = {

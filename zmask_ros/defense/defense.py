@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from zmask_ros.defense.analyser import Analyser, Analysis
+from zmask_ros.defense.analyzer import Analysis, Analyzer
 from zmask_ros.defense.evidence.grid import Size
 from zmask_ros.defense.evidence.taps import ActivationTaps
 from zmask_ros.defense.masking.growth import OPEN
@@ -129,7 +129,7 @@ class Defense(nn.Module):
         profile.binding.check(bind(segmenter, profile.bound_layers))
         self.segmenter = segmenter
         self.profile = profile
-        self.analyser = Analyser(profile.detector, profile.binding).to(segmenter.device)
+        self.analyzer = Analyzer(profile.detector, profile.binding).to(segmenter.device)
         self.stem = find_stem(segmenter)
         self.threshold = profile.detector.threshold.value
         self.precaution = profile.detector.masking_threshold
@@ -140,15 +140,15 @@ class Defense(nn.Module):
         attack = self.threshold
         return Thresholds(attack, min(attack, self.precaution))
 
-    def analyse(self, x: Tensor) -> tuple[Tensor, Analysis]:
+    def analyze(self, x: Tensor) -> tuple[Tensor, Analysis]:
         """Logits [B, K, h, w] and analysis of the normalised images ``x`` [B, 3, h, w], in one pass; differentiable."""
         with self.taps as taps:
             logits = self.segmenter.logits(x)
-            return logits, self.analyser(taps)
+            return logits, self.analyzer(taps)
 
     def mask(self, analysis: Analysis, size: Size) -> Tensor:
         """The mask, 0 or 1, [B, 1, *size]; differentiable by straight-through estimation."""
-        return self.analyser.mask(analysis, self.analyser.region(analysis), size)
+        return self.analyzer.mask(analysis, self.analyzer.region(analysis), size)
 
     def mask_of(self, analysis: Analysis, where: Tensor | None, size: Size) -> Tensor:
         """`mask` of the images ``where``, bool [B], or None for all; 0 in the others, which cost nothing."""
@@ -167,7 +167,7 @@ class Defense(nn.Module):
         with self.taps as taps, StemTap(self.stem) as stem:
             first = FirstPass(self.segmenter.logits(x))
             stages.mark("network")
-            analysis = self.analyser(taps)
+            analysis = self.analyzer(taps)
             suspicious = analysis.score > thresholds.masking
             repeated = bool(suspicious.any())
             stages.mark("analysis")

@@ -22,7 +22,7 @@ from zmask_ros.attacks import EotRanges, paste_at_random, stack_frames
 from zmask_ros.attacks.render import View
 from zmask_ros.data.textures.benign import harmless_pictures, in_other_light
 from zmask_ros.defense import ActivationTaps, Branch, Defense, LayerStatistics, Moments, Profile, bind
-from zmask_ros.defense.analyser import head_features
+from zmask_ros.defense.analyzer import head_features
 from zmask_ros.defense.evidence.head import WEIGHTS, EvidenceHead, Head, head_score, untrained_head
 from zmask_ros.defense.profile.detector import statistics_key
 from zmask_ros.segmenters import Segmenter
@@ -173,7 +173,7 @@ def harden(
 
 
 def _head_of(defense: Defense) -> EvidenceHead:
-    head = defense.analyser.evidence.head
+    head = defense.analyzer.evidence.head
     assert isinstance(head, EvidenceHead)
     return head
 
@@ -286,7 +286,7 @@ class Harmless:
         with self._defense.taps as taps:
             with torch.no_grad():
                 self._segmenter.logits(x)
-            analysis = self._defense.analyser(taps)
+            analysis = self._defense.analyzer(taps)
         return analysis.evidence.shallow, analysis.score.detach()
 
     def remember(self, scores: Tensor) -> float:

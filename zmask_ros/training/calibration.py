@@ -11,7 +11,7 @@ import torch
 
 from zmask_ros.attacks import Recipe
 from zmask_ros.defense import Profile
-from zmask_ros.defense.analyser import Analyser
+from zmask_ros.defense.analyzer import Analyzer
 from zmask_ros.defense.profile.profile import OURS
 from zmask_ros.flags.vote import VoteRule
 from zmask_ros.training.examples import Examples, Material
@@ -97,7 +97,7 @@ def calibrate(
     )
     calibrated.check_finite()
     # What no defence can be made of is not to be saved.
-    Analyser(detector, calibrated.binding)
+    Analyzer(detector, calibrated.binding)
     return Calibration(calibrated, judge_profile(calibrated, held_out), blocks)
 
 

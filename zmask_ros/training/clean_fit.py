@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from zmask_ros import __version__
-from zmask_ros.defense.analyser import Evidence, LayerEvidence
+from zmask_ros.defense.analyzer import Evidence, LayerEvidence
 from zmask_ros.defense.evidence.fusion import FusionBlock, attack_score
 from zmask_ros.defense.evidence.grid import Size, area_resample, box_pool, layer_grid
 from zmask_ros.defense.evidence.overactivation import layer_maps

@@ -15,7 +15,7 @@ from torch import Tensor
 from zmask_ros.attacks import EotRanges, paste_at_random
 from zmask_ros.data.textures.benign import KINDS, harmless_pictures
 from zmask_ros.defense import Defense, Profile
-from zmask_ros.defense.analyser import Evidence
+from zmask_ros.defense.analyzer import Evidence
 from zmask_ros.errors import ZmaskError
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.training.clean_fit import CleanFit, CleanFrame
@@ -239,7 +239,7 @@ def pictures(part: Part) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
 
 @torch.inference_mode()
 def _evidence(defense: Defense, segmenter: Segmenter, image: np.ndarray) -> Evidence:
-    evidence = defense.analyse(segmenter.prepare(image))[1].evidence
+    evidence = defense.analyze(segmenter.prepare(image))[1].evidence
     return Evidence(evidence.shallow.cpu(), evidence.deep.cpu())
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zmask_ros.defense.analyser import Evidence, frame_score
+from zmask_ros.defense.analyzer import Evidence, frame_score
 from zmask_ros.defense.evidence.fusion import FusionBlock
 from zmask_ros.defense.evidence.grid import widest
 from zmask_ros.defense.masking.growth import OPEN, Growth, grow, with_rectangles

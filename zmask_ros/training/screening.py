@@ -77,4 +77,4 @@ def with_screen(
 @torch.inference_mode()
 def _scores(segmenter: Segmenter, profile: Profile, frames: Sequence[np.ndarray]) -> list[float]:
     defense = Defense(segmenter, profile)
-    return [float(defense.analyse(segmenter.prepare(frame))[1].score) for frame in frames]
+    return [float(defense.analyze(segmenter.prepare(frame))[1].score) for frame in frames]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from zmask_ros.defense.analyser import Evidence
+from zmask_ros.defense.analyzer import Evidence
 from zmask_ros.defense.profile.detector import RateInterval, Threshold
 
 CLEAN_PIXEL_SHARE = 0.9999

@@ -162,7 +162,7 @@ def test_the_finest_of_the_first_layers_says_where_masks_end(tmp_path: Path) -> 
     save_profile(sharper, place)
     defense = Defense(segmenter, load_profile(place))
     x = segmenter.prepare(tiny_network.clean_image(3))
-    _, analysis = defense.analyse(x)
+    _, analysis = defense.analyze(x)
     assert analysis.edge is not None
     assert set(defense.mask(analysis, (x.shape[-2], x.shape[-1])).unique().tolist()) <= {0.0, 1.0}
 
@@ -199,4 +199,4 @@ def test_the_layer_of_the_edge_may_be_in_any_branch_or_none(tmp_path: Path, head
     x = segmenter.prepare(tiny_network.clean_image(3))
     for each in (profile, profile.without_head()):
         assert each.detector.growth.edge == edge
-        assert Defense(segmenter, each).analyse(x)[1].edge is not None
+        assert Defense(segmenter, each).analyze(x)[1].edge is not None

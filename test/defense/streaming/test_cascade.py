@@ -148,7 +148,7 @@ def test_what_is_not_a_number_is_not_calm(drive, blinded):
         drive.streaming._look._screening._evidence.head.outer_bias.fill_(math.nan)
         assert whole(drive.see(street())[0])
     else:
-        drive.streaming.defense.analyser.fusion.register_forward_hook(lambda *_: torch.full((1, 1, 6, 8), math.nan))
+        drive.streaming.defense.analyzer.fusion.register_forward_hook(lambda *_: torch.full((1, 1, 6, 8), math.nan))
         assert not drive.see(street(), round(drive.streaming.keyframe_interval_s * 1e9))[0].analysis.score.isfinite()
         assert drive.state.keyframe_ns == FRAME_NS, "a keyframe that says nothing is none"
 

@@ -80,7 +80,7 @@ def test_plain_threshold_masks_where_shallow_heat_exceeds_it(subject: tuple[Segm
     plain = PlainThreshold(*subject)
     quiet = plain.process(attacked())
     with torch.inference_mode():
-        heat = Defense(*subject).analyse(segmenter.prepare(attacked()))[1].evidence.shallow[0, 0].numpy()
+        heat = Defense(*subject).analyze(segmenter.prepare(attacked()))[1].evidence.shallow[0, 0].numpy()
     assert quiet.score == pytest.approx(float(heat.max()))
     assert not quiet.flagged
     np.testing.assert_array_equal(quiet.labels, segment(segmenter, attacked()))

@@ -19,7 +19,7 @@ from support.profiles import with_changed
 from support.tiny_network import clean_image, describe, fit
 from zmask_ros.cli.bench import CASES, PERFORMANCE, attacked_frames, clean_frames, command, summary
 from zmask_ros.defense import ActivationTaps, Defense, LayerStatistics, Moments, load_profile
-from zmask_ros.defense.analyser import LayerEvidence
+from zmask_ros.defense.analyzer import LayerEvidence
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation import PairedTimes, Quartiles, plain_labels, time_pairs
 from zmask_ros.evaluation.performance.overhead import following
@@ -79,7 +79,7 @@ def test_a_slow_analysis_shows_in_the_overhead_and_in_its_stage(
 ) -> None:
     segmenter, defense = defended
     defense.threshold = float("inf")
-    forward = type(defense.analyser).forward
+    forward = type(defense.analyzer).forward
 
     def slow(self: object, taps: object) -> object:
         end = time.perf_counter() + SLOWDOWN_S
@@ -87,7 +87,7 @@ def test_a_slow_analysis_shows_in_the_overhead_and_in_its_stage(
             pass
         return forward(self, taps)
 
-    monkeypatch.setattr(type(defense.analyser), "forward", slow)
+    monkeypatch.setattr(type(defense.analyzer), "forward", slow)
     times = time_pairs(segmenter, defense, [clean_image(index) for index in range(6)])
     extra = [d - p for d, p in zip(times.defended, times.plain, strict=True)]
     assert np.median(extra) > SLOWDOWN_S * 1e3 * 0.9

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zmask_ros.defense.analyser import Analyser, Analysis, Evidence, evidence_of
+from zmask_ros.defense.analyzer import Analysis, Analyzer, Evidence, evidence_of
 from zmask_ros.defense.evidence.grid import resample
 from zmask_ros.defense.evidence.head import head_score
 from zmask_ros.defense.evidence.overactivation import Activations
@@ -71,8 +71,8 @@ class Looking:
         device: of the taps.
     """
 
-    def __init__(self, profile: Profile, analyser: Analyser, device: torch.device) -> None:
-        self._analyser = analyser
+    def __init__(self, profile: Profile, analyzer: Analyzer, device: torch.device) -> None:
+        self._analyser = analyzer
         self._edge = profile.detector.growth.edge
         self._analysed = profile.detector.layers
         self._screening = None if profile.screen is None else Screening(profile).to(device)

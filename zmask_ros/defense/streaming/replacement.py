@@ -9,7 +9,7 @@ from types import TracebackType
 import torch
 from torch import Tensor, nn
 
-from zmask_ros.defense.analyser import hard_mask
+from zmask_ros.defense.analyzer import hard_mask
 from zmask_ros.defense.evidence.taps import find_layer
 from zmask_ros.defense.resegmentation.inpainting import fill_masked
 from zmask_ros.defense.streaming.tracking import Found, Track, Tracker

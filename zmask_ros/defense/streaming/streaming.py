@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from zmask_ros.defense.analyser import Analysis, Evidence
+from zmask_ros.defense.analyzer import Analysis, Evidence
 from zmask_ros.defense.defense import Defended, Defense, FirstPass, segment_again, some
 from zmask_ros.defense.evidence.grid import area_resample
 from zmask_ros.defense.masking.growth import OPEN
@@ -37,7 +37,7 @@ class StreamingDefense(nn.Module):
         self.defense = defense
         self.keyframe_interval_s = keyframe_interval_s
         self.tracker = Tracker(defense.profile).to(defense.segmenter.device)
-        self._look = Looking(defense.profile, defense.analyser, defense.segmenter.device)
+        self._look = Looking(defense.profile, defense.analyzer, defense.segmenter.device)
 
     @torch.inference_mode()
     def step(

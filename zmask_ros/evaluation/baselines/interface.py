@@ -82,7 +82,7 @@ class PlainThreshold:
     @torch.inference_mode()
     def process(self, image: np.ndarray) -> Verdict:
         x = self._segmenter.prepare(image)
-        logits, analysis = self._defense.analyse(x)
+        logits, analysis = self._defense.analyze(x)
         heat = analysis.evidence.shallow
         undefended = at_size(logits.argmax(1)[0].byte(), image)
         score = float(heat.max())

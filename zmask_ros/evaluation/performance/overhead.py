@@ -25,7 +25,7 @@ from zmask_ros.defense import (
     StreamingDefense,
     StreamState,
 )
-from zmask_ros.defense.analyser import LayerEvidence
+from zmask_ros.defense.analyzer import LayerEvidence
 from zmask_ros.defense.evidence.overactivation import Activations
 from zmask_ros.errors import ZmaskError
 from zmask_ros.segmenters import Segmenter
@@ -159,10 +159,10 @@ def batch_gain(defense: Defense, x: Tensor, repeats: int) -> float:
     return float(np.median(gains[1:]))
 
 
-Analyse = Callable[[Profile, Activations], Evidence]
+Analyze = Callable[[Profile, Activations], Evidence]
 
 
-def slower_factor(segmenter: Segmenter, profile: Profile, x: Tensor, analyse: Analyse, repeats: int) -> float:
+def slower_factor(segmenter: Segmenter, profile: Profile, x: Tensor, analyze: Analyze, repeats: int) -> float:
     """How many times longer than our analysis ``analyse`` takes for the normalised image ``x`` [1, 3, h, w]; median.
 
     Both without an evidence head, and on the activations of the same pass, if ``analyse`` wants them.
@@ -178,7 +178,7 @@ def slower_factor(segmenter: Segmenter, profile: Profile, x: Tensor, analyse: An
         ours(kept)
         for _ in range(repeats):
             fast = clock.time(partial(ours, kept))[1]
-            factors.append(clock.time(partial(analyse, plain, kept))[1] / fast)
+            factors.append(clock.time(partial(analyze, plain, kept))[1] / fast)
     return float(np.median(factors))
 
 

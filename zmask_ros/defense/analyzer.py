@@ -142,7 +142,7 @@ def evidence_of(detector: Detector, binding: Binding) -> LayerEvidence | Learned
     return LearnedEvidence(head, head_features(detector, binding, head.branch, head.textured))
 
 
-class Analyser(nn.Module):
+class Analyzer(nn.Module):
     """The whole analysis of a detector: taps of one forward pass to mask and score.
 
     Args:

@@ -1,7 +1,7 @@
 """The Z-Mask method in pure torch: statistics, over-activation, fusion, score, masking."""
 
 from zmask_ros.defense.analyzer import Analysis, Analyzer, Evidence, hard_mask
-from zmask_ros.defense.defense import Defended, Defense, FirstPass, Thresholds, bind, masked_labels
+from zmask_ros.defense.defense import Defense, DefenseResult, FirstPass, Thresholds, bind, masked_labels
 from zmask_ros.defense.evidence.fusion import FusionBlock, attack_score
 from zmask_ros.defense.evidence.grid import working_grid
 from zmask_ros.defense.evidence.overactivation import Branch, LayerOverActivation

@@ -83,7 +83,7 @@ class FirstPass:
 
 
 @dataclass(frozen=True)
-class Defended:
+class DefenseResult:
     """What the defence says of a batch of B images of h x w pixels.
 
     Attributes:
@@ -109,7 +109,7 @@ class Defended:
     analysis: Analysis
     stages_ms: dict[str, float]
     tracked: Tensor
-    analysed: tuple[bool, ...]
+    fully_analyzed: tuple[bool, ...]
 
 
 class Defense(nn.Module):
@@ -159,7 +159,7 @@ class Defense(nn.Module):
         return masks
 
     @torch.inference_mode()
-    def forward(self, x: Tensor) -> Defended:
+    def forward(self, x: Tensor) -> DefenseResult:
         """Defend the normalised images ``x`` [B, 3, h, w]; only suspicious ones are segmented again."""
         stages = Stages(x.device)
         # Read once: they may be changed from another thread.
@@ -180,7 +180,7 @@ class Defense(nn.Module):
         else:
             labels, mask = first.labels, torch.zeros_like(first.labels, dtype=torch.bool)
             stages.mark("labels")
-        return Defended(
+        return DefenseResult(
             labels=labels,
             first=first,
             mask=mask,
@@ -190,7 +190,7 @@ class Defense(nn.Module):
             analysis=analysis,
             stages_ms=stages.milliseconds(),
             tracked=torch.zeros_like(suspicious),
-            analysed=(True,) * len(suspicious),
+            fully_analyzed=(True,) * len(suspicious),
         )
 
 

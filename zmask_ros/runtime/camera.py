@@ -19,8 +19,8 @@ from torch import Tensor
 
 from zmask_ros.defense import (
     KEYFRAME_INTERVAL_S,
-    Defended,
     Defense,
+    DefenseResult,
     FirstPass,
     Profile,
     StreamingDefense,
@@ -205,7 +205,7 @@ class DefendedCamera:
         # One frame's fault is not another's.
         return [self._defend([frame])[0] for frame in frames]
 
-    def _step(self, frames: list[_Frame], x: Tensor) -> tuple[Defended, Callable[[], None]]:
+    def _step(self, frames: list[_Frame], x: Tensor) -> tuple[DefenseResult, Callable[[], None]]:
         """What is said of the frames, and what makes their cameras remember it."""
         streams = [frame.stream for frame in frames if frame.stream is not None]
         if len(streams) < len(frames):
@@ -225,7 +225,7 @@ class DefendedCamera:
         frame.stages_ms["prepare"] = _milliseconds_since(began)
         return x
 
-    def _result(self, frame: _Frame, defended: Defended, index: int) -> CameraResult:
+    def _result(self, frame: _Frame, defended: DefenseResult, index: int) -> CameraResult:
         began = time.perf_counter()
         score = float(defended.analysis.score[index])
         if not math.isfinite(score):
@@ -243,7 +243,7 @@ class DefendedCamera:
             pictures=pictures,
             stages_ms={**frame.stages_ms, **defended.stages_ms, "resize": _milliseconds_since(began)},
             tracked=bool(defended.tracked[index]),
-            analysed=defended.analysed[index],
+            analysed=defended.fully_analyzed[index],
         )
 
 
@@ -251,7 +251,7 @@ def _milliseconds_since(began: float) -> float:
     return (time.perf_counter() - began) * 1e3
 
 
-def _pictures(image: np.ndarray, defended: Defended, index: int) -> Pictures:
+def _pictures(image: np.ndarray, defended: DefenseResult, index: int) -> Pictures:
     size = (image.shape[1], image.shape[0])
     heat = cv2.resize(defended.analysis.heat[index, 0].float().cpu().numpy(), size, interpolation=cv2.INTER_LINEAR)
     suspicious, labels = bool(defended.suspicious[index]), at_size(defended.labels[index], image)

@@ -30,7 +30,7 @@ def blind(drive):
 
 
 def whole(defended) -> bool:
-    return defended.analysed[0]
+    return defended.fully_analyzed[0]
 
 
 def test_the_first_frame_is_analysed_and_the_next_ones_glanced_at(drive):
@@ -172,7 +172,7 @@ def test_cameras_of_a_batch_do_not_touch_each_other(screened, segmenter):
             assert torch.equal(both.mask[camera], one.mask[0])
             assert both.flagged[camera] == one.flagged[0]
             assert both.tracked[camera] == one.tracked[0]
-            assert both.analysed[camera] == one.analysed[0]
+            assert both.fully_analyzed[camera] == one.fully_analyzed[0]
             assert torch.allclose(both.analysis.score[camera], one.analysis.score[0], atol=1e-5)
 
 

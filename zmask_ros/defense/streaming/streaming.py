@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from zmask_ros.defense.analyzer import Analysis, Evidence
-from zmask_ros.defense.defense import Defended, Defense, FirstPass, segment_again, some
+from zmask_ros.defense.defense import Defense, DefenseResult, FirstPass, segment_again, some
 from zmask_ros.defense.evidence.grid import area_resample
 from zmask_ros.defense.masking.growth import OPEN
 from zmask_ros.defense.resegmentation.stem import StemTap
@@ -42,7 +42,7 @@ class StreamingDefense(nn.Module):
     @torch.inference_mode()
     def step(
         self, x: Tensor, states: Sequence[StreamState], stamps_ns: Sequence[int]
-    ) -> tuple[Defended, tuple[StreamState, ...]]:
+    ) -> tuple[DefenseResult, tuple[StreamState, ...]]:
         """Defend one frame of each of B cameras, all in one pass.
 
         Args:
@@ -84,7 +84,7 @@ class StreamingDefense(nn.Module):
         analysis = _as_found(seen.analysis, replaced.found)
         tracked = torch.tensor([found is not None for found in replaced.found], device=x.device) & ~again
         mask = torch.zeros_like(labels, dtype=torch.bool) if hidden is None else hidden[:, 0] > OPEN
-        defended = Defended(
+        defended = DefenseResult(
             labels=labels,
             first=first,
             mask=mask,
@@ -94,7 +94,7 @@ class StreamingDefense(nn.Module):
             analysis=analysis,
             stages_ms=stages.milliseconds(),
             tracked=tracked,
-            analysed=tuple(seen.whole),
+            fully_analyzed=tuple(seen.whole),
         )
         lessons = self._lessons(seen.analysis, region, again, replaced)
         judged = _judged(defended, replaced.found, lessons)
@@ -121,15 +121,17 @@ class StreamingDefense(nn.Module):
         return lessons
 
 
-def _judged(defended: Defended, found: Sequence[Found | None], lessons: Sequence[Lesson | None]) -> list[Judged]:
+def _judged(defended: DefenseResult, found: Sequence[Found | None], lessons: Sequence[Lesson | None]) -> list[Judged]:
     """What came of each image."""
-    if not any(defended.analysed) and all(one is None for one in found):
+    if not any(defended.fully_analyzed) and all(one is None for one in found):
         # Nothing has to be fetched of images that were only glanced at.
         return [Judged(found=None, whole=False, flagged=False, lesson=None)] * len(found)
     finite, flagged = defended.analysis.score.isfinite().tolist(), defended.flagged.tolist()
     return [
         Judged(found=own, whole=whole and known, flagged=flag, lesson=lesson)
-        for own, whole, known, flag, lesson in zip(found, defended.analysed, finite, flagged, lessons, strict=True)
+        for own, whole, known, flag, lesson in zip(
+            found, defended.fully_analyzed, finite, flagged, lessons, strict=True
+        )
     ]
 
 

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from zmask_ros.defense import (
     ActivationTaps,
-    Defended,
     Defense,
+    DefenseResult,
     Evidence,
     Profile,
     StreamingDefense,
@@ -90,7 +90,7 @@ class PairedTimes:
         return {name: Quartiles.of(times).median for name, times in self.stages.items()}
 
 
-Defend = Callable[[Tensor], Defended]
+Defend = Callable[[Tensor], DefenseResult]
 
 
 def time_pairs(
@@ -128,7 +128,7 @@ def time_pairs(
         defended.append(milliseconds)
         flagged += int(outcome.flagged[0])
         tracked += int(outcome.tracked[0])
-        analysed += int(outcome.analysed[0])
+        analysed += int(outcome.fully_analyzed[0])
         for name, value in ({"prepare": prepare_ms} | outcome.stages_ms).items():
             stages.setdefault(name, []).append(value)
         advance()
@@ -140,7 +140,7 @@ def following(defense: Defense, rate_hz: float, keyframe_interval_s: float) -> D
     """A defence in streaming mode, to which one camera's frames come at this rate."""
     streaming, state, now_ns = StreamingDefense(defense, keyframe_interval_s), StreamState(), 0
 
-    def defend(x: Tensor) -> Defended:
+    def defend(x: Tensor) -> DefenseResult:
         nonlocal state, now_ns
         now_ns += round(1e9 / rate_hz)
         defended, (state,) = streaming.step(x, [state], [now_ns])
@@ -188,7 +188,7 @@ def plain_labels(segmenter: Segmenter, image: np.ndarray) -> Tensor:
     return segmenter.logits(segmenter.prepare(image)).argmax(1).to(torch.uint8)
 
 
-def _defend(segmenter: Segmenter, defend: Defend, image: np.ndarray) -> tuple[float, Defended]:
+def _defend(segmenter: Segmenter, defend: Defend, image: np.ndarray) -> tuple[float, DefenseResult]:
     began = time.perf_counter()
     x = segmenter.prepare(image)
     prepare_ms = (time.perf_counter() - began) * 1e3

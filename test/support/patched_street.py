@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from support import tiny_network
-from zmask_ros.defense import StreamState
+from zmask_ros.defense import CameraState
 
 FRAME_NS = 33_000_000
 
@@ -28,7 +28,7 @@ class Drive:
     """Frames of one camera, one after the other."""
 
     def __init__(self, streaming):
-        self.streaming, self.state, self.now_ns = streaming, StreamState(), 0
+        self.streaming, self.state, self.now_ns = streaming, CameraState(), 0
 
     def see(self, image, after_ns=FRAME_NS):
         """The frame that comes so long after the last one: what is said of it, and the passes that it took."""

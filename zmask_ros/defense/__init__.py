@@ -14,7 +14,7 @@ from zmask_ros.defense.profile.profile import Profile, ProfileError, Source
 from zmask_ros.defense.profile.storage import load_profile, save_profile
 from zmask_ros.defense.resegmentation.inpainting import fill_masked
 from zmask_ros.defense.resegmentation.stem import masked_logits
-from zmask_ros.defense.streaming.camera_state import StreamState
+from zmask_ros.defense.streaming.camera_state import CameraState
 from zmask_ros.defense.streaming.streaming import KEYFRAME_INTERVAL_S, StreamingDefense
 
 __all__ = [

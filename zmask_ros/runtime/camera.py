@@ -19,12 +19,12 @@ from torch import Tensor
 
 from zmask_ros.defense import (
     KEYFRAME_INTERVAL_S,
+    CameraState,
     Defense,
     DefenseResult,
     FirstPass,
     Profile,
     StreamingDefense,
-    StreamState,
     Thresholds,
     masked_labels,
 )
@@ -105,7 +105,7 @@ class CameraResult:
 class CameraStream:
     """The memory of one camera in streaming mode; each of its frames changes it."""
 
-    state: StreamState = field(default_factory=StreamState)
+    state: CameraState = field(default_factory=CameraState)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 
 from support.patched_street import ELSEWHERE, FRAME_NS, HERE, Drive, covered, street
 from support.screened import screened_profile
-from zmask_ros.defense import Defense, StreamingDefense, StreamState
+from zmask_ros.defense import CameraState, Defense, StreamingDefense
 from zmask_ros.defense.streaming.camera_state import ALERT_S, Incoming, Judged, Lesson
 
 SECOND = 10**9
@@ -162,7 +162,7 @@ def test_thresholds_that_are_lowered_lower_the_screenings(drive):
 def test_cameras_of_a_batch_do_not_touch_each_other(screened, segmenter):
     streaming = StreamingDefense(Defense(segmenter, screened))
     images = [[street(), street(HERE)], [street(index=4), street(HERE, index=5)], [street(ELSEWHERE), street(index=6)]]
-    apart, together = [Drive(streaming), Drive(streaming)], (StreamState(), StreamState())
+    apart, together = [Drive(streaming), Drive(streaming)], (CameraState(), CameraState())
     for index, pair in enumerate(images):
         alone = [drive.see(image)[0] for drive, image in zip(apart, pair, strict=True)]
         x = torch.cat([segmenter.prepare(image) for image in pair])
@@ -183,7 +183,7 @@ def incoming(state, stamp_ns, interval_s=0.5):
     return Incoming(state, stamp_ns, interval_s)
 
 
-SEEN = StreamState(None, keyframe_ns=SECOND, last_ns=SECOND)
+SEEN = CameraState(None, keyframe_ns=SECOND, last_ns=SECOND)
 CALM = Judged(found=None, whole=False, flagged=False, lesson=None)
 NOW = SECOND + FRAME_NS
 
@@ -203,7 +203,7 @@ def test_a_glance_is_enough_until_a_keyframe_is_due_or_time_jumps(stamp_ns, enou
 
 
 def test_the_first_frame_of_a_camera_is_not_glanced_at():
-    assert not incoming(StreamState(), FRAME_NS).glance(None)
+    assert not incoming(CameraState(), FRAME_NS).glance(None)
 
 
 def test_without_time_between_keyframes_there_are_no_glances():
@@ -222,14 +222,14 @@ def test_caution_ends_with_time_and_when_time_jumps_back():
 
 def test_neither_a_glance_nor_what_it_asks_for_puts_the_keyframe_off():
     whole = dataclasses.replace(CALM, whole=True)
-    assert incoming(SEEN, NOW).after(CALM) == StreamState(None, SECOND, NOW)
-    assert incoming(SEEN, NOW).after(whole) == StreamState(None, SECOND, NOW)
+    assert incoming(SEEN, NOW).after(CALM) == CameraState(None, SECOND, NOW)
+    assert incoming(SEEN, NOW).after(whole) == CameraState(None, SECOND, NOW)
     due = 2 * SECOND
-    assert incoming(SEEN, due).after(whole) == StreamState(None, due, due)
-    assert incoming(SEEN, due).after(CALM) == StreamState(None, SECOND, due), "it said nothing"
+    assert incoming(SEEN, due).after(whole) == CameraState(None, due, due)
+    assert incoming(SEEN, due).after(CALM) == CameraState(None, SECOND, due), "it said nothing"
 
 
 @pytest.mark.parametrize(("flagged", "for_s"), [(True, ALERT_S), (False, 0.5)])
 def test_what_cannot_be_followed_is_watched_closely(flagged, for_s):
     after = incoming(SEEN, NOW).after(Judged(found=None, whole=True, flagged=flagged, lesson=Lesson(None)))
-    assert after == StreamState(None, NOW, NOW, flagged, NOW + round(1e9 * for_s))
+    assert after == CameraState(None, NOW, NOW, flagged, NOW + round(1e9 * for_s))

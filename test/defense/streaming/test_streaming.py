@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.patched_street import ELSEWHERE, FRAME_NS, HERE, MOVED, Drive, covered, street
-from zmask_ros.defense import Defense, StreamingDefense, StreamState
+from zmask_ros.defense import CameraState, Defense, StreamingDefense
 from zmask_ros.defense.masking.discriminant import discriminant
 
 
@@ -132,7 +132,7 @@ def test_without_time_between_keyframes_it_is_the_whole_analysis_of_each_frame(s
 
 def test_cameras_of_a_batch_do_not_touch_each_other(streaming, segmenter):
     frames = [[street(HERE), street(), street(ELSEWHERE)], [street(MOVED), street(HERE), street()]]
-    states = [StreamState()] * 3
+    states = [CameraState()] * 3
     alone = [Drive(streaming) for _ in range(3)]
     for number, images in enumerate(frames, 1):
         x = torch.cat([segmenter.prepare(image) for image in images])

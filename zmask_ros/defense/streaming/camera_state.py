@@ -14,7 +14,7 @@ ALERT_S = 3.0
 
 
 @dataclass(frozen=True)
-class StreamState:
+class CameraState:
     """All that is remembered of one camera.
 
     Attributes:
@@ -67,7 +67,7 @@ class Incoming:
         keyframe_interval_s: of the camera.
     """
 
-    state: StreamState
+    state: CameraState
     stamp_ns: int
     keyframe_interval_s: float
 
@@ -108,9 +108,9 @@ class Incoming:
         # Right after a track was learned, the whole analysis says whether it leaves something out.
         return self.state.track is None or (found is not None and self.state.keyframe_ns != self.state.last_ns)
 
-    def after(self, judged: Judged) -> StreamState:
+    def after(self, judged: Judged) -> CameraState:
         """The camera's state after it."""
-        state = StreamState(None, self._keyframe_ns(judged), self.stamp_ns, judged.flagged, self._wary_until_ns(judged))
+        state = CameraState(None, self._keyframe_ns(judged), self.stamp_ns, judged.flagged, self._wary_until_ns(judged))
         if judged.lesson is not None:
             return replace(state, track=judged.lesson.track)
         return state if judged.found is None else replace(state, track=judged.found.track)

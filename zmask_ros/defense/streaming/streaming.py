@@ -16,7 +16,7 @@ from zmask_ros.defense.evidence.grid import area_resample
 from zmask_ros.defense.masking.growth import OPEN
 from zmask_ros.defense.resegmentation.stem import StemTap
 from zmask_ros.defense.stage_timer import Stages
-from zmask_ros.defense.streaming.camera_state import Incoming, Judged, Lesson, StreamState
+from zmask_ros.defense.streaming.camera_state import CameraState, Incoming, Judged, Lesson
 from zmask_ros.defense.streaming.cascade import Looking
 from zmask_ros.defense.streaming.replacement import Replacement, on_image
 from zmask_ros.defense.streaming.tracking import Found, Tracker
@@ -41,8 +41,8 @@ class StreamingDefense(nn.Module):
 
     @torch.inference_mode()
     def step(
-        self, x: Tensor, states: Sequence[StreamState], stamps_ns: Sequence[int]
-    ) -> tuple[DefenseResult, tuple[StreamState, ...]]:
+        self, x: Tensor, states: Sequence[CameraState], stamps_ns: Sequence[int]
+    ) -> tuple[DefenseResult, tuple[CameraState, ...]]:
         """Defend one frame of each of B cameras, all in one pass.
 
         Args:

@@ -18,12 +18,12 @@ from torch import Tensor
 
 from zmask_ros.defense import (
     ActivationTaps,
+    CameraState,
     Defense,
     DefenseResult,
     Evidence,
     Profile,
     StreamingDefense,
-    StreamState,
 )
 from zmask_ros.defense.analyzer import LayerEvidence
 from zmask_ros.defense.evidence.overactivation import Activations
@@ -138,7 +138,7 @@ def time_pairs(
 
 def following(defense: Defense, rate_hz: float, keyframe_interval_s: float) -> Defend:
     """A defence in streaming mode, to which one camera's frames come at this rate."""
-    streaming, state, now_ns = StreamingDefense(defense, keyframe_interval_s), StreamState(), 0
+    streaming, state, now_ns = StreamingDefense(defense, keyframe_interval_s), CameraState(), 0
 
     def defend(x: Tensor) -> DefenseResult:
         nonlocal state, now_ns

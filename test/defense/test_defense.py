@@ -6,7 +6,7 @@ import torch
 
 from support import tiny_network
 from support.patched_street import attacked_image
-from zmask_ros.defense import ActivationTaps, Defense, LayerError, Thresholds, fill_masked, load_profile
+from zmask_ros.defense import ActivationTaps, Defense, LayerError, Thresholds, inpaint, load_profile
 from zmask_ros.flags.flag import PRECAUTION, FrameState
 from zmask_ros.runtime.camera import DefendedCamera
 from zmask_ros.segmenters import load_segmenter
@@ -61,7 +61,7 @@ def test_an_attacked_frame_is_flagged_masked_and_segmented_again(tiny):
     inside = torch.zeros(48, 64, dtype=torch.bool)
     inside[16:32, 24:40] = True
     assert (defended.mask[1] & inside).sum() > 0.5 * defended.mask[1].sum() > 0
-    masked = fill_masked(x[1:], defended.mask[1:, None].to(x))
+    masked = inpaint(x[1:], defended.mask[1:, None].to(x))
     torch.testing.assert_close(defended.labels[1:], segmenter.logits(masked).argmax(1).byte(), rtol=0, atol=0)
 
 

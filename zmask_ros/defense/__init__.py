@@ -12,7 +12,7 @@ from zmask_ros.defense.profile.detector import Detector, RateInterval, Screen, T
 from zmask_ros.defense.profile.merging import merge_profiles
 from zmask_ros.defense.profile.profile import Profile, ProfileError, Source
 from zmask_ros.defense.profile.storage import load_profile, save_profile
-from zmask_ros.defense.resegmentation.inpainting import fill_masked
+from zmask_ros.defense.resegmentation.inpainting import inpaint
 from zmask_ros.defense.resegmentation.stem import masked_logits
 from zmask_ros.defense.streaming.camera_state import CameraState
 from zmask_ros.defense.streaming.streaming import KEYFRAME_INTERVAL_S, StreamingDefense

@@ -17,7 +17,7 @@ from zmask_ros.defense.evidence.grid import LANES, bounding_box, resample
 SMALLEST_WEIGHT = 1e-6
 
 
-def fill_masked(images: Tensor, mask: Tensor) -> Tensor:
+def inpaint(images: Tensor, mask: Tensor) -> Tensor:
     """``images`` with the masked pixels interpolated from the others; differentiable in both.
 
     Args:
@@ -31,11 +31,11 @@ def fill_masked(images: Tensor, mask: Tensor) -> Tensor:
     # Who descends through the mask asks what hiding any other pixel would do.
     rows, columns = (slice(0, n) for n in mask.shape[-2:]) if mask.requires_grad else bounding_box(mask)
     filled = images.clone()
-    filled[..., rows, columns] = filled_part(images, mask, rows, columns)
+    filled[..., rows, columns] = inpaint_window(images, mask, rows, columns)
     return filled
 
 
-def filled_part(images: Tensor, mask: Tensor, rows: slice, columns: slice) -> Tensor:
+def inpaint_window(images: Tensor, mask: Tensor, rows: slice, columns: slice) -> Tensor:
     """These rows and columns of `fill_masked`."""
     shown = 1 - mask
     # Few channels are resampled several times as fast plane by plane, many as they come, channels last.

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from zmask_ros.defense.evidence.grid import Size, bounding_box
-from zmask_ros.defense.resegmentation.inpainting import fill_masked, filled_part
+from zmask_ros.defense.resegmentation.inpainting import inpaint, inpaint_window
 
 SIZES = 6
 """Of the windows that a stem is run on again, along each side."""
@@ -92,7 +92,7 @@ class Stem:
             return
         rows, columns = (_Span.of(side, n, self.last) for side, n in zip(box, image.shape[-2:], strict=True))
         window = image[..., rows.pixels, columns.pixels].clone()
-        window[..., rows.filled, columns.filled] = filled_part(image, mask, *box)
+        window[..., rows.filled, columns.filled] = inpaint_window(image, mask, *box)
         changed = self(window.to(result.dtype, memory_format=torch.channels_last))
         result[..., rows.cells, columns.cells] = changed[..., rows.right, columns.right]
 
@@ -196,6 +196,6 @@ def masked_logits(segmenter: Network, x: Tensor, mask: Tensor, kept: Kept | None
         kept: what the network's stem put out for ``x``; None: the network looks at all of the images.
     """
     if kept is None:
-        return segmenter.logits(fill_masked(x, mask))
+        return segmenter.logits(inpaint(x, mask))
     with kept.stem.going_on_from(kept.stem.again(kept.output, x, mask), x) as image:
         return segmenter.logits(image)

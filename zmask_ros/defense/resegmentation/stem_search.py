@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from zmask_ros.defense.evidence.grid import Size
-from zmask_ros.defense.resegmentation.inpainting import fill_masked
+from zmask_ros.defense.resegmentation.inpainting import inpaint
 from zmask_ros.defense.resegmentation.stem import Network, Stem, StemModule, StemTap, masked_logits
 
 MOST_REACH = 1 / 12
@@ -153,7 +153,7 @@ def _sees_no_further(stem: Stem, x: Tensor, place: Place, shift: int = 0) -> boo
     shown, mask = _hidden(x, place, shift)
     # That of the network: the image is in single precision.
     dtype = next((weight.dtype for step in stem.modules for weight in step.module.parameters()), x.dtype)
-    images = (shown, fill_masked(shown, mask))
+    images = (shown, inpaint(shown, mask))
     before, after = (stem(image.to(dtype, memory_format=torch.channels_last)) for image in images)
     return _alike(stem.again(before, shown, mask), after, dtype)
 

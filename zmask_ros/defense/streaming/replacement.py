@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from zmask_ros.defense.analyzer import hard_mask
 from zmask_ros.defense.evidence.taps import find_layer
-from zmask_ros.defense.resegmentation.inpainting import fill_masked
+from zmask_ros.defense.resegmentation.inpainting import inpaint
 from zmask_ros.defense.streaming.tracking import Found, Track, Tracker
 
 
@@ -59,7 +59,7 @@ class Replacement:
                 found = self._tracker.find(features, search.track, search.elapsed_s)
                 self.found[index] = found if found is not None and found.score > self._threshold else None
         regions = on_image(self.found, activation)
-        return activation if regions is None else fill_masked(activation, regions)
+        return activation if regions is None else inpaint(activation, regions)
 
 
 def on_image(found: Sequence[Found | None], like: Tensor) -> Tensor | None:

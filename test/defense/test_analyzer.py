@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from support import obvious
 from zmask_ros.defense import FusionBlock, LayerOverActivation, LayerStatistics, Moments, attack_score, hard_mask
 from zmask_ros.defense.evidence.grid import area_resample, box_pool, layer_kernel, widest, working_grid
-from zmask_ros.defense.evidence.overactivation import cascade, fuse_layers
+from zmask_ros.defense.evidence.overactivation import fuse_layers, kernel_cascade
 from zmask_ros.defense.masking.growth import Growth, close_gaps, grow, without_bridges
 from zmask_ros.defense.masking.morphology import connected, parts_of
 from zmask_ros.training.clean_fit import observe
@@ -159,7 +159,7 @@ def test_moments_of_different_shapes_do_not_merge():
 
 def test_cascade_and_layer_fusion():
     heats = [torch.full((1, 1, 2, 2), 3.0), torch.full((1, 1, 2, 2), 2.0)]
-    torch.testing.assert_close(cascade(heats), torch.full((1, 1, 2, 2), 1.5))
+    torch.testing.assert_close(kernel_cascade(heats), torch.full((1, 1, 2, 2), 1.5))
     a, b = torch.tensor([[[[1.0, 5.0]]]]), torch.tensor([[[[4.0, 2.0]]]])
     assert fuse_layers([a, b]).tolist() == [[[[4.0, 5.0]]]]
 

@@ -40,7 +40,7 @@ def layer_maps(activation: Tensor, kernels: Sequence[Size], grid: Size) -> tuple
     return area_resample(activation, own), [layer_kernel(kernel, grid, own) for kernel in kernels]
 
 
-def cascade(heats: Sequence[Tensor]) -> Tensor:
+def kernel_cascade(heats: Sequence[Tensor]) -> Tensor:
     """Heat maps of falling kernel size to one: ``T <- h_k1``, then ``T <- T / (1 + max T) * h_ki``.
 
     Large kernels say where at all, small ones exactly where.
@@ -84,7 +84,7 @@ class LayerOverActivation(nn.Module):
 
     def forward(self, activation: Tensor, grid: Size) -> Tensor:
         """Cascaded heat map [B, 1, *grid] of the activation [B, C, H, W]."""
-        return resample(cascade(self.heat_maps(activation, grid)), grid)
+        return resample(kernel_cascade(self.heat_maps(activation, grid)), grid)
 
 
 def fuse_layers(heats: Sequence[Tensor]) -> Tensor:

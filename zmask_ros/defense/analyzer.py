@@ -13,7 +13,7 @@ from zmask_ros.defense.evidence.grid import Size, resample
 from zmask_ros.defense.evidence.head import EvidenceHead, Head, HeadFeatures, head_score
 from zmask_ros.defense.evidence.overactivation import Activations, Branch, LayerOverActivation, fuse_layers
 from zmask_ros.defense.evidence.statistics import LayerStatistics
-from zmask_ros.defense.masking.growth import OPEN, grow, with_rectangles
+from zmask_ros.defense.masking.growth import OPEN, complete_rectangles, grow
 from zmask_ros.defense.masking.refinement import refine, without_street
 from zmask_ros.defense.profile.detector import Detector, statistics_key
 from zmask_ros.defense.profile.profile import Binding
@@ -169,7 +169,7 @@ class Analyzer(nn.Module):
         """The soft region to mask, [B, 1, h, w] in 0..1: M, grown, completed, and without street; differentiable."""
         evidence = analysis.evidence
         warm = grow(self.fusion, self.growth, evidence.shallow, evidence.deep, analysis.mask)
-        whole = with_rectangles(warm, self.growth.solid)
+        whole = complete_rectangles(warm, self.growth.solid)
         return whole if analysis.edge is None else without_street(warm, whole, analysis.edge)
 
     def mask(self, analysis: Analysis, region: Tensor, size: Size) -> Tensor:

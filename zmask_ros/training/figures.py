@@ -10,7 +10,7 @@ from torch import Tensor
 from zmask_ros.defense.analyzer import Evidence, frame_score
 from zmask_ros.defense.evidence.fusion import FusionBlock
 from zmask_ros.defense.evidence.grid import widest
-from zmask_ros.defense.masking.growth import OPEN, Growth, grow, with_rectangles
+from zmask_ros.defense.masking.growth import OPEN, Growth, complete_rectangles, grow
 from zmask_ros.training.examples import COVERED, Examples
 from zmask_ros.training.fusion import balanced_pixels, mask_loss
 
@@ -124,7 +124,7 @@ def mean_iou(
     fusion = FusionBlock(scalars)
     mask = fusion(attacked.shallow, attacked.deep)
     grown = grow(fusion, growth, attacked.shallow, attacked.deep, mask)
-    region = with_rectangles(grown, growth.solid) > OPEN
+    region = complete_rectangles(grown, growth.solid) > OPEN
     truth = attacked.truth > COVERED
     near = widest(truth.float(), (2 * spared + 1, 2 * spared + 1)) > OPEN
     region = region & (truth | ~near)

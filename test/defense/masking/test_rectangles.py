@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from zmask_ros.defense.evidence.fusion import FusionBlock
-from zmask_ros.defense.masking.growth import Growth, framed, grow, with_rectangles
+from zmask_ros.defense.masking.growth import Growth, complete_rectangles, framed, grow
 from zmask_ros.defense.masking.rectangles import completed
 
 GRID = (45, 60)
@@ -72,7 +72,7 @@ def test_what_a_region_is_completed_by_is_masked_and_hangs_on_the_region() -> No
     heat.requires_grad_()
     mask = fusion(heat, heat)
     grown = grow(fusion, Growth(0.3, (1, 1)), heat, heat, mask)
-    plain, whole = (with_rectangles(grown, solid) for solid in (1.0, 0.5))
+    plain, whole = (complete_rectangles(grown, solid) for solid in (1.0, 0.5))
     assert ((plain > 0.5).sum(), (whole > 0.5).sum()) == (20 * 24 - 14 * 14, 20 * 24)
     gradient = torch.autograd.grad(whole[..., 20:25, 35:40].sum(), heat)[0]
     assert (gradient[..., 10:16, 20:44] > 0).any(), "an attacker who cools the rest uncovers the corner"

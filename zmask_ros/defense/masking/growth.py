@@ -131,7 +131,7 @@ def grow(fusion: FusionBlock, growth: Growth, shallow: Tensor, deep: Tensor, mas
     return _with(candidates.maximum(seeds.to(candidates)) * region, region)
 
 
-def with_rectangles(grown: Tensor, solid: float) -> Tensor:
+def complete_rectangles(grown: Tensor, solid: float) -> Tensor:
     """The soft region [B, 1, h, w], completed."""
     return grown if solid >= 1 else _with(grown, completed(grown > OPEN, solid))
 

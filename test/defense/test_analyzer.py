@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from support import obvious
 from zmask_ros.defense import FusionBlock, LayerOverActivation, LayerStatistics, Moments, attack_score, hard_mask
-from zmask_ros.defense.evidence.grid import area_resample, box_pool, layer_kernel, widest, working_grid
+from zmask_ros.defense.evidence.grid import area_resample, box_pool, layer_kernel, maximum_filter, working_grid
 from zmask_ros.defense.evidence.overactivation import fuse_layers, kernel_cascade
 from zmask_ros.defense.masking.growth import Growth, close_gaps, grow, without_bridges
 from zmask_ros.defense.masking.morphology import connected, parts_of
@@ -190,7 +190,7 @@ def test_gaps_are_closed_and_borders_stay():
 @given(sizes, odd_kernels, seeds)
 def test_the_largest_in_a_window_is_that_of_max_pooling(size, kernel, seed):
     heat = random_tensor(seed, 2, 1, *size)
-    assert torch.equal(widest(heat, kernel), F.max_pool2d(heat, kernel, 1, (kernel[0] // 2, kernel[1] // 2)))
+    assert torch.equal(maximum_filter(heat, kernel), F.max_pool2d(heat, kernel, 1, (kernel[0] // 2, kernel[1] // 2)))
 
 
 @settings(deadline=None, max_examples=40)

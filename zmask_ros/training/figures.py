@@ -9,7 +9,7 @@ from torch import Tensor
 
 from zmask_ros.defense.analyzer import Evidence, frame_score
 from zmask_ros.defense.evidence.fusion import FusionBlock
-from zmask_ros.defense.evidence.grid import widest
+from zmask_ros.defense.evidence.grid import maximum_filter
 from zmask_ros.defense.masking.growth import OPEN, Growth, complete_rectangles, grow
 from zmask_ros.training.examples import COVERED, Examples
 from zmask_ros.training.fusion import balanced_pixels, mask_loss
@@ -126,7 +126,7 @@ def mean_iou(
     grown = grow(fusion, growth, attacked.shallow, attacked.deep, mask)
     region = complete_rectangles(grown, growth.solid) > OPEN
     truth = attacked.truth > COVERED
-    near = widest(truth.float(), (2 * spared + 1, 2 * spared + 1)) > OPEN
+    near = maximum_filter(truth.float(), (2 * spared + 1, 2 * spared + 1)) > OPEN
     region = region & (truth | ~near)
     dims = (-3, -2, -1)
     overlap = (region & truth).sum(dims) / (region | truth).sum(dims).clamp_min(1)

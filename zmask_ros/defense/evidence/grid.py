@@ -64,7 +64,7 @@ def box_pool(x: Tensor, kernel: Size) -> Tensor:
     return F.avg_pool2d(x, (1, width), 1, (0, width // 2), count_include_pad=False) if width > 1 else x
 
 
-def widest(heat: Tensor, kernel: Size) -> Tensor:
+def maximum_filter(heat: Tensor, kernel: Size) -> Tensor:
     """The largest heat in the odd window ``kernel`` around each cell; ``heat`` [B, 1, h, w]."""
     height, width = (length // 2 for length in kernel)
     padded = F.pad(heat, (width, width, height, height), value=-math.inf)

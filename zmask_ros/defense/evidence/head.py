@@ -96,16 +96,16 @@ class GroupFeatures(nn.Module):
         kernels: tuple[Size, ...],
         own: Size,
         grid: Size,
-        widest: int = 0,
+        first_kernel: int = 0,
         textured: bool = True,
     ) -> None:
         super().__init__()
         self.names = tuple(layers)
         self.own = own
-        self.kernels = [layer_kernel(kernel, grid, own) for kernel in kernels[widest:]]
+        self.kernels = [layer_kernel(kernel, grid, own) for kernel in kernels[first_kernel:]]
         self.textured = textured and own == grid
         inverse = torch.cat([torch.where(s.alive, 1 / s.moments.std.clamp_min(1e-12), 0.0) for s in layers.values()], 1)
-        inverse = torch.cat([inverse[:1], inverse[1 + widest :]])
+        inverse = torch.cat([inverse[:1], inverse[1 + first_kernel :]])
         mean = torch.cat([s.mean for s in layers.values()])
         self._channels = [len(s.mean) for s in layers.values()]
         empty = -sum(self._channels) % LANES

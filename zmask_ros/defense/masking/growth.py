@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from zmask_ros.defense.evidence.fusion import FusionBlock
-from zmask_ros.defense.evidence.grid import Size, widest
+from zmask_ros.defense.evidence.grid import Size, maximum_filter
 from zmask_ros.defense.masking.morphology import each, parts_of, reached
 from zmask_ros.defense.masking.rectangles import completed
 
@@ -56,7 +56,7 @@ class Growth:
 
 def close_gaps(heat: Tensor, kernel: Size) -> Tensor:
     """Grey-scale morphological closing of ``heat`` [B, 1, h, w]: dark gaps narrower than ``kernel`` are filled."""
-    return -widest(-widest(heat, kernel), kernel)
+    return -maximum_filter(-maximum_filter(heat, kernel), kernel)
 
 
 def without_bridges(seeds: Tensor, candidates: Tensor, kernel: Size) -> Tensor:

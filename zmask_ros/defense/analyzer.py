@@ -126,14 +126,14 @@ def head_features(detector: Detector, binding: Binding, branch: Branch, textured
     return HeadFeatures(branch, statistics, sizes, detector.grid(binding.input_size), textured)
 
 
-def frame_score(learned: bool) -> Score:
+def score_function(learned: bool) -> Score:
     """How an image's score [B] comes from its evidence and soft mask: with a ``learned`` head, or without."""
     if learned:
         return lambda evidence, mask: head_score(evidence.shallow)
     return lambda evidence, mask: attack_score(evidence.shallow, evidence.deep, mask)
 
 
-def evidence_of(detector: Detector, binding: Binding) -> LayerEvidence | LearnedEvidence:
+def build_evidence(detector: Detector, binding: Binding) -> LayerEvidence | LearnedEvidence:
     """What ``detector`` makes of the taps of a pass: mean z-scores of its layers, or its head's heat."""
     head = detector.head
     if head is None:
@@ -154,10 +154,10 @@ class Analyzer(nn.Module):
 
     def __init__(self, detector: Detector, binding: Binding) -> None:
         super().__init__()
-        self.evidence = evidence_of(detector, binding)
+        self.evidence = build_evidence(detector, binding)
         self.fusion = FusionBlock(detector.fusion)
         self.growth = detector.growth
-        self.score = frame_score(detector.head is not None)
+        self.score = score_function(detector.head is not None)
 
     def forward(self, taps: Activations) -> Analysis:
         evidence = self.evidence(taps)

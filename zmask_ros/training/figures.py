@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zmask_ros.defense.analyzer import Evidence, frame_score
+from zmask_ros.defense.analyzer import Evidence, score_function
 from zmask_ros.defense.evidence.fusion import FusionBlock
 from zmask_ros.defense.evidence.grid import maximum_filter
 from zmask_ros.defense.masking.growth import OPEN, Growth, complete_rectangles, grow
@@ -108,7 +108,7 @@ def judge(scalars: Tensor, growth: Growth, threshold: float, examples: Examples)
 def frame_scores(scalars: Tensor, examples: Examples) -> Tensor:
     """The attack score of each example, [N]."""
     mask = FusionBlock(scalars)(examples.shallow, examples.deep)
-    return frame_score(examples.learned)(Evidence(examples.shallow, examples.deep), mask)
+    return score_function(examples.learned)(Evidence(examples.shallow, examples.deep), mask)
 
 
 def mean_iou(

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zmask_ros.defense.analyzer import Analysis, Analyzer, Evidence, evidence_of
+from zmask_ros.defense.analyzer import Analysis, Analyzer, Evidence, build_evidence
 from zmask_ros.defense.evidence.grid import resample
 from zmask_ros.defense.evidence.head import head_score
 from zmask_ros.defense.evidence.overactivation import Activations
@@ -30,7 +30,7 @@ class Screening(nn.Module):
         assert profile.screen is not None
         self.threshold = profile.screen.threshold.value
         self.grid = profile.grid
-        self._evidence = evidence_of(profile.screen.detector(profile.detector), profile.binding)
+        self._evidence = build_evidence(profile.screen.detector(profile.detector), profile.binding)
 
     def forward(self, taps: Activations, beside: Tensor | None = None) -> Analysis:
         """The glance's evidence and score. Its mask is empty: what is to be masked, the whole analysis has to see.

@@ -16,7 +16,7 @@ import zmask_ros.training.plans
 from support import ROOT
 from zmask_ros.cli.main import zmask
 from zmask_ros.defense.evidence import head, statistics
-from zmask_ros.defense.masking import discriminant, growth, refinement
+from zmask_ros.defense.masking import discriminant, growth, mask_edge
 from zmask_ros.defense.profile import screen as screening
 from zmask_ros.defense.resegmentation import stem
 from zmask_ros.defense.streaming import camera_state as stream_state
@@ -61,7 +61,7 @@ CONSTANTS = (
     head,
     layer_choice,
     looking,
-    refinement,
+    mask_edge,
     screening,
     statistics,
     stream_state,

@@ -1,58 +1,23 @@
-"""Taps, the defence as a whole, and gradients through it."""
+"""The defense as a whole, and gradients through it."""
 
-import numpy as np
 import pytest
 import torch
 
 from support import tiny_network
 from support.patched_street import attacked_image
-from zmask_ros.defense import ActivationTaps, Defense, LayerError, Thresholds, inpaint, load_profile
-from zmask_ros.flags.flag import PRECAUTION, FrameState
-from zmask_ros.runtime.camera import DefendedCamera
-from zmask_ros.segmenters import load_segmenter
+from zmask_ros.defense import Defense, inpaint
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    description = tiny_network.describe(tmp_path_factory.mktemp("tiny"))
-    return load_segmenter(str(description), "cpu"), load_profile(tiny_network.fit(description))
+@pytest.fixture
+def defense(segmenter, fitted):
+    return Defense(segmenter, fitted)
 
 
 def batch(segmenter, *images):
     return torch.cat([segmenter.prepare(image) for image in images])
 
 
-def test_taps_see_what_layers_put_out_and_leave_nothing_behind(tiny):
-    segmenter, _ = tiny
-    x = batch(segmenter, attacked_image())
-    with ActivationTaps(segmenter.network, ["0", "2"]) as taps:
-        segmenter.logits(x)
-        torch.testing.assert_close(taps["0"], segmenter.network[0](x))
-        assert taps["2"].shape == (1, 8, 48, 64)
-    assert not any(module._forward_hooks for module in segmenter.network.modules())
-
-
-def test_taps_are_removed_after_an_error(tiny):
-    segmenter, _ = tiny
-    with pytest.raises(RuntimeError), ActivationTaps(segmenter.network, ["0"]):
-        segmenter.network(torch.zeros(1, 5, 8, 8))
-    assert not any(module._forward_hooks for module in segmenter.network.modules())
-
-
-def test_a_missing_layer_names_the_closest(tiny):
-    segmenter, _ = tiny
-    from torchvision.models.segmentation import lraspp_mobilenet_v3_large
-
-    network = lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=2)
-    with pytest.raises(LayerError, match=r"no layer 'backbone\.44'; the closest are .*backbone\.4"):
-        ActivationTaps(network, ["backbone.44"])
-    with ActivationTaps(segmenter.network, ["0"]) as taps, pytest.raises(LayerError, match="was not reached"):
-        taps["0"]
-
-
-def test_an_attacked_frame_is_flagged_masked_and_segmented_again(tiny):
-    segmenter, profile = tiny
-    defense = Defense(segmenter, profile)
+def test_an_attacked_frame_is_flagged_masked_and_segmented_again(defense, segmenter):
     x = batch(segmenter, tiny_network.clean_image(100), attacked_image())
     defended = defense(x)
     assert defended.flagged.tolist() == [False, True]
@@ -65,9 +30,8 @@ def test_an_attacked_frame_is_flagged_masked_and_segmented_again(tiny):
     torch.testing.assert_close(defended.labels[1:], segmenter.logits(masked).argmax(1).byte(), rtol=0, atol=0)
 
 
-def test_a_clean_batch_costs_no_second_pass(tiny):
-    segmenter, profile = tiny
-    defense, calls = Defense(segmenter, profile), []
+def test_a_clean_batch_costs_no_second_pass(defense, segmenter):
+    calls = []
     handle = segmenter.network.register_forward_hook(lambda *_: calls.append(1))
     try:
         defended = defense(batch(segmenter, tiny_network.clean_image(100)))
@@ -77,9 +41,7 @@ def test_a_clean_batch_costs_no_second_pass(tiny):
     assert "second pass" not in defended.stages_ms
 
 
-def test_each_image_of_a_batch_is_as_if_it_were_alone(tiny):
-    segmenter, profile = tiny
-    defense = Defense(segmenter, profile)
+def test_each_image_of_a_batch_is_as_if_it_were_alone(defense, segmenter):
     images = [tiny_network.clean_image(100), attacked_image(), tiny_network.clean_image(7)]
     together = defense(batch(segmenter, *images))
     for i, image in enumerate(images):
@@ -88,9 +50,7 @@ def test_each_image_of_a_batch_is_as_if_it_were_alone(tiny):
         assert torch.equal(together.mask[i], alone.mask[0])
 
 
-def test_the_score_has_the_gradient_that_differences_say(tiny):
-    segmenter, profile = tiny
-    defense = Defense(segmenter, profile)
+def test_the_score_has_the_gradient_that_differences_say(defense, segmenter):
     segmenter.network.double()
     defense.analyzer.double()
     try:
@@ -109,64 +69,3 @@ def test_the_score_has_the_gradient_that_differences_say(tiny):
         assert abs(slope) > 1e-6
     finally:
         segmenter.network.float()
-
-
-def test_a_camera_gives_results_at_the_image_size(tiny):
-    camera = DefendedCamera(*tiny)
-    image = np.kron(attacked_image(), np.ones((3, 2, 1), np.uint8))
-    result = camera.process_image(image)
-    assert result.state is FrameState.ATTACK
-    assert result.score > result.threshold
-    assert result.pictures is not None and result.regions
-    for picture in (result.pictures.labels, result.pictures.mask, result.pictures.heat, result.pictures.undefended):
-        assert picture.shape == (144, 128)
-    assert set(np.unique(result.pictures.mask)) == {0, 255}
-    assert result.mask_fraction == pytest.approx((result.pictures.mask > 0).mean())
-    assert sum(region.fraction for region in result.regions) == pytest.approx(result.mask_fraction)
-    assert all(region.width * region.height >= region.fraction * 144 * 128 for region in result.regions)
-    assert list(result.regions) == sorted(result.regions, key=lambda region: -region.fraction)
-    assert all(0 < region.score <= result.pictures.heat.max() for region in result.regions)
-
-
-def test_a_threshold_can_be_changed_at_any_time(tiny):
-    camera = DefendedCamera(*tiny)
-    camera.threshold = 1e9
-    assert camera.process_image(attacked_image()).state is FrameState.CLEAN
-    camera.threshold = 0.0
-    result = camera.process_image(tiny_network.clean_image(100))
-    assert result.state is FrameState.ATTACK
-    assert result.threshold == 0.0
-    assert result.regions, "what is flagged is masked, too"
-
-
-def test_what_is_only_suspicious_is_masked_as_a_precaution_and_not_called_an_attack(tiny):
-    camera = DefendedCamera(*tiny)
-    attacked = camera.process_image(attacked_image())
-    camera.threshold, camera.precaution = 2 * attacked.score, attacked.score / 2
-    result = camera.process_image(attacked_image())
-    assert (result.state, result.reason) == (FrameState.CLEAN, PRECAUTION)
-    assert result.thresholds == Thresholds(2 * attacked.score, attacked.score / 2)
-    np.testing.assert_array_equal(result.pictures.mask, attacked.pictures.mask)
-    np.testing.assert_array_equal(result.pictures.labels, attacked.pictures.labels)
-    quiet = camera.process_image(tiny_network.clean_image(100))
-    assert (quiet.state, quiet.reason, quiet.regions) == (FrameState.CLEAN, "", ())
-
-
-def test_what_is_an_attack_is_masked_however_high_the_masking_threshold_is(tiny):
-    camera = DefendedCamera(*tiny)
-    camera.precaution = float("inf")
-    result = camera.process_image(attacked_image())
-    assert result.state is FrameState.ATTACK and result.regions and not result.reason
-    assert result.thresholds.masking == result.threshold
-
-
-def test_activations_that_are_not_finite_are_unknown_and_never_clean(tiny):
-    segmenter, profile = tiny
-    camera = DefendedCamera(segmenter, profile)
-    handle = segmenter.network[0].register_forward_hook(lambda _m, _i, output: output * float("nan"))
-    try:
-        result = camera.process_image(attacked_image())
-    finally:
-        handle.remove()
-    assert result.state is FrameState.UNKNOWN
-    assert "not finite" in result.reason

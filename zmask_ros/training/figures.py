@@ -10,7 +10,9 @@ from torch import Tensor
 from zmask_ros.defense.analyzer import Evidence, score_function
 from zmask_ros.defense.evidence.fusion import FusionBlock
 from zmask_ros.defense.evidence.grid import maximum_filter
-from zmask_ros.defense.masking.growth import OPEN, Growth, complete_rectangles, grow
+from zmask_ros.defense.masking.growth import Growth, grow
+from zmask_ros.defense.masking.rectangles import complete_rectangles
+from zmask_ros.defense.masking.soft_region import OPEN
 from zmask_ros.training.examples import COVERED, Examples
 from zmask_ros.training.fusion import balanced_pixels, mask_loss
 

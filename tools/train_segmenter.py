@@ -30,7 +30,7 @@ from torchvision.models.segmentation import lraspp_mobilenet_v3_large
 
 from zmask_ros.data.camvid import CamVid, camvid_root
 from zmask_ros.data.street import StreetDrive
-from zmask_ros.defense import fill_masked
+from zmask_ros.defense import inpaint
 from zmask_ros.evaluation.metrics.segmentation import Confusion
 
 NUM_CLASSES = 11
@@ -159,7 +159,7 @@ def hide(images: Tensor, labels: Tensor, share: float, rng: np.random.Generator)
             height, width = (int(c * np.sqrt(rng.uniform(0.005, 0.12))) for c in CROP)
             top, left = rng.integers(CROP[0] - height + 1), rng.integers(CROP[1] - width + 1)
             mask[i, 0, top : top + height, left : left + width] = 1
-    filled, strangers = fill_masked(images, mask), images.roll(1, 0)
+    filled, strangers = inpaint(images, mask), images.roll(1, 0)
     noise = torch.from_numpy(rng.normal(size=images.shape).astype(np.float32))
     kinds = torch.from_numpy(rng.choice(3, len(images), p=(0.7, 0.15, 0.15)))[:, None, None, None]
     content = torch.where(kinds == 0, filled, torch.where(kinds == 1, strangers, noise))

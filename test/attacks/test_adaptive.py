@@ -54,7 +54,7 @@ def exact(tiny: tuple[Segmenter, Profile], frames: Frames) -> Callable[[Tensor],
 
 def region_of(view: AttackedView, tiny: tuple[Segmenter, Profile]) -> Tensor:
     assert view.analysis is not None
-    return Defense(*tiny).double().analyser.region(view.analysis)
+    return Defense(*tiny).double().analyzer.region(view.analysis)
 
 
 LOSSES: dict[str, Callable[[AttackedView, tuple[Segmenter, Profile]], Tensor]] = {
@@ -116,7 +116,7 @@ def test_the_flag_has_a_slope_where_the_fusion_block_is_saturated(
         flag_loss(view.analysis, profile.detector.threshold.value), patches, retain_graph=True
     )
     assert gradient.norm() > 1e-3
-    region = attacker.renderer.defense.analyser.region(view.analysis)
+    region = attacker.renderer.defense.analyzer.region(view.analysis)
     (gradient,) = torch.autograd.grad(mask_evasion_loss(view, region), patches)
     assert gradient.norm() > 1e-3
 

@@ -40,9 +40,9 @@ def image(defense):
 )
 def test_it_is_the_numerical_one(defense, image, of):
     x = image.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(of(*defense.analyse(x)), x)
+    (gradient,) = torch.autograd.grad(of(*defense.analyze(x)), x)
     direction = gradient / gradient.norm()
     with torch.no_grad():
-        above, below = (of(*defense.analyse(image + sign * STEP * direction)) for sign in (1, -1))
+        above, below = (of(*defense.analyze(image + sign * STEP * direction)) for sign in (1, -1))
     assert float((above - below) / (2 * STEP)) == pytest.approx(float(gradient.norm()), rel=1e-3)
     assert float(gradient.norm()) > 0

@@ -271,8 +271,8 @@ def test_the_papers_plan_has_its_kernels_one_sigma_and_no_growth(segmenter):
     defense = Defense(segmenter, profile)
     image = tiny_network.clean_image(3)
     image[16:32, 24:40] = (255, 255, 0)
-    _, analysis = defense.analyse(segmenter.prepare(image))
-    torch.testing.assert_close(defense.analyser.region(analysis) > 0.5, analysis.mask > 0.5)
+    _, analysis = defense.analyze(segmenter.prepare(image))
+    torch.testing.assert_close(defense.analyzer.region(analysis) > 0.5, analysis.mask > 0.5)
 
 
 def test_fit_and_calibrate_keep_the_variant(capsys, tiny, drive, patches, tmp_path):

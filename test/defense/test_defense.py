@@ -1,4 +1,4 @@
-"""Taps, the defence as a whole, and gradients through it."""
+"""The defense as a whole, and gradients through it."""
 
 import numpy as np
 import pytest
@@ -6,53 +6,21 @@ import torch
 
 from support import tiny_network
 from support.patched_street import attacked_image
-from zmask_ros.defense import ActivationTaps, Defense, LayerError, fill_masked, load_profile
+from zmask_ros.defense import Defense, inpaint
 from zmask_ros.flags.flag import PRECAUTION, FrameState
 from zmask_ros.runtime.camera import DefendedCamera
-from zmask_ros.segmenters import load_segmenter
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    description = tiny_network.describe(tmp_path_factory.mktemp("tiny"))
-    return load_segmenter(str(description), "cpu"), load_profile(tiny_network.fit(description))
+@pytest.fixture
+def defense(segmenter, fitted):
+    return Defense(segmenter, fitted)
 
 
 def batch(segmenter, *images):
     return torch.cat([segmenter.prepare(image) for image in images])
 
 
-def test_taps_see_what_layers_put_out_and_leave_nothing_behind(tiny):
-    segmenter, _ = tiny
-    x = batch(segmenter, attacked_image())
-    with ActivationTaps(segmenter.network, ["0", "2"]) as taps:
-        segmenter.logits(x)
-        torch.testing.assert_close(taps["0"], segmenter.network[0](x))
-        assert taps["2"].shape == (1, 8, 48, 64)
-    assert not any(module._forward_hooks for module in segmenter.network.modules())
-
-
-def test_taps_are_removed_after_an_error(tiny):
-    segmenter, _ = tiny
-    with pytest.raises(RuntimeError), ActivationTaps(segmenter.network, ["0"]):
-        segmenter.network(torch.zeros(1, 5, 8, 8))
-    assert not any(module._forward_hooks for module in segmenter.network.modules())
-
-
-def test_a_missing_layer_names_the_closest(tiny):
-    segmenter, _ = tiny
-    from torchvision.models.segmentation import lraspp_mobilenet_v3_large
-
-    network = lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=2)
-    with pytest.raises(LayerError, match=r"no layer 'backbone\.44'; the closest are .*backbone\.4"):
-        ActivationTaps(network, ["backbone.44"])
-    with ActivationTaps(segmenter.network, ["0"]) as taps, pytest.raises(LayerError, match="was not reached"):
-        taps["0"]
-
-
-def test_an_attacked_frame_is_flagged_masked_and_segmented_again(tiny):
-    segmenter, profile = tiny
-    defense = Defense(segmenter, profile)
+def test_an_attacked_frame_is_flagged_masked_and_segmented_again(defense, segmenter):
     x = batch(segmenter, tiny_network.clean_image(100), attacked_image())
     defended = defense(x)
     assert defended.flagged.tolist() == [False, True]
@@ -61,13 +29,12 @@ def test_an_attacked_frame_is_flagged_masked_and_segmented_again(tiny):
     inside = torch.zeros(48, 64, dtype=torch.bool)
     inside[16:32, 24:40] = True
     assert (defended.mask[1] & inside).sum() > 0.5 * defended.mask[1].sum() > 0
-    masked = fill_masked(x[1:], defended.mask[1:, None].to(x))
+    masked = inpaint(x[1:], defended.mask[1:, None].to(x))
     torch.testing.assert_close(defended.labels[1:], segmenter.logits(masked).argmax(1).byte(), rtol=0, atol=0)
 
 
-def test_a_clean_batch_costs_no_second_pass(tiny):
-    segmenter, profile = tiny
-    defense, calls = Defense(segmenter, profile), []
+def test_a_clean_batch_costs_no_second_pass(defense, segmenter):
+    calls = []
     handle = segmenter.network.register_forward_hook(lambda *_: calls.append(1))
     try:
         defended = defense(batch(segmenter, tiny_network.clean_image(100)))
@@ -77,9 +44,7 @@ def test_a_clean_batch_costs_no_second_pass(tiny):
     assert "second pass" not in defended.stages_ms
 
 
-def test_each_image_of_a_batch_is_as_if_it_were_alone(tiny):
-    segmenter, profile = tiny
-    defense = Defense(segmenter, profile)
+def test_each_image_of_a_batch_is_as_if_it_were_alone(defense, segmenter):
     images = [tiny_network.clean_image(100), attacked_image(), tiny_network.clean_image(7)]
     together = defense(batch(segmenter, *images))
     for i, image in enumerate(images):
@@ -88,21 +53,19 @@ def test_each_image_of_a_batch_is_as_if_it_were_alone(tiny):
         assert torch.equal(together.mask[i], alone.mask[0])
 
 
-def test_the_score_has_the_gradient_that_differences_say(tiny):
-    segmenter, profile = tiny
-    defense = Defense(segmenter, profile)
+def test_the_score_has_the_gradient_that_differences_say(defense, segmenter):
     segmenter.network.double()
-    defense.analyser.double()
+    defense.analyzer.double()
     try:
         x = batch(segmenter, attacked_image()).double().requires_grad_(True)
-        _, analysis = defense.analyse(x)
+        _, analysis = defense.analyze(x)
         (gradient,) = torch.autograd.grad(analysis.score.sum(), x)
         direction = torch.randn(x.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         step = 1e-6
 
         def score(offset: float) -> float:
             with torch.no_grad():
-                return defense.analyse(x + offset * direction)[1].score.sum().item()
+                return defense.analyze(x + offset * direction)[1].score.sum().item()
 
         slope = (score(step) - score(-step)) / (2 * step)
         assert (gradient * direction).sum().item() == pytest.approx(slope, rel=1e-3)

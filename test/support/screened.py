@@ -1,4 +1,4 @@
-"""A profile with a screening that does not have to be trained: for tests of what is made of a glance."""
+"""A profile with a screen that does not have to be trained, for tests of the cascade."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import torch
 from support import tiny_network
 from support.patched_street import PATCH
 from support.profiles import with_changed
-from zmask_ros.defense import ActivationTaps, Threshold
-from zmask_ros.defense.analyser import head_features
+from zmask_ros.defense import ActivationTaps, StreamingDefense, Threshold
+from zmask_ros.defense.analyzer import head_features
 from zmask_ros.defense.evidence.head import Head
 from zmask_ros.defense.masking.discriminant import discriminant
 from zmask_ros.defense.profile.detector import coarser
@@ -40,3 +40,8 @@ def screened_profile(segmenter, fitted):
     weights["outer"][0], weights["outer_bias"][0] = 20.0, -6.0
     head = Head(untrained.branch, untrained.textured, **weights)
     return fitted.with_screen(with_changed(with_layers, head=head), Threshold(0.5, 0.1, 16, 0.5))
+
+
+def set_screen_bias(streaming: StreamingDefense, bias: float) -> None:
+    """Make the screen see a patch everywhere, for a large bias, or nowhere, for a very negative one."""
+    streaming.cascade.screening.evidence.head.outer_bias.fill_(bias)

@@ -59,7 +59,7 @@ def test_features_are_the_obvious_ones():
 def test_wide_kernels_are_left_out_on_request():
     seen, kernels = torch.randn(1, 3, 12, 16, generator=torch.Generator().manual_seed(0)), ((5, 5), (3, 3))
     statistics = {"a": statistics_of(seen, kernels, (12, 16))}
-    both, narrow = (GroupFeatures(statistics, kernels, (12, 16), (12, 16), widest) for widest in (0, 1))
+    both, narrow = (GroupFeatures(statistics, kernels, (12, 16), (12, 16), first_kernel) for first_kernel in (0, 1))
     assert (both.count, narrow.count) == (9, 6)
     assert torch.equal(torch.cat(narrow({"a": seen}), 1), torch.cat(both({"a": seen}), 1)[:, 3:])
 
@@ -121,7 +121,7 @@ def test_a_profile_with_a_head_comes_back_as_it_was_saved(segmenter, hardened, t
     save_profile(hardened.profile, path)
     loaded = load_profile(path)
     x = segmenter.prepare(FRAMES[0])
-    heats = [Defense(segmenter, profile).analyse(x)[1].heat for profile in (hardened.profile, loaded)]
+    heats = [Defense(segmenter, profile).analyze(x)[1].heat for profile in (hardened.profile, loaded)]
     assert torch.equal(*heats)
     assert loaded.detector.head.branch == hardened.profile.detector.head.branch
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from zmask_ros.defense.analyser import Evidence
+from zmask_ros.defense.analyzer import Evidence
 from zmask_ros.defense.evidence.fusion import FusionBlock
 from zmask_ros.defense.masking.growth import Growth
 from zmask_ros.training.examples import Examples

@@ -66,7 +66,7 @@ def scores(profile, segmenter, images):
     """Of the screening alone."""
     defense = Defense(segmenter, profile.of_screen())
     with torch.inference_mode():
-        return [float(defense.analyse(segmenter.prepare(image))[1].score) for image in images]
+        return [float(defense.analyze(segmenter.prepare(image))[1].score) for image in images]
 
 
 def test_it_learns_and_its_threshold_is_set_by_frames_that_it_has_not_seen(trained, segmenter):

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from zmask_ros.attacks.render import AttackedView
 from zmask_ros.defense import Analysis
-from zmask_ros.defense.masking.growth import OPEN
+from zmask_ros.defense.masking.soft_region import OPEN
 
 MARGIN = 0.5
 """How far below the threshold a score is pushed, as a difference of logarithms: transformations vary."""

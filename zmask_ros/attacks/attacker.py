@@ -192,7 +192,7 @@ class Attacker:
 
     def _region(self, view: AttackedView) -> Tensor:
         defense, analysis = self._defended(view)
-        return defense.analyser.region(analysis)
+        return defense.analyzer.region(analysis)
 
     def _defended(self, view: AttackedView) -> tuple[Defense, Analysis]:
         defense, analysis = self.renderer.defense, view.analysis

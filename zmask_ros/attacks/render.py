@@ -73,7 +73,7 @@ class PatchRenderer:
             else:
                 layers = self.defense.profile.detector.shallow.layers
                 taps = stack.enter_context(ActivationTaps(self.segmenter.network, layers))
-                logits, analysis = self.defense.analyse(x)
+                logits, analysis = self.defense.analyze(x)
                 shallow = {layer: taps[layer] for layer in layers}
         auxiliaries = tuple(_full_size(output, masks) for output in further)
         return AttackedView(x, masks, _full_size(logits, masks), auxiliaries, analysis, shallow)

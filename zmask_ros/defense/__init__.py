@@ -1,37 +1,38 @@
-"""The Z-Mask method in pure torch: statistics, over-activation, fusion, score, masking."""
+"""The Z-Mask method in pure torch, from the activations of a network to a defended segmentation.
 
-from zmask_ros.defense.analyser import Analyser, Analysis, Evidence, hard_mask
-from zmask_ros.defense.defense import Defended, Defense, FirstPass, Thresholds, bind, masked_labels
-from zmask_ros.defense.evidence.fusion import FusionBlock, attack_score
+The order is `evidence`, `masking`, `resegmentation`, `profile`, `analyzer`, `defense`, `streaming`: each imports only
+what stands before it, the rooms `segmenters`, `io` and `flags`, and the errors. Nothing here imports training, attacks,
+evaluation, runtime, node or cli.
+"""
+
+from zmask_ros.defense.analyzer import Analysis, Analyzer, Evidence
+from zmask_ros.defense.defense import Defense, DefenseResult, FirstPass, Thresholds, bind, masked_labels
 from zmask_ros.defense.evidence.grid import working_grid
-from zmask_ros.defense.evidence.overactivation import Branch, LayerOverActivation
+from zmask_ros.defense.evidence.overactivation import Branch
 from zmask_ros.defense.evidence.statistics import LayerStatistics, Moments
 from zmask_ros.defense.evidence.taps import ActivationTaps, LayerError
-from zmask_ros.defense.masking.growth import Growth
 from zmask_ros.defense.profile.detector import Detector, RateInterval, Screen, Threshold
 from zmask_ros.defense.profile.merging import merge_profiles
 from zmask_ros.defense.profile.profile import Profile, ProfileError, Source
 from zmask_ros.defense.profile.storage import load_profile, save_profile
-from zmask_ros.defense.resegmentation.inpainting import fill_masked
+from zmask_ros.defense.resegmentation.inpainting import inpaint
 from zmask_ros.defense.resegmentation.stem import masked_logits
-from zmask_ros.defense.streaming.camera_state import StreamState
+from zmask_ros.defense.streaming.camera_state import CameraState
 from zmask_ros.defense.streaming.streaming import KEYFRAME_INTERVAL_S, StreamingDefense
 
 __all__ = [
     "KEYFRAME_INTERVAL_S",
     "ActivationTaps",
-    "Analyser",
     "Analysis",
+    "Analyzer",
     "Branch",
-    "Defended",
+    "CameraState",
     "Defense",
+    "DefenseResult",
     "Detector",
     "Evidence",
     "FirstPass",
-    "FusionBlock",
-    "Growth",
     "LayerError",
-    "LayerOverActivation",
     "LayerStatistics",
     "Moments",
     "Profile",
@@ -39,14 +40,11 @@ __all__ = [
     "RateInterval",
     "Screen",
     "Source",
-    "StreamState",
     "StreamingDefense",
     "Threshold",
     "Thresholds",
-    "attack_score",
     "bind",
-    "fill_masked",
-    "hard_mask",
+    "inpaint",
     "load_profile",
     "masked_labels",
     "masked_logits",

@@ -1,39 +1,26 @@
-"""The defence: segment, analyse, and where a frame is suspicious, mask and segment again. Stateless."""
+"""The defense: segment, analyze, and where an image is suspicious, mask it and segment it again. It keeps no state."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from zmask_ros.defense.analyser import Analyser, Analysis
+from zmask_ros.defense.analyzer import Analysis, Analyzer
 from zmask_ros.defense.evidence.grid import Size
 from zmask_ros.defense.evidence.taps import ActivationTaps
-from zmask_ros.defense.masking.growth import OPEN
+from zmask_ros.defense.masking.soft_region import OPEN
 from zmask_ros.defense.profile.profile import Binding, Profile
-from zmask_ros.defense.resegmentation.stem import Kept, Network, StemTap, masked_logits
+from zmask_ros.defense.resegmentation.stem import StemOutput, StemTap, masked_logits
 from zmask_ros.defense.resegmentation.stem_search import find_stem
-from zmask_ros.defense.stage_timer import Stages
-
-
-class SegmentationNetwork(Network, Protocol):
-    """What the defence needs of a segmenter."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def digest(self) -> str: ...
-    @property
-    def mean(self) -> tuple[float, float, float]: ...
-    @property
-    def std(self) -> tuple[float, float, float]: ...
+from zmask_ros.defense.segmentation_network import SegmentationNetwork
+from zmask_ros.defense.stage_timer import StageTimer
 
 
 @torch.inference_mode()
 def bind(segmenter: SegmentationNetwork, layers: tuple[str, ...]) -> Binding:
-    """What a profile for ``layers`` of this segmenter belongs to; runs the network once on a grey image.
+    """What a profile for ``layers`` of this segmenter belongs to; runs the network once, on a gray image.
 
     Raises:
         LayerError: a layer is missing or gives no feature map.
@@ -50,9 +37,10 @@ class Thresholds:
     """Scores above which something is done about an image.
 
     Attributes:
-        attack: it is called an attack.
-        masking: it is masked and segmented again; at most ``attack``. In between it is masked as a precaution: an
-            attacker must stay below this one to be left alone, and a mask costs a harmless image next to nothing.
+        attack: tau of Eq. 7; an image with a higher score is flagged, called an attack.
+        masking: an image with a higher score is masked and segmented again; at most ``attack``. In between it is masked
+            as a precaution: an attacker must stay below this one to be left alone, and a mask costs a benign image next
+            to nothing.
     """
 
     attack: float
@@ -62,7 +50,7 @@ class Thresholds:
 class FirstPass:
     """What the network said of B images before masking.
 
-    Its labels are worked out when they are asked for: of an image that is segmented again, hardly anybody does.
+    Its labels are computed when they are asked for: of an image that is segmented again, hardly anybody does.
 
     Args:
         logits: class scores [B, K, h, w].
@@ -75,7 +63,7 @@ class FirstPass:
     @property
     @torch.inference_mode()
     def labels(self) -> Tensor:
-        """uint8 [B, h, w]."""
+        """The segmentation before masking, uint8 [B, h, w]."""
         if self._labels is None:
             assert self._logits is not None
             self._labels, self._logits = labels_of(self._logits), None
@@ -83,21 +71,42 @@ class FirstPass:
 
 
 @dataclass(frozen=True)
-class Defended:
-    """What the defence says of a batch of B images of h x w pixels.
+class MaskedSegmentation:
+    """The segmentation of B images of which some are masked.
+
+    Attributes:
+        labels: uint8 [B, h, w].
+        masked: the masked pixels, 0 or 1, [B, 1, h, w]; None: no image is masked.
+        by_analysis: the pixels that the analysis masks, 0 or 1, [B, 1, h, w]; None: it masks none.
+    """
+
+    labels: Tensor
+    masked: Tensor | None
+    by_analysis: Tensor | None
+
+    @property
+    def mask(self) -> Tensor:
+        """The masked pixels, bool [B, h, w]."""
+        return torch.zeros_like(self.labels, dtype=torch.bool) if self.masked is None else self.masked[:, 0] > OPEN
+
+
+@dataclass(frozen=True)
+class DefenseResult:
+    """What the defense says of a batch of B images of h x w pixels.
 
     Attributes:
         labels: uint8 [B, h, w], the defended segmentation.
         first: what the network said before masking.
-        mask: bool [B, h, w], the masked pixels; all False where a frame is not suspicious.
-        flagged: bool [B], what is called an attack.
+        mask: bool [B, h, w], the masked pixels; all false where an image is not suspicious.
+        flagged: bool [B], Eq. 7: what is called an attack.
         suspicious: bool [B], what was masked: all that is flagged, and what is masked as a precaution.
         thresholds: the scores above which an image was flagged, and masked.
         analysis: evidence, soft mask and score.
         stages_ms: time of each stage in milliseconds.
-        tracked: bool [B], where a patch that was known already was taken out in the one pass; of these frames
-            ``first`` is the defended segmentation, and the analysis says what is beside the patch.
-        analysed: of each image, whether the analysis is the whole one; else it is a glance's, in streaming mode.
+        tracked: bool [B], where a patch that was known already was removed in the one pass; of these images ``first``
+            is the defended segmentation, and the analysis says what is outside of the patch.
+        fully_analyzed: of each image, whether the analysis is the whole one; otherwise it is the screen's, in streaming
+            mode.
     """
 
     labels: Tensor
@@ -109,11 +118,15 @@ class Defended:
     analysis: Analysis
     stages_ms: dict[str, float]
     tracked: Tensor
-    analysed: tuple[bool, ...]
+    fully_analyzed: tuple[bool, ...]
 
 
 class Defense(nn.Module):
-    """A network with its defence. One thread at a time: inside, the network does not run as it does elsewhere.
+    """A network with its defense. One thread at a time: inside, the network does not run as it does elsewhere.
+
+    Eq. 7 flags an image as attacked if and only if its score s (Eq. 6) is above the threshold tau of the profile:
+
+        s > tau
 
     Args:
         segmenter: the network; it must be the one that the profile was fitted on.
@@ -129,7 +142,7 @@ class Defense(nn.Module):
         profile.binding.check(bind(segmenter, profile.bound_layers))
         self.segmenter = segmenter
         self.profile = profile
-        self.analyser = Analyser(profile.detector, profile.binding).to(segmenter.device)
+        self.analyzer = Analyzer(profile.detector, profile.binding).to(segmenter.device)
         self.stem = find_stem(segmenter)
         self.threshold = profile.detector.threshold.value
         self.precaution = profile.detector.masking_threshold
@@ -140,90 +153,101 @@ class Defense(nn.Module):
         attack = self.threshold
         return Thresholds(attack, min(attack, self.precaution))
 
-    def analyse(self, x: Tensor) -> tuple[Tensor, Analysis]:
-        """Logits [B, K, h, w] and analysis of the normalised images ``x`` [B, 3, h, w], in one pass; differentiable."""
+    def analyze(self, x: Tensor) -> tuple[Tensor, Analysis]:
+        """Logits [B, K, h, w] and analysis of the normalized images ``x`` [B, 3, h, w], in one pass; differentiable."""
         with self.taps as taps:
             logits = self.segmenter.logits(x)
-            return logits, self.analyser(taps)
+            return logits, self.analyzer(taps)
 
     def mask(self, analysis: Analysis, size: Size) -> Tensor:
         """The mask, 0 or 1, [B, 1, *size]; differentiable by straight-through estimation."""
-        return self.analyser.mask(analysis, self.analyser.region(analysis), size)
-
-    def mask_of(self, analysis: Analysis, where: Tensor | None, size: Size) -> Tensor:
-        """`mask` of the images ``where``, bool [B], or None for all; 0 in the others, which cost nothing."""
-        if where is None:
-            return self.mask(analysis, size)
-        masks = torch.zeros(len(where), 1, *size, device=where.device)
-        masks[where] = self.mask(analysis.where(where), size)
-        return masks
+        return self.analyzer.mask(analysis, self.analyzer.region(analysis), size)
 
     @torch.inference_mode()
-    def forward(self, x: Tensor) -> Defended:
-        """Defend the normalised images ``x`` [B, 3, h, w]; only suspicious ones are segmented again."""
-        stages = Stages(x.device)
+    def forward(self, x: Tensor) -> DefenseResult:
+        """Defend the normalized images ``x`` [B, 3, h, w]; only suspicious ones are segmented again."""
+        timer = StageTimer(x.device)
         # Read once: they may be changed from another thread.
         thresholds = self.thresholds
         with self.taps as taps, StemTap(self.stem) as stem:
             first = FirstPass(self.segmenter.logits(x))
-            stages.mark("network")
-            analysis = self.analyser(taps)
+            timer.mark("network")
+            analysis = self.analyzer(taps)
             suspicious = analysis.score > thresholds.masking
             repeated = bool(suspicious.any())
-            stages.mark("analysis")
-        if repeated:
-            again = some(suspicious)
-            hard = self.mask_of(analysis, again, (x.shape[-2], x.shape[-1]))
-            labels = segment_again(self.segmenter, x, hard, again, first, stem.kept)
-            mask = hard[:, 0] > OPEN
-            stages.mark("second pass")
-        else:
-            labels, mask = first.labels, torch.zeros_like(first.labels, dtype=torch.bool)
-            stages.mark("labels")
-        return Defended(
-            labels=labels,
+            timer.mark("analysis")
+        segmentation = self.segment(x, first, analysis, suspicious if repeated else None, stem.output, timer)
+        return DefenseResult(
+            labels=segmentation.labels,
             first=first,
-            mask=mask,
+            mask=segmentation.mask,
             flagged=analysis.score > thresholds.attack,
             suspicious=suspicious,
             thresholds=thresholds,
             analysis=analysis,
-            stages_ms=stages.milliseconds(),
+            stages_ms=timer.milliseconds(),
             tracked=torch.zeros_like(suspicious),
-            analysed=(True,) * len(suspicious),
+            fully_analyzed=(True,) * len(suspicious),
         )
 
+    def segment(
+        self,
+        x: Tensor,
+        first: FirstPass,
+        analysis: Analysis,
+        suspicious: Tensor | None,
+        stem_output: StemOutput | None,
+        timer: StageTimer,
+        removed: Tensor | None = None,
+    ) -> MaskedSegmentation:
+        """The defended segmentation: suspicious images are masked and segmented again, the others keep their labels.
 
-def some(where: Tensor) -> Tensor | None:
-    """``where``, bool [B]; None for all of a batch, which nothing has to be picked from."""
-    return None if bool(where.all()) else where
+        Args:
+            x: normalized images, [B, 3, h, w].
+            first: what the network said of them.
+            analysis: of them.
+            suspicious: bool [B], with at least one image; None: none is suspicious.
+            stem_output: of the network's stem for ``x``; None: there is none, or it is not of these images.
+            timer: of the batch.
+            removed: pixels that were hidden from the network already, 0 or 1, [B, 1, h, w]; None: none were.
+        """
+        if suspicious is None:
+            segmentation = MaskedSegmentation(first.labels, removed, by_analysis=None)
+            timer.mark("labels")
+            return segmentation
+        size = (x.shape[-2], x.shape[-1])
+        # Where all of a batch is suspicious, nothing has to be picked from it.
+        where = None if bool(suspicious.all()) else suspicious
+        if where is None:
+            found = self.mask(analysis, size)
+        else:
+            found = torch.zeros(len(where), 1, *size, device=where.device)
+            found[where] = self.mask(analysis.where(where), size)
+        masked = found if removed is None else torch.maximum(removed, found)
+        segmentation = MaskedSegmentation(self._resegment(x, masked, where, first, stem_output), masked, found)
+        timer.mark("second pass")
+        return segmentation
 
-
-def segment_again(
-    segmenter: SegmentationNetwork, x: Tensor, mask: Tensor, where: Tensor | None, first: FirstPass, kept: Kept | None
-) -> Tensor:
-    """Labels, uint8 [B, h, w], of images with masked pixels filled.
-
-    Args:
-        x: normalised images, [B, 3, h, w].
-        mask: [B, 1, h, w], 0 or 1.
-        where: bool [B]; the others keep their labels. None: all are segmented again.
-        first: of the images as they are.
-        kept: what the network's stem put out for ``x``; None: nothing that holds.
-    """
-    if where is None:
-        return masked_labels(segmenter, x, mask, kept)
-    labels = first.labels.clone()
-    labels[where] = masked_labels(segmenter, x[where], mask[where], None if kept is None else kept.where(where))
-    return labels
+    def _resegment(
+        self, x: Tensor, masked: Tensor, where: Tensor | None, first: FirstPass, stem_output: StemOutput | None
+    ) -> Tensor:
+        """Labels of the images ``where``, bool [B], segmented again; None: of all. The others keep their labels."""
+        if where is None:
+            return masked_labels(self.segmenter, x, masked, stem_output)
+        labels = first.labels.clone()
+        output = None if stem_output is None else stem_output.where(where)
+        labels[where] = masked_labels(self.segmenter, x[where], masked[where], output)
+        return labels
 
 
 @torch.inference_mode()
-def masked_labels(segmenter: SegmentationNetwork, x: Tensor, mask: Tensor, kept: Kept | None = None) -> Tensor:
-    """Labels, uint8 [B, h, w], of normalised images with masked pixels filled; see `masked_logits`."""
-    return labels_of(masked_logits(segmenter, x, mask, kept))
+def masked_labels(
+    segmenter: SegmentationNetwork, x: Tensor, mask: Tensor, stem_output: StemOutput | None = None
+) -> Tensor:
+    """Labels, uint8 [B, h, w], of normalized images whose masked pixels are inpainted; see `masked_logits`."""
+    return labels_of(masked_logits(segmenter, x, mask, stem_output))
 
 
 def labels_of(logits: Tensor) -> Tensor:
-    """uint8 [B, h, w], the likeliest class of class scores [B, K, h, w]."""
+    """The likeliest class of class scores [B, K, h, w], uint8 [B, h, w]."""
     return logits.argmax(1).to(torch.uint8)

@@ -1,4 +1,4 @@
-"""Time per stage of one frame, on the CPU's clock or by CUDA events."""
+"""Time of each stage of a frame, by the CPU's clock or by CUDA events."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from typing import Any
 import torch
 
 
-class Stages:
+class StageTimer:
     """Marks the ends of a frame's stages, one after the other.
 
-    On CUDA a mark is an event in the stream and costs no synchronisation until the times are read.
+    On CUDA a mark is an event in the stream and costs no synchronization until the times are read.
+
+    Args:
+        device: where the stages run.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -26,7 +29,7 @@ class Stages:
         return event
 
     def mark(self, stage: str) -> None:
-        """The stage called ``stage`` ends here; it began at the previous mark."""
+        """Mark the end of the stage called ``stage``; it began at the previous mark."""
         self._marks.append((stage, self._now()))
 
     def milliseconds(self) -> dict[str, float]:

@@ -46,8 +46,8 @@ class NetworkSettings:
         profiles: path of each camera's profile by its name; empty for the segmenter's shipped one.
         max_batch: how many frames may be worked on together, at least 1.
         streaming: whether most clean frames are only screened, and a known patch is taken out in one pass; else each
-            frame is analysed as a whole.
-        keyframe_interval_s: in streaming mode, seconds after which a frame is analysed as a whole again.
+            frame is fully analyzed.
+        keyframe_interval_s: in streaming mode, seconds after which a frame is fully analyzed again.
     """
 
     segmenter: str

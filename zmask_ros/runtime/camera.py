@@ -19,12 +19,12 @@ from torch import Tensor
 
 from zmask_ros.defense import (
     KEYFRAME_INTERVAL_S,
-    Defended,
+    CameraState,
     Defense,
+    DefenseResult,
     FirstPass,
     Profile,
     StreamingDefense,
-    StreamState,
     masked_labels,
 )
 from zmask_ros.errors import ZmaskError
@@ -82,7 +82,7 @@ class CameraResult(FrameVerdict):
 class CameraStream:
     """The memory of one camera in streaming mode; each of its frames changes it."""
 
-    state: StreamState = field(default_factory=StreamState)
+    state: CameraState = field(default_factory=CameraState)
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ class DefendedCamera:
         # One frame's fault is not another's.
         return [self._defend([frame])[0] for frame in frames]
 
-    def _step(self, frames: list[_Frame], x: Tensor) -> tuple[Defended, Callable[[], None]]:
+    def _step(self, frames: list[_Frame], x: Tensor) -> tuple[DefenseResult, Callable[[], None]]:
         """What is said of the frames, and what makes their cameras remember it."""
         streams = [frame.stream for frame in frames if frame.stream is not None]
         if len(streams) < len(frames):
@@ -203,7 +203,7 @@ class DefendedCamera:
         frame.stages_ms["prepare"] = _milliseconds_since(began)
         return x
 
-    def _result(self, frame: _Frame, defended: Defended, index: int) -> CameraResult:
+    def _result(self, frame: _Frame, defended: DefenseResult, index: int) -> CameraResult:
         began = time.perf_counter()
         score = float(defended.analysis.score[index])
         if not math.isfinite(score):
@@ -222,7 +222,7 @@ class DefendedCamera:
             pictures=pictures,
             stages_ms={**frame.stages_ms, **defended.stages_ms, "resize": _milliseconds_since(began)},
             tracked=bool(defended.tracked[index]),
-            analyzed=defended.analysed[index],
+            analyzed=defended.fully_analyzed[index],
         )
 
 
@@ -230,7 +230,7 @@ def _milliseconds_since(began: float) -> float:
     return (time.perf_counter() - began) * 1e3
 
 
-def _pictures(image: np.ndarray, defended: Defended, index: int) -> Pictures:
+def _pictures(image: np.ndarray, defended: DefenseResult, index: int) -> Pictures:
     size = (image.shape[1], image.shape[0])
     heat = cv2.resize(defended.analysis.heat[index, 0].float().cpu().numpy(), size, interpolation=cv2.INTER_LINEAR)
     suspicious, labels = bool(defended.suspicious[index]), at_size(defended.labels[index], image)

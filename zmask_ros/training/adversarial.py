@@ -21,7 +21,7 @@ from torch import Tensor
 from zmask_ros.attacks import stack_frames
 from zmask_ros.attacks.render import AttackedView
 from zmask_ros.defense import ActivationTaps, Branch, Defense, LayerStatistics, Profile, bind
-from zmask_ros.defense.analyser import head_features
+from zmask_ros.defense.analyzer import head_features
 from zmask_ros.defense.evidence.head import WEIGHTS, EvidenceHead, Head, head_score, untrained_head
 from zmask_ros.defense.profile.detector import statistics_key
 from zmask_ros.progress import Progress, silent
@@ -134,7 +134,7 @@ def train_adversarially(
     """
     profile = replace(profile, detector=replace(profile.detector, precaution=None))
     defense = Defense(segmenter, profile)
-    head = defense.analyser.evidence.head
+    head = defense.analyzer.evidence.head
     assert isinstance(head, EvidenceHead)
     seeds = itertools.count(seed + FIRST_SEED)
     adversaries = [Adversary.begin(defense, segmenter, kind, number, next(seeds)) for number, kind in enumerate(kinds)]

@@ -77,7 +77,7 @@ class BenignBatches:
         with self._defense.taps as taps:
             with torch.no_grad():
                 self._segmenter.logits(x)
-            analysis = self._defense.analyser(taps)
+            analysis = self._defense.analyzer(taps)
         return analysis.evidence.shallow, analysis.score.detach()
 
     def remember(self, scores: Tensor) -> float:

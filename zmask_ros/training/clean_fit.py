@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from zmask_ros import __version__
-from zmask_ros.defense.analyser import Evidence, LayerEvidence
+from zmask_ros.defense.analyzer import Evidence, LayerEvidence
 from zmask_ros.defense.evidence.fusion import FusionBlock, attack_score
 from zmask_ros.defense.evidence.grid import Size, area_resample, box_pool, layer_grid
 from zmask_ros.defense.evidence.overactivation import layer_maps
@@ -139,8 +139,8 @@ class ProfileFit:
         """
         self._check_frames()
         statistics, plan = self._statistics(), self._plan
-        evidence_of = LayerEvidence(plan.shallow, plan.deep, statistics, plan.grid)
-        evidences = [evidence_of({k: v.float() for k, v in item.items()}) for item in self._reservoir.items]
+        build_evidence = LayerEvidence(plan.shallow, plan.deep, statistics, plan.grid)
+        evidences = [build_evidence({k: v.float() for k, v in item.items()}) for item in self._reservoir.items]
         scalars = clean_fusion(evidences)
         threshold = clean_threshold(_scores(evidences, scalars), false_alarm_rate)
         drives = dict.fromkeys([*self._used, *self._held_out])

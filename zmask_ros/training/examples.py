@@ -14,7 +14,7 @@ from torch import Tensor
 from zmask_ros.attacks import EotRanges, paste_at_random
 from zmask_ros.data.textures.benign import KINDS, benign_pictures
 from zmask_ros.defense import Defense, Profile
-from zmask_ros.defense.analyser import Evidence
+from zmask_ros.defense.analyzer import Evidence
 from zmask_ros.progress import Progress, silent
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.training.division import IMAGES_A_FRAME, Split
@@ -92,7 +92,7 @@ def make_examples(segmenter: Segmenter, profile: Profile, split: Split, progress
     evidences, truths, benign = [], [], []
     with progress("Looking", "images", split.images) as advance, torch.inference_mode():
         for example in example_images(split):
-            evidence = defense.analyse(segmenter.prepare(example.image))[1].evidence
+            evidence = defense.analyze(segmenter.prepare(example.image))[1].evidence
             evidences.append(Evidence(evidence.shallow.cpu(), evidence.deep.cpu()))
             truths.append(coverage(example.patch, profile.grid))
             benign.append(coverage(example.benign, profile.grid))

@@ -9,10 +9,12 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from zmask_ros.defense.analyser import Evidence, frame_score
+from zmask_ros.defense.analyzer import Evidence, score_function
 from zmask_ros.defense.evidence.fusion import FusionBlock
-from zmask_ros.defense.evidence.grid import widest
-from zmask_ros.defense.masking.growth import OPEN, Growth, grow, with_rectangles
+from zmask_ros.defense.evidence.grid import maximum_filter
+from zmask_ros.defense.masking.growth import Growth, grow
+from zmask_ros.defense.masking.rectangles import complete_rectangles
+from zmask_ros.defense.masking.soft_region import OPEN
 from zmask_ros.training.examples import COVERED, Examples
 from zmask_ros.training.fusion import balanced_pixels, mask_loss
 
@@ -108,7 +110,7 @@ def figures_of(scalars: Tensor, growth: Growth, threshold: float, examples: Exam
 def frame_scores(scalars: Tensor, examples: Examples) -> Tensor:
     """The attack score of each example, [N]."""
     mask = FusionBlock(scalars)(examples.shallow, examples.deep)
-    return frame_score(examples.learned)(Evidence(examples.shallow, examples.deep), mask)
+    return score_function(examples.learned)(Evidence(examples.shallow, examples.deep), mask)
 
 
 def mean_iou(
@@ -124,9 +126,9 @@ def mean_iou(
     fusion = FusionBlock(scalars)
     mask = fusion(attacked.shallow, attacked.deep)
     grown = grow(fusion, growth, attacked.shallow, attacked.deep, mask)
-    region = with_rectangles(grown, growth.solid) > OPEN
+    region = complete_rectangles(grown, growth.solid) > OPEN
     truth = attacked.truth > COVERED
-    near = widest(truth.float(), (2 * spared + 1, 2 * spared + 1)) > OPEN
+    near = maximum_filter(truth.float(), (2 * spared + 1, 2 * spared + 1)) > OPEN
     region = region & (truth | ~near)
     dims = (-3, -2, -1)
     overlap = (region & truth).sum(dims) / (region | truth).sum(dims).clamp_min(1)

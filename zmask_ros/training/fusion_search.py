@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from zmask_ros.defense.masking.growth import Growth
-from zmask_ros.defense.masking.refinement import BAND
+from zmask_ros.defense.masking.mask_edge import EDGE_BAND
 from zmask_ros.training.examples import Examples
 from zmask_ros.training.figures import frame_scores, mean_iou
 from zmask_ros.training.fusion import EPOCHS, balanced_pixels, train_fusion
@@ -96,6 +96,6 @@ def _best_growth(
     attacks = deciding.attacked.nonzero().flatten()[:SELECTED_ATTACKS]
     found = scores[attacks] > scores[deciding.clean].quantile(1 - masked_rate)
     attacked = deciding.where(attacks)
-    ious = [mean_iou(scalars, growth, attacked, found, 0 if growth.edge is None else BAND) for growth in tried]
+    ious = [mean_iou(scalars, growth, attacked, found, 0 if growth.edge is None else EDGE_BAND) for growth in tried]
     best = max(range(len(tried)), key=ious.__getitem__)
     return FusionCandidate(scalars, tried[best], ious[best], weight)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from zmask_ros.defense import Profile, bind, working_grid
 from zmask_ros.defense.evidence.grid import Size, resample
-from zmask_ros.defense.evidence.overactivation import Branch, LayerOverActivation, cascade, fuse_layers
+from zmask_ros.defense.evidence.overactivation import Branch, LayerOverActivation, fuse_layers, kernel_cascade
 from zmask_ros.defense.evidence.statistics import LayerStatistics
 from zmask_ros.defense.evidence.taps import ActivationTaps, feature_layers
 from zmask_ros.errors import ZmaskError
@@ -58,12 +58,14 @@ class CandidateHeats:
 
     def heat(self, layers: Sequence[str], places: Sequence[int]) -> Tensor:
         """Heat [N, 1, h, w] of these layers, fused, with the cascade of these places in the menu."""
-        return fuse_layers([cascade([self.heats[layer][:, i : i + 1].float() for i in places]) for layer in layers])
+        return fuse_layers(
+            [kernel_cascade([self.heats[layer][:, i : i + 1].float() for i in places]) for layer in layers]
+        )
 
 
 @dataclass(frozen=True)
 class RoleScore:
-    """A set of layers with a cascade, and how well it does in its role, 0..1."""
+    """A set of layers with a kernel_cascade, and how well it does in its role, 0..1."""
 
     layers: tuple[str, ...]
     places: tuple[int, ...]

@@ -15,7 +15,7 @@ import torch
 
 from zmask_ros.attacks import to_uint8
 from zmask_ros.defense import Profile
-from zmask_ros.defense.analyser import Analyser
+from zmask_ros.defense.analyzer import Analyzer
 from zmask_ros.defense.profile.merging import check_mergeable
 from zmask_ros.defense.profile.profile import OURS
 from zmask_ros.errors import ZmaskError
@@ -211,7 +211,7 @@ def calibrate(
     profile = replace(profile, vote=settings.vote, notes=(*kept, *_notes(material)))
     profile.check_finite()
     # What no defense can be made of is not to be saved.
-    Analyser(profile.detector, profile.binding)
+    Analyzer(profile.detector, profile.binding)
     return Calibration(profile, before, _figures(profile, held_out), candidates, selection)
 
 

@@ -78,7 +78,7 @@ def add_screen(
         alone = train_adversarially(segmenter, untrained, used, steps, seed, show, SCREEN_ADVERSARIES, rate).profile
     defense = Defense(segmenter, alone)
     with torch.inference_mode():
-        scores = [float(defense.analyse(segmenter.prepare(frame))[1].score) for frame in held_out]
+        scores = [float(defense.analyze(segmenter.prepare(frame))[1].score) for frame in held_out]
     note = f"{NOTE}: {steps} steps on {len(used)} frames, threshold from {len(held_out)} others."
     notes = (*(kept for kept in profile.notes if not kept.startswith(NOTE)), note)
     return replace(profile.with_screen(alone, precaution_threshold(scores, rate)), notes=notes)

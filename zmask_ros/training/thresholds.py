@@ -9,7 +9,7 @@ import torch
 from scipy.stats import binomtest
 from torch import Tensor
 
-from zmask_ros.defense.analyser import Evidence
+from zmask_ros.defense.analyzer import Evidence
 from zmask_ros.defense.profile.detector import RateInterval, Threshold
 
 CLEAN_PIXEL_SHARE = 0.9999

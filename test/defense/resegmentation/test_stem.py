@@ -77,7 +77,7 @@ def test_what_goes_on_from_the_stem_is_what_all_of_the_image_gives(lraspp, stem,
         with StemTap(stem) as tap:
             lraspp.logits(x)
         expected = masked_logits(lraspp, x, mask)
-        torch.testing.assert_close(masked_logits(lraspp, x, mask, tap.kept), expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(masked_logits(lraspp, x, mask, tap.output), expected, rtol=1e-4, atol=1e-5)
     assert not any("forward" in vars(module) for module in lraspp.network.modules())
 
 
@@ -86,15 +86,15 @@ def test_nothing_hidden_changes_nothing(lraspp: Plain, stem: Stem) -> None:
     with torch.inference_mode():
         with StemTap(stem) as tap:
             expected = lraspp.logits(x)
-        assert torch.equal(masked_logits(lraspp, x, torch.zeros(1, 1, *SIZE), tap.kept), expected)
+        assert torch.equal(masked_logits(lraspp, x, torch.zeros(1, 1, *SIZE), tap.output), expected)
 
 
 def test_a_network_runs_as_before_after_an_error_in_between(lraspp: Plain, stem: Stem) -> None:
     x = torch.randn(1, 3, *SIZE)
     with StemTap(stem) as tap:
         lraspp.logits(x)
-    assert tap.kept is not None
-    with pytest.raises(ZeroDivisionError), stem.going_on_from(tap.kept.output, x):
+    assert tap.output is not None
+    with pytest.raises(ZeroDivisionError), stem.resume_from(tap.output.output, x):
         raise ZeroDivisionError
     assert not any("forward" in vars(module) for module in lraspp.network.modules())
 

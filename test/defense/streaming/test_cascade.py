@@ -1,17 +1,14 @@
-"""Streaming mode with a screening: what a glance is enough for, and what attackers make of it."""
+"""Streaming mode with a screen: what the screen is enough for, and what attackers make of it."""
 
-import dataclasses
 import math
 
 import pytest
 import torch
 
-from support.patched_street import ELSEWHERE, FRAME_NS, HERE, Drive, covered, street
-from support.screened import screened_profile
-from zmask_ros.defense import Defense, StreamingDefense, StreamState
-from zmask_ros.defense.streaming.camera_state import ALERT_S, Incoming, Judged, Lesson
-
-SECOND = 10**9
+from support.patched_street import ELSEWHERE, FAR, FRAME_NS, HERE, Drive, covered, street
+from support.screened import screened_profile, set_screen_bias
+from zmask_ros.defense import CameraState, Defense, StreamingDefense
+from zmask_ros.defense.streaming.camera_state import ALERT_S
 
 
 @pytest.fixture(scope="module")
@@ -25,15 +22,15 @@ def drive(screened, segmenter):
 
 
 def blind(drive):
-    """Nothing is suspicious to the screening any more: what an attacker who knows it would like best."""
-    drive.streaming._look._screening._evidence.head.outer_bias.fill_(-50.0)
+    """Nothing is suspicious to the screen any more: what an attacker who knows it would like best."""
+    set_screen_bias(drive.streaming, -50.0)
 
 
 def whole(defended) -> bool:
-    return defended.analysed[0]
+    return defended.fully_analyzed[0]
 
 
-def test_the_first_frame_is_analysed_and_the_next_ones_glanced_at(drive):
+def test_the_first_frame_is_fully_analyzed_and_the_next_ones_are_screened(drive):
     assert whole(drive.see(street())[0])
     defended, passes = drive.see(street(index=4))
     assert passes == 1
@@ -55,7 +52,7 @@ def test_a_patch_is_found_in_the_frame_in_which_it_comes(drive):
     assert drive.state.track is not None
 
 
-def test_a_known_patch_leaves_the_rest_to_a_glance_once_its_track_is_checked(drive):
+def test_next_to_a_known_patch_the_screen_is_enough_once_the_track_is_checked(drive):
     drive.see(street(HERE))
     checked = drive.see(street(HERE, index=4))[0]
     assert checked.tracked[0]
@@ -67,8 +64,8 @@ def test_a_known_patch_leaves_the_rest_to_a_glance_once_its_track_is_checked(dri
     assert not whole(defended)
 
 
-def test_a_second_patch_is_seen_at_a_glance(drive):
-    near, far = ELSEWHERE, (32, 48, 16)
+def test_a_second_patch_is_seen_by_the_screen(drive):
+    near, far = ELSEWHERE, FAR
     for index in (3, 4, 5):
         seen = drive.see(street(near, index=index))[0]
     assert not whole(seen)
@@ -78,7 +75,7 @@ def test_a_second_patch_is_seen_at_a_glance(drive):
     assert whole(drive.see(street(near, far, index=4))[0])
 
 
-def test_whoever_evades_the_screening_is_found_at_the_next_keyframe(drive):
+def test_a_patch_that_evades_the_screen_is_found_at_the_next_keyframe(drive):
     blind(drive)
     drive.see(street())
     frames = 0
@@ -89,7 +86,7 @@ def test_whoever_evades_the_screening_is_found_at_the_next_keyframe(drive):
     assert drive.see(street(HERE))[0].tracked[0]
 
 
-def test_after_an_attack_a_glance_is_not_enough_for_a_while(drive):
+def test_after_an_attack_the_screen_is_not_enough_for_a_while(drive):
     blind(drive)
     drive.see(street(HERE))
     gone = drive.see(street(index=4))[0]
@@ -115,7 +112,7 @@ def test_a_patch_that_cannot_be_followed_is_masked_in_every_frame(drive, monkeyp
 def test_a_track_that_leaves_a_patch_out_does_not_hide_it(drive, monkeypatch):
     """A decoy whose track is learned without the patch beside it: the patch is masked all the same."""
     blind(drive)
-    decoy, patch = ELSEWHERE, (32, 48, 16)
+    decoy, patch = ELSEWHERE, FAR
     learn = drive.streaming.tracker.learn
 
     def of_the_decoy(features, region, score, heat):
@@ -129,31 +126,30 @@ def test_a_track_that_leaves_a_patch_out_does_not_hide_it(drive, monkeypatch):
         assert covered(defended, patch) > 0.7, index
 
 
-def test_whoever_has_a_frame_analysed_does_not_put_the_keyframe_off(drive):
-    """A display shows something that alarms the screening alone, and the patch in between."""
+def test_a_full_analysis_that_the_screen_asks_for_does_not_postpone_the_keyframe(drive):
+    """A display shows something that alarms the screen alone, and the patch in between."""
     drive.see(street())
-    screening = drive.streaming._look._screening
     interval_ns, flagged = drive.streaming.keyframe_interval_s * 1e9, []
     for index in range(40):
         alarming = index % 8 == 0
-        screening._evidence.head.outer_bias.fill_(50.0 if alarming else -50.0)
+        set_screen_bias(drive.streaming, 50.0 if alarming else -50.0)
         flagged.append(bool(drive.see(street() if alarming else street(HERE))[0].flagged[0]))
     assert flagged.index(True) <= interval_ns / FRAME_NS
 
 
-@pytest.mark.parametrize("blinded", ["screening", "analysis"])
-def test_what_is_not_a_number_is_not_calm(drive, blinded):
+@pytest.mark.parametrize("blinded", ["screen", "analysis"])
+def test_a_score_that_is_not_a_number_is_not_below_a_threshold(drive, blinded):
     drive.see(street())
-    if blinded == "screening":
-        drive.streaming._look._screening._evidence.head.outer_bias.fill_(math.nan)
+    if blinded == "screen":
+        set_screen_bias(drive.streaming, math.nan)
         assert whole(drive.see(street())[0])
     else:
-        drive.streaming.defense.analyser.fusion.register_forward_hook(lambda *_: torch.full((1, 1, 6, 8), math.nan))
+        drive.streaming.defense.analyzer.fusion.register_forward_hook(lambda *_: torch.full((1, 1, 6, 8), math.nan))
         assert not drive.see(street(), round(drive.streaming.keyframe_interval_s * 1e9))[0].analysis.score.isfinite()
         assert drive.state.keyframe_ns == FRAME_NS, "a keyframe that says nothing is none"
 
 
-def test_thresholds_that_are_lowered_lower_the_screenings(drive):
+def test_thresholds_that_are_lowered_lower_the_screens(drive):
     drive.see(street())
     drive.streaming.defense.threshold = -1.0
     assert whole(drive.see(street())[0])
@@ -162,7 +158,7 @@ def test_thresholds_that_are_lowered_lower_the_screenings(drive):
 def test_cameras_of_a_batch_do_not_touch_each_other(screened, segmenter):
     streaming = StreamingDefense(Defense(segmenter, screened))
     images = [[street(), street(HERE)], [street(index=4), street(HERE, index=5)], [street(ELSEWHERE), street(index=6)]]
-    apart, together = [Drive(streaming), Drive(streaming)], (StreamState(), StreamState())
+    apart, together = [Drive(streaming), Drive(streaming)], (CameraState(), CameraState())
     for index, pair in enumerate(images):
         alone = [drive.see(image)[0] for drive, image in zip(apart, pair, strict=True)]
         x = torch.cat([segmenter.prepare(image) for image in pair])
@@ -172,64 +168,5 @@ def test_cameras_of_a_batch_do_not_touch_each_other(screened, segmenter):
             assert torch.equal(both.mask[camera], one.mask[0])
             assert both.flagged[camera] == one.flagged[0]
             assert both.tracked[camera] == one.tracked[0]
-            assert both.analysed[camera] == one.analysed[0]
+            assert both.fully_analyzed[camera] == one.fully_analyzed[0]
             assert torch.allclose(both.analysis.score[camera], one.analysis.score[0], atol=1e-5)
-
-
-# What is remembered, without a network.
-
-
-def incoming(state, stamp_ns, interval_s=0.5):
-    return Incoming(state, stamp_ns, interval_s)
-
-
-SEEN = StreamState(None, keyframe_ns=SECOND, last_ns=SECOND)
-CALM = Judged(found=None, whole=False, flagged=False, lesson=None)
-NOW = SECOND + FRAME_NS
-
-
-@pytest.mark.parametrize(
-    ("stamp_ns", "enough"),
-    [
-        (SECOND + FRAME_NS, True),
-        (SECOND + SECOND // 2 - 1, True),
-        (SECOND + SECOND // 2, False),
-        (SECOND, False),
-        (SECOND - FRAME_NS, False),
-    ],
-)
-def test_a_glance_is_enough_until_a_keyframe_is_due_or_time_jumps(stamp_ns, enough):
-    assert incoming(SEEN, stamp_ns).glance(None) == enough
-
-
-def test_the_first_frame_of_a_camera_is_not_glanced_at():
-    assert not incoming(StreamState(), FRAME_NS).glance(None)
-
-
-def test_without_time_between_keyframes_there_are_no_glances():
-    assert not incoming(SEEN, NOW, interval_s=0.0).glance(None)
-
-
-def test_caution_ends_with_time_and_when_time_jumps_back():
-    wary = dataclasses.replace(SEEN, wary_until_ns=2 * SECOND)
-    assert not incoming(wary, NOW).glance(None)
-    assert incoming(wary, NOW).after(CALM).wary_until_ns == 2 * SECOND
-    late = dataclasses.replace(wary, last_ns=2 * SECOND - 1)
-    assert incoming(late, 2 * SECOND, 10.0).glance(None)
-    assert incoming(late, 2 * SECOND).after(CALM).wary_until_ns is None
-    assert incoming(wary, SECOND - 1).after(CALM).wary_until_ns is None
-
-
-def test_neither_a_glance_nor_what_it_asks_for_puts_the_keyframe_off():
-    whole = dataclasses.replace(CALM, whole=True)
-    assert incoming(SEEN, NOW).after(CALM) == StreamState(None, SECOND, NOW)
-    assert incoming(SEEN, NOW).after(whole) == StreamState(None, SECOND, NOW)
-    due = 2 * SECOND
-    assert incoming(SEEN, due).after(whole) == StreamState(None, due, due)
-    assert incoming(SEEN, due).after(CALM) == StreamState(None, SECOND, due), "it said nothing"
-
-
-@pytest.mark.parametrize(("flagged", "for_s"), [(True, ALERT_S), (False, 0.5)])
-def test_what_cannot_be_followed_is_watched_closely(flagged, for_s):
-    after = incoming(SEEN, NOW).after(Judged(found=None, whole=True, flagged=flagged, lesson=Lesson(None)))
-    assert after == StreamState(None, NOW, NOW, flagged, NOW + round(1e9 * for_s))

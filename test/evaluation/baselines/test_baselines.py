@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from support.tiny_network import clean_image, describe, fit
-from zmask_ros.defense import Defense, Profile, fill_masked, load_profile
+from zmask_ros.defense import Defense, Profile, inpaint, load_profile
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.baselines.detectors import LocalGradientSmoothing, channel_mean, hyperneuron
 from zmask_ros.evaluation.baselines.interface import Ours, PlainThreshold, Undefended, segment, set_threshold
@@ -70,7 +70,7 @@ def test_oracle_fills_exactly_the_patch(subject: tuple[Segmenter, Profile], size
     x = segmenter.prepare(image)
     hidden = torch.zeros(1, 1, 48, 64)
     hidden[..., 12:24, 16:32] = 1
-    small = labels_of(segmenter, fill_masked(x, hidden))
+    small = labels_of(segmenter, inpaint(x, hidden))
     expected = np.repeat(np.repeat(small, size[0] // 48, 0), size[1] // 64, 1)
     np.testing.assert_array_equal(labels_without(segmenter, image, mask), expected)
 
@@ -80,7 +80,7 @@ def test_plain_threshold_masks_where_shallow_heat_exceeds_it(subject: tuple[Segm
     plain = PlainThreshold(*subject)
     quiet = plain.process(attacked())
     with torch.inference_mode():
-        heat = Defense(*subject).analyse(segmenter.prepare(attacked()))[1].evidence.shallow[0, 0].numpy()
+        heat = Defense(*subject).analyze(segmenter.prepare(attacked()))[1].evidence.shallow[0, 0].numpy()
     assert quiet.score == pytest.approx(float(heat.max()))
     assert not quiet.flagged
     np.testing.assert_array_equal(quiet.labels, segment(segmenter, attacked()))
@@ -89,7 +89,7 @@ def test_plain_threshold_masks_where_shallow_heat_exceeds_it(subject: tuple[Segm
     cell = 48 // heat.shape[0]
     expected = np.repeat(np.repeat(heat > plain.threshold, cell, 0), cell, 1)
     np.testing.assert_array_equal(loud.mask, expected)
-    x = fill_masked(segmenter.prepare(attacked()), torch.from_numpy(expected)[None, None].float())
+    x = inpaint(segmenter.prepare(attacked()), torch.from_numpy(expected)[None, None].float())
     np.testing.assert_array_equal(loud.labels, labels_of(segmenter, x))
     np.testing.assert_array_equal(loud.undefended, quiet.labels)
 

@@ -71,7 +71,7 @@ def test_a_slow_analysis_shows_in_the_overhead_and_in_its_stage(
 ) -> None:
     segmenter, defense = defended
     defense.threshold = float("inf")
-    forward = type(defense.analyser).forward
+    forward = type(defense.analyzer).forward
 
     def slow(self: object, taps: object) -> object:
         end = time.perf_counter() + SLOWDOWN_S
@@ -79,7 +79,7 @@ def test_a_slow_analysis_shows_in_the_overhead_and_in_its_stage(
             pass
         return forward(self, taps)
 
-    monkeypatch.setattr(type(defense.analyser), "forward", slow)
+    monkeypatch.setattr(type(defense.analyzer), "forward", slow)
     times = time_pairs(segmenter, defense, [clean_image(index) for index in range(6)])
     extra = [d - p for d, p in zip(times.defended, times.plain, strict=True)]
     assert np.median(extra) > SLOWDOWN_S * 1e3 * 0.9

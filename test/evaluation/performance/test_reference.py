@@ -10,7 +10,7 @@ import torch
 from support.profiles import with_changed
 from support.tiny_network import clean_image, describe, fit
 from zmask_ros.defense import ActivationTaps, Defense, LayerStatistics, Moments, load_profile
-from zmask_ros.defense.analyser import LayerEvidence
+from zmask_ros.defense.analyzer import LayerEvidence
 from zmask_ros.evaluation.performance.overhead import slowdown
 from zmask_ros.evaluation.performance.reference import DEMO_GRID, demo_branches, demo_evidence, naive_evidence
 from zmask_ros.segmenters import Segmenter, load_segmenter

@@ -1,4 +1,4 @@
-"""Area resampling to the working grid, and centred windows: their means and their maxima."""
+"""The working grid: resampling to it, and filters over centered windows on it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Size = tuple[int, int]
+"""Height and width."""
 LANES = 8
-"""Of a CPU's vector register, in float32. Channels-last maps go by the channels of a pixel, and those that do not fill
-a register go one by one: 75 of them are pooled half as fast as 80."""
+"""Number of float32 values in a CPU's vector register. Channels-last maps are processed by the channels of a pixel, and
+channels that do not fill a register go one by one: 75 of them are pooled half as fast as 80."""
 
 
 def working_grid(input_size: Size, fraction: int) -> Size:
@@ -20,36 +21,36 @@ def working_grid(input_size: Size, fraction: int) -> Size:
 
 
 def layer_grid(activation_size: Size, grid: Size) -> Size:
-    """The size at which a layer is analysed: G, or the layer's own size where that is smaller."""
+    """The size at which a layer is analyzed: G, or along each side the layer's own size where that is smaller."""
     return min(activation_size[0], grid[0]), min(activation_size[1], grid[1])
 
 
 def layer_kernel(kernel: tuple[float, float], grid: Size, own: Size) -> Size:
-    """A kernel given on the grid G, on a layer's own grid: same share of the image, odd, so that it has a centre."""
+    """A kernel on the grid G, brought to a layer's own grid: the same share of the image; odd, it has a center."""
     return nearest_odd(kernel[0] * own[0] / grid[0]), nearest_odd(kernel[1] * own[1] / grid[1])
 
 
 def nearest_odd(value: float) -> int:
-    """The odd number nearest to ``value``, at least 1: a window of that length has a centre."""
+    """The odd number nearest to ``value``, at least 1: a window of that length has a center."""
     return max(1, 2 * round((value - 1) / 2) + 1)
 
 
 def area_resample(x: Tensor, size: Size) -> Tensor:
-    """``x`` [B, C, H, W] averaged down to ``size``; unchanged if it has that size already."""
+    """``x`` [B, C, H, W] averaged over areas to [B, C, *size]; ``x`` itself if it has that size already."""
     return x if tuple(x.shape[-2:]) == size else F.adaptive_avg_pool2d(x, size)
 
 
 def resample(x: Tensor, size: Size) -> Tensor:
-    """``x`` [B, C, H, W] bilinearly at another size; unchanged if it has that size already."""
+    """``x`` [B, C, H, W] interpolated bilinearly to [B, C, *size]; ``x`` itself if it has that size already."""
     return x if tuple(x.shape[-2:]) == size else F.interpolate(x, size, mode="bilinear", align_corners=False)
 
 
 def box_pool(x: Tensor, kernel: Size) -> Tensor:
-    """Mean over the ``kernel`` window centred on each pixel.
+    """Mean over the ``kernel`` window centered on each pixel.
 
-    Windows are cut at the border and divided by the number of pixels that are really in them. Columns are averaged
-    first, rows after: exact, because a cut window is a rectangle as well, and several times as fast at the kernels of
-    a working grid as an integral image, whose sums also lose digits.
+    Windows are cut at the border, and their sums are divided by the number of pixels inside the image. Columns are
+    averaged first, rows after. This is exact, because a cut window is a rectangle as well, and at the kernels of a
+    working grid it is several times as fast as an integral image, whose sums also lose digits.
 
     Args:
         x: [B, C, H, W]; fastest in channels-last memory, as networks on CPUs put it out, and where `LANES` divides C.
@@ -64,15 +65,15 @@ def box_pool(x: Tensor, kernel: Size) -> Tensor:
     return F.avg_pool2d(x, (1, width), 1, (0, width // 2), count_include_pad=False) if width > 1 else x
 
 
-def widest(heat: Tensor, kernel: Size) -> Tensor:
-    """The largest heat in the odd window ``kernel`` around each cell; ``heat`` [B, 1, h, w]."""
+def maximum_filter(heat: Tensor, kernel: Size) -> Tensor:
+    """Maximum of ``heat`` [B, 1, h, w] over the ``kernel`` window centered on each cell; odd height and width."""
     height, width = (length // 2 for length in kernel)
     padded = F.pad(heat, (width, width, height, height), value=-math.inf)
-    return _largest(_largest(padded, -2, kernel[0]), -1, kernel[1])
+    return _window_maximum(_window_maximum(padded, -2, kernel[0]), -1, kernel[1])
 
 
-def _largest(x: Tensor, dim: int, window: int) -> Tensor:
-    """The largest of each ``window`` that fits into ``x`` along ``dim``: of windows twice as wide, and again."""
+def _window_maximum(x: Tensor, dim: int, window: int) -> Tensor:
+    """Maximum of each ``window`` that fits into ``x`` along ``dim``, from maxima of windows that double in length."""
     kept, reach = x.shape[dim] - window + 1, 1
     while 2 * reach <= window:
         length = x.shape[dim] - reach
@@ -82,10 +83,10 @@ def _largest(x: Tensor, dim: int, window: int) -> Tensor:
 
 
 def bounding_box(mask: Tensor) -> tuple[slice, slice]:
-    """The rows and columns of ``mask`` [B, 1, h, w] that have something in them; none at all if nothing has."""
+    """The rows and columns that hold all values of ``mask`` [B, 1, h, w] that are not 0; both empty if all are 0."""
     return _span(mask.amax((0, 1, 3))), _span(mask.amax((0, 1, 2)))
 
 
-def _span(marked: Tensor) -> slice:
-    places = marked.nonzero()
+def _span(occupied: Tensor) -> slice:
+    places = occupied.nonzero()
     return slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0, 0)

@@ -1,4 +1,17 @@
-"""Over-activation: how far a layer's activations leave their clean range, and where (Z-Mask, AAAI 2023, Section 3)."""
+"""Over-activation: how far a layer's activations leave their clean range, and where (Z-Mask, AAAI 2023, Section 3).
+
+Eq. 2 is the heat map of a layer for one pooling kernel k, with the clean mean and deviation of Eq. 1:
+
+    h_k = mean_c |(boxpool_k(A_c) - mu_c) / sigma_ck|
+
+Eq. 3 fuses the heat maps of falling kernel sizes k1 > k2 > ... to one, T:
+
+    T <- h_k1,    then for each further kernel    T <- T / (1 + max T) h_ki
+
+Eq. 4 fuses the layers of the shallow set S, and those of the deep set D, pixel by pixel:
+
+    H_S = max of T over the layers in S,    H_D = max of T over the layers in D
+"""
 
 from __future__ import annotations
 
@@ -14,16 +27,16 @@ from zmask_ros.defense.evidence.statistics import LayerStatistics
 
 
 class Activations(Protocol):
-    """Activations by layer name: the taps of a forward pass, or a dict of kept ones."""
+    """Activations by layer name: the taps of a forward pass, or a dictionary."""
 
     def __getitem__(self, name: str, /) -> Tensor:
-        """[B, C, H, W]."""
+        """The activation [B, C, H, W] of the layer called ``name``."""
         ...
 
 
 @dataclass(frozen=True)
 class Branch:
-    """Layers that are analysed alike: the shallow set S or the deep set D.
+    """Layers that are analyzed alike: the shallow set S, the deep set D, or the layers of an evidence head.
 
     Attributes:
         layers: names of the tapped layers.
@@ -35,21 +48,19 @@ class Branch:
 
 
 def layer_maps(activation: Tensor, kernels: Sequence[Size], grid: Size) -> tuple[Tensor, list[Size]]:
-    """An activation [B, C, H, W] on its own working grid [B, C, h, w], and the kernels brought to that grid."""
+    """An activation [B, C, H, W] averaged to its own grid, [B, C, h, w], and the kernels brought to that grid."""
     own = layer_grid((activation.shape[-2], activation.shape[-1]), grid)
     return area_resample(activation, own), [layer_kernel(kernel, grid, own) for kernel in kernels]
 
 
-def cascade(heats: Sequence[Tensor]) -> Tensor:
-    """Heat maps of falling kernel size to one: ``T <- h_k1``, then ``T <- T / (1 + max T) * h_ki``.
-
-    Large kernels say where at all, small ones exactly where.
+def kernel_cascade(heats: Sequence[Tensor]) -> Tensor:
+    """Eq. 3: heat maps of falling kernel size, fused to one. Large kernels say roughly where, small ones exactly.
 
     Args:
         heats: each [B, 1, h, w], at least 0, largest kernel first.
 
     Returns:
-        [B, 1, h, w].
+        T, [B, 1, h, w], at least 0.
     """
     fused = heats[0]
     for heat in heats[1:]:
@@ -58,7 +69,12 @@ def cascade(heats: Sequence[Tensor]) -> Tensor:
 
 
 class LayerOverActivation(nn.Module):
-    """The heat map of one layer: `h_k = mean_c |(boxpool_k(A_c) - mu_c) / sigma_ck|`, cascaded over the kernels k."""
+    """The heat map of one layer: Eq. 2 for each kernel, fused by Eq. 3.
+
+    Args:
+        statistics: of the layer on clean frames; channels that never varied there are left out of the mean of Eq. 2.
+        kernels: odd (height, width) on the working grid, largest first.
+    """
 
     mean: Tensor
     weights: Tensor
@@ -72,21 +88,21 @@ class LayerOverActivation(nn.Module):
         self.register_buffer("weights", (inverse / alive.sum().clamp_min(1)).float()[:, None, :])
 
     def heat_maps(self, activation: Tensor, grid: Size) -> list[Tensor]:
-        """One heat map [B, 1, h, w] a kernel, from the activation [B, C, H, W]; h x w is the layer's own grid."""
+        """Eq. 2: one heat map [B, 1, h, w] a kernel, on the layer's own grid, of the activation [B, C, H, W]."""
         maps, kernels = layer_maps(activation, self.kernels, grid)
-        centred = maps - self.mean
-        return [self._channel_mean(box_pool(centred, k), w) for k, w in zip(kernels, self.weights, strict=True)]
-
-    @staticmethod
-    def _channel_mean(deviation: Tensor, weights: Tensor) -> Tensor:
-        batch, _, height, width = deviation.shape
-        return (weights @ deviation.abs().flatten(2)).view(batch, 1, height, width)
+        batch, _, height, width = maps.shape
+        # Pooling leaves a constant as it is, so the mean is subtracted once and not for each kernel.
+        centered = maps - self.mean
+        return [
+            (weights @ box_pool(centered, kernel).abs().flatten(2)).view(batch, 1, height, width)
+            for kernel, weights in zip(kernels, self.weights, strict=True)
+        ]
 
     def forward(self, activation: Tensor, grid: Size) -> Tensor:
-        """Cascaded heat map [B, 1, *grid] of the activation [B, C, H, W]."""
-        return resample(cascade(self.heat_maps(activation, grid)), grid)
+        """The fused heat map T [B, 1, *grid] of the activation [B, C, H, W]."""
+        return resample(kernel_cascade(self.heat_maps(activation, grid)), grid)
 
 
 def fuse_layers(heats: Sequence[Tensor]) -> Tensor:
-    """Pixelwise maximum of heat maps [B, 1, h, w]."""
+    """Eq. 4: the pixelwise maximum [B, 1, h, w] of the heat maps of several layers, each [B, 1, h, w]."""
     return torch.stack(tuple(heats)).amax(0)

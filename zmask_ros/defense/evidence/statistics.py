@@ -1,6 +1,12 @@
-"""Clean statistics: streaming, mergeable moments of each channel (Z-Mask, AAAI 2023, Section 3).
+"""Clean statistics: mergeable moments of each channel over clean images (Z-Mask, AAAI 2023, Section 3): Eq. 1.
 
-Moments are merged after Chan, Golub and LeVeque (1979), so that bags can be fitted apart and merged later.
+Eq. 1 is the mean of channel c of the activation A, and its standard deviation after box pooling with the kernel k, over
+all positions p of all N clean images:
+
+    mu_c = 1/N sum_p A_c(p)
+    sigma_ck^2 = 1/N sum_p (boxpool_k(A_c)(p) - mean of boxpool_k(A_c))^2
+
+Moments are merged after Chan, Golub and LeVeque (1979), so that drives can be fitted apart and merged later.
 """
 
 from __future__ import annotations
@@ -10,13 +16,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# A channel that varies ten thousand times less than its layer's median channel is constant but for rounding.
 DEAD_CHANNEL_SHARE = 1e-4
+"""Share of the standard deviation of a layer's median channel, below which a channel is constant but for rounding."""
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Count, mean and sum of squared deviations of a tensor of quantities, each seen ``count`` times.
+    """Count, mean and sum of squared deviations of a tensor of quantities, each observed ``count`` times.
 
     Attributes:
         count: number of observations, at least 0.
@@ -30,7 +36,7 @@ class Moments:
 
     @staticmethod
     def of(values: Tensor) -> Moments:
-        """Moments over the last dimension of ``values`` [..., N], in their own precision; merging is in float64."""
+        """Moments [...] over the last dimension of ``values`` [..., N], computed in their precision, in float64."""
         values = values.detach()
         mean = values.mean(dim=-1, keepdim=True)
         spread = torch.linalg.vector_norm(values - mean, dim=-1).double().square()
@@ -54,18 +60,18 @@ class Moments:
 
     @property
     def finite(self) -> bool:
-        """Whether there is neither NaN nor infinity in them."""
+        """Whether no moment is a NaN or an infinity."""
         return bool(torch.isfinite(self.mean).all() and torch.isfinite(self.m2).all())
 
     @property
     def std(self) -> Tensor:
-        """Population standard deviation, float64, the shape of ``mean``."""
+        """Population standard deviation, float64, of the shape of ``mean``."""
         return (self.m2 / max(self.count, 1)).clamp_min(0).sqrt()
 
 
 @dataclass(frozen=True)
 class LayerStatistics:
-    """What one layer does on clean frames.
+    """Eq. 1 of one layer: what its channels do on clean frames.
 
     Attributes:
         moments: of shape [K + 1, C]: row 0 of the activations themselves, row 1 + i of the activations after
@@ -80,16 +86,16 @@ class LayerStatistics:
 
     @property
     def alive(self) -> Tensor:
-        """Bool [C]: channels that vary on clean frames. The others carry no z-score and are dropped."""
+        """Which channels vary on clean frames, bool [C]. The others have no z-score and are dropped."""
         std = self.moments.std
         return (std > DEAD_CHANNEL_SHARE * std.median(dim=1, keepdim=True).values).all(dim=0)
 
     @property
     def mean(self) -> Tensor:
-        """mu_c, float64 [C]."""
+        """The means mu_c of Eq. 1, float64 [C]."""
         return self.moments.mean[0]
 
     @property
     def deviations(self) -> Tensor:
-        """sigma_ck, float64 [K, C]."""
+        """The standard deviations sigma_ck of Eq. 1, float64 [K, C]."""
         return self.moments.std[1:]

@@ -13,17 +13,18 @@ from torch.utils.hooks import RemovableHandle
 from zmask_ros.errors import ZmaskError
 
 Shape = tuple[int, int, int]
+"""Channels, height and width."""
 
 
 class LayerError(ZmaskError):
-    """A layer that the network does not have, or that does not give a feature map."""
+    """A layer that the network does not have, or that does not put out a feature map."""
 
 
 def find_layer(network: nn.Module, name: str) -> nn.Module:
-    """The submodule called ``name``.
+    """The submodule of ``network`` called ``name``.
 
     Raises:
-        LayerError: there is none; the sentence names the closest ones.
+        LayerError: there is no such submodule; the message names the closest ones.
     """
     try:
         if name:
@@ -42,10 +43,15 @@ def in_single_precision(activation: Tensor) -> Tensor:
 
 
 def feature_layers(network: nn.Module, forward: Callable[[], object], depth: int = 2) -> dict[str, Shape]:
-    """The layers that can be tapped, at most ``depth`` levels below ``network``, with (channels, height, width).
+    """The layers that can be tapped, at most ``depth`` levels below ``network``, and the shapes of their outputs.
 
     Args:
+        network: whose submodules are watched.
         forward: runs the network once, on any image.
+        depth: number of levels, at least 1.
+
+    Returns:
+        (channels, height, width) by layer name, for layers whose output is one [B, C, H, W] tensor.
     """
     shapes: dict[str, Shape] = {}
 
@@ -67,14 +73,21 @@ def feature_layers(network: nn.Module, forward: Callable[[], object], depth: int
 
 
 class ActivationTaps:
-    """Context manager that keeps what the named layers put out in the latest forward pass.
+    """Context manager that keeps the outputs of the named layers in the latest forward pass.
 
-    The hooks only keep references: nothing is copied, moved or detached, so gradients flow through. Activations of a
-    network that computes in half precision come in single precision, as the clean statistics are.
+    The hooks keep references only: nothing is copied, moved or detached, so gradients flow through. Activations of a
+    network that computes in half precision are given in single precision, as the clean statistics are.
 
         with ActivationTaps(network, ["backbone.4"]) as taps:
             network(x)
             taps["backbone.4"]  # [B, C, H, W]
+
+    Args:
+        network: that runs inside.
+        layers: names of its submodules.
+
+    Raises:
+        LayerError: the network has no such layer.
     """
 
     def __init__(self, network: nn.Module, layers: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Sets of cells, bool [B, 1, h, w]: what hangs together, and what grows and shrinks. By OpenCV.
+"""Binary morphology of cells, bool [B, 1, h, w]: connected components, dilation, closing and opening, by OpenCV.
 
 On CUDA these small maps go to the host and back. Growing them step by step on the device would ask the device after
 every few steps whether anything still grows.
@@ -16,51 +16,64 @@ from torch import Tensor
 from zmask_ros.defense.evidence.grid import Size
 
 
-def connected(seeds: Tensor, candidates: Tensor) -> Tensor:
-    """The candidates that hang together with a seed, 8-connected; all bool [B, 1, h, w]."""
-    return each(reached, seeds, candidates)
+def connected_to(seeds: Tensor, candidates: Tensor) -> Tensor:
+    """The 8-connected components of ``candidates`` that contain a seed; all bool [B, 1, h, w]."""
+    return per_image(components_with, seeds, candidates)
 
 
-def reached(seeds: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-    """`connected` of one image: uint8 [h, w] each."""
-    count, parts = parts_of(candidates)
+def components_with(seeds: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+    """The 8-connected components of ``candidates`` that contain a seed, of one image; all uint8 [h, w], 0 or 1."""
+    count, labels = label_components(candidates)
     hit = np.zeros(count, np.uint8)
-    hit[parts[seeds.view(bool)]] = 1
+    hit[labels[seeds.view(bool)]] = 1
     hit[0] = 0
-    return hit[parts]
+    return hit[labels]
 
 
-def parts_of(region: np.ndarray) -> tuple[int, np.ndarray]:
-    """A number for each 8-connected part of uint8 [h, w], from 1 and the same for all of its cells, int32; 0 outside.
+def label_components(region: np.ndarray) -> tuple[int, np.ndarray]:
+    """Number the 8-connected components of one image.
 
-    With it how many numbers there are, 0 among them.
+    Args:
+        region: uint8 [h, w], 0 or 1.
+
+    Returns:
+        How many numbers there are, 0 among them, and the number of each cell, int32 [h, w]: 0 outside of the region,
+        from 1 in its components.
     """
     return cv2.connectedComponents(region, connectivity=8)
 
 
-def widened(cells: Tensor, kernel: Size) -> Tensor:
-    """All cells in whose window ``kernel`` there is one of bool [B, 1, h, w]; odd height and width."""
+def binary_dilation(cells: Tensor, kernel: Size) -> Tensor:
+    """All cells with one of bool [B, 1, h, w] in the ``kernel`` window centered on them; odd height and width."""
     window = np.ones(kernel, np.uint8)
-    return each(lambda own: cv2.dilate(own, window), cells)
+    return per_image(lambda image: cv2.dilate(image, window), cells)
 
 
-def closed(cells: Tensor, kernel: Size) -> Tensor:
-    """Morphological closing of bool [B, 1, h, w]: gaps that no window of ``kernel`` fits into are filled."""
+def binary_closing(cells: Tensor, kernel: Size) -> Tensor:
+    """Closing of bool [B, 1, h, w]: gaps that no ``kernel`` window fits into are filled; odd height and width."""
     window = np.ones(kernel, np.uint8)
-    return each(lambda own: cv2.morphologyEx(own, cv2.MORPH_CLOSE, window), cells)
+    return per_image(lambda image: cv2.morphologyEx(image, cv2.MORPH_CLOSE, window), cells)
 
 
-def opened(cells: Tensor, kernel: Size) -> Tensor:
-    """Morphological opening of bool [B, 1, h, w]: what no window of ``kernel`` fits into is dropped."""
+def binary_opening(cells: Tensor, kernel: Size) -> Tensor:
+    """Opening of bool [B, 1, h, w]: cells that no ``kernel`` window fits around are dropped; odd height and width."""
     window = np.ones(kernel, np.uint8)
-    return each(lambda own: cv2.morphologyEx(own, cv2.MORPH_OPEN, window), cells)
+    return per_image(lambda image: cv2.morphologyEx(image, cv2.MORPH_OPEN, window), cells)
 
 
-def each(change: Callable[..., np.ndarray], *sets: Tensor) -> Tensor:
-    """``change`` of the uint8 [h, w] of each image, uint8 or bool [h, w] or [C, h, w], as bool [B, 1 or C, h, w]."""
-    images = zip(*(_on_host(cells)[:, 0] for cells in sets), strict=True)
-    changed = np.stack([change(*image) for image in images]).view(bool)
-    return torch.from_numpy(changed.reshape(len(changed), -1, *changed.shape[-2:])).to(sets[0].device)
+def per_image(operation: Callable[..., np.ndarray], *maps: Tensor) -> Tensor:
+    """Apply an operation on the host to each image of a batch.
+
+    Args:
+        operation: takes a uint8 [h, w] of each of ``maps``, and returns uint8 or bool, [h, w] or [C, h, w].
+        maps: bool [B, 1, h, w] each.
+
+    Returns:
+        Bool [B, 1 or C, h, w], on the device of the first map.
+    """
+    images = zip(*(_on_host(cells)[:, 0] for cells in maps), strict=True)
+    changed = np.stack([operation(*image) for image in images]).view(bool)
+    return torch.from_numpy(changed.reshape(len(changed), -1, *changed.shape[-2:])).to(maps[0].device)
 
 
 def _on_host(cells: Tensor) -> np.ndarray:

@@ -54,7 +54,7 @@ def merge_profiles(first: Profile, second: Profile) -> Profile:
     threshold is kept: the false-alarm rate is no longer measured, and a note says so.
 
     Raises:
-        ProfileError: the two belong to different networks or analyse different layers.
+        ProfileError: the two belong to different networks or analyze different layers.
     """
     check_mergeable(first, second)
     one, other = first.detector, second.detector

@@ -62,7 +62,7 @@ def load_profile(path: Path) -> Profile:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dictionary)
     except (SafetensorError, OSError) as error:
         raise ProfileError(f"{path} is damaged or no profile ({error}): copy or fit it again.") from error
     if "zmask_profile" not in metadata:

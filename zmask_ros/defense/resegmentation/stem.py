@@ -1,8 +1,9 @@
-"""Segmenting again without doing again what no mask has changed.
+"""Segmenting masked images without repeating what no mask has changed.
 
-A mask changes a part of the image, and the first modules of a network see only a few pixels around each pixel: what
-they put out for the image as it was still holds, but near the mask. Only there are they run again, and the network goes
-on from what they put out. Nothing is approximated; whether a network can be taken apart so is tried when it is loaded.
+A mask changes a part of the image, and the first modules of a network, its stem, see only a few pixels around each
+pixel: their output for the image without a mask still holds away from the mask. Only near it they run again, and the
+network resumes from their output. Nothing is approximated; whether a network can be taken apart so is tried when it is
+loaded, by `stem_search`.
 """
 
 from __future__ import annotations
@@ -12,31 +13,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from zmask_ros.defense.evidence.grid import Size, bounding_box
-from zmask_ros.defense.resegmentation.inpainting import fill_masked, filled_part
+from zmask_ros.defense.evidence.grid import bounding_box
+from zmask_ros.defense.resegmentation.inpainting import inpaint, inpaint_window
+from zmask_ros.defense.segmentation_network import SegmentationNetwork
 
 SIZES = 6
-"""Of the windows that a stem is run on again, along each side."""
-
-
-class Network(Protocol):
-    """What a segmenter is fed and runs, and where."""
-
-    @property
-    def network(self) -> nn.Module: ...
-    @property
-    def device(self) -> torch.device: ...
-    @property
-    def input_size(self) -> Size: ...
-
-    def logits(self, x: Tensor) -> Tensor:
-        """[B, 3, h, w] normalised images to [B, K, h, w] class scores."""
-        ...
+"""Number of lengths, along each side of the image, of windows that a stem runs on again."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +30,9 @@ class StemModule:
     """One of the modules of a stem.
 
     Attributes:
-        module: it takes what the one before puts out, and nothing else in the network does.
-        shape: channels, height and width of what it puts out.
-        stride: pixels of the image from one of its cells to the next.
+        module: it takes the output of the one before, and nothing else in the network does.
+        shape: channels, height and width of its output.
+        stride: pixels of the image from one cell of its output to the next.
         reach: how far from a cell it and those before it see, in pixels of the image.
     """
 
@@ -58,54 +44,60 @@ class StemModule:
 
 @dataclass(frozen=True)
 class Stem:
-    """The first modules of a network, at least one; see `find_stem`."""
+    """The first modules of a network, at least one; see `stem_search.find_stem`."""
 
     modules: tuple[StemModule, ...]
 
     @property
     def last(self) -> StemModule:
+        """The module whose output is the stem's."""
         return self.modules[-1]
 
     def __call__(self, window: Tensor) -> Tensor:
-        """What the stem puts out for a part of an image; wrong within its reach of a border that is not the image's."""
+        """The stem's output for a window of an image; wrong within its reach of a border that is not the image's."""
         for step in self.modules:
             window = step.module(window)
         return window
 
-    def again(self, kept: Tensor, x: Tensor, mask: Tensor) -> Tensor:
-        """What the stem puts out for images with masked pixels filled as by `fill_masked`.
+    def update(self, output: Tensor, x: Tensor, mask: Tensor) -> Tensor:
+        """The stem's output for images that are inpainted, computed only near the masked pixels.
 
         Args:
-            kept: what it put out for the images as they are, [B, C, H, W].
-            x: the normalised images, [B, 3, h, w].
+            output: the stem's output for the images without a mask, [B, C, H, W].
+            x: the normalized images, [B, 3, h, w].
             mask: [B, 1, h, w], 0 or 1.
-        """
-        again = kept.clone()
-        for result, image, own in zip(again.split(1), x.split(1), mask.split(1), strict=True):
-            self._change(result, image, own)
-        return again
 
-    def _change(self, result: Tensor, image: Tensor, mask: Tensor) -> None:
-        """Write into what it put out for one image what differs where that is masked."""
-        box = bounding_box(mask)
-        if box[0].stop == 0:
-            return
-        rows, columns = (_Span.of(side, n, self.last) for side, n in zip(box, image.shape[-2:], strict=True))
-        window = image[..., rows.pixels, columns.pixels].clone()
-        window[..., rows.filled, columns.filled] = filled_part(image, mask, *box)
-        changed = self(window.to(result.dtype, memory_format=torch.channels_last))
-        result[..., rows.cells, columns.cells] = changed[..., rows.right, columns.right]
+        Returns:
+            [B, C, H, W].
+        """
+        updated = output.clone()
+        for own_output, image, own_mask in zip(updated.split(1), x.split(1), mask.split(1), strict=True):
+            box = bounding_box(own_mask)
+            if box[0].stop == 0:
+                continue
+            rows, columns = (_Span.of(side, n, self.last) for side, n in zip(box, image.shape[-2:], strict=True))
+            window = image[..., rows.pixels, columns.pixels].clone()
+            window[..., rows.masked, columns.masked] = inpaint_window(image, own_mask, *box)
+            changed = self(window.to(output.dtype, memory_format=torch.channels_last))
+            own_output[..., rows.cells, columns.cells] = changed[..., rows.changed, columns.changed]
+        return updated
 
     @contextmanager
-    def going_on_from(self, output: Tensor, x: Tensor) -> Iterator[Tensor]:
-        """Inside, the network makes of any image what it makes of ``output``, whichever thread calls it; gives one of
-        the shape of ``x`` to call it with.
+    def resume_from(self, output: Tensor, x: Tensor) -> Iterator[Tensor]:
+        """Context manager in which the network, called from any thread, resumes from ``output`` and skips the stem.
+
+        Args:
+            output: of the stem, [B, C, H, W].
+            x: images, [B, 3, h, w]; only their shape and type count.
+
+        Yields:
+            What to call the network with. It is NaN, like all outputs within the stem, so that nothing else of the
+            network can have looked at the image or at them unnoticed.
         """
-        # Whatever looks at the image or at what is put out on the way, beside the stem, will make NaN of it.
         nothing, batch = output.new_full((), math.nan), len(output)
         results = [nothing.expand(batch, *step.shape) for step in self.modules[:-1]] + [output]
         for step, result in zip(self.modules, results, strict=True):
-            step.module.forward = _giving(result)  # type: ignore[method-assign]
+            step.module.forward = _returning(result)  # type: ignore[method-assign]
         try:
             yield nothing.to(x.dtype).expand(x.shape)
         finally:
@@ -113,56 +105,56 @@ class Stem:
                 del step.module.forward
 
 
-def _giving(result: Tensor):  # type: ignore[no-untyped-def]
+def _returning(result: Tensor):  # type: ignore[no-untyped-def]
     return lambda *inputs: result
 
 
 @dataclass(frozen=True)
 class _Span:
-    """Along one side of the image: what is to be run again around masked pixels.
+    """What runs again around masked pixels, along one side of the image.
 
     Attributes:
-        pixels: that the stem is fed.
-        filled: those among them that are between the first and the last masked one, counted from the first of `pixels`.
-        cells: that change.
-        right: the same among those that the stem puts out for `pixels`.
+        pixels: that the stem is given.
+        masked: those among them from the first to the last masked one, counted from the first of `pixels`.
+        cells: of the stem's output that change.
+        changed: the same cells, counted from the first that the stem puts out for `pixels`.
     """
 
     pixels: slice
-    filled: slice
+    masked: slice
     cells: slice
-    right: slice
+    changed: slice
 
     @staticmethod
     def of(masked: slice, length: int, last: StemModule) -> _Span:
-        stride, margin, whole = last.stride, -(-last.reach // last.stride), -(-length // last.stride)
+        stride, margin, all_cells = last.stride, -(-last.reach // last.stride), -(-length // last.stride)
         first = max(0, (masked.start - last.reach) // stride)
-        end = min(whole, -(-(masked.stop + last.reach) // stride))
+        end = min(all_cells, -(-(masked.stop + last.reach) // stride))
         begin = max(0, first - margin)
         # Each new size costs a CPU's convolutions more than they take, so there are but a few.
-        step = -(-whole // SIZES)
-        size = min(whole, -(-(min(whole, end + margin) - begin) // step) * step)
-        begin = min(begin, whole - size)
-        # Fed in whole cells, so that the stem's windows lie as they do in the whole image.
+        step = -(-all_cells // SIZES)
+        size = min(all_cells, -(-(min(all_cells, end + margin) - begin) // step) * step)
+        begin = min(begin, all_cells - size)
+        # Whole cells are given, so that the windows of the stem lie as they do in the whole image.
         pixels = slice(begin * stride, min(length, (begin + size) * stride))
-        filled = slice(masked.start - pixels.start, masked.stop - pixels.start)
-        return _Span(pixels, filled, slice(first, end), slice(first - begin, end - begin))
+        shifted = slice(masked.start - pixels.start, masked.stop - pixels.start)
+        return _Span(pixels, shifted, slice(first, end), slice(first - begin, end - begin))
 
 
 @dataclass(frozen=True)
-class Kept:
-    """What a stem has put out for a batch, [B, C, H, W]."""
+class StemOutput:
+    """The output [B, C, H, W] of a stem for a batch of images."""
 
     stem: Stem
     output: Tensor
 
-    def where(self, images: Tensor) -> Kept:
-        """That of the images where bool [B] says so."""
-        return Kept(self.stem, self.output[images])
+    def where(self, images: Tensor) -> StemOutput:
+        """The output of those images only where bool [B] is true."""
+        return StemOutput(self.stem, self.output[images])
 
 
 class StemTap:
-    """Context manager that keeps what a stem puts out in the pass inside.
+    """Context manager that keeps the output of a stem in the pass inside, as `output`.
 
     Args:
         stem: None: nothing is kept.
@@ -170,7 +162,7 @@ class StemTap:
 
     def __init__(self, stem: Stem | None) -> None:
         self._stem = stem
-        self.kept: Kept | None = None
+        self.output: StemOutput | None = None
 
     def __enter__(self) -> StemTap:
         if self._stem is not None:
@@ -185,17 +177,25 @@ class StemTap:
 
     def _keep(self, module: nn.Module, inputs: object, output: Tensor) -> None:
         assert self._stem is not None
-        self.kept = Kept(self._stem, output)
+        self.output = StemOutput(self._stem, output)
 
 
-def masked_logits(segmenter: Network, x: Tensor, mask: Tensor, kept: Kept | None = None) -> Tensor:
-    """Class scores [B, K, h, w] of normalised images ``x`` [B, 3, h, w] with masked pixels filled.
+def masked_logits(
+    segmenter: SegmentationNetwork, x: Tensor, mask: Tensor, stem_output: StemOutput | None = None
+) -> Tensor:
+    """Class scores of images whose masked pixels are inpainted.
 
     Args:
+        segmenter: the network.
+        x: normalized images, [B, 3, h, w].
         mask: [B, 1, h, w], 0 or 1.
-        kept: what the network's stem put out for ``x``; None: the network looks at all of the images.
+        stem_output: of the network for ``x`` without a mask; None: the network runs as a whole.
+
+    Returns:
+        [B, K, h, w].
     """
-    if kept is None:
-        return segmenter.logits(fill_masked(x, mask))
-    with kept.stem.going_on_from(kept.stem.again(kept.output, x, mask), x) as image:
+    if stem_output is None:
+        return segmenter.logits(inpaint(x, mask))
+    stem = stem_output.stem
+    with stem.resume_from(stem.update(stem_output.output, x, mask), x) as image:
         return segmenter.logits(image)

@@ -1,4 +1,4 @@
-"""How closely a batch of a stream is looked at: at a glance where that is enough, otherwise by the whole analysis."""
+"""A cascade of two stages for frames of a stream: a screen first, and the whole analysis where that is not enough."""
 
 from __future__ import annotations
 
@@ -9,20 +9,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zmask_ros.defense.analyser import Analyser, Analysis, Evidence, evidence_of
+from zmask_ros.defense.analyzer import Analysis, Analyzer, Evidence, build_evidence
 from zmask_ros.defense.evidence.grid import resample
 from zmask_ros.defense.evidence.head import head_score
 from zmask_ros.defense.evidence.overactivation import Activations
 from zmask_ros.defense.profile.profile import Profile
-from zmask_ros.defense.stage_timer import Stages
-from zmask_ros.defense.streaming.tracking import Found
+from zmask_ros.defense.stage_timer import StageTimer
+from zmask_ros.defense.streaming.tracking import TrackedPatch
+
+EDGE = 1
+"""Cells of the grid around a removed patch in which the analysis sees the edge of the patch, and no second one."""
 
 
 class Screening(nn.Module):
-    """A glance at the taps of one forward pass; what it says is brought to the working grid of the whole analysis.
+    """The screen's analysis of a pass, brought to the working grid of the whole analysis.
 
     Args:
-        profile: with a screening.
+        profile: with a screen.
     """
 
     def __init__(self, profile: Profile) -> None:
@@ -30,102 +33,102 @@ class Screening(nn.Module):
         assert profile.screen is not None
         self.threshold = profile.screen.threshold.value
         self.grid = profile.grid
-        self._evidence = evidence_of(profile.screen.detector(profile.detector), profile.binding)
+        self.evidence = build_evidence(profile.screen.detector(profile.detector), profile.binding)
 
-    def forward(self, taps: Activations, beside: Tensor | None = None) -> Analysis:
-        """The glance's evidence and score. Its mask is empty: what is to be masked, the whole analysis has to see.
+    def forward(self, taps: Activations, counted: Tensor | None = None) -> Analysis:
+        """The screen's evidence and score. Its mask is empty: only the whole analysis says what is to be masked.
 
         Args:
-            beside: [B, 1, *grid], 1 where evidence counts and 0 where it does not; None: it counts everywhere.
+            taps: activations of the pass.
+            counted: [B, 1, *grid], 1 where evidence counts and 0 where it does not; None: it counts everywhere.
         """
-        heat: Tensor = self._evidence(taps).shallow
-        if beside is not None:
-            heat = heat * -F.adaptive_max_pool2d(-beside, (heat.shape[-2], heat.shape[-1]))
-        brought = resample(heat, self.grid)
-        return Analysis(Evidence(brought, brought), torch.zeros_like(brought), head_score(heat))
-
-
-EDGE = 1
-"""Cells around a replaced region in which the analysis sees its edge, and no second patch."""
+        heat: Tensor = self.evidence(taps).shallow
+        if counted is not None:
+            heat = heat * -F.adaptive_max_pool2d(-counted, (heat.shape[-2], heat.shape[-1]))
+        at_grid = resample(heat, self.grid)
+        return Analysis(Evidence(at_grid, at_grid), torch.zeros_like(at_grid), head_score(heat))
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What is seen of B images, beside regions that are found again.
+class CascadeResult:
+    """What the cascade says of B images, outside of patches that are tracked.
 
     Attributes:
-        analysis: of each image the whole one, or a glance.
-        whole: of each image, which of the two.
+        analysis: of each image the whole one, or the screen's.
+        full: of each image, whether it is the whole one.
     """
 
     analysis: Analysis
-    whole: list[bool]
+    full: list[bool]
 
 
-class Looking:
-    """Looks at the taps of a pass.
+class Cascade:
+    """The screen and the whole analysis, of the activations of one pass.
 
     Args:
-        profile: of ``analyser``; without a screening, all is analysed as a whole.
-        analyser: the whole analysis.
-        device: of the taps.
+        profile: of ``analyzer``; without a screen, every image is fully analyzed.
+        analyzer: the whole analysis.
+        device: of the activations.
     """
 
-    def __init__(self, profile: Profile, analyser: Analyser, device: torch.device) -> None:
-        self._analyser = analyser
+    def __init__(self, profile: Profile, analyzer: Analyzer, device: torch.device) -> None:
+        self._analyzer = analyzer
         self._edge = profile.detector.growth.edge
-        self._analysed = profile.detector.layers
-        self._screening = None if profile.screen is None else Screening(profile).to(device)
+        self._layers = profile.detector.layers
+        self.screening = None if profile.screen is None else Screening(profile).to(device)
 
     def __call__(
         self,
         taps: Activations,
-        found: Sequence[Found | None],
-        glances: Sequence[bool],
+        tracked: Sequence[TrackedPatch | None],
+        may_screen: Sequence[bool],
         masking: float,
-        stages: Stages,
-    ) -> Seen:
-        """Look at B images.
+        timer: StageTimer,
+    ) -> CascadeResult:
+        """Analyze B images.
 
         Args:
-            taps: of the pass.
-            found: what was taken out of each image: it is not looked at again.
-            glances: of each image, whether a glance may be enough.
-            masking: the score above which an image is masked; an image above it at a glance is analysed.
-            stages: of the frame.
+            taps: activations of the pass.
+            tracked: the patch that was removed from each image, or None; evidence in it does not count.
+            may_screen: of each image, whether the screen may be enough.
+            masking: the score above which an image is masked; an image that the screen scores higher is fully analyzed.
+            timer: of the frame.
         """
-        beside = _beside(found)
-        if self._screening is None or not any(glances):
-            analysis = self._analyse(taps, beside)
-            stages.mark("analysis")
-            return Seen(analysis, [True] * len(glances))
-        glance: Analysis = self._screening(taps, beside)
-        # What is not a number is not calm either.
-        calm = (glance.score <= min(self._screening.threshold, masking)).tolist()
-        whole = [not (enough and quiet) for enough, quiet in zip(glances, calm, strict=True)]
-        stages.mark("screening")
-        if not any(whole):
-            return Seen(glance, whole)
-        analysis = self._analyse(taps, beside) if all(whole) else self._analyse_some(taps, beside, glance, whole)
-        stages.mark("analysis")
-        return Seen(analysis, whole)
+        outside = _outside(tracked)
+        if self.screening is None or not any(may_screen):
+            analysis = self._analyze(taps, outside)
+            timer.mark("analysis")
+            return CascadeResult(analysis, [True] * len(may_screen))
+        screened: Analysis = self.screening(taps, outside)
+        # A score that is not a number is not below the threshold.
+        below = (screened.score <= min(self.screening.threshold, masking)).tolist()
+        full = [not (allowed and quiet) for allowed, quiet in zip(may_screen, below, strict=True)]
+        timer.mark("screening")
+        if not any(full):
+            return CascadeResult(screened, full)
+        analysis = self._analyze(taps, outside) if all(full) else self._analyze_part(taps, outside, screened, full)
+        timer.mark("analysis")
+        return CascadeResult(analysis, full)
 
-    def _analyse(self, taps: Activations, beside: Tensor | None) -> Analysis:
-        analysis: Analysis = self._analyser(taps)
-        return analysis if beside is None else analysis.within(beside, self._analyser.score)
+    def _analyze(self, taps: Activations, outside: Tensor | None) -> Analysis:
+        analysis: Analysis = self._analyzer(taps)
+        return analysis if outside is None else analysis.within(outside, self._analyzer.score)
 
-    def _analyse_some(self, taps: Activations, beside: Tensor | None, glance: Analysis, whole: list[bool]) -> Analysis:
-        where = torch.tensor(whole, device=glance.score.device)
-        part = {name: taps[name][where] for name in self._analysed}
-        analysed = self._analyse(part, None if beside is None else beside[where])
-        return replace(glance.updated(where, analysed), edge=None if self._edge is None else taps[self._edge])
+    def _analyze_part(
+        self, taps: Activations, outside: Tensor | None, screened: Analysis, full: list[bool]
+    ) -> Analysis:
+        """``screened``, with the whole analysis of those images where ``full`` is true."""
+        where = torch.tensor(full, device=screened.score.device)
+        part = {name: taps[name][where] for name in self._layers}
+        analyzed = self._analyze(part, None if outside is None else outside[where])
+        return replace(screened.updated(where, analyzed), edge=None if self._edge is None else taps[self._edge])
 
 
-def _beside(found: Sequence[Found | None]) -> Tensor | None:
-    """[B, 1, *grid], 0 in and next to regions that are found again, otherwise 1; None where there are none."""
-    regions = [one.track.region for one in found if one is not None]
+def _outside(tracked: Sequence[TrackedPatch | None]) -> Tensor | None:
+    """[B, 1, *grid], 0 in and next to patches that are tracked, otherwise 1; None where none is."""
+    regions = [patch.region for patch in tracked if patch is not None]
     if not regions:
         return None
     nothing = torch.zeros_like(regions[0])
-    inside = torch.cat([nothing if one is None else one.track.region for one in found]).float()
+    inside = torch.cat([nothing if patch is None else patch.region for patch in tracked]).float()
     return 1 - F.max_pool2d(inside, 2 * EDGE + 1, 1, EDGE)

@@ -95,7 +95,7 @@ class PlainThreshold:
     def process(self, image: np.ndarray) -> Verdict:
         """Score, mask and segment one image, uint8 [H, W, 3] RGB."""
         x = self._segmenter.prepare(image)
-        logits, analysis = self._defense.analyse(x)
+        logits, analysis = self._defense.analyze(x)
         heat = analysis.evidence.shallow
         undefended = at_size(logits.argmax(1)[0].byte(), image)
         score = float(heat.max())

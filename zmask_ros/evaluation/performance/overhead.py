@@ -15,14 +15,14 @@ from torch import Tensor
 
 from zmask_ros.defense import (
     ActivationTaps,
-    Defended,
+    CameraState,
     Defense,
+    DefenseResult,
     Evidence,
     Profile,
     StreamingDefense,
-    StreamState,
 )
-from zmask_ros.defense.analyser import LayerEvidence
+from zmask_ros.defense.analyzer import LayerEvidence
 from zmask_ros.defense.evidence.overactivation import Activations
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.performance.timing import Quartiles, median_ratio, timed_in_turn
@@ -73,7 +73,7 @@ class PairedTimes:
         return {name: Quartiles.of(times).median for name, times in self.stages.items()}
 
 
-Defend = Callable[[Tensor], Defended]
+Defend = Callable[[Tensor], DefenseResult]
 
 
 def time_pairs(
@@ -96,7 +96,7 @@ def time_pairs(
     def plain(image: np.ndarray) -> Tensor:
         return plain_labels(segmenter, image)
 
-    def defended(image: np.ndarray) -> tuple[float, Defended]:
+    def defended(image: np.ndarray) -> tuple[float, DefenseResult]:
         started = time.perf_counter()
         x = segmenter.prepare(image)
         prepare_ms = (time.perf_counter() - started) * 1e3
@@ -112,7 +112,7 @@ def time_pairs(
         prepare_ms, outcome = two.result
         plain_ms.append(one.milliseconds)
         defended_ms.append(two.milliseconds)
-        outcomes.append((bool(outcome.flagged[0]), bool(outcome.tracked[0]), bool(outcome.analysed[0])))
+        outcomes.append((bool(outcome.flagged[0]), bool(outcome.tracked[0]), bool(outcome.fully_analyzed[0])))
         for name, value in ({"prepare": prepare_ms} | outcome.stages_ms).items():
             stages.setdefault(name, []).append(value)
         advance()
@@ -123,9 +123,9 @@ def time_pairs(
 
 def streaming_defend(defense: Defense, rate_hz: float, keyframe_interval_s: float) -> Defend:
     """A defense in streaming mode that is given the frames of one camera at this rate."""
-    streaming, state, now_ns = StreamingDefense(defense, keyframe_interval_s), StreamState(), 0
+    streaming, state, now_ns = StreamingDefense(defense, keyframe_interval_s), CameraState(), 0
 
-    def defend(x: Tensor) -> Defended:
+    def defend(x: Tensor) -> DefenseResult:
         nonlocal state, now_ns
         now_ns += round(1e9 / rate_hz)
         defended, (state,) = streaming.step(x, [state], [now_ns])
@@ -137,7 +137,7 @@ def streaming_defend(defense: Defense, rate_hz: float, keyframe_interval_s: floa
 def batch_gain(defense: Defense, x: Tensor, repeats: int) -> float:
     """How many times as many frames a second a batch ``x`` [B, 3, h, w] gives as its images one by one; median."""
 
-    def one_by_one(batch: Tensor) -> list[Defended]:
+    def one_by_one(batch: Tensor) -> list[DefenseResult]:
         return [defense(image) for image in batch.split(1)]
 
     defense(x)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from zmask_ros.defense import ActivationTaps, Branch, Evidence, Profile
 from zmask_ros.defense.evidence.grid import Size, layer_kernel, resample
-from zmask_ros.defense.evidence.overactivation import Activations, cascade, fuse_layers
+from zmask_ros.defense.evidence.overactivation import Activations, fuse_layers, kernel_cascade
 from zmask_ros.defense.evidence.statistics import LayerStatistics
 from zmask_ros.defense.profile.detector import statistics_key
 from zmask_ros.segmenters import Segmenter
@@ -38,7 +38,7 @@ def naive_evidence(profile: Profile, taps: Activations) -> Evidence:
                 z = _z_scores(activation, statistics.mean, deviation)
                 pooled = F.avg_pool2d(z, window, 1, border, count_include_pad=False)
                 maps.append(pooled.abs().mean(1, keepdim=True))
-            layers.append(resample(cascade(maps), profile.grid))
+            layers.append(resample(kernel_cascade(maps), profile.grid))
         heats[name] = fuse_layers(layers)
     return Evidence(heats["shallow"], heats["deep"])
 
@@ -90,7 +90,9 @@ def _demo_z_scores(segmenter: Segmenter, layer: str, statistics: LayerStatistics
 
 def _demo_heat(z: Tensor, kernels: tuple[Size, ...]) -> Tensor:
     size = (z.shape[-2], z.shape[-1])
-    return cascade([resample(F.avg_pool2d(z, kernel, 1).abs().mean(1, keepdim=True), size) for kernel in kernels])
+    return kernel_cascade(
+        [resample(F.avg_pool2d(z, kernel, 1).abs().mean(1, keepdim=True), size) for kernel in kernels]
+    )
 
 
 def _z_scores(activation: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:

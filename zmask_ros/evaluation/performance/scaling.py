@@ -42,7 +42,7 @@ class Cost:
 
     Attributes:
         plain_ms: Time of the plain network, in milliseconds.
-        clean, two_pass: Defended over plain, on frames that are not flagged, and on frames that are.
+        clean, two_pass: DefenseResult over plain, on frames that are not flagged, and on frames that are.
     """
 
     plain_ms: float

@@ -1,30 +1,33 @@
-"""From activations to score and mask: all layers, fused (Z-Mask, AAAI 2023, Section 3). Stateless."""
+"""From the activations of one forward pass to score and mask: the whole analysis of a detector. It keeps no state."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from zmask_ros.defense.evidence.fusion import FusionBlock, attack_score
-from zmask_ros.defense.evidence.grid import Size, resample
-from zmask_ros.defense.evidence.head import EvidenceHead, Head, HeadFeatures, head_score
+from zmask_ros.defense.evidence.grid import Size
+from zmask_ros.defense.evidence.head import EvidenceHead, Head, head_score
+from zmask_ros.defense.evidence.head_features import HeadFeatures
 from zmask_ros.defense.evidence.overactivation import Activations, Branch, LayerOverActivation, fuse_layers
 from zmask_ros.defense.evidence.statistics import LayerStatistics
-from zmask_ros.defense.masking.growth import OPEN, grow, with_rectangles
-from zmask_ros.defense.masking.refinement import refine, without_street
+from zmask_ros.defense.masking.growth import grow
+from zmask_ros.defense.masking.mask_edge import exclude_street, refine_edge
+from zmask_ros.defense.masking.rectangles import complete_rectangles
+from zmask_ros.defense.masking.soft_region import hard_mask
 from zmask_ros.defense.profile.detector import Detector, statistics_key
 from zmask_ros.defense.profile.profile import Binding
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the layers of one batch say, on the working grid; differentiable.
+    """The fused heat maps of one batch, on the working grid; differentiable.
 
     Attributes:
-        shallow, deep: H_S and H_D, [B, 1, h, w], at least 0; of a profile with an evidence head, both are its heat.
+        shallow: H_S, [B, 1, h, w], at least 0; of a detector with an evidence head, the heat of the head.
+        deep: H_D, [B, 1, h, w], at least 0; of a detector with an evidence head, the same heat.
     """
 
     shallow: Tensor
@@ -32,18 +35,18 @@ class Evidence:
 
 
 Score = Callable[[Evidence, Tensor], Tensor]
-"""An image's score [B] of its evidence and soft mask."""
+"""Scores [B] of images, at least 0, from their evidence and soft masks."""
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """Evidence, fused; differentiable.
+    """Evidence, soft mask and score of one batch; differentiable.
 
     Attributes:
         evidence: H_S and H_D.
-        mask: soft mask M, [B, 1, h, w], 0..1.
+        mask: soft mask M, [B, 1, h, w] in 0..1.
         score: s, [B], at least 0.
-        edge: activation [B, C, H, W] of the layer that says where patches end; None where no layer does.
+        edge: activation [B, C, H, W] of the layer that refines the edge of masks; None where no layer does.
     """
 
     evidence: Evidence
@@ -53,17 +56,17 @@ class Analysis:
 
     @property
     def heat(self) -> Tensor:
-        """H_D H_S M, [B, 1, h, w]: what the score sums up."""
+        """H_D H_S M, [B, 1, h, w]: what the score of Eq. 6 sums up."""
         return self.evidence.deep * self.evidence.shallow * self.mask
 
     def where(self, images: Tensor) -> Analysis:
-        """That of the images of the batch where bool [B] says so."""
+        """The analysis of those images of the batch only where bool [B] is true."""
         evidence = Evidence(self.evidence.shallow[images], self.evidence.deep[images])
         edge = None if self.edge is None else self.edge[images]
         return Analysis(evidence, self.mask[images], self.score[images], edge)
 
     def updated(self, images: Tensor, other: Analysis) -> Analysis:
-        """This one with ``other`` in the place of the images of the batch where bool [B] says so."""
+        """This analysis with ``other`` in the place of those images of the batch where bool [B] is true; no edge."""
         pairs = (
             (self.evidence.shallow, other.evidence.shallow),
             (self.evidence.deep, other.evidence.deep),
@@ -73,15 +76,22 @@ class Analysis:
         shallow, deep, mask, score = (own.index_put((images,), theirs) for own, theirs in pairs)
         return Analysis(Evidence(shallow, deep), mask, score)
 
-    def within(self, seen: Tensor, score: Score) -> Analysis:
-        """That of the cells alone where ``seen``, [B, 1, h, w], is 1 and not 0, scored anew."""
-        evidence = Evidence(self.evidence.shallow * seen, self.evidence.deep * seen)
-        mask = self.mask * seen
+    def within(self, cells: Tensor, score: Score) -> Analysis:
+        """This analysis of those cells only where ``cells``, [B, 1, h, w], is 1 and not 0, scored anew by ``score``."""
+        evidence = Evidence(self.evidence.shallow * cells, self.evidence.deep * cells)
+        mask = self.mask * cells
         return Analysis(evidence, mask, score(evidence, mask), self.edge)
 
 
 class LayerEvidence(nn.Module):
-    """H_S and H_D from the taps of one forward pass."""
+    """H_S and H_D by Eq. 2 to 4, from the activations of the layers in S and D.
+
+    Args:
+        shallow: the layer set S with its kernels.
+        deep: the layer set D with its kernels.
+        statistics: clean statistics of the layers, keyed by `statistics_key`.
+        grid: height and width of the working grid.
+    """
 
     def __init__(self, shallow: Branch, deep: Branch, statistics: dict[str, LayerStatistics], grid: Size) -> None:
         super().__init__()
@@ -96,6 +106,7 @@ class LayerEvidence(nn.Module):
         )
 
     def forward(self, taps: Activations) -> Evidence:
+        """The evidence of the activations of one forward pass."""
         return Evidence(self._branch_heat("shallow", taps), self._branch_heat("deep", taps))
 
     def _branch_heat(self, name: str, taps: Activations) -> Tensor:
@@ -108,33 +119,46 @@ def _module_name(branch: str, layer: str) -> str:
 
 
 class LearnedEvidence(nn.Module):
-    """The heat of an evidence head, in the place of both H_S and H_D."""
+    """The heat of an evidence head, in the place of both H_S and H_D.
+
+    Args:
+        head: layers and weights of the head.
+        features: of the layers of ``head``.
+    """
 
     def __init__(self, head: Head, features: HeadFeatures) -> None:
         super().__init__()
         self.head = EvidenceHead(head, features)
 
     def forward(self, taps: Activations) -> Evidence:
+        """The evidence of the activations of one forward pass."""
         heat = self.head(taps)
         return Evidence(heat, heat)
 
 
 def head_features(detector: Detector, binding: Binding, branch: Branch, textured: bool) -> HeadFeatures:
-    """What a head with the layers of ``branch`` sees; ``detector`` has their statistics."""
+    """The features of a head's layers.
+
+    Args:
+        detector: with clean statistics of the layers.
+        binding: with shapes of the layers.
+        branch: the layers with their kernels.
+        textured: whether energies are among the features.
+    """
     statistics = {name: detector.statistics[statistics_key("head", name)] for name in branch.layers}
     sizes = {name: (height, width) for name, (_, height, width) in binding.shapes.items()}
     return HeadFeatures(branch, statistics, sizes, detector.grid(binding.input_size), textured)
 
 
-def frame_score(learned: bool) -> Score:
-    """How an image's score [B] comes from its evidence and soft mask: with a ``learned`` head, or without."""
+def score_function(learned: bool) -> Score:
+    """The score of a detector: `head_score` if its evidence is ``learned``, by a head, otherwise Eq. 6."""
     if learned:
         return lambda evidence, mask: head_score(evidence.shallow)
     return lambda evidence, mask: attack_score(evidence.shallow, evidence.deep, mask)
 
 
-def evidence_of(detector: Detector, binding: Binding) -> LayerEvidence | LearnedEvidence:
-    """What ``detector`` makes of the taps of a pass: mean z-scores of its layers, or its head's heat."""
+def build_evidence(detector: Detector, binding: Binding) -> LayerEvidence | LearnedEvidence:
+    """The module that makes the evidence of ``detector``: the heat of its head, or the mean z-scores of its layers."""
     head = detector.head
     if head is None:
         grid = detector.grid(binding.input_size)
@@ -142,11 +166,11 @@ def evidence_of(detector: Detector, binding: Binding) -> LayerEvidence | Learned
     return LearnedEvidence(head, head_features(detector, binding, head.branch, head.textured))
 
 
-class Analyser(nn.Module):
-    """The whole analysis of a detector: taps of one forward pass to mask and score.
+class Analyzer(nn.Module):
+    """The whole analysis of a detector, from the activations of one forward pass to score and mask; differentiable.
 
     Args:
-        detector: what is looked at, and how.
+        detector: layers, statistics, fusion block and growth.
         binding: of its profile.
     """
 
@@ -154,32 +178,34 @@ class Analyser(nn.Module):
 
     def __init__(self, detector: Detector, binding: Binding) -> None:
         super().__init__()
-        self.evidence = evidence_of(detector, binding)
+        self.evidence = build_evidence(detector, binding)
         self.fusion = FusionBlock(detector.fusion)
         self.growth = detector.growth
-        self.score = frame_score(detector.head is not None)
+        self.score = score_function(detector.head is not None)
 
     def forward(self, taps: Activations) -> Analysis:
+        """Evidence (Eq. 2 to 4), soft mask (Eq. 5) and score (Eq. 6) of the activations of one forward pass."""
         evidence = self.evidence(taps)
         mask = self.fusion(evidence.shallow, evidence.deep)
         edge = None if self.growth.edge is None else taps[self.growth.edge]
         return Analysis(evidence, mask, self.score(evidence, mask), edge)
 
     def region(self, analysis: Analysis) -> Tensor:
-        """The soft region to mask, [B, 1, h, w] in 0..1: M, grown, completed, and without street; differentiable."""
+        """The soft region to mask, [B, 1, h, w] in 0..1: M, grown, completed to rectangles, without the street."""
         evidence = analysis.evidence
         warm = grow(self.fusion, self.growth, evidence.shallow, evidence.deep, analysis.mask)
-        whole = with_rectangles(warm, self.growth.solid)
-        return whole if analysis.edge is None else without_street(warm, whole, analysis.edge)
+        completed = complete_rectangles(warm, self.growth.solid)
+        return completed if analysis.edge is None else exclude_street(warm, completed, analysis.edge)
 
     def mask(self, analysis: Analysis, region: Tensor, size: Size) -> Tensor:
-        """The mask of a soft region [B, 1, h, w], 0 or 1, [B, 1, *size]; differentiable (straight-through)."""
-        return hard_mask(region if analysis.edge is None else refine(region, analysis.edge), size)
+        """The mask of a soft region, with its edge refined; its gradient passes straight through.
 
+        Args:
+            analysis: that the region comes from.
+            region: soft region, [B, 1, h, w].
+            size: height and width of the mask.
 
-def hard_mask(region: Tensor, size: Size) -> Tensor:
-    """The soft region [B, 1, h, w] as 0 or 1 at ``size``; its gradient is the soft region's (straight-through)."""
-    soft = resample(region, size)
-    # Written as numbers at once: making bits of them first takes several times as long.
-    hard = torch.gt(soft.detach(), OPEN, out=torch.empty_like(soft))
-    return hard + (soft - soft.detach()) if soft.requires_grad else hard
+        Returns:
+            0 or 1, [B, 1, *size].
+        """
+        return hard_mask(region if analysis.edge is None else refine_edge(region, analysis.edge), size)

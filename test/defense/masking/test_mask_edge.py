@@ -13,8 +13,8 @@ from torch import Tensor
 from support import tiny_network
 from support.profiles import with_changed
 from zmask_ros.defense import Defense, bind, load_profile, save_profile
-from zmask_ros.defense.masking.growth import OPEN
-from zmask_ros.defense.masking.refinement import refine, without_street
+from zmask_ros.defense.masking.mask_edge import exclude_street, refine_edge
+from zmask_ros.defense.masking.soft_region import OPEN
 from zmask_ros.resources import shipped_profile
 from zmask_ros.segmenters import load_segmenter
 from zmask_ros.training.adversarial import with_untrained_head
@@ -56,33 +56,33 @@ def overlap(found: Tensor, wanted: Tensor) -> float:
 @pytest.mark.parametrize("margin", [-1, 0, 1, 2])
 def test_a_region_that_is_too_wide_or_too_narrow_ends_where_the_patch_does(margin: int) -> None:
     before = torch.nn.functional.interpolate(coarse(margin), FINE, mode="nearest")
-    after = refine(coarse(margin), scene(1))
+    after = refine_edge(coarse(margin), scene(1))
     assert after.shape == (1, 1, *FINE)
     assert overlap(after, truth()) > max(0.85, overlap(before, truth()))
 
 
 def test_each_image_of_a_batch_is_refined_for_itself() -> None:
     regions, activations = torch.cat([coarse(0), coarse(2)]), torch.cat([scene(1), scene(2)])
-    together = refine(regions, activations)
-    apart = torch.cat([refine(regions[i : i + 1], activations[i : i + 1]) for i in range(2)])
+    together = refine_edge(regions, activations)
+    apart = torch.cat([refine_edge(regions[i : i + 1], activations[i : i + 1]) for i in range(2)])
     assert torch.equal(together, apart)
 
 
 @pytest.mark.parametrize("region", [torch.zeros(1, 1, *GRID), torch.full((1, 1, *GRID), 0.9)], ids=["none", "all"])
 def test_what_has_no_inside_or_no_outside_stays_as_it_is(region: Tensor) -> None:
     fine = (region > OPEN).repeat_interleave(4, 2).repeat_interleave(4, 3)
-    assert torch.equal(refine(region, scene(1)) > OPEN, fine)
+    assert torch.equal(refine_edge(region, scene(1)) > OPEN, fine)
 
 
 def test_a_region_of_one_cell_is_not_lost() -> None:
     region = torch.zeros(1, 1, *GRID)
     region[..., 12, 16] = 1.0
-    assert (refine(region, scene(1)) > OPEN)[..., 48:52, 64:68].all()
+    assert (refine_edge(region, scene(1)) > OPEN)[..., 48:52, 64:68].all()
 
 
 def test_its_gradient_reaches_the_region_and_the_activation() -> None:
     region, activation = coarse(1).requires_grad_(), scene(1).requires_grad_()
-    gradients = torch.autograd.grad(refine(region, activation).sum(), (region, activation))
+    gradients = torch.autograd.grad(refine_edge(region, activation).sum(), (region, activation))
     assert all(bool(torch.isfinite(g).all()) and float(g.abs().sum()) > 0 for g in gradients)
 
 
@@ -97,7 +97,7 @@ def rim() -> tuple[Tensor, Tensor]:
 
 def test_the_cool_middle_of_a_patch_belongs_to_it() -> None:
     warm, whole = rim()
-    assert torch.equal(without_street(warm, whole, scene(1)) > OPEN, whole > OPEN)
+    assert torch.equal(exclude_street(warm, whole, scene(1)) > OPEN, whole > OPEN)
 
 
 def test_the_street_that_a_rectangle_has_in_it_does_not() -> None:
@@ -106,7 +106,7 @@ def test_the_street_that_a_rectangle_has_in_it_does_not() -> None:
     middle = (..., slice(35, 57), slice(47, 85))
     generator = torch.Generator().manual_seed(3)
     activation[middle] = torch.randn(street[middle].shape, generator=generator)
-    kept = without_street(warm, whole, activation) > OPEN
+    kept = exclude_street(warm, whole, activation) > OPEN
     assert kept[warm > OPEN].all()
     assert float(kept[..., 10:13, 13:20].float().mean()) < 0.1
 
@@ -114,7 +114,7 @@ def test_the_street_that_a_rectangle_has_in_it_does_not() -> None:
 def test_whoever_makes_the_middle_like_the_street_uncovers_it() -> None:
     warm, whole = rim()
     activation = scene(1).requires_grad_()
-    soft = without_street(warm, whole, activation)
+    soft = exclude_street(warm, whole, activation)
     (gradient,) = torch.autograd.grad(soft[..., 10:13, 13:20].sum(), activation)
     assert float(gradient[..., 40:52, 52:80].abs().sum()) > 0
 
@@ -123,33 +123,33 @@ def test_each_image_of_a_batch_has_its_own_street() -> None:
     warm, whole = rim()
     regions = torch.cat([warm, whole]), torch.cat([whole, whole])
     activations = torch.cat([scene(1), scene(2)])
-    together = without_street(*regions, activations)
-    assert torch.equal(together, torch.cat([without_street(warm, whole, scene(1)), whole]))
+    together = exclude_street(*regions, activations)
+    assert torch.equal(together, torch.cat([exclude_street(warm, whole, scene(1)), whole]))
 
 
 @pytest.mark.parametrize("fraction", [1, 2])
 def test_a_coarser_layer_tells_street_from_patch_as_well(fraction: int) -> None:
     warm, whole = rim()
     activation = torch.nn.functional.avg_pool2d(scene(1), fraction)
-    assert torch.equal(without_street(warm, whole, activation) > OPEN, whole > OPEN)
+    assert torch.equal(exclude_street(warm, whole, activation) > OPEN, whole > OPEN)
 
 
 def test_where_nothing_was_added_or_nothing_is_known_a_region_stays() -> None:
     warm, whole = rim()
-    assert torch.equal(without_street(whole, whole, scene(1)), whole)
+    assert torch.equal(exclude_street(whole, whole, scene(1)), whole)
     everything = torch.ones(1, 1, *GRID)
-    assert torch.equal(without_street(warm, everything, scene(1)), everything)
+    assert torch.equal(exclude_street(warm, everything, scene(1)), everything)
 
 
 def test_what_the_street_is_all_alike_in_does_not_drown_the_rest() -> None:
     activation = scene(1)
     flat = activation.clone()
     flat[:, 5] = 0.0
-    assert overlap(refine(coarse(1), flat), truth()) > 0.85
+    assert overlap(refine_edge(coarse(1), flat), truth()) > 0.85
     # A channel that only speaks on the patch.
     rows, columns = PATCH
     flat[0, 5, rows, columns] = 1.0
-    assert overlap(refine(coarse(1), flat), truth()) > 0.85
+    assert overlap(refine_edge(coarse(1), flat), truth()) > 0.85
 
 
 def test_the_finest_of_the_first_layers_says_where_masks_end(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_the_finest_of_the_first_layers_says_where_masks_end(tmp_path: Path) -> 
     save_profile(sharper, place)
     defense = Defense(segmenter, load_profile(place))
     x = segmenter.prepare(tiny_network.clean_image(3))
-    _, analysis = defense.analyse(x)
+    _, analysis = defense.analyze(x)
     assert analysis.edge is not None
     assert set(defense.mask(analysis, (x.shape[-2], x.shape[-1])).unique().tolist()) <= {0.0, 1.0}
 
@@ -199,4 +199,4 @@ def test_the_layer_of_the_edge_may_be_in_any_branch_or_none(tmp_path: Path, head
     x = segmenter.prepare(tiny_network.clean_image(3))
     for each in (profile, profile.without_head()):
         assert each.detector.growth.edge == edge
-        assert Defense(segmenter, each).analyse(x)[1].edge is not None
+        assert Defense(segmenter, each).analyze(x)[1].edge is not None

@@ -1,4 +1,4 @@
-"""For tools that still ask for this file: everything is in pyproject.toml. colcon builds with CMakeLists.txt instead."""
+"""What pip and colcon call; the metadata is in pyproject.toml."""
 
 from setuptools import setup
 

@@ -74,6 +74,7 @@ def digest(result: CameraResult) -> bytes:
 
 @click.command(help=__doc__)
 def main() -> None:
+    """Print a line for each drive and mode, and the digest of them all."""
     camera = DefendedCamera(load_segmenter(NAME, "cpu"), load_profile(shipped_profile(NAME)))
     whole = hashlib.sha256()
     for title, moments in drives():

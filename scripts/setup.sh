@@ -46,7 +46,7 @@ install_requirements() {
     plain_python "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "${options[@]}"
 }
 
-# The message wheels name include directories of the machine that they were built on, which CMake refuses.
+# See findings/ros_wheels_include_directories.sh.
 repair_wheels() {
     { grep -rlZ '"/opt/python/' "$venv/share" --include='*Export.cmake' || true; } | xargs -0 -r sed -i \
         's#INTERFACE_INCLUDE_DIRECTORIES "/opt/python/[^"]*"#INTERFACE_INCLUDE_DIRECTORIES ""#'

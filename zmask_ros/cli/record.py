@@ -63,9 +63,7 @@ def command(path: Path, namespace: str, **given: object) -> None:
 
 def _require_ros() -> None:
     try:
-        import rclpy  # noqa: F401
-
-        from zmask_ros.msg import AttackFlag  # noqa: F401
+        from zmask_ros.node import flag_recorder  # noqa: F401
     except ImportError as error:
         raise ZmaskError(
             f"zmask record needs ROS 2 and this package's messages ({error}): source their setup.bash first."

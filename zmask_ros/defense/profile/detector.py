@@ -148,7 +148,7 @@ class Screen:
 
 
 def coarser(main: Detector) -> Detector:
-    """What the screen of ``main`` begins with: a coarser grid, no head, and, as it never masks, no edge or precaution."""
+    """What the screen of ``main`` begins with: a coarser grid, no head, and no edge or precaution: it never masks."""
     return replace(
         main.without_head(),
         grid_fraction=SCREEN_COARSENESS * main.grid_fraction,

@@ -18,7 +18,7 @@ def area_resample(x: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def box_pool(x: np.ndarray, kernel: tuple[int, int]) -> np.ndarray:
-    """[C, H, W]: mean over the window centred on each pixel, over those pixels that exist."""
+    """[C, H, W]: mean over the window centered on each pixel, over those pixels that exist."""
     out = np.zeros_like(x, dtype=np.float64)
     for i in range(x.shape[1]):
         for j in range(x.shape[2]):

@@ -11,7 +11,8 @@ from support import obvious, tiny_network
 from support.profiles import with_changed
 from zmask_ros.defense import Branch, Defense, LayerStatistics, ProfileError, load_profile, merge_profiles, save_profile
 from zmask_ros.defense.evidence.grid import resample
-from zmask_ros.defense.evidence.head import WEIGHTS, EvidenceHead, GroupFeatures, HeadFeatures, untrained_head
+from zmask_ros.defense.evidence.head import WEIGHTS, EvidenceHead, untrained_head
+from zmask_ros.defense.evidence.head_features import GroupFeatures, HeadFeatures
 from zmask_ros.training.adversarial import train_adversarially, with_untrained_head
 from zmask_ros.training.adversaries import ADVERSARY_KINDS
 from zmask_ros.training.clean_fit import observe

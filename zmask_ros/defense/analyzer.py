@@ -77,7 +77,7 @@ class Analysis:
         return Analysis(Evidence(shallow, deep), mask, score)
 
     def within(self, cells: Tensor, score: Score) -> Analysis:
-        """This analysis of those cells only where ``cells``, [B, 1, h, w], is 1 and not 0, scored anew by ``score``."""
+        """This analysis of those cells only where ``cells``, [B, 1, h, w], is 1 and not 0, with ``score`` of them."""
         evidence = Evidence(self.evidence.shallow * cells, self.evidence.deep * cells)
         mask = self.mask * cells
         return Analysis(evidence, mask, score(evidence, mask), self.edge)

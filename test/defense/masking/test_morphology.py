@@ -19,7 +19,7 @@ def test_what_hangs_together_equals_a_flood_from_the_seeds(size, share, seed):
 
 
 def flood(starts: torch.Tensor, candidates: torch.Tensor) -> set[tuple[int, int]]:
-    """The cells of ``candidates`` [h, w] that are reached from ``starts``, neighbour by neighbour."""
+    """The cells of ``candidates`` [h, w] that are reached from ``starts``, neighbor by neighbor."""
     free, waiting = {(i, j) for i, j in candidates.nonzero().tolist()}, [(i, j) for i, j in starts.nonzero().tolist()]
     reached = set(waiting)
     while waiting:

@@ -15,10 +15,10 @@ from zmask_ros.defense.masking.rectangles import complete_rectangles, fill_recta
 GRID = (45, 60)
 
 
-def turned(centre: tuple[float, float], sides: tuple[float, float], angle: float) -> np.ndarray:
+def turned(center: tuple[float, float], sides: tuple[float, float], angle: float) -> np.ndarray:
     """A turned rectangle on the grid, bool [h, w]."""
     image = np.zeros(GRID, np.uint8)
-    corners = cv2.boxPoints((centre, sides, angle)).round().astype(np.int32)
+    corners = cv2.boxPoints((center, sides, angle)).round().astype(np.int32)
     return cv2.fillConvexPoly(image, corners, 1) > 0
 
 

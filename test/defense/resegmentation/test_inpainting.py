@@ -79,7 +79,7 @@ def test_nothing_is_filled_where_nothing_is_masked():
     assert torch.equal(inpaint(images, torch.zeros(2, 1, 9, 7)), images)
 
 
-def test_a_hole_in_one_colour_closes():
+def test_a_hole_in_one_color_closes():
     image = torch.full((1, 3, 36, 48), 0.7)
     assert torch.allclose(inpaint(image, hole(36, 48, 5, 5, 30, 40)), image, atol=1e-5)
 

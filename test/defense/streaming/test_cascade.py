@@ -110,7 +110,7 @@ def test_a_patch_that_cannot_be_followed_is_masked_in_every_frame(drive, monkeyp
 
 
 def test_a_track_that_leaves_a_patch_out_does_not_hide_it(drive, monkeypatch):
-    """A decoy whose track is learned without the patch beside it: the patch is masked all the same."""
+    """A decoy whose track is learned without the patch next to it: the patch is masked all the same."""
     blind(drive)
     decoy, patch = ELSEWHERE, FAR
     learn = drive.streaming.tracker.learn

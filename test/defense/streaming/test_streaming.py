@@ -110,10 +110,10 @@ def test_a_second_patch_is_seen_between_keyframes(drive):
 
 
 def test_a_second_patch_within_reach_is_masked_with_the_first(tracking):
-    beside = (16, 8, 16)
-    defended, _ = tracking.see(street(HERE, beside))
+    neighbor = (16, 8, 16)
+    defended, _ = tracking.see(street(HERE, neighbor))
     assert covered(defended, HERE) > 0.7
-    assert covered(defended, beside) > 0.7
+    assert covered(defended, neighbor) > 0.7
 
 
 def test_without_time_between_keyframes_it_is_the_whole_analysis_of_each_frame(streaming):

@@ -15,17 +15,19 @@ from zmask_ros.defense.evidence.statistics import LayerStatistics
 from zmask_ros.defense.masking.growth import Growth
 
 SCREEN_COARSENESS = 2
-"""How many times as wide the cells of a screen's grid are as those of the main detector's."""
+"""How many times as wide as the main detector's the cells of a screen's grid are."""
 
 
 @dataclass(frozen=True)
 class RateInterval:
-    """How far the true false-alarm rate of a threshold may be from the one that was asked for.
+    """A confidence interval of the true false-alarm rate of a threshold.
 
     Attributes:
-        low, high: bounds of the rate, 0..1.
-        confidence: probability that they hold, 0..1, as far as the frames are independent.
-        exceeded: how many of ``frames`` clean frames were flagged by thresholds that they had no part in.
+        low: lower bound of the rate, in 0..1.
+        high: upper bound of the rate, in 0..1.
+        confidence: probability that the bounds hold, in 0..1, as far as the frames are independent.
+        exceeded: number of clean frames that were flagged by thresholds that they had no part in.
+        frames: number of clean frames that were tried.
     """
 
     low: float
@@ -37,15 +39,14 @@ class RateInterval:
 
 @dataclass(frozen=True)
 class Threshold:
-    """When a frame is called attacked, or masked: ``score > value``.
+    """The score above which a frame is called attacked, or masked, and where it comes from.
 
     Attributes:
-        value: tau, at least 0.
+        value: the threshold, at least 0; tau of Eq. 7 where it is the detector's.
         false_alarm_rate: the share of clean frames that was asked for, in 0..1.
-        frames: number of held-out clean frames it was set from.
+        frames: number of held-out clean frames that it was set from.
         highest_clean_score: the largest score among them.
-        interval: of the false-alarm rate; None where there were too few frames, or in a profile from before there
-            were intervals.
+        interval: of the false-alarm rate; None where there were too few frames, and in old profiles.
     """
 
     value: float
@@ -61,10 +62,11 @@ class Detector:
 
     Attributes:
         grid_fraction: the working grid G is the input size divided by this.
-        shallow, deep: the layer sets S and D, with their kernels on G.
+        shallow: the layer set S, with its kernels on G.
+        deep: the layer set D, with its kernels on G.
         growth: how far the mask grows.
-        statistics: clean statistics of every layer in S, in D and of the head; keyed by `statistics_key`, as a layer
-            may be in several.
+        statistics: clean statistics of every layer in S, in D and of the head, keyed by `statistics_key`, as a layer
+            may be in several of them.
         fusion: float32 [8], scalars of the fusion block.
         threshold: when a frame is called attacked.
         head: the evidence head that calibration trained; None: the evidence are the mean z-scores of S and D.
@@ -88,13 +90,13 @@ class Detector:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The layers that it looks at, each once."""
+        """The layers whose activations it needs, each once."""
         analyzed = self.shallow.layers + self.deep.layers if self.head is None else self.head.branch.layers
         return tuple(dict.fromkeys(analyzed + self._edge))
 
     @property
     def bound_layers(self) -> tuple[str, ...]:
-        """All layers that it has statistics of, and that of the mask's edge, each once."""
+        """All layers that it has statistics of, and the layer of the mask's edge, each once."""
         learned = () if self.head is None else self.head.branch.layers
         return tuple(dict.fromkeys(self.shallow.layers + self.deep.layers + learned + self._edge))
 
@@ -104,7 +106,7 @@ class Detector:
 
     @property
     def masking_threshold(self) -> float:
-        """The score above which a frame is masked in any case; infinite where there is none."""
+        """The score above which a frame is masked even if it is not flagged; infinite where there is no precaution."""
         return math.inf if self.precaution is None else self.precaution.value
 
     @property
@@ -114,19 +116,19 @@ class Detector:
         return _finite(self.head, self.statistics, torch.tensor(thresholds), self.fusion)
 
     def without_head(self) -> Detector:
-        """The same with the mean z-scores of S and D for evidence, but the fusion block and threshold that it had."""
+        """The same with the mean z-scores of S and D for evidence; the fusion block and the threshold stay."""
         own = {key: entry for key, entry in self.statistics.items() if not key.startswith(statistics_key("head", ""))}
         return replace(self, head=None, statistics=own)
 
 
 @dataclass(frozen=True)
 class Screen:
-    """What sees each frame of a stream first, and says which ones the main detector has to see.
+    """A small detector that sees each frame of a stream first, and says which ones the main detector has to see.
 
     Attributes:
         head: a small evidence head of its own.
         statistics: clean statistics of its layers, by their names.
-        threshold: the score above which the main detector is asked; a share of the clean frames exceeds it.
+        threshold: the score above which the main detector is asked; a chosen share of the clean frames exceeds it.
     """
 
     head: Head
@@ -139,14 +141,14 @@ class Screen:
         return _finite(self.head, self.statistics, torch.tensor([self.threshold.value]))
 
     def detector(self, main: Detector) -> Detector:
-        """The screen as a detector of its own, beside the one that it is the screen of; see `coarser`."""
+        """The screen as a detector of its own, made from the one that it is the screen of; see `coarser`."""
         plain = coarser(main)
         own = {statistics_key("head", name): entry for name, entry in self.statistics.items()}
         return replace(plain, head=self.head, threshold=self.threshold, statistics=plain.statistics | own)
 
 
 def coarser(main: Detector) -> Detector:
-    """What the screen of ``main`` begins with: no head, a coarser grid, and no edge or precaution: it masks nothing."""
+    """What the screen of ``main`` begins with: a coarser grid, no head, and no edge or precaution: it never masks."""
     return replace(
         main.without_head(),
         grid_fraction=SCREEN_COARSENESS * main.grid_fraction,

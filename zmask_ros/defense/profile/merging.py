@@ -1,4 +1,4 @@
-"""One profile of several: for drives that were fitted apart."""
+"""One profile of two, for drives that were fitted apart."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Mergeable(Protocol):
 
     @property
     def merge_key(self) -> MergeKey | None:
-        """What must be alike; None: it cannot be merged with anything."""
+        """What must be equal in both; None: it cannot be merged with anything."""
 
 
 def check_mergeable(first: Mergeable, second: Mergeable) -> None:
-    """Refuse to merge what does not analyze the same layers with the same kernels on the same grid, and grow alike.
+    """Refuse to merge what does not analyze the same layers with the same kernels on the same grid, and grow equally.
 
-    No two heads are alike: statistics of other drives are other inputs than those that a head was trained on.
+    A profile with a head is refused: statistics of other drives would be other inputs than the head was trained on.
 
     Raises:
         ProfileError: the two belong to different networks or analyze different layers.
@@ -50,8 +50,8 @@ def check_mergeable(first: Mergeable, second: Mergeable) -> None:
 def merge_profiles(first: Profile, second: Profile) -> Profile:
     """One profile for both sets of drives: the statistics are exactly those of fitting all drives at once.
 
-    The held-out frames are gone by now, so the fusion scalars are averaged by frame count and the higher
-    threshold is kept: the false-alarm rate is no longer measured, and a note says so.
+    The held-out frames are gone by now, so the fusion scalars are averaged by frame count, and the higher threshold is
+    kept. The false-alarm rate is no longer measured then, and a note says so.
 
     Raises:
         ProfileError: the two belong to different networks or analyze different layers.

@@ -12,7 +12,10 @@ from zmask_ros.errors import ZmaskError
 from zmask_ros.flags.vote import VoteRule
 
 OURS = "ours"
+"""Variant of a profile: the plan of this project."""
 PAPER = "paper"
+"""Variant of a profile: the plan of the paper."""
+NOT_FINITE = "The clean statistics are not finite: the network overflows on some of the frames."
 
 
 class ProfileError(ZmaskError):
@@ -21,14 +24,15 @@ class ProfileError(ZmaskError):
 
 @dataclass(frozen=True)
 class Binding:
-    """What a profile belongs to: it is refused for any other network, layers, resolution or preprocessing.
+    """What a profile belongs to; it is refused for any other network, layers, resolution or preprocessing.
 
     Attributes:
         segmenter: name of the segmenter, for people; the digest decides.
         digest: SHA-256 of its weights.
         input_size: (height, width) of the network's input.
-        mean, std: preprocessing of the RGB channels.
-        shapes: each tapped layer's (channels, height, width) at that input size.
+        mean: of the RGB channels, subtracted in preprocessing.
+        std: of the RGB channels, divided by in preprocessing.
+        shapes: (channels, height, width) of each tapped layer at that input size.
     """
 
     segmenter: str
@@ -42,7 +46,7 @@ class Binding:
         """Refuse unless ``other`` is the same.
 
         Raises:
-            ProfileError: what differs, each with both values.
+            ProfileError: the two differ; the message names what differs, with both values.
         """
         differences = []
         if self.digest != other.digest:
@@ -67,7 +71,14 @@ class Binding:
 
 @dataclass(frozen=True)
 class Source:
-    """One drive that went into the statistics: bag, topic, frames used, frames held out for the threshold."""
+    """One drive that went into the statistics.
+
+    Attributes:
+        bag: name of the bag.
+        topic: name of the image topic.
+        frames: number of frames that are in the statistics.
+        held_out: number of frames that were held out for the threshold.
+    """
 
     bag: str
     topic: str
@@ -76,7 +87,7 @@ class Source:
 
 
 MergeKey = tuple[int, Branch, Branch, Growth, str]
-"""The grid's fraction, S and D with their kernels, the growth and the variant of a profile."""
+"""Grid fraction, S and D with their kernels, growth and variant of a profile."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +97,11 @@ class Profile:
     Attributes:
         binding: what it belongs to.
         detector: tells attacked frames from clean ones.
-        screen: sees frames of a stream before the detector does; None: every frame is analyzed as a whole.
+        screen: sees frames of a stream before the detector does; None: every frame is fully analyzed.
         sources: the drives it was fitted on.
         created: ISO 8601 date and time, UTC.
         tool_version: of zmask_ros.
-        notes: sentences on how it came about, for people.
+        notes: sentences about how it was made, for people.
         variant: which plan it was fitted by: ``ours``, or ``paper``.
         vote: how many flagged frames of how many call an attack.
     """
@@ -107,12 +118,12 @@ class Profile:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The layers that the defense looks at, each once."""
+        """The layers whose activations the defense needs, each once."""
         return tuple(dict.fromkeys(self.detector.layers + self._screened))
 
     @property
     def bound_layers(self) -> tuple[str, ...]:
-        """All layers that the profile has statistics of, and that of the mask's edge, each once."""
+        """All layers that the profile has statistics of, and the layer of the mask's edge, each once."""
         return tuple(dict.fromkeys(self.detector.bound_layers + self._screened))
 
     @property
@@ -131,27 +142,27 @@ class Profile:
 
     @property
     def merge_key(self) -> MergeKey | None:
-        """What must be alike in profiles that are merged; None: with a head, it cannot be merged with anything."""
+        """What must be equal in profiles that are merged; None: a profile with a head cannot be merged."""
         own = self.detector
         return None if own.head is not None else (own.grid_fraction, own.shallow, own.deep, own.growth, self.variant)
 
     def with_detector(self, detector: Detector) -> Profile:
         """The same with another detector for the same layers, or for some of them."""
-        return replace(self, detector=detector)._bound_to_what_it_has()
+        return replace(self, detector=detector)._with_own_binding()
 
     def without_screen(self) -> Profile:
-        """The same, but every frame is analyzed as a whole."""
-        return replace(self, screen=None)._bound_to_what_it_has()
+        """The same without its screen: every frame is fully analyzed."""
+        return replace(self, screen=None)._with_own_binding()
 
     def without_head(self) -> Profile:
-        """The same without what was trained against adversaries: the mean z-scores are the evidence, and no screen."""
+        """The same without what adversarial training made: no head, so the evidence is mean z-scores, and no screen."""
         return self.without_screen().with_detector(self.detector.without_head())
 
     def of_screen(self) -> Profile:
-        """The screen, which it must have, as the detector of a profile: for its training, and for its attackers."""
+        """A profile whose detector is the screen of this one, which must have one: to train it, and to attack it."""
         assert self.screen is not None
         alone = replace(self, detector=self.screen.detector(self.detector), screen=None)
-        return alone._bound_to_what_it_has()
+        return alone._with_own_binding()
 
     def with_screen(self, alone: Profile, threshold: Threshold) -> Profile:
         """The same with the head of ``alone`` for its screen: the inverse of `of_screen`."""
@@ -162,18 +173,16 @@ class Profile:
         shapes = plain.binding.shapes | {name: alone.binding.shapes[name] for name in layers}
         return replace(plain, screen=Screen(head, own, threshold), binding=replace(plain.binding, shapes=shapes))
 
-    def _bound_to_what_it_has(self) -> Profile:
+    def _with_own_binding(self) -> Profile:
+        """The same, bound to those layers only that it has statistics of."""
         shapes = {name: self.binding.shapes[name] for name in self.bound_layers}
         return replace(self, binding=replace(self.binding, shapes=shapes))
 
     def check_finite(self) -> None:
-        """Refuse a profile that would never flag anything, because it holds a NaN or an infinity.
+        """Refuse a profile with a NaN or an infinity, since it would never flag anything.
 
         Raises:
-            ProfileError: it does.
+            ProfileError: the profile holds one.
         """
         if not self.detector.finite or not (self.screen is None or self.screen.finite):
             raise ProfileError(NOT_FINITE)
-
-
-NOT_FINITE = "The clean statistics are not finite: the network overflows on some of the frames."

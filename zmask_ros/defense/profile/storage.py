@@ -24,12 +24,12 @@ from zmask_ros.io.files import check_place, replace_file
 
 FORMAT = 1
 SUFFIX = ".safetensors"
-SCREEN = "screen"
-"""What the keys of the screen's tensors begin with."""
+HEAD, SCREEN = "head", "screen"
+"""What the names of the head's tensors, and those of the screen, begin with."""
 
 
 def check_profile_place(path: Path) -> None:
-    """Refuse a place for a profile before minutes are spent on it, and one that is rather a recording's.
+    """Refuse a path where no profile can be written, before minutes are spent on fitting one.
 
     Raises:
         ZmaskError: the name does not end in .safetensors, or its folder does not exist or cannot be written.
@@ -40,7 +40,7 @@ def check_profile_place(path: Path) -> None:
 
 
 def save_profile(profile: Profile, path: Path) -> None:
-    """Write ``profile`` beside ``path``, then rename: there is never half a profile.
+    """Write a profile to a temporary file next to ``path`` and rename it: there is never half a profile.
 
     Raises:
         ZmaskError: the folder does not exist or cannot be written.
@@ -52,10 +52,10 @@ def save_profile(profile: Profile, path: Path) -> None:
 
 
 def load_profile(path: Path) -> Profile:
-    """Read a profile and check that it is whole.
+    """Read a profile and check that it is complete and unchanged.
 
     Raises:
-        ProfileError: no such file, not a profile, truncated, edited, or of another format version.
+        ProfileError: there is no such file, or it is no profile, truncated, edited, or of another format version.
     """
     if not path.is_file():
         raise ProfileError(f"There is no profile {path}: fit one with zmask fit BAG -o {path}.")
@@ -89,7 +89,7 @@ def _tensors(profile: Profile) -> dict[str, Tensor]:
     tensors = {"fusion": profile.detector.fusion.float().contiguous()}
     for key, own in profile.detector.statistics.items():
         tensors |= _statistics_tensors(key, own)
-    tensors |= _head_tensors("head", profile.detector.head)
+    tensors |= _head_tensors(HEAD, profile.detector.head)
     if profile.screen is not None:
         tensors |= _head_tensors(SCREEN, profile.screen.head)
         for layer, own in profile.screen.statistics.items():
@@ -174,7 +174,7 @@ def _detector(entries: dict[str, Any], tensors: dict[str, Tensor]) -> Detector:
         statistics={key: own for key, own in statistics.items() if not key.startswith(statistics_key(SCREEN, ""))},
         fusion=tensors["fusion"],
         threshold=_threshold(entries["threshold"]),
-        head=None if entries.get("head") is None else _head(entries["head"], "head", tensors),
+        head=None if entries.get("head") is None else _head(entries["head"], HEAD, tensors),
         precaution=None if entries.get("precaution") is None else _threshold(entries["precaution"]),
     )
 
@@ -207,7 +207,7 @@ def _head(entries: dict[str, Any], own: str, tensors: dict[str, Tensor]) -> Head
     try:
         return Head(_branch(entries), entries.get("textured", True), *(tensors[f"{own}.{name}"] for name in WEIGHTS))
     except KeyError as missing:
-        again = {"head": "zmask calibrate --rivals", SCREEN: "zmask screen"}[own]
+        again = {HEAD: "zmask calibrate --rivals", SCREEN: "zmask screen"}[own]
         raise ProfileError(f"The profile's {own} lacks its weights {missing}: train it again with {again}.") from None
 
 

@@ -26,7 +26,7 @@ class StreamingDefense(nn.Module):
     """`Defense` with a memory: see `step`.
 
     Args:
-        defense: shared with whoever wants the whole analysis of each frame.
+        defense: the whole analysis of each frame; it may be shared.
         keyframe_interval_s: seconds after which a camera's frame is fully analyzed and its track learned again; at
             least 0.
     """

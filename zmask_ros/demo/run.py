@@ -28,7 +28,7 @@ from zmask_ros.demo.scenario import CLEAN_FRAMES, Scenario, clean_drives
 from zmask_ros.errors import ZmaskError
 from zmask_ros.flags.flag import FrameState
 from zmask_ros.io.bags.reader import CameraBags
-from zmask_ros.io.files import replace_file
+from zmask_ros.io.files import make_folder, replace_file
 from zmask_ros.io.images.video import Video
 from zmask_ros.progress import Progress
 from zmask_ros.resources import shipped_patch
@@ -145,10 +145,7 @@ def _load_segmenter(name: str, device: str) -> Segmenter:
 
 
 def _make_folder(settings: DemoSettings) -> None:
-    try:
-        settings.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ZmaskError(f"The folder {settings.folder} cannot be made: {error.strerror}.") from error
+    make_folder(settings.folder)
     if settings.drive.exists() and not (settings.drive / "metadata.yaml").is_file():
         raise ZmaskError(f"{settings.drive} is no bag of an earlier demo and would be replaced: choose another --out.")
 

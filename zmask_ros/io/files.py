@@ -33,6 +33,18 @@ def _accepts_files(folder: Path) -> bool:
     return True
 
 
+def make_folder(folder: Path) -> None:
+    """Make ``folder`` and those above it where they do not exist.
+
+    Raises:
+        ZmaskError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ZmaskError(f"The folder {folder} cannot be made: {error.strerror}.") from error
+
+
 def replace_file(path: Path, content: bytes) -> None:
     """Write ``content`` beside ``path``, then rename: a reader never sees half of it.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,11 +45,3 @@ def roc(clean: np.ndarray, attacked: np.ndarray) -> Roc:
         raise ValueError("a score is not a finite number")
     truth = np.arange(len(scores)) >= len(clean)
     return Roc(*roc_curve(truth, scores, drop_intermediate=False))
-
-
-def recovery(defended: float, attacked: float, oracle: float) -> float:
-    """``(defended - attacked) / (oracle - attacked)``: 0 is no defense, 1 is as good as knowing where the patch is.
-
-    It is NaN where the oracle gains nothing, because there is nothing to recover.
-    """
-    return (defended - attacked) / (oracle - attacked) if oracle > attacked else math.nan

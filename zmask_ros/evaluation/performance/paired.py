@@ -75,7 +75,7 @@ def evaluate_pairs(baseline: Baseline, num_classes: int, pairs: Iterable[PairedF
         shares.append(float(pair.patch_mask.mean()))
     if not overlaps:
         raise ZmaskError("There is no frame to evaluate.")
-    rates = detection_rates(np.array(flagged), np.tile([False, True], len(overlaps)))
+    recall, false_alarm_rate = detection_rates(np.array(flagged), np.tile([False, True], len(overlaps)))
     mious = (confusion.miou() for confusion in (clean, clean_defended, attacked, defended))
-    found = rates.false_alarm_rate, rates.recall, float(np.mean(overlaps)), float(np.mean(shares))
+    found = false_alarm_rate, recall, float(np.mean(overlaps)), float(np.mean(shares))
     return PairedFigures(len(overlaps), *found, *mious)

@@ -61,20 +61,19 @@ def compare(camera: DefendedCamera, frames: Iterable[DriveFrame]) -> StreamingCo
     """A drive with the full analysis of every frame, and in streaming mode."""
     classes, stream = len(camera.segmenter.classes), CameraStream()
     undefended, full, streaming = (Confusion(classes) for _ in range(3))
-    full_results: list[CameraResult] = []
-    streaming_results: list[CameraResult] = []
+    results: tuple[list[CameraResult], list[CameraResult]] = ([], [])
     shares: list[float] = []
     for frame in frames:
         shares.append(float(frame.patch.mean()))
-        for confusion, results, state in ((full, full_results, None), (streaming, streaming_results, stream)):
+        for confusion, kept, state in zip((full, streaming), results, (None, stream), strict=True):
             result = camera.process_image(frame.image, state, frame.stamp_ns)
             assert result.pictures is not None, result.reason
             confusion.add(result.pictures.labels, frame.labels, ~frame.patch)
-            results.append(result)
+            kept.append(result)
             if state is None:
                 undefended.add(result.pictures.undefended, frame.labels, ~frame.patch)
     covered = np.array(shares)
-    own = _figures(full, full_results, covered), _figures(streaming, streaming_results, covered)
+    own = (_figures(*pair, covered) for pair in zip((full, streaming), results, strict=True))
     return StreamingComparison(undefended.miou(), *own)
 
 

@@ -18,7 +18,7 @@ from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.metrics.records import Record
 from zmask_ros.evaluation.protocol.evaluators import BOUNDS, NONE, NamedProfile
 from zmask_ros.evaluation.protocol.plan import ADAPTIVE, Attack, EvaluationPlan
-from zmask_ros.io.files import replace_file
+from zmask_ros.io.files import make_folder, replace_file
 
 CLEAN_SET = "clean"
 Result = TypeVar("Result")
@@ -140,18 +140,6 @@ class ResultStore:
         except (OSError, ValueError):
             return None
         return kept["result"] if isinstance(kept, dict) and kept.get("key") == job.key else None
-
-
-def make_folder(folder: Path) -> None:
-    """Make ``folder`` and those above it where they do not exist.
-
-    Raises:
-        ZmaskError: It cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ZmaskError(f"The folder {folder} cannot be made: {error.strerror}.") from error
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from zmask_ros.evaluation.protocol.benign_sets import hard_frame
 from zmask_ros.evaluation.protocol.evaluators import BOUNDS, CLEAN, NONE, ORACLE, Evaluators, NamedProfile
 from zmask_ros.evaluation.protocol.frames import Parts
 from zmask_ros.evaluation.protocol.plan import Attack, EvaluationPlan
+from zmask_ros.io.files import make_folder
 from zmask_ros.progress import Advance, Progress, silent
 from zmask_ros.segmenters import UNLABELLED, Segmenter
 
@@ -203,7 +204,7 @@ class Evaluation:
         def step_done(step: Step) -> None:
             advance(seconds, f"{job.name}: loss {step.loss:.2f}")
 
-        jobs.make_folder(path.parent)
+        make_folder(path.parent)
         start = None
         for other in self.plan.attacks:
             if other.name == job.attack.start:

@@ -134,5 +134,4 @@ def svg(figure: Figure) -> str:
     # A fixed salt and no date.
     with mpl.rc_context({"svg.hashsalt": "zmask", "svg.fonttype": "path"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
+    return "<svg" + buffer.getvalue().split("<svg", 1)[1]

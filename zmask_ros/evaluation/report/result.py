@@ -52,7 +52,7 @@ class EvaluationResult:
     def to_json(self) -> dict[str, Any]:
         """Plan, splits, environment and all figures, JSON-ready."""
         segmenter, parts, plan = self.evaluation.segmenter, self.evaluation.parts, self.evaluation.plan
-        entries = {
+        entries: dict[str, Any] = {
             "version": __version__,
             "created": self.created,
             "seconds": round(self.seconds, 1),
@@ -89,8 +89,7 @@ class EvaluationResult:
             "summary": self.summary,
             "histories": self.results.histories,
         }
-        result: dict[str, Any] = to_json(entries)
-        return result
+        return {name: to_json(entry) for name, entry in entries.items()}
 
     @property
     def notes(self) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from zmask_ros.evaluation.metrics.detection import recovery, roc
+from zmask_ros.evaluation.metrics.detection import roc
 from zmask_ros.evaluation.metrics.intervals import Interval, bootstrap, share_interval
 from zmask_ros.evaluation.metrics.records import RecordSet
 from zmask_ros.evaluation.protocol.evaluators import CLEAN, NONE, ORACLE
@@ -88,7 +88,8 @@ class Summarizer:
         own, none, best = (self._records(frames, evaluator) for evaluator in (name, NONE, ORACLE))
 
         def recovered(chosen: np.ndarray) -> float:
-            return recovery(own.miou(chosen), none.miou(chosen), best.miou(chosen))
+            attacked = none.miou(chosen)
+            return _ratio(own.miou(chosen) - attacked, best.miou(chosen) - attacked)
 
         found = _flagged(own)
         return figures.DefendedFigures(

@@ -17,7 +17,8 @@ from zmask_ros.flags.flag import FrameState
 from zmask_ros.io.images.codec import encode
 from zmask_ros.node import network_host as module
 from zmask_ros.node.mailbox import Arrival
-from zmask_ros.node.network_host import NetworkHost, NetworkSettings
+from zmask_ros.node.network_host import NetworkHost
+from zmask_ros.node.parameters.defense_node import DefenseParameters
 
 CAMERAS = ("front", "rear", "left", "right")
 UNKNOWN, CLEAN = FrameState.UNKNOWN, FrameState.CLEAN
@@ -34,8 +35,8 @@ class Loaded:
     def __init__(self, folder: Path, profiles: dict[str, str]) -> None:
         self.faults = Faults(folder)
         self.reported: list[tuple[tuple[str, ...], str]] = []
-        settings = NetworkSettings(str(self.faults.describe(folder)), "cpu", 0, profiles, 4, True, 0.5)
-        self.network = NetworkHost(settings, self._report)
+        settings = DefenseParameters(segmenter=str(self.faults.describe(folder)), device="cpu", max_batch=4)
+        self.network = NetworkHost(settings, profiles, self._report)
 
     def _report(self, cameras: Sequence[str], error: Exception) -> None:
         self.reported.append((tuple(cameras), str(error)))

@@ -5,7 +5,6 @@ import pytest
 
 from support import tiny_network
 from support.patched_street import attacked_image
-from zmask_ros.defense import Thresholds
 from zmask_ros.flags.flag import PRECAUTION, FrameState
 from zmask_ros.runtime.camera import DefendedCamera
 
@@ -32,9 +31,9 @@ def test_a_camera_gives_results_at_the_image_size(camera):
 
 
 def test_a_threshold_can_be_changed_at_any_time(camera):
-    camera.threshold = 1e9
+    camera.defense.threshold = 1e9
     assert camera.process_image(attacked_image()).state is FrameState.CLEAN
-    camera.threshold = 0.0
+    camera.defense.threshold = 0.0
     result = camera.process_image(tiny_network.clean_image(100))
     assert result.state is FrameState.ATTACK
     assert result.threshold == 0.0
@@ -43,10 +42,10 @@ def test_a_threshold_can_be_changed_at_any_time(camera):
 
 def test_what_is_only_suspicious_is_masked_as_a_precaution_and_not_called_an_attack(camera):
     attacked = camera.process_image(attacked_image())
-    camera.threshold, camera.precaution = 2 * attacked.score, attacked.score / 2
+    camera.defense.threshold, camera.defense.precaution = 2 * attacked.score, attacked.score / 2
     result = camera.process_image(attacked_image())
     assert (result.state, result.reason) == (FrameState.CLEAN, PRECAUTION)
-    assert result.thresholds == Thresholds(2 * attacked.score, attacked.score / 2)
+    assert (result.threshold, result.masking_threshold) == (2 * attacked.score, attacked.score / 2)
     np.testing.assert_array_equal(result.pictures.mask, attacked.pictures.mask)
     np.testing.assert_array_equal(result.pictures.labels, attacked.pictures.labels)
     quiet = camera.process_image(tiny_network.clean_image(100))
@@ -54,10 +53,10 @@ def test_what_is_only_suspicious_is_masked_as_a_precaution_and_not_called_an_att
 
 
 def test_what_is_an_attack_is_masked_however_high_the_masking_threshold_is(camera):
-    camera.precaution = float("inf")
+    camera.defense.precaution = float("inf")
     result = camera.process_image(attacked_image())
     assert result.state is FrameState.ATTACK and result.regions and not result.reason
-    assert result.thresholds.masking == result.threshold
+    assert result.masking_threshold == result.threshold
 
 
 def test_activations_that_are_not_finite_are_unknown_and_never_clean(camera, segmenter):

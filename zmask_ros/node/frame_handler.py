@@ -47,15 +47,17 @@ class FrameHandler:
         accepted: list[Arrival] = []
         flagged: list[tuple[Arrival, CameraResult]] = []
         for arrival in arrivals:
-            reason = self._channels[arrival.camera].refusal(arrival)
-            if reason:
+            if reason := self._channels[arrival.camera].refusal(arrival):
                 yield arrival, partial(self.fail, arrival, reason)
             else:
                 accepted.append(arrival)
         for arrival, result in self._network.process(accepted):
             yield arrival, partial(self._publish, arrival, result, began_ns, flagged)
         for arrival, result in flagged:
-            self._draw(arrival, result)
+            try:
+                self._channels[arrival.camera].publish_pictures(arrival, result)
+            except Exception as error:
+                self.report([arrival.camera], error)
 
     def fail(self, arrival: Arrival, reason: str) -> None:
         """Flag a frame that never came out of the network."""
@@ -67,12 +69,6 @@ class FrameHandler:
         """Flag a frame, and only then let it have pictures: one that was stuck has been flagged unknown meanwhile."""
         self._channels[arrival.camera].publish_result(arrival, result, began_ns)
         flagged.append((arrival, result))
-
-    def _draw(self, arrival: Arrival, result: CameraResult) -> None:
-        try:
-            self._channels[arrival.camera].publish_pictures(arrival, result)
-        except Exception as error:
-            self.report([arrival.camera], error)
 
 
 def report_error(node: Node, channels: Mapping[str, CameraChannel], cameras: Sequence[str], error: Exception) -> None:

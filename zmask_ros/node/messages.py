@@ -21,16 +21,7 @@ ADVERSARIAL = "adversarial region"
 
 def image_message(header: Header, image: np.ndarray, encoding: str) -> Image:
     """A sensor_msgs/Image of an array, with this header."""
-    fields = encode(image, encoding)
-    return Image(
-        header=header,
-        height=fields.height,
-        width=fields.width,
-        encoding=fields.encoding,
-        is_bigendian=fields.is_bigendian,
-        step=fields.step,
-        data=fields.data,
-    )
+    return Image(header=header, **vars(encode(image, encoding)))
 
 
 def region_message(region: Region) -> AttackRegion:

@@ -96,7 +96,7 @@ class _Frame:
 
 
 class DefendedCamera:
-    """The defense for frames of cameras.
+    """The defense for frames of cameras; its thresholds are those of `defense`, and may be changed at any time.
 
     Args:
         segmenter: the network.
@@ -113,24 +113,6 @@ class DefendedCamera:
         self.segmenter = CheckedSegmenter(**vars(segmenter))
         self.defense = Defense(self.segmenter, profile)
         self._streaming = StreamingDefense(self.defense, keyframe_interval_s)
-
-    @property
-    def threshold(self) -> float:
-        """The score above which a frame is called attacked; may be changed at any time."""
-        return self.defense.threshold
-
-    @threshold.setter
-    def threshold(self, value: float) -> None:
-        self.defense.threshold = value
-
-    @property
-    def precaution(self) -> float:
-        """The score above which a frame is masked in any case; infinite: only attacks are. May be changed, too."""
-        return self.defense.precaution
-
-    @precaution.setter
-    def precaution(self, value: float) -> None:
-        self.defense.precaution = value
 
     def unknown(self, reason: str) -> CameraResult:
         """The result for a frame that could not be analyzed."""

@@ -52,7 +52,7 @@ def test_ours_is_what_the_node_runs(subject: tuple[Segmenter, Profile]) -> None:
     ours, camera = Ours(*subject), DefendedCamera(*subject)
     assert ours.threshold == subject[1].detector.threshold.value
     for threshold in (1e-9, 1e9):
-        ours.threshold = camera.threshold = threshold
+        ours.threshold = camera.defense.threshold = threshold
         verdict, expected = ours.process(attacked()), camera.process_image(attacked())
         assert expected.pictures is not None
         assert verdict.flagged is (expected.state is FrameState.ATTACK) is (threshold < 1)

@@ -59,11 +59,11 @@ class Ours:
     @property
     def threshold(self) -> float:
         """The score above which a frame is flagged."""
-        return self._camera.threshold
+        return self._camera.defense.threshold
 
     @threshold.setter
     def threshold(self, value: float) -> None:
-        self._camera.threshold = value
+        self._camera.defense.threshold = value
 
     def process(self, image: np.ndarray) -> Verdict:
         """Score, mask and segment one image, uint8 [H, W, 3] RGB.

@@ -78,11 +78,11 @@ def _only_camera(node: Node, parameters: DefenseParameters) -> CameraSettings:
 
 
 def _one_of_many(node: Node, parameters: DefenseParameters, name: str) -> CameraSettings:
-    own = declare(node, CameraParameters, f"{name}.")
+    specific = declare(node, CameraParameters, f"{name}.")
     return CameraSettings(
         name=name,
         prefix=f"{name}/",
-        image_topic=own.image_topic or f"{name}/image_raw",
-        compressed=(own.image_transport or parameters.image_transport) == "compressed",
-        profile=own.profile or parameters.profile,
+        image_topic=specific.image_topic or f"{name}/image_raw",
+        compressed=(specific.image_transport or parameters.image_transport) == "compressed",
+        profile=specific.profile or parameters.profile,
     )

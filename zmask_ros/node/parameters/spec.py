@@ -44,17 +44,8 @@ class ParameterSpec:
     live: bool = False
 
 
-def parameter(
-    default: Any,
-    description: str,
-    *,
-    minimum: float | None = None,
-    maximum: float | None = None,
-    choices: tuple[str, ...] = (),
-    live: bool = False,
-) -> Any:
-    """A field of a dataclass of parameters; the arguments are those of `ParameterSpec`."""
-    limits = {"minimum": minimum, "maximum": maximum, "choices": choices, "live": live}
+def parameter(default: Any, description: str, **limits: Any) -> Any:
+    """A field of a dataclass of parameters; ``limits`` are the other attributes of `ParameterSpec`."""
     metadata = {"description": description, **limits}
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)

@@ -139,12 +139,12 @@ def test_a_profile_that_cannot_be_read_leaves_the_old_one_in_use(tmp_path: Path,
 
 
 def test_the_threshold_counts_for_all_and_zero_gives_back_each_profiles_own(loaded: Loaded) -> None:
-    own = loaded.network.defended("front").threshold
+    fitted = loaded.network.defended("front").defense.threshold
     loaded.network.set_thresholds(0.25, 0.125)
     loaded.network.reload_profiles()
     assert loaded.network.defended("rear").defense.thresholds == Thresholds(0.25, 0.125)
     loaded.network.set_thresholds(0.0, 0.0)
-    assert loaded.network.defended("rear").defense.thresholds == Thresholds(own, own)
+    assert loaded.network.defended("rear").defense.thresholds == Thresholds(fitted, fitted)
 
 
 def test_images_of_any_size_are_worked_on_together(loaded: Loaded) -> None:

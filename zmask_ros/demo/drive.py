@@ -14,8 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from zmask_ros.demo.errors import DemoError
-from zmask_ros.demo.processes import NodeProcess, executable
+from zmask_ros.demo.processes import DemoError, NodeProcess, executable
 from zmask_ros.demo.scenario import DemoSettings, Scenario
 
 NAMESPACE = "/camera"

@@ -33,7 +33,7 @@ def _figure(meaning: str) -> Any:
 
 @dataclass(frozen=True)
 class DemoFigures:
-    """The figures of a demo, in the order in which they are shown; None where there is nothing to tell from."""
+    """The figures of a demo, in the order in which they are shown; None where they are not defined."""
 
     frames: int = _figure("in the drive")
     frames_sent: int = _figure("by the camera")

@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from zmask_ros.attacks import load_patch
 from zmask_ros.data.drives import CAMERA, record, street_frames
 from zmask_ros.data.street import CLASS_NAMES
 from zmask_ros.defense import load_profile, save_profile
-from zmask_ros.demo.drive import NAMESPACE, DriveCounts, record_drive
+from zmask_ros.demo.drive import NAMESPACE, record_drive
 from zmask_ros.demo.measure import DemoFigures, measure, summarize, unflagged_frames
 from zmask_ros.demo.pictures import contact_sheet_of
 from zmask_ros.demo.processes import free_domain, ros_environment
@@ -77,7 +76,12 @@ def run_demo(settings: DemoSettings, progress: Progress, report: Callable[[str],
     picture = load_patch(patch)
     _make_folder(settings)
     _prepare(settings, segmenter, progress, report)
-    counts = _drive(settings, patch, progress)
+    # This process takes part: it follows the flags.
+    os.environ.update(ros_environment(free_domain()))
+    with progress("Driving", "frames", scenario.frames) as advance:
+        counts = record_drive(
+            settings, patch, lambda flag: advance(1, f"{FrameState(flag.state).name:7} score {flag.score:.3g}")
+        )
     camera = DefendedCamera(segmenter, load_profile(settings.profile))
     with progress("Measuring", "frames", scenario.frames) as advance:
         found = measure(scenario, picture, settings.drive, camera, advance)
@@ -153,18 +157,6 @@ def _network(segmenter: Segmenter) -> dict[str, str]:
 
 def _digest(*settings: Any) -> str:
     return hashlib.sha256(json.dumps(settings).encode()).hexdigest()
-
-
-def _drive(settings: DemoSettings, patch: Path, progress: Progress) -> DriveCounts:
-    """Run the nodes; the bag is in its place afterwards."""
-    # This process takes part: it follows the flags.
-    os.environ.update(ros_environment(free_domain()))
-    with progress("Driving", "frames", settings.scenario.frames) as advance:
-
-        def flag_arrived(flag: Any) -> None:
-            advance(1, f"{FrameState(flag.state).name:7} score {flag.score:.3g}")
-
-        return record_drive(settings, patch, flag_arrived)
 
 
 def _write_pictures(settings: DemoSettings, sheet: np.ndarray, progress: Progress) -> None:

@@ -12,7 +12,7 @@ from zmask_ros.flags.vote import LONGEST_GAP_S
 class CameraFlags:
     """Numbers and counts the frames of one camera, keeps its alarm, and makes a flag of each frame's verdict.
 
-    Not for several threads at once: flags leave in the order of their counts only if whoever calls sees to it.
+    Not thread-safe: the caller ensures that flags leave in the order of their counts.
 
     Args:
         camera: name of the camera.

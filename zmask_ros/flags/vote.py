@@ -30,7 +30,7 @@ class VoteRule:
 class Vote:
     """The vote over one camera's frames.
 
-    A jump in time starts it anew: frames from before a bag was wound back, or from before a gap, say nothing of now.
+    A jump in time resets it: frames from before a bag was wound back, or from before a gap, do not count.
 
     Args:
         rule: how many frames of how many.

@@ -28,7 +28,7 @@ def check_place(path: Path) -> None:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write ``content`` beside ``path``, then rename: a reader never sees half of it.
+    """Write ``content`` into another file of the folder, then rename it: a reader never sees half of it.
 
     Raises:
         ZmaskError: the place cannot be written to.

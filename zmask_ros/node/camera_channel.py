@@ -51,6 +51,7 @@ class CameraChannel:
         name: of the camera.
         topic: full name of where its images come from.
         health: what has happened to its frames, for the diagnostics.
+        enabled: whether its frames are defended; set by `enable`.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class CameraChannel:
         self.name = settings.name
         self.topic = node.resolve_topic_name(settings.subscribed_topic)
         self.health = CameraHealth()
-        self._enabled = True
+        self.enabled = True
         self._node = node
         self._settings = settings
         self._parameters = parameters
@@ -129,14 +130,9 @@ class CameraChannel:
 
     # From the executor.
 
-    @property
-    def enabled(self) -> bool:
-        """Whether its frames are defended."""
-        return self._enabled
-
     def enable(self, enabled: bool) -> None:
         """Defend its frames, or flag them as unknown from now on."""
-        self._enabled = enabled
+        self.enabled = enabled
         if not enabled:
             self.reset_alarm()
 
@@ -185,17 +181,17 @@ class CameraChannel:
             arrival = Arrival(message, self.name, self._flags.received())
         self._frame_id = message.header.frame_id
         self._silent_since_ns = arrival.arrived_ns
-        if not self._enabled:
+        if not self.enabled:
             self.fail(arrival, DISABLED)
         elif (displaced := self._deliver(arrival)) is not None:
-            self.health.dropped()
+            self.health.lost(dropped=1)
             self._flag_frame(displaced, self._unknown(DROPPED), dropped=True)
 
     def _camera_info_arrived(self, message: CameraInfo) -> None:
         self._camera_info = message
 
     def _message_lost(self, event: QoSMessageLostInfo) -> None:
-        self.health.lost(event.total_count_change)
+        self.health.lost(in_transport=event.total_count_change)
 
     def _qos_is_incompatible(self, event: QoSRequestedIncompatibleQoSInfo) -> None:
         policy = qos_policy_name_from_kind(event.last_policy_kind)
@@ -249,7 +245,7 @@ class CameraChannel:
                 arrival.latency_ms,
                 dropped=dropped,
                 # A frame that was in work as the defense was turned off says nothing of the time after that.
-                heeded=self._enabled,
+                heeded=self.enabled,
             )
             if flag.state is not FrameState.UNKNOWN:
                 self._verdict_ns = time.monotonic_ns()

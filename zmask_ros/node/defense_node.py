@@ -213,7 +213,5 @@ class DefenseNode(ManagedNode):
 
 def _check_finite(parameters: list[Parameter]) -> SetParametersResult:
     """Refuse what no range refuses."""
-    for parameter in parameters:
-        if isinstance(parameter.value, float) and not math.isfinite(parameter.value):
-            return SetParametersResult(successful=False, reason=f"{parameter.name} must be a finite number")
-    return SetParametersResult(successful=True)
+    wrong = [one.name for one in parameters if isinstance(one.value, float) and not math.isfinite(one.value)]
+    return SetParametersResult(successful=not wrong, reason=f"{wrong[0]} must be a finite number" if wrong else "")

@@ -66,7 +66,13 @@ class FlagRecorder(Node):
         """Finish the last file."""
         self._spool.close()
         written = ", ".join(f"{topic} {count}" for topic, count in sorted(self._counts.items())) or "nothing"
-        self.get_logger().info(f"{self._settings.path}: {written}{self._losses()}")
+        losses = {
+            "flags did not arrive": sum(check.missing for check in self._checks),
+            "pictures did not fit into memory_mib": sum(capture.given_up for capture in self._captures),
+            "pictures were lost to a slow disk": self._lost,
+        }
+        lost = "".join(f"; {count} {what}" for what, count in losses.items() if count)
+        self.get_logger().info(f"{self._settings.path}: {written}{lost}")
         return True
 
     def _camera_topics(self, camera: str) -> list[SubscribedTopic]:
@@ -120,12 +126,3 @@ class FlagRecorder(Node):
                 continue
             self._spool.put(message)
             self._counts[message.topic] += 1
-
-    def _losses(self) -> str:
-        """What is missing from the files, as the end of a sentence."""
-        losses = {
-            "flags did not arrive": sum(check.missing for check in self._checks),
-            "pictures did not fit into memory_mib": sum(capture.given_up for capture in self._captures),
-            "pictures were lost to a slow disk": self._lost,
-        }
-        return "".join(f"; {count} {what}" for what, count in losses.items() if count)

@@ -42,7 +42,7 @@ class NetworkHost:
     Args:
         settings: the parameters of the node.
         profiles: path of each camera's profile by its name; empty for the segmenter's shipped one.
-        report: told of every error of the network, and the cameras whose frames were in work.
+        report: called with every error of the network and the cameras whose frames were being processed.
         reloading: entered while everything is loaded again after an error of the device.
 
     Attributes:

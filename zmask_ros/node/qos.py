@@ -43,7 +43,7 @@ def create_publisher(node: Node, kind: type, topic: str, qos: QoSProfile) -> Pub
 
 def create_subscription(node: Node, kind: type, topic: str, callback: Any, qos: QoSProfile, **options: Any) -> Any:
     """A subscription whose quality of service users can override."""
-    # rclpy writes the overrides into the profile that it is given, which others use, too.
+    # rclpy writes the overrides into its argument, and this profile is shared.
     return node.create_subscription(
         kind, topic, callback, copy.copy(qos), qos_overriding_options=OVERRIDABLE, **options
     )

@@ -33,16 +33,11 @@ class StreetCamera(Node):
     def __init__(self) -> None:
         super().__init__("street_camera")
         self._settings = settings = declare(self, StreetCameraParameters)
+        size, shown_s = (settings.width, settings.height), (settings.picture_from_s, settings.picture_until_s)
+        carrier = None if settings.carrier == "none" else settings.carrier
+        picture = read_picture(Path(settings.picture).expanduser()) if settings.picture else None
         self._drive = StreetDrive(
-            seed=settings.seed,
-            duration_s=settings.duration_s,
-            rate_hz=settings.rate_hz,
-            width=settings.width,
-            height=settings.height,
-            carrier=None if settings.carrier == "none" else settings.carrier,
-            picture=read_picture(Path(settings.picture).expanduser()) if settings.picture else None,
-            picture_from_s=settings.picture_from_s,
-            picture_until_s=settings.picture_until_s,
+            settings.seed, settings.duration_s, settings.rate_hz, *size, carrier, picture, *shown_s
         )
         self._images = create_publisher(self, Image, "image_raw", CAMERA_OUT)
         self._camera_infos = create_publisher(self, CameraInfo, "camera_info", CAMERA_OUT)

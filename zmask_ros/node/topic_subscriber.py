@@ -16,7 +16,7 @@ from zmask_ros.msg import AttackFlag
 from zmask_ros.node.qos import keep_last
 
 DISCOVERY_PERIOD_S = 0.1
-"""How often to look for publishers."""
+"""How often publishers are searched for."""
 DEPTH = 30
 TYPES = {
     "sensor_msgs/msg/Image": Image,

@@ -22,7 +22,6 @@ from zmask_ros.defense import (
     CameraState,
     Defense,
     DefenseResult,
-    FirstPass,
     Profile,
     StreamingDefense,
     masked_labels,
@@ -216,18 +215,15 @@ def _pictures(image: np.ndarray, defended: DefenseResult, index: int) -> Picture
     size = (image.shape[1], image.shape[0])
     heat = cv2.resize(defended.analysis.heat[index, 0].float().cpu().numpy(), size, interpolation=cv2.INTER_LINEAR)
     suspicious, labels = bool(defended.suspicious[index]), at_size(defended.labels[index], image)
+    # All of the defense's result that is held on to.
+    first = defended.first
     return Pictures(
         image=image,
         labels=labels,
         mask=at_size(defended.mask[index].byte() * 255, image) if suspicious else np.zeros(image.shape[:2], np.uint8),
         heat=heat,
-        before=_labels_before(defended.first, index, image) if suspicious else lambda: labels,
+        before=(lambda: at_size(first.labels[index], image)) if suspicious else lambda: labels,
     )
-
-
-def _labels_before(first: FirstPass, index: int, image: np.ndarray) -> Callable[[], np.ndarray]:
-    # Nothing else of what the defense says is held on to.
-    return lambda: at_size(first.labels[index], image)
 
 
 def labels_without(segmenter: Segmenter, image: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -151,14 +151,14 @@ class CameraBags:
             )
 
     def rate_hz(self) -> float | None:
-        """Messages a second that are handed on, by the header stamps of the first; None if those do not tell."""
+        """Messages a second that are handed on, by the header stamps of the first; None if they do not increase."""
         first = islice(self._deserialized(ReadReport()), _RATE_FRAMES)
         stamps = [stamp_ns(stamped.message.header) for stamped, _ in first]
         steps = [after - before for before, after in pairwise(stamps) if after > before]
         return 1e9 / float(np.median(steps)) if steps else None
 
     def camera_info(self) -> CameraInfoFields | None:
-        """The first readable `CameraInfo` beside the image topic, or None."""
+        """The first readable `CameraInfo` in the namespace of the image topic, or None."""
         topic = camera_info_topic(self.topic)
         for bag in self._bags:
             for recording in bag.recordings:
@@ -181,7 +181,7 @@ class CameraBags:
                         continue
                     try:
                         message = recording.types.deserialize(raw)
-                    # Damaged bytes make the deserializer raise whatever they look like.
+                    # Damaged bytes make the deserializer raise exceptions of no common class.
                     except Exception as error:
                         report.count_broken(raw, index, bag.path, error)
                         continue
@@ -190,7 +190,7 @@ class CameraBags:
 
 
 def camera_info_topic(image_topic: str) -> str:
-    """`/front/image_raw` and `/front/image_raw/compressed` have `/front/camera_info` beside them."""
+    """`/front/camera_info` for `/front/image_raw` and for `/front/image_raw/compressed`."""
     return image_topic.removesuffix("/compressed").rpartition("/")[0] + "/camera_info"
 
 

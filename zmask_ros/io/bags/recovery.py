@@ -118,6 +118,6 @@ class SqliteScan(Scan):
 
 
 def write_ahead_log(path: Path) -> bool:
-    """Whether a recorder was stopped before it moved its last messages from the log beside an .db3 into it."""
+    """Whether a recorder was stopped before it moved its last messages from the write-ahead log of a .db3 into it."""
     log = path.with_name(f"{path.name}-wal")
     return log.is_file() and log.stat().st_size > 0

@@ -1,7 +1,7 @@
 """A recording without an end: a folder of mcap files that never outgrows its limit.
 
-It is readable at any moment, also after a power cut. `Spool` writes into it from a thread of its own, so that whoever
-records never waits for the disk.
+It is readable at any moment, also after a power cut. `Spool` writes into it from a thread of its own, so that a
+recorder never waits for the disk.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from zmask_ros.io.bags.recording import BagError, RawMessage
 from zmask_ros.io.bags.writer import types_with
 
 MIB = 2**20
-_NUMBERED = re.compile(r"flags_(\d{6,})\.mcap")
+_NUMBERED = re.compile(r"flags_\d{6,}\.mcap")
 
 
 class SegmentedBag:
@@ -185,7 +185,7 @@ class _Segment:
         self.path = path
         self.size = 0
         self._stream: BinaryIO = path.open("xb")
-        # Compression would take the time of the node; whoever keeps a file can compress it.
+        # Compression would take the time of the node; a file can be compressed later.
         self._writer = McapWriter(self._stream, compression=CompressionType.NONE)
         self._writer.start("ros2", "zmask_ros")
         self._schemas: dict[str, int] = {}
@@ -243,6 +243,4 @@ def _numbered(folder: Path) -> list[Path]:
 
 
 def _number(path: Path) -> int:
-    matched = _NUMBERED.fullmatch(path.name)
-    assert matched is not None
-    return int(matched[1])
+    return int(path.stem.removeprefix("flags_"))

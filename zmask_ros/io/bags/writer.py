@@ -28,10 +28,10 @@ _FOREVER = QosTime(0, 0)
 
 
 class BagWriter:
-    """One bag, written beside its place and put there when it is whole.
+    """One bag, written into a temporary folder next to its place and put there when it is whole.
 
     A path that ends in ``.mcap`` becomes that one file, any other a rosbag2 directory. An exception within ``with``,
-    Ctrl-C too, leaves nothing behind. A bag that cannot be put in its place is kept beside it.
+    Ctrl-C too, leaves nothing behind. A bag that cannot be put in its place is kept in that folder.
 
     Args:
         path: where the bag will be; its folder is made if need be.
@@ -53,7 +53,10 @@ class BagWriter:
             raise BagError(f"The bag {self.path} cannot be written: {error.strerror}.") from error
         self._partial = self._folder / self.path.name.removesuffix(".mcap")
         try:
-            self._writer = _opened(self._partial, compress)
+            self._writer = Writer(self._partial, version=_METADATA_VERSION, storage_plugin=StoragePlugin.MCAP)
+            if compress:
+                self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+            self._writer.open()
         except BaseException as error:
             shutil.rmtree(self._folder, ignore_errors=True)
             if isinstance(error, OSError):
@@ -99,7 +102,7 @@ class BagWriter:
         Raises:
             BagError: a type that is not known, fields that do not fit it, or a disk that is full.
         """
-        # A type that is not known is to be told from a message that does not fit its type.
+        # First, so that an unknown type and a message that does not fit its type are different errors.
         self._connection(topic, msgtype)
         try:
             data = _types().serialize_cdr(message, msgtype)
@@ -177,14 +180,6 @@ class BagWriter:
         if connection.msgtype != msgtype:
             raise BagError(f"Topic {topic} carries {connection.msgtype} and cannot carry {msgtype} too.")
         return connection
-
-
-def _opened(path: Path, compress: bool) -> Writer:
-    writer = Writer(path, version=_METADATA_VERSION, storage_plugin=StoragePlugin.MCAP)
-    if compress:
-        writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
-    writer.open()
-    return writer
 
 
 def types_with(msgtype: str, topic: str) -> Any:

@@ -14,7 +14,7 @@ LEAST_RATE_HZ = 0.01
 
 
 class Video:
-    """Context manager that writes RGB pictures; beside ``path`` first, renamed when it is whole.
+    """Context manager that writes RGB pictures, into another file of the same folder that is renamed when it is whole.
 
     All pictures get the size of the first; ``rate_hz`` is that of the pictures, to two decimals.
     """

@@ -107,15 +107,11 @@ class CameraHealth:
             self._incompatible_qos = ""
             self._last_arrival_ns = time.monotonic_ns()
 
-    def dropped(self) -> None:
-        """A frame was displaced by a newer one."""
+    def lost(self, dropped: int = 0, in_transport: int = 0) -> None:
+        """So many frames were displaced by newer ones, and the transport has lost so many messages."""
         with self._lock:
-            self._counters.dropped += 1
-
-    def lost(self, count: int) -> None:
-        """The transport says that so many messages were lost on their way."""
-        with self._lock:
-            self._counters.lost_in_transport += count
+            self._counters.dropped += dropped
+            self._counters.lost_in_transport += in_transport
 
     def qos_is_incompatible(self, policy: str) -> None:
         """A publisher cannot be received because of this policy."""

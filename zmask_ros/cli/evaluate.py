@@ -15,7 +15,6 @@ from zmask_ros.cli.attack import Seeds
 from zmask_ros.cli.console import print_json, print_table, progress, warn
 from zmask_ros.data.camvid import camvid_root
 from zmask_ros.errors import ZmaskError
-from zmask_ros.evaluation.protocol.estimate import measure_pace
 from zmask_ros.evaluation.protocol.evaluators import NamedProfile
 from zmask_ros.evaluation.protocol.frames import (
     Parts,
@@ -28,9 +27,9 @@ from zmask_ros.evaluation.protocol.frames import (
 from zmask_ros.evaluation.protocol.plan import EvaluationPlan, read_plan, with_given_patches
 from zmask_ros.evaluation.protocol.published import PLANS
 from zmask_ros.evaluation.protocol.runner import Evaluation
-from zmask_ros.evaluation.report.files import write_result
+from zmask_ros.evaluation.report.html import write_result
 from zmask_ros.evaluation.report.result import TABLES, EvaluationResult, result_of
-from zmask_ros.evaluation.report.tables import figure
+from zmask_ros.evaluation.report.tables import cell
 from zmask_ros.resources import shipped_profile
 from zmask_ros.segmenters import Segmenter, load_segmenter
 
@@ -153,7 +152,7 @@ def command(
     plan = with_given_patches(_plan("quick" if quick else plan_name, network, named[0]), patches)
     source = _source(camvid, street, images, labels, bags, topic, scenes, plan)
     evaluation = Evaluation(network, named, source(), plan, output)
-    pace = measure_pace(evaluation)
+    pace = evaluation.measure_pace()
     expected = _duration(evaluation.expected_seconds(pace))
     click.echo(f"{len(evaluation.missing())} pieces of work are left: about {expected}.", err=True)
     if dry_run:
@@ -161,7 +160,7 @@ def command(
     started = time.perf_counter()
     results = evaluation.run(pace, progress)
     result = result_of(evaluation, results, time.perf_counter() - started)
-    written = write_result(evaluation, results, result)
+    written = write_result(result)
     if docs is not None:
         TABLES.write(docs, result.markdown())
     if as_json:
@@ -229,7 +228,7 @@ def _duration(seconds: float) -> str:
 def _print(result: EvaluationResult, written: tuple[Path, ...]) -> None:
     for name, targets in result.targets.items():
         rows = {
-            target.what: f"{figure(target.value)}  ({target.wanted}: {'yes' if target.reached else 'NO'})"
+            target.what: f"{cell(target.value, '.4g')}  ({target.wanted}: {'yes' if target.reached else 'NO'})"
             + (f"  {target.note}" if target.note else "")
             for target in targets
         }

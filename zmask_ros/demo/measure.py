@@ -15,7 +15,7 @@ from zmask_ros.data.street import StreetFrame
 from zmask_ros.demo.drive import NAMESPACE, DriveCounts
 from zmask_ros.demo.recording import RecordedFlag, RecordedPictures, read_flags
 from zmask_ros.demo.scenario import Scenario
-from zmask_ros.evaluation.metrics.segmentation import Confusion, count_detections, mask_iou
+from zmask_ros.evaluation.metrics.segmentation import Confusion, detection_rates, mask_iou
 from zmask_ros.flags.flag import FrameState
 from zmask_ros.flags.topics import ATTACK_TOPIC
 from zmask_ros.runtime.camera import DefendedCamera
@@ -164,7 +164,7 @@ def summarize(found: Measurement, scenario: Scenario, counts: DriveCounts, secon
     cover = np.array([outcome.cover for outcome in outcomes])
     flagged = np.array([outcome.state is FrameState.ATTACK for outcome in outcomes])
     counted = cover > COUNTED_COVER
-    detections = count_detections(flagged, counted, counted | (cover == 0))
+    detections = detection_rates(flagged, counted, counted | (cover == 0))
     flags = [outcome.flag for outcome in outcomes if outcome.flag is not None]
     p50, p99 = np.percentile([flag.latency_ms for flag in flags], (50, 99)) if flags else (math.nan, math.nan)
     overlaps = [outcome.mask_iou for outcome in outcomes if outcome.counted]

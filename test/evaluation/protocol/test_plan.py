@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +46,9 @@ def test_published_plan_is_what_was_promised(segmenter: Segmenter) -> None:
 def test_plans_survive_json(segmenter: Segmenter, tmp_path: Path) -> None:
     for plan in (published_plan(segmenter), quick_plan(segmenter), evaluation_parts.plan()):
         path = tmp_path / "plan.json"
-        path.write_text(json.dumps(plan.to_dict()))
+        path.write_text(json.dumps(asdict(plan)))
         assert read_plan(path) == plan
-        path.write_text(json.dumps({"plan": plan.to_dict(), "summary": {}}))
+        path.write_text(json.dumps({"plan": asdict(plan), "summary": {}}))
         assert read_plan(path) == plan
 
 
@@ -62,7 +63,10 @@ def test_plans_survive_json(segmenter: Segmenter, tmp_path: Path) -> None:
         ({"attacks": [], "hard_sets": ["fog"]}, "no benign-hard set 'fog'"),
         ({"attacks": [], "compared": ["HN", "FDPA"]}, "no defence 'FDPA'"),
         ({"attacks": [], "resampled": "pixel"}, "'frame' or 'drive'"),
-        ({"attacks": [], "colour": "red"}, "unknown entries colour"),
+        ({"attacks": [], "colour": "red"}, "'colour' is 'red'"),
+        ({"attacks": [{"name": "a", "group": "full", "recipe": {"colour": 1}}]}, "unknown entries colour"),
+        ({"attacks": [], "seen": {"yaw": [0, 1]}}, "not a plan"),
+        ({"attacks": [], "test_frames": "many"}, "'test_frames' is 'many'"),
         ({"name": "x"}, "not a plan"),
     ],
 )

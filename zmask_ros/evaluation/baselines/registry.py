@@ -26,14 +26,9 @@ class BaselineEntry:
     learns: bool = False
 
 
-# HN and FPDA take the last deep layer: they were made for features that lie far from the image.
 COMPARED = {
     "plain threshold": BaselineEntry(lambda segmenter, first: PlainThreshold(segmenter, first.without_head()), 2.2),
-    "HN": BaselineEntry(
-        lambda segmenter, first: hyperneuron(segmenter, first.detector.deep.layers[-1]), 1.2, learns=True
-    ),
-    "FPDA": BaselineEntry(
-        lambda segmenter, first: channel_mean(segmenter, first.detector.deep.layers[-1]), 1.1, learns=True
-    ),
+    "HN": BaselineEntry(hyperneuron, 1.2, learns=True),
+    "FPDA": BaselineEntry(channel_mean, 1.1, learns=True),
     "LGS": BaselineEntry(lambda segmenter, first: LocalGradientSmoothing(segmenter), 2.4),
 }

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 
-from zmask_ros.flags.alarm import Alarm, AlarmRule
+from zmask_ros.flags.alarm import LONGEST_GAP_S, Alarm, AlarmRule
 from zmask_ros.flags.flag import Flag, FrameCounts, FrameState, FrameVerdict
-from zmask_ros.flags.vote import LONGEST_GAP_S
 
 
 class CameraFlags:

@@ -9,8 +9,8 @@ import torch
 from support.tiny_network import clean_image, describe, fit
 from zmask_ros.defense import Defense, Profile, inpaint, load_profile
 from zmask_ros.errors import ZmaskError
-from zmask_ros.evaluation.baselines.detectors import LocalGradientSmoothing, channel_mean, hyperneuron
 from zmask_ros.evaluation.baselines.interface import Ours, PlainThreshold, segment, set_threshold
+from zmask_ros.evaluation.baselines.published_defenses import LocalGradientSmoothing, channel_mean, hyperneuron
 from zmask_ros.evaluation.metrics.records import Verdict
 from zmask_ros.flags.flag import FrameState
 from zmask_ros.runtime.camera import DefendedCamera, labels_without

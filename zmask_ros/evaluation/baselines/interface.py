@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -30,6 +30,15 @@ class Baseline(Protocol):
 
     def process(self, image: np.ndarray) -> Verdict:
         """Score, mask and segment one image, uint8 [H, W, 3] RGB."""
+        ...
+
+
+@runtime_checkable
+class LearningBaseline(Baseline, Protocol):
+    """A baseline that learns what is clean before its threshold is set; its entry in `registry` has ``learns``."""
+
+    def fit(self, images: Sequence[np.ndarray], advance: Advance = no_advance) -> None:
+        """Learn from clean images, uint8 [H, W, 3] RGB; each is one step of ``advance``."""
         ...
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from zmask_ros.errors import ZmaskError
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
+T = TypeVar("T", bound="Settings")
 
 
 class Settings(BaseModel):
@@ -18,7 +17,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @classmethod
-    def checked(cls, **values: Any) -> Self:
+    def checked(cls: type[T], **values: Any) -> T:
         """The settings of these values.
 
         Raises:

@@ -18,7 +18,7 @@ from zmask_ros.defense import Defense, load_profile, save_profile
 from zmask_ros.defense.profile.detector import RateInterval
 from zmask_ros.defense.profile.profile import PAPER
 from zmask_ros.errors import ZmaskError
-from zmask_ros.flags.vote import VoteRule
+from zmask_ros.flags.alarm import VoteRule
 from zmask_ros.io.bags.reader import CameraBags, ReadReport
 from zmask_ros.segmenters import load_segmenter
 from zmask_ros.training import graded_patches

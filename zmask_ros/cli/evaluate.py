@@ -25,8 +25,8 @@ from zmask_ros.evaluation.protocol.frames import (
     street_parts,
 )
 from zmask_ros.evaluation.protocol.plan import EvaluationPlan, read_plan, with_given_patches
-from zmask_ros.evaluation.protocol.published import PLANS
 from zmask_ros.evaluation.protocol.runner import Evaluation
+from zmask_ros.evaluation.protocol.shipped_plans import PLANS
 from zmask_ros.evaluation.report.html import write_result
 from zmask_ros.evaluation.report.result import TABLES, EvaluationResult, result_of
 from zmask_ros.evaluation.report.tables import cell

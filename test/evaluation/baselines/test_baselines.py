@@ -9,8 +9,8 @@ import torch
 from support.tiny_network import clean_image, describe, fit
 from zmask_ros.defense import Defense, Profile, inpaint, load_profile
 from zmask_ros.errors import ZmaskError
-from zmask_ros.evaluation.baselines.detectors import LocalGradientSmoothing, channel_mean, hyperneuron
 from zmask_ros.evaluation.baselines.interface import Ours, PlainThreshold, segment, set_threshold
+from zmask_ros.evaluation.baselines.published_defenses import LocalGradientSmoothing, channel_mean, hyperneuron
 from zmask_ros.evaluation.metrics.records import Verdict
 from zmask_ros.flags.flag import FrameState
 from zmask_ros.runtime.camera import DefendedCamera, labels_without
@@ -51,7 +51,7 @@ def test_ours_is_what_the_node_runs(subject: tuple[Segmenter, Profile]) -> None:
     ours, camera = Ours(*subject), DefendedCamera(*subject)
     assert ours.threshold == subject[1].detector.threshold.value
     for threshold in (1e-9, 1e9):
-        ours.threshold = camera.threshold = threshold
+        ours.threshold = camera.defense.threshold = threshold
         verdict, expected = ours.process(attacked()), camera.process_image(attacked())
         assert expected.pictures is not None
         assert verdict.flagged is (expected.state is FrameState.ATTACK) is (threshold < 1)

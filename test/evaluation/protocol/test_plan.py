@@ -13,7 +13,7 @@ from support import evaluation_parts
 from support.tiny_network import describe
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.protocol.plan import ADAPTIVE, EvaluationPlan, read_plan
-from zmask_ros.evaluation.protocol.published import published_plan, quick_plan
+from zmask_ros.evaluation.protocol.shipped_plans import published_plan, quick_plan
 from zmask_ros.segmenters import Segmenter, load_segmenter
 
 

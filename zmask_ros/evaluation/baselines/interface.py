@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -33,6 +33,15 @@ class Baseline(Protocol):
         ...
 
 
+@runtime_checkable
+class LearningBaseline(Baseline, Protocol):
+    """A baseline that learns what is clean before its threshold is set; its entry in `registry` has ``learns``."""
+
+    def fit(self, images: Sequence[np.ndarray], advance: Advance = no_advance) -> None:
+        """Learn from clean images, uint8 [H, W, 3] RGB; each is one step of ``advance``."""
+        ...
+
+
 class Ours:
     """Our defense as the node runs it, with the threshold of its profile."""
 
@@ -42,11 +51,11 @@ class Ours:
     @property
     def threshold(self) -> float:
         """The score above which a frame is flagged."""
-        return self._camera.threshold
+        return self._camera.defense.threshold
 
     @threshold.setter
     def threshold(self, value: float) -> None:
-        self._camera.threshold = value
+        self._camera.defense.threshold = value
 
     def process(self, image: np.ndarray) -> Verdict:
         """Score, mask and segment one image, uint8 [H, W, 3] RGB.

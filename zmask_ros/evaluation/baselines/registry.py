@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from zmask_ros.defense import Profile
-from zmask_ros.evaluation.baselines.detectors import LocalGradientSmoothing, channel_mean, hyperneuron
 from zmask_ros.evaluation.baselines.interface import Baseline, PlainThreshold
+from zmask_ros.evaluation.baselines.published_defenses import LocalGradientSmoothing, channel_mean, hyperneuron
 from zmask_ros.segmenters import Segmenter
 
 
@@ -18,7 +18,7 @@ class BaselineEntry:
     Attributes:
         make: Makes it from the network and the first profile of an evaluation; its threshold is set afterwards.
         passes: What a frame costs at most, in passes of the plain network: for estimates of time.
-        learns: Whether it is a `FeatureDetector`, which learns from clean frames before its threshold is set.
+        learns: Whether it is a `LearningBaseline`, which learns from clean frames before its threshold is set.
     """
 
     make: Callable[[Segmenter, Profile], Baseline]

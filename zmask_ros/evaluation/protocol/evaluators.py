@@ -8,8 +8,7 @@ from pathlib import Path
 
 from zmask_ros.defense import Profile, load_profile
 from zmask_ros.errors import ZmaskError
-from zmask_ros.evaluation.baselines.detectors import FeatureDetector
-from zmask_ros.evaluation.baselines.interface import Baseline, Ours, segment, set_threshold
+from zmask_ros.evaluation.baselines.interface import Baseline, LearningBaseline, Ours, segment, set_threshold
 from zmask_ros.evaluation.baselines.registry import COMPARED
 from zmask_ros.evaluation.metrics.records import Evaluator, Verdict
 from zmask_ros.evaluation.protocol.frames import Parts
@@ -90,7 +89,7 @@ class Evaluators:
             baseline: Baseline = Ours(self._segmenter, ours[name])
         else:
             baseline = COMPARED[name].make(self._segmenter, self.profiles[0].profile)
-            if isinstance(baseline, FeatureDetector):
+            if isinstance(baseline, LearningBaseline):
                 baseline.fit([scene.image for scene in self._parts.statistics], advance)
             set_threshold(baseline, [scene.image for scene in self._parts.thresholds], self._rate, advance)
         self._baselines[name] = baseline

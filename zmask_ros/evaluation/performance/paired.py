@@ -62,8 +62,7 @@ def evaluate_pairs(baseline: Baseline, num_classes: int, pairs: Iterable[PairedF
         ZmaskError: There is no scene, or a frame could not be analyzed.
     """
     clean, clean_defended, attacked, defended = (Confusion(num_classes) for _ in range(4))
-    flagged: list[bool] = []
-    overlaps, shares = [], []
+    flagged, overlaps, shares = [], [], []
     for pair in pairs:
         outside = ~pair.patch_mask
         for image, plain, own in ((pair.clean, clean, clean_defended), (pair.attacked, attacked, defended)):

@@ -122,11 +122,9 @@ class Evaluation:
         image = self.parts.test[0].image
         network = min(timeit.repeat(lambda: segment(self.segmenter, image), number=1, repeat=3))
         frame = min(timeit.repeat(lambda: self.attacked_image(0, noise), number=1, repeat=3))
-        steps: dict[tuple[bool, int], float] = {}
-        for job in self.missing():
-            if isinstance(job, jobs.TrainingJob) and kind_of(job.recipe) not in steps:
-                steps[kind_of(job.recipe)] = self._step_seconds(job.recipe)
-        return Pace(frame, network, steps)
+        recipes = [job.recipe for job in self.missing() if isinstance(job, jobs.TrainingJob)]
+        first = {kind_of(recipe): recipe for recipe in reversed(recipes)}
+        return Pace(frame, network, {kind: self._step_seconds(recipe) for kind, recipe in first.items()})
 
     def _step_seconds(self, recipe: Recipe) -> float:
         ends: list[float] = []
@@ -251,9 +249,9 @@ class Evaluation:
         results = Results({}, {attack.name: self._patches(attack) for attack in self.plan.attacks})
         for job in self.jobs:
             if isinstance(job, jobs.TrainingJob):
-                results.histories[job.attack.name] = self.store.get(job, jobs.TRAINED)
+                results.histories[job.attack.name] = jobs.TRAINED.validate_python(self.store.get(job))
                 continue
-            kept = self.store.get(job, jobs.EVALUATED)
+            kept = jobs.EVALUATED.validate_python(self.store.get(job))
             results.records[job.frames, job.evaluator] = RecordSet(kept.records, len(self.segmenter.classes))
             if kept.threshold is not None:
                 results.thresholds[job.evaluator] = kept.threshold

@@ -14,8 +14,7 @@ SIZES = {"small": 0.2, "medium": 0.3, "large": 0.4}
 GRADES = (("medium", 0.5), ("medium", 0.75), ("large", 0.5), ("large", 0.75))
 """Sizes and strengths of the graded patches; strength 1 is the attack of full strength."""
 PREFERRED_TARGET = "Tree"
-PARTS = 4
-BATCH = 2
+PARTS, BATCH = 4, 2
 FIRST_SEED = 9001
 """Seeds of the patches count up from here."""
 
@@ -61,8 +60,7 @@ def _graded(size: str, beta: float, steps: int) -> Spec:
 
 def _adaptive(family: str, reference: str, size: str, steps: int, **entries: Any) -> Spec:
     """An attack that starts from the patch that does the most without a defense, and learns to evade."""
-    attack = Attack(family, ADAPTIVE, start=reference, reference=reference, family=family)
-    return attack, steps, size, entries
+    return Attack(family, ADAPTIVE, start=reference, reference=reference, family=family), steps, size, entries
 
 
 def _converged(family: str, reference: str, size: str, **entries: Any) -> list[Spec]:

@@ -11,9 +11,11 @@ import math
 from dataclasses import dataclass, replace
 
 import torch
+from pydantic.dataclasses import dataclass as pydantic_dataclass
 from torch import Tensor
 
 from zmask_ros.errors import AttackError
+from zmask_ros.validation import Settings
 
 Range = tuple[float, float]
 VIEW_DISTANCE = 3.0
@@ -34,8 +36,8 @@ LIMITS: dict[str, Range] = {
 """What the ends of each range must lie within."""
 
 
-@dataclass(frozen=True)
-class EotRanges:
+@pydantic_dataclass(frozen=True)
+class EotRanges(Settings):
     """Ranges that every transformation is drawn from, uniformly and independently.
 
     Attributes:
@@ -51,6 +53,9 @@ class EotRanges:
         gamma: exponent on the patch's colors, 0.2..5; above 1 is darker.
         jpeg: quality of the whole image's compression, 1..100; 100 leaves it as it is.
     """
+
+    owner = "The set of transformations"
+    refusal = AttackError
 
     place: Range = (0.0, 1.0)
     scale: Range = (0.25, 1.0)
@@ -68,7 +73,7 @@ class EotRanges:
         for name, (low, high) in vars(self).items():
             least, most = LIMITS.get(name, (-math.inf, math.inf))
             if not least <= low <= high <= most:
-                raise AttackError(f"The range {name} = {low}..{high} must ascend and lie within {least}..{most}.")
+                raise ValueError(f"The range {name} = {low}..{high} must ascend and lie within {least}..{most}.")
 
 
 @dataclass(frozen=True)

@@ -137,7 +137,7 @@ def command(
       zmask calibrate city.zmask.safetensors --clean drive_1 --train-patches 6 -o calibrated.zmask.safetensors
       zmask calibrate city.zmask.safetensors --camvid CamVid --patches patches -o calibrated.zmask.safetensors
     """
-    settings = CalibrationSettings.checked(
+    settings = CalibrationSettings(
         select_layers=layers == AUTO,
         graded_patches=train_patches,
         graded_steps=patch_steps,

@@ -19,7 +19,7 @@ from zmask_ros.io.bags.reader import CameraBags
 from zmask_ros.segmenters import load_segmenter
 from zmask_ros.training.pipeline import fit_bags
 from zmask_ros.training.plans import PLANS
-from zmask_ros.training.settings import DEFAULT_FALSE_ALARM_RATE, FitSettings
+from zmask_ros.training.settings import DEFAULT_FALSE_ALARM_RATE, FitSettings, Variant
 
 
 @click.command()
@@ -57,7 +57,7 @@ def command(
     output: Path,
     false_alarm_rate: float,
     every: int,
-    variant: str,
+    variant: Variant,
     merge: tuple[Path, ...],
     device: str,
     as_json: bool,
@@ -74,7 +74,7 @@ def command(
     """
     if not bags and not merge:
         raise ZmaskError("Name at least one bag of clean drives, or profiles to --merge.")
-    settings = FitSettings.checked(false_alarm_rate=false_alarm_rate, variant=variant)
+    settings = FitSettings(false_alarm_rate=false_alarm_rate, variant=variant)
     check_profile_place(output)
     merged = [load_profile(path) for path in merge]
     for other in merged[1:]:

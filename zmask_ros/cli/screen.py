@@ -63,7 +63,7 @@ def command(
     \b
       zmask screen city.zmask.safetensors --clean drive_1 -o screened.zmask.safetensors
     """
-    settings = ScreenSettings.checked(adversarial_steps=rivals, rate=rate)
+    settings = ScreenSettings(adversarial_steps=rivals, rate=rate)
     check_profile_place(output)
     sources.check_named()
     profile = load_profile(profile_file)

@@ -33,7 +33,7 @@ def command(name: str | None, as_json: bool) -> None:
 
 
 def _list(as_json: bool) -> None:
-    known = [read_description(str(path)) for path in descriptions()]
+    known = [read_description(str(path)) for path in descriptions().values()]
     if as_json:
         rows = ((d.name, d.builder, d.input_size, str(d.source)) for d in known)
         print_json([dict(zip(("name", "builder", "input_size", "file"), row, strict=True)) for row in rows])
@@ -53,7 +53,7 @@ def _show(segmenter: Segmenter, as_json: bool) -> None:
     if as_json:
         print_json({"name": segmenter.name, "digest": segmenter.digest, "layers": layers, "chosen": chosen})
         return
-    stdout.print(f"{segmenter.name}: {', '.join(c.name for c in segmenter.classes)}", highlight=False, markup=False)
+    stdout.print(f"{segmenter.name}: {', '.join(segmenter.classes)}", highlight=False, markup=False)
     columns = ("layer", "channels", "height", "width", "set")
     table = Table(*columns, title="Layers that can be tapped", title_justify="left")
     for name, shape in layers.items():

@@ -5,14 +5,13 @@ room may import io, resources and errors.
 """
 
 from zmask_ros.segmenters.checked import CheckedSegmenter
-from zmask_ros.segmenters.description import ClassInfo, Description, SegmenterError, descriptions, read_description
+from zmask_ros.segmenters.description import Description, SegmenterError, descriptions, read_description
 from zmask_ros.segmenters.network import weights_digest
 from zmask_ros.segmenters.segmenter import UNLABELLED, Segmenter, build_segmenter, choose_device, load_segmenter
 
 __all__ = [
     "UNLABELLED",
     "CheckedSegmenter",
-    "ClassInfo",
     "Description",
     "Segmenter",
     "SegmenterError",

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zmask_ros.segmenters.description import ClassInfo, Description, SegmenterError, read_description
+from zmask_ros.segmenters.description import Color, Description, SegmenterError, read_description
 from zmask_ros.segmenters.network import build_network, compute_logits, weights_digest
 from zmask_ros.segmenters.precision import apply_precision
 
@@ -39,8 +39,8 @@ class Segmenter:
         return self.description.name
 
     @property
-    def classes(self) -> tuple[ClassInfo, ...]:
-        """In the order of the output channels."""
+    def classes(self) -> dict[str, Color]:
+        """Name and color of each, in the order of the output channels."""
         return self.description.classes
 
     @property
@@ -62,13 +62,12 @@ class Segmenter:
     def palette(self) -> np.ndarray:
         """uint8 [256, 3], RGB color of each label; black where there is no class."""
         palette = np.zeros((256, 3), np.uint8)
-        palette[: len(self.classes)] = [c.color for c in self.classes]
+        palette[: len(self.classes)] = list(self.classes.values())
         return palette
 
     def normalize(self, rgb: Tensor) -> Tensor:
         """Images [B, 3, H, W] in 0..1 to the network's range: mean 0, deviation 1; differentiable."""
-        mean = rgb.new_tensor(self.mean)[:, None, None]
-        std = rgb.new_tensor(self.std)[:, None, None]
+        mean, std = (rgb.new_tensor(values)[:, None, None] for values in (self.mean, self.std))
         return (rgb - mean) / std
 
     def prepare(self, image: np.ndarray) -> Tensor:

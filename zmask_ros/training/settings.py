@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
+from pydantic.dataclasses import dataclass
 
 from zmask_ros.flags.vote import VoteRule
 from zmask_ros.validation import Settings
@@ -25,11 +26,13 @@ def _enough_to_learn(steps: int) -> int:
     return steps
 
 
+Variant = Literal["ours", "paper"]
 Rate = Annotated[float, Field(gt=0, lt=1)]
 """A share of clean frames."""
 AdversarialSteps = Annotated[int, Field(ge=0), AfterValidator(_enough_to_learn)]
 
 
+@dataclass(frozen=True)
 class FitSettings(Settings):
     """How clean statistics are fitted.
 
@@ -39,9 +42,10 @@ class FitSettings(Settings):
     """
 
     false_alarm_rate: Rate = DEFAULT_FALSE_ALARM_RATE
-    variant: Literal["ours", "paper"] = "ours"
+    variant: Variant = "ours"
 
 
+@dataclass(frozen=True)
 class CalibrationSettings(Settings):
     """How a fitted profile is calibrated.
 
@@ -66,6 +70,7 @@ class CalibrationSettings(Settings):
     vote: VoteRule = VoteRule()
 
 
+@dataclass(frozen=True)
 class ScreenSettings(Settings):
     """How a screen is trained.
 

@@ -16,7 +16,7 @@ import numpy as np
 from zmask_ros.defense import Defense
 from zmask_ros.evaluation.performance.overhead import time_pairs
 from zmask_ros.progress import Advance, no_advance
-from zmask_ros.segmenters import ClassInfo, Description, Segmenter, build_segmenter
+from zmask_ros.segmenters import Description, Segmenter, build_segmenter
 from zmask_ros.training.adversarial import with_untrained_head
 from zmask_ros.training.clean_fit import ProfileFit
 from zmask_ros.training.plans import plan_for
@@ -76,7 +76,7 @@ def measure_cost(
 def torchvision_segmenter(builder: str, input_size: tuple[int, int], device: str) -> Segmenter:
     """One of `TORCHVISION` with random weights."""
     layers = TORCHVISION[builder]
-    classes = tuple(ClassInfo(str(index), (index, index, index)) for index in range(CLASSES))
+    classes = {str(index): (index, index, index) for index in range(CLASSES)}
     unit = (1.0, 1.0, 1.0)
     described = Description(
         builder, Path(), builder, classes, (0.0, 0.0, 0.0), unit, input_size, layers[:1], layers[-1:], layers, layers

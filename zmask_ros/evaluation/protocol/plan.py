@@ -141,7 +141,7 @@ class EvaluationPlan:
 
 def _attack(entry: dict[str, Any]) -> Attack:
     recipe = entry.get("recipe")
-    return Attack(**(entry | {"recipe": None if recipe is None else Recipe.from_dict(recipe)}))
+    return Attack(**(entry | {"recipe": None if recipe is None else Recipe(**recipe)}))
 
 
 def read_plan(path: Path) -> EvaluationPlan:

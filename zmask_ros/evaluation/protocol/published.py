@@ -58,7 +58,7 @@ class _Builder:
         return self.add(f"untargeted {size}", FULL, self.effort.steps, size)
 
     def targeted(self, size: str) -> str:
-        names = [entry.name for entry in self.segmenter.classes]
+        names = list(self.segmenter.classes)
         target = PREFERRED_TARGET if PREFERRED_TARGET in names else names[0]
         return self.add(f"targeted {size}", FULL, self.effort.steps, size, objective="targeted", target=target)
 

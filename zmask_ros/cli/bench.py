@@ -27,7 +27,7 @@ PERFORMANCE = Marks("<!-- figures: written by zmask bench --docs -->", "<!-- end
 @options.segmenter
 @click.option("--profile", type=click.Path(path_type=Path), help="Profile.  [default: the one shipped]")
 @click.option("--patch", type=click.Path(path_type=Path), help="Patch, a picture.  [default: the one shipped]")
-@click.option("--size", type=options.ImageSize(), help="The camera's images.  [default: the network's input size]")
+@click.option("--size", type=options.IMAGE_SIZE, help="The camera's images.  [default: the network's input size]")
 @click.option("--frames", type=click.IntRange(min=1), default=60, show_default=True, help="Frames of each case.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: torch's own choice]")
 @click.option(

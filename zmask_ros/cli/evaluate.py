@@ -11,7 +11,6 @@ from typing import Any
 import click
 
 from zmask_ros.cli import options
-from zmask_ros.cli.attack import Seeds
 from zmask_ros.cli.console import print_json, print_table, progress, warn
 from zmask_ros.data.camvid import camvid_root
 from zmask_ros.errors import ZmaskError
@@ -72,7 +71,9 @@ class NamedPath(click.ParamType):
 )
 @click.option("--quick", is_flag=True, help="The plan quick: everything once, in minutes; too little to judge by.")
 @click.option("--camvid", type=click.Path(path_type=Path), help="Frames of CamVid; its root folder.  [default: found]")
-@click.option("--street", type=Seeds(), help="Test frames of street-world drives with these seeds, e.g. 8000,8001.")
+@click.option(
+    "--street", type=options.SEEDS, help="Test frames of street-world drives with these seeds, e.g. 8000,8001."
+)
 @click.option("--images", type=click.Path(path_type=Path), help="Frames from a folder, parted by time.")
 @click.option(
     "--labels",

@@ -8,16 +8,16 @@ import click
 from rich.markup import escape
 from rich.table import Table
 
+from zmask_ros.cli import options
 from zmask_ros.cli.console import print_json, print_table, stdout
-from zmask_ros.cli.options import as_json as json_option
 from zmask_ros.cli.profile_rows import summary
 from zmask_ros.defense import Profile, load_profile
 from zmask_ros.io.bags.reader import image_topics
 
 
 @click.command()
-@click.argument("path", type=click.Path(path_type=Path))
-@json_option
+@click.argument("path", type=options.PATH)
+@options.as_json
 def command(path: Path, as_json: bool) -> None:
     """Show what is in PATH: a profile (.safetensors), or the image topics of a bag.
 
@@ -56,7 +56,7 @@ def _show_profile(profile: Profile, path: Path, as_json: bool) -> None:
     if as_json:
         print_json(told | {"fusion": scalars, "layers": layers, "notes": list(profile.notes)})
         return
-    print_table(f"Profile {path}", {name: str(value) for name, value in told.items()})
+    print_table(f"Profile {path}", told)
     table = Table("layer", "channels", "dead", "mean of |mu|", "mean sigma, largest kernel first")
     for key, row in layers.items():
         sigmas = " ".join(f"{sigma:.3g}" for sigma in row["mean sigma by kernel"])  # type: ignore[attr-defined]

@@ -26,7 +26,6 @@ def _enough_to_learn(steps: int) -> int:
     return steps
 
 
-Variant = Literal["ours", "paper"]
 Rate = Annotated[float, Field(gt=0, lt=1)]
 """A share of clean frames."""
 AdversarialSteps = Annotated[int, Field(ge=0), AfterValidator(_enough_to_learn)]
@@ -42,7 +41,7 @@ class FitSettings(Settings):
     """
 
     false_alarm_rate: Rate = DEFAULT_FALSE_ALARM_RATE
-    variant: Variant = "ours"
+    variant: Literal["ours", "paper"] = "ours"
 
 
 @dataclass(frozen=True)

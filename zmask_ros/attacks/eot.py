@@ -104,11 +104,7 @@ class Transforms:
 
 
 def sample_transforms(
-    ranges: EotRanges,
-    count: int,
-    patch_size: tuple[int, int],
-    image_size: tuple[int, int],
-    generator: torch.Generator,
+    ranges: EotRanges, count: int, patch_size: tuple[int, int], image_size: tuple[int, int], generator: torch.Generator
 ) -> Transforms:
     """Draw ``count`` transformations that keep the patch fully inside the image.
 

@@ -48,11 +48,7 @@ def apply_patches(
 
 
 def paste(
-    image: np.ndarray,
-    patch: np.ndarray,
-    center: tuple[float, float],
-    scale: float = 1.0,
-    rotation_deg: float = 0.0,
+    image: np.ndarray, patch: np.ndarray, center: tuple[float, float], scale: float = 1.0, rotation_deg: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Paste a patch at a chosen place.
 

@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.markup import escape
-from rich.table import Table
 
 from zmask_ros.cli import options
 from zmask_ros.cli.clean_sources import announce, clean_source_options, read_clean
-from zmask_ros.cli.console import figure, print_json, print_table, progress, stdout
+from zmask_ros.cli.console import figure, print_json, print_rows, print_table, progress, stdout
 from zmask_ros.cli.profile_rows import interval_text, precaution_rows, summary
 from zmask_ros.defense import load_profile, save_profile
 from zmask_ros.defense.profile.storage import check_profile_place
@@ -154,11 +152,9 @@ def _published(figures: Figures | LayerReport) -> dict[str, Any]:
 def _print(result: Calibration, output: Path, seconds: float) -> None:
     if result.selection:
         _print_selection(result.selection)
-    table = Table("on held-out frames and patches", "before", "after", title="Calibration", title_justify="left")
-    after = _published(result.after)
-    for name, value in _published(result.before).items():
-        table.add_row(name.replace("_", " "), figure(value), figure(after[name]))
-    stdout.print(table)
+    before, after = _published(result.before), _published(result.after)
+    compared = [(name.replace("_", " "), figure(before[name]), figure(after[name])) for name in before]
+    print_rows("Calibration", compared, ("on held-out frames and patches", "before", "after"))
     threshold = result.profile.detector.threshold
     rows = {
         "threshold": figure(threshold.value),
@@ -174,12 +170,11 @@ def _print(result: Calibration, output: Path, seconds: float) -> None:
 
 
 def _print_selection(selection: LayerSelection) -> None:
-    columns = ("layer", "overlap", "pixel AUC", "frame AUC", "harmless AUC", "why")
-    table = Table(*columns, title="Layers", title_justify="left")
-    for report in selection.reports:
-        numbers = (report.overlap, report.pixel_auc, report.frame_auc, report.benign_auc)
-        table.add_row(escape(report.layer), *(f"{number:.3f}" for number in numbers), escape(report.verdict))
-    stdout.print(table)
+    rows = []
+    for own in selection.reports:
+        numbers = (own.overlap, own.pixel_auc, own.frame_auc, own.benign_auc)
+        rows.append((own.layer, *(f"{number:.3f}" for number in numbers), own.verdict))
+    print_rows("Layers", rows, ("layer", "overlap", "pixel AUC", "frame AUC", "harmless AUC", "why"))
     for name, branch in (("S", selection.shallow), ("D", selection.deep)):
         kernels = " ".join(f"{width}x{height}" for height, width in branch.kernels)
         stdout.print(f"{name}: {', '.join(branch.layers)}; kernels {kernels}", markup=False)

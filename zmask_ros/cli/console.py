@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -83,10 +83,15 @@ def _lines(description: str, unit: str, total: int | None) -> Advance:
 
 
 def print_table(title: str, rows: Mapping[str, object]) -> None:
-    """A table of names and values on stdout; what looks like markup is printed as it is."""
-    table = Table(title=escape(title), show_header=False, title_justify="left")
-    for name, value in rows.items():
-        table.add_row(escape(name), escape(str(value)))
+    """A table of names and values on stdout."""
+    print_rows(title, rows.items())
+
+
+def print_rows(title: str | None, rows: Iterable[Sequence[object]], columns: Sequence[str] = ()) -> None:
+    """A table on stdout, without a head where there are no ``columns``; what looks like markup is printed as it is."""
+    table = Table(*columns, title=title and escape(title), show_header=bool(columns), title_justify="left")
+    for row in rows:
+        table.add_row(*(escape(str(cell)) for cell in row))
     stdout.print(table)
 
 

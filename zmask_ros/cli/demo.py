@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.markup import escape
-from rich.table import Table
 
 from zmask_ros.cli import options
-from zmask_ros.cli.console import figure, print_json, progress, stdout
+from zmask_ros.cli.console import figure, print_json, print_rows, progress
 from zmask_ros.demo.errors import NodeFailedError
 from zmask_ros.demo.run import DemoSettings, run_demo
 from zmask_ros.demo.scenario import CARRIERS, CLEAN_FRAMES, Scenario
@@ -47,13 +45,7 @@ DEFAULT = Scenario()
 )
 @options.as_json
 def command(
-    seed: int,
-    carrier: str,
-    seconds: float,
-    rate: float,
-    picture_s: tuple[float, float],
-    as_json: bool,
-    **chosen: Any,
+    seed: int, carrier: str, seconds: float, rate: float, picture_s: tuple[float, float], as_json: bool, **chosen: Any
 ) -> None:
     """Drive behind a truck that carries an adversarial patch, defended, through real ROS 2 nodes; no camera needed.
 
@@ -84,10 +76,11 @@ def command(
     if as_json:
         print_json(result.summary)
     else:
-        title = escape(f"Demo, results in {settings.folder}")
-        table = Table(title=title, title_justify="left", show_header=False)
-        for field in fields(result.figures):
-            table.add_row(field.name, figure(getattr(result.figures, field.name)), field.metadata["meaning"])
-        stdout.print(table)
+        values = (
+            (own.name, getattr(result.figures, own.name), own.metadata["meaning"]) for own in fields(result.figures)
+        )
+        print_rows(
+            f"Demo, results in {settings.folder}", ((name, figure(value), meaning) for name, value, meaning in values)
+        )
     if result.unflagged:
         raise click.ClickException(f"{result.unflagged} of {result.figures.frames_sent} frames got no flag.")

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import click
 import torch
-from rich.markup import escape
-from rich.table import Table
 
 from zmask_ros.cli import options
-from zmask_ros.cli.console import print_json, stdout
+from zmask_ros.cli.console import print_json, print_rows, stdout
 from zmask_ros.defense.evidence.taps import feature_layers
 from zmask_ros.segmenters import Segmenter, descriptions, load_segmenter, read_description
 
@@ -33,14 +31,12 @@ def command(name: str | None, as_json: bool) -> None:
 def _list(as_json: bool) -> None:
     known = [read_description(str(path)) for path in descriptions().values()]
     if as_json:
-        rows = [(d.name, d.builder, d.input_size, str(d.source)) for d in known]
-        print_json([dict(zip(("name", "builder", "input_size", "file"), row, strict=True)) for row in rows])
+        print_json(
+            [{"name": d.name, "builder": d.builder, "input_size": d.input_size, "file": str(d.source)} for d in known]
+        )
         return
-    table = Table("name", "builder", "input (w x h)", "classes", "file", title="Segmenters", title_justify="left")
-    for d in known:
-        size = f"{d.input_size[1]} x {d.input_size[0]}"
-        table.add_row(escape(d.name), escape(d.builder), size, str(len(d.classes)), escape(str(d.source)))
-    stdout.print(table)
+    rows = [(d.name, d.builder, f"{d.input_size[1]} x {d.input_size[0]}", len(d.classes), d.source) for d in known]
+    print_rows("Segmenters", rows, ("name", "builder", "input (w x h)", "classes", "file"))
 
 
 @torch.inference_mode()
@@ -55,8 +51,5 @@ def _show(segmenter: Segmenter, as_json: bool) -> None:
         print_json({"name": segmenter.name, "digest": segmenter.digest, "layers": layers, "chosen": chosen})
         return
     stdout.print(f"{segmenter.name}: {', '.join(segmenter.classes)}", highlight=False, markup=False)
-    columns = ("layer", "channels", "height", "width", "set")
-    table = Table(*columns, title="Layers that can be tapped", title_justify="left")
-    for name, shape in layers.items():
-        table.add_row(escape(name), *(str(n) for n in shape), chosen.get(name, ""))
-    stdout.print(table)
+    rows = [(name, *shape, chosen.get(name, "")) for name, shape in layers.items()]
+    print_rows("Layers that can be tapped", rows, ("layer", "channels", "height", "width", "set"))

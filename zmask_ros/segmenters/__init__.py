@@ -8,17 +8,3 @@ from zmask_ros.segmenters.checked import CheckedSegmenter
 from zmask_ros.segmenters.description import Description, SegmenterError, descriptions, read_description
 from zmask_ros.segmenters.network import weights_digest
 from zmask_ros.segmenters.segmenter import UNLABELLED, Segmenter, build_segmenter, choose_device, load_segmenter
-
-__all__ = [
-    "UNLABELLED",
-    "CheckedSegmenter",
-    "Description",
-    "Segmenter",
-    "SegmenterError",
-    "build_segmenter",
-    "choose_device",
-    "descriptions",
-    "load_segmenter",
-    "read_description",
-    "weights_digest",
-]

@@ -65,13 +65,7 @@ class GearWriter:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def write_scene(
-        self,
-        name: str,
-        split: str,
-        camera: GearCamera,
-        panel: GearPanel,
-        is_patched: bool,
-        frames: Iterable[GearFrame],
+        self, name: str, split: str, camera: GearCamera, panel: GearPanel, is_patched: bool, frames: Iterable[GearFrame]
     ) -> None:
         """Write one split of a scene.
 

@@ -99,9 +99,6 @@ class Transforms:
     jpeg: Tensor | None = None
     visible: Tensor | None = None
 
-    def __len__(self) -> int:
-        return len(self.homography)
-
 
 def sample_transforms(
     ranges: EotRanges, count: int, patch_size: tuple[int, int], image_size: tuple[int, int], generator: torch.Generator
@@ -221,11 +218,8 @@ def _place_inside(view: Tensor, place: Tensor, patch_size: tuple[int, int], imag
 def _overlaps(drawn: Transforms, layout: list[Transforms], patch_size: tuple[int, int]) -> Tensor:
     """Bool [B]: whether the upright box around the patch meets that of any other one."""
     low, high = _boxes(drawn, patch_size)
-    met = torch.zeros(len(drawn), dtype=torch.bool)
-    for other in layout:
-        other_low, other_high = _boxes(other, patch_size)
-        met |= ((low < other_high) & (other_low < high)).all(1)
-    return met
+    others = (_boxes(other, patch_size) for other in layout)
+    return torch.stack([((low < other_high) & (other_low < high)).all(1) for other_low, other_high in others]).any(0)
 
 
 def _boxes(transforms: Transforms, patch_size: tuple[int, int]) -> tuple[Tensor, Tensor]:

@@ -23,8 +23,7 @@ from zmask_ros.attacks import (
     save_patch,
     train_patch,
 )
-from zmask_ros.attacks.curves import save_curves
-from zmask_ros.attacks.files import curves_path
+from zmask_ros.attacks.files import curves_path, save_curves
 from zmask_ros.attacks.frames import NothingToHideError
 from zmask_ros.cli import options
 from zmask_ros.cli.attack_options import AttackCommand, recipe_of, recipe_options

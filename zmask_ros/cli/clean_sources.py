@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import fields
 from typing import Any
 
 import click
@@ -41,10 +41,9 @@ def clean_source_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options that name clean frames; the command gets them as its ``sources``, `CleanSources`."""
 
     @functools.wraps(command)
-    def with_sources(
-        camvid: Path | None, bags: tuple[Path, ...], topic: str | None, every: int, frames: int, **others: Any
-    ) -> None:
-        command(sources=CleanSources(camvid, bags, topic, every, frames), **others)
+    def with_sources(**given: Any) -> None:
+        sources = CleanSources(**{own.name: given.pop(own.name) for own in fields(CleanSources)})
+        command(sources=sources, **given)
 
     return functools.reduce(lambda decorated, option: option(decorated), reversed(CLEAN_SOURCE_OPTIONS), with_sources)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -15,6 +16,8 @@ from zmask_ros.segmenters.precision import apply_precision
 
 UNLABELLED = 255
 """Label of pixels without a class."""
+KEPT_CHECKS = 4
+"""Enough for one frame: one pass, and a second one of what is flagged."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,24 @@ class Segmenter:
             SegmenterError: the network returns something else, or another number of channels than it has classes.
         """
         return compute_logits(self.network, x, self.description)
+
+
+@dataclass(frozen=True)
+class CheckedSegmenter(Segmenter):
+    """A segmenter that remembers whether its last outputs were finite, since labels do not show a NaN.
+
+    Attributes:
+        finite: a bool scalar for each of the last passes, on the network's device.
+    """
+
+    finite: deque[Tensor] = field(default_factory=lambda: deque(maxlen=KEPT_CHECKS))
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Class scores as of `Segmenter.logits`, whose finiteness is kept."""
+        logits = super().logits(x)
+        # A NaN or an infinity anywhere ends up in the sum.
+        self.finite.append(logits.detach().sum(dtype=torch.float32).isfinite())
+        return logits
 
 
 def choose_device(name: str) -> torch.device:

@@ -1,6 +1,6 @@
 """The defense of one camera or of several: one node, in a namespace if need be.
 
-The defaults of all parameters are in config/defense.yaml; an argument that is not given changes nothing there.
+The defaults of all parameters are in config/defense.yaml; an argument that is not set changes nothing there.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def nodes(value: Values) -> list[object]:
 
 
 def defense_node(value: Values, defense: DefenseLaunch, file: Path) -> LifecycleNode:
-    """The node with what was given on the command line, and nothing else, over what is in the file."""
+    """The node with the arguments that are set, and nothing else, over what is in the file."""
     return LifecycleNode(
         package="zmask_ros",
         executable="defense_node",

@@ -1,4 +1,4 @@
-"""A drive past a billboard, defended: street_camera -> defense_node, and RViz to look at it."""
+"""A drive past a billboard, defended: street_camera -> defense_node, and RViz to show it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def actions(value: Values) -> list[object]:
 
 
 def street_camera(value: Values) -> Node:
-    """The camera, with what was given on the command line over its own defaults."""
+    """The camera, with the arguments of the command line over its own defaults."""
     return Node(
         package="zmask_ros",
         executable="street_camera",

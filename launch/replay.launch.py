@@ -1,4 +1,4 @@
-"""A recorded drive, defended: ros2 bag play with its time -> defense_node, and RViz to look at it."""
+"""A recorded drive, defended: ros2 bag play with its time -> defense_node, and RViz to show it."""
 
 from __future__ import annotations
 

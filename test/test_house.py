@@ -21,7 +21,7 @@ FORBIDDEN = {
     "flags-and-io": ("flags/flag.py", "torch"),
     "rclpy": ("runtime/camera.py", "rclpy"),
     "cli": ("training/sources.py", "zmask_ros.cli.console"),
-    "flags": ("flags/vote.py", "zmask_ros.resources"),
+    "flags": ("flags/alarm.py", "zmask_ros.resources"),
     "segmenters": ("segmenters/network.py", "zmask_ros.flags"),
     "street": ("data/street/builder.py", "zmask_ros.defense"),
     "defense": ("defense/defense.py", "zmask_ros.training"),

@@ -25,9 +25,8 @@ from zmask_ros.data.street import StreetDrive
 from zmask_ros.defense import load_profile
 from zmask_ros.evaluation.baselines.interface import Ours
 from zmask_ros.evaluation.metrics.segmentation import Confusion
-from zmask_ros.evaluation.performance.overhead import plain_labels
 from zmask_ros.evaluation.performance.paired import PairedFrame, evaluate_pairs
-from zmask_ros.evaluation.performance.timing import median_ratio
+from zmask_ros.evaluation.performance.timing import median_ratio, plain_labels
 from zmask_ros.io.files import replace_file
 from zmask_ros.io.markdown_tables import Marks
 from zmask_ros.segmenters import Segmenter, load_segmenter

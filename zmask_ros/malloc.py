@@ -20,7 +20,7 @@ def keep_freed_memory() -> bool:
     threads.
 
     Returns:
-        Whether it is so from now on; not every C library can be told.
+        Whether it is so from now on; not every C library has these settings.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:

@@ -1,4 +1,4 @@
-"""How long work says how far it is, without knowing who looks: a bar on a terminal, a log, or nobody."""
+"""How long work reports its progress, without knowing how it is shown: a bar on a terminal, a log, or nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class Advance(Protocol):
     """Counts steps that are done."""
 
     def __call__(self, steps: float = 1, note: str = "") -> None:
-        """So many more ``steps`` are done; ``note`` stands beside the bar until the next one."""
+        """So many more ``steps`` are done; ``note`` is shown with the bar until the next one."""
 
 
 class Progress(Protocol):
@@ -22,10 +22,10 @@ class Progress(Protocol):
 
 
 def no_advance(steps: float = 1, note: str = "") -> None:
-    """An `Advance` that tells nobody."""
+    """An `Advance` that shows nothing."""
 
 
 @contextmanager
 def silent(description: str, unit: str, total: int | None) -> Iterator[Advance]:
-    """A `Progress` that nobody looks at."""
+    """A `Progress` that shows nothing."""
     yield no_advance

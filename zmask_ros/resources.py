@@ -1,6 +1,6 @@
 """Where the files that come with the package are: configuration, message definitions, models with profile and patch.
 
-A source checkout holds them beside the package; pip and colcon install them under ``share/zmask_ros``.
+A source checkout holds them next to the package; pip and colcon install them under ``share/zmask_ros``.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ def find_resource(relative: str) -> Path:
     """The path of a file that comes with the package, such as ``msg/AttackFlag.msg``.
 
     Raises:
-        ZmaskError: it is nowhere; the sentence names where it was looked for.
+        ZmaskError: it is nowhere; the sentence names the folders that were searched.
     """
-    looked = [root / relative for root in roots()]
-    for path in looked:
+    candidates = [root / relative for root in roots()]
+    for path in candidates:
         if path.exists():
             return path
-    places = ", ".join(str(path.parent) for path in looked)
+    places = ", ".join(str(path.parent) for path in candidates)
     raise ZmaskError(f"'{Path(relative).name}' belongs to zmask_ros but is missing (looked in {places}): reinstall it.")
 
 

@@ -52,4 +52,5 @@ def sentence(error: ValidationError, owner: str) -> str:
     if first["type"] == "unexpected_keyword_argument":
         return f"{owner} has no entry '{place}'."
     value, complaint = reprlib.repr(first["input"]), first["msg"].removeprefix("Input ")
-    return f"{owner} has a malformed entry: '{place}' is {value}, but {complaint[0].lower()}{complaint[1:]}."
+    entry = f"{owner} has a malformed entry: '{place}'" if place else owner
+    return f"{entry} is {value}, but {complaint[0].lower()}{complaint[1:]}."

@@ -11,7 +11,7 @@ from support.commands import record, refused, zmask
 from support.profiles import with_changed
 from zmask_ros.cli import calibrate as calibrate_command
 from zmask_ros.defense import Defense, load_profile, save_profile
-from zmask_ros.flags.vote import VoteRule
+from zmask_ros.flags.alarm import VoteRule
 from zmask_ros.segmenters import load_segmenter
 from zmask_ros.training.clean_fit import ProfileFit
 from zmask_ros.training.sources import read_patches

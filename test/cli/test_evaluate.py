@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import cv2
@@ -19,7 +20,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("place")
     description = tiny_network.describe(folder)
     tiny_network.fit(description)
-    plan = evaluation_parts.plan().to_dict()
+    plan = asdict(evaluation_parts.plan())
     plan |= {"attacks": plan["attacks"][:1], "hard_sets": ["glare"], "compared": ["LGS"], "attacked_frames": 2}
     (folder / "plan.json").write_text(json.dumps(plan))
     (folder / "images").mkdir()

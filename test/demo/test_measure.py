@@ -10,7 +10,7 @@ import pytest
 
 from support.recorded_drive import SMALL
 from zmask_ros.demo.drive import DriveCounts
-from zmask_ros.demo.measure import Measurement, Outcome, summarize, unflagged_frames
+from zmask_ros.demo.measure import CASES, Measurement, Outcome, summarize, unflagged_frames
 from zmask_ros.evaluation.metrics.segmentation import Confusion
 
 
@@ -30,16 +30,16 @@ def test_figures_follow_from_what_was_recorded(found: Measurement) -> None:
 
 def test_a_frame_without_flag_counts_as_missed(found: Measurement) -> None:
     lost = [Outcome(o.index, o.stamp_ns, o.cover, None if o.index == 7 else o.flag, o.mask_iou) for o in found.outcomes]
-    rest = replace(found, outcomes=lost)
-    assert summarize(rest, SMALL, DriveCounts(10, 0), 0.0).recall == pytest.approx(2 / 5)
-    assert unflagged_frames(rest, DriveCounts(10, 0)) == 1
+    fewer = replace(found, outcomes=lost)
+    assert summarize(fewer, SMALL, DriveCounts(10, 0), 0.0).recall == pytest.approx(2 / 5)
+    assert unflagged_frames(fewer, DriveCounts(10, 0)) == 1
     assert unflagged_frames(found, DriveCounts(10, 0)) == 0
     assert unflagged_frames(found, DriveCounts(10, 2)) == 2
 
 
 def test_a_drive_without_patch_has_no_figures_of_it() -> None:
-    empty = Confusion(11)
-    found = Measurement(empty, empty, empty, empty, [Outcome(index, index, 0.0, None, math.nan) for index in range(4)])
+    confusions = {case: Confusion(11) for case in CASES}
+    found = Measurement(confusions, [Outcome(index, index, 0.0, None, math.nan) for index in range(4)])
     figures = summarize(found, SMALL, DriveCounts(4, 4), 0.0)
     assert figures.recall is None and figures.mask_iou is None and figures.miou_clean is None
     json.dumps(asdict(figures), allow_nan=False)

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from zmask_ros.demo import processes
-from zmask_ros.demo.errors import DemoError, NodeFailedError
-from zmask_ros.demo.processes import NodeProcess, executable, free_domain
+from zmask_ros.demo.processes import DemoError, NodeFailedError, NodeProcess, executable, free_domain
 
 
 def program(folder: Path, code: str) -> Path:

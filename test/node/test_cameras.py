@@ -18,7 +18,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rcl_interfaces.msg import ParameterType, ParameterValue
 from sensor_msgs.msg import CompressedImage, Image
 
-from support.node_processes import Camera, Client, NodeProcess, header, image_message, set_parameter, tiny_parameters
+from support.node_processes import Camera, Client, StartedNode, header, image_message, set_parameter, tiny_parameters
 from support.tiny_network import clean_image
 from zmask_ros.io.images.codec import encode_compressed
 from zmask_ros.msg import AttackFlag
@@ -43,18 +43,18 @@ DEEP = {"reliability": "reliable", "depth": 100}
 
 
 @pytest.fixture(scope="module")
-def node(parameters: dict[str, Any]) -> Iterator[NodeProcess]:
-    with NodeProcess("defense_node", parameters, NAMESPACE) as process:
+def node(parameters: dict[str, Any]) -> Iterator[StartedNode]:
+    with StartedNode("defense_node", parameters, NAMESPACE) as process:
         yield process
 
 
 @pytest.fixture
-def front(node: NodeProcess, client: Client) -> Camera:
+def front(node: StartedNode, client: Client) -> Camera:
     return Camera(client, Image, FRONT_TOPIC, "front/zmask/attack")
 
 
 @pytest.fixture
-def rear(node: NodeProcess, client: Client) -> Camera:
+def rear(node: StartedNode, client: Client) -> Camera:
     return Camera(client, CompressedImage, "rear/image_raw/compressed", "rear/zmask/attack")
 
 
@@ -204,7 +204,7 @@ def test_the_alarm_is_raised_and_ends_as_the_live_parameters_say(client: Client,
 def test_bad_cameras_are_refused_in_one_sentence(
     parameters: dict[str, Any], changes: dict[str, Any], words: str
 ) -> None:
-    with NodeProcess("defense_node", {**parameters, **changes}, NAMESPACE) as process:
+    with StartedNode("defense_node", {**parameters, **changes}, NAMESPACE) as process:
         assert process.wait() == 2, process.output
         assert words in process.output
         assert "Traceback" not in process.output
@@ -212,5 +212,5 @@ def test_bad_cameras_are_refused_in_one_sentence(
 
 def test_a_parameter_that_the_node_does_not_have_is_named(client: Client, parameters: dict[str, Any]) -> None:
     misspelled = {"front.profil": "mine", "treshold": 0.5, "autostart": False}
-    with NodeProcess("defense_node", {**parameters, **misspelled}, NAMESPACE) as process:
+    with StartedNode("defense_node", {**parameters, **misspelled}, NAMESPACE) as process:
         client.until(lambda: "has no parameter front.profil, treshold: " in process.output, "a warning")

@@ -15,7 +15,7 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed", exc_type=ModuleNot
 from sensor_msgs.msg import Image
 
 from support.faulty_network import SLOW_S, Faults
-from support.node_processes import Camera, Client, NodeProcess, image_message, slowdown, tiny_parameters
+from support.node_processes import Camera, Client, StartedNode, image_message, slowdown, tiny_parameters
 from support.reliability_report import report
 from support.tiny_network import clean_image
 from zmask_ros.msg import AttackFlag
@@ -36,9 +36,9 @@ INFERENCE = {"network", "analysis", "labels", "second pass"}
 
 
 @pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartedNode]:
     parameters = tiny_parameters(tmp_path_factory.mktemp("cost"), f"{NAMESPACE}/")
-    with NodeProcess("defense_node", {**parameters, "timeout_s": 60.0}, NAMESPACE) as process:
+    with StartedNode("defense_node", {**parameters, "timeout_s": 60.0}, NAMESPACE) as process:
         yield process
 
 
@@ -48,7 +48,7 @@ def beside_inference(flag: AttackFlag) -> float:
     return float(flag.latency_ms) - sum(time for stage, time in stages.items() if stage in INFERENCE)
 
 
-def processor_ms(node: NodeProcess) -> float:
+def processor_ms(node: StartedNode) -> float:
     """Processor time of the node so far, all threads together."""
     fields = Path(f"/proc/{node.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) * 1e3 / os.sysconf("SC_CLK_TCK")
@@ -60,7 +60,7 @@ def ask_all(camera: Camera, frames: list[Image]) -> list[AttackFlag]:
 
 @pytest.mark.parametrize(("size", "aim_ms"), list(AIMS.items()), ids=lambda value: str(value))
 def test_a_frame_costs_little_beside_the_network(
-    node: NodeProcess, client: Client, size: tuple[int, int], aim_ms: float
+    node: StartedNode, client: Client, size: tuple[int, int], aim_ms: float
 ) -> None:
     camera, frames = Camera(client), [image_message(index, clean_image(index, *size)) for index in range(4)]
     name = f"{size[1]}x{size[0]}"
@@ -90,7 +90,7 @@ def test_at_twice_the_rate_of_the_network_frames_stay_fresh(tmp_path: Path) -> N
     parameters |= {"segmenter": str(faults.describe(tmp_path)), "timeout_s": 60.0}
     busy = Client(BUSY_NAMESPACE)
     try:
-        with NodeProcess("defense_node", parameters, BUSY_NAMESPACE):
+        with StartedNode("defense_node", parameters, BUSY_NAMESPACE):
             camera, frames = Camera(busy), [image_message(index, clean_image(index)) for index in range(4)]
             faults.tell(*["slow"] * (ALONE + 2 * FRAMES))
             calm = [camera.ask(frames[index % len(frames)]) for index in range(ALONE)]

@@ -24,7 +24,7 @@ from support.node_processes import (
     RELIABLE,
     Camera,
     Client,
-    NodeProcess,
+    StartedNode,
     header,
     image_message,
     set_parameter,
@@ -49,9 +49,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def node(tiny: dict[str, Any]) -> Iterator[NodeProcess]:
+def node(tiny: dict[str, Any]) -> Iterator[StartedNode]:
     """The node that most tests share."""
-    with NodeProcess("defense_node", {**tiny, "publish_undefended": True}, NAMESPACE) as process:
+    with StartedNode("defense_node", {**tiny, "publish_undefended": True}, NAMESPACE) as process:
         yield process
 
 
@@ -64,7 +64,7 @@ def alone() -> Iterator[Client]:
 
 
 @pytest.fixture
-def camera(node: NodeProcess, client: Client) -> Camera:
+def camera(node: StartedNode, client: Client) -> Camera:
     return Camera(client)
 
 
@@ -191,7 +191,7 @@ def test_the_threshold_can_be_changed_and_taken_back(client: Client, camera: Cam
     assert (after.state, after.threshold) == (AttackFlag.CLEAN, before.threshold)
 
 
-def test_what_cannot_change_is_refused_with_the_reason(client: Client, node: NodeProcess) -> None:
+def test_what_cannot_change_is_refused_with_the_reason(client: Client, node: StartedNode) -> None:
     text = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value="other")
     for name in ("segmenter", "profile", "device"):
         result = set_parameter(client, name, text)
@@ -203,7 +203,7 @@ def test_what_cannot_change_is_refused_with_the_reason(client: Client, node: Nod
         assert "threshold" in result.reason
 
 
-def test_parameters_are_described(client: Client, node: NodeProcess) -> None:
+def test_parameters_are_described(client: Client, node: StartedNode) -> None:
     request = DescribeParameters.Request(names=["threshold", "image_transport", "num_threads"])
     described = client.call("defense_node/describe_parameters", DescribeParameters, request).descriptors
     threshold, transport, threads = described
@@ -240,7 +240,7 @@ def test_compressed_images(tiny: dict[str, Any], client: Client) -> None:
     def message(number: int, data: bytes) -> CompressedImage:
         return CompressedImage(header=header(number), format="jpeg", data=array.array("B", data))
 
-    with NodeProcess("defense_node", {**tiny, "image_transport": "compressed"}, NAMESPACE) as process:
+    with StartedNode("defense_node", {**tiny, "image_transport": "compressed"}, NAMESPACE) as process:
         camera = Camera(client, CompressedImage, "image_raw/compressed")
         jpeg = encode_compressed(clean_image(5, HEIGHT, WIDTH))
         flag = camera.ask(message(5, jpeg))
@@ -248,37 +248,37 @@ def test_compressed_images(tiny: dict[str, Any], client: Client) -> None:
         flag = camera.ask(message(6, jpeg[: len(jpeg) // 8]))
         assert (flag.state, flag.header) == (AttackFlag.UNKNOWN, header(6))
         assert flag.reason
-        assert process.stop()[0] == 0
+        assert process.end()[0] == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_in_the_middle_of_work_ends_it_cleanly(tmp_path: Path, alone: Client, number: signal.Signals) -> None:
     count = 30
-    with NodeProcess("defense_node", tiny_parameters(tmp_path, f"{ALONE}/"), ALONE) as process:
+    with StartedNode("defense_node", tiny_parameters(tmp_path, f"{ALONE}/"), ALONE) as process:
         camera = Camera(alone)
         for index in range(count):
             camera.send(image_message(index, clean_image(index, 480, 640)))
         alone.until(lambda: camera.flags, "the first flag")
-        code, seconds = process.stop(number)
+        code, seconds = process.end(number)
         assert (code, "Traceback" in process.output) == (0, False), process.output
         assert seconds < 2.0 * slowdown()
 
 
 def test_a_signal_during_the_start_ends_it_cleanly(tiny: dict[str, Any], client: Client) -> None:
     name = ("defense_node", "/starting")
-    with NodeProcess(name[0], tiny, name[1]) as process:
+    with StartedNode(name[0], tiny, name[1]) as process:
         client.until(
             lambda: name in client.node.get_node_names_and_namespaces(),
             "the node's name, before its network is loaded",
         )
-        code, seconds = process.stop()
+        code, seconds = process.end()
         assert (code, "Traceback" in process.output) == (0, False), process.output
         assert seconds < 2.0 * slowdown()
 
 
 def refuse(changes: dict[str, Any]) -> str:
     """The one sentence with which the node refuses to start."""
-    with NodeProcess("defense_node", changes, NAMESPACE) as process:
+    with StartedNode("defense_node", changes, NAMESPACE) as process:
         assert process.wait() == 2, process.output
         lines = process.output.strip().splitlines()
     assert len(lines) == 1, lines

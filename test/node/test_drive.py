@@ -15,7 +15,7 @@ from support import TESTS
 # One that is installed but broken is a failure.
 pytest.importorskip("rclpy", reason="ROS 2 is not installed", exc_type=ModuleNotFoundError)
 
-from support.node_processes import NodeProcess
+from support.node_processes import StartedNode
 from support.tiny_network import describe, fit
 from zmask_ros.data.street import StreetDrive
 from zmask_ros.io.bags.reader import CameraBags, ReadReport
@@ -34,12 +34,12 @@ def test_a_drive_in_lockstep_is_flagged_and_recorded_frame_by_frame(
     topics = ["/drive/camera_info", "/drive/image_raw", *(f"/drive/zmask/{name}" for name in names)]
     pace = {"pace": "lockstep", "min_subscribers": 2, "summary": str(sent)}
     with (
-        NodeProcess("defense_node", {**network, "publish_undefended": True}, "/drive"),
-        NodeProcess("recorder", {"path": str(bag), "summary": str(recorded), "topics": topics}, "/drive") as recorder,
-        NodeProcess("street_camera", {**DRIVE, **pace}, "/drive") as camera,
+        StartedNode("defense_node", {**network, "publish_undefended": True}, "/drive"),
+        StartedNode("recorder", {"path": str(bag), "summary": str(recorded), "topics": topics}, "/drive") as recorder,
+        StartedNode("street_camera", {**DRIVE, **pace}, "/drive") as camera,
     ):
         assert camera.wait(240.0) == 0
-        assert recorder.stop(signal.SIGINT)[0] == 0
+        assert recorder.end(signal.SIGINT)[0] == 0
         assert "Traceback" not in camera.output + recorder.output
     drive = StreetDrive(**DRIVE)
     assert json.loads(sent.read_text()) == {
@@ -62,7 +62,7 @@ def test_a_drive_in_lockstep_is_flagged_and_recorded_frame_by_frame(
     ],
 )
 def test_a_bad_start_is_one_sentence(executable: str, parameters: dict[str, object], words: str) -> None:
-    with NodeProcess(executable, parameters) as process:
+    with StartedNode(executable, parameters) as process:
         assert process.wait() == 2, process.output
         assert len(process.output.strip().splitlines()) == 1
         assert words in process.output
@@ -72,6 +72,6 @@ def test_a_path_may_begin_with_a_tilde(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("HOME", str(tmp_path))
     cv2.imwrite(str(tmp_path / "12.png"), np.full((20, 20, 3), 90, np.uint8))
     given = {"min_subscribers": 0, "settle_s": 0.0, "picture": "~/12.png", "summary": "~/sent.json"}
-    with NodeProcess("street_camera", {**DRIVE, **given}, "/home") as camera:
+    with StartedNode("street_camera", {**DRIVE, **given}, "/home") as camera:
         assert camera.wait() == 0, camera.output
     assert json.loads((tmp_path / "sent.json").read_text())["frames_sent"] == 10

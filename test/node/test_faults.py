@@ -16,7 +16,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from sensor_msgs.msg import Image
 
 from support.faulty_network import Faults
-from support.node_processes import Camera, Client, NodeProcess, header, image_message, slowdown, tiny_parameters
+from support.node_processes import Camera, Client, StartedNode, header, image_message, slowdown, tiny_parameters
 from support.tiny_network import clean_image
 from zmask_ros.msg import AttackFlag
 
@@ -36,21 +36,21 @@ def faults(folder: Path) -> Faults:
 
 
 @pytest.fixture(scope="module")
-def node(folder: Path, faults: Faults) -> Iterator[NodeProcess]:
+def node(folder: Path, faults: Faults) -> Iterator[StartedNode]:
     """Two cameras with one network that does what it is told."""
     parameters = tiny_parameters(folder, f"{NAMESPACE}/{FRONT}/", f"{NAMESPACE}/{REAR}/")
     parameters |= {"segmenter": str(faults.describe(folder)), "cameras": [FRONT, REAR], "timeout_s": 60.0}
-    with NodeProcess("defense_node", parameters, NAMESPACE) as process:
+    with StartedNode("defense_node", parameters, NAMESPACE) as process:
         yield process
 
 
 @pytest.fixture
-def front(node: NodeProcess, client: Client) -> Camera:
+def front(node: StartedNode, client: Client) -> Camera:
     return Camera(client, topic=f"{FRONT}/image_raw", attack=f"{FRONT}/zmask/attack")
 
 
 @pytest.fixture
-def rear(node: NodeProcess, client: Client) -> Camera:
+def rear(node: StartedNode, client: Client) -> Camera:
     return Camera(client, topic=f"{REAR}/image_raw", attack=f"{REAR}/zmask/attack")
 
 

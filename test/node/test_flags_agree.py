@@ -20,7 +20,7 @@ from sensor_msgs.msg import Image
 
 from support import TESTS
 from support.flag_bags import read_flags
-from support.node_processes import Camera, Client, NodeProcess, tiny_parameters
+from support.node_processes import Camera, Client, StartedNode, tiny_parameters
 from support.patched_street import attacked_image
 from support.screened import screened_profile
 from support.tiny_network import clean_image
@@ -91,10 +91,10 @@ def flags_of_node(tiny: dict[str, Any], drive: Path, mode: str, client: Client) 
         messages = [deserialize_message(bytes(raw.data), Image) for raw in recording.messages([TOPIC])]
     finally:
         opened.close()
-    with NodeProcess("defense_node", {**tiny, "mode": mode}, NAMESPACE) as process:
+    with StartedNode("defense_node", {**tiny, "mode": mode}, NAMESPACE) as process:
         camera = Camera(client)
         flags = [camera.ask(message) for message in messages]
-        assert process.stop()[0] == 0
+        assert process.end()[0] == 0
         return flags
 
 

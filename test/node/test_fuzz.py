@@ -19,7 +19,7 @@ from builtin_interfaces.msg import Time
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from support.node_processes import Camera, Client, NodeProcess, header, tiny_parameters
+from support.node_processes import Camera, Client, StartedNode, header, tiny_parameters
 from support.reliability_report import report
 from support.tiny_network import clean_image
 from zmask_ros.errors import ZmaskError
@@ -115,7 +115,7 @@ def test_the_running_node_flags_every_message(tmp_path: Path) -> None:
     parameters |= {"cameras": ["raw", "small"], "small.image_transport": "compressed", "timeout_s": 60.0}
     garbage, client = Garbage(2), Client(NAMESPACE)
     try:
-        with NodeProcess("defense_node", parameters, NAMESPACE) as process:
+        with StartedNode("defense_node", parameters, NAMESPACE) as process:
             cameras = (
                 Camera(client, Image, "raw/image_raw", "raw/zmask/attack"),
                 Camera(client, CompressedImage, "small/image_raw/compressed", "small/zmask/attack"),
@@ -129,7 +129,7 @@ def test_the_running_node_flags_every_message(tmp_path: Path) -> None:
                 wanted = (number + 2 - number % 2) // 2 - ON_THE_WAY
                 client.until(lambda c=camera, w=wanted: len(c.flags) >= w, "the flags of what was sent before")
             client.until(lambda: sum(len(c.flags) for c in cameras) >= NODE_MESSAGES, "all flags")
-            assert process.stop()[0] == 0
+            assert process.end()[0] == 0
             assert "Traceback" not in process.output
     finally:
         client.close()

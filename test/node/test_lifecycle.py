@@ -18,7 +18,7 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool, Trigger
 
-from support.node_processes import LATCHED, Camera, Client, NodeProcess, header, image_message, tiny_parameters
+from support.node_processes import LATCHED, Camera, Client, StartedNode, header, image_message, tiny_parameters
 from support.tiny_network import clean_image, describe, fit
 from zmask_ros.flags.flag import profile_identity
 from zmask_ros.msg import AttackFlag, AttackSummary
@@ -33,13 +33,13 @@ def parameters(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def node(parameters: dict[str, Any]) -> Iterator[NodeProcess]:
-    with NodeProcess("defense_node", parameters, NAMESPACE) as process:
+def node(parameters: dict[str, Any]) -> Iterator[StartedNode]:
+    with StartedNode("defense_node", parameters, NAMESPACE) as process:
         yield process
 
 
 @pytest.fixture
-def client(node: NodeProcess) -> Iterator[Client]:
+def client(node: StartedNode) -> Iterator[Client]:
     """One that finds the node as it was started: unconfigured."""
     client = Client(NAMESPACE)
     yield client
@@ -104,7 +104,7 @@ def test_a_whole_life_and_another_one(client: Client) -> None:
         client.until(lambda: client.node.count_publishers("zmask/attack") == 0, "the end of the topics")
 
 
-def test_what_is_not_possible_is_refused_and_survived(client: Client, node: NodeProcess) -> None:
+def test_what_is_not_possible_is_refused_and_survived(client: Client, node: StartedNode) -> None:
     impossible = (Transition.TRANSITION_ACTIVATE, Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP)
     for transition in (*impossible, NO_SUCH_TRANSITION):
         assert not change(client, transition)
@@ -116,7 +116,7 @@ def test_what_is_not_possible_is_refused_and_survived(client: Client, node: Node
 
 
 def test_a_transition_that_fails_is_answered_with_failure_and_logged(
-    client: Client, node: NodeProcess, parameters: dict[str, Any]
+    client: Client, node: StartedNode, parameters: dict[str, Any]
 ) -> None:
     profile, aside = Path(parameters["profile"]), Path(parameters["profile"]).with_suffix(".aside")
     profile.rename(aside)
@@ -193,7 +193,7 @@ def test_the_alarm_ends_with_the_activation(client: Client) -> None:
 
 
 def test_the_end_of_life_ends_the_work(parameters: dict[str, Any]) -> None:
-    with NodeProcess("defense_node", {**parameters, "autostart": True}, "/ending") as process:
+    with StartedNode("defense_node", {**parameters, "autostart": True}, "/ending") as process:
         client = Client("/ending")
         try:
             client.until(lambda: client.node.count_publishers("zmask/attack"), "the topics")
@@ -202,6 +202,6 @@ def test_the_end_of_life_ends_the_work(parameters: dict[str, Any]) -> None:
             assert state(client) == State.PRIMARY_STATE_FINALIZED
             assert not change(client, Transition.TRANSITION_CONFIGURE)
             client.until(lambda: client.node.count_publishers("zmask/attack") == 0, "the end of the topics")
-            assert process.stop()[0] == 0
+            assert process.end()[0] == 0
         finally:
             client.close()

@@ -17,7 +17,7 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed", exc_type=ModuleNot
 from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import Image
 
-from support.node_processes import RELIABLE, Client, NodeProcess, header, image_message
+from support.node_processes import RELIABLE, Client, StartedNode, header, image_message
 from support.tiny_network import clean_image, describe, fit
 from zmask_ros.msg import AttackFlag
 
@@ -90,7 +90,7 @@ def run_node(folder: Path, node: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_recorder_that_is_refused_leaves_nothing_behind(tmp_path: Path) -> None:
-    with NodeProcess("recorder", {"path": str(tmp_path / "bag"), "last": "no//topic"}) as process:
+    with StartedNode("recorder", {"path": str(tmp_path / "bag"), "last": "no//topic"}) as process:
         assert process.wait() == 2, process.output
         assert "must not contain repeated '/'" in process.output
     assert list(tmp_path.iterdir()) == []
@@ -112,7 +112,7 @@ def test_every_frame_that_arrived_before_the_end_has_its_flag(
     }
     publisher = client.node.create_publisher(Image, "image_raw", RELIABLE)
     flags = client.collect(AttackFlag, "zmask/attack")
-    with NodeProcess("defense_node", parameters, NAMESPACE) as process:
+    with StartedNode("defense_node", parameters, NAMESPACE) as process:
         asked = 0
 
         def answered() -> bool:
@@ -129,7 +129,7 @@ def test_every_frame_that_arrived_before_the_end_has_its_flag(
         for number in range(FIRST, FIRST + 30):
             publisher.publish(image_message(number, clean_image(number, 480, 640)))
         client.until(lambda: burst(flags), "a flag of the burst")
-        assert process.stop()[0] == 0, process.output
+        assert process.end()[0] == 0, process.output
     client.until(lambda: not client.node.count_publishers("zmask/attack"), "the end of the publisher")
     # A frame that the node did not get to is no gap: they arrive in their order.
     assert burst(flags) == list(range(FIRST, FIRST + len(burst(flags))))

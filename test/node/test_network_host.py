@@ -17,7 +17,8 @@ from zmask_ros.flags.flag import FrameState
 from zmask_ros.io.images.codec import encode
 from zmask_ros.node import network_host as module
 from zmask_ros.node.mailbox import Arrival
-from zmask_ros.node.network_host import NetworkHost, NetworkSettings
+from zmask_ros.node.network_host import NetworkHost
+from zmask_ros.node.parameters.defense_node import DefenseParameters
 
 CAMERAS = ("front", "rear", "left", "right")
 UNKNOWN, CLEAN = FrameState.UNKNOWN, FrameState.CLEAN
@@ -34,8 +35,8 @@ class Loaded:
     def __init__(self, folder: Path, profiles: dict[str, str]) -> None:
         self.faults = Faults(folder)
         self.reported: list[tuple[tuple[str, ...], str]] = []
-        settings = NetworkSettings(str(self.faults.describe(folder)), "cpu", 0, profiles, 4, True, 0.5)
-        self.network = NetworkHost(settings, self._report)
+        settings = DefenseParameters(segmenter=str(self.faults.describe(folder)), device="cpu", max_batch=4)
+        self.network = NetworkHost(settings, profiles, self._report)
 
     def _report(self, cameras: Sequence[str], error: Exception) -> None:
         self.reported.append((tuple(cameras), str(error)))
@@ -138,12 +139,12 @@ def test_a_profile_that_cannot_be_read_leaves_the_old_one_in_use(tmp_path: Path,
 
 
 def test_the_threshold_counts_for_all_and_zero_gives_back_each_profiles_own(loaded: Loaded) -> None:
-    own = loaded.network.defended("front").threshold
+    fitted = loaded.network.defended("front").defense.threshold
     loaded.network.set_thresholds(0.25, 0.125)
     loaded.network.reload_profiles()
     assert loaded.network.defended("rear").defense.thresholds == Thresholds(0.25, 0.125)
     loaded.network.set_thresholds(0.0, 0.0)
-    assert loaded.network.defended("rear").defense.thresholds == Thresholds(own, own)
+    assert loaded.network.defended("rear").defense.thresholds == Thresholds(fitted, fitted)
 
 
 def test_images_of_any_size_are_worked_on_together(loaded: Loaded) -> None:

@@ -20,7 +20,7 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed", exc_type=ModuleNot
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from support.node_processes import Client, NodeProcess
+from support.node_processes import Client, StartedNode
 from support.tiny_network import describe, fit
 from zmask_ros.msg import AttackFlag
 
@@ -83,7 +83,7 @@ def test_the_policy_of_the_defence(tmp_path: Path, client: Client, monkeypatch: 
     monkeypatch.syspath_prepend(str(TESTS))
     description = describe(tmp_path)
     parameters: dict[str, Any] = {"segmenter": str(description), "profile": str(fit(description))}
-    with NodeProcess("defense_node", {**parameters, "num_threads": 1, "publish_undefended": True}, NAMESPACE):
+    with StartedNode("defense_node", {**parameters, "num_threads": 1, "publish_undefended": True}, NAMESPACE):
         assert_policy_fits(client, "defense_node")
 
 

@@ -15,7 +15,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
-from support.node_processes import RELIABLE, Client, NodeProcess, image_message, tiny_parameters
+from support.node_processes import RELIABLE, Client, StartedNode, image_message, tiny_parameters
 from support.tiny_network import clean_image
 from zmask_ros.msg import AttackFlag
 from zmask_ros.runtime.picture_topics import PICTURE_TOPICS
@@ -26,11 +26,11 @@ STRICT_RELIABLE = {"qos_overrides./qos/strict/image_raw.subscription.reliability
 
 
 @pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartedNode]:
     """Two cameras: one with the node's own quality of service, and one that takes reliable images only."""
     parameters = {**tiny_parameters(tmp_path_factory.mktemp("qos")), **STRICT_RELIABLE}
     cameras = {"cameras": ["plain", "strict"], "timeout_s": 60.0}
-    with NodeProcess("defense_node", {**parameters, **cameras}, NAMESPACE) as process:
+    with StartedNode("defense_node", {**parameters, **cameras}, NAMESPACE) as process:
         yield process
 
 
@@ -46,12 +46,12 @@ def expect_flags(client: Client, publisher: Any, flags: list[AttackFlag], wanted
 
 
 @pytest.mark.parametrize("qos", [BEST_EFFORT, RELIABLE], ids=["best effort", "reliable"])
-def test_every_camera_is_received(node: NodeProcess, client: Client, qos: QoSProfile) -> None:
+def test_every_camera_is_received(node: StartedNode, client: Client, qos: QoSProfile) -> None:
     flags = client.collect(AttackFlag, "plain/zmask/attack")
     expect_flags(client, client.node.create_publisher(Image, "plain/image_raw", qos), flags, 3)
 
 
-def test_a_camera_that_cannot_be_received_is_named_and_the_other_goes_on(node: NodeProcess, client: Client) -> None:
+def test_a_camera_that_cannot_be_received_is_named_and_the_other_goes_on(node: StartedNode, client: Client) -> None:
     arrays = client.collect(DiagnosticArray, "/diagnostics")
     flags = client.collect(AttackFlag, "plain/zmask/attack")
     plain = client.node.create_publisher(Image, "plain/image_raw", RELIABLE)
@@ -71,7 +71,7 @@ def test_a_camera_that_cannot_be_received_is_named_and_the_other_goes_on(node: N
     expect_flags(client, plain, flags, 1)
 
 
-def test_a_subscriber_that_takes_nothing_holds_nothing_up(node: NodeProcess, client: Client) -> None:
+def test_a_subscriber_that_takes_nothing_holds_nothing_up(node: StartedNode, client: Client) -> None:
     """It asks for every picture and for the flags, reliably, and never looks."""
     slow = Client(NAMESPACE)
     try:

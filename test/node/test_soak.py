@@ -21,7 +21,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import Trigger
 
 from support.faulty_network import Faults
-from support.node_processes import Camera, Client, NodeProcess, header, image_message, tiny_parameters
+from support.node_processes import Camera, Client, StartedNode, header, image_message, tiny_parameters
 from support.reliability_report import report
 from support.tiny_network import clean_image
 from zmask_ros.io.images.codec import encode_compressed
@@ -90,10 +90,10 @@ def faults(tmp_path: Path) -> Faults:
 
 
 @pytest.fixture
-def node(tmp_path: Path, faults: Faults) -> Iterator[NodeProcess]:
+def node(tmp_path: Path, faults: Faults) -> Iterator[StartedNode]:
     parameters = tiny_parameters(tmp_path, f"{NAMESPACE}/front/", f"{NAMESPACE}/rear/")
     parameters |= {"segmenter": str(faults.describe(tmp_path)), "cameras": ["front", "rear"], "timeout_s": 60.0}
-    with NodeProcess("defense_node", {**parameters, "rear.image_transport": "compressed"}, NAMESPACE) as process:
+    with StartedNode("defense_node", {**parameters, "rear.image_transport": "compressed"}, NAMESPACE) as process:
         yield process
 
 
@@ -108,7 +108,7 @@ def inject(reload: Any, faults: Faults, fault: tuple[str, ...], senders: tuple[S
         faults.tell(*fault)
 
 
-def test_two_cameras_for_long_with_faults(node: NodeProcess, faults: Faults) -> None:
+def test_two_cameras_for_long_with_faults(node: StartedNode, faults: Faults) -> None:
     client = Client(NAMESPACE)
     try:
         senders = (Sender(client, "front", False), Sender(client, "rear", True))
@@ -156,7 +156,7 @@ def wait_for_the_last_flag(client: Client, sender: Sender) -> None:
 
 
 def drive(
-    client: Client, node: NodeProcess, faults: Faults, senders: tuple[Sender, ...]
+    client: Client, node: StartedNode, faults: Faults, senders: tuple[Sender, ...]
 ) -> tuple[Usage, Counter[tuple[str, ...]]]:
     """Send frames and faults for `SECONDS`; what the process held after the warm-up, and what happened to it."""
     reload = client.node.create_client(Trigger, "defense_node/reload_profile")

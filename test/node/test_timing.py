@@ -21,7 +21,7 @@ from support.node_processes import (
     RELIABLE,
     Camera,
     Client,
-    NodeProcess,
+    StartedNode,
     header,
     image_message,
     tiny_parameters,
@@ -44,16 +44,16 @@ def faults(folder: Path) -> Faults:
 
 
 @pytest.fixture(scope="module")
-def node(folder: Path, faults: Faults) -> Iterator[NodeProcess]:
+def node(folder: Path, faults: Faults) -> Iterator[StartedNode]:
     parameters = tiny_parameters(folder, f"{NAMESPACE}/")
     parameters |= {"segmenter": str(faults.describe(folder)), "use_sim_time": True, "max_age_s": float(MAX_AGE_S)}
     parameters |= {f"qos_overrides./clock.{policy}": value for policy, value in DEEP_INPUT.items()}
-    with NodeProcess("defense_node", {**parameters, "timeout_s": 60.0}, NAMESPACE) as process:
+    with StartedNode("defense_node", {**parameters, "timeout_s": 60.0}, NAMESPACE) as process:
         yield process
 
 
 @pytest.fixture
-def camera(node: NodeProcess, client: Client) -> Camera:
+def camera(node: StartedNode, client: Client) -> Camera:
     return Camera(client)
 
 

@@ -43,11 +43,11 @@ def test_a_profile_goes_with_a_network_in_half_precision(tmp_path: Path) -> None
         description = Path(describe_with(tmp_path, **settings))
         segmenter = load_segmenter(str(description.rename(tmp_path / "tiny_0.yaml")), "cpu")
         camera = DefendedCamera(segmenter, profile)
-        camera.threshold = float("inf")
+        camera.defense.threshold = float("inf")
         assert camera.process_image(IMAGE).pictures is not None
         attacked = IMAGE.copy()
         attacked[16:32, 24:40] = (255, 255, 0)
-        camera.threshold = profile.detector.threshold.value
+        camera.defense.threshold = profile.detector.threshold.value
         result = camera.process_image(attacked)
         assert result.score > profile.detector.threshold.value
         assert result.pictures is not None and result.pictures.mask[20:28, 28:36].all()

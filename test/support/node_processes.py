@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 import pytest
 import rclpy
-from ament_index_python.packages import get_package_prefix
 from builtin_interfaces.msg import Time
 from rcl_interfaces.msg import Parameter, ParameterValue
 from rcl_interfaces.srv import SetParameters
@@ -26,6 +23,7 @@ from std_msgs.msg import Header
 
 from support import TESTS
 from support.tiny_network import describe, fit
+from zmask_ros.demo.processes import NodeProcess, executable
 from zmask_ros.io.images.codec import encode
 from zmask_ros.msg import AttackFlag
 
@@ -62,41 +60,23 @@ def slowdown() -> float:
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
-class NodeProcess:
-    """One of the installed executables, running. What it prints goes into a file, so that no pipe can fill up."""
+class StartedNode(NodeProcess):
+    """One of the installed executables, running; it can import the tiny network, and is killed at the end."""
 
-    def __init__(self, executable: str, parameters: dict[str, Any], namespace: str = "/") -> None:
-        program = f"{get_package_prefix('zmask_ros')}/lib/zmask_ros/{executable}"
-        arguments = [program, "--ros-args", "-r", f"__ns:={namespace}"]
-        for name, value in parameters.items():
-            written = str(value).lower() if isinstance(value, bool) else value
-            arguments += ["-p", f"{name}:={written}"]
-        self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115
+    def __init__(self, name: str, parameters: dict[str, Any], namespace: str = "/") -> None:
+        self._folder = tempfile.TemporaryDirectory()
         path = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
-        self._process = subprocess.Popen(
-            arguments,
-            stdout=self._output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-        )
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PYTHONPATH", path)
+            patch.setenv("OMP_NUM_THREADS", "1")
+            super().__init__(executable(name), parameters, namespace, Path(self._folder.name))
 
-    def __enter__(self) -> NodeProcess:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
-        if error is not None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        if kind is not None:
             print(self.output)
-
-    @property
-    def output(self) -> str:
-        """Everything that it has printed so far."""
-        self._output.seek(0)
-        return self._output.read()
+        self._folder.cleanup()
 
     @property
     def pid(self) -> int:
@@ -106,7 +86,7 @@ class NodeProcess:
         """Its exit code, once it has ended."""
         return self._process.wait(timeout_s)
 
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, float]:
+    def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, float]:
         """Send a signal; returns the exit code and the seconds that the end took."""
         began = time.monotonic()
         self._process.send_signal(number)

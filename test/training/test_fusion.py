@@ -7,9 +7,9 @@ from zmask_ros.defense.analyzer import Evidence
 from zmask_ros.defense.evidence.fusion import FusionBlock
 from zmask_ros.defense.masking.growth import Growth
 from zmask_ros.training.examples import Examples
-from zmask_ros.training.figures import figures_of, mean_iou
 from zmask_ros.training.fusion import balanced_pixels, mask_loss, train_fusion, training_loss
 from zmask_ros.training.fusion_search import PATCH_SHARES, SEEDS, candidate_growths, search_fusion
+from zmask_ros.training.metrics import figures_of, mean_iou
 from zmask_ros.training.thresholds import clean_fusion, opening_at
 
 GRID = (15, 20)

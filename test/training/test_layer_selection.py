@@ -12,13 +12,13 @@ from zmask_ros.defense.evidence.taps import feature_layers
 from zmask_ros.training.clean_fit import ProfileFit
 from zmask_ros.training.division import Split
 from zmask_ros.training.examples import example_images, make_examples
-from zmask_ros.training.figures import auc, frame_scores
 from zmask_ros.training.layer_selection import (
     CandidateHeats,
     candidate_layers,
     choose_branches,
     select_layers,
 )
+from zmask_ros.training.metrics import auc, frame_scores
 from zmask_ros.training.sources import CleanFrame, NamedPatch
 
 MENU = ((7, 7), (5, 5), (3, 3), (1, 1))

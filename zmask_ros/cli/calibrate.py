@@ -16,10 +16,10 @@ from zmask_ros.cli.profile_rows import interval_text, precaution_rows, summary
 from zmask_ros.defense import load_profile, save_profile
 from zmask_ros.defense.profile.storage import check_profile_place
 from zmask_ros.errors import ZmaskError
-from zmask_ros.flags.vote import VoteRule
+from zmask_ros.flags.alarm import VoteRule
 from zmask_ros.training.division import check_enough_patches
-from zmask_ros.training.figures import Figures
 from zmask_ros.training.layer_selection import LayerReport, LayerSelection
+from zmask_ros.training.metrics import Figures
 from zmask_ros.training.pipeline import Calibration, calibrate, calibration_seconds, check_layers
 from zmask_ros.training.settings import DEFAULT_PRECAUTION_RATE, CalibrationSettings
 from zmask_ros.training.sources import CleanSources, read_patches

@@ -10,9 +10,9 @@ import click
 
 from zmask_ros.cli import options
 from zmask_ros.cli.console import figure, print_json, print_rows, progress
-from zmask_ros.demo.errors import NodeFailedError
-from zmask_ros.demo.run import DemoSettings, run_demo
-from zmask_ros.demo.scenario import CARRIERS, CLEAN_FRAMES, Scenario
+from zmask_ros.demo.processes import NodeFailedError
+from zmask_ros.demo.run import run_demo
+from zmask_ros.demo.scenario import CARRIERS, CLEAN_FRAMES, DemoSettings, Scenario
 
 DEFAULT = Scenario()
 

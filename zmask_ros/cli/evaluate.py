@@ -14,7 +14,6 @@ from zmask_ros.cli import options
 from zmask_ros.cli.console import print_json, print_table, progress, warn
 from zmask_ros.data.camvid import camvid_root
 from zmask_ros.errors import ZmaskError
-from zmask_ros.evaluation.protocol.estimate import measure_pace
 from zmask_ros.evaluation.protocol.evaluators import NamedProfile
 from zmask_ros.evaluation.protocol.frames import (
     Parts,
@@ -25,11 +24,11 @@ from zmask_ros.evaluation.protocol.frames import (
     street_parts,
 )
 from zmask_ros.evaluation.protocol.plan import EvaluationPlan, read_plan, with_given_patches
-from zmask_ros.evaluation.protocol.published import PLANS
 from zmask_ros.evaluation.protocol.runner import Evaluation
-from zmask_ros.evaluation.report.files import write_result
+from zmask_ros.evaluation.protocol.shipped_plans import PLANS
+from zmask_ros.evaluation.report.html import write_result
 from zmask_ros.evaluation.report.result import TABLES, EvaluationResult, result_of
-from zmask_ros.evaluation.report.tables import figure
+from zmask_ros.evaluation.report.tables import cell
 from zmask_ros.resources import shipped_profile
 from zmask_ros.segmenters import Segmenter, load_segmenter
 
@@ -65,52 +64,38 @@ class NamedPath(click.ParamType):
     "--plan",
     "plan_name",
     default="published",
-    show_default=True,
     metavar="published|quick|FILE",
     help="What is done: a plan of the package, or the one in a JSON file, such as an evaluation.json.",
 )
 @click.option("--quick", is_flag=True, help="The plan quick: everything once, in minutes; too little to judge by.")
-@click.option("--camvid", type=click.Path(path_type=Path), help="Frames of CamVid; its root folder.  [default: found]")
+@options.path("--camvid", help="Frames of CamVid; its root folder.  [default: found]")
 @click.option(
     "--street", type=options.SEEDS, help="Test frames of street-world drives with these seeds, e.g. 8000,8001."
 )
-@click.option("--images", type=click.Path(path_type=Path), help="Frames from a folder, parted by time.")
-@click.option(
-    "--labels",
-    type=click.Path(path_type=Path),
-    help="Label maps of --images: PNG of class ids, 255 unlabelled.  [default: the network's clean labels]",
+@options.path("--images", help="Frames from a folder, parted by time.")
+@options.path(
+    "--labels", help="Label maps of --images: PNG of class ids, 255 unlabelled.  [default: the network's clean labels]"
 )
-@click.option(
-    "--bag",
-    "bags",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    help="Frames of a clean bag; repeatable, of several the last one is the test.",
+@options.path(
+    "--bag", "bags", multiple=True, help="Frames of a clean bag; repeatable, of several the last one is the test."
 )
 @options.topic
-@click.option(
+@options.path(
     "--carla-gear",
     "scenes",
-    type=click.Path(path_type=Path),
     multiple=True,
     help="Frames of a clean scene of a CARLA-GeAR set; repeatable, of several the last one is the test.",
 )
-@click.option(
-    "--patch",
-    "patches",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    help="A patch that was made elsewhere, beside those of the plan; repeatable.",
+@options.path(
+    "--patch", "patches", multiple=True, help="A patch that was made elsewhere, beside those of the plan; repeatable."
 )
-@click.option(
+@options.path(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
     default=Path("out/evaluation"),
-    show_default=True,
     help="Folder of the results. What is there already and still fits is not done again.",
 )
-@click.option("--docs", type=click.Path(path_type=Path), help="Write the tables into this document, between its marks.")
+@options.path("--docs", help="Write the tables into this document, between its marks.")
 @click.option("--dry-run", is_flag=True, help="Only say how long it would take.")
 @options.device
 @options.as_json
@@ -154,7 +139,7 @@ def command(
     plan = with_given_patches(_plan("quick" if quick else plan_name, network, named[0]), patches)
     source = _source(camvid, street, images, labels, bags, topic, scenes, plan)
     evaluation = Evaluation(network, named, source(), plan, output)
-    pace = measure_pace(evaluation)
+    pace = evaluation.measure_pace()
     expected = _duration(evaluation.expected_seconds(pace))
     click.echo(f"{len(evaluation.missing())} pieces of work are left: about {expected}.", err=True)
     if dry_run:
@@ -162,7 +147,7 @@ def command(
     started = time.perf_counter()
     results = evaluation.run(pace, progress)
     result = result_of(evaluation, results, time.perf_counter() - started)
-    written = write_result(evaluation, results, result)
+    written = write_result(result)
     if docs is not None:
         TABLES.write(docs, result.markdown())
     if as_json:
@@ -230,7 +215,7 @@ def _duration(seconds: float) -> str:
 def _print(result: EvaluationResult, written: tuple[Path, ...]) -> None:
     for name, targets in result.targets.items():
         rows = {
-            target.what: f"{figure(target.value)}  ({target.wanted}: {'yes' if target.reached else 'NO'})"
+            target.what: f"{cell(target.value, '.4g')}  ({target.wanted}: {'yes' if target.reached else 'NO'})"
             + (f"  {target.note}" if target.note else "")
             for target in targets
         }

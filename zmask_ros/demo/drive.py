@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import signal
 import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from zmask_ros.demo.errors import DemoError
-from zmask_ros.demo.processes import NodeProcess, executable
-from zmask_ros.demo.scenario import Scenario
-
-if TYPE_CHECKING:
-    from zmask_ros.node.flag_watch import FlagWatch
+from zmask_ros.demo.processes import DemoError, NodeProcess, executable
+from zmask_ros.demo.scenario import DemoSettings, Scenario
 
 NAMESPACE = "/camera"
 PICTURES = ("segmentation", "mask", "undefended", "overlay")
@@ -41,84 +38,70 @@ class DriveCounts:
     flags_missing: int
 
 
-@dataclass(frozen=True)
-class DefenseSettings:
-    """What the node defends with.
-
-    Attributes:
-        segmenter: its name, or its YAML file.
-        profile: path of the profile; it may still have to be made.
-        device: such as cpu or cuda:0.
-    """
-
-    segmenter: str
-    profile: Path
-    device: str
-
-
-def record_drive(
-    scenario: Scenario, picture: Path, defense: DefenseSettings, bag: Path, on_flag: Callable[[Any], None]
-) -> DriveCounts:
-    """Drive through the scenario and record it.
+def record_drive(settings: DemoSettings, picture: Path, on_flag: Callable[[Any], None]) -> DriveCounts:
+    """Drive through the scenario and record it; a bag of an earlier drive is replaced when the new one is whole.
 
     Args:
+        settings: of the demo; the profile has been made.
         picture: what the carrier shows.
-        bag: rosbag2 directory; replaced when the new one is whole.
         on_flag: called for each AttackFlag that arrives here.
 
     Raises:
         NodeFailedError: a node did not start, crashed, or did not end.
         DemoError: ROS 2 is not there, or no flag came for a long time.
     """
-    watch = _flag_watch()
-    bag.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        from zmask_ros.node.flag_watch import follow_flags
+    except ImportError as error:
+        raise DemoError(
+            f"The demo needs ROS 2 and this package's messages ({error}): run 'make demo', which sets up both."
+        ) from error
+    bag = settings.drive
     with ExitStack() as stack:
         # In the same folder as the bag, so that putting it in its place is a rename.
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".drive.", dir=bag.parent)))
-        watch = stack.enter_context(watch)
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=".drive.", dir=settings.folder)))
+        receive = stack.enter_context(follow_flags(NAMESPACE))
 
         def start(name: str, parameters: dict[str, Any]) -> NodeProcess:
             return stack.enter_context(NodeProcess(executable(name), parameters, NAMESPACE, folder))
 
-        node = start("defense_node", _node_parameters(defense))
-        recorder = start("recorder", {"path": str(folder / bag.name), "topics": _topics()})
-        camera = start("street_camera", _camera_parameters(scenario, picture, folder / "counts.json"))
-        _follow(camera, (node, recorder), watch, on_flag)
+        topics = ["image_raw", "camera_info", "zmask/attack", *(f"zmask/{name}" for name in PICTURES)]
+        node = start("defense_node", _node_parameters(settings))
+        recorder = start("recorder", {"path": str(folder / bag.name), "topics": topics})
+        camera = start("street_camera", _camera_parameters(settings.scenario, picture, folder / "counts.json"))
+        _follow(camera, (node, recorder), receive, on_flag)
         camera.expect_end(END_LIMIT_S)
         # First the node, which publishes what it still has; then the recorder, which writes it.
         node.stop(signal.SIGTERM, END_LIMIT_S)
         recorder.stop(signal.SIGINT, END_LIMIT_S)
         counts = json.loads((folder / "counts.json").read_bytes())
-        _replace(folder / bag.name, bag)
+        if bag.exists():
+            shutil.rmtree(bag)
+        (folder / bag.name).rename(bag)
     return DriveCounts(counts["frames_sent"], counts["flags_missing"])
 
 
-def _flag_watch() -> FlagWatch:
-    try:
-        from zmask_ros.node.flag_watch import FlagWatch
-    except ImportError as error:
-        raise DemoError(
-            f"The demo needs ROS 2 and this package's messages ({error}): run 'make demo', which sets up both."
-        ) from error
-    return FlagWatch(NAMESPACE)
-
-
-def _node_parameters(defense: DefenseSettings) -> dict[str, Any]:
+def _node_parameters(settings: DemoSettings) -> dict[str, Any]:
     overrides: dict[str, Any] = {f"{NAMESPACE}/zmask/{name}": {"publisher": {"depth": DEPTH}} for name in PICTURES}
     # A vehicle lives with a frame that is lost on the way; here every one is to be counted.
     overrides[f"{NAMESPACE}/image_raw"] = {"subscription": {"reliability": "reliable"}}
     return {
-        "segmenter": defense.segmenter,
-        "profile": str(defense.profile.absolute()),
-        "device": defense.device,
+        "segmenter": settings.segmenter,
+        "profile": str(settings.profile.absolute()),
+        "device": settings.device,
         "publish_undefended": True,
         "qos_overrides": overrides,
     }
 
 
 def _camera_parameters(scenario: Scenario, picture: Path, summary: Path) -> dict[str, Any]:
+    parameters = asdict(scenario)
+    duration_s = parameters.pop("seconds")
     return {
-        **scenario.camera_parameters(picture.absolute()),
+        **parameters,
+        "duration_s": duration_s,
+        "picture": str(picture.absolute()),
+        "picture_until_s": min(scenario.picture_until_s, float(math.ceil(duration_s))),
         "pace": "lockstep",
         # The node and the recorder.
         "min_subscribers": 2,
@@ -128,19 +111,18 @@ def _camera_parameters(scenario: Scenario, picture: Path, summary: Path) -> dict
     }
 
 
-def _topics() -> list[str]:
-    return ["image_raw", "camera_info", "zmask/attack", *(f"zmask/{name}" for name in PICTURES)]
-
-
 def _follow(
-    camera: NodeProcess, others: tuple[NodeProcess, ...], watch: FlagWatch, on_flag: Callable[[Any], None]
+    camera: NodeProcess,
+    others: tuple[NodeProcess, ...],
+    receive: Callable[[float], list[Any]],
+    on_flag: Callable[[Any], None],
 ) -> None:
-    """Until the camera has ended."""
+    """Receive flags until the camera has ended."""
     deadline = time.monotonic() + START_LIMIT_S
     while camera.running:
         for process in others:
             process.expect_running()
-        flags = watch.receive(RECEIVE_S)
+        flags = receive(RECEIVE_S)
         for flag in flags:
             on_flag(flag)
         if flags:
@@ -149,9 +131,3 @@ def _follow(
             raise DemoError(
                 "No attack flag came for a long time, so the drive was given up: is the machine overloaded?"
             )
-
-
-def _replace(made: Path, place: Path) -> None:
-    if place.exists():
-        shutil.rmtree(place)
-    made.rename(place)

@@ -15,7 +15,7 @@ from zmask_ros.data.street import StreetFrame
 from zmask_ros.demo.drive import NAMESPACE, DriveCounts
 from zmask_ros.demo.recording import RecordedFlag, RecordedPictures, read_flags
 from zmask_ros.demo.scenario import Scenario
-from zmask_ros.evaluation.metrics.segmentation import Confusion, count_detections, mask_iou
+from zmask_ros.evaluation.metrics.segmentation import Confusion, detection_rates, mask_iou
 from zmask_ros.flags.flag import FrameState
 from zmask_ros.flags.topics import ATTACK_TOPIC
 from zmask_ros.runtime.camera import DefendedCamera
@@ -23,6 +23,8 @@ from zmask_ros.segmenters import UNLABELLED
 
 # A patch that covers less than this share of the image is too small to demand that it be found.
 COUNTED_COVER = 0.01
+# Segmentations that are compared: without patch, not defended, with exactly the patch masked, and defended.
+CASES = ("clean", "attacked", "oracle", "defended")
 
 
 def _figure(meaning: str) -> Any:
@@ -31,7 +33,7 @@ def _figure(meaning: str) -> Any:
 
 @dataclass(frozen=True)
 class DemoFigures:
-    """The figures of a demo, in the order in which they are shown; None where there is nothing to tell from."""
+    """The figures of a demo, in the order in which they are shown; None where they are not defined."""
 
     frames: int = _figure("in the drive")
     frames_sent: int = _figure("by the camera")
@@ -81,12 +83,14 @@ class Outcome:
 
 @dataclass
 class Measurement:
-    """What is gathered frame by frame; the confusions count pixels outside the patch where it is large enough."""
+    """What is gathered frame by frame.
 
-    clean: Confusion
-    attacked: Confusion
-    oracle: Confusion
-    defended: Confusion
+    Attributes:
+        confusions: of the segmentation in each case of `CASES`, outside the patch where it is large enough.
+        outcomes: of the frames, in order.
+    """
+
+    confusions: dict[str, Confusion]
     outcomes: list[Outcome] = field(default_factory=list)
 
 
@@ -106,9 +110,13 @@ def measure(
     """
     attacked, clean = scenario.drive(picture), scenario.drive(None)
     classes = len(camera.segmenter.classes)
-    found = Measurement(Confusion(classes), Confusion(classes), Confusion(classes), Confusion(classes))
+    found = Measurement({case: Confusion(classes) for case in CASES})
+    flags = read_flags(bag, f"{NAMESPACE}/{ATTACK_TOPIC}")
     with ExitStack() as stack:
-        recorded = _Recorded(bag, stack)
+        published = {
+            name: stack.enter_context(RecordedPictures(bag, f"{NAMESPACE}/zmask/{name}"))
+            for name in ("mask", "segmentation", "undefended")
+        }
         for index in range(len(attacked)):
             stamp_ns = attacked.stamp_ns(index)
             cover, iou = 0.0, math.nan
@@ -116,34 +124,32 @@ def measure(
                 truth = attacked[index]
                 cover = float(truth.patch_mask.mean())
                 if cover > COUNTED_COVER:
-                    iou = _count(found, truth, clean[index].image, recorded, camera)
-            found.outcomes.append(Outcome(index, stamp_ns, cover, recorded.flags.get(stamp_ns), iou))
+                    planes = {name: pictures.plane_at(stamp_ns) for name, pictures in published.items()}
+                    iou = _count(found.confusions, truth, clean[index].image, planes, camera)
+            found.outcomes.append(Outcome(index, stamp_ns, cover, flags.get(stamp_ns), iou))
             advance()
     return found
 
 
-class _Recorded:
-    def __init__(self, bag: Path, stack: ExitStack) -> None:
-        self.flags = read_flags(bag, f"{NAMESPACE}/{ATTACK_TOPIC}")
-        self.mask, self.defended, self.undefended = (
-            stack.enter_context(RecordedPictures(bag, f"{NAMESPACE}/zmask/{name}"))
-            for name in ("mask", "segmentation", "undefended")
-        )
-
-
 def _count(
-    found: Measurement, truth: StreetFrame, clean_image: np.ndarray, recorded: _Recorded, camera: DefendedCamera
+    confusions: dict[str, Confusion],
+    truth: StreetFrame,
+    clean_image: np.ndarray,
+    published: dict[str, np.ndarray | None],
+    camera: DefendedCamera,
 ) -> float:
     """Count the labels of one frame; returns the mask's IoU. What was not published is wrong everywhere."""
-    nothing = np.full(truth.labels.shape, UNLABELLED, np.uint8)
-    outside = ~truth.patch_mask
-    for confusion, published in ((found.attacked, recorded.undefended), (found.defended, recorded.defended)):
-        labels = published.plane_at(truth.stamp_ns)
-        confusion.add(nothing if labels is None else labels, truth.labels, outside)
     pictures = camera.process_image(clean_image).pictures
-    found.clean.add(nothing if pictures is None else pictures.undefended, truth.labels, outside)
-    found.oracle.add(camera.masked_labels(truth.image, truth.patch_mask), truth.labels, outside)
-    mask = recorded.mask.plane_at(truth.stamp_ns)
+    labels = {
+        "clean": None if pictures is None else pictures.undefended,
+        "attacked": published["undefended"],
+        "oracle": camera.masked_labels(truth.image, truth.patch_mask),
+        "defended": published["segmentation"],
+    }
+    nothing = np.full(truth.labels.shape, UNLABELLED, np.uint8)
+    for case, plane in labels.items():
+        confusions[case].add(nothing if plane is None else plane, truth.labels, ~truth.patch_mask)
+    mask = published["mask"]
     return 0.0 if mask is None else mask_iou(mask, truth.patch_mask)
 
 
@@ -158,7 +164,7 @@ def summarize(found: Measurement, scenario: Scenario, counts: DriveCounts, secon
     cover = np.array([outcome.cover for outcome in outcomes])
     flagged = np.array([outcome.state is FrameState.ATTACK for outcome in outcomes])
     counted = cover > COUNTED_COVER
-    detections = count_detections(flagged, counted, counted | (cover == 0))
+    detections = detection_rates(flagged, counted, counted | (cover == 0))
     flags = [outcome.flag for outcome in outcomes if outcome.flag is not None]
     p50, p99 = np.percentile([flag.latency_ms for flag in flags], (50, 99)) if flags else (math.nan, math.nan)
     overlaps = [outcome.mask_iou for outcome in outcomes if outcome.counted]
@@ -172,10 +178,7 @@ def summarize(found: Measurement, scenario: Scenario, counts: DriveCounts, secon
         recall=_known(detections.recall),
         false_alarm_rate=_known(detections.false_alarm_rate),
         mask_iou=_known(float(np.mean(overlaps))) if overlaps else None,
-        miou_clean=_known(found.clean.miou()),
-        miou_attacked=_known(found.attacked.miou()),
-        miou_oracle=_known(found.oracle.miou()),
-        miou_defended=_known(found.defended.miou()),
+        **{f"miou_{case}": _known(confusion.miou()) for case, confusion in found.confusions.items()},
         node_latency_ms_p50=_known(float(p50)),
         node_latency_ms_p99=_known(float(p99)),
         playback_rate=_known(_playback_rate(flags, scenario.rate_hz)),

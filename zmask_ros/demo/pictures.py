@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,18 +13,10 @@ from zmask_ros.demo.drive import NAMESPACE
 from zmask_ros.demo.measure import Measurement, Outcome
 from zmask_ros.demo.recording import RecordedPictures
 from zmask_ros.demo.scenario import Scenario
-from zmask_ros.io.bags.reader import CameraBags, ReadReport
 from zmask_ros.runtime.drawing import colorize, contact_sheet
 
 COLUMNS = ("camera", "segmentation, attacked", "mask (green: the patch)", "segmentation, defended")
 TRUTH_COLOR = (0, 200, 80)
-
-
-def overlays(bag: Path) -> Iterator[np.ndarray]:
-    """The overlays that the node published, uint8 [H, W, 3] RGB, in their order."""
-    with CameraBags(bag, f"{NAMESPACE}/zmask/overlay") as recorded:
-        for frame in recorded.frames(ReadReport()):
-            yield frame.image
 
 
 def moments(outcomes: Sequence[Outcome]) -> list[tuple[str, Outcome]]:
@@ -77,12 +69,9 @@ def contact_sheet_of(
                 None if seen is None else _mask_picture(seen, drive[outcome.index].patch_mask),
                 _colored(defended.plane_at(at), palette),
             ]
-            rows.append((_caption(name, outcome, scenario.rate_hz), cells))
+            seconds = outcome.index / scenario.rate_hz
+            rows.append((f"{name}\n{seconds:.1f} s\npatch {outcome.cover:.1%}\n{outcome.state.name}", cells))
     return contact_sheet(rows, COLUMNS)
-
-
-def _caption(name: str, outcome: Outcome, rate_hz: float) -> str:
-    return f"{name}\n{outcome.index / rate_hz:.1f} s\npatch {outcome.cover:.1%}\n{outcome.state.name}"
 
 
 def _colored(labels: np.ndarray | None, palette: np.ndarray) -> np.ndarray | None:

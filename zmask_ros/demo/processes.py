@@ -9,10 +9,9 @@ import signal
 import socket
 import subprocess
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-from zmask_ros.demo.errors import DemoError, NodeFailedError
+from zmask_ros.errors import ZmaskError
 from zmask_ros.resources import find_resource
 
 # Where DDS listens: multicast port of domain 0, and the distance between two domains. Domains above 101 collide with
@@ -20,6 +19,18 @@ from zmask_ros.resources import find_resource
 DISCOVERY_PORT, DOMAIN_PORTS, LAST_DOMAIN = 7400, 250, 101
 GRACE_S = 5.0
 _TAIL_LINES = 40
+
+
+class DemoError(ZmaskError):
+    """The demo cannot go on; the sentence says why."""
+
+
+class NodeFailedError(DemoError):
+    """A node ended that should be running, or did not end as it should; ``output`` is what it printed."""
+
+    def __init__(self, sentence: str, output: str) -> None:
+        super().__init__(sentence)
+        self.output = output
 
 
 def free_domain() -> int:
@@ -94,9 +105,7 @@ class NodeProcess:
     def __enter__(self) -> NodeProcess:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._process.terminate()
         try:
             self._process.wait(GRACE_S)
@@ -111,8 +120,8 @@ class NodeProcess:
 
     @property
     def output(self) -> str:
-        """The last lines that it has printed."""
-        return "\n".join(self._log.read_text("utf-8", "replace").splitlines()[-_TAIL_LINES:])
+        """What it has printed."""
+        return self._log.read_text("utf-8", "replace").strip()
 
     def expect_running(self) -> None:
         """Make sure that it has not ended.
@@ -121,9 +130,7 @@ class NodeProcess:
             NodeFailedError: it has.
         """
         if not self.running:
-            raise NodeFailedError(
-                f"{self.name} ended too early, with exit code {self._process.returncode}.", self.output
-            )
+            raise self._failure(f"ended too early, with exit code {self._process.returncode}")
 
     def expect_end(self, limit_s: float) -> None:
         """Wait until it has ended by itself or by a signal that it was sent.
@@ -134,9 +141,12 @@ class NodeProcess:
         try:
             code = self._process.wait(limit_s)
         except subprocess.TimeoutExpired as error:
-            raise NodeFailedError(f"{self.name} did not end within {limit_s:.0f} s.", self.output) from error
+            raise self._failure(f"did not end within {limit_s:.0f} s") from error
         if code:
-            raise NodeFailedError(f"{self.name} failed with exit code {code}.", self.output)
+            raise self._failure(f"failed with exit code {code}")
+
+    def _failure(self, what: str) -> NodeFailedError:
+        return NodeFailedError(f"{self.name} {what}.", "\n".join(self.output.splitlines()[-_TAIL_LINES:]))
 
     def stop(self, number: signal.Signals, limit_s: float) -> None:
         """Send a signal and wait for the end.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
@@ -16,10 +16,9 @@ from zmask_ros.io.stamps import stamp_ns
 
 @dataclass(frozen=True)
 class RecordedFlag:
-    """An AttackFlag: state, score, time from arrival to publication, and when the recorder had it."""
+    """An AttackFlag: state, time from arrival to publication, and when the recorder had it."""
 
     state: FrameState
-    score: float
     latency_ms: float
     received_ns: int
 
@@ -31,20 +30,17 @@ def read_flags(bag: Path, topic: str) -> dict[int, RecordedFlag]:
         BagError: the bag cannot be read.
     """
     flags = {}
-    opened = open_bag(bag)
-    try:
+    with closing(open_bag(bag)) as opened:
         for recording in opened.recordings:
             for raw in recording.messages([topic]):
                 flag = recording.types.deserialize(raw)
-                said = RecordedFlag(FrameState(flag.state), flag.score, flag.latency_ms, raw.received_ns)
-                flags[stamp_ns(flag.header)] = said
-    finally:
-        opened.close()
+                recorded = RecordedFlag(FrameState(flag.state), flag.latency_ms, raw.received_ns)
+                flags[stamp_ns(flag.header)] = recorded
     return flags
 
 
 class RecordedPictures:
-    """The pictures of one topic, asked for in the order of their stamps; context manager."""
+    """The pictures of one topic of the camera, asked for in the order of their stamps; context manager."""
 
     def __init__(self, bag: Path, topic: str) -> None:
         self._bags = CameraBags(bag, topic)
@@ -54,9 +50,7 @@ class RecordedPictures:
     def __enter__(self) -> RecordedPictures:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bags.close()
 
     def at(self, stamp_ns: int) -> np.ndarray | None:

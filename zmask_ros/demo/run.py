@@ -8,10 +8,8 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from zmask_ros import __version__
@@ -19,16 +17,17 @@ from zmask_ros.attacks import load_patch
 from zmask_ros.data.drives import CAMERA, record, street_frames
 from zmask_ros.data.street import CLASS_NAMES
 from zmask_ros.defense import load_profile, save_profile
-from zmask_ros.demo.drive import DefenseSettings, DriveCounts, record_drive
+from zmask_ros.demo.drive import NAMESPACE, record_drive
 from zmask_ros.demo.measure import DemoFigures, measure, summarize, unflagged_frames
-from zmask_ros.demo.pictures import contact_sheet_of, overlays
+from zmask_ros.demo.pictures import contact_sheet_of
 from zmask_ros.demo.processes import free_domain, ros_environment
 from zmask_ros.demo.reuse import Origins, source_digest
-from zmask_ros.demo.scenario import CLEAN_FRAMES, Scenario, clean_drives
+from zmask_ros.demo.scenario import CLEAN_FRAMES, DemoSettings, clean_drives
 from zmask_ros.errors import ZmaskError
 from zmask_ros.flags.flag import FrameState
-from zmask_ros.io.bags.reader import CameraBags
+from zmask_ros.io.bags.reader import CameraBags, ReadReport
 from zmask_ros.io.files import replace_file
+from zmask_ros.io.images.codec import encode_compressed
 from zmask_ros.io.images.video import Video
 from zmask_ros.progress import Progress
 from zmask_ros.resources import shipped_patch
@@ -41,44 +40,6 @@ FALSE_ALARM_RATE = 0.001
 # What the files of an earlier run follow from, besides their settings.
 CLEAN_SOURCES = ("data/street", "data/textures", "data/drives.py", "demo/scenario.py")
 PROFILE_SOURCES = ("defense", "segmenters", "training")
-
-
-@dataclass(frozen=True)
-class DemoSettings:
-    """What a demo is made of.
-
-    Attributes:
-        folder: for all results.
-        scenario: the drive with the patch.
-        patch: path of the picture to attack with; None takes the one that is shipped for the segmenter.
-        clean_drives: number of drives to fit the profile on, at least 2.
-        segmenter: its name, or its YAML file.
-        device: such as auto, cpu or cuda:0.
-        fresh: whether clean drives and profile are made again, even if nothing changed.
-    """
-
-    folder: Path
-    scenario: Scenario
-    patch: Path | None
-    clean_drives: int
-    segmenter: str
-    device: str
-    fresh: bool
-
-    @property
-    def clean(self) -> Path:
-        """The bag of the clean drives."""
-        return self.folder / "clean.mcap"
-
-    @property
-    def profile(self) -> Path:
-        """The profile that is fitted on them."""
-        return self.folder / "street.zmask.safetensors"
-
-    @property
-    def drive(self) -> Path:
-        """The bag of the defended drive."""
-        return self.folder / "drive"
 
 
 @dataclass(frozen=True)
@@ -96,13 +57,13 @@ class DemoResult:
     summary: dict[str, Any]
 
 
-def run_demo(settings: DemoSettings, progress: Progress, tell: Callable[[str], None]) -> DemoResult:
+def run_demo(settings: DemoSettings, progress: Progress, report: Callable[[str], None]) -> DemoResult:
     """Make the demo and leave its files in the folder.
 
     Args:
         settings: what to show.
         progress: shown how far each part is.
-        tell: given a sentence about each file of an earlier run that is used again.
+        report: called with a sentence about each file of an earlier run that is used again.
 
     Raises:
         ZmaskError: the segmenter, the patch or the folder cannot be used.
@@ -114,8 +75,13 @@ def run_demo(settings: DemoSettings, progress: Progress, tell: Callable[[str], N
     patch = settings.patch or shipped_patch(segmenter.name)
     picture = load_patch(patch)
     _make_folder(settings)
-    _prepare(settings, segmenter, progress, tell)
-    counts = _drive(settings, patch, progress)
+    _prepare(settings, segmenter, progress, report)
+    # This process takes part: it follows the flags.
+    os.environ.update(ros_environment(free_domain()))
+    with progress("Driving", "frames", scenario.frames) as advance:
+        counts = record_drive(
+            settings, patch, lambda flag: advance(1, f"{FrameState(flag.state).name:7} score {flag.score:.3g}")
+        )
     camera = DefendedCamera(segmenter, load_profile(settings.profile))
     with progress("Measuring", "frames", scenario.frames) as advance:
         found = measure(scenario, picture, settings.drive, camera, advance)
@@ -128,7 +94,7 @@ def run_demo(settings: DemoSettings, progress: Progress, tell: Callable[[str], N
         "scenario": asdict(scenario),
         "patch": str(patch),
         "clean_drives": settings.clean_drives,
-        "threshold": camera.threshold,
+        "threshold": camera.defense.threshold,
     }
     replace_file(settings.folder / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
     return DemoResult(figures, unflagged_frames(found, counts), summary)
@@ -153,20 +119,20 @@ def _make_folder(settings: DemoSettings) -> None:
         raise ZmaskError(f"{settings.drive} is no bag of an earlier demo and would be replaced: choose another --out.")
 
 
-def _prepare(settings: DemoSettings, segmenter: Segmenter, progress: Progress, tell: Callable[[str], None]) -> None:
+def _prepare(settings: DemoSettings, segmenter: Segmenter, progress: Progress, report: Callable[[str], None]) -> None:
     """Record the clean drives and fit the profile, unless that was done already."""
     number, scenario, clean, profile = settings.clean_drives, settings.scenario, settings.clean, settings.profile
     origins = Origins(settings.folder / ".made.json")
     clean_origin = _digest(source_digest(*CLEAN_SOURCES), number, scenario.seed, scenario.width, scenario.height)
     if settings.fresh or not origins.is_current(clean, clean_origin):
-        drives = street_frames(clean_drives(number, scenario))
-        unlabelled = (replace(frame, labels=None, patch_mask=None) for frame in drives)
+        frames = street_frames(clean_drives(number, scenario))
+        unlabelled = (replace(frame, labels=None, patch_mask=None) for frame in frames)
         total = number * CLEAN_FRAMES
         record(clean, unlabelled, total, overwrite=True, progress=progress)
-        tell(f"{clean}: {total} frames on {CAMERA}/image_raw")
+        report(f"{clean}: {total} frames on {CAMERA}/image_raw")
         origins.note(clean, clean_origin)
     else:
-        tell(f"{clean}: the clean drives of an earlier run are used again.")
+        report(f"{clean}: the clean drives of an earlier run are used again.")
     origin = profile_origin(clean_origin, segmenter)
     if settings.fresh or not origins.is_current(profile, origin):
         with CameraBags(clean) as bags:
@@ -174,7 +140,7 @@ def _prepare(settings: DemoSettings, segmenter: Segmenter, progress: Progress, t
         save_profile(fit.profile, profile)
         origins.note(profile, origin)
     else:
-        tell(f"{profile}: fitted in an earlier run on them, for this network.")
+        report(f"{profile}: fitted in an earlier run on them, for this network.")
 
 
 def profile_origin(clean_origin: str, segmenter: Segmenter) -> str:
@@ -193,26 +159,13 @@ def _digest(*settings: Any) -> str:
     return hashlib.sha256(json.dumps(settings).encode()).hexdigest()
 
 
-def _drive(settings: DemoSettings, patch: Path, progress: Progress) -> DriveCounts:
-    """Run the nodes; the bag is in its place afterwards."""
-    # This process takes part: it follows the flags.
-    os.environ.update(ros_environment(free_domain()))
-    defense = DefenseSettings(settings.segmenter, settings.profile, settings.device)
-    with progress("Driving", "frames", settings.scenario.frames) as advance:
-
-        def flag_arrived(flag: Any) -> None:
-            advance(1, f"{FrameState(flag.state).name:7} score {flag.score:.3g}")
-
-        return record_drive(settings.scenario, patch, defense, settings.drive, flag_arrived)
-
-
 def _write_pictures(settings: DemoSettings, sheet: np.ndarray, progress: Progress) -> None:
-    _, encoded = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
-    replace_file(settings.folder / "contact_sheet.png", encoded.tobytes())
+    replace_file(settings.folder / "contact_sheet.png", encode_compressed(sheet, "png"))
     with (
+        CameraBags(settings.drive, f"{NAMESPACE}/zmask/overlay") as overlays,
         Video(settings.folder / "overlay.mp4", settings.scenario.rate_hz) as video,
         progress("Filming", "frames", settings.scenario.frames) as advance,
     ):
-        for picture in overlays(settings.drive):
-            video.add(picture)
+        for frame in overlays.frames(ReadReport()):
+            video.add(frame.image)
             advance()

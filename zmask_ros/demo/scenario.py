@@ -1,13 +1,11 @@
-"""The drives of a demo: the one with the picture, and the clean ones that the profile is fitted on."""
+"""What a demo is made of: the drive with the picture, and the clean ones that the profile is fitted on."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count, cycle, islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -49,35 +47,50 @@ class Scenario:
 
     def drive(self, picture: np.ndarray | None) -> StreetDrive:
         """The drive with ``picture`` (uint8 [h, w, 3] RGB); with None the same street without an attack."""
-        return StreetDrive(
-            self.seed,
-            self.seconds,
-            self.rate_hz,
-            self.width,
-            self.height,
-            carrier=self.carrier,
-            picture=picture,
-            picture_from_s=self.picture_from_s,
-            picture_until_s=self.picture_until_s,
-        )
+        size, shown_s = (self.width, self.height), (self.picture_from_s, self.picture_until_s)
+        return StreetDrive(self.seed, self.seconds, self.rate_hz, *size, self.carrier, picture, *shown_s)
 
     def shows_picture(self, index: int) -> bool:
         """Whether the carrier shows the picture in this frame; it may still be out of sight."""
         return self.picture_from_s <= index / self.rate_hz < self.picture_until_s
 
-    def camera_parameters(self, picture: Path) -> dict[str, Any]:
-        """The parameters with which `street_camera` makes this drive."""
-        return {
-            "seed": self.seed,
-            "duration_s": float(self.seconds),
-            "rate_hz": float(self.rate_hz),
-            "width": self.width,
-            "height": self.height,
-            "carrier": self.carrier,
-            "picture": str(picture),
-            "picture_from_s": float(self.picture_from_s),
-            "picture_until_s": float(min(self.picture_until_s, math.ceil(self.seconds))),
-        }
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """What a demo is made of.
+
+    Attributes:
+        folder: for all results.
+        scenario: the drive with the patch.
+        patch: path of the picture to attack with; None takes the one that is shipped for the segmenter.
+        clean_drives: number of drives to fit the profile on, at least 2.
+        segmenter: its name, or its YAML file.
+        device: such as auto, cpu or cuda:0.
+        fresh: whether clean drives and profile are made again, even if nothing changed.
+    """
+
+    folder: Path
+    scenario: Scenario
+    patch: Path | None
+    clean_drives: int
+    segmenter: str
+    device: str
+    fresh: bool
+
+    @property
+    def clean(self) -> Path:
+        """The bag of the clean drives."""
+        return self.folder / "clean.mcap"
+
+    @property
+    def profile(self) -> Path:
+        """The profile that is fitted on them."""
+        return self.folder / "street.zmask.safetensors"
+
+    @property
+    def drive(self) -> Path:
+        """The bag of the defended drive."""
+        return self.folder / "drive"
 
 
 def clean_drives(number: int, scenario: Scenario) -> Iterator[StreetDrive]:

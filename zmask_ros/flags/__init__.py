@@ -1,5 +1,5 @@
-"""What is said of a camera frame: the `Flag` and how it is made, the alarm over several frames, names of topics.
+"""The `Flag` of a camera frame and how it is made, the rule that raises an alarm, and the names of topics.
 
-The node's messages, the bag and the figures of `zmask replay`, and the recorder are views of that one value.
-Imports nothing of ours but `zmask_ros.errors`, and neither torch nor rclpy.
+The messages of the node, the bag and the figures of `zmask replay`, and the recorder are views of the same `Flag`.
+It may import errors only, and needs neither torch nor rclpy.
 """

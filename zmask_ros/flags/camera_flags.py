@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 
-from zmask_ros.flags.alarm import Alarm, AlarmRule
+from zmask_ros.flags.alarm import LONGEST_GAP_S, Alarm, AlarmRule
 from zmask_ros.flags.flag import Flag, FrameCounts, FrameState, FrameVerdict
-from zmask_ros.flags.vote import LONGEST_GAP_S
 
 
 class CameraFlags:
     """Numbers and counts the frames of one camera, keeps its alarm, and makes a flag of each frame's verdict.
 
-    Not for several threads at once: flags leave in the order of their counts only if whoever calls sees to it.
+    Not thread-safe: the caller ensures that flags leave in the order of their counts.
 
     Args:
         camera: name of the camera.

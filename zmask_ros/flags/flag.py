@@ -110,22 +110,10 @@ class Flag(FrameVerdict):
 
     def message_fields(self) -> dict[str, Any]:
         """The fields of ``zmask_ros/AttackFlag``, but its header and its regions, for any library's message class."""
-        return {
-            "camera": self.camera,
-            "state": int(self.state),
-            "alarm": int(self.alarm),
-            "reason": self.reason,
-            "score": self.score,
-            "threshold": self.threshold,
-            "masking_threshold": self.masking_threshold,
-            "mask_fraction": self.mask_fraction,
-            "latency_ms": self.latency_ms,
-            "stages": list(self.stages_ms),
-            "stages_ms": list(self.stages_ms.values()),
-            "profile": self.profile,
-            "sequence": self.sequence,
-            **vars(self.counts),
-        }
+        same = {name: value for name, value in vars(self).items() if name not in ("regions", "counts")}
+        states = {"state": int(self.state), "alarm": int(self.alarm)}
+        stages = {"stages": list(self.stages_ms), "stages_ms": list(self.stages_ms.values())}
+        return {**same, **states, **stages, **vars(self.counts)}
 
 
 def camera_name(namespace: str) -> str:

@@ -1,5 +1,5 @@
-"""What is read and written: images, bags, and other files, with the stamps of ROS headers.
+"""What is read from files and written to files: images, videos, bags, Markdown tables, and the stamps of ROS headers.
 
-`images` turns messages and picture files into RGB arrays and back; `bags` reads, writes and records drives.
-Imports flags, and errors and resources at the root; neither torch nor rclpy, directly or through others.
+`images` converts messages and picture files to RGB arrays and back; `bags` reads and writes recorded drives.
+It may import flags, errors and resources, and needs neither torch nor rclpy.
 """

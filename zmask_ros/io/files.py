@@ -19,22 +19,16 @@ def check_place(path: Path) -> None:
         raise ZmaskError(f"The folder {folder} does not exist: create it first.")
     if path.is_dir():
         raise ZmaskError(f"{path} is a folder: name a file in it.")
-    if not os.access(folder, os.W_OK) or not _accepts_files(folder):
-        raise ZmaskError(f"The folder {folder} is read-only: choose another place for {path.name}.")
-
-
-def _accepts_files(folder: Path) -> bool:
     probe = folder / f".zmask-{os.getpid()}"
     try:
         probe.touch()
         probe.unlink()
-    except OSError:
-        return False
-    return True
+    except OSError as error:
+        raise ZmaskError(f"The folder {folder} is read-only: choose another place for {path.name}.") from error
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write ``content`` beside ``path``, then rename: a reader never sees half of it.
+    """Write ``content`` into another file of the folder, then rename it: a reader never sees half of it.
 
     Raises:
         ZmaskError: the place cannot be written to.
@@ -43,9 +37,8 @@ def replace_file(path: Path, content: bytes) -> None:
     try:
         partial.write_bytes(content)
         partial.replace(path)
-    except OSError as error:
+    except BaseException as error:
         partial.unlink(missing_ok=True)
-        raise ZmaskError(f"{path} cannot be written: {error.strerror}.") from error
-    except BaseException:
-        partial.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise ZmaskError(f"{path} cannot be written: {error.strerror}.") from error
         raise

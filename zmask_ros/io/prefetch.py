@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 @contextmanager
 def prefetch(items: Iterable[T]) -> Iterator[Iterator[T]]:
-    """``items`` in their order, one ahead of whoever takes them, so that no more than two are held.
+    """``items`` in their order, one ahead of the consumer, so that no more than two are held.
 
     An exception of ``items`` comes where its item would have come. At the end nothing runs any more.
     """

@@ -1,4 +1,5 @@
-"""What the launch files share: their arguments, what these come to, and the actions that are started.
+"""What the launch files share: the tables of their arguments, and the parameters and actions that follow from them.
 
-Only `actions` imports launch; everything else needs neither ROS nor launch, and imports nothing of ours but `errors`.
+Only `actions` imports launch; the other modules can be tested without ROS.
+It may import errors only.
 """

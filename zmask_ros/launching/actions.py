@@ -37,7 +37,7 @@ def share(relative: str) -> str:
 
 
 def parameter_file(value: Values) -> Path:
-    """The file of parameters that was given, or else the installed one."""
+    """The file of parameters that is named, or else the installed one."""
     return Path(value["params_file"] or share("config/defense.yaml")).expanduser()
 
 
@@ -47,27 +47,24 @@ def description(
     """A launch with these arguments; ``started`` makes actions of their values, and ``before`` comes before those."""
 
     def actions(context: LaunchContext) -> list[object]:
-        given = {one.name: LaunchConfiguration(one.name).perform(context) for one in arguments}
-        return started({PUSHED_NAMESPACE: context.launch_configurations.get(PUSHED_NAMESPACE, ""), **given})
+        values = {one.name: LaunchConfiguration(one.name).perform(context) for one in arguments}
+        return started({PUSHED_NAMESPACE: context.launch_configurations.get(PUSHED_NAMESPACE, ""), **values})
 
-    return LaunchDescription([*map(_declared, arguments), *before, OpaqueFunction(function=actions)])
-
-
-def _declared(argument: Argument) -> DeclareLaunchArgument:
-    return DeclareLaunchArgument(
-        argument.name,
-        default_value=argument.default,
-        description=argument.description,
-        choices=list(argument.choices) or None,
-    )
+    declared = [
+        DeclareLaunchArgument(
+            one.name, default_value=one.default, description=one.description, choices=one.choices or None
+        )
+        for one in arguments
+    ]
+    return LaunchDescription([*declared, *before, OpaqueFunction(function=actions)])
 
 
-def included_defense(value: Values, **given: str) -> IncludeLaunchDescription:
-    """defense.launch.py with its arguments as in ``given``, in ``value``, or by default.
+def included_defense(value: Values, **overrides: str) -> IncludeLaunchDescription:
+    """defense.launch.py with its arguments as in ``overrides``, in ``value``, or by default.
 
     launch hands down what is set on the command line, also what the including file has no argument for.
     """
-    passed = {one.name: value.get(one.name, one.default or "") for one in DEFENSE} | given
+    passed = {one.name: value.get(one.name, one.default or "") for one in DEFENSE} | overrides
     return IncludeLaunchDescription(
         PythonLaunchDescriptionSource(share("launch/defense.launch.py")), launch_arguments=passed.items()
     )
@@ -89,7 +86,7 @@ def shutdown_on_exit(process: Action | Callable[[Action], bool]) -> RegisterEven
 
 
 def typed_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Parameters in which text stays text, whatever it looks like: launch_ros takes a file called 12 for a number."""
+    """Parameters in which text stays text: launch_ros would take a file called 12 for a number."""
     kinds: dict[type, Any] = {str: str, list: list[str]}
     return {
         name: ParameterValue(value, value_type=kinds[type(value)]) if type(value) in kinds else value

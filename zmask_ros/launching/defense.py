@@ -21,11 +21,15 @@ PLACEHOLDER = "{camera}"
 
 
 class DefenseLaunch:
-    """How the node is started: the arguments that were given, over what is in the file.
+    """How the node is started: the arguments that are set, over what is in the file.
 
     Args:
-        value: of the arguments; empty where one was not given.
+        value: of the arguments; empty where one is not set.
         file: of parameters.
+
+    Attributes:
+        namespace: of the node, full, without a slash at its end.
+        cameras: the names of several cameras; empty for a single one.
 
     Raises:
         ZmaskError: the file cannot be read, or the arguments do not fit together or to the file.
@@ -33,14 +37,10 @@ class DefenseLaunch:
 
     def __init__(self, value: Values, file: Path) -> None:
         self._value = value
+        self.namespace = full_namespace(value)
         self._written = read_parameters(file, f"{self.namespace}/{NODE}")
-        self.cameras = _names(value["cameras"].split(",") if value["cameras"] else self._written.get("cameras"))
+        self.cameras = camera_names(value["cameras"].split(",") if value["cameras"] else self._written.get("cameras"))
         self._check_placeholders()
-
-    @property
-    def namespace(self) -> str:
-        """Full, without a slash at its end."""
-        return full_namespace(self._value)
 
     @property
     def logger(self) -> str:
@@ -50,23 +50,23 @@ class DefenseLaunch:
     @property
     def use_sim_time(self) -> bool:
         """Whether time comes from /clock."""
-        given = self._value["use_sim_time"]
-        return given == "true" if given else self._written.get("use_sim_time") is True
+        argument = self._value["use_sim_time"]
+        return argument == "true" if argument else self._written.get("use_sim_time") is True
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The parameters that were given as arguments, and no others."""
-        given: dict[str, Any] = {name: self._value[name] for name in TEXT_ARGUMENTS if self._value[name]}
-        given |= {name: self._value[name] == "true" for name in BOOLEAN_ARGUMENTS if self._value[name]}
+        """The parameters that are set by arguments, and no others."""
+        parameters: dict[str, Any] = {name: self._value[name] for name in TEXT_ARGUMENTS if self._value[name]}
+        parameters |= {name: self._value[name] == "true" for name in BOOLEAN_ARGUMENTS if self._value[name]}
         if not self.cameras:
-            return given
+            return parameters
         if self._value["cameras"]:
-            given["cameras"] = self.cameras
+            parameters["cameras"] = self.cameras
         for name in PER_CAMERA:
-            given.pop(name, None)
+            parameters.pop(name, None)
             if self._value[name]:
-                given |= {f"{camera}.{name}": self._of(camera, name) for camera in self.cameras}
-        return given
+                parameters |= {f"{camera}.{name}": self._of(camera, name) for camera in self.cameras}
+        return parameters
 
     def image_topic(self, camera: str) -> str:
         """Full name of where the images of a camera come from, empty for the only one; empty if from image_raw."""
@@ -97,17 +97,8 @@ def full_namespace(value: Values) -> str:
     return "".join(f"/{part}" for part in parts.split("/") if part)
 
 
-def cameras_in_file(file: Path, namespace: str) -> list[str]:
-    """The cameras that a file of parameters names for the node in this namespace.
-
-    Raises:
-        ZmaskError: the file cannot be read.
-    """
-    return _names(read_parameters(file, f"{namespace}/{NODE}").get("cameras"))
-
-
-def _names(cameras: Any) -> list[str]:
-    """Of several cameras; none for the only one. What is no list of names the node refuses."""
+def camera_names(cameras: Any) -> list[str]:
+    """The names in a parameter ``cameras``; none for a single camera. The node refuses what is no list of names."""
     if not isinstance(cameras, list):
         return []
     return [name.strip() for name in cameras if isinstance(name, str) and name.strip()]

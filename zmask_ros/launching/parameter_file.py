@@ -31,11 +31,12 @@ def read_parameters(path: Path, node: str) -> dict[str, Any]:
         raise ZmaskError(f"params_file {path} cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise ZmaskError(f"params_file {path} has no parameters: it needs a node's name, such as /**, at the top.")
-    given: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for pattern, parameters in _nodes(content):
-        if re.fullmatch(_expression(pattern), node):
-            given |= dict(_flat(parameters))
-    return given
+        expression = "".join(WILDCARDS.get(part, f"/{re.escape(part)}") for part in pattern.split("/") if part)
+        if re.fullmatch(expression, node):
+            found |= dict(_flat(parameters))
+    return found
 
 
 def _nodes(content: dict[Any, Any], outer: str = "") -> Iterator[tuple[str, dict[Any, Any]]]:
@@ -47,10 +48,6 @@ def _nodes(content: dict[Any, Any], outer: str = "") -> Iterator[tuple[str, dict
         if isinstance(inner.get(PARAMETERS), dict):
             yield full, inner[PARAMETERS]
         yield from _nodes({key: value for key, value in inner.items() if key != PARAMETERS}, full)
-
-
-def _expression(pattern: str) -> str:
-    return "".join(WILDCARDS.get(part, f"/{re.escape(part)}") for part in pattern.split("/") if part)
 
 
 def _flat(parameters: dict[Any, Any], outer: str = "") -> Iterator[tuple[str, Any]]:

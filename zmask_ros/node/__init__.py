@@ -1,6 +1,6 @@
-"""The ROS 2 nodes, each a module with the name of its executable, and what they are made of.
+"""The ROS 2 nodes: one module for each executable, and the parts that these modules share.
 
-`parameters/` holds one table of parameters a node, `diagnostics/` what /diagnostics says. This room may import
-`runtime`, `flags` and what lies below those, never `training`, `attacks` or `evaluation`; nobody else imports rclpy.
-Nothing is re-exported, so that the parts which need no ROS import on a machine without it.
+`parameters` holds the parameter tables, and `diagnostics` assesses what is published on /diagnostics.
+It may import runtime, flags and the rooms below them, but not training, attacks or evaluation; only this room imports
+rclpy.
 """

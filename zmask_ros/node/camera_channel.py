@@ -42,10 +42,16 @@ class CameraChannel:
     """A camera from its first message to its last flag. Nothing of it is shared with another camera.
 
     Args:
-        node: whose topics they are.
-        settings: which camera.
+        node: creates the subscriptions and publishers.
+        settings: of this camera.
         parameters: of the node.
         network: already loaded.
+
+    Attributes:
+        name: of the camera.
+        topic: full name of where its images come from.
+        health: what has happened to its frames, for the diagnostics.
+        enabled: whether its frames are defended; set by `enable`.
     """
 
     def __init__(
@@ -54,14 +60,14 @@ class CameraChannel:
         self.name = settings.name
         self.topic = node.resolve_topic_name(settings.subscribed_topic)
         self.health = CameraHealth()
-        self._enabled = True
+        self.enabled = True
         self._node = node
         self._settings = settings
         self._parameters = parameters
         self._network = network
         self._rule = AlarmRule()
-        # Flags leave in the order of their counts.
-        self._lock = threading.Lock()
+        # Held while a flag or a summary is made and published, so that flags leave in the order of their counts.
+        self._lock = threading.RLock()
         self._outputs = CameraPublishers(
             node, settings.prefix, network.segmenter.palette, parameters.publish_undefended
         )
@@ -83,24 +89,16 @@ class CameraChannel:
         """Receive frames, from now on and with all counts at zero.
 
         Args:
-            deliver: takes an arrival; what it returns will not be processed.
+            deliver: takes an arrival; returns the arrival that will not be processed because of it, if there is one.
         """
         self._begin()
         self._deliver = deliver
-        compressed = self._settings.compressed
         events = SubscriptionEventCallbacks(incompatible_qos=self._qos_is_incompatible, message_lost=self._message_lost)
+        kind, topic = CompressedImage if self._settings.compressed else Image, self._settings.subscribed_topic
+        info_topic = self._settings.camera_info_topic
         self._subscriptions = [
-            create_subscription(
-                self._node,
-                CompressedImage if compressed else Image,
-                self._settings.subscribed_topic,
-                self._image_arrived,
-                IMAGE_IN,
-                event_callbacks=events,
-            ),
-            create_subscription(
-                self._node, CameraInfo, self._settings.camera_info_topic, self._camera_info_arrived, CAMERA_INFO_IN
-            ),
+            create_subscription(self._node, kind, topic, self._image_arrived, IMAGE_IN, event_callbacks=events),
+            create_subscription(self._node, CameraInfo, info_topic, self._camera_info_arrived, CAMERA_INFO_IN),
         ]
 
     def close(self) -> None:
@@ -110,9 +108,10 @@ class CameraChannel:
         self._subscriptions = []
 
     def reset_alarm(self) -> None:
-        """Nothing is known of the camera any more, and its summary says so."""
+        """Set the alarm to unknown and publish that."""
         with self._lock:
-            self._reset_alarm()
+            self._flags.alarm.reset(self._node.get_clock().now().nanoseconds)
+            self.publish_summary()
 
     def destroy(self) -> None:
         """Take everything off the network."""
@@ -131,14 +130,9 @@ class CameraChannel:
 
     # From the executor.
 
-    @property
-    def enabled(self) -> bool:
-        """Whether its frames are defended."""
-        return self._enabled
-
     def enable(self, enabled: bool) -> None:
-        """Defend its frames, or do not; then nothing is known of the camera from now on."""
-        self._enabled = enabled
+        """Defend its frames, or flag them as unknown from now on."""
+        self.enabled = enabled
         if not enabled:
             self.reset_alarm()
 
@@ -151,40 +145,35 @@ class CameraChannel:
         long_ago_ns = time.monotonic_ns() - round(self._parameters.timeout_s * 1e9)
         with self._lock:
             if self._verdict_ns < long_ago_ns and self._flags.alarm.state is not FrameState.UNKNOWN:
-                self._reset_alarm()
+                self.reset_alarm()
         since_ns = self._silent_since_ns
         if not idle or since_ns is None or since_ns > long_ago_ns:
             return
         self._silent_since_ns = None
-        header = Header(stamp=self._node.get_clock().now().to_msg(), frame_id=self._frame_id)
         result = self._unknown(f"no frame for {self._parameters.timeout_s:g} s")
         with self._lock:
             flag = self._flags.silence(result, self._profile)
-            self._publish(header, flag)
-        self._note(flag, result)
-
-    def _reset_alarm(self) -> None:
-        """The alarm is unknown from now on; the lock must be held."""
-        self._flags.alarm.reset(self._node.get_clock().now().nanoseconds)
-        self._publish_summary()
+            self._publish(self._header_now(), flag)
+        self._record(flag, result)
 
     def publish_summary(self) -> None:
         """Publish the state of the camera."""
         with self._lock:
-            self._publish_summary()
+            alarm = self._flags.alarm
+            summary = AttackSummary(
+                header=self._header_now(),
+                camera=self.name,
+                alarm=alarm.state,
+                # A stamp may be negative, but not in a message.
+                since=Time(nanoseconds=max(0, alarm.since_ns)).to_msg(),
+                alarms=alarm.raised,
+                last=self._last_flag,
+            )
+            self._outputs.publish_summary(summary)
 
-    def _publish_summary(self) -> None:
-        alarm = self._flags.alarm
-        summary = AttackSummary(
-            header=Header(stamp=self._node.get_clock().now().to_msg(), frame_id=self._frame_id),
-            camera=self.name,
-            alarm=alarm.state,
-            # A camera may send a stamp before all time.
-            since=Time(nanoseconds=max(0, alarm.since_ns)).to_msg(),
-            alarms=alarm.raised,
-            last=self._last_flag,
-        )
-        self._outputs.publish_summary(summary)
+    def _header_now(self) -> Header:
+        """A header of this moment, for what is about no frame."""
+        return Header(stamp=self._node.get_clock().now().to_msg(), frame_id=self._frame_id)
 
     def _image_arrived(self, message: Image | CompressedImage) -> None:
         self.health.arrived()
@@ -192,22 +181,17 @@ class CameraChannel:
             arrival = Arrival(message, self.name, self._flags.received())
         self._frame_id = message.header.frame_id
         self._silent_since_ns = arrival.arrived_ns
-        if not self._enabled:
+        if not self.enabled:
             self.fail(arrival, DISABLED)
-            return
-        displaced = self._deliver(arrival)
-        if displaced is not None:
-            self._drop(displaced)
-
-    def _drop(self, arrival: Arrival) -> None:
-        self.health.dropped()
-        self._flag_frame(arrival, self._unknown(DROPPED), dropped=True)
+        elif (displaced := self._deliver(arrival)) is not None:
+            self.health.lost(dropped=1)
+            self._flag_frame(displaced, self._unknown(DROPPED), dropped=True)
 
     def _camera_info_arrived(self, message: CameraInfo) -> None:
         self._camera_info = message
 
     def _message_lost(self, event: QoSMessageLostInfo) -> None:
-        self.health.lost(event.total_count_change)
+        self.health.lost(in_transport=event.total_count_change)
 
     def _qos_is_incompatible(self, event: QoSRequestedIncompatibleQoSInfo) -> None:
         policy = qos_policy_name_from_kind(event.last_policy_kind)
@@ -220,7 +204,7 @@ class CameraChannel:
     # From the worker.
 
     def refusal(self, arrival: Arrival) -> str:
-        """Why this frame is not worth the work, or nothing; notices when time jumps back."""
+        """Why this frame is not worth the work, or an empty string; a stamp before the last one resets the alarm."""
         with self._lock:
             jumped_back = self._flags.jumped_back(arrival.stamp_ns)
         if jumped_back:
@@ -240,7 +224,7 @@ class CameraChannel:
         self._outputs.publish_pictures(arrival.message.header, result, copy.copy(self._camera_info))
 
     def fail(self, arrival: Arrival, reason: str) -> None:
-        """Flag a frame that did not come out of the network."""
+        """Flag a frame as unknown for this reason."""
         self._flag_frame(arrival, self._unknown(reason))
 
     def _unknown(self, reason: str) -> CameraResult:
@@ -261,13 +245,13 @@ class CameraChannel:
                 arrival.latency_ms,
                 dropped=dropped,
                 # A frame that was in work as the defense was turned off says nothing of the time after that.
-                heeded=self._enabled,
+                heeded=self.enabled,
             )
             if flag.state is not FrameState.UNKNOWN:
                 self._verdict_ns = time.monotonic_ns()
             self._publish(arrival.message.header, flag)
         self._silent_since_ns = time.monotonic_ns()
-        self._note(flag, result)
+        self._record(flag, result)
 
     def _publish(self, header: Header, flag: Flag) -> None:
         """Publish a flag; the lock must be held."""
@@ -275,9 +259,10 @@ class CameraChannel:
         self._last_flag = flag_message(header, flag)
         self._outputs.publish_flag(self._last_flag)
         if flag.alarm != before:
-            self._publish_summary()
+            self.publish_summary()
 
-    def _note(self, flag: Flag, result: CameraResult) -> None:
+    def _record(self, flag: Flag, result: CameraResult) -> None:
+        """Count a flag for the diagnostics; say in the log why a frame is unknown."""
         self.health.flagged(flag, result.tracked, result.analyzed)
         if flag.state is FrameState.UNKNOWN:
             self._node.get_logger().warning(

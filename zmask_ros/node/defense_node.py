@@ -22,7 +22,7 @@ from zmask_ros.node.diagnostics.publisher import DiagnosticsPublisher, Tasks
 from zmask_ros.node.frame_handler import FrameHandler, report_error
 from zmask_ros.node.lifecycle import ACTIVE, ManagedNode
 from zmask_ros.node.mailbox import Mailbox
-from zmask_ros.node.network_host import NetworkHost, NetworkSettings
+from zmask_ros.node.network_host import NetworkHost
 from zmask_ros.node.parameters.cameras import read_cameras
 from zmask_ros.node.parameters.defense_node import DefenseParameters
 from zmask_ros.node.parameters.spec import declare, unknown_parameters
@@ -85,7 +85,8 @@ class DefenseNode(ManagedNode):
 
     def configure(self) -> None:
         """Load the network and the profiles, run them once, and announce the topics."""
-        self._network = NetworkHost(self._network_settings(), self._report, self._reloading)
+        profiles = {camera.name: camera.profile for camera in self._cameras}
+        self._network = NetworkHost(self._settings, profiles, self._report, self._reloading)
         for camera in self._cameras:
             channel = self._channels[camera.name] = CameraChannel(self, camera, self._settings, self._network)
             channel.enable(self._defending)
@@ -104,7 +105,7 @@ class DefenseNode(ManagedNode):
         self.get_logger().info(
             f"defends {', '.join(channel.topic for channel in self._channels.values())} with "
             f"{self._network.segmenter.name} on {self._network.segmenter.device}, "
-            + ", ".join(f"threshold {self._network.defended(name).threshold:.6g}" for name in self._channels)
+            + ", ".join(f"threshold {self._network.defended(name).defense.threshold:.6g}" for name in self._channels)
         )
 
     def deactivate(self) -> None:
@@ -122,19 +123,6 @@ class DefenseNode(ManagedNode):
             self._network.release()
         self._network = None
         gc.collect()
-
-    def _network_settings(self) -> NetworkSettings:
-        given = self._settings
-        return NetworkSettings(
-            given.segmenter,
-            given.device,
-            given.num_threads,
-            {camera.name: camera.profile for camera in self._cameras},
-            given.max_batch,
-            # Of a frame that is segmented once, there is no undefended segmentation.
-            given.mode == "streaming" and not given.publish_undefended,
-            given.keyframe_interval_s,
-        )
 
     def _stop(self) -> bool:
         for channel in self._channels.values():
@@ -213,7 +201,8 @@ class DefenseNode(ManagedNode):
         network.set_thresholds(self._live["threshold"], self._live["masking_threshold"])
         on_frames, off_frames = self._live["attack_on_frames"], self._live["attack_off_frames"]
         for channel in self._channels.values():
-            channel.change_alarm(alarm_rule(on_frames, off_frames, network.vote(channel.name)))
+            vote = network.defended(channel.name).defense.profile.vote
+            channel.change_alarm(alarm_rule(on_frames, off_frames, vote))
 
     # Called by the network, in the worker's thread.
 
@@ -224,7 +213,5 @@ class DefenseNode(ManagedNode):
 
 def _check_finite(parameters: list[Parameter]) -> SetParametersResult:
     """Refuse what no range refuses."""
-    for parameter in parameters:
-        if isinstance(parameter.value, float) and not math.isfinite(parameter.value):
-            return SetParametersResult(successful=False, reason=f"{parameter.name} must be a finite number")
-    return SetParametersResult(successful=True)
+    wrong = [one.name for one in parameters if isinstance(one.value, float) and not math.isfinite(one.value)]
+    return SetParametersResult(successful=not wrong, reason=f"{wrong[0]} must be a finite number" if wrong else "")

@@ -1,4 +1,4 @@
-"""What kind of error an exception is, and what to say of it. Errors of torch are told by name: it is not imported."""
+"""What kind of error an exception is, in words for the user. torch is not imported: its errors are known by name."""
 
 from __future__ import annotations
 

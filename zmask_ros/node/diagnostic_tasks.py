@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from zmask_ros.node.camera_channel import CameraChannel
-from zmask_ros.node.diagnostics.health import Assessment, Level, Snapshot, assess_attack, assess_inference, assess_input
+from zmask_ros.node.diagnostics.health import Assessment, Level, assess_attack, assess_inference, assess_input
 from zmask_ros.node.diagnostics.network import assess_device, assess_profile
 from zmask_ros.node.diagnostics.publisher import Task, Tasks
 from zmask_ros.node.lifecycle import ACTIVE
@@ -59,17 +59,12 @@ def _camera_tasks(
 ) -> Tasks:
     name, topic, now = channel.name, channel.topic, channel.health.snapshot()
     device = str(network.segmenter.device)
+    disabled = Assessment(f"{name} attack", Level.WARN, "disabled by ~/enable: every frame is unknown")
     return {
         f"{name} input": lambda: assess_input(name, topic, node.count_publishers(topic), settings.timeout_s, now),
         f"{name} inference": partial(assess_inference, name, device, now, trouble),
-        f"{name} attack": partial(_assess_attack, channel, now),
+        f"{name} attack": lambda: assess_attack(name, now) if channel.enabled else disabled,
     }
-
-
-def _assess_attack(channel: CameraChannel, now: Snapshot) -> Assessment:
-    if channel.enabled:
-        return assess_attack(channel.name, now)
-    return Assessment(f"{channel.name} attack", Level.WARN, "disabled by ~/enable: every frame is unknown")
 
 
 def _profile_tasks(cameras: list[str], network: NetworkHost) -> Iterator[tuple[str, Task]]:

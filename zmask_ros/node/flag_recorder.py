@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from rclpy.clock import Clock, ClockType
@@ -21,26 +22,21 @@ from zmask_ros.io.stamps import NANOSECONDS
 from zmask_ros.msg import AttackFlag
 from zmask_ros.node.parameters.flag_recorder import FlagRecorderParameters
 from zmask_ros.node.parameters.spec import ParameterError, declare
+from zmask_ros.node.qos import keep_last
 from zmask_ros.node.topic_subscriber import DISCOVERY_PERIOD_S, SubscribedTopic, TopicSubscriber, matching_qos
 
 WARN_EVERY_S = 5.0
 # Where everything is started together, the defense takes some seconds; a wrong name stays wrong.
 MISSING_AFTER_S = 10.0
 MISSING_EVERY_S = 60.0
+# A minute of them, while pictures take all the time there is.
 FLAGS_DEPTH = 1000
 PICTURES_DEPTH = 30
 
 
-def flags_qos(publishers: list[TopicEndpointInfo]) -> QoSProfile:
-    """As reliable as they are sent, and a minute of them kept while pictures take all the time there is."""
-    qos = matching_qos(publishers)
-    qos.depth = FLAGS_DEPTH
-    return qos
-
-
 def pictures_qos(_publishers: list[TopicEndpointInfo]) -> QoSProfile:
     """Best effort, which any publisher satisfies: a recorder that falls behind must not hold up a camera."""
-    return QoSProfile(depth=PICTURES_DEPTH, reliability=ReliabilityPolicy.BEST_EFFORT)
+    return keep_last(PICTURES_DEPTH, ReliabilityPolicy.BEST_EFFORT)
 
 
 class FlagRecorder(Node):
@@ -51,38 +47,39 @@ class FlagRecorder(Node):
 
     def __init__(self) -> None:
         super().__init__("flag_recorder")
-        self._settings = declare(self, FlagRecorderParameters)
-        if not self._settings.path:
+        self._settings = settings = declare(self, FlagRecorderParameters)
+        if not settings.path:
             raise ParameterError("Parameter path is empty: name the folder to write into.")
         self._captures: list[Capture] = []
         self._checks: list[MissingFlags] = []
-        self._subscriber = TopicSubscriber(
-            self, [topic for camera in self._settings.cameras for topic in self._camera_topics(camera)]
-        )
+        topics = [topic for camera in settings.cameras for topic in self._camera_topics(camera)]
+        self._subscriber = TopicSubscriber(self, topics)
         self._counts: Counter[str] = Counter()
         self._lost = 0
         self._began_s = time.monotonic()
         self.create_timer(DISCOVERY_PERIOD_S, self._discover, clock=Clock(clock_type=ClockType.STEADY_TIME))
         # Last: only `close` ends what it begins.
-        self._spool = self._open_spool()
+        bag = SegmentedBag(Path(settings.path).expanduser(), settings.file_mib * MIB, settings.total_mib * MIB)
+        self._spool = Spool(bag, settings.sync_s)
 
     def close(self) -> bool:
         """Finish the last file."""
         self._spool.close()
         written = ", ".join(f"{topic} {count}" for topic, count in sorted(self._counts.items())) or "nothing"
-        self.get_logger().info(f"{self._settings.path}: {written}{self._losses()}")
+        losses = {
+            "flags did not arrive": sum(check.missing for check in self._checks),
+            "pictures did not fit into memory_mib": sum(capture.given_up for capture in self._captures),
+            "pictures were lost to a slow disk": self._lost,
+        }
+        lost = "".join(f"; {count} {what}" for what, count in losses.items() if count)
+        self.get_logger().info(f"{self._settings.path}: {written}{lost}")
         return True
-
-    def _open_spool(self) -> Spool:
-        given = self._settings
-        bag = SegmentedBag(Path(given.path).expanduser(), given.file_mib * MIB, given.total_mib * MIB)
-        return Spool(bag, given.sync_s)
 
     def _camera_topics(self, camera: str) -> list[SubscribedTopic]:
         """The flags of a camera, and the pictures that are captured around its attacks."""
-        given = self._settings
-        memory = given.memory_mib * MIB // len(given.cameras)
-        capture = Capture(int(given.before_s * NANOSECONDS), int(given.after_s * NANOSECONDS), memory)
+        settings = self._settings
+        memory = settings.memory_mib * MIB // len(settings.cameras)
+        capture = Capture(int(settings.before_s * NANOSECONDS), int(settings.after_s * NANOSECONDS), memory)
         check = MissingFlags()
         self._captures.append(capture)
         self._checks.append(check)
@@ -103,10 +100,10 @@ class FlagRecorder(Node):
 
         flags, *pictures = (
             self.resolve_topic_name(f"{camera}/{topic}" if camera else topic)
-            for topic in (given.flags, *given.pictures)
+            for topic in (settings.flags, *settings.pictures)
         )
         return [
-            SubscribedTopic(flags, receive_flag, {ATTACK_FLAG: AttackFlag}, flags_qos),
+            SubscribedTopic(flags, receive_flag, {ATTACK_FLAG: AttackFlag}, partial(matching_qos, depth=FLAGS_DEPTH)),
             *(SubscribedTopic(topic, receive_picture, qos=pictures_qos) for topic in pictures),
         ]
 
@@ -129,11 +126,3 @@ class FlagRecorder(Node):
                 continue
             self._spool.put(message)
             self._counts[message.topic] += 1
-
-    def _losses(self) -> str:
-        losses = {
-            "flags did not arrive": sum(check.missing for check in self._checks),
-            "pictures did not fit into memory_mib": sum(capture.given_up for capture in self._captures),
-            "pictures were lost to a slow disk": self._lost,
-        }
-        return "".join(f"; {count} {what}" for what, count in losses.items() if count)

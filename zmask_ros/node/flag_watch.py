@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from types import TracebackType
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
@@ -11,32 +12,31 @@ from zmask_ros.msg import AttackFlag
 from zmask_ros.node.qos import FLAG_OUT
 
 
-class FlagWatch:
-    """Context manager; nothing is received but while `receive` waits."""
+@contextmanager
+def follow_flags(namespace: str) -> Iterator[Callable[[float], list[AttackFlag]]]:
+    """Subscribe to the flags of the camera in ``namespace``.
 
-    def __init__(self, namespace: str) -> None:
-        self._context = rclpy.Context()
-        self._received: list[AttackFlag] = []
-        self._namespace = namespace
+    Yields:
+        What returns the flags that came since its last call; it waits for the first one, but not longer than the
+        seconds that it is called with. Nothing is received at other times.
+    """
+    context = rclpy.Context()
+    context.init()
+    node = rclpy.create_node("flag_watch", namespace=namespace, context=context)
+    flags: list[AttackFlag] = []
+    node.create_subscription(AttackFlag, "zmask/attack", flags.append, FLAG_OUT)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
 
-    def __enter__(self) -> FlagWatch:
-        self._context.init()
-        self._node = rclpy.create_node("flag_watch", namespace=self._namespace, context=self._context)
-        self._node.create_subscription(AttackFlag, "zmask/attack", self._received.append, FLAG_OUT)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self._node)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._executor.shutdown()
-        self._node.destroy_node()
-        self._context.shutdown()
-
-    def receive(self, timeout_s: float) -> list[AttackFlag]:
-        """The flags that came since the last call; waits for the first one, but not longer than ``timeout_s``."""
-        self._executor.spin_once(timeout_sec=timeout_s)
-        received = list(self._received)
-        self._received.clear()
+    def receive(timeout_s: float) -> list[AttackFlag]:
+        executor.spin_once(timeout_sec=timeout_s)
+        received = list(flags)
+        flags.clear()
         return received
+
+    try:
+        yield receive
+    finally:
+        executor.shutdown()
+        node.destroy_node()
+        context.shutdown()

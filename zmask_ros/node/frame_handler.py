@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ class FrameHandler:
     Args:
         network: defends the frames of all cameras.
         channels: publish the results, each those of its camera.
-        report: told of every exception that nobody expected, and of the cameras whose frames were in work.
+        report: called with every unexpected exception and the cameras whose frames were being processed.
     """
 
     def __init__(self, network: NetworkHost, channels: Mapping[str, CameraChannel], report: Report) -> None:
@@ -47,15 +48,17 @@ class FrameHandler:
         accepted: list[Arrival] = []
         flagged: list[tuple[Arrival, CameraResult]] = []
         for arrival in arrivals:
-            reason = self._channels[arrival.camera].refusal(arrival)
-            if reason:
+            if reason := self._channels[arrival.camera].refusal(arrival):
                 yield arrival, partial(self.fail, arrival, reason)
             else:
                 accepted.append(arrival)
         for arrival, result in self._network.process(accepted):
             yield arrival, partial(self._publish, arrival, result, began_ns, flagged)
         for arrival, result in flagged:
-            self._draw(arrival, result)
+            try:
+                self._channels[arrival.camera].publish_pictures(arrival, result)
+            except Exception as error:
+                self.report([arrival.camera], error)
 
     def fail(self, arrival: Arrival, reason: str) -> None:
         """Flag a frame that never came out of the network."""
@@ -68,23 +71,15 @@ class FrameHandler:
         self._channels[arrival.camera].publish_result(arrival, result, began_ns)
         flagged.append((arrival, result))
 
-    def _draw(self, arrival: Arrival, result: CameraResult) -> None:
-        try:
-            self._channels[arrival.camera].publish_pictures(arrival, result)
-        except Exception as error:
-            self.report([arrival.camera], error)
-
 
 def report_error(node: Node, channels: Mapping[str, CameraChannel], cameras: Sequence[str], error: Exception) -> None:
-    """Tell of an exception that nobody expected, and where it came from: in the log, and in the cameras' diagnostics.
+    """Report an unexpected exception, and where it was raised, in the log and in the cameras' diagnostics.
 
     The log has one line in `LOG_EVERY_S` seconds, since every frame may raise.
     """
     for camera in cameras:
         if camera in channels:
             channels[camera].health.failed(describe_error(error))
-    place = error.__traceback__
-    while place is not None and place.tb_next is not None:
-        place = place.tb_next
-    where = f" ({place.tb_frame.f_code.co_filename}:{place.tb_lineno})" if place is not None else ""
+    calls = traceback.extract_tb(error.__traceback__)
+    where = f" ({calls[-1].filename}:{calls[-1].lineno})" if calls else ""
     node.get_logger().error(f"internal error: {describe_error(error)}{where}", throttle_duration_sec=LOG_EVERY_S)

@@ -8,12 +8,13 @@ import numpy as np
 from sensor_msgs.msg import CameraInfo, Image, RegionOfInterest
 from std_msgs.msg import Header
 
+from zmask_ros.io.bags.camera_info import CameraInfoFields
 from zmask_ros.io.images.codec import encode
 from zmask_ros.msg import AttackFlag, AttackRegion
 
 if TYPE_CHECKING:
     from zmask_ros.data.street import CameraIntrinsics
-    from zmask_ros.flags.flag import Flag, Region
+    from zmask_ros.flags.flag import Flag
 
 # Class of the detections.
 ADVERSARIAL = "adversarial region"
@@ -21,28 +22,16 @@ ADVERSARIAL = "adversarial region"
 
 def image_message(header: Header, image: np.ndarray, encoding: str) -> Image:
     """A sensor_msgs/Image of an array, with this header."""
-    fields = encode(image, encoding)
-    return Image(
-        header=header,
-        height=fields.height,
-        width=fields.width,
-        encoding=fields.encoding,
-        is_bigendian=fields.is_bigendian,
-        step=fields.step,
-        data=fields.data,
-    )
-
-
-def region_message(region: Region) -> AttackRegion:
-    """A connected part of a mask."""
-    box = RegionOfInterest(x_offset=region.x, y_offset=region.y, width=region.width, height=region.height)
-    return AttackRegion(box=box, score=region.score, fraction=region.fraction)
+    return Image(header=header, **vars(encode(image, encoding)))
 
 
 def flag_message(header: Header, flag: Flag) -> AttackFlag:
     """A flag with the header of its frame."""
-    regions = [region_message(region) for region in flag.regions]
-    return AttackFlag(header=header, regions=regions, **flag.message_fields())
+    message = AttackFlag(header=header, **flag.message_fields())
+    for region in flag.regions:
+        box = RegionOfInterest(x_offset=region.x, y_offset=region.y, width=region.width, height=region.height)
+        message.regions.append(AttackRegion(box=box, score=region.score, fraction=region.fraction))
+    return message
 
 
 def detections_message(flag: AttackFlag) -> Any:
@@ -68,14 +57,7 @@ def detections_message(flag: AttackFlag) -> Any:
 
 def camera_info_message(header: Header, camera: CameraIntrinsics) -> CameraInfo:
     """A pinhole camera without distortion."""
-    fx, fy, cx, cy = float(camera.fx), float(camera.fy), float(camera.cx), float(camera.cy)
-    return CameraInfo(
-        header=header,
-        height=camera.height,
-        width=camera.width,
-        distortion_model="plumb_bob",
-        d=[0.0] * 5,
-        k=[fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0],
-        r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
-        p=[fx, 0.0, cx, 0.0, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0],
-    )
+    k = (camera.fx, 0.0, camera.cx, 0.0, camera.fy, camera.cy, 0.0, 0.0, 1.0)
+    info = CameraInfoFields(camera.height, camera.width, k)
+    fields = {"distortion_model": info.distortion_model, "d": info.d, "k": k, "r": info.r, "p": info.projection}
+    return CameraInfo(header=header, height=info.height, width=info.width, **fields)

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,10 +19,10 @@ from zmask_ros.errors import ZmaskError
 from zmask_ros.flags.flag import profile_identity
 from zmask_ros.node.device_errors import describe_error, is_device_error, is_out_of_memory
 from zmask_ros.node.mailbox import Arrival
+from zmask_ros.node.parameters.defense_node import DefenseParameters
 from zmask_ros.resources import shipped_profile
 
 if TYPE_CHECKING:
-    from zmask_ros.flags.vote import VoteRule
     from zmask_ros.runtime.camera import CameraResult, CameraStream, DefendedCamera
     from zmask_ros.segmenters import Segmenter
 
@@ -35,46 +34,35 @@ Report = Callable[[Sequence[str], Exception], None]
 Reloading = Callable[[], AbstractContextManager[None]]
 
 
-@dataclass(frozen=True)
-class NetworkSettings:
-    """What is loaded.
-
-    Attributes:
-        segmenter: name, or YAML file.
-        device: auto, cpu, cuda or cuda:N.
-        num_threads: of the CPU; 0 leaves it to torch.
-        profiles: path of each camera's profile by its name; empty for the segmenter's shipped one.
-        max_batch: how many frames may be worked on together, at least 1.
-        streaming: whether most clean frames are only screened, and a known patch is taken out in one pass; else each
-            frame is fully analyzed.
-        keyframe_interval_s: in streaming mode, seconds after which a frame is fully analyzed again.
-    """
-
-    segmenter: str
-    device: str
-    num_threads: int
-    profiles: dict[str, str]
-    max_batch: int
-    streaming: bool
-    keyframe_interval_s: float
-
-
 class NetworkHost:
     """The network on its device, and the defense of each camera with it.
 
     Cameras that share a profile share a defense, and their frames one pass. Not for several threads at once.
 
     Args:
-        settings: what to load.
-        report: told of every error of the network, and the cameras whose frames were in work.
+        settings: the parameters of the node.
+        profiles: path of each camera's profile by its name; empty for the segmenter's shipped one.
+        report: called with every error of the network and the cameras whose frames were being processed.
         reloading: entered while everything is loaded again after an error of the device.
+
+    Attributes:
+        segmenter: the network as it is loaded now; a new object after an error of the device.
 
     Raises:
         ZmaskError: torch is missing, or the segmenter, the device or a profile cannot be used; one sentence.
     """
 
-    def __init__(self, settings: NetworkSettings, report: Report, reloading: Reloading = nullcontext) -> None:
+    def __init__(
+        self,
+        settings: DefenseParameters,
+        profiles: dict[str, str],
+        report: Report,
+        reloading: Reloading = nullcontext,
+    ) -> None:
         self._settings = settings
+        self._profiles = profiles
+        # Of a frame that is segmented once, there is no undefended segmentation.
+        self._streaming = settings.mode == "streaming" and not settings.publish_undefended
         self._report = report
         self._reloading = reloading
         self._overrides = 0.0, 0.0
@@ -82,11 +70,6 @@ class NetworkHost:
         self._small_batch_until = 0.0
         self._reinitialized = False
         self._load()
-
-    @property
-    def segmenter(self) -> Segmenter:
-        """The network as it is loaded now; a new object after an error of the device."""
-        return self._segmenter
 
     @property
     def batch_limit(self) -> int:
@@ -107,17 +90,13 @@ class NetworkHost:
         """By which flags name this camera's profile."""
         return self._identities[self._paths[camera]]
 
-    def vote(self, camera: str) -> VoteRule:
-        """The vote in this camera's profile."""
-        return self.defended(camera).defense.profile.vote
-
     def set_thresholds(self, attack: float, masking: float) -> None:
         """Use these for all cameras, or where one is 0 each profile's own."""
         self._overrides = attack, masking
         for defended in self._defended.values():
-            profile = defended.defense.profile
-            defended.threshold = attack if attack > 0.0 else profile.detector.threshold.value
-            defended.precaution = masking if masking > 0.0 else profile.detector.masking_threshold
+            defense, detector = defended.defense, defended.defense.profile.detector
+            defense.threshold = attack if attack > 0.0 else detector.threshold.value
+            defense.precaution = masking if masking > 0.0 else detector.masking_threshold
 
     def reload_profiles(self) -> None:
         """Read all profiles again; after an error those from before stay in use.
@@ -125,12 +104,12 @@ class NetworkHost:
         Raises:
             ZmaskError: one of them cannot be used.
         """
-        self._defend(self._segmenter)
+        self._defend(self.segmenter)
 
     def release(self) -> None:
         """Let go of everything and free its memory; it cannot be used after that."""
         self._defended.clear()
-        del self._segmenter
+        del self.segmenter
         self._free_memory()
 
     def process(self, arrivals: Sequence[Arrival]) -> Iterator[tuple[Arrival, CameraResult]]:
@@ -154,18 +133,19 @@ class NetworkHost:
             torch.set_num_threads(self._settings.num_threads)
         segmenter = load_segmenter(self._settings.segmenter, self._settings.device)
         self._defend(segmenter)
-        self._segmenter = segmenter
+        self.segmenter = segmenter
 
     def _defend(self, segmenter: Segmenter) -> None:
         """Make each profile's defense, and run it once: the first pass of a network is slower than all others."""
         from zmask_ros.defense import load_profile
         from zmask_ros.runtime.camera import CameraStream, DefendedCamera
 
-        paths = {camera: _profile_path(path, segmenter) for camera, path in self._settings.profiles.items()}
-        defended = {
-            path: DefendedCamera(segmenter, load_profile(path), self._settings.keyframe_interval_s)
-            for path in paths.values()
+        paths = {
+            camera: Path(path).expanduser() if path else shipped_profile(segmenter.name)
+            for camera, path in self._profiles.items()
         }
+        interval_s = self._settings.keyframe_interval_s
+        defended = {path: DefendedCamera(segmenter, load_profile(path), interval_s) for path in paths.values()}
         for camera in defended.values():
             camera.process_image(np.full((*segmenter.input_size, 3), GRAY, np.uint8))
         self._identities = {path: profile_identity(path) for path in defended}
@@ -173,7 +153,7 @@ class NetworkHost:
         self._defended: dict[Path, DefendedCamera] = defended
         # What was learned with other profiles or weights is worth nothing now.
         self._streams: dict[str, CameraStream | None] = {
-            camera: CameraStream() if self._settings.streaming else None for camera in paths
+            camera: CameraStream() if self._streaming else None for camera in paths
         }
         self.set_thresholds(*self._overrides)
 
@@ -238,7 +218,3 @@ class NetworkHost:
         gc.collect()
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()
-
-
-def _profile_path(path: str, segmenter: Segmenter) -> Path:
-    return Path(path).expanduser() if path else shipped_profile(segmenter.name)

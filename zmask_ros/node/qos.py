@@ -11,38 +11,39 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSPolicyKind, QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 
-def _profile(depth: int, reliability: ReliabilityPolicy, durability: DurabilityPolicy) -> QoSProfile:
+def keep_last(
+    depth: int, reliability: ReliabilityPolicy, durability: DurabilityPolicy = DurabilityPolicy.VOLATILE
+) -> QoSProfile:
+    """A quality of service that keeps the last ``depth`` messages."""
     return QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=depth, reliability=reliability, durability=durability)
 
 
+OVERRIDABLE = QoSOverridingOptions(
+    (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
+)
 # An old frame is worth nothing, so it is not sent again.
-IMAGE_IN = _profile(1, ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE)
-CAMERA_INFO_IN = _profile(5, ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE)
+IMAGE_IN = keep_last(1, ReliabilityPolicy.BEST_EFFORT)
+CAMERA_INFO_IN = keep_last(5, ReliabilityPolicy.BEST_EFFORT)
 # Reliable satisfies subscribers of both kinds.
-IMAGE_OUT = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
+IMAGE_OUT = keep_last(1, ReliabilityPolicy.RELIABLE)
 # When the network comes back from being stuck, or the executor from a reload, the flags of seconds leave at once.
-FLAG_OUT = _profile(100, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
+FLAG_OUT = keep_last(100, ReliabilityPolicy.RELIABLE)
 # Late subscribers get it as well.
-LABEL_INFO_OUT = _profile(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
+LABEL_INFO_OUT = keep_last(1, ReliabilityPolicy.RELIABLE, DurabilityPolicy.TRANSIENT_LOCAL)
 SUMMARY_OUT = LABEL_INFO_OUT
-DIAGNOSTICS_OUT = _profile(10, ReliabilityPolicy.RELIABLE, DurabilityPolicy.VOLATILE)
-
-
-def overridable() -> QoSOverridingOptions:
-    """Lets users set history, depth, reliability and durability."""
-    return QoSOverridingOptions(
-        (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
-    )
+DIAGNOSTICS_OUT = keep_last(10, ReliabilityPolicy.RELIABLE)
+# As camera drivers do: each subscriber chooses for itself.
+CAMERA_OUT = keep_last(10, ReliabilityPolicy.RELIABLE)
 
 
 def create_publisher(node: Node, kind: type, topic: str, qos: QoSProfile) -> Publisher:
     """A publisher whose quality of service users can override."""
-    return node.create_publisher(kind, topic, copy.copy(qos), qos_overriding_options=overridable())
+    return node.create_publisher(kind, topic, copy.copy(qos), qos_overriding_options=OVERRIDABLE)
 
 
 def create_subscription(node: Node, kind: type, topic: str, callback: Any, qos: QoSProfile, **options: Any) -> Any:
     """A subscription whose quality of service users can override."""
-    # rclpy writes the overrides into the profile that it is given, which others use, too.
+    # rclpy writes the overrides into its argument, and this profile is shared.
     return node.create_subscription(
-        kind, topic, callback, copy.copy(qos), qos_overriding_options=overridable(), **options
+        kind, topic, callback, copy.copy(qos), qos_overriding_options=OVERRIDABLE, **options
     )

@@ -10,7 +10,6 @@ from builtin_interfaces.msg import Time
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
@@ -21,18 +20,11 @@ from zmask_ros.msg import AttackFlag
 from zmask_ros.node.messages import camera_info_message, image_message
 from zmask_ros.node.parameters.spec import declare
 from zmask_ros.node.parameters.street_camera import StreetCameraParameters
-from zmask_ros.node.qos import FLAG_OUT, overridable
+from zmask_ros.node.qos import CAMERA_OUT, FLAG_OUT, create_publisher
 
 # How often to see whether the next frame may be sent: well below a frame's time.
 TICK_S = 0.005
 ACKNOWLEDGED_S = 2.0
-# As camera drivers do: reliable, so that each subscriber chooses for itself.
-CAMERA_OUT = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST,
-    depth=10,
-    reliability=ReliabilityPolicy.RELIABLE,
-    durability=DurabilityPolicy.VOLATILE,
-)
 
 
 class StreetCamera(Node):
@@ -41,20 +33,14 @@ class StreetCamera(Node):
     def __init__(self) -> None:
         super().__init__("street_camera")
         self._settings = settings = declare(self, StreetCameraParameters)
+        size, shown_s = (settings.width, settings.height), (settings.picture_from_s, settings.picture_until_s)
+        carrier = None if settings.carrier == "none" else settings.carrier
+        picture = read_picture(Path(settings.picture).expanduser()) if settings.picture else None
         self._drive = StreetDrive(
-            seed=settings.seed,
-            duration_s=settings.duration_s,
-            rate_hz=settings.rate_hz,
-            width=settings.width,
-            height=settings.height,
-            carrier=None if settings.carrier == "none" else settings.carrier,
-            picture=read_picture(Path(settings.picture).expanduser()) if settings.picture else None,
-            picture_from_s=settings.picture_from_s,
-            picture_until_s=settings.picture_until_s,
+            settings.seed, settings.duration_s, settings.rate_hz, *size, carrier, picture, *shown_s
         )
-        options = {"qos_overriding_options": overridable()}
-        self._images = self.create_publisher(Image, "image_raw", CAMERA_OUT, **options)
-        self._camera_infos = self.create_publisher(CameraInfo, "camera_info", CAMERA_OUT, **options)
+        self._images = create_publisher(self, Image, "image_raw", CAMERA_OUT)
+        self._camera_infos = create_publisher(self, CameraInfo, "camera_info", CAMERA_OUT)
         self._flags = self.create_subscription(AttackFlag, "zmask/attack", self._flag_arrived, FLAG_OUT)
         self._sent = self._received = self._missing = 0
         self._index = 0

@@ -7,15 +7,16 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from zmask_ros.io.bags.recording import RawMessage
 from zmask_ros.msg import AttackFlag
+from zmask_ros.node.qos import keep_last
 
 DISCOVERY_PERIOD_S = 0.1
-"""How often to look for publishers."""
+"""How often publishers are searched for."""
 DEPTH = 30
 TYPES = {
     "sensor_msgs/msg/Image": Image,
@@ -26,15 +27,14 @@ TYPES = {
 """Every type that is recorded, by its name."""
 
 
-def matching_qos(publishers: list[TopicEndpointInfo]) -> QoSProfile:
+def matching_qos(publishers: list[TopicEndpointInfo], depth: int = DEPTH) -> QoSProfile:
     """Reliable and lasting if every publisher is, so that all of them can be received."""
     reliable = all(info.qos_profile.reliability == ReliabilityPolicy.RELIABLE for info in publishers)
     lasting = all(info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for info in publishers)
-    return QoSProfile(
-        history=HistoryPolicy.KEEP_LAST,
-        depth=DEPTH,
-        reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
-        durability=DurabilityPolicy.TRANSIENT_LOCAL if lasting else DurabilityPolicy.VOLATILE,
+    return keep_last(
+        depth,
+        ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+        DurabilityPolicy.TRANSIENT_LOCAL if lasting else DurabilityPolicy.VOLATILE,
     )
 
 

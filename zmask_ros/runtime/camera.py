@@ -22,7 +22,6 @@ from zmask_ros.defense import (
     CameraState,
     Defense,
     DefenseResult,
-    FirstPass,
     Profile,
     StreamingDefense,
     masked_labels,
@@ -96,7 +95,7 @@ class _Frame:
 
 
 class DefendedCamera:
-    """The defense for frames of cameras.
+    """The defense for frames of cameras; its thresholds are those of `defense`, and may be changed at any time.
 
     Args:
         segmenter: the network.
@@ -113,24 +112,6 @@ class DefendedCamera:
         self.segmenter = CheckedSegmenter(**vars(segmenter))
         self.defense = Defense(self.segmenter, profile)
         self._streaming = StreamingDefense(self.defense, keyframe_interval_s)
-
-    @property
-    def threshold(self) -> float:
-        """The score above which a frame is called attacked; may be changed at any time."""
-        return self.defense.threshold
-
-    @threshold.setter
-    def threshold(self, value: float) -> None:
-        self.defense.threshold = value
-
-    @property
-    def precaution(self) -> float:
-        """The score above which a frame is masked in any case; infinite: only attacks are. May be changed, too."""
-        return self.defense.precaution
-
-    @precaution.setter
-    def precaution(self, value: float) -> None:
-        self.defense.precaution = value
 
     def unknown(self, reason: str) -> CameraResult:
         """The result for a frame that could not be analyzed."""
@@ -234,18 +215,15 @@ def _pictures(image: np.ndarray, defended: DefenseResult, index: int) -> Picture
     size = (image.shape[1], image.shape[0])
     heat = cv2.resize(defended.analysis.heat[index, 0].float().cpu().numpy(), size, interpolation=cv2.INTER_LINEAR)
     suspicious, labels = bool(defended.suspicious[index]), at_size(defended.labels[index], image)
+    # All of the defense's result that is held on to.
+    first = defended.first
     return Pictures(
         image=image,
         labels=labels,
         mask=at_size(defended.mask[index].byte() * 255, image) if suspicious else np.zeros(image.shape[:2], np.uint8),
         heat=heat,
-        before=_labels_before(defended.first, index, image) if suspicious else lambda: labels,
+        before=(lambda: at_size(first.labels[index], image)) if suspicious else lambda: labels,
     )
-
-
-def _labels_before(first: FirstPass, index: int, image: np.ndarray) -> Callable[[], np.ndarray]:
-    # Nothing else of what the defense says is held on to.
-    return lambda: at_size(first.labels[index], image)
 
 
 def labels_without(segmenter: Segmenter, image: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What people look at: overlays, contact sheets, and the text in them. RGB in, RGB out.
+"""Pictures for people: overlays, contact sheets, and the text in them. RGB in, RGB out.
 
 The node, `zmask replay`, the demo and the evaluation's report draw with it.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,23 +32,21 @@ def flag_message(flag: Flag, stamp_ns: int, frame_id: str) -> Any:
     return message_class(ATTACK_FLAG)(header=header_message(stamp_ns, frame_id), regions=regions, **fields)
 
 
+@dataclass(frozen=True)
 class FlagBag:
     """Writes what the node would publish for each frame, and the frame itself.
 
-    Args:
+    Attributes:
         bag: where to.
         namespace: of the camera's topics.
         palette: uint8 [256, 3] RGB, the colors of the labels.
         camera_info: goes with each frame; None if it is not known.
     """
 
-    def __init__(
-        self, bag: BagWriter, namespace: str, palette: np.ndarray, camera_info: CameraInfoFields | None
-    ) -> None:
-        self._bag = bag
-        self._namespace = namespace
-        self._palette = palette
-        self._camera_info = camera_info
+    bag: BagWriter
+    namespace: str
+    palette: np.ndarray
+    camera_info: CameraInfoFields | None
 
     def write(self, message: StampedMessage, result: CameraResult, flag: Flag) -> None:
         """Write all topics of one frame; the pictures only if something is known of it.
@@ -57,15 +56,15 @@ class FlagBag:
         """
         header, received = message.message.header, message.received_ns
         stamp, frame_id = stamp_ns(header), header.frame_id
-        self._bag.write_message(message.topic, message.msgtype, message.message, received)
-        self._bag.write_message(self._topic(ATTACK_TOPIC), ATTACK_FLAG, flag_message(flag, stamp, frame_id), received)
-        if self._camera_info is not None:
-            self._bag.write_camera_info(self._topic(CAMERA_INFO_TOPIC), self._camera_info, stamp, frame_id, received)
+        self.bag.write_message(message.topic, message.msgtype, message.message, received)
+        self.bag.write_message(self._topic(ATTACK_TOPIC), ATTACK_FLAG, flag_message(flag, stamp, frame_id), received)
+        if self.camera_info is not None:
+            self.bag.write_camera_info(self._topic(CAMERA_INFO_TOPIC), self.camera_info, stamp, frame_id, received)
         if result.pictures is None:
             return
         for topic in PICTURE_TOPICS if result.tracked else (*PICTURE_TOPICS, UNDEFENDED):
-            picture = topic.draw(result, result.pictures, self._palette)
-            self._bag.write_image(self._topic(topic.name), picture, topic.encoding, stamp, frame_id, received)
+            picture = topic.draw(result, result.pictures, self.palette)
+            self.bag.write_image(self._topic(topic.name), picture, topic.encoding, stamp, frame_id, received)
 
     def _topic(self, name: str) -> str:
-        return f"{self._namespace}/{name}"
+        return f"{self.namespace}/{name}"

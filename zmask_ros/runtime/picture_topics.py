@@ -30,7 +30,7 @@ class PictureTopic:
 
 
 def draw_overlay(result: CameraResult, pictures: Pictures, palette: np.ndarray) -> np.ndarray:
-    """The picture to look at: image, defended classes, masked region, state and score; uint8 [H, W, 3] RGB."""
+    """One picture of everything: image, defended classes, masked region, state and score; uint8 [H, W, 3] RGB."""
     colors = colorize(pictures.labels, palette)
     return overlay(pictures.image, colors, pictures.mask, result.score, result.threshold, result.state)
 

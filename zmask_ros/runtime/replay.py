@@ -27,6 +27,7 @@ from zmask_ros.runtime.flag_bag import FlagBag
 from zmask_ros.runtime.picture_topics import draw_overlay
 from zmask_ros.segmenters import load_segmenter
 
+# What an image topic has after the namespace of its camera.
 IMAGE_SUFFIXES = ("/image_raw/compressed", "/image_raw", "/image", "/compressed")
 DEFAULT_RATE_HZ = 15.0
 
@@ -98,7 +99,7 @@ def replay(settings: ReplaySettings, progress: Progress = silent) -> Replayed:
     done = Replayed()
     with ExitStack() as stack:
         bags = stack.enter_context(CameraBags(settings.bag, settings.topic, settings.every))
-        camera = _loaded(settings, bags.topic)
+        camera = _ReplayedCamera(settings, bags.topic)
         write = stack.enter_context(_output(settings, bags, camera))
         advance = stack.enter_context(progress("Replaying", "frames", bags.total))
         began = time.perf_counter()
@@ -116,15 +117,20 @@ def replay(settings: ReplaySettings, progress: Progress = silent) -> Replayed:
 
 
 class _ReplayedCamera:
-    """The camera whose topics lie in ``namespace``: its frames go the way that they go in the node."""
+    """The camera of an image topic: its frames go the way that they go in the node."""
 
-    def __init__(self, defended: DefendedCamera, namespace: str, profile: str, streaming: bool) -> None:
-        self.namespace = namespace
-        self.palette = defended.segmenter.palette
-        self.flags = CameraFlags(camera_name(namespace), AlarmRule(defended.defense.profile.vote))
-        self._defended = defended
-        self._profile = profile
-        self._stream = CameraStream() if streaming else None
+    def __init__(self, settings: ReplaySettings, topic: str) -> None:
+        segmenter = load_segmenter(settings.segmenter, settings.device)
+        path = settings.profile or shipped_profile(segmenter.name)
+        profile = load_profile(path)
+        self.namespace = next((topic.removesuffix(end) for end in IMAGE_SUFFIXES if topic.endswith(end)), topic)
+        self.palette = segmenter.palette
+        self.flags = CameraFlags(camera_name(self.namespace), AlarmRule(profile.vote))
+        self._defended = DefendedCamera(segmenter, profile)
+        if settings.threshold is not None:
+            self._defended.defense.threshold = settings.threshold
+        self._profile = profile_identity(path)
+        self._stream = CameraStream() if settings.streaming else None
 
     def process(self, message: Any) -> tuple[CameraResult, Flag]:
         """Defend one frame and flag it; none waits for its turn, since none is read before its turn."""
@@ -134,15 +140,6 @@ class _ReplayedCamera:
         result = self._defended.process(message, self._stream).after_waiting(0.0)
         latency_ms = (time.perf_counter() - began) * 1e3
         return result, self.flags.flag(result, self._profile, sequence, stamp, latency_ms)
-
-
-def _loaded(settings: ReplaySettings, topic: str) -> _ReplayedCamera:
-    segmenter = load_segmenter(settings.segmenter, settings.device)
-    profile = settings.profile or shipped_profile(segmenter.name)
-    defended = DefendedCamera(segmenter, load_profile(profile))
-    if settings.threshold is not None:
-        defended.threshold = settings.threshold
-    return _ReplayedCamera(defended, _namespace(topic), profile_identity(profile), settings.streaming)
 
 
 @contextmanager
@@ -173,11 +170,3 @@ def _check_apart(output: Path, bag: Path) -> None:
     written, read = output.resolve(), bag.resolve()
     if written.is_relative_to(read) or read.is_relative_to(written):
         raise ZmaskError(f"{output} is the bag that is replayed, or lies in it or around it: name another place.")
-
-
-def _namespace(topic: str) -> str:
-    """The camera's namespace: the image topic without its last part(s)."""
-    for suffix in IMAGE_SUFFIXES:
-        if topic.endswith(suffix):
-            return topic.removesuffix(suffix)
-    return topic

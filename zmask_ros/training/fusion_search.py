@@ -17,8 +17,8 @@ from torch import Tensor
 from zmask_ros.defense.masking.growth import Growth
 from zmask_ros.defense.masking.mask_edge import EDGE_BAND
 from zmask_ros.training.examples import Examples
-from zmask_ros.training.figures import frame_scores, mean_iou
 from zmask_ros.training.fusion import EPOCHS, balanced_pixels, train_fusion
+from zmask_ros.training.metrics import frame_scores, mean_iou
 
 PATCH_SHARES = (0.3, 0.1, 0.03, 0.01, 0.003)
 SEEDS = 2

@@ -24,7 +24,7 @@ from zmask_ros.segmenters import Segmenter
 from zmask_ros.training.clean_fit import MomentsByKey, observe
 from zmask_ros.training.division import Split
 from zmask_ros.training.examples import COVERED, coverage, example_images
-from zmask_ros.training.figures import auc, best_iou
+from zmask_ros.training.metrics import auc, best_iou
 from zmask_ros.training.plans import GRID_FRACTION, FittingPlan, default_plan, kernels_on
 
 KERNEL_SHARES = (0.21, 0.11, 0.05, 0.0)

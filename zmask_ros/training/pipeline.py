@@ -27,7 +27,6 @@ from zmask_ros.training.adversarial import train_adversarially, with_untrained_h
 from zmask_ros.training.clean_fit import ProfileFit
 from zmask_ros.training.division import IMAGES_A_FRAME, Material, check_enough_frames, check_enough_patches, divide
 from zmask_ros.training.examples import Examples, make_examples
-from zmask_ros.training.figures import Figures, figures_of, frame_scores
 from zmask_ros.training.fusion_search import (
     TRAININGS,
     FusionCandidate,
@@ -36,6 +35,7 @@ from zmask_ros.training.fusion_search import (
 )
 from zmask_ros.training.graded_patches import train_graded_patches
 from zmask_ros.training.layer_selection import LayerSelection, select_layers, with_edge
+from zmask_ros.training.metrics import Figures, figures_of, frame_scores
 from zmask_ros.training.plans import PLANS, FittingPlan
 from zmask_ros.training.settings import CalibrationSettings, FitSettings
 from zmask_ros.training.sources import CleanFrame, NamedPatch, clean_frames

@@ -7,7 +7,7 @@ from zmask_ros.defense import load_profile, save_profile
 from zmask_ros.defense.profile import storage
 from zmask_ros.defense.profile.detector import RateInterval
 from zmask_ros.defense.profile.profile import PAPER
-from zmask_ros.flags.vote import VoteRule
+from zmask_ros.flags.alarm import VoteRule
 
 
 def test_profiles_from_before_votes_and_intervals_load(fitted, tmp_path, monkeypatch):

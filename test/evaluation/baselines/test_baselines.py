@@ -9,13 +9,12 @@ import torch
 from support.tiny_network import clean_image, describe, fit
 from zmask_ros.defense import Defense, Profile, inpaint, load_profile
 from zmask_ros.errors import ZmaskError
-from zmask_ros.evaluation.baselines.detectors import LocalGradientSmoothing, channel_mean, hyperneuron
-from zmask_ros.evaluation.baselines.interface import Ours, PlainThreshold, Undefended, segment, set_threshold
+from zmask_ros.evaluation.baselines.interface import Ours, PlainThreshold, segment, set_threshold
+from zmask_ros.evaluation.baselines.published_defenses import LocalGradientSmoothing, channel_mean, hyperneuron
+from zmask_ros.evaluation.metrics.records import Verdict
 from zmask_ros.flags.flag import FrameState
 from zmask_ros.runtime.camera import DefendedCamera, labels_without
 from zmask_ros.segmenters import Segmenter, load_segmenter
-
-LAYER = "2"
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +42,7 @@ def labels_of(segmenter: Segmenter, x: torch.Tensor) -> np.ndarray:
 
 
 def test_no_defense_is_the_network(subject: tuple[Segmenter, Profile]) -> None:
-    verdict = Undefended(subject[0]).process(attacked())
+    verdict = Verdict.unmasked(segment(subject[0], attacked()))
     np.testing.assert_array_equal(verdict.labels, labels_of(subject[0], subject[0].prepare(attacked())))
     assert not verdict.flagged and not verdict.mask.any()
 
@@ -52,7 +51,7 @@ def test_ours_is_what_the_node_runs(subject: tuple[Segmenter, Profile]) -> None:
     ours, camera = Ours(*subject), DefendedCamera(*subject)
     assert ours.threshold == subject[1].detector.threshold.value
     for threshold in (1e-9, 1e9):
-        ours.threshold = camera.threshold = threshold
+        ours.threshold = camera.defense.threshold = threshold
         verdict, expected = ours.process(attacked()), camera.process_image(attacked())
         assert expected.pictures is not None
         assert verdict.flagged is (expected.state is FrameState.ATTACK) is (threshold < 1)
@@ -97,7 +96,7 @@ def test_plain_threshold_masks_where_shallow_heat_exceeds_it(subject: tuple[Segm
 @pytest.mark.parametrize("channels", ["all", "mean"])
 def test_feature_detectors_are_mean_z_scores(subject: tuple[Segmenter, Profile], channels: str) -> None:
     segmenter = subject[0]
-    detector = hyperneuron(segmenter, LAYER) if channels == "all" else channel_mean(segmenter, LAYER)
+    detector = hyperneuron(*subject) if channels == "all" else channel_mean(*subject)
     with pytest.raises(ZmaskError, match="has not seen"):
         detector.process(clean_image(0))
     with pytest.raises(ZmaskError, match="at least two"):

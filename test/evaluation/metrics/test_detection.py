@@ -1,4 +1,4 @@
-"""ROC curves, recovery and false alarms against slow counts and values worked out by hand."""
+"""ROC curves and recovery against slow counts and values worked out by hand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zmask_ros.evaluation.metrics.detection import false_alarms_per_hour, recovery, roc
+from zmask_ros.evaluation.metrics.detection import recovery, roc
 
 # Few distinct values, so that there are ties within and between the two kinds.
 scores = st.lists(st.integers(0, 12).map(lambda value: value / 4), min_size=1, max_size=40)
@@ -40,8 +40,7 @@ def test_roc_by_hand() -> None:
         roc(np.array([1.0]), np.array([math.nan]))
 
 
-def test_recovery_and_false_alarms_by_hand() -> None:
+def test_recovery_by_hand() -> None:
     assert recovery(defended=0.55, attacked=0.4, oracle=0.6) == pytest.approx(0.75)
     assert recovery(defended=0.3, attacked=0.4, oracle=0.6) == pytest.approx(-0.5)
     assert math.isnan(recovery(defended=0.6, attacked=0.6, oracle=0.6))
-    assert false_alarms_per_hour(0.001, 15) == pytest.approx(54)

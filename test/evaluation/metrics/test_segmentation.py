@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, jaccard_score
 
-from zmask_ros.evaluation.metrics.segmentation import Confusion, count_detections, mask_iou
+from zmask_ros.evaluation.metrics.segmentation import Confusion, detection_rates, mask_iou
 
 TRUTH = np.array([[0, 0, 0, 1], [1, 1, 2, 255]], np.uint8)
 PREDICTED = np.array([[0, 0, 1, 1], [1, 2, 2, 0]], np.uint8)
@@ -67,13 +67,11 @@ def test_label_maps_that_do_not_fit_are_refused() -> None:
         confusion.add(np.zeros((2, 2), int), np.zeros((2, 2), int), np.zeros((1, 2), bool))
     with pytest.raises(ValueError, match="true label 2"):
         confusion.add(np.zeros((1, 1), int), np.full((1, 1), 2))
-    with pytest.raises(ValueError, match="merged"):
-        confusion.merge(Confusion(3))
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6))
-def test_confusion_equals_a_slow_count_and_merges(seed: int, classes: int) -> None:
+def test_confusion_equals_a_slow_count_in_one_and_in_two_steps(seed: int, classes: int) -> None:
     rng = np.random.default_rng(seed)
     truth = rng.choice([*range(classes), 255], (7, 5)).astype(np.uint8)
     predicted = rng.integers(0, classes + 1, (7, 5)).astype(np.uint8)
@@ -82,13 +80,13 @@ def test_confusion_equals_a_slow_count_and_merges(seed: int, classes: int) -> No
     for y, x in np.ndindex(7, 5):
         if where[y, x] and truth[y, x] != 255:
             slow[truth[y, x], predicted[y, x]] += 1
-    whole, top, bottom = Confusion(classes), Confusion(classes), Confusion(classes)
+    whole, twice = Confusion(classes), Confusion(classes)
     whole.add(predicted, truth, where)
-    top.add(predicted[:3], truth[:3], where[:3])
-    bottom.add(predicted[3:], truth[3:], where[3:])
-    top.merge(bottom)
+    for part in (np.s_[:3], np.s_[3:]):
+        twice.add(predicted[part], truth[part], where[part])
     np.testing.assert_array_equal(whole.counts, slow)
-    np.testing.assert_array_equal(top.counts, slow)
+    np.testing.assert_array_equal(twice.counts, slow)
+    assert Confusion(classes, slow).pixel_accuracy() == pytest.approx(whole.pixel_accuracy(), nan_ok=True)
 
 
 @settings(max_examples=25, deadline=None)
@@ -121,18 +119,14 @@ def test_mask_iou_by_hand() -> None:
         mask_iou(one, two[1:])
 
 
-def test_detections_by_hand() -> None:
+def test_detection_rates_by_hand() -> None:
     attacked = np.array([1, 1, 1, 1, 0, 0, 0, 0, 0], bool)
     flagged = np.array([1, 1, 1, 0, 1, 0, 0, 0, 0], bool)
-    detections = count_detections(flagged, attacked)
-    assert (detections.attacked, detections.clean, detections.found, detections.false_alarms) == (4, 5, 3, 1)
-    assert detections.recall == 0.75
-    assert detections.false_alarm_rate == 0.2
-    assert detections.precision == 0.75
-    without_the_missed = count_detections(flagged, attacked, np.array([1, 1, 1, 0, 1, 1, 1, 1, 1], bool))
+    rates = detection_rates(flagged, attacked)
+    assert (rates.recall, rates.false_alarm_rate) == (0.75, 0.2)
+    without_the_missed = detection_rates(flagged, attacked, np.array([1, 1, 1, 0, 1, 1, 1, 1, 1], bool))
     assert without_the_missed.recall == 1
-    assert math.isnan(count_detections(flagged[4:], attacked[4:]).recall)
-    assert math.isnan(count_detections(flagged[:4], attacked[:4]).false_alarm_rate)
-    assert math.isnan(count_detections(np.zeros(2, bool), np.ones(2, bool)).precision)
+    assert math.isnan(detection_rates(flagged[4:], attacked[4:]).recall)
+    assert math.isnan(detection_rates(flagged[:4], attacked[:4]).false_alarm_rate)
     with pytest.raises(ValueError, match="compared"):
-        count_detections(flagged, attacked[1:])
+        detection_rates(flagged, attacked[1:])

@@ -13,7 +13,7 @@ from zmask_ros.attacks import Step
 from zmask_ros.defense import Profile
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.protocol.evaluators import NamedProfile
-from zmask_ros.evaluation.protocol.jobs import Evaluated, JobId, JobList, ResultStore, Subject, Trained
+from zmask_ros.evaluation.protocol.jobs import EVALUATED, TRAINED, Evaluated, Job, JobList, ResultStore, Subject
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def test_keys_of_results_are_those_of_version_0_1_0(profile: Profile) -> None:
         NamedProfile(name, "file", letter * 64, profile) for name, letter in (("ours", "d"), ("second", "e"))
     )
     jobs = list(JobList(evaluation_parts.plan(), profiles, Subject("s", "f", "v")))
-    keys = {job.id.file_name: job.id.key for job in jobs}
+    keys = {job.file_name: job.key for job in jobs}
     assert len(keys) == len(jobs) == 37
     assert keys["patch_big-b0c66f"] == "a1cf6525381771b96e4867bb772a9b062a4bbe06670c870e1a35ece5170dd48c"
     assert keys["clean_by_none-eab6be"] == "4c04499816a9a68d6e98e0d29cc492a00da5dadbbd83b33f51c0759252dc674b"
@@ -34,21 +34,21 @@ def test_keys_of_results_are_those_of_version_0_1_0(profile: Profile) -> None:
     assert whole == "cf743e8031a1b4d8787d86d8358708f20085a145c32f89486450a55e4ca0a763"
 
 
-EVALUATED = (
+EVALUATED_JSON = (
     '{"threshold": 0.05, "records": [{"name": "frame 200", "drive": "drive", "score": 0.25, "flagged": true, '
     '"masked": true, "counts": [2907, 0, 139, 26], "mask_iou": 0.5, "mask_recall": 0.75, "hidden_share": 0.0625}, '
     '{"name": "frame 201", "drive": "drive", "score": 0.0, "flagged": false, "masked": false, "counts": [1, 2, 3, 4], '
     '"mask_iou": null, "mask_recall": null, "hidden_share": 0.0}]}'
 )
-TRAINED = (
+TRAINED_JSON = (
     '[{"index": 0, "loss": 1.5, "pixel_accuracy": 0.25, "score": null, "masked": null}, '
     '{"index": 1, "loss": 2.0, "pixel_accuracy": 0.125, "score": 0.5, "masked": 1.0}]'
 )
 
 
 def test_results_are_read_and_written_byte_for_byte(tmp_path: Path) -> None:
-    store, job = ResultStore(tmp_path), JobId("clean by ours", {"seed": 1})
-    for text, kind in ((EVALUATED, Evaluated), (TRAINED, Trained)):
+    store, job = ResultStore(tmp_path), Job("clean by ours", {"seed": 1})
+    for text, kind in ((EVALUATED_JSON, EVALUATED), (TRAINED_JSON, TRAINED)):
         kept = f'{{"key": "{job.key}", "name": "clean by ours", "decided_by": {{"seed": 1}}, "result": {text}}}'
         store.path(job).write_text(kept)
         assert store.has(job)
@@ -57,18 +57,18 @@ def test_results_are_read_and_written_byte_for_byte(tmp_path: Path) -> None:
 
 
 def test_damaged_results_are_made_again(tmp_path: Path) -> None:
-    store, job = ResultStore(tmp_path / "a" / "b"), JobId("Some job / x", {"value": 1})
+    store, job = ResultStore(tmp_path / "a" / "b"), Job("Some job / x", {"value": 1})
     assert not store.has(job)
-    result = Trained((Step(0, 1.5, 0.5),))
+    result = (Step(0, 1.5, 0.5),)
     store.put(job, result)
-    assert store.has(job) and store.get(job, Trained) == result
-    assert not store.has(JobId(job.name, {"value": 2}))
+    assert store.has(job) and store.get(job, TRAINED) == result
+    assert not store.has(Job(job.name, {"value": 2}))
     store.path(job).write_text(store.path(job).read_text()[:-5])
     assert not store.has(job)
     with pytest.raises(ZmaskError, match="is gone"):
-        store.get(job, Trained)
-    assert JobId("a b", {}).file_name != JobId("a_b", {}).file_name
+        store.get(job, TRAINED)
+    assert Job("a b", {}).file_name != Job("a_b", {}).file_name
 
 
 def test_an_evaluator_may_have_no_threshold() -> None:
-    assert Evaluated.from_json({"threshold": None, "records": []}) == Evaluated(None, ())
+    assert EVALUATED.validate_python({"threshold": None, "records": []}) == Evaluated(None, ())

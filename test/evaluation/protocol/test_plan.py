@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from support import evaluation_parts
 from support.tiny_network import describe
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.protocol.plan import ADAPTIVE, EvaluationPlan, read_plan
-from zmask_ros.evaluation.protocol.published import published_plan, quick_plan
+from zmask_ros.evaluation.protocol.shipped_plans import published_plan, quick_plan
 from zmask_ros.segmenters import Segmenter, load_segmenter
 
 
@@ -45,9 +46,9 @@ def test_published_plan_is_what_was_promised(segmenter: Segmenter) -> None:
 def test_plans_survive_json(segmenter: Segmenter, tmp_path: Path) -> None:
     for plan in (published_plan(segmenter), quick_plan(segmenter), evaluation_parts.plan()):
         path = tmp_path / "plan.json"
-        path.write_text(json.dumps(plan.to_dict()))
+        path.write_text(json.dumps(asdict(plan)))
         assert read_plan(path) == plan
-        path.write_text(json.dumps({"plan": plan.to_dict(), "summary": {}}))
+        path.write_text(json.dumps({"plan": asdict(plan), "summary": {}}))
         assert read_plan(path) == plan
 
 
@@ -62,8 +63,11 @@ def test_plans_survive_json(segmenter: Segmenter, tmp_path: Path) -> None:
         ({"attacks": [], "hard_sets": ["fog"]}, "no benign-hard set 'fog'"),
         ({"attacks": [], "compared": ["HN", "FDPA"]}, "no defence 'FDPA'"),
         ({"attacks": [], "resampled": "pixel"}, "'frame' or 'drive'"),
-        ({"attacks": [], "colour": "red"}, "unknown entries colour"),
-        ({"name": "x"}, "not a plan"),
+        ({"attacks": [], "colour": "red"}, "The plan of an evaluation has no entry 'colour'"),
+        ({"attacks": [{"name": "a", "group": "full", "recipe": {"colour": 1}}]}, "no entry 'attacks.0.recipe.colour'"),
+        ({"attacks": [], "seen": {"yaw": [0, 1]}}, "no entry 'seen.yaw'"),
+        ({"attacks": [], "test_frames": "many"}, "'test_frames' is 'many'"),
+        ({"name": "x"}, "lacks the entry 'attacks'"),
     ],
 )
 def test_plans_that_make_no_sense_are_refused(change: dict[str, Any], complaint: str) -> None:

@@ -18,13 +18,12 @@ from zmask_ros.defense import ProfileError
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.baselines.interface import segment
 from zmask_ros.evaluation.metrics.segmentation import Confusion, mask_iou
-from zmask_ros.evaluation.protocol.estimate import measure_pace
 from zmask_ros.evaluation.protocol.evaluators import NamedProfile
-from zmask_ros.evaluation.protocol.pace import Pace
+from zmask_ros.evaluation.protocol.jobs import TrainingJob
 from zmask_ros.evaluation.protocol.plan import read_plan
-from zmask_ros.evaluation.protocol.runner import Evaluation, Results
-from zmask_ros.evaluation.report.files import write_result
-from zmask_ros.evaluation.report.result import TABLES, EvaluationResult, SeedsInfo, result_of
+from zmask_ros.evaluation.protocol.runner import Evaluation, Pace, Results
+from zmask_ros.evaluation.report.html import write_result
+from zmask_ros.evaluation.report.result import TABLES, EvaluationResult, result_of
 from zmask_ros.flags.flag import FrameState
 from zmask_ros.progress import Advance, Progress
 from zmask_ros.runtime.camera import DefendedCamera, labels_without
@@ -58,7 +57,7 @@ def test_figures_of_an_attack_by_hand(
     confusions = {name: Confusion(3) for name in ("clean", "none", "oracle", "ours")}
     flagged, overlaps = [], []
     for index in evaluation.chosen(4):
-        scene = evaluation.test_set.scenes[index]
+        scene = evaluation.parts.test[index]
         image, hidden = evaluation.attacked_image(index, results.patches["big"])
         assert hidden.any()
         # The patch's edge is one pixel wide.
@@ -119,7 +118,7 @@ def test_what_is_done_is_not_done_again_unless_something_changed(
     assert {job.attack.name for job in other.missing() if job.attack} == {"big", "half"}
     assert len(other.missing()) == 2 * (1 + 3 + 3)
     moved = evaluation_parts.evaluation(folder, *network, chosen=replace(plan, seed=2))
-    assert not any(job.trains for job in moved.missing())
+    assert not any(isinstance(job, TrainingJob) for job in moved.missing())
     assert len(moved.missing()) == len(list(moved.jobs)) - 3
 
 
@@ -153,12 +152,12 @@ def test_a_run_that_was_interrupted_goes_on(
 
 
 def test_what_is_written_is_whole_and_needs_nothing_else(done: tuple[Evaluation, Results, EvaluationResult]) -> None:
-    evaluation, results, result = done
+    evaluation, _, result = done
 
     def refuse(constant: str) -> None:
         pytest.fail(f"{constant} is no JSON")
 
-    paths = write_result(evaluation, results, result)
+    paths = write_result(result)
     kept = json.loads(paths[0].read_text(), parse_constant=refuse)
     assert kept["summary"]["attacks"][0]["cost"] == pytest.approx(result.summary.attacks[0].cost)
     assert list(kept) == KEYS
@@ -172,13 +171,13 @@ def test_what_is_written_is_whole_and_needs_nothing_else(done: tuple[Evaluation,
 
 
 def test_splits_are_disjoint_and_written(done: tuple[Evaluation, Results, EvaluationResult]) -> None:
-    splits = done[2].splits
-    images = splits.images
+    splits = done[2].to_json()["splits"]
+    images = splits["images"]
     names = [name for part in images.values() for name in part]
     assert set(images) == {"statistics", "thresholds", "attack", "test"}
     assert len(names) == len(set(names)) == 26
-    assert splits.seeds == SeedsInfo(1, {"big": 7, "half": 8, "sly": 9})
-    assert splits.patches == {"full": ("big",), "graded": ("half",), "adaptive": ("sly",)}
+    assert splits["seeds"] == {"test": 1, "training": {"big": 7, "half": 8, "sly": 9}}
+    assert splits["patches"] == {"full": ["big"], "graded": ["half"], "adaptive": ["sly"]}
 
 
 def test_tables_go_between_the_marks(done: tuple[Evaluation, Results, EvaluationResult], tmp_path: Path) -> None:
@@ -209,7 +208,7 @@ def test_the_expected_time_is_that_of_the_missing_jobs(
 ) -> None:
     assert done[0].expected_seconds(PACE) == 0
     fresh = evaluation_parts.evaluation(tmp_path, *network)
-    pace = measure_pace(fresh)
+    pace = fresh.measure_pace()
     assert set(pace.steps) == {(False, 1), (True, 1)}
     frames_only = replace(pace, steps={})
     # A weakened attack knows the defense.

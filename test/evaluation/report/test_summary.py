@@ -16,7 +16,7 @@ from zmask_ros.evaluation.metrics.records import Record, RecordSet
 from zmask_ros.evaluation.protocol.plan import Attack, EvaluationPlan
 from zmask_ros.evaluation.protocol.runner import Results
 from zmask_ros.evaluation.report.figures import FULL_STRENGTH, Summary
-from zmask_ros.evaluation.report.serialization import to_json
+from zmask_ros.evaluation.report.result import to_json
 from zmask_ros.evaluation.report.summary import Summarizer
 from zmask_ros.evaluation.report.targets import Target, check
 

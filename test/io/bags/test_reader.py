@@ -23,7 +23,8 @@ from support.bag_makers import (
 )
 from zmask_ros.io.bags.opening import open_bag
 from zmask_ros.io.bags.reader import BagError, CameraBags, Frame, ReadReport, TopicInfo, image_topics
-from zmask_ros.io.bags.writer import BagWriter
+from zmask_ros.io.bags.writer import COMPRESSED_IMAGE, BagWriter, header_message, message_class
+from zmask_ros.io.images.codec import encode_compressed
 
 
 def read(*paths: Path, topic: str | None = None, every: int = 1) -> tuple[list[Frame], ReadReport]:
@@ -105,13 +106,14 @@ def test_every_counts_within_each_bag(tmp_path: Path) -> None:
     bags = CameraBags([first, second], every=3)
     assert [frame.index for frame in bags.frames(report)] == [0, 3, 6, 0, 3]
     assert bags.total == report.read == 5
-    assert report.skipped == 6
 
 
 def test_compressed_images_are_read(tmp_path: Path) -> None:
     smooth = np.full((20, 30, 3), (200, 100, 50), np.uint8)
     with BagWriter(tmp_path / "drive") as writer:
-        writer.write_compressed("/front/image_raw/compressed", smooth, "jpeg", 5, "front")
+        data = np.frombuffer(encode_compressed(smooth), np.uint8)
+        message = message_class(COMPRESSED_IMAGE)(header=header_message(5, "front"), format="jpeg", data=data)
+        writer.write_message("/front/image_raw/compressed", COMPRESSED_IMAGE, message, 5)
         writer.write_camera_info("/front/camera_info", CAMERA, 5, "front")
     with CameraBags(tmp_path / "drive") as bags:
         (frame,) = bags.frames(ReadReport())

@@ -22,7 +22,8 @@ from zmask_ros.node.diagnostics.health import (
 )
 
 CLEAN = Flag(FrameState.CLEAN, 0.5, 0.5, score=0.1, latency_ms=12.0)
-HEALTHY = Snapshot(Counters(arrived=10, clean=10), 10.0, 0.1, (20.0, 30.0), 10, 0, 0, 0, "", CLEAN)
+COUNTERS = Counters(arrived=10, clean=10)
+HEALTHY = Snapshot(COUNTERS, COUNTERS, 10.0, 0.1, (20.0, 30.0), "", CLEAN)
 
 
 def test_quantile_is_the_nearest_rank() -> None:
@@ -37,8 +38,8 @@ def test_health_counts_and_rates_start_anew_with_each_snapshot() -> None:
     health.flagged(Flag(FrameState.ATTACK, 0.5, 0.5, score=0.9, latency_ms=12.0))
     health.flagged(Flag(FrameState.UNKNOWN, 0.5, 0.5, "broken"))
     first, second = health.snapshot(), health.snapshot()
-    assert (first.attacks, first.unknowns, first.latencies_ms) == (1, 1, (12.0,))
-    assert (second.attacks, second.unknowns, second.rate_hz) == (0, 0, 0.0)
+    assert (first.period.attack, first.period.unknown, first.latencies_ms) == (1, 1, (12.0,))
+    assert (second.period.attack, second.period.unknown, second.rate_hz) == (0, 0, 0.0)
     assert (second.counters.attack, second.counters.unknown, second.last_flag.reason) == (1, 1, "broken")
 
 
@@ -49,7 +50,7 @@ def test_health_counts_and_rates_start_anew_with_each_snapshot() -> None:
         ({"age_s": None}, Level.WARN, "no frames yet on /image_raw"),
         ({"age_s": 3.0}, Level.ERROR, "no frames on /image_raw for 3.0 s"),
         ({"age_s": None, "incompatible_qos": "RELIABILITY"}, Level.ERROR, "incompatible QoS policy (RELIABILITY)"),
-        ({"unknowns": 2, "last_unknown": "the step lies"}, Level.WARN, "the step lies"),
+        ({"period": Counters(unknown=2), "last_unknown": "the step lies"}, Level.WARN, "the step lies"),
     ],
 )
 def test_input_is_assessed(change: dict[str, object], level: Level, words: str) -> None:
@@ -64,10 +65,10 @@ def test_a_topic_that_nobody_publishes_is_an_error() -> None:
 
 def test_attack_and_internal_errors_are_errors() -> None:
     assert assess_attack("front", HEALTHY).level is Level.OK
-    assert assess_attack("front", replace(HEALTHY, attacks=1)).level is Level.ERROR
+    assert assess_attack("front", replace(HEALTHY, period=Counters(attack=1))).level is Level.ERROR
     assert assess_attack("front", replace(HEALTHY, last_flag=Flag(FrameState.UNKNOWN, 0.5, 0.5))).level is Level.WARN
     assert assess_inference("front", "cpu", HEALTHY).level is Level.OK
-    broken = assess_inference("front", "cpu", replace(HEALTHY, internal_errors=1))
+    broken = assess_inference("front", "cpu", replace(HEALTHY, period=Counters(internal_errors=1)))
     assert broken.level is Level.ERROR
     assert assess_inference("front", "cpu", HEALTHY, "stopped").level is Level.ERROR
 

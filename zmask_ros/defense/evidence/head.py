@@ -6,6 +6,12 @@ layers at once, and weighs them: a linear map of every cell of the working grid 
 convolutions that see what surrounds a cell, since a patch has parts that over-activate nothing by themselves, and a
 linear map of both. All of it is differentiable, so that attacks go through it; adversarial training trains it against
 such attacks.
+
+From the features f of `head_features`, the heat of a cell is this (equations H4 to H6 of docs/method.md):
+
+    h = relu(inner f + inner_bias)
+    c = relu(far * relu(near * h + near_bias) + far_bias)    with * a convolution
+    heat = softplus(outer [h, c] + outer_bias)
 """
 
 from __future__ import annotations

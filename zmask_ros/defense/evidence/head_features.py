@@ -1,4 +1,11 @@
-"""The features that an evidence head sees: squashed z-scores of every channel, layers of the same grid together."""
+"""The features that an evidence head sees: squashed z-scores of every channel, layers of the same grid together.
+
+With mu, sigma and boxpool as in Eq. 1 and 2, they are these (equations H1 to H3 of docs/method.md):
+
+    z_ck = (boxpool_k(A_c) - mu_c) / sigma_ck
+    e_c = sqrt(boxpool(((A_c - mu_c) / sigma_c)^2))
+    f = z / (MODERATE + |z|), e / (MODERATE + e)
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,11 @@
 The fusion block's mask M (Eq. 5) opens only beyond what clean frames reach. A patch over-activates unevenly, so that M
 covers its hottest parts. The region to mask is everything that would open at a fraction of the heat and is connected to
 M by more than a thin bridge: behind a bridge lies a sign or a cyclist that is warm by itself.
+
+With C the grayscale closing of H_S, q the share and r the reach of `Growth`, these are the cells (equation G of
+docs/method.md) with
+
+    max(M(C / q, H_D / q), OPEN C / (r max H_S)) > OPEN
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from zmask_ros.defense.evidence.overactivation import Branch
 from zmask_ros.defense.masking.growth import Growth
 from zmask_ros.defense.profile.detector import Detector, Screen, Threshold, statistics_key
 from zmask_ros.errors import ZmaskError
-from zmask_ros.flags.vote import VoteRule
+from zmask_ros.flags.alarm import VoteRule
 
 OURS = "ours"
 """Variant of a profile: the plan of this project."""

@@ -19,7 +19,7 @@ from zmask_ros.defense.evidence.statistics import LayerStatistics, Moments
 from zmask_ros.defense.masking.growth import Growth
 from zmask_ros.defense.profile.detector import Detector, RateInterval, Screen, Threshold, statistics_key
 from zmask_ros.defense.profile.profile import OURS, Binding, Profile, ProfileError, Source
-from zmask_ros.flags.vote import VoteRule
+from zmask_ros.flags.alarm import VoteRule
 from zmask_ros.io.files import check_place, replace_file
 
 FORMAT = 1

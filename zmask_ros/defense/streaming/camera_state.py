@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from zmask_ros.defense.streaming.tracking import PatchTrack, TrackedPatch, TrackSearch
-from zmask_ros.flags.vote import LONGEST_GAP_S
+from zmask_ros.flags.alarm import LONGEST_GAP_S
 
 ALERT_S = 3.0
 """Seconds after an attack that no track accounts for, during which the screen is not enough."""

@@ -1,9 +1,9 @@
-"""The interface of a baseline, and three: no defense, ours, and ours with a plain threshold."""
+"""The interface of a baseline, and two of them: ours, and ours with a plain threshold."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -23,11 +23,9 @@ class Baseline(Protocol):
     """A defense, ours or another, as one row of an evaluation's tables.
 
     Attributes:
-        name: The title of its row.
         threshold: The score above which it flags a frame.
     """
 
-    name: str
     threshold: float
 
     def process(self, image: np.ndarray) -> Verdict:
@@ -35,35 +33,29 @@ class Baseline(Protocol):
         ...
 
 
-class Undefended:
-    """The network as it is: its score is always 0, and nothing is flagged."""
+@runtime_checkable
+class LearningBaseline(Baseline, Protocol):
+    """A baseline that learns what is clean before its threshold is set; its entry in `registry` has ``learns``."""
 
-    def __init__(self, segmenter: Segmenter, name: str = "none") -> None:
-        self.name = name
-        self.threshold = 0.0
-        self._segmenter = segmenter
-
-    def process(self, image: np.ndarray) -> Verdict:
-        """Segment one image, uint8 [H, W, 3] RGB."""
-        labels = segment(self._segmenter, image)
-        return Verdict(0.0, False, np.zeros(labels.shape, bool), labels, labels)
+    def fit(self, images: Sequence[np.ndarray], advance: Advance = no_advance) -> None:
+        """Learn from clean images, uint8 [H, W, 3] RGB; each is one step of ``advance``."""
+        ...
 
 
 class Ours:
     """Our defense as the node runs it, with the threshold of its profile."""
 
-    def __init__(self, segmenter: Segmenter, profile: Profile, name: str = "ours") -> None:
-        self.name = name
+    def __init__(self, segmenter: Segmenter, profile: Profile) -> None:
         self._camera = DefendedCamera(segmenter, profile)
 
     @property
     def threshold(self) -> float:
         """The score above which a frame is flagged."""
-        return self._camera.threshold
+        return self._camera.defense.threshold
 
     @threshold.setter
     def threshold(self, value: float) -> None:
-        self._camera.threshold = value
+        self._camera.defense.threshold = value
 
     def process(self, image: np.ndarray) -> Verdict:
         """Score, mask and segment one image, uint8 [H, W, 3] RGB.
@@ -72,9 +64,8 @@ class Ours:
             ZmaskError: The image could not be analyzed.
         """
         result = self._camera.process_image(image)
-        if result.pictures is None:
+        if (pictures := result.pictures) is None:
             raise ZmaskError(f"A frame could not be analysed: {result.reason}.")
-        pictures = result.pictures
         flagged = result.state is FrameState.ATTACK
         return Verdict(result.score, flagged, pictures.mask > 0, pictures.labels, pictures.undefended)
 
@@ -85,8 +76,7 @@ class PlainThreshold:
     The score is the image's highest shallow heat, so that one threshold decides whether there is a patch and where.
     """
 
-    def __init__(self, segmenter: Segmenter, profile: Profile, name: str = "plain threshold") -> None:
-        self.name = name
+    def __init__(self, segmenter: Segmenter, profile: Profile) -> None:
         self.threshold = float("inf")
         self._segmenter = segmenter
         self._defense = Defense(segmenter, profile)
@@ -100,7 +90,7 @@ class PlainThreshold:
         undefended = at_size(logits.argmax(1)[0].byte(), image)
         score = float(heat.max())
         if score <= self.threshold:
-            return Verdict(score, False, np.zeros(undefended.shape, bool), undefended, undefended)
+            return Verdict.unmasked(undefended, score)
         grid = heat[0, 0].float().cpu().numpy()
         small = cv2.resize(grid, (x.shape[-1], x.shape[-2]), interpolation=cv2.INTER_NEAREST) > self.threshold
         hidden = torch.from_numpy(small)
@@ -111,8 +101,7 @@ class PlainThreshold:
 @torch.inference_mode()
 def segment(segmenter: Segmenter, image: np.ndarray) -> np.ndarray:
     """The network's own segmentation of an image, uint8 [H, W]."""
-    labels = segmenter.logits(segmenter.prepare(image)).argmax(1)[0].byte()
-    return at_size(labels, image)
+    return at_size(segmenter.logits(segmenter.prepare(image)).argmax(1)[0].byte(), image)
 
 
 def set_threshold(

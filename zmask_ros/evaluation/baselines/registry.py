@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from zmask_ros.defense import Profile
-from zmask_ros.evaluation.baselines.detectors import LocalGradientSmoothing, channel_mean, hyperneuron
 from zmask_ros.evaluation.baselines.interface import Baseline, PlainThreshold
+from zmask_ros.evaluation.baselines.published_defenses import LocalGradientSmoothing, channel_mean, hyperneuron
 from zmask_ros.segmenters import Segmenter
 
 
@@ -18,7 +18,7 @@ class BaselineEntry:
     Attributes:
         make: Makes it from the network and the first profile of an evaluation; its threshold is set afterwards.
         passes: What a frame costs at most, in passes of the plain network: for estimates of time.
-        learns: Whether it is a `FeatureDetector`, which learns from clean frames before its threshold is set.
+        learns: Whether it is a `LearningBaseline`, which learns from clean frames before its threshold is set.
     """
 
     make: Callable[[Segmenter, Profile], Baseline]
@@ -26,14 +26,9 @@ class BaselineEntry:
     learns: bool = False
 
 
-# HN and FPDA take the last deep layer: they were made for features that lie far from the image.
 COMPARED = {
     "plain threshold": BaselineEntry(lambda segmenter, first: PlainThreshold(segmenter, first.without_head()), 2.2),
-    "HN": BaselineEntry(
-        lambda segmenter, first: hyperneuron(segmenter, first.detector.deep.layers[-1]), 1.2, learns=True
-    ),
-    "FPDA": BaselineEntry(
-        lambda segmenter, first: channel_mean(segmenter, first.detector.deep.layers[-1]), 1.1, learns=True
-    ),
+    "HN": BaselineEntry(hyperneuron, 1.2, learns=True),
+    "FPDA": BaselineEntry(channel_mean, 1.1, learns=True),
     "LGS": BaselineEntry(lambda segmenter, first: LocalGradientSmoothing(segmenter), 2.4),
 }

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import auc, roc_curve
 
-SECONDS_PER_HOUR = 3600.0
-
 
 @dataclass(frozen=True)
 class Roc:
@@ -48,11 +46,6 @@ def roc(clean: np.ndarray, attacked: np.ndarray) -> Roc:
         raise ValueError("a score is not a finite number")
     truth = np.arange(len(scores)) >= len(clean)
     return Roc(*roc_curve(truth, scores, drop_intermediate=False))
-
-
-def false_alarms_per_hour(false_alarm_rate: float, frames_per_second: float) -> float:
-    """False alarms per hour of a camera with ``frames_per_second`` > 0, if its frames are independent."""
-    return false_alarm_rate * frames_per_second * SECONDS_PER_HOUR
 
 
 def recovery(defended: float, attacked: float, oracle: float) -> float:

@@ -22,22 +22,14 @@ class Interval:
     high: float
 
 
-def bootstrap(
-    statistic: Callable[[np.ndarray], float],
-    groups: Sequence[Hashable],
-    seed: int = 0,
-    resamples: int = RESAMPLES,
-    confidence: float = CONFIDENCE,
-) -> Interval:
-    """The percentile bootstrap interval of ``statistic``.
+def bootstrap(statistic: Callable[[np.ndarray], float], groups: Sequence[Hashable], seed: int = 0) -> Interval:
+    """The percentile bootstrap interval of ``statistic``, from `RESAMPLES` draws; draws without a figure do not count.
 
     Args:
         statistic: A function of frames, given by their indices [M] in 0..N-1; repeated indices count repeatedly.
         groups: What is drawn as a whole, for each of N frames: the frame itself, or its drive. Frames of one drive
             resemble each other, so that drawing single frames gives intervals for that drive only.
         seed: Seed of the draws; equal seeds give equal intervals.
-        resamples: Number of draws, >= 1.
-        confidence: Share of the draws within the interval, 0..1.
 
     Raises:
         ValueError: There are no frames.
@@ -49,15 +41,12 @@ def bootstrap(
         frames_of.setdefault(group, []).append(index)
     members = [np.array(indices) for indices in frames_of.values()]
     generator = np.random.default_rng(seed)
-    draws = []
-    for _ in range(resamples):
-        drawn = generator.integers(len(members), size=len(members))
-        draws.append(statistic(np.concatenate([members[index] for index in drawn])))
-    defined = [value for value in draws if not math.isnan(value)]
+    drawn = (generator.integers(len(members), size=len(members)) for _ in range(RESAMPLES))
+    draws = [statistic(np.concatenate([members[index] for index in chosen])) for chosen in drawn]
     value = statistic(np.arange(len(groups)))
-    if not defined or math.isnan(value):
+    if math.isnan(value) or np.isnan(draws).all():
         return Interval(value, math.nan, math.nan)
-    low, high = np.quantile(defined, [(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = np.nanquantile(draws, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Interval(value, float(low), float(high))
 
 
@@ -68,5 +57,4 @@ def share_interval(hits: int, count: int) -> Interval:
     """
     if not count:
         return Interval(math.nan, math.nan, math.nan)
-    limits = binomtest(hits, count).proportion_ci(CONFIDENCE, "exact")
-    return Interval(hits / count, float(limits.low), float(limits.high))
+    return Interval(hits / count, *map(float, binomtest(hits, count).proportion_ci(CONFIDENCE, "exact")))

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from zmask_ros.evaluation.metrics.segmentation import IGNORED, Confusion, mask_iou
-from zmask_ros.progress import Advance, no_advance
+from zmask_ros.evaluation.metrics.segmentation import Confusion, mask_iou, mean
 
 
 @dataclass(frozen=True)
@@ -30,6 +27,11 @@ class Verdict:
     mask: np.ndarray
     labels: np.ndarray
     undefended: np.ndarray
+
+    @staticmethod
+    def unmasked(labels: np.ndarray, score: float = 0.0, flagged: bool = False) -> Verdict:
+        """The verdict that masks nothing, so that the network's own ``labels`` [H, W] stand."""
+        return Verdict(score, flagged, np.zeros(labels.shape, bool), labels, labels)
 
 
 @dataclass(frozen=True)
@@ -78,44 +80,26 @@ class Record:
     mask_recall: float | None
     hidden_share: float
 
-    def to_json(self) -> dict[str, Any]:
-        """A JSON-ready dictionary that `from_json` reads."""
-        return asdict(self)
-
-    @staticmethod
-    def from_json(entry: dict[str, Any]) -> Record:
-        """The record that `to_json` wrote."""
-        return Record(**(entry | {"counts": tuple(entry["counts"])}))
-
 
 Evaluator = Callable[[TestFrame], Verdict]
 
 
-def record_frames(
-    evaluator: Evaluator, frames: Iterable[TestFrame], num_classes: int, advance: Advance = no_advance
-) -> list[Record]:
-    """The records of ``frames`` under ``evaluator``; each frame is one step of ``advance``."""
-    records = []
-    for frame in frames:
-        verdict = evaluator(frame)
-        confusion = Confusion(num_classes)
-        confusion.add(verdict.labels, frame.truth)
-        attacked = bool(frame.hidden.any())
-        records.append(
-            Record(
-                name=frame.name,
-                drive=frame.drive,
-                score=verdict.score,
-                flagged=verdict.flagged,
-                masked=bool(verdict.mask.any()),
-                counts=tuple(confusion.counts.ravel().tolist()),
-                mask_iou=mask_iou(verdict.mask, frame.hidden) if attacked else None,
-                mask_recall=float(verdict.mask[frame.hidden].mean()) if attacked else None,
-                hidden_share=float(frame.hidden.mean()),
-            )
-        )
-        advance()
-    return records
+def record(frame: TestFrame, verdict: Verdict, num_classes: int) -> Record:
+    """What is kept of a frame and of an evaluator's verdict on it."""
+    confusion = Confusion(num_classes)
+    confusion.add(verdict.labels, frame.truth)
+    attacked = bool(frame.hidden.any())
+    return Record(
+        name=frame.name,
+        drive=frame.drive,
+        score=verdict.score,
+        flagged=verdict.flagged,
+        masked=bool(verdict.mask.any()),
+        counts=tuple(confusion.counts.ravel().tolist()),
+        mask_iou=mask_iou(verdict.mask, frame.hidden) if attacked else None,
+        mask_recall=float(verdict.mask[frame.hidden].mean()) if attacked else None,
+        hidden_share=float(frame.hidden.mean()),
+    )
 
 
 class RecordSet:
@@ -124,6 +108,11 @@ class RecordSet:
     Args:
         records: N records.
         num_classes: Number of classes K that their confusion counts have.
+
+    Attributes:
+        scores, flagged, masked: What the records say, as arrays [N].
+        mask_iou, mask_recall: Their means over the frames with a patch, 0..1; NaN without any.
+        hidden_share: Its mean, 0..1; NaN without frames.
     """
 
     def __init__(self, records: Sequence[Record], num_classes: int) -> None:
@@ -131,6 +120,10 @@ class RecordSet:
         self.scores = np.array([record.score for record in records])
         self.flagged = np.array([record.flagged for record in records], bool)
         self.masked = np.array([record.masked for record in records], bool)
+        self.mask_iou = mean([record.mask_iou for record in records if record.mask_iou is not None])
+        self.mask_recall = mean([record.mask_recall for record in records if record.mask_recall is not None])
+        self.hidden_share = mean([record.hidden_share for record in records])
+        self._num_classes = num_classes
         self._counts = np.array([record.counts for record in records]).reshape(-1, num_classes, num_classes + 1)
 
     def __len__(self) -> int:
@@ -138,39 +131,14 @@ class RecordSet:
 
     def miou(self, chosen: np.ndarray | slice = np.s_[:]) -> float:
         """Mean IoU over the pixels of all frames together, or of those ``chosen`` by index; NaN without pixels."""
-        return Confusion.of(self._counts[chosen].sum(0)).miou()
+        return Confusion(self._num_classes, self._counts[chosen].sum(0)).miou()
 
     def pixel_accuracy(self) -> float:
         """Share of the pixels of all frames that are right, 0..1; NaN without pixels."""
-        return Confusion.of(self._counts.sum(0)).pixel_accuracy()
+        return Confusion(self._num_classes, self._counts.sum(0)).pixel_accuracy()
 
     def accuracies(self) -> np.ndarray:
         """float64 [N]: the pixel accuracy of every frame for itself; NaN where no pixel has a label."""
         totals = self._counts.sum((1, 2))
         right = np.trace(self._counts, axis1=1, axis2=2)
         return np.where(totals > 0, right / np.maximum(totals, 1), np.nan)
-
-    @property
-    def mask_iou(self) -> float:
-        """Mean `Record.mask_iou` over the frames with a patch; NaN without any."""
-        return _mean(record.mask_iou for record in self.records)
-
-    @property
-    def mask_recall(self) -> float:
-        """Mean `Record.mask_recall` over the frames with a patch; NaN without any."""
-        return _mean(record.mask_recall for record in self.records)
-
-    @property
-    def hidden_share(self) -> float:
-        """Mean `Record.hidden_share`; NaN without frames."""
-        return _mean(record.hidden_share for record in self.records)
-
-
-def _mean(values: Iterable[float | None]) -> float:
-    present = [value for value in values if value is not None]
-    return float(np.mean(present)) if present else math.nan
-
-
-def without(truth: np.ndarray, hidden: np.ndarray) -> np.ndarray:
-    """``truth`` with nothing to count where ``hidden``."""
-    return np.where(hidden, np.uint8(IGNORED), truth)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import cv2
@@ -15,23 +15,12 @@ from torch import Tensor
 
 from zmask_ros.attacks import EotRanges, paste_at_random
 from zmask_ros.data.street import StreetDrive
-from zmask_ros.defense import KEYFRAME_INTERVAL_S, Defense, Profile
-from zmask_ros.evaluation.performance.overhead import (
-    PairedTimes,
-    batch_gain,
-    slowdown,
-    streaming_defend,
-    time_pairs,
-)
+from zmask_ros.defense import KEYFRAME_INTERVAL_S, ActivationTaps, Defense, DefenseResult, Evidence, Profile
+from zmask_ros.defense.analyzer import LayerEvidence
+from zmask_ros.defense.evidence.overactivation import Activations
 from zmask_ros.evaluation.performance.reference import DEMO_GRID, demo_branches, demo_evidence, naive_evidence
-from zmask_ros.evaluation.performance.scaling import (
-    TORCHVISION,
-    Cost,
-    measure_cost,
-    torchvision_segmenter,
-    with_input_size,
-)
-from zmask_ros.evaluation.performance.timing import Quartiles
+from zmask_ros.evaluation.performance.scaling import TORCHVISION, Cost, measure_cost, torchvision_segmenter
+from zmask_ros.evaluation.performance.timing import PairedTimes, Quartiles, median_ratio, streaming_defend, time_pairs
 from zmask_ros.progress import Advance, Progress, silent
 from zmask_ros.segmenters import Segmenter
 
@@ -68,20 +57,6 @@ class BenchSubject:
     threads: int
     torch: str
 
-    @staticmethod
-    def of(segmenter: Segmenter, size: tuple[int, int]) -> BenchSubject:
-        """``segmenter`` on images of this width and height."""
-        cuda = segmenter.device.type == "cuda"
-        processor = platform.processor() or platform.machine()
-        return BenchSubject(
-            segmenter=segmenter.name,
-            image_size="{}x{}".format(*size),
-            input_size="{1}x{0}".format(*segmenter.input_size),
-            device=torch.cuda.get_device_name(segmenter.device) if cuda else processor,
-            threads=torch.get_num_threads(),
-            torch=str(torch.__version__),
-        )
-
 
 @dataclass(frozen=True)
 class Benchmark:
@@ -115,13 +90,9 @@ class Benchmark:
         if self.batch_gain:
             result["batch_gain"] = {str(cameras): gain for cameras, gain in self.batch_gain.items()}
             result["sizes"] = {size: _case_figures(cases) for size, cases in self.sizes.items()}
-        growing = {"input_sizes": self.input_sizes, "layers": self.layers, "networks": self.networks}
-        for name, costs in growing.items():
+        for name, costs in {"input_sizes": self.input_sizes, "layers": self.layers, "networks": self.networks}.items():
             if costs:
-                result[name] = {
-                    key: {entry: round(value, 3) for entry, value in asdict(cost).items()}
-                    for key, cost in costs.items()
-                }
+                result[name] = {key: _rounded(asdict(cost)) for key, cost in costs.items()}
         return result
 
 
@@ -134,16 +105,16 @@ def _case_figures(cases: Mapping[str, PairedTimes]) -> dict[str, Any]:
             "analysed_as_a_whole": times.analyzed,
             "segmented_once": len(times.plain) - times.twice,
             "overhead_mean": round(times.mean_ratio, 4),
-            "overhead_quartiles": _rounded(times.ratio, 4),
-            "plain_ms_quartiles": _rounded(Quartiles.of(times.plain), 3),
-            "defended_ms_quartiles": _rounded(Quartiles.of(times.defended), 3),
-            "stages_ms": {name: round(value, 3) for name, value in times.stage_medians.items()},
+            "overhead_quartiles": [round(ratio, 4) for ratio in times.ratio],
+            "plain_ms_quartiles": [round(ms, 3) for ms in Quartiles.of(times.plain)],
+            "defended_ms_quartiles": [round(ms, 3) for ms in Quartiles.of(times.defended)],
+            "stages_ms": _rounded(times.stage_medians),
         }
     return result
 
 
-def _rounded(quartiles: Quartiles, digits: int) -> list[float]:
-    return [round(value, digits) for value in astuple(quartiles)]
+def _rounded(figures: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, 3) for name, value in figures.items()}
 
 
 def run_benchmark(
@@ -175,16 +146,20 @@ def run_benchmark(
     with progress("Timing", "frames", len(CASES) * frames * len(sizes)) as advance:
         timed = {"{}x{}".format(*size): time_cases(network, defense, patch, size, frames, advance) for size in sizes}
     x = torch.cat([network.prepare(image) for image in clean_frames(max(BATCHES), *asked)])
+    factors = slowdowns(network, defense.profile, x[:1], demo)
+    batch_gains = {n: round(batch_gain(defense, x[:n], REPEATS), 3) for n in BATCHES} if sweep else {}
     input_sizes, layers = _growing_costs(network, progress) if sweep else ({}, {})
-    return Benchmark(
-        subject=BenchSubject.of(network, asked),
-        sizes=timed,
-        slowdowns=_slowdowns(network, defense.profile, x[:1], demo),
-        batch_gain={n: round(batch_gain(defense, x[:n], REPEATS), 3) for n in BATCHES} if sweep else {},
-        input_sizes=input_sizes,
-        layers=layers,
-        networks=_network_costs(network, progress) if networks else {},
+    costs = _network_costs(network, progress) if networks else {}
+    cuda, processor = network.device.type == "cuda", platform.processor() or platform.machine()
+    subject = BenchSubject(
+        segmenter=network.name,
+        image_size="{}x{}".format(*asked),
+        input_size="{1}x{0}".format(*network.input_size),
+        device=torch.cuda.get_device_name(network.device) if cuda else processor,
+        threads=torch.get_num_threads(),
+        torch=str(torch.__version__),
     )
+    return Benchmark(subject, timed, factors, batch_gains, input_sizes, layers, costs)
 
 
 def time_cases(
@@ -232,27 +207,37 @@ def tracked_frames(count: int, width: int, height: int, patch: np.ndarray) -> li
     return images
 
 
-def _slowdowns(network: Segmenter, profile: Profile, x: Tensor, demo: bool) -> dict[str, float]:
-    factors = {
-        "naive_analysis": slowdown(network, profile, x, naive_evidence, REPEATS),
-        "naive_passes": slowdown(
-            network,
-            profile,
-            x,
-            lambda plain, taps: demo_evidence(
-                network, plain, (plain.detector.shallow, plain.detector.deep), profile.grid, x
-            ),
-            REPEATS,
-        ),
+def batch_gain(defense: Defense, x: Tensor, repeats: int) -> float:
+    """How many times as many frames a second a batch ``x`` [B, 3, h, w] gives as its images one by one; median."""
+
+    def one_by_one(batch: Tensor) -> list[DefenseResult]:
+        return [defense(image) for image in batch.split(1)]
+
+    defense(x)
+    one_by_one(x)
+    return median_ratio(x.device, defense, one_by_one, [x] * repeats)
+
+
+@torch.inference_mode()
+def slowdowns(network: Segmenter, profile: Profile, x: Tensor, demo: bool, repeats: int = REPEATS) -> dict[str, float]:
+    """How many times longer than our analysis the ways in `reference` take for ``x`` [1, 3, h, w], by name; medians.
+
+    All run without an evidence head; those that want activations are given those of one pass.
+    """
+    plain = profile.without_head()
+    detector, branches = plain.detector, (plain.detector.shallow, plain.detector.deep)
+    ours = LayerEvidence(*branches, detector.statistics, plain.grid).to(x.device)
+    ways: dict[str, tuple[Callable[[Activations], Evidence], int]] = {
+        "naive_analysis": (lambda taps: naive_evidence(plain, taps), repeats),
+        "naive_passes": (lambda _: demo_evidence(network, plain, branches, plain.grid, x), repeats),
     }
     if demo:
-        factors["naive_demo"] = slowdown(
-            network,
-            profile,
-            x,
-            lambda plain, taps: demo_evidence(network, plain, demo_branches(plain), DEMO_GRID, x),
-            DEMO_REPEATS,
-        )
+        ways["naive_demo"] = lambda _: demo_evidence(network, plain, demo_branches(plain), DEMO_GRID, x), DEMO_REPEATS
+    with ActivationTaps(network.network, plain.layers) as taps:
+        network.logits(x)
+        kept = {layer: taps[layer] for layer in plain.layers}
+        ours(kept)
+        factors = {name: median_ratio(x.device, ours, way, [kept] * times) for name, (way, times) in ways.items()}
     return {name: round(factor, 1) for name, factor in factors.items()}
 
 
@@ -261,10 +246,11 @@ def _growing_costs(network: Segmenter, progress: Progress) -> tuple[dict[str, Co
     layers, (height, width) = network.description.head_layers, network.input_size
     scaled = [(round(scale * height), round(scale * width)) for scale in INPUT_SCALES]
     images = clean_frames(SCALING_FRAMES, width, height)
+    sized = {
+        f"{w}x{h}": replace(network, description=replace(network.description, input_size=(h, w))) for h, w in scaled
+    }
     with progress("Timing sizes and layers", "frames", 2 * len(images) * (len(scaled) + len(layers))) as advance:
-        by_size = {
-            f"{w}x{h}": measure_cost(with_input_size(network, (h, w)), images, layers, advance) for h, w in scaled
-        }
+        by_size = {name: measure_cost(other, images, layers, advance) for name, other in sized.items()}
         by_count = {str(n): measure_cost(network, images, layers[:n], advance) for n in range(1, len(layers) + 1)}
     return by_size, by_count
 

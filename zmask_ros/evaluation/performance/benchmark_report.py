@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 from matplotlib.figure import Figure
 
 from zmask_ros.evaluation.performance.benchmark import CASES, Benchmark
 from zmask_ros.evaluation.performance.timing import Quartiles
 from zmask_ros.evaluation.report.plots import COLORS, bare, svg
+from zmask_ros.evaluation.report.tables import markdown_table
 
 NAIVE = {
     "naive_analysis": "step by step as in the paper; same pass, grid and kernels",
@@ -17,26 +20,32 @@ NAIVE = {
 
 def markdown(benchmark: Benchmark) -> str:
     """The figures as tables, with what they were measured on."""
-    subject = benchmark.subject
+    subject, count = benchmark.subject, len(benchmark.cases["clean"].plain)
+    rows = []
+    for size, case in itertools.product(benchmark.sizes, benchmark.cases):
+        times = benchmark.sizes[size][case]
+        ratio, plain, defended = times.ratio, Quartiles.of(times.plain), Quartiles.of(times.defended)
+        rows.append(
+            {
+                "camera's images": size,
+                "case": CASES[case],
+                "plain": f"{plain.median:.1f} ms",
+                "defended": f"{defended.median:.1f} ms",
+                "ratio (quartiles)": f"{ratio.median:.2f} ({ratio.low:.2f} to {ratio.high:.2f})",
+                "mean ratio": f"{times.mean_ratio:.2f}",
+                "analysed": f"{times.analyzed / len(times.plain):.0%}",
+                "stages": ", ".join(f"{name} {ms:.1f}" for name, ms in times.stage_medians.items()),
+            }
+        )
+    columns = ("the analysis, without a head, on the same layers", "time, as a multiple of ours")
+    slowdowns = [(NAIVE[name], f"{factor:g}") for name, factor in benchmark.slowdowns.items()]
     lines = [
         f"{subject.segmenter}, input {subject.input_size}, {subject.device}, {subject.threads} threads, "
-        f"torch {subject.torch}; medians over {len(benchmark.cases['clean'].plain)} frames of each case.",
+        f"torch {subject.torch}; medians over {count} frames of each case.",
         "",
-        "| camera's images | case | plain | defended | ratio (quartiles) | mean ratio | analysed | stages |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        *(markdown_table(list(rows[0]), [list(row.values()) for row in rows]), ""),
+        *(markdown_table(columns, slowdowns), ""),
     ]
-    for size, cases in benchmark.sizes.items():
-        for case, times in cases.items():
-            ratio, stages = times.ratio, ", ".join(f"{name} {ms:.1f}" for name, ms in times.stage_medians.items())
-            plain, defended = Quartiles.of(times.plain).median, Quartiles.of(times.defended).median
-            lines.append(
-                f"| {size} | {CASES[case]} | {plain:.1f} ms | {defended:.1f} ms "
-                f"| {ratio.median:.2f} ({ratio.low:.2f} to {ratio.high:.2f}) "
-                f"| {times.mean_ratio:.2f} | {times.analyzed / len(times.plain):.0%} | {stages} |"
-            )
-    lines += ["", "| the analysis, without a head, on the same layers | time, as a multiple of ours |", "| --- | --- |"]
-    lines += [f"| {NAIVE[name]} | {factor:g} |" for name, factor in benchmark.slowdowns.items()]
-    lines.append("")
     for cameras, gain in benchmark.batch_gain.items():
         lines.append(f"{cameras} cameras in one batch: {gain:g} times the frames of one after the other.")
     growing = {
@@ -46,11 +55,9 @@ def markdown(benchmark: Benchmark) -> str:
     }
     for title, costs in growing.items():
         if costs:
-            lines += ["", f"| {title} | plain | clean, as a whole | segmented twice |", "| --- | --- | --- | --- |"]
-            lines += [
-                f"| {name} | {cost.plain_ms:.1f} ms | {cost.clean:.2f} | {cost.two_pass:.2f} |"
-                for name, cost in costs.items()
-            ]
+            titles = (title, "plain", "clean, as a whole", "segmented twice")
+            cells = [(name, f"{c.plain_ms:.1f} ms", f"{c.clean:.2f}", f"{c.two_pass:.2f}") for name, c in costs.items()]
+            lines += ["", markdown_table(titles, cells)]
     return "\n".join(lines)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.baselines.interface import Baseline
-from zmask_ros.evaluation.metrics.segmentation import Confusion, count_detections, mask_iou
+from zmask_ros.evaluation.metrics.segmentation import Confusion, detection_rates, mask_iou
 
 
 @dataclass(frozen=True)
@@ -75,15 +75,7 @@ def evaluate_pairs(baseline: Baseline, num_classes: int, pairs: Iterable[PairedF
         shares.append(float(pair.patch_mask.mean()))
     if not overlaps:
         raise ZmaskError("There is no frame to evaluate.")
-    counts = count_detections(np.array(flagged), np.tile([False, True], len(overlaps)))
-    return PairedFigures(
-        frames=len(overlaps),
-        false_alarm_rate=counts.false_alarm_rate,
-        recall=counts.recall,
-        mask_iou=float(np.mean(overlaps)),
-        patch_share=float(np.mean(shares)),
-        miou_clean=clean.miou(),
-        miou_clean_defended=clean_defended.miou(),
-        miou_attacked=attacked.miou(),
-        miou_defended=defended.miou(),
-    )
+    rates = detection_rates(np.array(flagged), np.tile([False, True], len(overlaps)))
+    mious = (confusion.miou() for confusion in (clean, clean_defended, attacked, defended))
+    found = rates.false_alarm_rate, rates.recall, float(np.mean(overlaps)), float(np.mean(shares))
+    return PairedFigures(len(overlaps), *found, *mious)

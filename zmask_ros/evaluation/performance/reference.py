@@ -5,8 +5,6 @@ Neither is their code. Both use the layers of a profile without an evidence head
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,7 +12,6 @@ from torch import Tensor
 from zmask_ros.defense import ActivationTaps, Branch, Evidence, Profile
 from zmask_ros.defense.evidence.grid import Size, layer_kernel, resample
 from zmask_ros.defense.evidence.overactivation import Activations, fuse_layers, kernel_cascade
-from zmask_ros.defense.evidence.statistics import LayerStatistics
 from zmask_ros.defense.profile.detector import statistics_key
 from zmask_ros.segmenters import Segmenter
 
@@ -25,22 +22,21 @@ DEMO_KERNELS = ((64, 128), (32, 64), (16, 32), (8, 16))
 
 def naive_evidence(profile: Profile, taps: Activations) -> Evidence:
     """H_S and H_D step by step: every channel z-scored and pooled at the layer's own resolution, kernel by kernel."""
-    heats = {}
+    heats = []
     for name, branch in (("shallow", profile.detector.shallow), ("deep", profile.detector.deep)):
         layers = []
         for layer in branch.layers:
             activation, statistics = taps[layer], profile.detector.statistics[statistics_key(name, layer)]
-            size = (activation.shape[-2], activation.shape[-1])
             maps = []
             for kernel, deviation in zip(branch.kernels, statistics.deviations, strict=True):
-                window = layer_kernel(kernel, profile.grid, size)
+                window = layer_kernel(kernel, profile.grid, (activation.shape[-2], activation.shape[-1]))
                 border = (window[0] // 2, window[1] // 2)
                 z = _z_scores(activation, statistics.mean, deviation)
                 pooled = F.avg_pool2d(z, window, 1, border, count_include_pad=False)
                 maps.append(pooled.abs().mean(1, keepdim=True))
             layers.append(resample(kernel_cascade(maps), profile.grid))
-        heats[name] = fuse_layers(layers)
-    return Evidence(heats["shallow"], heats["deep"])
+        heats.append(fuse_layers(layers))
+    return Evidence(*heats)
 
 
 def demo_branches(profile: Profile) -> tuple[Branch, Branch]:
@@ -61,37 +57,27 @@ def demo_evidence(
 
     Args:
         segmenter: The network.
-        profile: Its clean statistics are used.
+        profile: Its clean statistics are used, of whichever branch has the layer.
         branches: S and D, with kernels on ``grid``.
         grid: Size of the working grid.
         x: A normalized image, [1, 3, h, w].
     """
-    shallow, deep = branches
-    z = {
-        layer: _demo_z_scores(segmenter, layer, statistics, grid, x)
-        for layer, statistics in _statistics(profile, dict.fromkeys(shallow.layers + deep.layers)).items()
-    }
-    heats = [fuse_layers([_demo_heat(z[layer], branch.kernels) for layer in branch.layers]) for branch in branches]
-    return Evidence(*heats)
+    statistics, z = profile.detector.statistics, {}
+    for layer in dict.fromkeys(branches[0].layers + branches[1].layers):
+        keys = [statistics_key(name, layer) for name in ("shallow", "deep")]
+        own = next(statistics[key] for key in keys if key in statistics)
+        with ActivationTaps(segmenter.network, [layer]) as taps:
+            segmenter.logits(x)
+            z[layer] = resample(_z_scores(taps[layer], own.mean, own.moments.std[0]), grid)
 
+    def heat(layer: str, kernel: Size) -> Tensor:
+        return resample(F.avg_pool2d(z[layer], kernel, 1).abs().mean(1, keepdim=True), grid)
 
-def _statistics(profile: Profile, layers: Sequence[str] | dict[str, None]) -> dict[str, LayerStatistics]:
-    """Of each layer, whichever branch has it."""
-    keys = {layer: [statistics_key(name, layer) for name in ("shallow", "deep")] for layer in layers}
-    statistics = profile.detector.statistics
-    return {layer: next(statistics[key] for key in own if key in statistics) for layer, own in keys.items()}
-
-
-def _demo_z_scores(segmenter: Segmenter, layer: str, statistics: LayerStatistics, grid: Size, x: Tensor) -> Tensor:
-    with ActivationTaps(segmenter.network, [layer]) as taps:
-        segmenter.logits(x)
-        return resample(_z_scores(taps[layer], statistics.mean, statistics.moments.std[0]), grid)
-
-
-def _demo_heat(z: Tensor, kernels: tuple[Size, ...]) -> Tensor:
-    size = (z.shape[-2], z.shape[-1])
-    return kernel_cascade(
-        [resample(F.avg_pool2d(z, kernel, 1).abs().mean(1, keepdim=True), size) for kernel in kernels]
+    return Evidence(
+        *(
+            fuse_layers([kernel_cascade([heat(layer, kernel) for kernel in branch.kernels]) for layer in branch.layers])
+            for branch in branches
+        )
     )
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from zmask_ros.defense import Defense
-from zmask_ros.evaluation.performance.overhead import time_pairs
+from zmask_ros.evaluation.performance.timing import time_pairs
 from zmask_ros.progress import Advance, no_advance
 from zmask_ros.segmenters import Description, Segmenter, build_segmenter
 from zmask_ros.training.adversarial import with_untrained_head
@@ -51,10 +51,7 @@ class Cost:
 
 
 def measure_cost(
-    segmenter: Segmenter,
-    images: Sequence[np.ndarray],
-    layers: Sequence[str],
-    advance: Advance = no_advance,
+    segmenter: Segmenter, images: Sequence[np.ndarray], layers: tuple[str, ...], advance: Advance = no_advance
 ) -> Cost:
     """The cost of a defense of ``segmenter`` whose head reads ``layers``.
 
@@ -64,8 +61,11 @@ def measure_cost(
         layers: Names of layers, at least one.
         advance: Counts images.
     """
-    defense = _defense(segmenter, images, tuple(layers))
-    measured = []
+    fit = ProfileFit(segmenter, plan_for(segmenter, layers[:1], layers[-1:]))
+    few = [images[index % len(images)] for index in range(FITTED_FRAMES)]
+    fit.add_all(CleanFrame("street", "frames", index, image) for index, image in enumerate(few))
+    profile = with_untrained_head(segmenter, fit.finish(FALSE_ALARM_RATE), layers, few[:2])
+    defense, measured = Defense(segmenter, profile), []
     for threshold in (math.inf, -math.inf):
         defense.threshold = threshold
         measured.append(time_pairs(segmenter, defense, images, advance))
@@ -75,23 +75,9 @@ def measure_cost(
 
 def torchvision_segmenter(builder: str, input_size: tuple[int, int], device: str) -> Segmenter:
     """One of `TORCHVISION` with random weights."""
-    layers = TORCHVISION[builder]
+    layers, mean, std = TORCHVISION[builder], (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     classes = {str(index): (index, index, index) for index in range(CLASSES)}
-    unit = (1.0, 1.0, 1.0)
-    described = Description(
-        builder, Path(), builder, classes, (0.0, 0.0, 0.0), unit, input_size, layers[:1], layers[-1:], layers, layers
+    ends = layers[:1], layers[-1:]
+    return build_segmenter(
+        Description(builder, Path(), builder, classes, mean, std, input_size, *ends, layers, layers), device
     )
-    return build_segmenter(described, device)
-
-
-def _defense(segmenter: Segmenter, images: Sequence[np.ndarray], layers: tuple[str, ...]) -> Defense:
-    fit = ProfileFit(segmenter, plan_for(segmenter, layers[:1], layers[-1:]))
-    few = [images[index % len(images)] for index in range(FITTED_FRAMES)]
-    fit.add_all(CleanFrame("street", "frames", index, image) for index, image in enumerate(few))
-    profile = fit.finish(FALSE_ALARM_RATE)
-    return Defense(segmenter, with_untrained_head(segmenter, profile, layers, few[:2]))
-
-
-def with_input_size(segmenter: Segmenter, input_size: tuple[int, int]) -> Segmenter:
-    """The same network, fed images of another (height, width)."""
-    return replace(segmenter, description=replace(segmenter.description, input_size=input_size))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from zmask_ros.evaluation.metrics.segmentation import Confusion
+from zmask_ros.evaluation.metrics.segmentation import Confusion, mean
 from zmask_ros.evaluation.performance.streaming_drives import DriveFrame
-from zmask_ros.evaluation.report.tables import Table, number, percent
+from zmask_ros.evaluation.report.tables import Table, cell, percent
 from zmask_ros.flags.flag import FrameState
 from zmask_ros.runtime.camera import CameraResult, CameraStream, DefendedCamera
 
@@ -61,38 +60,35 @@ class StreamingComparison:
 def compare(camera: DefendedCamera, frames: Iterable[DriveFrame]) -> StreamingComparison:
     """A drive with the full analysis of every frame, and in streaming mode."""
     classes, stream = len(camera.segmenter.classes), CameraStream()
-    undefended, full, streaming = Confusion(classes), Confusion(classes), Confusion(classes)
+    undefended, full, streaming = (Confusion(classes) for _ in range(3))
     full_results: list[CameraResult] = []
     streaming_results: list[CameraResult] = []
     shares: list[float] = []
     for frame in frames:
-        outside = ~frame.patch
         shares.append(float(frame.patch.mean()))
         for confusion, results, state in ((full, full_results, None), (streaming, streaming_results, stream)):
             result = camera.process_image(frame.image, state, frame.stamp_ns)
             assert result.pictures is not None, result.reason
-            confusion.add(result.pictures.labels, frame.labels, outside)
+            confusion.add(result.pictures.labels, frame.labels, ~frame.patch)
             results.append(result)
             if state is None:
-                undefended.add(result.pictures.undefended, frame.labels, outside)
-    return StreamingComparison(
-        undefended.miou(), _figures(full, full_results, shares), _figures(streaming, streaming_results, shares)
-    )
+                undefended.add(result.pictures.undefended, frame.labels, ~frame.patch)
+    covered = np.array(shares)
+    own = _figures(full, full_results, covered), _figures(streaming, streaming_results, covered)
+    return StreamingComparison(undefended.miou(), *own)
 
 
-def _figures(confusion: Confusion, results: Sequence[CameraResult], shares: Sequence[float]) -> DriveFigures:
-    flagged = [result.state is FrameState.ATTACK for result in results]
-    shown, gone = [share >= SHOWN_SHARE for share in shares], [share == 0.0 for share in shares]
-    found = [flag for flag, there in zip(flagged, shown, strict=True) if there]
-    once = [result.tracked for result, flag in zip(results, flagged, strict=True) if flag]
+def _figures(confusion: Confusion, results: Sequence[CameraResult], shares: np.ndarray) -> DriveFigures:
+    flagged = np.array([result.state is FrameState.ATTACK for result in results])
+    shown, gone = shares >= SHOWN_SHARE, shares == 0.0
     return DriveFigures(
         miou=confusion.miou(),
-        recall=float(np.mean(found)) if found else math.nan,
-        delay=longest_start(shown, [not flag for flag in flagged]),
-        release=longest_start(gone, flagged) if any(shown) else 0,
-        false_alarms=sum(flag and away for flag, away in zip(flagged, gone, strict=True)),
-        once=float(np.mean(once)) if once else math.nan,
-        analyzed=float(np.mean([result.analyzed for result in results])),
+        recall=mean(flagged[shown]),
+        delay=longest_start(shown.tolist(), (~flagged).tolist()),
+        release=longest_start(gone.tolist(), flagged.tolist()) if shown.any() else 0,
+        false_alarms=int((flagged & gone).sum()),
+        once=mean([result.tracked for result in results if result.state is FrameState.ATTACK]),
+        analyzed=mean([result.analyzed for result in results]),
     )
 
 
@@ -110,23 +106,19 @@ def longest_start(stretches: Sequence[bool], values: Sequence[bool]) -> int:
 
 def streaming_table(compared: Mapping[str, StreamingComparison]) -> Table:
     """Full analysis and streaming side by side; a row for each drive."""
-    columns = (
-        *("drive", "mIoU undefended", "mIoU", "recall", "delay", "release", "false alarms"),
-        *("segmented once", "analysed", "aims met"),
-    )
     rows = [
-        (
-            title,
-            number(both.undefended),
-            f"{number(full.miou)} / {number(own.miou)}",
-            f"{percent(full.recall)} / {percent(own.recall)}",
-            f"{full.delay} / {own.delay}",
-            f"{full.release} / {own.release}",
-            f"{full.false_alarms} / {own.false_alarms}",
-            percent(own.once),
-            percent(own.analyzed),
-            "yes" if within_targets(full, own) else "**no**",
-        )
+        {
+            "drive": title,
+            "mIoU undefended": cell(both.undefended),
+            "mIoU": f"{cell(full.miou)} / {cell(own.miou)}",
+            "recall": f"{percent(full.recall)} / {percent(own.recall)}",
+            "delay": f"{full.delay} / {own.delay}",
+            "release": f"{full.release} / {own.release}",
+            "false alarms": f"{full.false_alarms} / {own.false_alarms}",
+            "segmented once": percent(own.once),
+            "analysed": percent(own.analyzed),
+            "aims met": "yes" if within_targets(full, own) else "**no**",
+        }
         for title, both in compared.items()
         for full, own in ((both.full, both.streaming),)
     ]
@@ -134,7 +126,7 @@ def streaming_table(compared: Mapping[str, StreamingComparison]) -> Table:
         "Each cell: the full analysis of every frame / streaming. Delay and release are in frames. Of streaming: "
         "*segmented once* is the share of its flagged frames, *analysed* of all its frames, as a whole."
     )
-    return Table("Streaming against the full analysis", note, columns, tuple(rows))
+    return Table.of("Streaming against the full analysis", note, rows)
 
 
 def within_targets(full: DriveFigures, streaming: DriveFigures) -> bool:

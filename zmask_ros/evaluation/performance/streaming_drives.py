@@ -40,20 +40,15 @@ class Behavior:
 
     Attributes:
         title: A description for tables.
-        boxes: ``boxes(i, N)`` is where the patch is seen in frame i of N.
-        disguise: Likewise, where a benign poster is seen.
-        decoys: Likewise, where another patch is seen that is easy to find.
+        boxes: ``boxes(i, N)`` is where the patch is seen in frame i of N, but not in the first and in the last fifth.
+        disguise: Where a benign poster is seen, in any frame.
+        decoys: As ``boxes``, where another patch is seen that is easy to find.
     """
 
     title: str
     boxes: Callable[[int, int], list[Box]]
     disguise: Callable[[int, int], list[Box]] = lambda index, count: []
     decoys: Callable[[int, int], list[Box]] = lambda index, count: []
-
-
-def _between(index: int, count: int, boxes: list[Box]) -> list[Box]:
-    """``boxes``, but nothing in the first and in the last fifth of the drive."""
-    return boxes if 0.2 * count <= index < 0.8 * count else []
 
 
 def _swaying(index: int) -> Box:
@@ -65,35 +60,32 @@ def _apart(index: int, count: int) -> list[Box]:
     return [(0.5 - away, 0.35, 0.2), (0.7 + away, 0.35, 0.2)]
 
 
+LEFT, MIDDLE, RIGHT = (0.15, 0.35, 0.25), (0.5, 0.35, 0.25), (0.9, 0.3, 0.25)
 AFTER_A_KEYFRAME = 25
 """Frame of a drive at 15 Hz, whose keyframes are the multiples of 8 as long as nothing is found."""
 BEHAVIORS = (
-    Behavior("sways and changes its size", lambda i, n: _between(i, n, [_swaying(i)])),
-    Behavior("flickers, three frames on, three off", lambda i, n: _between(i, n, [_swaying(i)] if i % 6 < 3 else [])),
+    Behavior("sways and changes its size", lambda i, n: [_swaying(i)]),
+    Behavior("flickers, three frames on, three off", lambda i, n: [_swaying(i)] if i % 6 < 3 else []),
+    Behavior("a second one appears between keyframes", lambda i, n: [LEFT, RIGHT] if i > 0.5 * n else [LEFT]),
+    Behavior("splits in two", _apart),
     Behavior(
-        "a second one appears between keyframes",
-        lambda i, n: _between(i, n, [(0.15, 0.35, 0.25), *([(0.9, 0.3, 0.25)] if i > 0.5 * n else [])]),
-    ),
-    Behavior("splits in two", lambda i, n: _between(i, n, _apart(i, n))),
-    Behavior(
-        "moves by more than a tenth of the image a frame",
-        lambda i, n: _between(i, n, [(0.5 + 0.5 * math.sin(i / 2.5), 0.35, 0.25)]),
+        "moves by more than a tenth of the image a frame", lambda i, n: [(0.5 + 0.5 * math.sin(i / 2.5), 0.35, 0.25)]
     ),
     Behavior(
         "poisons the track: half a poster at first",
-        lambda i, n: _between(i, n, [(0.5, 0.35, 0.25)]),
+        lambda i, n: [MIDDLE],
         lambda i, n: [(0.75, 0.35, 0.25)] if 0.2 * n <= i < 0.5 * n else [],
     ),
 )
 EVASIONS = (
     Behavior(
         "knows the screening, and comes right after a keyframe",
-        lambda i, n: _between(i, n, [_swaying(i)] if i >= AFTER_A_KEYFRAME else []),
+        lambda i, n: [_swaying(i)] if i >= AFTER_A_KEYFRAME else [],
     ),
     Behavior(
         "the same, beside another one that is found and followed",
-        lambda i, n: _between(i, n, [(0.9, 0.3, 0.25)] if i >= AFTER_A_KEYFRAME else []),
-        decoys=lambda i, n: _between(i, n, [(0.15, 0.35, 0.25)]),
+        lambda i, n: [RIGHT] if i >= AFTER_A_KEYFRAME else [],
+        decoys=lambda i, n: [LEFT],
     ),
 )
 """Behaviors of attackers whose patch is made to be missed by the screening."""
@@ -107,16 +99,15 @@ def patched_drive(
     decoy: np.ndarray | None = None,
 ) -> Iterator[DriveFrame]:
     """A clean drive, images with their labels, with the patch, and a decoy, pasted in as ``behavior`` has it."""
-    poster = advert(np.random.default_rng(0), 256, 256)
+    poster, count = advert(np.random.default_rng(0), 256, 256), len(drive)
     for index, (clean, labels) in enumerate(drive):
         image, mask = clean.copy(), np.zeros(clean.shape[:2], bool)
-        for box in behavior.disguise(index, len(drive)):
+        for box in behavior.disguise(index, count):
             _paste(image, poster, box)
-        if decoy is not None:
-            for box in behavior.decoys(index, len(drive)):
-                mask[_paste(image, decoy, box)] = True
-        for box in behavior.boxes(index, len(drive)):
-            mask[_paste(image, patch, box)] = True
+        for picture, boxes in ((decoy, behavior.decoys), (patch, behavior.boxes)):
+            if picture is not None and 0.2 * count <= index < 0.8 * count:
+                for box in boxes(index, count):
+                    mask[_paste(image, picture, box)] = True
         yield DriveFrame(round(index * 1e9 / rate_hz), image, labels, mask)
 
 

@@ -1,34 +1,32 @@
 """Times two computations in turn on the same inputs, so that only times that lie next to each other are compared.
 
-Machines change their pace from second to second; the ratio of two neighboring times does not care.
+Machines change their pace from second to second; the ratio of two neighboring times does not care. What the defense
+costs is timed in this way: the plain and the defended network on the same frames, both from the camera's image to
+labels at the network's resolution.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from zmask_ros.defense import CameraState, Defense, DefenseResult, StreamingDefense
+from zmask_ros.errors import ZmaskError
+from zmask_ros.progress import Advance, no_advance
+from zmask_ros.segmenters import Segmenter
+
+WARM_UP = 5
+Defend = Callable[[Tensor], DefenseResult]
 Input = TypeVar("Input")
-First = TypeVar("First")
-Second = TypeVar("Second")
-Result = TypeVar("Result")
 
 
-@dataclass(frozen=True)
-class Timed(Generic[Result]):
-    """A result, and the milliseconds that it took."""
-
-    result: Result
-    milliseconds: float
-
-
-@dataclass(frozen=True)
-class Quartiles:
+class Quartiles(NamedTuple):
     """Lower quartile, median and upper quartile."""
 
     low: float
@@ -38,17 +36,13 @@ class Quartiles:
     @staticmethod
     def of(values: Sequence[float]) -> Quartiles:
         """The quartiles of at least one value."""
-        low, median, high = np.percentile(values, [25, 50, 75])
-        return Quartiles(float(low), float(median), float(high))
+        return Quartiles(*map(float, np.percentile(values, [25, 50, 75])))
 
 
 def timed_in_turn(
-    device: torch.device,
-    first: Callable[[Input], First],
-    second: Callable[[Input], Second],
-    inputs: Iterable[Input],
-) -> Iterator[tuple[Timed[First], Timed[Second]]]:
-    """Both computations on each input, one right after the other.
+    device: torch.device, first: Callable[[Input], object], second: Callable[[Input], object], inputs: Iterable[Input]
+) -> Iterator[tuple[float, float]]:
+    """The milliseconds of both computations on each input, one right after the other.
 
     Which of the two goes first changes from input to input, so that neither always finds warm caches.
 
@@ -58,35 +52,130 @@ def timed_in_turn(
         inputs: What each of them is given.
     """
     for index, value in enumerate(inputs):
-        if index % 2 == 0:
-            one = _timed(device, first, value)
-            two = _timed(device, second, value)
-        else:
-            two = _timed(device, second, value)
-            one = _timed(device, first, value)
-        yield one, two
+        calls = (first, second) if index % 2 == 0 else (second, first)
+        one, two = (_milliseconds(device, call, value) for call in calls)
+        yield (one, two) if index % 2 == 0 else (two, one)
 
 
 def median_ratio(
-    device: torch.device,
-    first: Callable[[Input], object],
-    second: Callable[[Input], object],
-    inputs: Iterable[Input],
+    device: torch.device, first: Callable[[Input], object], second: Callable[[Input], object], inputs: Iterable[Input]
 ) -> float:
     """How many times as long as ``first`` the computation ``second`` takes, as the median over at least one input."""
-    pairs = timed_in_turn(device, first, second, inputs)
-    return float(np.median([two.milliseconds / one.milliseconds for one, two in pairs]))
+    return float(np.median([two / one for one, two in timed_in_turn(device, first, second, inputs)]))
 
 
-def _timed(device: torch.device, call: Callable[[Input], Result], value: Input) -> Timed[Result]:
+def _milliseconds(device: torch.device, call: Callable[[Input], object], value: Input) -> float:
+    # The result is held until the clock has stopped: freeing it is not part of the computation.
     if device.type != "cuda":
         started = time.perf_counter()
-        result = call(value)
-        return Timed(result, (time.perf_counter() - started) * 1e3)
+        _result = call(value)
+        return (time.perf_counter() - started) * 1e3
     torch.cuda.synchronize()
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     start.record()  # type: ignore[no-untyped-call]
-    result = call(value)
+    _result = call(value)
     end.record()  # type: ignore[no-untyped-call]
     torch.cuda.synchronize()
-    return Timed(result, float(start.elapsed_time(end)))
+    return float(start.elapsed_time(end))
+
+
+@dataclass(frozen=True)
+class PairedTimes:
+    """Times of N frames, in milliseconds.
+
+    Attributes:
+        plain: Times of the plain network, [N].
+        defended: Times of the defended network on the same frames, [N].
+        stages: Times of the defended network's stages; a stage that not every frame goes through has fewer than N.
+        flagged: Number of frames that were flagged.
+        tracked: Number of frames whose patch was known and removed in one pass.
+        analyzed: Number of frames that were analyzed as a whole, and not only screened.
+    """
+
+    plain: Sequence[float]
+    defended: Sequence[float]
+    stages: Mapping[str, Sequence[float]]
+    flagged: int
+    tracked: int = 0
+    analyzed: int = 0
+
+    @property
+    def twice(self) -> int:
+        """Number of frames that were segmented twice, flagged or as a precaution."""
+        return len(self.stages.get("second pass", ()))
+
+    @property
+    def ratio(self) -> Quartiles:
+        """Defended over plain, frame by frame."""
+        return Quartiles.of([d / p for d, p in zip(self.defended, self.plain, strict=True)])
+
+    @property
+    def mean_ratio(self) -> float:
+        """Total time of the defended network over that of the plain one: rare frames count by what they cost."""
+        return sum(self.defended) / sum(self.plain)
+
+    @property
+    def stage_medians(self) -> dict[str, float]:
+        """Median of each stage over the frames that go through it."""
+        return {name: Quartiles.of(times).median for name, times in self.stages.items()}
+
+
+def time_pairs(
+    segmenter: Segmenter, defend: Defend, images: Sequence[np.ndarray], advance: Advance = no_advance
+) -> PairedTimes:
+    """Time the plain and the defended network on each of ``images``, uint8 [H, W, 3] RGB, in their order.
+
+    Args:
+        segmenter: The network.
+        defend: A normalized image to what the defense says of it: a `Defense`, or `streaming_defend`.
+        images: The images; each is one step of ``advance``.
+        advance: Counts images.
+
+    Raises:
+        ZmaskError: There are no images.
+    """
+    if not images:
+        raise ZmaskError("There are no frames to time: ask for at least one.")
+
+    last: tuple[float, DefenseResult]
+
+    def defended(image: np.ndarray) -> None:
+        nonlocal last
+        started = time.perf_counter()
+        x = segmenter.prepare(image)
+        last = (time.perf_counter() - started) * 1e3, defend(x)
+
+    for index in range(WARM_UP):
+        plain_labels(segmenter, images[index % len(images)])
+        defended(images[index % len(images)])
+    milliseconds, outcomes = [], []
+    stages: dict[str, list[float]] = {}
+    for pair in timed_in_turn(segmenter.device, lambda image: plain_labels(segmenter, image), defended, images):
+        prepare_ms, outcome = last
+        milliseconds.append(pair)
+        outcomes.append((bool(outcome.flagged[0]), bool(outcome.tracked[0]), bool(outcome.fully_analyzed[0])))
+        for name, value in ({"prepare": prepare_ms} | outcome.stages_ms).items():
+            stages.setdefault(name, []).append(value)
+        advance()
+    flagged, tracked, analyzed = (sum(column) for column in zip(*outcomes, strict=True))
+    plain_ms, defended_ms = zip(*milliseconds, strict=True)
+    return PairedTimes(plain_ms, defended_ms, stages, flagged, tracked, analyzed)
+
+
+def streaming_defend(defense: Defense, rate_hz: float, keyframe_interval_s: float) -> Defend:
+    """A defense in streaming mode that is given the frames of one camera at this rate."""
+    streaming, state, now_ns = StreamingDefense(defense, keyframe_interval_s), CameraState(), 0
+
+    def defend(x: Tensor) -> DefenseResult:
+        nonlocal state, now_ns
+        now_ns += round(1e9 / rate_hz)
+        defended, (state,) = streaming.step(x, [state], [now_ns])
+        return defended
+
+    return defend
+
+
+@torch.inference_mode()
+def plain_labels(segmenter: Segmenter, image: np.ndarray) -> Tensor:
+    """The undefended network's labels, uint8 [1, h, w]."""
+    return segmenter.logits(segmenter.prepare(image)).argmax(1).to(torch.uint8)

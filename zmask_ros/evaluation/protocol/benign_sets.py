@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -21,9 +21,7 @@ from zmask_ros.io.images.codec import decode, encode_compressed
 JPEG_QUALITY = 8
 BOARD_SHARES = (0.25, 0.45)
 """Side of a board as a share of the image's height."""
-
-
-Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+Board = Callable[[int, np.random.Generator, Sequence[np.ndarray]], np.ndarray]
 
 
 def night(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -71,20 +69,14 @@ def blur(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     kernel = np.zeros((length, length), np.float32)
     turn = rng.uniform(0, np.pi)
     reach = length // 2 * np.array([np.cos(turn), np.sin(turn)])
-    ends = [tuple(int(v) for v in (length // 2 + sign * reach).round()) for sign in (-1, 1)]
-    cv2.line(kernel, ends[0], ends[1], 1.0, 1)
+    start, end = (tuple(int(v) for v in (length // 2 + sign * reach).round()) for sign in (-1, 1))
+    cv2.line(kernel, start, end, 1.0, 1)
     return np.asarray(cv2.filter2D(image, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REPLICATE))
-
-
-@dataclass(frozen=True)
-class _Compressed:
-    data: bytes
-    format: str = "jpeg"
 
 
 def heavy_jpeg(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """JPEG of a quality far below that of any camera in use."""
-    return decode(_Compressed(encode_compressed(image, "jpeg", JPEG_QUALITY)))
+    return decode(SimpleNamespace(format="jpeg", data=encode_compressed(image, "jpeg", JPEG_QUALITY)))
 
 
 def black(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -99,20 +91,10 @@ def checkerboard(side: int, rng: np.random.Generator, others: Sequence[np.ndarra
     return np.repeat(((index[:, None] + index) % 2 * 255)[..., None], 3, 2).astype(np.uint8)
 
 
-def poster(side: int, rng: np.random.Generator, others: Sequence[np.ndarray]) -> np.ndarray:
-    """An advertisement."""
-    return advert(rng, side, side)
-
-
 def foliage(side: int, rng: np.random.Generator, others: Sequence[np.ndarray]) -> np.ndarray:
     """The face of a hedge, close by."""
     color, _ = hedge(rng, 4.0, 4.0)
     return np.asarray(cv2.resize(color, (side, side), interpolation=cv2.INTER_LINEAR))
-
-
-def random_noise(side: int, rng: np.random.Generator, others: Sequence[np.ndarray]) -> np.ndarray:
-    """Independent random pixels, as an attack starts from."""
-    return rng.integers(0, 256, (side, side, 3), dtype=np.uint8)
 
 
 def natural_image(side: int, rng: np.random.Generator, others: Sequence[np.ndarray]) -> np.ndarray:
@@ -123,21 +105,13 @@ def natural_image(side: int, rng: np.random.Generator, others: Sequence[np.ndarr
     return np.asarray(cv2.resize(other[top : top + size, left : left + size], (side, side)))
 
 
-Board = Callable[[int, np.random.Generator, Sequence[np.ndarray]], np.ndarray]
-
-CHANGES: dict[str, Change] = {
-    "night": night,
-    "rain": rain,
-    "glare": glare,
-    "blur": blur,
-    "heavy JPEG": heavy_jpeg,
-    "black camera": black,
-}
+CHANGES = {"night": night, "rain": rain, "glare": glare, "blur": blur, "heavy JPEG": heavy_jpeg, "black camera": black}
 BOARDS: dict[str, Board] = {
     "checkerboard": checkerboard,
-    "poster": poster,
+    "poster": lambda side, rng, others: advert(rng, side, side),
     "foliage": foliage,
-    "random patch": random_noise,
+    # Independent random pixels, as an attack starts from.
+    "random patch": lambda side, rng, others: rng.integers(0, 256, (side, side, 3), dtype=np.uint8),
     "natural patch": natural_image,
 }
 FROZEN = "frozen camera"
@@ -158,24 +132,17 @@ def hard_frame(
         The image, uint8 [H, W, 3] RGB, and the pixels of the board, bool [H, W], which have no labels any more.
     """
     rng = np.random.default_rng([seed, zlib.crc32(name.encode()), index])
-    image = images[0] if name == FROZEN else images[index]
-    if name in BOARDS:
-        return _with_board(image, BOARDS[name], rng, others)
-    changed = CHANGES[name](image, rng) if name in CHANGES else image
-    return changed, np.zeros(image.shape[:2], bool)
-
-
-def _with_board(
-    image: np.ndarray, board: Board, rng: np.random.Generator, others: Sequence[np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
+    image = images[0 if name == FROZEN else index].copy()
     height, width = image.shape[:2]
-    side = min(width, round(rng.uniform(*BOARD_SHARES) * height))
-    top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
-    place = np.s_[top : top + side, left : left + side]
-    changed, where = image.copy(), np.zeros((height, width), bool)
-    changed[place] = board(side, rng, others)
-    where[place] = True
-    return changed, where
+    where = np.zeros((height, width), bool)
+    if name in CHANGES:
+        image = CHANGES[name](image, rng)
+    if name in BOARDS:
+        side = min(width, round(rng.uniform(*BOARD_SHARES) * height))
+        top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
+        place = np.s_[top : top + side, left : left + side]
+        image[place], where[place] = BOARDS[name](side, rng, others), True
+    return image, where
 
 
 def _bytes(image: np.ndarray) -> np.ndarray:

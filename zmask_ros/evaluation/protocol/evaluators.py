@@ -6,12 +6,9 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from zmask_ros.defense import Profile, load_profile
 from zmask_ros.errors import ZmaskError
-from zmask_ros.evaluation.baselines.detectors import FeatureDetector
-from zmask_ros.evaluation.baselines.interface import Baseline, Ours, Undefended, set_threshold
+from zmask_ros.evaluation.baselines.interface import Baseline, LearningBaseline, Ours, segment, set_threshold
 from zmask_ros.evaluation.baselines.registry import COMPARED
 from zmask_ros.evaluation.metrics.records import Evaluator, Verdict
 from zmask_ros.evaluation.protocol.frames import Parts
@@ -22,9 +19,6 @@ from zmask_ros.segmenters import Segmenter
 CLEAN, NONE, ORACLE = "clean", "none", "oracle"
 BOUNDS = (CLEAN, NONE, ORACLE)
 """What the other figures lie between: no attack, no defense, and the true mask."""
-PASSES = {CLEAN: 0.1, NONE: 1.0, ORACLE: 1.1} | {name: entry.passes for name, entry in COMPARED.items()}
-OUR_PASSES = 2.3
-"""What a frame costs at most, in passes of the plain network: for estimates of time."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +62,7 @@ class Evaluators:
     ) -> None:
         names = [profile.name for profile in profiles]
         for name in names:
-            if names.count(name) > 1 or name in PASSES:
+            if names.count(name) > 1 or name in (*BOUNDS, *COMPARED):
                 raise ZmaskError(f"'{name}' names something else already: name the profile as in --profile mine=PATH.")
         self.profiles = profiles
         self._segmenter, self._parts, self._rate = segmenter, parts, false_alarm_rate
@@ -76,42 +70,33 @@ class Evaluators:
 
     def evaluator(self, name: str, advance: Advance = no_advance) -> Evaluator:
         """The evaluator called ``name``; each clean frame that it learns from first is one step of ``advance``."""
-        if name == CLEAN:
-            return lambda frame: _unflagged(frame.clean)
-        if name == ORACLE:
-            return lambda frame: _unflagged(labels_without(self._segmenter, frame.image, frame.hidden))
+        bounds: dict[str, Evaluator] = {
+            CLEAN: lambda frame: Verdict.unmasked(frame.clean),
+            NONE: lambda frame: Verdict.unmasked(segment(self._segmenter, frame.image)),
+            ORACLE: lambda frame: Verdict.unmasked(labels_without(self._segmenter, frame.image, frame.hidden)),
+        }
+        if name in bounds:
+            return bounds[name]
         baseline = self.baseline(name, advance)
         return lambda frame: baseline.process(frame.image)
 
     def baseline(self, name: str, advance: Advance = no_advance) -> Baseline:
         """The baseline or profile called ``name``, ready for use; ``advance`` as for `evaluator`."""
-        if name not in self._baselines:
-            self._baselines[name] = self._make(name, advance)
-        return self._baselines[name]
+        if name in self._baselines:
+            return self._baselines[name]
+        ours = {named.name: named.profile for named in self.profiles}
+        if name in ours:
+            baseline: Baseline = Ours(self._segmenter, ours[name])
+        else:
+            baseline = COMPARED[name].make(self._segmenter, self.profiles[0].profile)
+            if isinstance(baseline, LearningBaseline):
+                baseline.fit([scene.image for scene in self._parts.statistics], advance)
+            set_threshold(baseline, [scene.image for scene in self._parts.thresholds], self._rate, advance)
+        self._baselines[name] = baseline
+        return baseline
 
     def learned_frames(self, name: str) -> int:
         """The number of clean frames that an evaluator still has to learn from."""
         if name not in COMPARED or name in self._baselines:
             return 0
         return len(self._parts.thresholds) + (len(self._parts.statistics) if COMPARED[name].learns else 0)
-
-    def _make(self, name: str, advance: Advance) -> Baseline:
-        if name == NONE:
-            return Undefended(self._segmenter)
-        ours = {named.name: named.profile for named in self.profiles}
-        if name in ours:
-            return Ours(self._segmenter, ours[name], name)
-        baseline = COMPARED[name].make(self._segmenter, self.profiles[0].profile)
-        if isinstance(baseline, FeatureDetector):
-            baseline.fit([scene.image for scene in self._parts.statistics], advance)
-        set_threshold(baseline, [scene.image for scene in self._parts.thresholds], self._rate, advance)
-        return baseline
-
-
-def _unflagged(labels: np.ndarray) -> Verdict:
-    return Verdict(0.0, False, np.zeros(labels.shape, bool), labels, labels)
-
-
-def passes(name: str) -> float:
-    """What one frame costs an evaluator at most, in passes of the plain network."""
-    return PASSES.get(name, OUR_PASSES)

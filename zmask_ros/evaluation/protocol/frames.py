@@ -7,16 +7,16 @@ last 40 % are the test: frames that lie close together in time are nearly equal,
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from zmask_ros.attacks.scenes import evenly
-from zmask_ros.data.camvid import CamVid, LabeledFrame
+from zmask_ros.data.camvid import CamVid
 from zmask_ros.data.carla_gear.reader import CarlaGear
 from zmask_ros.data.street import StreetDrive
 from zmask_ros.errors import ZmaskError
@@ -78,12 +78,7 @@ class Parts:
     @property
     def named(self) -> dict[str, tuple[Scene, ...]]:
         """The parts by their names."""
-        return {
-            "statistics": self.statistics,
-            "thresholds": self.thresholds,
-            "attack": self.attack,
-            "test": self.test,
-        }
+        return {own.name: getattr(self, own.name) for own in fields(self)[1:]}
 
     @property
     def labeled(self) -> bool:
@@ -92,13 +87,11 @@ class Parts:
 
     def thinned(self, learned: int, tested: int) -> Parts:
         """At most ``learned`` frames of each part that is learned from, and ``tested`` of the test, evenly spread."""
-        return Parts(
-            self.source,
-            spread(self.statistics, learned),
-            spread(self.thresholds, learned),
-            spread(self.attack, learned),
-            spread(self.test, tested),
-        )
+        thin = {}
+        for part, scenes in self.named.items():
+            chosen = evenly(len(scenes), tested if part == "test" else learned)
+            thin[part] = tuple(scenes[index] for index in chosen)
+        return Parts(self.source, **thin)
 
     def digest(self) -> str:
         """SHA-256 of every frame and label, hexadecimal."""
@@ -110,17 +103,11 @@ class Parts:
         return total.hexdigest()
 
 
-def spread(scenes: Sequence[Scene], most: int) -> tuple[Scene, ...]:
-    """At most ``most`` of ``scenes``, evenly spread over all."""
-    return tuple(scenes[index] for index in evenly(len(scenes), most))
-
-
 def parted(source: str, learned: Sequence[Scene], test: Sequence[Scene]) -> Parts:
     """Split ``learned``: every fifth frame sets thresholds, the others in turn give statistics and attacks."""
-    rest = [scene for index, scene in enumerate(learned) if index % HELD_OUT_EVERY != HELD_OUT_EVERY - 1]
-    return Parts(
-        source, tuple(rest[::2]), tuple(learned[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY]), tuple(rest[1::2]), tuple(test)
-    )
+    held_out = tuple(learned[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY])
+    rest = tuple(scene for index, scene in enumerate(learned) if index % HELD_OUT_EVERY != HELD_OUT_EVERY - 1)
+    return Parts(source, rest[::2], held_out, rest[1::2], tuple(test))
 
 
 def halved(source: str, scenes: Sequence[Scene]) -> Parts:
@@ -131,7 +118,10 @@ def halved(source: str, scenes: Sequence[Scene]) -> Parts:
 
 def camvid_parts(root: Path) -> Parts:
     """CamVid: learned from its training split, tested on its validation split."""
-    learned, test = ([_camvid_scene(split, frame) for frame in CamVid(root, split)] for split in ("train", "val"))
+    learned, test = (
+        [Scene(f"{split}/{frame.name}", frame.drive, frame.image, frame.labels) for frame in CamVid(root, split)]
+        for split in ("train", "val")
+    )
     return parted("CamVid", learned, test)
 
 
@@ -170,17 +160,12 @@ def bag_parts(bags: Sequence[Path], topic: str | None, frames: int) -> Parts:
     """
     with CameraBags(bags, topic) as whole:
         every = max(1, whole.total // frames)
-    titles = _titles(bags)
+    titles, drives = _titles(bags), defaultdict(list)
     with CameraBags(bags, topic, every) as camera:
-        scenes = [
-            Scene(f"{titles[frame.bag]}:{frame.index}", str(frame.bag), frame.image, None)
-            for frame in camera.frames(ReadReport())
-        ]
-    drives = list(dict.fromkeys(scene.drive for scene in scenes))
-    if len(drives) < 2:
-        return halved("bags", scenes)
-    test = [scene for scene in scenes if scene.drive == drives[-1]]
-    return parted("bags", [scene for scene in scenes if scene.drive != drives[-1]], test)
+        for frame in camera.frames(ReadReport()):
+            scene = Scene(f"{titles[frame.bag]}:{frame.index}", str(frame.bag), frame.image, None)
+            drives[frame.bag].append(scene)
+    return _last_tested("bags", list(drives.values()))
 
 
 def carla_gear_parts(folders: Sequence[Path], split: str | None) -> Parts:
@@ -197,19 +182,19 @@ def carla_gear_parts(folders: Sequence[Path], split: str | None) -> Parts:
         if gear.is_patched:
             raise ZmaskError(f"{folder} shows patches already: name scenes whose billboards are clean.")
         drives.append([Scene(f"{titles[folder]}:{f.name}", titles[folder], f.image, f.labels) for f in gear])
-    if len(drives) == 1:
-        return halved("CARLA-GeAR", drives[0])
-    return parted("CARLA-GeAR", [scene for drive in drives[:-1] for scene in drive], drives[-1])
+    return _last_tested("CARLA-GeAR", drives)
+
+
+def _last_tested(source: str, drives: Sequence[Sequence[Scene]]) -> Parts:
+    if len(drives) < 2:
+        return halved(source, [scene for drive in drives for scene in drive])
+    return parted(source, [scene for drive in drives[:-1] for scene in drive], drives[-1])
 
 
 def _titles(paths: Sequence[Path]) -> dict[Path, str]:
     """What recordings are called: by their names, or where several have the same one, by their whole paths."""
     named = Counter(path.name for path in dict.fromkeys(paths))
     return {path: path.name if named[path.name] == 1 else str(path) for path in paths}
-
-
-def _camvid_scene(split: str, frame: LabeledFrame) -> Scene:
-    return Scene(f"{split}/{frame.name}", frame.drive, frame.image, frame.labels)
 
 
 def _street_scenes(seed: int, frames: int) -> list[Scene]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -10,7 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from zmask_ros.attacks import Step
+from pydantic import TypeAdapter
+
+from zmask_ros.attacks import Recipe, Step
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.metrics.records import Record
 from zmask_ros.evaluation.protocol.evaluators import BOUNDS, NONE, NamedProfile
@@ -18,6 +21,7 @@ from zmask_ros.evaluation.protocol.plan import ADAPTIVE, Attack, EvaluationPlan
 from zmask_ros.io.files import replace_file
 
 CLEAN_SET = "clean"
+Result = TypeVar("Result")
 
 
 def attack_set(attack: str) -> str:
@@ -31,8 +35,8 @@ def hard_set(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class JobId:
-    """What a job is called, and what its result depends on.
+class Job:
+    """One piece of work.
 
     Attributes:
         name: Unique within an evaluation; the file of its result is named after it.
@@ -55,27 +59,28 @@ class JobId:
 
 
 @dataclass(frozen=True)
-class EvaluationJob:
-    """One piece of work: an attack to train, or a set of frames to run an evaluator on.
+class TrainingJob(Job):
+    """An attack of the plan to train, by its recipe."""
+
+    attack: Attack
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class EvaluationJob(Job):
+    """A set of frames to run an evaluator on.
 
     Attributes:
-        id: Its name, and what its result depends on.
-        frames: Name of the set of frames; empty where a patch is trained.
-        evaluator: Name of the evaluator; empty likewise.
-        attack: The attack that is trained, or that the frames are under.
+        frames: Name of the set of frames.
+        evaluator: Name of the evaluator.
+        attack: The attack that the frames are under.
         hard: The benign-hard set that the frames belong to.
     """
 
-    id: JobId
-    frames: str = ""
-    evaluator: str = ""
+    frames: str
+    evaluator: str
     attack: Attack | None = None
     hard: str | None = None
-
-    @property
-    def trains(self) -> bool:
-        """Whether a patch is trained, and no evaluator runs."""
-        return not self.evaluator
 
 
 @dataclass(frozen=True)
@@ -90,33 +95,9 @@ class Evaluated:
     threshold: float | None
     records: tuple[Record, ...]
 
-    def to_json(self) -> dict[str, Any]:
-        """A JSON-ready dictionary that `from_json` reads."""
-        return {"threshold": self.threshold, "records": [record.to_json() for record in self.records]}
 
-    @staticmethod
-    def from_json(entries: Any) -> Evaluated:
-        """The result that `to_json` wrote."""
-        return Evaluated(entries["threshold"], tuple(Record.from_json(entry) for entry in entries["records"]))
-
-
-@dataclass(frozen=True)
-class Trained:
-    """The result of training an attack: its steps. The patches lie in a file of their own."""
-
-    history: tuple[Step, ...]
-
-    def to_json(self) -> list[dict[str, Any]]:
-        """A JSON-ready list that `from_json` reads."""
-        return [asdict(step) for step in self.history]
-
-    @staticmethod
-    def from_json(entries: Any) -> Trained:
-        """The result that `to_json` wrote."""
-        return Trained(tuple(Step(**entry) for entry in entries))
-
-
-Result = TypeVar("Result", Evaluated, Trained)
+EVALUATED, TRAINED = TypeAdapter(Evaluated), TypeAdapter(tuple[Step, ...])
+"""The two kinds of results: of an `EvaluationJob`, and of a `TrainingJob`, whose patches lie in a file of their own."""
 
 
 class ResultStore:
@@ -130,31 +111,30 @@ class ResultStore:
         self._folder = folder
         make_folder(folder)
 
-    def path(self, job: JobId) -> Path:
+    def path(self, job: Job) -> Path:
         """Where the result of ``job`` lies."""
         return self._folder / f"{job.file_name}.json"
 
-    def has(self, job: JobId) -> bool:
+    def has(self, job: Job) -> bool:
         """Whether there is a result of ``job``, and not one that depends on something else."""
         return self._read(job) is not None
 
-    def get(self, job: JobId, kind: type[Result]) -> Result:
-        """The result of ``job``: `Evaluated`, or `Trained` where it trains.
+    def get(self, job: Job, kind: TypeAdapter[Result]) -> Result:
+        """The result of ``job``, of the kind `EVALUATED` or `TRAINED`.
 
         Raises:
             ZmaskError: There is none.
         """
-        result = self._read(job)
-        if result is None:
+        if (result := self._read(job)) is None:
             raise ZmaskError(f"The result {self.path(job)} is gone: run the evaluation again.")
-        return kind.from_json(result)
+        return kind.validate_python(result)
 
-    def put(self, job: JobId, result: Evaluated | Trained) -> None:
+    def put(self, job: Job, result: Evaluated | tuple[Step, ...]) -> None:
         """Keep a result."""
-        content = {"key": job.key, "name": job.name, "decided_by": job.decided_by, "result": result.to_json()}
-        replace_file(self.path(job), json.dumps(content).encode())
+        content = {"key": job.key, "name": job.name, "decided_by": job.decided_by, "result": result}
+        replace_file(self.path(job), json.dumps(content, default=asdict).encode())
 
-    def _read(self, job: JobId) -> Any:
+    def _read(self, job: Job) -> Any:
         try:
             kept = json.loads(self.path(job).read_text())
         except (OSError, ValueError):
@@ -213,33 +193,29 @@ class JobList:
         """Names of our profiles and of what they are compared with: the rows of the tables."""
         return (*self.ours, *self.plan.compared)
 
-    def __iter__(self) -> Iterator[EvaluationJob]:
+    def __iter__(self) -> Iterator[TrainingJob | EvaluationJob]:
         """All jobs, in the order in which they are done."""
         plan = self.plan
         for attack in plan.attacks:
             if attack.recipe is not None:
-                yield EvaluationJob(self.training(attack), attack=attack)
+                yield self.training(attack, attack.recipe)
         for name in (NONE, *self.baselines):
-            yield EvaluationJob(self._evaluating(CLEAN_SET, name, {"frames": plan.test_frames}), CLEAN_SET, name)
+            yield self._evaluating(CLEAN_SET, name, {"frames": plan.test_frames})
         for attack in plan.attacks:
-            frames = attack_set(attack.name)
             entry = {"patches": self._patch_key(attack), "seen": asdict(plan.seen), "frames": plan.attacked_frames}
             for name in (*BOUNDS, *(self.ours if attack.group == ADAPTIVE else self.baselines)):
-                yield EvaluationJob(self._evaluating(frames, name, entry), frames, name, attack=attack)
-        for hard in plan.hard_sets:
-            entry = {"set": hard, "frames": plan.hard_frames}
-            for name in (NONE, *self.baselines):
-                yield EvaluationJob(self._evaluating(hard_set(hard), name, entry), hard_set(hard), name, hard=hard)
+                yield self._evaluating(attack_set(attack.name), name, entry, attack=attack)
+        for hard, name in itertools.product(plan.hard_sets, (NONE, *self.baselines)):
+            yield self._evaluating(hard_set(hard), name, {"set": hard, "frames": plan.hard_frames}, hard=hard)
 
-    def training(self, attack: Attack) -> JobId:
-        """The job that trains the patches of ``attack``, which has a recipe."""
-        assert attack.recipe is not None
-        profile = self.profiles[0].digest if attack.recipe.knows_the_defense else None
+    def training(self, attack: Attack, recipe: Recipe) -> TrainingJob:
+        """The job that trains the patches of ``attack`` by its ``recipe``."""
+        profile = self.profiles[0].digest if recipe.knows_the_defense else None
         start = next((self._patch_key(other) for other in self.plan.attacks if other.name == attack.start), None)
-        entry = {"recipe": asdict(attack.recipe), "profile": profile, "start": start}
-        return JobId(f"patch {attack.name}", asdict(self.subject) | entry)
+        decided_by = asdict(self.subject) | {"recipe": asdict(recipe), "profile": profile, "start": start}
+        return TrainingJob(f"patch {attack.name}", decided_by, attack, recipe)
 
-    def _evaluating(self, frames: str, evaluator: str, entry: Mapping[str, object]) -> JobId:
+    def _evaluating(self, frames: str, evaluator: str, entry: Mapping[str, object], **of: Any) -> EvaluationJob:
         digests = {profile.name: profile.digest for profile in self.profiles}
         # The compared baselines take layers and kernels of the first profile.
         first = None if evaluator in BOUNDS else self.profiles[0].digest
@@ -249,11 +225,12 @@ class JobList:
             "false_alarm_rate": self.plan.false_alarm_rate,
             "seed": self.plan.seed,
         }
-        return JobId(f"{frames} by {evaluator}", {**asdict(self.subject), **entry, **settings})
+        decided_by = {**asdict(self.subject), **entry, **settings}
+        return EvaluationJob(f"{frames} by {evaluator}", decided_by, frames, evaluator, **of)
 
     def _patch_key(self, attack: Attack) -> str:
         if attack.recipe is not None:
-            return self.training(attack).key
+            return self.training(attack, attack.recipe).key
         try:
             return hashlib.sha256(Path(attack.file or "").read_bytes()).hexdigest()
         except OSError as error:

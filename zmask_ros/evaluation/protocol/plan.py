@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from zmask_ros.attacks import EotRanges, Recipe
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.baselines.registry import COMPARED
 from zmask_ros.evaluation.protocol.benign_sets import HARD_SETS
+from zmask_ros.validation import sentence
 
 SEEN = EotRanges(
     scale=(0.75, 1.0),
@@ -42,6 +44,7 @@ class Attack:
         family: For an adaptive attack; several attacks of a family show whether it has converged.
     """
 
+    __pydantic_config__ = ConfigDict(extra="forbid")
     name: str
     group: str
     recipe: Recipe | None = None
@@ -71,6 +74,7 @@ class EvaluationPlan:
         resampled: What intervals are drawn over: ``frame`` or ``drive``.
     """
 
+    __pydantic_config__ = ConfigDict(extra="forbid")
     name: str
     attacks: tuple[Attack, ...]
     learned_frames: int = 120
@@ -82,18 +86,13 @@ class EvaluationPlan:
     seen: EotRanges = SEEN
     false_alarm_rate: float = 0.001
     seed: int = 1
-    resampled: str = "frame"
+    resampled: Literal["frame", "drive"] = "frame"
 
     def __post_init__(self) -> None:
-        self._check_attacks()
         if strange := set(self.hard_sets) - set(HARD_SETS):
             raise ZmaskError(f"There is no benign-hard set '{min(strange)}': choose from {', '.join(HARD_SETS)}.")
         if unknown := set(self.compared) - set(COMPARED):
             raise ZmaskError(f"There is no defence '{min(unknown)}' to compare: choose from {', '.join(COMPARED)}.")
-        if self.resampled not in ("frame", "drive"):
-            raise ZmaskError(f"Intervals are drawn over 'frame' or 'drive', not '{self.resampled}'.")
-
-    def _check_attacks(self) -> None:
         known: set[str] = set()
         for attack in self.attacks:
             if attack.name in known:
@@ -108,40 +107,22 @@ class EvaluationPlan:
             known.add(attack.name)
 
     @property
-    def groups(self) -> Iterator[tuple[str, tuple[Attack, ...]]]:
+    def groups(self) -> dict[str, tuple[Attack, ...]]:
         """The attacks by group, without groups that have none."""
-        for group in GROUPS:
-            members = tuple(attack for attack in self.attacks if attack.group == group)
-            if members:
-                yield group, members
-
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready dictionary that `from_dict` reads."""
-        return asdict(self)
+        members = {group: tuple(attack for attack in self.attacks if attack.group == group) for group in GROUPS}
+        return {group: attacks for group, attacks in members.items() if attacks}
 
     @staticmethod
-    def from_dict(entries: dict[str, Any]) -> EvaluationPlan:
-        """The plan that `to_dict` wrote; entries left out have their defaults.
+    def from_dict(entries: Any) -> EvaluationPlan:
+        """The plan whose `asdict` is ``entries``; entries left out have their defaults.
 
         Raises:
             ZmaskError: An entry is unknown, missing or out of its range.
         """
         try:
-            unknown = set(entries) - {f.name for f in fields(EvaluationPlan)}
-            if unknown:
-                raise TypeError(f"unknown entries {', '.join(sorted(unknown))}")
-            seen = {name: tuple(limits) for name, limits in entries.get("seen", asdict(SEEN)).items()}
-            lists = {name: tuple(entries[name]) for name in ("hard_sets", "compared") if name in entries}
-            attacks = tuple(_attack(entry) for entry in entries["attacks"])
-            arguments: dict[str, Any] = entries | lists | {"attacks": attacks, "seen": EotRanges(**seen)}
-            return EvaluationPlan(**arguments)
-        except (TypeError, KeyError, ValueError, AttributeError) as error:
-            raise ZmaskError(f"This is not a plan of an evaluation: {error}.") from error
-
-
-def _attack(entry: dict[str, Any]) -> Attack:
-    recipe = entry.get("recipe")
-    return Attack(**(entry | {"recipe": None if recipe is None else Recipe(**recipe)}))
+            return TypeAdapter(EvaluationPlan).validate_python(entries)
+        except ValidationError as error:
+            raise ZmaskError(sentence(error, "The plan of an evaluation")) from error
 
 
 def read_plan(path: Path) -> EvaluationPlan:

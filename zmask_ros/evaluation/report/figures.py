@@ -1,4 +1,4 @@
-"""The figures of an evaluation; field names are the keys of its JSON but where a key is named.
+"""The figures of an evaluation; `result.to_json` makes JSON of them.
 
 All are shares, 0..1, and NaN where not defined. Baselines are by name: our profiles first, then what they are compared
 with. The words that all classes share:
@@ -15,10 +15,9 @@ with. The words that all classes share:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from zmask_ros.evaluation.metrics.intervals import Interval
-from zmask_ros.evaluation.report.serialization import INLINED, keyed
 
 FULL_STRENGTH = "full strength"
 COSTLY = "graded and full, costly"
@@ -63,7 +62,7 @@ class DefendedFigures:
     masked: float
     mask_iou: float
     mask_recall: float
-    roc: RocFigures = field(metadata=INLINED)
+    roc: RocFigures
 
 
 @dataclass(frozen=True)
@@ -95,14 +94,14 @@ class AttackFigures:
     oracle: float
     accuracy: Mapping[str, float]
     cost: float
-    baselines: Mapping[str, DefendedFigures] = field(metadata=keyed("defences"))
+    baselines: Mapping[str, DefendedFigures]
 
 
 @dataclass(frozen=True)
 class PooledFigures:
     """One baseline over several attacks: ROC of all frames together, recovery of all mIoU, means of the rest."""
 
-    roc: RocFigures = field(metadata=INLINED)
+    roc: RocFigures
     mean_auc: float
     recall: float
     recovery: float
@@ -114,7 +113,7 @@ class GroupFigures:
     """Several attacks, by name, and each baseline over them."""
 
     attacks: tuple[str, ...]
-    baselines: Mapping[str, PooledFigures] = field(metadata=keyed("defences"))
+    baselines: Mapping[str, PooledFigures]
 
 
 @dataclass(frozen=True)
@@ -166,7 +165,7 @@ class HardFigures:
 
     frames: int
     miou: float
-    baselines: Mapping[str, HardBaselineFigures] = field(metadata=keyed("defences"))
+    baselines: Mapping[str, HardBaselineFigures]
 
 
 @dataclass(frozen=True)

@@ -23,21 +23,20 @@ LEAST_RATE = 1e-3
 
 def roc_plot(results: Results, attacks: Sequence[str], baselines: Sequence[str], title: str) -> str:
     """One curve for each baseline over all frames of ``attacks``; the axis of false-alarm rates is logarithmic."""
-    figure, axes = _figure(5.2, 3.8)
+    figure, axes = _figure(5.2, 3.8, title)
     for color, name in zip(COLORS, baselines, strict=False):
         attacked = [results.records[attack_set(attack), name].scores for attack in attacks]
         curve = roc(results.records[CLEAN_SET, name].scores, np.concatenate(attacked))
         rates = np.maximum(curve.false_positive_rate, LEAST_RATE)
         axes.step(rates, curve.true_positive_rate, where="post", color=color, label=f"{name} ({curve.area:.3f})")
     axes.set(xscale="log", xlim=(LEAST_RATE, 1), ylim=(0, 1.02), xlabel="false-alarm rate", ylabel="attacks found")
-    axes.set_title(title)
     axes.legend(title="area", fontsize=8, loc="lower right")
     return svg(figure)
 
 
 def score_plot(results: Results, attacks: Sequence[str], baseline: str) -> str:
     """The score of every frame, clean and under some attacks, with the threshold."""
-    figure, axes = _figure(7.4, 3.2)
+    figure, axes = _figure(7.4, 3.2, f"Score over frames: {baseline}")
     clean = results.records[CLEAN_SET, baseline]
     order = {record.name: index for index, record in enumerate(clean.records)}
     axes.plot(range(len(clean)), clean.scores, color=PLAIN, label="clean", linewidth=1.2)
@@ -49,14 +48,13 @@ def score_plot(results: Results, attacks: Sequence[str], baseline: str) -> str:
     axes.axhline(threshold, color=BAD, linestyle="--", linewidth=1, label="threshold")
     axes.set(xlabel="frame", ylabel="score")
     axes.set_yscale("symlog", linthresh=max(threshold, 1e-6))
-    axes.set_title(f"Score over frames: {baseline}")
     axes.legend(fontsize=8, loc="upper right")
     return svg(figure)
 
 
 def size_plot(attacks: Sequence[AttackFigures], baseline: str) -> str:
     """MIoU against patch size, one set of lines for each objective."""
-    figure, axes = _figure(5.2, 3.8)
+    figure, axes = _figure(5.2, 3.8, f"mIoU against patch size: {baseline}")
     styles = dict(zip(sorted({str(attack.objective) for attack in attacks}), ("-", "--", ":"), strict=False))
     for objective, style in styles.items():
         members = sorted((a for a in attacks if a.objective == objective), key=lambda a: a.patch_share)
@@ -69,7 +67,6 @@ def size_plot(attacks: Sequence[AttackFigures], baseline: str) -> str:
         for label, (color, values) in lines.items():
             axes.plot(shares, values, style, marker="o", markersize=4, color=color, label=f"{label}, {objective}")
     axes.set(xlabel="patch, % of the image", ylabel="mIoU outside the patch")
-    axes.set_title(f"mIoU against patch size: {baseline}")
     axes.legend(fontsize=7)
     return svg(figure)
 
@@ -107,21 +104,20 @@ def hard_bars(hard: Mapping[str, HardFigures], baselines: Sequence[str]) -> str:
 
 
 def _bars(names: Sequence[str], bars: dict[str, tuple[str, list[float]]], ylabel: str, title: str) -> str:
-    figure, axes = _figure(max(6.0, 0.36 * len(names) * max(1, len(bars) / 2) + 1.5), 3.6)
+    figure, axes = _figure(max(6.0, 0.36 * len(names) * max(1, len(bars) / 2) + 1.5), 3.6, title)
     width = 0.8 / len(bars)
     places = np.arange(len(names))
     for number, (label, (color, values)) in enumerate(bars.items()):
         axes.bar(places + (number - (len(bars) - 1) / 2) * width, values, width, color=color, label=label)
     axes.set_xticks(places, names, rotation=40, ha="right", fontsize=8)
     axes.set(ylabel=ylabel)
-    axes.set_title(title)
     axes.legend(fontsize=8, ncols=len(bars), loc="lower center", bbox_to_anchor=(0.5, 1.08), frameon=False)
     return svg(figure)
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+def _figure(width: float, height: float, title: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.add_subplot()
+    axes = figure.add_subplot(title=title)
     bare(axes)
     return figure, axes
 

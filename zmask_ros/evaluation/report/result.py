@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime, timezone
 from typing import Any
 
 import torch
 
 from zmask_ros import __version__
-from zmask_ros.attacks import Step
-from zmask_ros.evaluation.protocol.evaluators import NamedProfile
-from zmask_ros.evaluation.protocol.plan import EvaluationPlan
 from zmask_ros.evaluation.protocol.runner import Evaluation, Results
-from zmask_ros.evaluation.report.figures import Summary
-from zmask_ros.evaluation.report.serialization import keyed, to_json
+from zmask_ros.evaluation.report.figures import RocFigures, Summary
 from zmask_ros.evaluation.report.summary import Summarizer
 from zmask_ros.evaluation.report.tables import Table, all_tables
 from zmask_ros.evaluation.report.targets import Target, check
@@ -33,153 +30,117 @@ RATE_NOTE = (
 
 
 @dataclass(frozen=True)
-class MachineInfo:
-    """Where an evaluation ran: torch's device, the processor's kind, CPU threads, and torch's version."""
-
-    device: str
-    machine: str
-    threads: int
-    torch: str
-
-
-@dataclass(frozen=True)
-class SegmenterInfo:
-    """Name and weight digest of the network."""
-
-    name: str
-    digest: str
-
-
-@dataclass(frozen=True)
-class ProfileInfo:
-    """A profile that was evaluated; ``fitted_on`` names its recordings."""
-
-    name: str
-    path: str
-    digest: str
-    threshold: float
-    false_alarm_rate: float
-    fitted_on: tuple[str, ...]
-
-    @staticmethod
-    def of(named: NamedProfile) -> ProfileInfo:
-        """What is said of ``named``."""
-        threshold, recordings = named.profile.detector.threshold, tuple(source.bag for source in named.profile.sources)
-        return ProfileInfo(
-            named.name, named.path, named.digest, threshold.value, threshold.false_alarm_rate, recordings
-        )
-
-
-@dataclass(frozen=True)
-class FramesInfo:
-    """Where frames come from, whether the test frames have labels, and the digest of all."""
-
-    source: str
-    labeled: bool = field(metadata=keyed("labelled"))
-    digest: str
-
-
-@dataclass(frozen=True)
-class SeedsInfo:
-    """The seed of the test, and the seed of each trained attack."""
-
-    test: int
-    training: Mapping[str, int]
-
-
-@dataclass(frozen=True)
-class SplitsInfo:
-    """Which images, by part, which patches, by group, and which seeds were used for what; none is used for two."""
-
-    images: Mapping[str, tuple[str, ...]]
-    patches: Mapping[str, tuple[str, ...]]
-    seeds: SeedsInfo
-
-
-@dataclass(frozen=True)
 class EvaluationResult:
-    """Plan, splits, environment and all figures.
+    """All that comes out of an evaluation.
 
     Attributes:
-        version: Version of the package.
-        created: Date and time in UTC, ISO 8601.
+        evaluation: What was evaluated, and how.
+        results: What was measured.
         seconds: How long the run took, without what was finished before it.
-        environment, segmenter, profiles, plan, frames, splits: What was evaluated, and how.
-        notes: Sentences on how to take the figures.
-        targets: By profile.
+        created: Date and time in UTC, ISO 8601.
         summary: All figures.
-        histories: The training steps of each attack.
+        targets: What each of our profiles should reach, and whether it did.
     """
 
-    version: str
-    created: str
+    evaluation: Evaluation
+    results: Results
     seconds: float
-    environment: MachineInfo
-    segmenter: SegmenterInfo
-    profiles: tuple[ProfileInfo, ...]
-    plan: EvaluationPlan
-    frames: FramesInfo
-    splits: SplitsInfo
-    notes: tuple[str, ...]
-    targets: Mapping[str, tuple[Target, ...]] = field(metadata=keyed("aims"))
+    created: str
     summary: Summary
-    histories: Mapping[str, tuple[Step, ...]]
+    targets: Mapping[str, tuple[Target, ...]]
 
     def to_json(self) -> dict[str, Any]:
-        """All entries, JSON-ready."""
-        result: dict[str, Any] = to_json(self)
+        """Plan, splits, environment and all figures, JSON-ready."""
+        segmenter, parts, plan = self.evaluation.segmenter, self.evaluation.parts, self.evaluation.plan
+        entries = {
+            "version": __version__,
+            "created": self.created,
+            "seconds": round(self.seconds, 1),
+            "environment": {
+                "device": str(segmenter.device),
+                "machine": platform.machine(),
+                "threads": torch.get_num_threads(),
+                "torch": str(torch.__version__),
+            },
+            "segmenter": {"name": segmenter.name, "digest": segmenter.digest},
+            "profiles": [
+                {
+                    "name": named.name,
+                    "path": named.path,
+                    "digest": named.digest,
+                    "threshold": named.profile.detector.threshold.value,
+                    "false_alarm_rate": named.profile.detector.threshold.false_alarm_rate,
+                    "fitted_on": [source.bag for source in named.profile.sources],
+                }
+                for named in self.evaluation.evaluators.profiles
+            ],
+            "plan": plan,
+            "frames": {"source": parts.source, "labelled": parts.labeled, "digest": parts.digest()},
+            "splits": {
+                "images": {part: [scene.name for scene in scenes] for part, scenes in parts.named.items()},
+                "patches": {group: [attack.name for attack in attacks] for group, attacks in plan.groups.items()},
+                "seeds": {
+                    "test": plan.seed,
+                    "training": {a.name: a.recipe.seed for a in plan.attacks if a.recipe is not None},
+                },
+            },
+            "notes": self.notes,
+            "aims": self.targets,
+            "summary": self.summary,
+            "histories": self.results.histories,
+        }
+        result: dict[str, Any] = to_json(entries)
         return result
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences on how to take the figures."""
+        frames = len(self.evaluation.parts.test)
+        notes = [] if self.evaluation.parts.labeled else [UNLABELED_NOTE]
+        notes += [SMALL_NOTE] if self.evaluation.plan.name == "quick" else []
+        return notes + ([RATE_NOTE.format(frames=frames, least=1 / frames)] if frames < ENOUGH_FRAMES else [])
 
     @property
     def tables(self) -> list[Table]:
         """All tables."""
-        return all_tables(self.summary, self.targets, self.profiles[0].name)
+        return all_tables(self.summary, self.targets, self.evaluation.jobs.ours[0])
 
     def markdown(self) -> str:
         """All tables, for documentation, with what they are of."""
-        profiles = ", ".join(f"{profile.name} (threshold {profile.threshold:.4g})" for profile in self.profiles)
+        evaluation, segmenter = self.evaluation, self.evaluation.segmenter
+        profiles = ", ".join(
+            f"{named.name} (threshold {named.profile.detector.threshold.value:.4g})"
+            for named in evaluation.evaluators.profiles
+        )
         head = (
-            f"Plan `{self.plan.name}` on {self.frames.source}, segmenter "
-            f"`{self.segmenter.name}` {self.segmenter.digest[:12]}, profiles: {profiles}."
+            f"Plan `{evaluation.plan.name}` on {evaluation.parts.source}, segmenter "
+            f"`{segmenter.name}` {segmenter.digest[:12]}, profiles: {profiles}."
         )
         return "\n\n".join([head, *self.notes, *(table.markdown() for table in self.tables)])
 
 
 def result_of(evaluation: Evaluation, results: Results, seconds: float) -> EvaluationResult:
     """The result of an evaluation; ``seconds`` is how long the run took."""
-    segmenter, parts, ours = evaluation.segmenter, evaluation.parts, evaluation.jobs.ours
+    ours, created = evaluation.jobs.ours, datetime.now(timezone.utc).isoformat(timespec="seconds")
     summary = Summarizer(evaluation.plan, results, ours).summary()
-    return EvaluationResult(
-        version=__version__,
-        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        seconds=round(seconds, 1),
-        environment=MachineInfo(
-            str(segmenter.device), platform.machine(), torch.get_num_threads(), str(torch.__version__)
-        ),
-        segmenter=SegmenterInfo(segmenter.name, segmenter.digest),
-        profiles=tuple(ProfileInfo.of(named) for named in evaluation.evaluators.profiles),
-        plan=evaluation.plan,
-        frames=FramesInfo(parts.source, parts.labeled, parts.digest()),
-        splits=_splits(evaluation),
-        notes=_notes(evaluation),
-        targets={name: check(summary, name) for name in ours},
-        summary=summary,
-        histories=results.histories,
-    )
+    targets = {name: check(summary, name) for name in ours}
+    return EvaluationResult(evaluation, results, seconds, created, summary, targets)
 
 
-def _splits(evaluation: Evaluation) -> SplitsInfo:
-    plan = evaluation.plan
-    return SplitsInfo(
-        images={name: tuple(scene.name for scene in scenes) for name, scenes in evaluation.parts.named.items()},
-        patches={group: tuple(attack.name for attack in members) for group, members in plan.groups},
-        seeds=SeedsInfo(plan.seed, {a.name: a.recipe.seed for a in plan.attacks if a.recipe is not None}),
-    )
+def to_json(value: Any) -> Any:
+    """``value`` as JSON writers take it; floats that are not finite, which JSON does not know, become None.
 
-
-def _notes(evaluation: Evaluation) -> tuple[str, ...]:
-    frames = len(evaluation.parts.test)
-    notes = [] if evaluation.parts.labeled else [UNLABELED_NOTE]
-    notes += [SMALL_NOTE] if evaluation.plan.name == "quick" else []
-    notes += [RATE_NOTE.format(frames=frames, least=1 / frames)] if frames < ENOUGH_FRAMES else []
-    return tuple(notes)
+    Dataclasses become dictionaries, with "defences" for baselines; the entries of `RocFigures` stand among those of the
+    dataclass that they are in.
+    """
+    if is_dataclass(value):
+        names = {own.name: "defences" if own.name == "baselines" else own.name for own in fields(value)}
+        value = {names[name]: getattr(value, name) for name in names}
+    if isinstance(value, Mapping):
+        entries: dict[Any, Any] = {}
+        for key, entry in value.items():
+            entries |= to_json(entry) if isinstance(entry, RocFigures) else {key: to_json(entry)}
+        return entries
+    if isinstance(value, list | tuple):
+        return [to_json(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -5,34 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from zmask_ros.evaluation.metrics.detection import false_alarms_per_hour, recovery, roc
+from zmask_ros.evaluation.metrics.detection import recovery, roc
 from zmask_ros.evaluation.metrics.intervals import Interval, bootstrap, share_interval
 from zmask_ros.evaluation.metrics.records import RecordSet
 from zmask_ros.evaluation.protocol.evaluators import CLEAN, NONE, ORACLE
 from zmask_ros.evaluation.protocol.jobs import CLEAN_SET, attack_set, hard_set
 from zmask_ros.evaluation.protocol.plan import ADAPTIVE, FULL, GRADED, Attack, EvaluationPlan
 from zmask_ros.evaluation.protocol.runner import Results
-from zmask_ros.evaluation.report.figures import (
-    COSTLY,
-    FULL_STRENGTH,
-    AttackFigures,
-    CleanFigures,
-    DefendedFigures,
-    FamilyFigures,
-    FamilyRun,
-    GroupFigures,
-    HardBaselineFigures,
-    HardFigures,
-    PooledFigures,
-    RocFigures,
-    Summary,
-)
+from zmask_ros.evaluation.report import figures
+from zmask_ros.evaluation.report.figures import COSTLY, FULL_STRENGTH, AttackFigures, Summary
 
 FRAMES_PER_SECOND = 15.0
 """Of the camera that false alarms per hour are counted for."""
+SECONDS_PER_HOUR = 3600.0
 LEAST_COST = 0.05
 """mIoU that an attack must cost the undefended network to count among those that must be found."""
 
@@ -64,33 +53,26 @@ class Summarizer:
             worst_frames=self._worst_frames(),
         )
 
-    def _clean(self, name: str) -> CleanFigures:
-        own, plain = self._records(CLEAN_SET, name), self._records(CLEAN_SET, NONE)
-        alarms = _flagged(own)
-        return CleanFigures(
-            frames=len(own),
-            threshold=self.results.thresholds[name],
-            miou=own.miou(),
-            miou_loss=plain.miou() - own.miou(),
-            false_alarm_rate=alarms,
-            false_alarms_an_hour=false_alarms_per_hour(alarms.value, FRAMES_PER_SECOND),
-            masked=float(own.masked.mean()),
-        )
+    def _clean(self, name: str) -> figures.CleanFigures:
+        own, frames = self._unattacked(CLEAN_SET, name), len(self._records(CLEAN_SET, name))
+        an_hour = own.false_alarm_rate.value * FRAMES_PER_SECOND * SECONDS_PER_HOUR
+        threshold, rate = self.results.thresholds[name], own.false_alarm_rate
+        return figures.CleanFigures(frames, threshold, own.miou, own.miou_loss, rate, an_hour, own.masked)
+
+    def _unattacked(self, frames: str, name: str) -> figures.HardBaselineFigures:
+        own, plain = self._records(frames, name), self._records(frames, NONE)
+        masked, loss = float(own.masked.mean()), plain.miou() - own.miou()
+        return figures.HardBaselineFigures(_flagged(own), masked, own.miou(), loss)
 
     def _attack(self, attack: Attack, baselines: Sequence[str]) -> AttackFigures:
-        frames, recipe = attack_set(attack.name), attack.recipe
+        frames = attack_set(attack.name)
         bounds = {name: self._records(frames, name) for name in (CLEAN, NONE, ORACLE)}
+        told: dict[str, Any] = {name: getattr(attack, name) for name in ("name", "group", "family", "reference")}
+        for name in ("size", "objective", "beta", "steps", "seed"):
+            told[name] = getattr(attack.recipe, name, None)
         return AttackFigures(
-            name=attack.name,
-            group=attack.group,
-            family=attack.family,
-            reference=attack.reference,
-            size=None if recipe is None else recipe.size,
+            **told,
             patches=len(self.results.patches[attack.name]),
-            objective=None if recipe is None else recipe.objective,
-            beta=None if recipe is None else recipe.beta,
-            steps=None if recipe is None else recipe.steps,
-            seed=None if recipe is None else recipe.seed,
             patch_share=bounds[NONE].hidden_share,
             clean=bounds[CLEAN].miou(),
             attacked=bootstrap(bounds[NONE].miou, self._resampled(bounds[NONE])),
@@ -102,14 +84,14 @@ class Summarizer:
             },
         )
 
-    def _defended(self, frames: str, name: str) -> DefendedFigures:
+    def _defended(self, frames: str, name: str) -> figures.DefendedFigures:
         own, none, best = (self._records(frames, evaluator) for evaluator in (name, NONE, ORACLE))
 
         def recovered(chosen: np.ndarray) -> float:
             return recovery(own.miou(chosen), none.miou(chosen), best.miou(chosen))
 
         found = _flagged(own)
-        return DefendedFigures(
+        return figures.DefendedFigures(
             miou=own.miou(),
             miou_interval=bootstrap(own.miou, self._resampled(own)),
             pixel_accuracy=own.pixel_accuracy(),
@@ -122,7 +104,7 @@ class Summarizer:
             roc=self._roc(name, [own]),
         )
 
-    def _roc(self, name: str, attacked: Sequence[RecordSet]) -> RocFigures:
+    def _roc(self, name: str, attacked: Sequence[RecordSet]) -> figures.RocFigures:
         """Figures of the frames of ``attacked`` together against the clean test frames."""
         clean = self._records(CLEAN_SET, name)
         scores = np.concatenate([clean.scores, *(records.scores for records in attacked)])
@@ -135,70 +117,57 @@ class Summarizer:
             return roc(scores[chosen[of_clean]], scores[chosen[~of_clean]]).area
 
         curve = roc(clean.scores, scores[len(clean) :])
-        return RocFigures(
-            bootstrap(area, groups), curve.true_positive_rate_at(0.01), curve.true_positive_rate_at(0.001)
-        )
+        return figures.RocFigures(bootstrap(area, groups), *map(curve.true_positive_rate_at, (0.01, 0.001)))
 
-    def _groups(self, attacks: Sequence[AttackFigures], baselines: Sequence[str]) -> dict[str, GroupFigures]:
+    def _groups(self, attacks: Sequence[AttackFigures], baselines: Sequence[str]) -> dict[str, figures.GroupFigures]:
         pools = {
             FULL_STRENGTH: [attack for attack in attacks if attack.group == FULL],
             COSTLY: [attack for attack in attacks if attack.group in (FULL, GRADED) and attack.cost >= LEAST_COST],
         }
         return {
-            title: GroupFigures(
+            title: figures.GroupFigures(
                 tuple(attack.name for attack in members), {name: self._pooled(name, members) for name in baselines}
             )
             for title, members in pools.items()
             if members
         }
 
-    def _pooled(self, name: str, attacks: Sequence[AttackFigures]) -> PooledFigures:
+    def _pooled(self, name: str, attacks: Sequence[AttackFigures]) -> figures.PooledFigures:
         own = [attack.baselines[name] for attack in attacks]
         gained = sum(attack.baselines[name].miou - attack.attacked.value for attack in attacks)
         possible = sum(attack.oracle - attack.attacked.value for attack in attacks)
-        return PooledFigures(
+        return figures.PooledFigures(
             roc=self._roc(name, [self._records(attack_set(attack.name), name) for attack in attacks]),
-            mean_auc=float(np.mean([figures.roc.auc.value for figures in own])),
-            recall=float(np.mean([figures.recall for figures in own])),
+            mean_auc=float(np.mean([defended.roc.auc.value for defended in own])),
+            recall=float(np.mean([defended.recall for defended in own])),
             recovery=_ratio(gained, possible),
-            mask_iou=float(np.mean([figures.mask_iou for figures in own])),
+            mask_iou=float(np.mean([defended.mask_iou for defended in own])),
         )
 
-    def _families(self, name: str, attacks: Sequence[AttackFigures]) -> tuple[FamilyFigures, ...]:
+    def _families(self, name: str, attacks: Sequence[AttackFigures]) -> tuple[figures.FamilyFigures, ...]:
         """The adaptive families against our profile ``name``."""
         costs = {attack.name: attack.cost for attack in attacks}
-        runs: dict[str, list[FamilyRun]] = {}
+        runs: dict[str, list[figures.FamilyRun]] = {}
         for attack in attacks:
             if attack.group != ADAPTIVE:
                 continue
             own = attack.baselines[name]
             remains, free = attack.clean - own.miou, costs[attack.reference] if attack.reference else attack.cost
-            run = FamilyRun(
-                attack=attack.name,
-                steps=attack.steps,
-                seed=attack.seed,
-                reference=attack.reference,
-                damage_free=free,
-                damage_undefended=attack.cost,
-                damage_defended=remains,
-                ratio=_ratio(remains, free),
-                flagged=own.recall,
-                masked=own.masked,
-            )
+            damages = free, attack.cost, remains, _ratio(remains, free)
+            trained = attack.name, attack.steps, attack.seed, attack.reference
+            run = figures.FamilyRun(*trained, *damages, own.recall, own.masked)
             runs.setdefault(attack.family or attack.name, []).append(run)
         return tuple(
-            FamilyFigures(family, tuple(members), max(members, key=lambda run: run.damage_defended))
+            figures.FamilyFigures(family, tuple(members), max(members, key=lambda run: run.damage_defended))
             for family, members in runs.items()
         )
 
-    def _hard(self, name: str, baselines: Sequence[str]) -> HardFigures:
-        plain = self._records(hard_set(name), NONE)
-        figures = {}
-        for baseline in baselines:
-            own = self._records(hard_set(name), baseline)
-            loss = plain.miou() - own.miou()
-            figures[baseline] = HardBaselineFigures(_flagged(own), float(own.masked.mean()), own.miou(), loss)
-        return HardFigures(len(plain), plain.miou(), figures)
+    def _hard(self, name: str, baselines: Sequence[str]) -> figures.HardFigures:
+        plain, own = (
+            self._records(hard_set(name), NONE),
+            {own: self._unattacked(hard_set(name), own) for own in baselines},
+        )
+        return figures.HardFigures(len(plain), plain.miou(), own)
 
     def _worst_frames(self) -> dict[str, float]:
         worst = {}

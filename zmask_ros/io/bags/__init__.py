@@ -1,5 +1,6 @@
-"""Recorded drives: bags of ROS 2 and ROS 1 are read, whole or damaged; bags of ROS 2 are written, at once or for ever.
+"""Recorded drives: bags of ROS 2 and ROS 1 are read, also damaged ones, and bags of ROS 2 are written.
 
-A reader opens a bag (`opening`) through its index, or scans it where that is lost (`recovery`).
-Imports `io.images`, stamps, errors and resources; it knows no message type but images and camera infos.
+`opening` finds and opens the files of a bag, `recovery` reads those without an index, and `segmented` writes an endless
+recording.
+It may import `io.images`, stamps, errors and resources.
 """

@@ -15,7 +15,7 @@ class Capture:
     Args:
         before_ns: how old a picture may be to be written when an attack begins.
         after_ns: how long after the last attacked frame pictures are written.
-        memory_bytes: the oldest pictures are given up to stay below this.
+        memory_bytes: the oldest pictures are dropped to stay below this.
 
     Attributes:
         given_up: pictures that would have been young enough, but for ``memory_bytes``.
@@ -81,7 +81,7 @@ class MissingFlags:
 
         Args:
             number: of its frame, from 1.
-            sent: how many had been given out by then; where that is less than before, they began anew.
+            sent: how many numbers had been used by then; where that is less than before, the count has started again.
         """
         if sent < self._sent:
             self._missing_before = self.missing

@@ -47,7 +47,7 @@ class CameraInfoFields:
 
     @property
     def projection(self) -> tuple[float, ...]:
-        """The 3x4 projection row by row; that of ``k`` where none was given."""
+        """The 3x4 projection row by row; that of ``k`` where ``p`` is empty."""
         if len(self.p):
             return tuple(self.p)
         k = tuple(self.k)
@@ -60,22 +60,11 @@ def camera_info_fields(message: Any) -> CameraInfoFields:
     Raises:
         AttributeError: the message is no CameraInfo.
     """
-    d, k, r, p = (_matrix(message, name) for name in "dkrp")
+    plain = ("height", "width", "distortion_model", "binning_x", "binning_y")
+    fields: dict[str, Any] = {name: getattr(message, name) for name in plain}
+    for name in "dkrp":
+        values = getattr(message, name) if hasattr(message, name) else getattr(message, name.upper())
+        fields[name] = tuple(float(value) for value in values)
     roi = message.roi
-    return CameraInfoFields(
-        height=int(message.height),
-        width=int(message.width),
-        k=k,
-        d=d,
-        distortion_model=message.distortion_model,
-        r=r,
-        p=p,
-        binning_x=int(message.binning_x),
-        binning_y=int(message.binning_y),
-        roi=RegionFields(roi.x_offset, roi.y_offset, roi.width, roi.height, bool(roi.do_rectify)),
-    )
-
-
-def _matrix(message: Any, name: str) -> tuple[float, ...]:
-    values = getattr(message, name) if hasattr(message, name) else getattr(message, name.upper())
-    return tuple(float(value) for value in values)
+    region = RegionFields(roi.x_offset, roi.y_offset, roi.width, roi.height, bool(roi.do_rectify))
+    return CameraInfoFields(**fields, roi=region)

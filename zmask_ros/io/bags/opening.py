@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Collection, Iterator
-from contextlib import ExitStack
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,7 @@ class IndexedRecording(Recording):
         self.types = MessageTypes("ros1" if is_ros1 else "cdr")
         for connection in self._reader.connections:
             self.types.add(connection.msgtype, connection.msgdef)
-        self.topics = [
-            TopicInfo(connection.topic, connection.msgtype, connection.msgcount)
-            for connection in self._reader.connections
-        ]
+            self.topics.append(TopicInfo(connection.topic, connection.msgtype, connection.msgcount))
 
     def messages(self, topics: Collection[str]) -> Iterator[RawMessage]:
         """The messages of ``topics``; one that cannot be read sets `damage` and ends."""
@@ -65,16 +63,20 @@ class Bag:
 
     def topics(self) -> list[TopicInfo]:
         """The topics of all files, by name, with their messages counted over all of them."""
-        counts: dict[tuple[str, str], int] = {}
-        for recording in self.recordings:
-            for topic in recording.topics:
-                key = (topic.name, topic.msgtype)
-                counts[key] = counts.get(key, 0) + topic.count
-        return [TopicInfo(name, msgtype, count) for (name, msgtype), count in sorted(counts.items())]
+        topics = merged_topics(topic for recording in self.recordings for topic in recording.topics)
+        return sorted(topics, key=lambda topic: (topic.name, topic.msgtype))
 
     def close(self) -> None:
         """Give the files back."""
         self._resources.close()
+
+
+def merged_topics(topics: Iterable[TopicInfo]) -> list[TopicInfo]:
+    """Each topic once, with the messages of all its appearances."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for topic in topics:
+        counts[topic.name, topic.msgtype] += topic.count
+    return [TopicInfo(name, msgtype, count) for (name, msgtype), count in counts.items()]
 
 
 def open_bag(path: Path) -> Bag:
@@ -95,7 +97,7 @@ def _open_directory(path: Path, stack: ExitStack) -> list[Recording]:
     refusal = ""
     if (path / "metadata.yaml").is_file() and not any(map(write_ahead_log, path.glob("*.db3"))):
         try:
-            return [_entered(IndexedRecording(path), stack)]
+            return [stack.enter_context(closing(IndexedRecording(path)))]
         # See `messages`: there is no common class of what a damaged bag raises.
         except Exception as error:
             refusal = f"the bag is not whole ({error})"
@@ -103,7 +105,8 @@ def _open_directory(path: Path, stack: ExitStack) -> list[Recording]:
 
 
 def _open_files(path: Path, refusal: str, stack: ExitStack) -> list[Recording]:
-    files = sorted(filter(_is_storage, path.iterdir()), key=_recording_order)
+    endings = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd")
+    files = sorted((file for file in path.iterdir() if file.name.endswith(endings)), key=_recording_order)
     if not files:
         raise BagError(f"{path} is not a bag: expected {_KINDS}.")
     recordings: list[Recording] = []
@@ -126,19 +129,14 @@ def _open_file(path: Path, stack: ExitStack) -> Recording:
     if not path.stat().st_size:
         raise BagError(f"{path} is empty: it has 0 bytes.")
     if write_ahead_log(path):
-        return _entered(SqliteScan(path), stack)
+        return stack.enter_context(closing(SqliteScan(path)))
     try:
-        return _entered(IndexedRecording(path), stack)
+        return stack.enter_context(closing(IndexedRecording(path)))
     except PermissionError as error:
         raise BagError(f"{path} may not be read: {error.strerror}.") from error
     # See `IndexedRecording.messages`.
     except Exception:
-        return _entered(_SCANS[path.suffix](path), stack)
-
-
-def _entered(recording: Recording, stack: ExitStack) -> Recording:
-    stack.callback(recording.close)
-    return recording
+        return stack.enter_context(closing(_SCANS[path.suffix](path)))
 
 
 def _unpacked(path: Path, stack: ExitStack) -> Path:
@@ -152,10 +150,6 @@ def _unpacked(path: Path, stack: ExitStack) -> Path:
             if not target.tell():
                 raise BagError(f"{path} is not a zstd file ({error}).") from error
     return unpacked
-
-
-def _is_storage(path: Path) -> bool:
-    return path.name.endswith((".mcap", ".db3", ".mcap.zstd", ".db3.zstd"))
 
 
 def _recording_order(path: Path) -> list[tuple[int, str]]:

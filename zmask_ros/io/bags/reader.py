@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from itertools import islice, pairwise
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 
 from zmask_ros.io.bags.camera_info import CameraInfoFields, camera_info_fields
-from zmask_ros.io.bags.opening import Bag, open_bag
+from zmask_ros.io.bags.opening import Bag, merged_topics, open_bag
 from zmask_ros.io.bags.recording import BagError, RawMessage, Recording, TopicInfo
 from zmask_ros.io.images.codec import ImageError, decode
 from zmask_ros.io.stamps import stamp_ns
@@ -21,7 +20,6 @@ from zmask_ros.io.stamps import stamp_ns
 __all__ = ["BagError", "CameraBags", "Frame", "ReadReport", "StampedMessage", "TopicInfo", "image_topics"]
 
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
-_TRANSPORTS = ("/compressed",)
 # Enough for a median that one dropped frame does not move.
 _RATE_FRAMES = 10
 
@@ -33,14 +31,12 @@ class ReadReport:
     Attributes:
         read: handed on.
         broken: could not be deserialized or decoded, and were passed over.
-        skipped: passed over because of ``every``.
         first_broken: why the first broken message was broken, and which it was.
         truncated: one sentence for each bag that is damaged or cut off.
     """
 
     read: int = 0
     broken: int = 0
-    skipped: int = 0
     first_broken: str = ""
     truncated: list[str] = field(default_factory=list)
 
@@ -65,7 +61,7 @@ class StampedMessage:
         topic, msgtype: such as `/camera/image_raw` and `sensor_msgs/msg/Image`.
         received_ns: when the recorder received it.
         message: the fields of the ROS message.
-        index: its place within (bag, topic), skipped and broken messages counted.
+        index: its place within (bag, topic), counting also the messages that are not handed on.
     """
 
     bag: Path
@@ -127,9 +123,7 @@ class CameraBags:
     def __enter__(self) -> CameraBags:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -157,14 +151,14 @@ class CameraBags:
             )
 
     def rate_hz(self) -> float | None:
-        """Messages a second that are handed on, by the header stamps of the first; None if those do not tell."""
+        """Messages a second that are handed on, by the header stamps of the first; None if they do not increase."""
         first = islice(self._deserialized(ReadReport()), _RATE_FRAMES)
         stamps = [stamp_ns(stamped.message.header) for stamped, _ in first]
         steps = [after - before for before, after in pairwise(stamps) if after > before]
         return 1e9 / float(np.median(steps)) if steps else None
 
     def camera_info(self) -> CameraInfoFields | None:
-        """The first readable `CameraInfo` beside the image topic, or None."""
+        """The first readable `CameraInfo` in the namespace of the image topic, or None."""
         topic = camera_info_topic(self.topic)
         for bag in self._bags:
             for recording in bag.recordings:
@@ -184,11 +178,10 @@ class CameraBags:
                 for raw in recording.messages([self.topic]):
                     index += 1
                     if index % self.every:
-                        report.skipped += 1
                         continue
                     try:
                         message = recording.types.deserialize(raw)
-                    # Damaged bytes make the deserializer raise whatever they look like.
+                    # Damaged bytes make the deserializer raise exceptions of no common class.
                     except Exception as error:
                         report.count_broken(raw, index, bag.path, error)
                         continue
@@ -197,30 +190,19 @@ class CameraBags:
 
 
 def camera_info_topic(image_topic: str) -> str:
-    """`/front/image_raw` and `/front/image_raw/compressed` have `/front/camera_info` beside them."""
-    for transport in _TRANSPORTS:
-        image_topic = image_topic.removesuffix(transport)
-    return image_topic.rpartition("/")[0] + "/camera_info"
+    """`/front/camera_info` for `/front/image_raw` and for `/front/image_raw/compressed`."""
+    return image_topic.removesuffix("/compressed").rpartition("/")[0] + "/camera_info"
 
 
 def _open_all(paths: Path | Sequence[Path], stack: ExitStack) -> list[Bag]:
     named = [paths] if isinstance(paths, (str, Path)) else list(paths)
     if not named:
         raise BagError("No bag was named.")
-    bags = []
-    for path in named:
-        bags.append(open_bag(Path(path)))
-        stack.callback(bags[-1].close)
-    return bags
+    return [stack.enter_context(closing(open_bag(Path(path)))) for path in named]
 
 
 def _image_topics(bags: Sequence[Bag]) -> list[TopicInfo]:
-    counts: dict[tuple[str, str], int] = {}
-    for bag in bags:
-        for topic in bag.topics():
-            if topic.msgtype in IMAGE_TYPES:
-                counts[topic.name, topic.msgtype] = counts.get((topic.name, topic.msgtype), 0) + topic.count
-    return [TopicInfo(name, msgtype, count) for (name, msgtype), count in counts.items()]
+    return merged_topics(topic for bag in bags for topic in bag.topics() if topic.msgtype in IMAGE_TYPES)
 
 
 def _chosen_topic(bags: Sequence[Bag], wanted: str | None) -> str:
@@ -252,5 +234,5 @@ def _count(bag: Bag, topic: str) -> int:
 def _listing(bags: Sequence[Bag]) -> str:
     topics = _image_topics(bags)
     if not topics:
-        return "there are no image topics in it" if len(bags) == 1 else "there are no image topics in them"
+        return f"there are no image topics in {'it' if len(bags) == 1 else 'them'}"
     return "image topics: " + ", ".join(f"{topic.name} ({topic.count} messages)" for topic in topics)

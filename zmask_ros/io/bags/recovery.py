@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -34,23 +35,24 @@ class McapScan(Scan):
 
     def _scan(self) -> Iterator[RawMessage]:
         schemas: dict[int, Schema] = {}
-        channels: dict[int, Channel] = {}
+        channels: dict[int, tuple[str, str]] = {}
         for record in self._records():
             if isinstance(record, Schema):
                 schemas[record.id] = record
             elif isinstance(record, Channel):
-                channels[record.id] = record
-                self._learn(record, schemas.get(record.schema_id))
+                channels[record.id] = record.topic, self._learn(record, schemas.get(record.schema_id))
             elif isinstance(record, Message) and record.channel_id in channels:
-                channel = channels[record.channel_id]
-                yield RawMessage(channel.topic, _msgtype(schemas, channel), record.log_time, record.data)
+                yield RawMessage(*channels[record.channel_id], record.log_time, record.data)
 
-    def _learn(self, channel: Channel, schema: Schema | None) -> None:
-        if schema is not None:
-            if channel.message_encoding == "ros1":
-                self.types.serialization = "ros1"
-            text = schema.data.decode("utf-8", "replace")
-            self.types.add(full_type_name(schema.name), _definition(schema.encoding, text))
+    def _learn(self, channel: Channel, schema: Schema | None) -> str:
+        """The type of the channel's messages, from now on known; empty without a schema."""
+        if schema is None:
+            return ""
+        if channel.message_encoding == "ros1":
+            self.types.serialization = "ros1"
+        msgtype = full_type_name(schema.name)
+        self.types.add(msgtype, _definition(schema.encoding, schema.data.decode("utf-8", "replace")))
+        return msgtype
 
     def _records(self) -> Iterator[McapRecord]:
         lost = 0
@@ -89,46 +91,33 @@ def _reason(error: Exception) -> str:
     return "no more bytes" if type(error).__name__ in ("EndOfFile", "error") else f"{error}"
 
 
-def _msgtype(schemas: dict[int, Schema], channel: Channel) -> str:
-    schema = schemas.get(channel.schema_id)
-    return full_type_name(schema.name) if schema else ""
-
-
 class SqliteScan(Scan):
     """An sqlite3 storage whose pages end before its header says, or that still has its write-ahead log."""
 
     def _scan(self) -> Iterator[RawMessage]:
-        connection = sqlite3.connect(_database_uri(self.path), uri=True)
-        try:
-            # Without it SQLite refuses a file that is shorter than its header says, instead of reading what is there.
-            connection.execute("PRAGMA writable_schema = ON")
-            topics = {row[0]: (row[1], row[2]) for row in connection.execute("SELECT id, name, type FROM topics")}
-            self._learn(connection)
-            for topic_id, received_ns, data in connection.execute("SELECT topic_id, timestamp, data FROM messages"):
-                if topic_id in topics:
-                    name, msgtype = topics[topic_id]
-                    yield RawMessage(name, msgtype, received_ns, data)
-        except sqlite3.Error as error:
-            self.damage = f"its database is cut off or damaged ({error})"
-        finally:
-            connection.close()
+        # An immutable database is read without locks, so also from a read-only disk, but without its log.
+        mode = "mode=ro" if write_ahead_log(self.path) else "mode=ro&immutable=1"
+        with closing(sqlite3.connect(f"file:{quote(str(self.path))}?{mode}", uri=True)) as connection:
+            try:
+                # Otherwise SQLite refuses a file that is shorter than its header says, and reads nothing of it.
+                connection.execute("PRAGMA writable_schema = ON")
+                topics = {row[0]: (row[1], row[2]) for row in connection.execute("SELECT id, name, type FROM topics")}
+                self._learn(connection)
+                for topic_id, received_ns, data in connection.execute("SELECT topic_id, timestamp, data FROM messages"):
+                    if topic_id in topics:
+                        yield RawMessage(*topics[topic_id], received_ns, data)
+            except sqlite3.Error as error:
+                self.damage = f"its database is cut off or damaged ({error})"
 
     def _learn(self, connection: sqlite3.Connection) -> None:
         query = "SELECT topic_type, encoding, encoded_message_definition FROM message_definitions"
-        try:
+        # Bags up to ROS 2 Humble carry no definitions.
+        with suppress(sqlite3.OperationalError):
             for msgtype, encoding, text in connection.execute(query):
                 self.types.add(msgtype, _definition(encoding, text))
-        except sqlite3.OperationalError:
-            # Bags up to ROS 2 Humble carry no definitions.
-            return
 
 
 def write_ahead_log(path: Path) -> bool:
-    """Whether a recorder was stopped before it moved its last messages from the log beside an .db3 into it."""
+    """Whether a recorder was stopped before it moved its last messages from the write-ahead log of a .db3 into it."""
     log = path.with_name(f"{path.name}-wal")
     return log.is_file() and log.stat().st_size > 0
-
-
-def _database_uri(path: Path) -> str:
-    # An immutable database is read without locks, so also from a read-only disk, but without its log.
-    return f"file:{quote(str(path))}?mode=ro" + ("" if write_ahead_log(path) else "&immutable=1")

@@ -1,7 +1,7 @@
 """A recording without an end: a folder of mcap files that never outgrows its limit.
 
-It is readable at any moment, also after a power cut. `Spool` writes into it from a thread of its own, so that whoever
-records never waits for the disk.
+It is readable at any moment, also after a power cut. `Spool` writes into it from a thread of its own, so that a
+recorder never waits for the disk.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import queue
 import re
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,7 +24,7 @@ from zmask_ros.io.bags.recording import BagError, RawMessage
 from zmask_ros.io.bags.writer import types_with
 
 MIB = 2**20
-_NUMBERED = re.compile(r"flags_(\d{6,})\.mcap")
+_NUMBERED = re.compile(r"flags_\d{6,}\.mcap")
 
 
 class SegmentedBag:
@@ -58,13 +60,11 @@ class SegmentedBag:
         Raises:
             BagError: a type that is not known, or a disk that is full.
         """
-        try:
+        with self._disk_errors():
             if self._segment is not None and self._segment.size + len(message.data) > self._file_bytes:
                 self._finish()
             self._make_room(len(message.data))
             self._current().write(message)
-        except OSError as error:
-            raise self._refusal(error) from error
 
     def sync(self) -> None:
         """Put everything onto the disk.
@@ -72,11 +72,9 @@ class SegmentedBag:
         Raises:
             BagError: the disk is full or gone.
         """
-        try:
+        with self._disk_errors():
             if self._segment is not None:
                 self._segment.sync()
-        except OSError as error:
-            raise self._refusal(error) from error
 
     def close(self) -> None:
         """Finish the last file, and let others record here.
@@ -86,8 +84,6 @@ class SegmentedBag:
         """
         try:
             self._finish()
-        except OSError as error:
-            raise self._refusal(error) from error
         finally:
             os.close(self._lock)
 
@@ -100,10 +96,10 @@ class SegmentedBag:
         return self._segment
 
     def _finish(self) -> None:
-        if self._segment is None:
-            return
         segment, self._segment = self._segment, None
-        self._finished.append((segment.path, segment.finish()))
+        if segment is not None:
+            with self._disk_errors():
+                self._finished.append((segment.path, segment.finish()))
 
     def _make_room(self, needed: int) -> None:
         taken = needed + sum(size for _, size in self._finished) + (self._segment.size if self._segment else 0)
@@ -112,8 +108,12 @@ class SegmentedBag:
             oldest.unlink(missing_ok=True)
             taken -= size
 
-    def _refusal(self, error: OSError) -> BagError:
-        return BagError(f"The folder {self.folder} cannot be written any further: {error.strerror}.")
+    @contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise BagError(f"The folder {self.folder} cannot be written any further: {error.strerror}.") from error
 
 
 class Spool:
@@ -157,17 +157,12 @@ class Spool:
 
     def _run(self) -> None:
         try:
-            try:
-                self._write_all()
-            finally:
-                self._bag.close()
-        # Whatever it is, whoever waits for the thread has to learn of it.
+            with closing(self._bag):
+                while self._write_until(time.monotonic() + self._sync_s):
+                    self._bag.sync()
+        # Whatever it is, it has to be raised where the thread is waited for.
         except Exception as error:
             self.error = error
-
-    def _write_all(self) -> None:
-        while self._write_until(time.monotonic() + self._sync_s):
-            self._bag.sync()
 
     def _write_until(self, sync_at: float) -> bool:
         """Write what comes until then; False: nothing comes any more."""
@@ -190,7 +185,7 @@ class _Segment:
         self.path = path
         self.size = 0
         self._stream: BinaryIO = path.open("xb")
-        # Compression would take the time of the node; whoever keeps a file can compress it.
+        # Compression would take the time of the node; a file can be compressed later.
         self._writer = McapWriter(self._stream, compression=CompressionType.NONE)
         self._writer.start("ros2", "zmask_ros")
         self._schemas: dict[str, int] = {}
@@ -248,6 +243,4 @@ def _numbered(folder: Path) -> list[Path]:
 
 
 def _number(path: Path) -> int:
-    matched = _NUMBERED.fullmatch(path.name)
-    assert matched is not None
-    return int(matched[1])
+    return int(path.stem.removeprefix("flags_"))

@@ -6,7 +6,6 @@ import functools
 import shutil
 import tempfile
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal
 
 import numpy as np
@@ -16,7 +15,7 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from zmask_ros.io.bags.camera_info import CameraInfoFields, RegionFields
 from zmask_ros.io.bags.recording import BagError
-from zmask_ros.io.images.codec import encode, encode_compressed
+from zmask_ros.io.images.codec import encode
 from zmask_ros.io.stamps import NANOSECONDS
 from zmask_ros.resources import find_resource
 
@@ -29,10 +28,10 @@ _FOREVER = QosTime(0, 0)
 
 
 class BagWriter:
-    """One bag, written beside its place and put there when it is whole.
+    """One bag, written into a temporary folder next to its place and put there when it is whole.
 
     A path that ends in ``.mcap`` becomes that one file, any other a rosbag2 directory. An exception within ``with``,
-    Ctrl-C too, leaves nothing behind. A bag that cannot be put in its place is kept beside it.
+    Ctrl-C too, leaves nothing behind. A bag that cannot be put in its place is kept in that folder.
 
     Args:
         path: where the bag will be; its folder is made if need be.
@@ -54,7 +53,10 @@ class BagWriter:
             raise BagError(f"The bag {self.path} cannot be written: {error.strerror}.") from error
         self._partial = self._folder / self.path.name.removesuffix(".mcap")
         try:
-            self._writer = _opened(self._partial, compress)
+            self._writer = Writer(self._partial, version=_METADATA_VERSION, storage_plugin=StoragePlugin.MCAP)
+            if compress:
+                self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+            self._writer.open()
         except BaseException as error:
             shutil.rmtree(self._folder, ignore_errors=True)
             if isinstance(error, OSError):
@@ -66,9 +68,7 @@ class BagWriter:
     def __enter__(self) -> BagWriter:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             self.close()
         else:
@@ -82,44 +82,19 @@ class BagWriter:
         ``stamp_ns`` is the header's; ``received_ns`` (default: the same) orders the messages in the bag.
         """
         fields = encode(image, encoding)
-        message = message_class(IMAGE)(
-            header=header_message(stamp_ns, frame_id),
-            height=fields.height,
-            width=fields.width,
-            encoding=fields.encoding,
-            is_bigendian=fields.is_bigendian,
-            step=fields.step,
-            data=np.frombuffer(fields.data, np.uint8),
-        )
-        self.write_message(topic, IMAGE, message, _received(stamp_ns, received_ns))
-
-    def write_compressed(
-        self, topic: str, image: np.ndarray, format: str, stamp_ns: int, frame_id: str, received_ns: int | None = None
-    ) -> None:
-        """A `CompressedImage` of an RGB image; ``format`` is "jpeg" or "png"."""
-        data = np.frombuffer(encode_compressed(image, format), np.uint8)
-        message = message_class(COMPRESSED_IMAGE)(header=header_message(stamp_ns, frame_id), format=format, data=data)
-        self.write_message(topic, COMPRESSED_IMAGE, message, _received(stamp_ns, received_ns))
+        data = np.frombuffer(fields.data, np.uint8)
+        message = message_class(IMAGE)(header=header_message(stamp_ns, frame_id), **vars(fields) | {"data": data})
+        self.write_message(topic, IMAGE, message, stamp_ns if received_ns is None else received_ns)
 
     def write_camera_info(
         self, topic: str, info: CameraInfoFields, stamp_ns: int, frame_id: str, received_ns: int | None = None
     ) -> None:
         """A `CameraInfo`."""
-        d, k, r, p = (np.asarray(values, np.float64) for values in (info.d, info.k, info.r, info.projection))
-        message = message_class(CAMERA_INFO)(
-            header=header_message(stamp_ns, frame_id),
-            height=info.height,
-            width=info.width,
-            distortion_model=info.distortion_model,
-            d=d,
-            k=k,
-            r=r,
-            p=p,
-            binning_x=info.binning_x,
-            binning_y=info.binning_y,
-            roi=region_message(info.roi),
-        )
-        self.write_message(topic, CAMERA_INFO, message, _received(stamp_ns, received_ns))
+        matrices = {"d": info.d, "k": info.k, "r": info.r, "p": info.projection}
+        fields = vars(info) | {name: np.asarray(values, np.float64) for name, values in matrices.items()}
+        fields["roi"] = region_message(info.roi)
+        message = message_class(CAMERA_INFO)(header=header_message(stamp_ns, frame_id), **fields)
+        self.write_message(topic, CAMERA_INFO, message, stamp_ns if received_ns is None else received_ns)
 
     def write_message(self, topic: str, msgtype: str, message: Any, received_ns: int) -> None:
         """Any message of ROS 2 Jazzy's own packages, such as one that `CameraBags.messages` handed on.
@@ -127,7 +102,7 @@ class BagWriter:
         Raises:
             BagError: a type that is not known, fields that do not fit it, or a disk that is full.
         """
-        # A type that is not known is to be told from a message that does not fit its type.
+        # First, so that an unknown type and a message that does not fit its type are different errors.
         self._connection(topic, msgtype)
         try:
             data = _types().serialize_cdr(message, msgtype)
@@ -207,14 +182,6 @@ class BagWriter:
         return connection
 
 
-def _opened(path: Path, compress: bool) -> Writer:
-    writer = Writer(path, version=_METADATA_VERSION, storage_plugin=StoragePlugin.MCAP)
-    if compress:
-        writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
-    writer.open()
-    return writer
-
-
 def types_with(msgtype: str, topic: str) -> Any:
     """All messages that can be written, ``msgtype`` of this topic among them.
 
@@ -230,10 +197,10 @@ def types_with(msgtype: str, topic: str) -> Any:
 def _types() -> Any:
     """ROS 2 Jazzy's messages and ours."""
     store = get_typestore(Stores.ROS2_JAZZY)
-    own: dict[str, Any] = {}
+    types: dict[str, Any] = {}
     for path in find_resource("msg").glob("*.msg"):
-        own |= get_types_from_msg(path.read_text("utf-8"), f"zmask_ros/msg/{path.stem}")
-    store.register(own)
+        types |= get_types_from_msg(path.read_text("utf-8"), f"zmask_ros/msg/{path.stem}")
+    store.register(types)
     return store
 
 
@@ -256,10 +223,6 @@ def region_message(region: RegionFields) -> Any:
     )
 
 
-def _received(stamp_ns: int, received_ns: int | None) -> int:
-    return stamp_ns if received_ns is None else received_ns
-
-
 def _qos(msgtype: str) -> Qos:
     """Reliable, as the node publishes: a player offers what was recorded, and any subscriber takes reliable."""
     depth = 1 if msgtype in (IMAGE, COMPRESSED_IMAGE) else 10
@@ -277,10 +240,8 @@ def _qos(msgtype: str) -> Qos:
 
 
 def _check_place(path: Path, overwrite: bool) -> None:
-    if not path.exists():
-        return
-    if not overwrite:
-        raise BagError(f"{path} exists already; name another place or remove it.")
     is_bag = (path / "metadata.yaml").is_file() if path.is_dir() else path.suffix == ".mcap"
-    if not is_bag:
+    if path.exists() and not overwrite:
+        raise BagError(f"{path} exists already; name another place or remove it.")
+    if path.exists() and not is_bag:
         raise BagError(f"{path} exists and is no bag, so it is not replaced; name another place.")

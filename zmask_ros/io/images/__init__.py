@@ -1,5 +1,5 @@
-"""Image messages, picture files and videos, as uint8 RGB arrays.
+"""Image messages, picture files and videos as uint8 RGB arrays.
 
-The codec is our own, so that no frame depends on cv_bridge; it takes messages of any library by their fields.
-Imports `zmask_ros.errors` alone.
+The codec takes the messages of any library, by their fields; a new raw encoding is a new entry of `pixel_layouts`.
+It may import errors only.
 """

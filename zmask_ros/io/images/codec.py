@@ -20,13 +20,7 @@ from zmask_ros.io.images.pixel_layouts import LAYOUTS
 ENCODINGS = tuple(LAYOUTS)
 MAX_PIXELS = 64 * 1024 * 1024
 
-_PLANES: dict[str, np.dtype[Any]] = {
-    "mono8": np.dtype("u1"),
-    "8UC1": np.dtype("u1"),
-    "mono16": np.dtype("u2"),
-    "16UC1": np.dtype("u2"),
-    "32FC1": np.dtype("f4"),
-}
+_PLANES = {"mono8": np.uint8, "8UC1": np.uint8, "mono16": np.uint16, "16UC1": np.uint16, "32FC1": np.float32}
 
 
 class ImageError(ZmaskError):
@@ -67,26 +61,6 @@ def decode(message: Any) -> np.ndarray:
     if hasattr(message, "format"):
         return _decode_compressed(message)
     raise ImageError(f"A {type(message).__name__} is neither a sensor_msgs Image nor a CompressedImage.")
-
-
-def decode_plane(message: Any) -> np.ndarray:
-    """A one-channel `sensor_msgs/Image` in its own type: labels, masks, heat maps.
-
-    Returns:
-        [H, W] uint8 (mono8, 8UC1), uint16 (mono16, 16UC1) or float32 (32FC1); a view where step and byte
-        order allow.
-
-    Raises:
-        ImageError: as `decode`, or an encoding with several channels.
-    """
-    sample = _PLANES.get(message.encoding)
-    if sample is None:
-        raise ImageError(f"Encoding '{message.encoding}' does not have one channel; known are {', '.join(_PLANES)}.")
-    height, width = _checked_size(message.height, message.width)
-    rows = _rows(message, height, width * sample.itemsize)
-    samples = np.ascontiguousarray(rows[:, : width * sample.itemsize])
-    plane = samples.view(sample.newbyteorder(">" if message.is_bigendian else "<"))
-    return plane.astype(sample, copy=False)
 
 
 def encode(image: np.ndarray, encoding: str) -> ImageFields:
@@ -187,8 +161,7 @@ def _buffer(data: Any) -> np.ndarray:
 def _pack_plane(image: np.ndarray, encoding: str) -> np.ndarray:
     if encoding not in _PLANES or _PLANES[encoding] != image.dtype or not image.size:
         raise ImageError(f"An array of {image.dtype} and shape {image.shape} cannot be encoded as '{encoding}'.")
-    little = np.ascontiguousarray(image, image.dtype.newbyteorder("<"))
-    return little.view(np.uint8)
+    return np.ascontiguousarray(image, image.dtype.newbyteorder("<")).view(np.uint8)
 
 
 def _pack_rgb(image: np.ndarray, encoding: str) -> np.ndarray:

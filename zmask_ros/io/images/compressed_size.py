@@ -14,11 +14,10 @@ _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
 
 def compressed_size(data: bytes) -> tuple[int, int] | None:
     """(height, width) in pixels; None if ``data`` begins like neither format or ends before its size."""
-    if data.startswith(_PNG):
-        return _png_size(data)
-    if data.startswith(_JPEG):
-        return _jpeg_size(data)
-    return None
+    if data.startswith(_PNG) and data[12:16] == b"IHDR" and len(data) >= 24:
+        width, height = struct.unpack_from(">II", data, 16)
+        return height, width
+    return _jpeg_size(data) if data.startswith(_JPEG) else None
 
 
 def ends_early(data: bytes) -> bool:
@@ -33,13 +32,6 @@ def ends_early(data: bytes) -> bool:
         kind = data[at + 4 : at + 8]
         at += _PNG_FRAME + int.from_bytes(data[at : at + 4], "big")
     return at > len(data)
-
-
-def _png_size(data: bytes) -> tuple[int, int] | None:
-    if len(data) < 24 or data[12:16] != b"IHDR":
-        return None
-    width, height = struct.unpack_from(">II", data, 16)
-    return height, width
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int] | None:

@@ -1,6 +1,6 @@
 """How each `sensor_msgs` encoding lays pixels out in rows of bytes, and how RGB gets out of it and in.
 
-Conventions that the names do not tell:
+Conventions that are not in the names:
 - Luma and chroma follow BT.601 with video range (Y 16..235), as OpenCV's YUV conversions do.
 - ``yuv422`` and ``uyvy`` are U Y V Y, ``yuv422_yuy2`` and ``yuyv`` are Y U Y V. Two pixels share four bytes;
   with an odd width the last four bytes are still there and their second luma sample means nothing.
@@ -130,7 +130,8 @@ def _yuv422(to_rgb: int, luma_at: int) -> Layout:
 
 def _semi_planar(to_rgb: int, chroma_order: slice) -> Layout:
     def unpack(rows: np.ndarray, width: int, _is_bigendian: bool) -> np.ndarray:
-        height = _nv12_height(len(rows))
+        # Inverse of ``height + ceil(height / 2)``, which takes every height to another number of rows.
+        height = len(rows) * 2 // 3
         luma = _pad_even(rows[:height, :width], pad_rows=True)
         chroma = rows[height:, : _half_up(width) * 2].reshape(_half_up(height), _half_up(width), 2)
         rgb = cv2.cvtColorTwoPlane(np.ascontiguousarray(luma), np.ascontiguousarray(chroma), to_rgb)
@@ -144,11 +145,6 @@ def _semi_planar(to_rgb: int, chroma_order: slice) -> Layout:
         return np.concatenate([_to_bytes(luma[:height]), pairs])
 
     return Layout(lambda width: _half_up(width) * 2, lambda height: height + _half_up(height), unpack, pack)
-
-
-def _nv12_height(rows: int) -> int:
-    """Inverse of ``height + ceil(height / 2)``, which takes every height to another number of rows."""
-    return rows * 2 // 3
 
 
 def _layouts() -> dict[str, Layout]:
@@ -171,9 +167,7 @@ def _layouts() -> dict[str, Layout]:
         code = getattr(cv2, f"COLOR_Bayer{pattern.upper()}2RGB")
         layouts[f"bayer_{pattern}8"] = _bayer(pattern, code)
         layouts[f"bayer_{pattern}16"] = _bayer(pattern, code, depth=2)
-    for alias, name in _ALIASES.items():
-        layouts[alias] = layouts[name]
-    return layouts
+    return layouts | {alias: layouts[name] for alias, name in _ALIASES.items()}
 
 
 _ALIASES = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
 
 import cv2
 import numpy as np
@@ -15,7 +14,7 @@ LEAST_RATE_HZ = 0.01
 
 
 class Video:
-    """Context manager that writes RGB pictures; beside ``path`` first, renamed when it is whole.
+    """Context manager that writes RGB pictures, into another file of the same folder that is renamed when it is whole.
 
     All pictures get the size of the first; ``rate_hz`` is that of the pictures, to two decimals.
     """
@@ -50,9 +49,7 @@ class Video:
     def __enter__(self) -> Video:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._writer is None:
             return
         self._writer.release()

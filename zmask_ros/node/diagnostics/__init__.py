@@ -1,5 +1,6 @@
-"""What the nodes say on /diagnostics.
+"""The diagnostics of `defense_node`.
 
-`health` counts what happens to a camera's frames and judges it, `network` judges the device and the profiles, and
-`publisher` sends what they say. Only `publisher` imports rclpy; torch is imported only while a device is judged.
+`health` counts and assesses the frames of a camera, `network` assesses the device and the profiles, and `publisher`
+publishes the assessments on /diagnostics.
+Only `publisher` imports rclpy, and torch is imported only while a device is assessed.
 """

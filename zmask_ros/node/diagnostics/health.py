@@ -6,12 +6,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 from zmask_ros.flags.flag import Flag, FrameState
+from zmask_ros.io.stamps import NANOSECONDS
 
-NANOSECONDS = 1_000_000_000
 REMEMBERED_FRAMES = 300
 
 
@@ -36,7 +36,7 @@ class Assessment:
 
 @dataclass
 class Counters:
-    """Counted since the start of the node."""
+    """What has happened to the frames of a camera, counted."""
 
     arrived: int = 0
     dropped: int = 0
@@ -60,10 +60,11 @@ class Snapshot:
     """The state of a camera at one moment.
 
     Attributes:
+        counters: since the start of the node.
+        period: the same, since the snapshot before.
         rate_hz: arrivals per second since the snapshot before.
         age_s: seconds since the last arrival; None before the first.
         latencies_ms: of the last processed frames, arrival to flag, ascending.
-        flags, attacks, unknowns, internal_errors: since the snapshot before.
         incompatible_qos: the policy because of which a publisher cannot be received; empty if there is none.
         last_flag: the last flag.
         last_error: the last internal error; empty if there was none.
@@ -72,13 +73,10 @@ class Snapshot:
     """
 
     counters: Counters
+    period: Counters
     rate_hz: float
     age_s: float | None
     latencies_ms: tuple[float, ...]
-    flags: int
-    attacks: int
-    unknowns: int
-    internal_errors: int
     incompatible_qos: str
     last_flag: Flag
     last_error: str = ""
@@ -87,7 +85,7 @@ class Snapshot:
 
 
 class CameraHealth:
-    """Collects what happens to the frames of one camera; every thread may tell it."""
+    """Collects what happens to the frames of one camera; its methods may be called from every thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -109,15 +107,11 @@ class CameraHealth:
             self._incompatible_qos = ""
             self._last_arrival_ns = time.monotonic_ns()
 
-    def dropped(self) -> None:
-        """A frame was displaced by a newer one."""
+    def lost(self, dropped: int = 0, in_transport: int = 0) -> None:
+        """So many frames were displaced by newer ones, and the transport has lost so many messages."""
         with self._lock:
-            self._counters.dropped += 1
-
-    def lost(self, count: int) -> None:
-        """The transport says that so many messages were lost on their way."""
-        with self._lock:
-            self._counters.lost_in_transport += count
+            self._counters.dropped += dropped
+            self._counters.lost_in_transport += in_transport
 
     def qos_is_incompatible(self, policy: str) -> None:
         """A publisher cannot be received because of this policy."""
@@ -156,19 +150,16 @@ class CameraHealth:
         """The state now; rates are those since the call before."""
         now_ns = time.monotonic_ns()
         with self._lock:
-            counters, before = Counters(**vars(self._counters)), self._before
+            counters, before = replace(self._counters), vars(self._before)
+            period = Counters(**{name: count - before[name] for name, count in vars(counters).items()})
             seconds = max((now_ns - self._before_ns) / NANOSECONDS, 1e-9)
             self._before, self._before_ns = counters, now_ns
-            age_s = None if self._last_arrival_ns is None else (now_ns - self._last_arrival_ns) / NANOSECONDS
             return Snapshot(
                 counters,
-                (counters.arrived - before.arrived) / seconds,
-                age_s,
+                period,
+                period.arrived / seconds,
+                None if self._last_arrival_ns is None else (now_ns - self._last_arrival_ns) / NANOSECONDS,
                 tuple(sorted(self._latencies_ms)),
-                counters.flags - before.flags,
-                counters.attack - before.attack,
-                counters.unknown - before.unknown,
-                counters.internal_errors - before.internal_errors,
                 self._incompatible_qos,
                 self._last_flag,
                 self._last_error,
@@ -203,8 +194,11 @@ def assess_input(camera: str, topic: str, publishers: int, stale_after_s: float,
         message = f"no frames yet on {topic}, which has {publishers or 'no'} publishers"
     elif now.age_s > stale_after_s:
         level, message = Level.ERROR, f"no frames on {topic} for {now.age_s:.1f} s"
-    elif now.unknowns:
-        level, message = Level.WARN, f"{now.unknowns} frames could not be used: {now.last_unknown or 'see the flags'}"
+    elif now.period.unknown:
+        level, message = (
+            Level.WARN,
+            f"{now.period.unknown} frames could not be used: {now.last_unknown or 'see the flags'}",
+        )
     values = {
         "topic": topic,
         "publishers": str(publishers),
@@ -225,8 +219,8 @@ def assess_inference(camera: str, device: str, now: Snapshot, trouble: str = "")
     level, message = Level.OK, f"{median:.0f} ms a frame"
     if trouble:
         level, message = Level.ERROR, trouble
-    elif now.internal_errors:
-        level, message = Level.ERROR, f"{now.internal_errors} internal errors in the last period: {now.last_error}"
+    elif errors := now.period.internal_errors:
+        level, message = Level.ERROR, f"{errors} internal errors in the last period: {now.last_error}"
     elif not now.latencies_ms:
         message = "no frame processed yet"
     values = {
@@ -243,9 +237,9 @@ def assess_inference(camera: str, device: str, now: Snapshot, trouble: str = "")
 def assess_attack(camera: str, now: Snapshot) -> Assessment:
     """What the defense says of the frames of the last period."""
     level, message = Level.OK, "clean"
-    if now.attacks:
-        level, message = Level.ERROR, f"adversarial region in {now.attacks} frames of the last period"
-    elif not now.flags:
+    if now.period.attack:
+        level, message = Level.ERROR, f"adversarial region in {now.period.attack} frames of the last period"
+    elif not now.period.flags:
         level, message = Level.STALE, "no flag in the last period"
     elif now.last_flag.state is FrameState.UNKNOWN:
         level, message = Level.WARN, f"unknown: {now.last_flag.reason}"

@@ -31,9 +31,9 @@ def assess_device(device: torch.device) -> Assessment:
 
 def assess_profile(task: str, camera: DefendedCamera, identity: str) -> Assessment:
     """Which profile defends, what it was fitted on, and which thresholds are in use."""
-    profile = camera.defense.profile
+    defense, profile = camera.defense, camera.defense.profile
     fitted, precaution = profile.detector.threshold, profile.detector.precaution
-    overridden = camera.threshold != fitted.value or camera.precaution != profile.detector.masking_threshold
+    overridden = defense.threshold != fitted.value or defense.precaution != profile.detector.masking_threshold
     message = f"{camera.segmenter.name}, fitted on {profile.frames} frames"
     values = {
         "profile": identity,
@@ -45,8 +45,8 @@ def assess_profile(task: str, camera: DefendedCamera, identity: str) -> Assessme
         "vote": str(profile.vote),
         "threshold of the profile": f"{fitted.value:.6g}",
         "false-alarm rate it was set for": f"{fitted.false_alarm_rate:g}",
-        "threshold in use": f"{camera.threshold:.6g}",
+        "threshold in use": f"{defense.threshold:.6g}",
         "masking threshold of the profile": "none" if precaution is None else f"{precaution.value:.6g}",
-        "masking threshold in use": f"{camera.defense.thresholds.masking:.6g}",
+        "masking threshold in use": f"{defense.thresholds.masking:.6g}",
     }
     return Assessment(task, Level.OK, message + (", threshold overridden" if overridden else ""), values)

@@ -1,6 +1,6 @@
-"""The parameters of the nodes: one table a node, in the file of the node's name.
+"""The parameters of the nodes: one table for each node, in the module with the name of the node.
 
-A new parameter is a new field of its node's table; for `defense_node` it is documented in config/defense.yaml as well,
-and `make docs` writes it into docs/node.md. `spec` declares tables, `cameras` reads the cameras from one, `docs` prints
-them. rclpy is imported only where a table is declared, and nothing here imports torch.
+A new parameter is a new field of a table; those of `defense_node` are also documented in config/defense.yaml, and `make
+docs` writes all of them into docs/node.md.
+It may import flags, io and errors, and rclpy only inside the functions that declare parameters.
 """

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from rclpy.node import Node
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-CAMERA_INFO = "camera_info"
 
 
 @dataclass(frozen=True)
@@ -43,8 +42,7 @@ class CameraSettings:
     @property
     def camera_info_topic(self) -> str:
         """Where its camera_info comes from: the same namespace as the images."""
-        folder, slash, _ = self.image_topic.rpartition("/")
-        return f"{folder}{slash}{CAMERA_INFO}"
+        return f"{self.image_topic[: self.image_topic.rfind('/') + 1]}camera_info"
 
 
 def read_cameras(node: Node, parameters: DefenseParameters) -> list[CameraSettings]:
@@ -54,7 +52,11 @@ def read_cameras(node: Node, parameters: DefenseParameters) -> list[CameraSettin
         ParameterError: a name that is none or comes twice, or a camera's own parameter that is wrong.
     """
     if parameters.cameras == [""]:
-        return [_only_camera(node, parameters)]
+        name, compressed = parameters.camera_name, parameters.image_transport == "compressed"
+        return [
+            CameraSettings(name or camera_name(node.get_namespace()), "", "image_raw", compressed, parameters.profile)
+        ]
+    cameras = []
     for name in parameters.cameras:
         if not NAME.fullmatch(name):
             raise ParameterError(
@@ -62,27 +64,10 @@ def read_cameras(node: Node, parameters: DefenseParameters) -> list[CameraSettin
             )
         if parameters.cameras.count(name) > 1:
             raise ParameterError(f"Parameter cameras: '{name}' comes twice.")
+        specific = declare(node, CameraParameters, f"{name}.")
+        topic, profile = specific.image_topic or f"{name}/image_raw", specific.profile or parameters.profile
+        compressed = (specific.image_transport or parameters.image_transport) == "compressed"
+        cameras.append(CameraSettings(name, f"{name}/", topic, compressed, profile))
     if not parameters.cameras:
         raise ParameterError("Parameter cameras is empty: name one camera at least, or leave it out.")
-    return [_one_of_many(node, parameters, name) for name in parameters.cameras]
-
-
-def _only_camera(node: Node, parameters: DefenseParameters) -> CameraSettings:
-    return CameraSettings(
-        name=parameters.camera_name or camera_name(node.get_namespace()),
-        prefix="",
-        image_topic="image_raw",
-        compressed=parameters.image_transport == "compressed",
-        profile=parameters.profile,
-    )
-
-
-def _one_of_many(node: Node, parameters: DefenseParameters, name: str) -> CameraSettings:
-    own = declare(node, CameraParameters, f"{name}.")
-    return CameraSettings(
-        name=name,
-        prefix=f"{name}/",
-        image_topic=own.image_topic or f"{name}/image_raw",
-        compressed=(own.image_transport or parameters.image_transport) == "compressed",
-        profile=own.profile or parameters.profile,
-    )
+    return cameras

@@ -38,13 +38,14 @@ class DefenseParameters:
     )
     mode: str = parameter(
         "streaming",
-        "streaming glances at clean frames, and takes a patch that is known out in one pass; full analyses every frame "
-        "as a whole, and segments twice where it is attacked. With publish_undefended it is always full.",
+        "streaming analyses a clean frame only where the screening asks for it, and masks a known patch within one "
+        "pass of the network; full analyses every frame, and segments an attacked one twice. With publish_undefended "
+        "it is always full.",
         choices=MODES,
     )
     keyframe_interval_s: float = parameter(
         0.5,
-        "In streaming mode, seconds after which a frame is analysed as a whole again, with a known patch or without.",
+        "In streaming mode, seconds after which a frame is fully analysed again, with a known patch or without.",
         minimum=0.0,
         maximum=60.0,
     )

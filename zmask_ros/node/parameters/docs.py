@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -37,13 +38,11 @@ def with_tables(document: str) -> str:
 
 
 def _replaced(document: str, heading: str, table: str) -> str:
-    before, found, after = document.partition(f"\n{heading}\n")
-    lines = after.splitlines(keepends=True)
-    first = next((number for number, line in enumerate(lines) if line.startswith("|")), None)
-    if not found or first is None:
+    before_table, rows = rf"\n{re.escape(heading)}\n(?:[^|\n].*\n|\n)*", r"(?:\|.*\n?)+"
+    found = re.search(f"({before_table}){rows}", document)
+    if found is None:
         raise ZmaskError(f"There is no table below '{heading}'.")
-    last = next((n for n in range(first, len(lines)) if not lines[n].startswith("|")), len(lines))
-    return f"{before}{found}{''.join(lines[:first])}{table}\n{''.join(lines[last:])}"
+    return f"{document[: found.end(1)]}{table}\n{document[found.end() :]}"
 
 
 def _row(spec: ParameterSpec, prefix: str) -> str:

@@ -6,14 +6,7 @@ from dataclasses import dataclass
 
 from zmask_ros.node.parameters.spec import parameter
 
-RECORDED = [
-    "image_raw",
-    "camera_info",
-    "zmask/attack",
-    "zmask/segmentation",
-    "zmask/mask",
-    "zmask/overlay",
-]
+RECORDED = ["image_raw", "camera_info", "zmask/attack", "zmask/segmentation", "zmask/mask", "zmask/overlay"]
 
 
 @dataclass(frozen=True)

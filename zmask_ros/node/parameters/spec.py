@@ -44,17 +44,8 @@ class ParameterSpec:
     live: bool = False
 
 
-def parameter(
-    default: Any,
-    description: str,
-    *,
-    minimum: float | None = None,
-    maximum: float | None = None,
-    choices: tuple[str, ...] = (),
-    live: bool = False,
-) -> Any:
-    """A field of a dataclass of parameters; the arguments are those of `ParameterSpec`."""
-    limits = {"minimum": minimum, "maximum": maximum, "choices": choices, "live": live}
+def parameter(default: Any, description: str, **limits: Any) -> Any:
+    """A field of a dataclass of parameters; ``limits`` are the other attributes of `ParameterSpec`."""
     metadata = {"description": description, **limits}
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
@@ -74,7 +65,7 @@ def specs(table: type) -> list[ParameterSpec]:
 
 
 def declare(node: Node, table: type[Parameters], prefix: str = "") -> Parameters:
-    """Declare every parameter with its descriptor and return the values that the user gave, or the defaults.
+    """Declare every parameter with its descriptor and return the values that the user set, or the defaults.
 
     Args:
         prefix: before the name of each, such as ``front.``.
@@ -88,10 +79,10 @@ def declare(node: Node, table: type[Parameters], prefix: str = "") -> Parameters
 
 
 def unknown_parameters(node: Node) -> list[str]:
-    """Names of the parameters that the user gave to the node and that it does not have, such as misspelled ones."""
-    # rclpy tells nobody what was given and never declared. Those of topics are declared with the topics.
-    given: dict[str, Any] = node._parameter_overrides
-    return sorted(name for name in given if not node.has_parameter(name) and not name.startswith("qos_overrides."))
+    """Names of the parameters that the user set and that the node does not have, such as misspelled ones."""
+    # rclpy has no public list of what was set and never declared. Those of topics are declared with the topics.
+    overrides: dict[str, Any] = node._parameter_overrides
+    return sorted(name for name in overrides if not node.has_parameter(name) and not name.startswith("qos_overrides."))
 
 
 def _declare_one(node: Node, spec: ParameterSpec) -> Any:
@@ -130,20 +121,11 @@ def _descriptor(spec: ParameterSpec) -> ParameterDescriptor:
     )
     if spec.minimum is None and spec.maximum is None:
         return descriptor
-    if isinstance(spec.default, float):
-        lowest, highest = -sys.float_info.max, sys.float_info.max
-        descriptor.floating_point_range = [
-            FloatingPointRange(
-                from_value=float(lowest if spec.minimum is None else spec.minimum),
-                to_value=float(highest if spec.maximum is None else spec.maximum),
-            )
-        ]
+    number, largest = (float, sys.float_info.max) if isinstance(spec.default, float) else (int, 2**31 - 1)
+    lowest = number(-largest if spec.minimum is None else spec.minimum)
+    highest = number(largest if spec.maximum is None else spec.maximum)
+    if number is float:
+        descriptor.floating_point_range = [FloatingPointRange(from_value=lowest, to_value=highest)]
     else:
-        descriptor.integer_range = [
-            IntegerRange(
-                from_value=int(-(2**31) if spec.minimum is None else spec.minimum),
-                to_value=int(2**31 - 1 if spec.maximum is None else spec.maximum),
-                step=1,
-            )
-        ]
+        descriptor.integer_range = [IntegerRange(from_value=lowest, to_value=highest, step=1)]
     return descriptor

@@ -5,11 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zmask_ros.flags.vote import Vote, VoteRule
-from zmask_ros.training.figures import auc, best_iou, rate_found
+from zmask_ros.training.metrics import auc, best_iou, rate_found
 from zmask_ros.training.thresholds import FOLDS, clean_threshold, rate_interval
 
-SECOND_NS = 1_000_000_000
 few_values = st.lists(st.integers(0, 6).map(float), min_size=1, max_size=12)
 
 
@@ -58,44 +56,3 @@ def test_a_stretch_unlike_all_others_widens_the_interval():
 
 def test_too_few_frames_have_no_interval():
     assert rate_interval([0.1] * (2 * FOLDS - 1), 0.01) is None
-
-
-def called(rule: VoteRule, flags: str, stamps=None) -> str:
-    vote = Vote(rule)
-    stamps = stamps or range(0, len(flags) * SECOND_NS // 10, SECOND_NS // 10)
-    return "".join("x" if vote.add(flag == "x", stamp) else "." for flag, stamp in zip(flags, stamps, strict=True))
-
-
-@pytest.mark.parametrize(
-    ("needed", "frames", "flags", "expected"),
-    [
-        (1, 1, ".x.xx.", ".x.xx."),
-        (2, 3, "x.x...xx.x", "..x....xxx"),
-        (3, 3, "xx.xxx.", ".....x."),
-        (1, 3, "x......", "xxx...."),
-    ],
-)
-def test_a_vote_needs_k_of_the_last_n(needed, frames, flags, expected):
-    assert called(VoteRule(needed, frames), flags) == expected
-
-
-@pytest.mark.parametrize("jump", [-1, -5 * SECOND_NS, 2 * SECOND_NS])
-def test_a_jump_in_time_starts_the_vote_anew(jump):
-    third = SECOND_NS // 10 + jump
-    assert called(VoteRule(2, 3), "xxx", [0, SECOND_NS // 10, third]) == ".x."
-
-
-def test_the_same_stamp_twice_is_no_jump():
-    assert called(VoteRule(2, 3), "xx", [7, 7]) == ".x"
-
-
-def test_two_cameras_do_not_share_a_vote():
-    first, second = Vote(VoteRule(2, 2)), Vote(VoteRule(2, 2))
-    first.add(True, 0)
-    assert not second.add(True, 1)
-
-
-@pytest.mark.parametrize(("needed", "frames"), [(0, 1), (3, 2), (-1, 5)])
-def test_a_rule_that_is_none_is_refused(needed, frames):
-    with pytest.raises(ValueError, match="no vote"):
-        VoteRule(needed, frames)

@@ -5,6 +5,7 @@ HN and FPDA are detectors only: they say whether there is a patch, not where, so
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import cv2
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zmask_ros.defense import ActivationTaps, Moments
+from zmask_ros.defense import ActivationTaps, Moments, Profile
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.baselines.interface import segment
 from zmask_ros.evaluation.metrics.records import Verdict
@@ -23,6 +24,13 @@ from zmask_ros.segmenters import Segmenter
 LEAST_DEVIATION = 1e-4
 """A feature whose deviation is below this share of the median deviation counts as constant, and has no z-score."""
 
+WINDOW, OVERLAP = 15, 5
+"""Side of the windows of LGS, and the overlap of neighboring ones, in input pixels."""
+DENSITY = 0.1
+"""Mean gradient of a window above which LGS smooths it, 0..1."""
+STRENGTH = 2.3
+"""The lambda of LGS, >= 0."""
+
 
 class FeatureDetector:
     """Scores an image by the mean absolute z-score of one layer's features.
@@ -32,15 +40,13 @@ class FeatureDetector:
         layer: Name of a deep layer.
         features: Turns the layer's activation [1, C, H, W] into features of any shape; each has a clean mean and
             deviation of its own.
-        name: The title in tables.
+        name: What errors call it.
     """
 
     def __init__(self, segmenter: Segmenter, layer: str, features: Callable[[Tensor], Tensor], name: str) -> None:
         self.name = name
         self.threshold = float("inf")
-        self._segmenter = segmenter
-        self._layer = layer
-        self._features = features
+        self._segmenter, self._layer, self._features = segmenter, layer, features
         self._clean: Moments | None = None
 
     def fit(self, images: Sequence[np.ndarray], advance: Advance = no_advance) -> None:
@@ -69,8 +75,7 @@ class FeatureDetector:
         varies = deviation > LEAST_DEVIATION * deviation.median()
         z = (features.double().cpu() - self._clean.mean)[varies] / deviation[varies]
         score = float(z.abs().mean()) if z.numel() else 0.0
-        nothing = np.zeros(undefended.shape, bool)
-        return Verdict(score, score > self.threshold, nothing, undefended, undefended)
+        return Verdict.unmasked(undefended, score, score > self.threshold)
 
     @torch.inference_mode()
     def _run(self, image: np.ndarray) -> tuple[np.ndarray, Tensor]:
@@ -80,43 +85,27 @@ class FeatureDetector:
         return at_size(logits.argmax(1)[0].byte(), image), features
 
 
-def hyperneuron(segmenter: Segmenter, layer: str) -> FeatureDetector:
+# HN and FPDA take the last deep layer: they were made for features that lie far from the image.
+def hyperneuron(segmenter: Segmenter, first: Profile) -> FeatureDetector:
     """HN (Co et al., 2021): the features of one deep layer against their clean range, every neuron on its own."""
-    return FeatureDetector(segmenter, layer, lambda activation: activation, "HN")
+    return FeatureDetector(segmenter, first.detector.deep.layers[-1], lambda activation: activation, "HN")
 
 
-def channel_mean(segmenter: Segmenter, layer: str) -> FeatureDetector:
+def channel_mean(segmenter: Segmenter, first: Profile) -> FeatureDetector:
     """FPDA, as compared with in Rossolini et al., AAAI 2023: the same on the layer's mean over its channels."""
-    return FeatureDetector(segmenter, layer, lambda activation: activation.mean(1, keepdim=True), "FPDA")
+    return FeatureDetector(segmenter, first.detector.deep.layers[-1], lambda a: a.mean(1, keepdim=True), "FPDA")
 
 
 class LocalGradientSmoothing:
     """LGS (Naseer et al., WACV 2019): it always smooths the image where gradients are dense.
 
-    ``x' = x (1 - clip(strength * g, 0, 1))`` with g the gradient magnitude, normalized to 0..1 over the image and kept
-    only in overlapping windows whose mean exceeds ``density``. The score is the mean of the clipped factor.
-
-    Args:
-        segmenter: The network.
-        window: Side of the windows, in input pixels.
-        overlap: Overlap of neighboring windows, in input pixels, less than ``window``.
-        density: Mean gradient of a window above which it is smoothed, 0..1.
-        strength: The paper's lambda, >= 0.
+    ``x' = x (1 - clip(STRENGTH * g, 0, 1))`` with g the gradient magnitude, normalized to 0..1 over the image and kept
+    only in overlapping windows whose mean exceeds ``DENSITY``. The score is the mean of the clipped factor.
     """
 
-    def __init__(
-        self,
-        segmenter: Segmenter,
-        window: int = 15,
-        overlap: int = 5,
-        density: float = 0.1,
-        strength: float = 2.3,
-    ) -> None:
-        self.name = "LGS"
+    def __init__(self, segmenter: Segmenter) -> None:
         self.threshold = float("inf")
         self._segmenter = segmenter
-        self._window, self._step = window, window - overlap
-        self._density, self._strength = density, strength
 
     def process(self, image: np.ndarray) -> Verdict:
         """Smooth, score and segment one image, uint8 [H, W, 3] RGB."""
@@ -137,19 +126,14 @@ class LocalGradientSmoothing:
         magnitude = np.hypot(down, right)
         spread = float(np.ptp(magnitude))
         gradient = (magnitude - magnitude.min()) / spread if spread else np.zeros_like(magnitude)
-        return np.clip(self._strength * gradient * self._dense(gradient), 0, 1)
-
-    def _dense(self, gradient: np.ndarray) -> np.ndarray:
         dense = np.zeros(gradient.shape, bool)
-        for top in _starts(gradient.shape[0], self._window, self._step):
-            for left in _starts(gradient.shape[1], self._window, self._step):
-                place = np.s_[top : top + self._window, left : left + self._window]
-                if gradient[place].mean() > self._density:
-                    dense[place] = True
-        return dense
+        for top, left in itertools.product(*(_window_starts(length) for length in gradient.shape)):
+            place = np.s_[top : top + WINDOW, left : left + WINDOW]
+            dense[place] |= gradient[place].mean() > DENSITY
+        return np.clip(STRENGTH * gradient * dense, 0, 1)
 
 
-def _starts(length: int, window: int, step: int) -> list[int]:
+def _window_starts(length: int) -> list[int]:
     """Where windows start that cover 0..length; the last window is moved back to fit."""
-    last = max(0, length - window)
-    return [*range(0, last, step), last]
+    last = max(0, length - WINDOW)
+    return [*range(0, last, WINDOW - OVERLAP), last]

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -37,17 +36,10 @@ STREET_SEEDS = (8000, 8001, 8002)
 NO_CAMVID = "CamVid was not found (--camvid, or ZMASK_CAMVID): evaluating on drives of the street world instead."
 
 
-class NamedPath(click.ParamType):
-    """NAME=PATH, or PATH alone."""
-
-    name = "[NAME=]PATH"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Path]:
-        """Name and path; the name is empty where none is given."""
-        if isinstance(value, tuple):
-            return value
-        name, found, path = str(value).partition("=")
-        return (name, Path(path)) if found else ("", Path(value))
+def _named_path(text: str) -> tuple[str, Path]:
+    """Name and path of NAME=PATH, or of PATH alone; the name is empty where none is given."""
+    name, found, path = text.partition("=")
+    return (name, Path(path)) if found else ("", Path(text))
 
 
 @click.command()
@@ -55,7 +47,7 @@ class NamedPath(click.ParamType):
 @click.option(
     "--profile",
     "profiles",
-    type=NamedPath(),
+    type=options.Parsed("[NAME=]PATH", _named_path, "NAME=PATH"),
     multiple=True,
     help="Profile of the defence; repeatable, NAME is its row in the tables. Adaptive attacks know the "
     "first.  [default: ours=the one shipped]",

@@ -57,7 +57,7 @@ def segmentation(segmenter: Segmenter, frames: Iterator[tuple[np.ndarray, np.nda
         predicted = plain_labels(segmenter, image)[0].cpu().numpy()
         size = (labels.shape[1], labels.shape[0])
         matrix.add(cv2.resize(predicted, size, interpolation=cv2.INTER_NEAREST), labels)
-    names = [entry.name for entry in segmenter.classes]
+    names = list(segmenter.classes)
     classes = dict(zip(names, matrix.iou(), strict=True))
     return {"miou": matrix.miou(), "accuracy": matrix.pixel_accuracy(), "iou": classes}
 

@@ -1,39 +1,56 @@
-"""Settings that check themselves: pydantic models whose complaint is one sentence of ours."""
+"""Values that check themselves: frozen pydantic dataclasses whose complaint is one sentence of ours."""
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+import reprlib
+from collections.abc import Callable
+from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ConfigDict, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
 
 from zmask_ros.errors import ZmaskError
 
-T = TypeVar("T", bound="Settings")
 
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Settings:
+    """Values that belong together, checked whenever they are made, `dataclasses.replace` included.
 
-class Settings(BaseModel):
-    """Values that belong together; frozen, and with no names but the declared ones."""
+    Attributes:
+        owner: what a complaint calls them.
+        refusal: raised where a value is not possible, or has another name than those declared.
+    """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    owner: ClassVar[str] = "A set of settings"
+    refusal: ClassVar[type[ZmaskError]] = ZmaskError
 
+    @model_validator(mode="wrap")
     @classmethod
-    def checked(cls: type[T], **values: Any) -> T:
-        """The settings of these values.
-
-        Raises:
-            ZmaskError: one of them is not possible; the sentence says which, and why.
-        """
+    def _refuse(cls, values: Any, validate: Callable[[Any], Any]) -> Any:
         try:
-            return cls(**values)
+            return validate(values)
         except ValidationError as error:
-            raise ZmaskError(sentence(error)) from error
+            # Only a constructor's arguments have `kwargs`; inside of another value, its sentence names the whole place.
+            if not hasattr(values, "kwargs"):
+                raise
+            raise cls.refusal(sentence(error, cls.owner)) from error
 
 
-def sentence(error: ValidationError) -> str:
-    """The first complaint of pydantic as a sentence: our validators' own words as they are, its own with the place."""
+def sentence(error: ValidationError, owner: str) -> str:
+    """The first complaint of pydantic as a sentence: our validators' own words as they are, its own with the place.
+
+    Args:
+        error: what pydantic raised.
+        owner: what holds the entries, such as a file.
+    """
     first = error.errors()[0]
+    place = ".".join(map(str, first["loc"]))
     if first["type"] == "value_error":
         return str(first["ctx"]["error"])
-    place = ".".join(str(part) for part in first["loc"])
-    message = first["msg"][:1].lower() + first["msg"][1:]
-    return f"'{place}' is {first['input']!r}: {message}."
+    if first["type"] == "missing":
+        return f"{owner} lacks the entry '{place}'."
+    if first["type"] == "unexpected_keyword_argument":
+        return f"{owner} has no entry '{place}'."
+    value, complaint = reprlib.repr(first["input"]), first["msg"].removeprefix("Input ")
+    entry = f"{owner} has a malformed entry: '{place}'" if place else owner
+    return f"{entry} is {value}, but {complaint[0].lower()}{complaint[1:]}."

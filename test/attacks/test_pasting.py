@@ -11,12 +11,9 @@ import pytest
 import torch
 
 from support.neighbourly import EXACT, apply_patch, generator
+from support.pasting import paste
 from zmask_ros.attacks import EotRanges, paste_at_random
-from zmask_ros.attacks.eot import (
-    Transforms,
-    sample_transforms,
-)
-from zmask_ros.attacks.pasting import paste
+from zmask_ros.attacks.eot import Transforms, sample_transforms
 from zmask_ros.attacks.printing import read_shape
 
 

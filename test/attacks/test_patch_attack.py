@@ -12,9 +12,9 @@ import torch
 
 from support.neighbourly import RECIPE, Chatty, Frame
 from support.neighbourly import segmenter as make_segmenter
+from support.pasting import paste
 from zmask_ros.attacks import EotRanges, Step, stack_frames, to_uint8, train_patch
 from zmask_ros.attacks.eot import Transforms
-from zmask_ros.attacks.pasting import paste
 from zmask_ros.errors import AttackError
 from zmask_ros.segmenters import Segmenter
 
@@ -117,7 +117,7 @@ class Corner:
         self, transforms: Transforms, chosen: torch.Tensor, image_size: tuple[int, int], patch_size: tuple[int, int]
     ) -> Transforms:
         self.seen.append(chosen)
-        there = torch.eye(3, dtype=torch.float64).repeat(len(transforms), 1, 1)
+        there = torch.eye(3, dtype=torch.float64).repeat(len(chosen), 1, 1)
         there[:, 0, 2], there[:, 1, 2] = patch_size[1] / 2, patch_size[0] / 2
         return replace(transforms, homography=there)
 

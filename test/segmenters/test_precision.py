@@ -73,7 +73,10 @@ def test_a_compiler_that_fails_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize(
     ("changes", "sentence"),
-    [({"precision": "int8"}, "'precision' must be one of float32"), ({"compile": "2"}, "'compile' must be true")],
+    [
+        ({"precision": "int8"}, "'precision' is 'int8', but should be 'float32', 'bfloat16' or 'float16'"),
+        ({"compile": "2"}, "'compile' is 2, but should be a valid boolean"),
+    ],
     ids=str,
 )
 def test_settings_that_do_not_exist_are_refused(tmp_path: Path, changes: dict[str, str], sentence: str) -> None:

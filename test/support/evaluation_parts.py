@@ -22,7 +22,7 @@ def parts() -> Parts:
 
 
 def recipe(seed: int, **entries: object) -> Recipe:
-    return Recipe.from_dict({"size": (16, 16), "steps": 3, "batch": 2, "seed": seed} | entries)
+    return Recipe(**({"size": (16, 16), "steps": 3, "batch": 2, "seed": seed} | entries))
 
 
 def plan() -> EvaluationPlan:

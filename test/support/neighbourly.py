@@ -13,7 +13,7 @@ from torch.nn import functional
 from zmask_ros.attacks import EotRanges, Recipe
 from zmask_ros.attacks.eot import Transforms
 from zmask_ros.attacks.pasting import apply_patches
-from zmask_ros.segmenters import ClassInfo, Description, Segmenter
+from zmask_ros.segmenters import Description, Segmenter
 
 EXACT = EotRanges(
     scale=(1, 1), rotation_deg=(0, 0), yaw_deg=(0, 0), brightness=(0, 0), contrast=(1, 1), noise=(0, 0), blur=(0, 0)
@@ -55,7 +55,7 @@ def segmenter(network: nn.Module | None = None) -> Segmenter:
         name="neighbourly",
         source=Path("neighbourly.yaml"),
         builder="test:none",
-        classes=(ClassInfo("red", (255, 0, 0)), ClassInfo("blue", (0, 0, 255))),
+        classes={"red": (255, 0, 0), "blue": (0, 0, 255)},
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
         input_size=(60, 80),

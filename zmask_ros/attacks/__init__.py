@@ -11,25 +11,3 @@ from zmask_ros.attacks.frames import AttackFrame, FrameStack, stack_frames
 from zmask_ros.attacks.pasting import paste_at_random, to_tensor, to_uint8
 from zmask_ros.attacks.patch_attack import PatchResult, Placement, train_patch
 from zmask_ros.attacks.recipe import Recipe
-
-__all__ = [
-    "AttackFrame",
-    "Attacker",
-    "EotRanges",
-    "FrameStack",
-    "PatchResult",
-    "Placement",
-    "Recipe",
-    "Step",
-    "check_writable",
-    "load_patch",
-    "load_patches",
-    "load_recipe",
-    "paste_at_random",
-    "recipe_path",
-    "save_patch",
-    "stack_frames",
-    "to_tensor",
-    "to_uint8",
-    "train_patch",
-]

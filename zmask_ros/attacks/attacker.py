@@ -20,9 +20,6 @@ from zmask_ros.defense import Analysis, Defense, Profile
 from zmask_ros.errors import AttackError
 from zmask_ros.segmenters import Segmenter
 
-EVADES_FLAG = {"flag", "both"}
-EVADES_MASK = {"mask", "both"}
-
 
 @dataclass(frozen=True)
 class Step:
@@ -41,15 +38,6 @@ class Step:
     pixel_accuracy: float
     score: float | None = None
     masked: float | None = None
-
-
-@dataclass(frozen=True)
-class Directions:
-    """What to descend along, in the shapes of the adversarial patches and of the decoys, and the outcome so far."""
-
-    adversarial: Tensor
-    decoys: Tensor
-    step: Step
 
 
 @dataclass(frozen=True)
@@ -97,15 +85,13 @@ class Attacker:
         renderer = PatchRenderer(segmenter, defense, shape, recipe.auxiliary > 0)
         return Attacker(recipe, goal_of(recipe, segmenter), renderer, over_activation, palette)
 
-    def render(self, images: Tensor, leaves: tuple[Tensor, Tensor], layout: Sequence[Transforms]) -> AttackedView:
-        """What images [B, 3, H, W] in 0..1 look like with the patches in them; see `directions` for ``leaves``."""
-        return self.renderer.render(images, torch.cat(leaves), layout)
-
-    def directions(self, view: AttackedView, labels: Tensor, leaves: tuple[Tensor, Tensor], index: int) -> Directions:
-        """The gradients and the outcome of one batch.
+    def directions(
+        self, view: AttackedView, labels: Tensor, leaves: tuple[Tensor, Tensor], index: int
+    ) -> tuple[tuple[Tensor, Tensor], Step]:
+        """What to descend along, in the shapes of the leaves, and the outcome of one batch.
 
         Args:
-            view: from `render`, of the same leaves.
+            view: from `PatchRenderer.render`, of the same leaves.
             labels: of the images, [B, H, W].
             leaves: the patches that the view depends on: N - D adversarial ones, [N - D, 3, h, w], and D decoys,
                 [D, 3, h, w].
@@ -115,11 +101,8 @@ class Attacker:
         attack = self._attack(view, labels, adversarial)
         direction = self._graded(view, adversarial, attack.direction)
         direction = self._adaptive(view, labels, adversarial, direction)
-        return Directions(
-            direction + self._printable(adversarial),
-            self._decoys(view, decoys) if len(decoys) else torch.zeros_like(decoys),
-            self._outcome(index, view, attack),
-        )
+        luring = self._decoys(view, decoys) if len(decoys) else torch.zeros_like(decoys)
+        return (direction + self._printable(adversarial), luring), self._outcome(index, view, attack)
 
     @torch.no_grad()
     def merit(self, batch: tuple[Tensor, Tensor], patches: Tensor, layout: Sequence[Transforms]) -> float:
@@ -165,34 +148,23 @@ class Attacker:
         kind, weight = self.recipe.adaptive, self.recipe.adaptive_weight
         if kind == "none":
             return attack
+        defense, analysis = self._defended(view)
+        threshold = defense.thresholds.masking
         if kind == "overmask":
             # A blinded car goes by what is segmented again: the first pass is of no use to this attacker.
             attack = self._graded(view, patch, self._on_defended(view, labels, patch))
-            evasion = self._overmasking(view, patch)
-        else:
-            terms = [self._flag_evasion(view, patch)] if kind in EVADES_FLAG else []
-            terms += [self._mask_evasion(view, labels, patch)] if kind in EVADES_MASK else []
-            evasion = torch.stack(terms).mean(0)
-        return (1 - weight) * attack + weight * evasion
-
-    def _flag_evasion(self, view: AttackedView, patch: Tensor) -> Tensor:
-        defense, analysis = self._defended(view)
-        # A frame below the attack threshold may still be masked, and then the attack is for nothing.
-        return gradient_of(flag_loss(analysis, defense.thresholds.masking), patch)
-
-    def _mask_evasion(self, view: AttackedView, labels: Tensor, patch: Tensor) -> Tensor:
-        evasion = gradient_of(mask_evasion_loss(view, self._region(view)), patch)
-        return (self._on_defended(view, labels, patch) + evasion) / 2
-
-    def _overmasking(self, view: AttackedView, patch: Tensor) -> Tensor:
-        # A frame that is not suspicious is not masked at all.
-        defense, analysis = self._defended(view)
-        alarm = gradient_of(alarm_loss(analysis, defense.thresholds.masking), patch)
-        return (gradient_of(overmasking_loss(view, self._region(view)), patch) + alarm) / 2
-
-    def _region(self, view: AttackedView) -> Tensor:
-        defense, analysis = self._defended(view)
-        return defense.analyzer.region(analysis)
+            # A frame that is not suspicious is not masked at all.
+            alarm = gradient_of(alarm_loss(analysis, threshold), patch)
+            evasion = (gradient_of(overmasking_loss(view, defense.analyzer.region(analysis)), patch) + alarm) / 2
+            return (1 - weight) * attack + weight * evasion
+        evasions = []
+        if kind in ("flag", "both"):
+            # A frame below the attack threshold may still be masked, and then the attack is for nothing.
+            evasions.append(gradient_of(flag_loss(analysis, threshold), patch))
+        if kind in ("mask", "both"):
+            unmasked = gradient_of(mask_evasion_loss(view, defense.analyzer.region(analysis)), patch)
+            evasions.append((self._on_defended(view, labels, patch) + unmasked) / 2)
+        return (1 - weight) * attack + weight * torch.stack(evasions).mean(0)
 
     def _defended(self, view: AttackedView) -> tuple[Defense, Analysis]:
         defense, analysis = self.renderer.defense, view.analysis

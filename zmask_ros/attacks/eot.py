@@ -11,9 +11,11 @@ import math
 from dataclasses import dataclass, replace
 
 import torch
+from pydantic.dataclasses import dataclass as pydantic_dataclass
 from torch import Tensor
 
 from zmask_ros.errors import AttackError
+from zmask_ros.validation import Settings
 
 Range = tuple[float, float]
 VIEW_DISTANCE = 3.0
@@ -34,8 +36,8 @@ LIMITS: dict[str, Range] = {
 """What the ends of each range must lie within."""
 
 
-@dataclass(frozen=True)
-class EotRanges:
+@pydantic_dataclass(frozen=True)
+class EotRanges(Settings):
     """Ranges that every transformation is drawn from, uniformly and independently.
 
     Attributes:
@@ -51,6 +53,9 @@ class EotRanges:
         gamma: exponent on the patch's colors, 0.2..5; above 1 is darker.
         jpeg: quality of the whole image's compression, 1..100; 100 leaves it as it is.
     """
+
+    owner = "The set of transformations"
+    refusal = AttackError
 
     place: Range = (0.0, 1.0)
     scale: Range = (0.25, 1.0)
@@ -68,7 +73,7 @@ class EotRanges:
         for name, (low, high) in vars(self).items():
             least, most = LIMITS.get(name, (-math.inf, math.inf))
             if not least <= low <= high <= most:
-                raise AttackError(f"The range {name} = {low}..{high} must ascend and lie within {least}..{most}.")
+                raise ValueError(f"The range {name} = {low}..{high} must ascend and lie within {least}..{most}.")
 
 
 @dataclass(frozen=True)
@@ -94,16 +99,9 @@ class Transforms:
     jpeg: Tensor | None = None
     visible: Tensor | None = None
 
-    def __len__(self) -> int:
-        return len(self.homography)
-
 
 def sample_transforms(
-    ranges: EotRanges,
-    count: int,
-    patch_size: tuple[int, int],
-    image_size: tuple[int, int],
-    generator: torch.Generator,
+    ranges: EotRanges, count: int, patch_size: tuple[int, int], image_size: tuple[int, int], generator: torch.Generator
 ) -> Transforms:
     """Draw ``count`` transformations that keep the patch fully inside the image.
 
@@ -220,11 +218,8 @@ def _place_inside(view: Tensor, place: Tensor, patch_size: tuple[int, int], imag
 def _overlaps(drawn: Transforms, layout: list[Transforms], patch_size: tuple[int, int]) -> Tensor:
     """Bool [B]: whether the upright box around the patch meets that of any other one."""
     low, high = _boxes(drawn, patch_size)
-    met = torch.zeros(len(drawn), dtype=torch.bool)
-    for other in layout:
-        other_low, other_high = _boxes(other, patch_size)
-        met |= ((low < other_high) & (other_low < high)).all(1)
-    return met
+    others = (_boxes(other, patch_size) for other in layout)
+    return torch.stack([((low < other_high) & (other_low < high)).all(1) for other_low, other_high in others]).any(0)
 
 
 def _boxes(transforms: Transforms, patch_size: tuple[int, int]) -> tuple[Tensor, Tensor]:

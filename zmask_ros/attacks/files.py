@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from zmask_ros.attacks.attacker import Step
 from zmask_ros.attacks.pasting import to_uint8
 from zmask_ros.attacks.patch_attack import PatchResult
 from zmask_ros.attacks.recipe import Recipe
@@ -23,6 +26,8 @@ from zmask_ros.segmenters import Segmenter
 
 FORMAT = 1
 CURVES = "_curves"
+WINDOW_SHARE = 0.05
+"""Share of the steps that the drawn mean runs over: each batch shows other frames, and single steps jump."""
 
 
 def recipe_path(png: Path) -> Path:
@@ -82,6 +87,37 @@ def save_patch(png: Path, result: PatchResult, recipe: Recipe, segmenter: Segmen
         replace_file(numbered_path(png, number), content)
 
 
+def save_curves(png: Path, history: Sequence[Step]) -> None:
+    """Draw over the steps what the attack won, its loss, and where the defense is known, its score and what it masks.
+
+    The picture goes to `curves_path` of the patch ``png``.
+
+    Raises:
+        ZmaskError: the folder cannot be written.
+    """
+    # Slow to import, and needed only here.
+    from matplotlib.figure import Figure
+
+    lines: dict[str, Sequence[float | None]] = {
+        "attacked pixels that resist": [step.pixel_accuracy for step in history],
+        "loss": [step.loss for step in history],
+        "score of the defence": [step.score for step in history],
+        "share of images masked": [step.masked for step in history],
+    }
+    drawn = {name: np.array(values, float) for name, values in lines.items() if None not in values}
+    window = max(1, round(WINDOW_SHARE * len(history)))
+    figure = Figure(figsize=(8, 2 * len(drawn)), layout="constrained")
+    for axes, (name, values) in zip(figure.subplots(len(drawn), 1, sharex=True), drawn.items(), strict=True):
+        axes.plot(values, linewidth=0.5, color="0.7")
+        axes.plot([values[max(0, end - window) : end].mean() for end in range(1, len(values) + 1)], color="tab:blue")
+        axes.set_ylabel(name, fontsize=8)
+        axes.grid(visible=True, linewidth=0.3)
+    axes.set_xlabel("step")
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=110)
+    replace_file(curves_path(png), picture.getvalue())
+
+
 def check_writable(png: Path) -> None:
     """Refuse a place for a patch before minutes are spent on it.
 
@@ -105,7 +141,7 @@ def load_patch(png: Path) -> np.ndarray:
 
 
 def load_patches(png: Path) -> np.ndarray:
-    """All patches that ``zmask attack`` wrote as ``png`` and beside it, for `paste` and `paste_at_random`.
+    """All patches that ``zmask attack`` wrote as ``png`` and beside it, for `paste_at_random`.
 
     uint8 [N, h, w, 3] RGB, or [N, h, w, 4] where they are no rectangles. A picture without exact values beside it is
     one patch.

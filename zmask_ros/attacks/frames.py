@@ -79,7 +79,9 @@ def stack_frames(segmenter: Segmenter, frames: Iterable[AttackFrame]) -> FrameSt
 
 def _labels(segmenter: Segmenter, image: np.ndarray, truth: np.ndarray | None, index: int) -> np.ndarray:
     if truth is None:
-        return _clean_prediction(segmenter, image)
+        with torch.no_grad():
+            predicted = segmenter.logits(segmenter.prepare(image)).argmax(1)[0]
+        return _resize(predicted.to(torch.uint8).cpu().numpy(), segmenter.input_size, cv2.INTER_NEAREST)
     if truth.shape != image.shape[:2]:
         raise AttackError(f"Frame {index} is {image.shape[:2]} pixels, its labels {truth.shape}: they must agree.")
     strangers = np.unique(truth[(truth >= len(segmenter.classes)) & (truth != UNLABELLED)])
@@ -89,13 +91,6 @@ def _labels(segmenter: Segmenter, image: np.ndarray, truth: np.ndarray | None, i
             f"{len(segmenter.classes)} classes: attack it with frames that have no labels."
         )
     return _resize(truth, segmenter.input_size, cv2.INTER_NEAREST)
-
-
-@torch.no_grad()
-def _clean_prediction(segmenter: Segmenter, image: np.ndarray) -> np.ndarray:
-    logits = segmenter.logits(segmenter.prepare(image))
-    labels = logits.argmax(1)[0].to(torch.uint8).cpu().numpy()
-    return _resize(labels, segmenter.input_size, cv2.INTER_NEAREST)
 
 
 def _resize(pixels: np.ndarray, size: tuple[int, int], interpolation: int) -> np.ndarray:

@@ -72,7 +72,7 @@ def goal_of(recipe: Recipe, segmenter: Segmenter) -> Goal:
     """
     if recipe.objective == UNTARGETED:
         return Goal()
-    names = [c.name for c in segmenter.classes]
+    names = list(segmenter.classes)
     if recipe.target not in names:
         raise AttackError(
             f"'{segmenter.name}' has no class '{recipe.target}': the target must be one of {', '.join(names)}."

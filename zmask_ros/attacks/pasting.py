@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from zmask_ros.attacks.eot import EotRanges, Transforms, local_scale, sample_layout, view_homography
+from zmask_ros.attacks.eot import EotRanges, Transforms, local_scale, sample_layout
 from zmask_ros.attacks.jpeg import compress
 
 NEAR = 0.1
@@ -47,42 +47,26 @@ def apply_patches(
     return (result if quality is None else compress(result, quality)), mask
 
 
-def paste(
-    image: np.ndarray,
-    patch: np.ndarray,
-    center: tuple[float, float],
-    scale: float = 1.0,
-    rotation_deg: float = 0.0,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Paste a patch at a chosen place.
-
-    Args:
-        image: uint8 [H, W, 3].
-        patch: uint8 [h, w, 3], or [h, w, 4] where it is no rectangle: the fourth channel says how much it hides.
-        center: (x, y) of the patch's center, in image pixels.
-        scale: image pixels a patch pixel, > 0.
-        rotation_deg: clockwise, degrees.
-
-    Returns:
-        a new image, uint8 [H, W, 3], and a mask, bool [H, W].
-    """
-    one = torch.ones(1, dtype=torch.float64)
-    view = view_homography(one * scale, one * rotation_deg, one * 0, (patch.shape[0], patch.shape[1]))
-    shift = torch.eye(3, dtype=torch.float64)
-    shift[0, 2], shift[1, 2] = center
-    return _paste(image, patch[None], (Transforms(shift @ view, one * 0, one, one * 0, one * 0),))
-
-
 def paste_at_random(
     image: np.ndarray, patches: np.ndarray, ranges: EotRanges, generator: torch.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Paste one patch, or several [N, h, w, 3 or 4] beside each other, by one draw from ``ranges``.
 
-    Shapes and types are those of `paste`; the mask is that of all patches together.
+    Args:
+        image: uint8 [H, W, 3].
+        patches: uint8; where they are no rectangles, the fourth channel says how much they hide, equally for all.
+        ranges: how they may be seen.
+        generator: source of all randomness.
+
+    Returns:
+        a new image, uint8 [H, W, 3], and the mask of all patches together, bool [H, W].
     """
     several = patches if patches.ndim == 4 else patches[None]
-    sizes = several.shape[1:3], (image.shape[0], image.shape[1])
-    return _paste(image, several, sample_layout(ranges, len(several), 1, *sizes, generator))
+    layout = sample_layout(ranges, len(several), 1, several.shape[1:3], image.shape[:2], generator)
+    colors = torch.stack([to_tensor(patch[..., :3]) for patch in several])
+    shape = torch.from_numpy(several[0, ..., 3].copy()).float() / 255.0 if several.shape[-1] == 4 else None
+    pasted, mask = apply_patches(to_tensor(image)[None], colors, layout, shape)
+    return to_uint8(pasted[0]), mask[0].amax(0).bool().numpy()
 
 
 def to_tensor(image: np.ndarray) -> Tensor:
@@ -128,14 +112,6 @@ def visible_part(homography: Tensor, patch_size: tuple[int, int]) -> Tensor:
             share = (NEAR - depth) / (depths[following] - depth)
             kept.append(corners[index] + share * (corners[following] - corners[index]))
     return torch.stack(kept) if kept else corners[:0]
-
-
-def _paste(image: np.ndarray, patches: np.ndarray, layout: Sequence[Transforms]) -> tuple[np.ndarray, np.ndarray]:
-    colors = torch.stack([to_tensor(patch[..., :3]) for patch in patches])
-    # All patches of one attack have the same shape.
-    shape = torch.from_numpy(patches[0, ..., 3].copy()).float() / 255.0 if patches.shape[-1] == 4 else None
-    pasted, mask = apply_patches(to_tensor(image)[None], colors, layout, shape)
-    return to_uint8(pasted[0]), mask[0].amax(0).bool().numpy()
 
 
 def _apply(result: Tensor, mask: Tensor, patch: Tensor, transforms: Transforms, alpha: Tensor | None) -> None:

@@ -146,9 +146,9 @@ def make_step(attacker: Attacker, stack: FrameStack, attack: AttackState, sample
     """Take one step of the attack on a random batch; returns what its images looked like before the step."""
     chosen = torch.randint(len(stack), (attack.recipe.batch,), generator=attack.generator)
     images, labels = stack.batch(chosen, attacker.renderer.segmenter.device)
-    view = attacker.render(images, attack.leaves, sampler(stack.numbers[chosen], attack.generator))
-    found = attacker.directions(view, labels, attack.leaves, len(attack.history))
-    attack.descend((found.adversarial, found.decoys), found.step)
+    layout = sampler(stack.numbers[chosen], attack.generator)
+    view = attacker.renderer.render(images, torch.cat(attack.leaves), layout)
+    attack.descend(*attacker.directions(view, labels, attack.leaves, len(attack.history)))
     return view
 
 

@@ -145,10 +145,7 @@ def _visible(views: Sequence[PanelView], size: tuple[int, int]) -> Tensor | None
     """How much of each pixel the patch may cover, float [B, H, W] in 0..1; None where nothing is known of any view."""
     if all(view.visible is None for view in views):
         return None
-    return torch.stack([_resized(view.visible, size) for view in views])
-
-
-def _resized(visible: np.ndarray | None, size: tuple[int, int]) -> Tensor:
-    if visible is None:
-        return torch.ones(size)
-    return torch.from_numpy(cv2.resize(visible.astype(np.float32), (size[1], size[0]), interpolation=cv2.INTER_AREA))
+    wholly = np.ones(size, bool)
+    shares = (np.asarray(wholly if view.visible is None else view.visible, np.float32) for view in views)
+    resized = (cv2.resize(share, (size[1], size[0]), interpolation=cv2.INTER_AREA) for share in shares)
+    return torch.stack([torch.from_numpy(share) for share in resized])

@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field, WrapValidator
+from pydantic.dataclasses import dataclass
 
 from zmask_ros.attacks.eot import EotRanges
 from zmask_ros.errors import AttackError
+from zmask_ros.validation import Settings
 
-UNTARGETED, TARGETED, HIDING = OBJECTIVES = ("untargeted", "targeted", "hiding")
-ADAPTIVE = ("none", "flag", "mask", "both", "overmask")
-WHOLE = ("steps", "batch", "seed", "patches", "decoys", "restarts")
-"""Entries that must be whole numbers in JSON."""
+Objective = Literal["untargeted", "targeted", "hiding"]
+Adaptive = Literal["none", "flag", "mask", "both", "overmask"]
+UNTARGETED, TARGETED, HIDING = OBJECTIVES = get_args(Objective)
+ADAPTIVE = get_args(Adaptive)
+
+
+def _as_written(value: Any, validate: Callable[[Any], float]) -> float:
+    """A whole number stays one: equal recipes have equal JSON, by which finished work is known again."""
+    number = validate(value)
+    return value if isinstance(value, int) else number
+
+
+Number = Annotated[float, WrapValidator(_as_written)]
+Weight = Annotated[Number, Field(ge=0)]
+Share = Annotated[Number, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1, strict=True)]
+Side = Annotated[int, Field(ge=8, strict=True)]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(Settings):
     """How to optimize patches; equal recipes, frames and networks give equal patches.
 
     Attributes:
@@ -45,53 +63,42 @@ class Recipe:
         restarts: so many whole runs from other starts, >= 1; the best patch of all is kept.
     """
 
-    size: tuple[int, int] = (128, 256)
-    steps: int = 250
-    batch: int = 4
-    lr: float = 0.04
-    gamma: float | None = None
-    smoothness: float = 0.1
-    printable: tuple[float, float] = (0.03, 0.97)
-    eot: EotRanges = field(default_factory=EotRanges)
-    seed: int = 0
-    objective: str = "untargeted"
+    owner = "The recipe"
+    refusal = AttackError
+
+    size: tuple[Side, Side] = (128, 256)
+    steps: Count = 250
+    batch: Count = 4
+    lr: Annotated[Number, Field(gt=0)] = 0.04
+    gamma: Share | None = None
+    smoothness: Weight = 0.1
+    printable: tuple[Share, Share] = (0.03, 0.97)
+    eot: EotRanges = EotRanges()
+    seed: Annotated[int, Field(strict=True)] = 0
+    objective: Objective = UNTARGETED
     target: str | None = None
-    beta: float = 1.0
-    non_printability: float = 0.0
+    beta: Share = 1.0
+    non_printability: Weight = 0.0
     palette: str | None = None
-    auxiliary: float = 0.0
+    auxiliary: Weight = 0.0
     shape: str | None = None
-    patches: int = 1
-    decoys: int = 0
-    adaptive: str = "none"
-    adaptive_weight: float = 0.5
-    restarts: int = 1
+    patches: Count = 1
+    decoys: Annotated[int, Field(ge=0, strict=True)] = 0
+    adaptive: Adaptive = "none"
+    adaptive_weight: Share = 0.5
+    restarts: Count = 1
 
     def __post_init__(self) -> None:
         low, high = self.printable
-        demands = {
-            f"size must be at least 8x8, not {self.size[0]}x{self.size[1]}": min(self.size) >= 8,
-            f"steps must be at least 1, not {self.steps}": self.steps >= 1,
-            f"batch must be at least 1, not {self.batch}": self.batch >= 1,
-            f"lr must be positive, not {self.lr}": self.lr > 0,
-            f"gamma must lie within 0..1, not {self.gamma}": self.gamma is None or 0 <= self.gamma <= 1,
-            f"smoothness must not be negative, as {self.smoothness} is": self.smoothness >= 0,
-            f"printable must ascend within 0..1, not {low}..{high}": 0 <= low < high <= 1,
-            f"objective must be one of {', '.join(OBJECTIVES)}, not {self.objective}": self.objective in OBJECTIVES,
-            f"objective {self.objective} needs a class as target": self.objective == UNTARGETED or self.target,
-            "target has no meaning in an untargeted attack": self.objective != UNTARGETED or not self.target,
-            f"beta must lie within 0..1, not {self.beta}": 0 <= self.beta <= 1,
-            f"non_printability must not be negative, as {self.non_printability} is": self.non_printability >= 0,
-            f"auxiliary must not be negative, as {self.auxiliary} is": self.auxiliary >= 0,
-            f"patches must be at least 1, not {self.patches}": self.patches >= 1,
-            f"decoys must be fewer than the {self.patches} patches, not {self.decoys}": 0 <= self.decoys < self.patches,
-            f"adaptive must be one of {', '.join(ADAPTIVE)}, not {self.adaptive}": self.adaptive in ADAPTIVE,
-            f"adaptive_weight must lie within 0..1, not {self.adaptive_weight}": 0 <= self.adaptive_weight <= 1,
-            f"restarts must be at least 1, not {self.restarts}": self.restarts >= 1,
-        }
-        for complaint, holds in demands.items():
-            if not holds:
-                raise AttackError(f"The recipe's {complaint}.")
+        if low >= high:
+            raise ValueError(f"The recipe's printable must ascend, not {low}..{high}.")
+        if (self.objective == UNTARGETED) == bool(self.target):
+            raise ValueError(
+                f"The recipe's objective {self.objective} with the target {self.target} is impossible: "
+                "targeted and hiding attacks name a class, untargeted ones do not."
+            )
+        if self.decoys >= self.patches:
+            raise ValueError(f"The recipe's decoys must be fewer than the {self.patches} patches, not {self.decoys}.")
 
     @property
     def knows_the_defense(self) -> bool:
@@ -111,25 +118,9 @@ class Recipe:
         """
         try:
             entries = json.loads(text)
-            return Recipe.from_dict(entries.get("recipe", entries) if isinstance(entries, dict) else entries)
-        except (json.JSONDecodeError, TypeError, ValueError) as error:
+        except ValueError as error:
             raise AttackError(f"This is not a recipe of an attack: {error}.") from error
-
-    @staticmethod
-    def from_dict(entries: dict[str, Any]) -> Recipe:
-        """The recipe with the entries of `to_json`'s object; other names are refused with a TypeError."""
-        if not isinstance(entries, dict):
-            raise TypeError("it must be a JSON object")
-        unknown = set(entries) - {f.name for f in fields(Recipe)}
-        if unknown:
-            raise TypeError(f"unknown entries {', '.join(sorted(unknown))}")
-        for name in WHOLE:
-            if name in entries and type(entries[name]) is not int:
-                raise TypeError(f"{name} must be a whole number, not {entries[name]!r}")
-        if "size" in entries and [type(length) for length in entries["size"]] != [int, int]:
-            raise TypeError(f"size must be [height, width] in whole pixels, not {entries['size']!r}")
-        if not isinstance(entries.get("eot", {}), dict):
-            raise TypeError(f"eot must be a JSON object, not {entries['eot']!r}")
-        ranges = {name: (float(low), float(high)) for name, (low, high) in entries.get("eot", {}).items()}
-        pairs = {name: tuple(entries[name]) for name in ("size", "printable") if name in entries}
-        return Recipe(**(entries | pairs | {"eot": EotRanges(**ranges)}))  # type: ignore[arg-type]
+        recipe = entries.get("recipe", entries) if isinstance(entries, dict) else entries
+        if not isinstance(recipe, dict):
+            raise AttackError(f"This is not a recipe of an attack: it must be a JSON object, not {recipe!r}.")
+        return Recipe(**recipe)

@@ -17,7 +17,6 @@ from zmask_ros.progress import Progress, silent
 
 LEAST_SHARE = 0.005
 """Share of the image that the panel must take for a frame to count: smaller ones teach a patch nothing."""
-HIDDEN = f"No frame of the scene shows a panel on at least {LEAST_SHARE:.1%} of the image: choose another scene."
 BLANK = np.full((2, 4, 3), 128, np.uint8)
 """What a street's panels show until the patch is projected onto them."""
 
@@ -57,18 +56,11 @@ def street_scene(drive: StreetDrive, most: int, progress: Progress = silent) -> 
         seconds = index / drive.rate_hz
         return _largest([PanelView(pinhole, drive.motion.pose(seconds), panel) for panel in drive.panels(seconds)])
 
-    frames, views = [], []
-    with progress("Looking", "frames", most) as advance:
-        for index, seen in _showing(len(drive), view, most):
-            frame = drive[index]
-            visible = frame.patch_mask & seen.outlined()
-            if visible.mean() >= LEAST_SHARE:
-                frames.append((frame.image, frame.labels))
-                views.append(replace(seen, visible=visible))
-            advance()
-    if not frames:
-        raise AttackError(HIDDEN)
-    return AttackScene(tuple(frames), tuple(views))
+    def frame(index: int, seen: PanelView) -> tuple[AttackFrame, PanelView]:
+        shown = drive[index]
+        return (shown.image, shown.labels), replace(seen, visible=shown.patch_mask & seen.outlined())
+
+    return _scene(len(drive), most, view, frame, progress)
 
 
 def gear_scene(gear: CarlaGear, most: int, progress: Progress = silent) -> AttackScene:
@@ -81,7 +73,7 @@ def gear_scene(gear: CarlaGear, most: int, progress: Progress = silent) -> Attac
 
     Raises:
         AttackError: no frame shows a billboard that is large enough.
-        DatasetError: a picture cannot be read.
+        ZmaskError: a picture cannot be read.
     """
     camera, panel = gear.camera, gear.panel
     pinhole = PinholeCamera(
@@ -96,14 +88,11 @@ def gear_scene(gear: CarlaGear, most: int, progress: Progress = silent) -> Attac
         boards = (panel_corners(board, panel.width, panel.height, panel.offset) for board in poses.billboards)
         return _largest([PanelView(pinhole, pose, corners) for corners in boards])
 
-    frames, views = [], []
-    with progress("Looking", "frames", most) as advance:
-        for index, seen in _showing(len(gear), view, most):
-            frame = gear[index]
-            frames.append((frame.image, frame.labels))
-            views.append(seen)
-            advance()
-    return AttackScene(tuple(frames), tuple(views))
+    def frame(index: int, seen: PanelView) -> tuple[AttackFrame, PanelView]:
+        shown = gear[index]
+        return (shown.image, shown.labels), seen
+
+    return _scene(len(gear), most, view, frame, progress)
 
 
 def evenly(length: int, wanted: int) -> list[int]:
@@ -111,13 +100,29 @@ def evenly(length: int, wanted: int) -> list[int]:
     return [int(index) for index in np.unique(np.linspace(0, length - 1, min(length, wanted)).round())]
 
 
-def _showing(length: int, view: Callable[[int], PanelView | None], most: int) -> list[tuple[int, PanelView]]:
-    """Up to ``most`` frames, evenly over those whose panel is large enough: their indices and views."""
+def _scene(
+    length: int,
+    most: int,
+    view: Callable[[int], PanelView | None],
+    frame: Callable[[int, PanelView], tuple[AttackFrame, PanelView]],
+    progress: Progress,
+) -> AttackScene:
+    """Up to ``most`` frames, evenly over those whose panel is large enough, less those that have it hidden."""
     views = ((index, view(index)) for index in range(length))
     large = [(index, seen) for index, seen in views if seen is not None and seen.share() >= LEAST_SHARE]
-    if not large:
-        raise AttackError(HIDDEN)
-    return [large[index] for index in evenly(len(large), most)]
+    found = []
+    with progress("Looking", "frames", most) as advance:
+        for chosen in evenly(len(large), most) if large else ():
+            shown, seen = frame(*large[chosen])
+            if seen.visible is None or seen.visible.mean() >= LEAST_SHARE:
+                found.append((shown, seen))
+            advance()
+    if not found:
+        raise AttackError(
+            f"No frame of the scene shows a panel on at least {LEAST_SHARE:.1%} of the image: choose another scene."
+        )
+    frames, seen_in = zip(*found, strict=True)
+    return AttackScene(frames, seen_in)
 
 
 def _largest(views: Sequence[PanelView]) -> PanelView | None:

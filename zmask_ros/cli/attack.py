@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,42 +23,37 @@ from zmask_ros.attacks import (
     save_patch,
     train_patch,
 )
-from zmask_ros.attacks.curves import save_curves
-from zmask_ros.attacks.files import curves_path
+from zmask_ros.attacks.files import curves_path, save_curves
 from zmask_ros.attacks.frames import NothingToHideError
-from zmask_ros.cli import attack_options, options
-from zmask_ros.cli.attack_options import GROUPS, Seeds
+from zmask_ros.cli import options
+from zmask_ros.cli.attack_options import AttackCommand, recipe_of, recipe_options
 from zmask_ros.cli.attack_sources import HELP as SCENE_HELP
 from zmask_ros.cli.attack_sources import AttackSources
 from zmask_ros.cli.console import print_json, print_table, progress, warn
-from zmask_ros.cli.grouped import GroupedCommand
 from zmask_ros.defense import Profile, load_profile
 from zmask_ros.errors import ZmaskError
 from zmask_ros.segmenters import Segmenter, load_segmenter
 
 
-@click.command(cls=GroupedCommand, groups=GROUPS)
+@click.command(cls=AttackCommand)
 @options.segmenter
-@click.option("--street", type=Seeds(), help="Frames of street-world drives with these seeds, e.g. 1,2,3.")
-@click.option("--camvid", type=click.Path(path_type=Path), help="Frames of CamVid's training split; its root folder.")
-@click.option("--images", type=click.Path(path_type=Path), help="Frames from a folder of images, without labels.")
-@click.option("--bag", "bags", type=click.Path(path_type=Path), multiple=True, help="Frames of a bag; repeatable.")
+@click.option("--street", type=options.SEEDS, help="Frames of street-world drives with these seeds, e.g. 1,2,3.")
+@options.path("--camvid", help="Frames of CamVid's training split; its root folder.")
+@options.path("--images", help="Frames from a folder of images, without labels.")
+@options.path("--bag", "bags", multiple=True, help="Frames of a bag; repeatable.")
 @options.topic
 @click.option("--scene", help=SCENE_HELP)
-@click.option("--frames", type=click.IntRange(min=1), default=120, show_default=True, help="Frames from each source.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The patch, NAME.png.")
-@click.option(
+@click.option("--frames", type=options.COUNT, default=120, help="Frames from each source.")
+@options.path("-o", "--output", required=True, help="The patch, NAME.png.")
+@options.path(
     "--recipe",
     "recipe_file",
-    type=click.Path(path_type=Path),
     help="Start from this recipe: JSON with any of the recipe's entries; other options override it.",
 )
-@click.option(
-    "--profile",
-    type=click.Path(path_type=Path),
-    help="The defence that the attacker knows: NAME.zmask.safetensors, from `zmask fit` or `calibrate`.",
+@options.path(
+    "--profile", help="The defence that the attacker knows: NAME.zmask.safetensors, from `zmask fit` or `calibrate`."
 )
-@attack_options.recipe
+@recipe_options
 @click.option("--per-image", is_flag=True, help="A patch of its own for each frame: NAME_frame0001.png and so on.")
 @click.option("--resume", is_flag=True, help="Go on with an attack that was interrupted; all else as it was.")
 @options.device
@@ -103,7 +98,7 @@ def command(
     check_writable(output)
     sources = AttackSources(camvid, street or (), images, bags, topic, frames, scene)
     described = sources.describe()
-    recipe = attack_options.recipe_of(recipe_file, overrides)
+    recipe = recipe_of(recipe_file, overrides)
     known_profile = None if profile is None else load_profile(profile)
     if known_profile is not None and not recipe.knows_the_defense:
         warn("This attack does not know the defence, so --profile has no effect: see --adaptive, --beta, --decoys.")
@@ -112,15 +107,17 @@ def command(
         raise ZmaskError(f"There is no interrupted attack {state_path(output)}: leave --resume out to begin one.")
     started = time.monotonic()
     taken, placement = sources.load()
-    outcomes = (
-        list(job.each_image(output, taken, placement is not None)) if per_image else [job.run(output, taken, placement)]
-    )
+    if per_image and placement is not None:
+        raise ZmaskError("A scene is attacked by one patch on its panel: leave --per-image out.")
+    outcomes = list(job.each_image(output, taken)) if per_image else [job.run(output, taken, placement)]
     common = {"segmenter": job.segmenter.name, "sources": described, "seconds": round(time.monotonic() - started, 1)}
     if as_json:
         print_json({"patches": outcomes} | common if per_image else outcomes[0] | common)
         return
     for outcome in outcomes:
-        print_table("Patch", {name.replace("_", " "): _readable(value) for name, value in (outcome | common).items()})
+        rows = {name.replace("_", " "): value for name, value in (outcome | common).items()}
+        lists = {name: ", ".join(map(str, value)) for name, value in rows.items() if isinstance(value, list | tuple)}
+        print_table("Patch", rows | lists)
 
 
 @dataclass(frozen=True)
@@ -141,13 +138,7 @@ class AttackJob:
     sources: tuple[str, ...]
     resume: bool
 
-    def run(
-        self,
-        output: Path,
-        frames: Iterable[AttackFrame],
-        placement: Placement | None = None,
-        sources: tuple[str, ...] | None = None,
-    ) -> dict[str, Any]:
+    def run(self, output: Path, frames: Iterable[AttackFrame], placement: Placement | None = None) -> dict[str, Any]:
         """Optimize one set of patches with a progress bar, write it, and return what `summary` says of it."""
         state = state_path(output)
         if not self.resume:
@@ -161,21 +152,19 @@ class AttackJob:
                 done = step.index + 1
 
             result = train_patch(self.segmenter, frames, self.recipe, show, self.profile, state, placement)
-        save_patch(output, result, self.recipe, self.segmenter, sources or self.sources)
+        save_patch(output, result, self.recipe, self.segmenter, self.sources)
         save_curves(output, result.history)
         state.unlink(missing_ok=True)
         return summary(output, result)
 
-    def each_image(self, output: Path, frames: Iterable[AttackFrame], in_scene: bool) -> Iterator[dict[str, Any]]:
+    def each_image(self, output: Path, frames: Iterable[AttackFrame]) -> Iterator[dict[str, Any]]:
         """Run one attack for each frame; frames that are done already are passed over when resuming."""
-        if in_scene:
-            raise ZmaskError("A scene is attacked by one patch on its panel: leave --per-image out.")
         for number, frame in enumerate(frames):
             place = output.with_stem(f"{output.stem}_frame{number:04d}")
             if self.resume and place.exists() and load_recipe(place) == self.recipe:
                 continue
             try:
-                yield self.run(place, [frame], sources=(*self.sources, f"frame {number}"))
+                yield replace(self, sources=(*self.sources, f"frame {number}")).run(place, [frame])
             except NothingToHideError:
                 warn(f"Frame {number} does not show {self.recipe.target} and was passed over.")
 
@@ -198,26 +187,21 @@ def summary(output: Path, result: PatchResult) -> dict[str, Any]:
     """
     tenth = max(1, len(result.history) // 10)
     first, last = result.history[:tenth], result.history[-tenth:]
+
+    def mean(name: str, steps: Sequence[Step]) -> float:
+        return round(float(np.mean([getattr(step, name) for step in steps])), 4)
+
     told = {
         "patch": str(output),
         "recipe": str(recipe_path(output)),
         "curves": str(curves_path(output)),
         "steps": len(result.history),
-        "pixel_accuracy_at_first": _mean([step.pixel_accuracy for step in first]),
-        "pixel_accuracy_at_last": _mean([step.pixel_accuracy for step in last]),
-        "loss_at_first": _mean([step.loss for step in first]),
-        "loss_at_last": _mean([step.loss for step in last]),
+        "pixel_accuracy_at_first": mean("pixel_accuracy", first),
+        "pixel_accuracy_at_last": mean("pixel_accuracy", last),
+        "loss_at_first": mean("loss", first),
+        "loss_at_last": mean("loss", last),
         "share_won": [round(merit, 4) for merit in result.merits],
     }
-    if last[-1].score is not None:
-        told["score_at_last"] = _mean([step.score for step in last if step.score is not None])
-        told["masked_at_last"] = _mean([step.masked for step in last if step.masked is not None])
-    return told
-
-
-def _mean(values: list[float]) -> float:
-    return round(float(np.mean(values)), 4)
-
-
-def _readable(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    if last[-1].score is None:
+        return told
+    return told | {"score_at_last": mean("score", last), "masked_at_last": mean("masked", last)}

@@ -25,18 +25,18 @@ PERFORMANCE = Marks("<!-- figures: written by zmask bench --docs -->", "<!-- end
 
 @click.command()
 @options.segmenter
-@click.option("--profile", type=click.Path(path_type=Path), help="Profile.  [default: the one shipped]")
-@click.option("--patch", type=click.Path(path_type=Path), help="Patch, a picture.  [default: the one shipped]")
-@click.option("--size", type=options.ImageSize(), help="The camera's images.  [default: the network's input size]")
-@click.option("--frames", type=click.IntRange(min=1), default=60, show_default=True, help="Frames of each case.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads.  [default: torch's own choice]")
+@options.path("--profile", help="Profile.  [default: the one shipped]")
+@options.path("--patch", help="Patch, a picture.  [default: the one shipped]")
+@click.option("--size", type=options.IMAGE_SIZE, help="The camera's images.  [default: the network's input size]")
+@click.option("--frames", type=options.COUNT, default=60, help="Frames of each case.")
+@click.option("--threads", type=options.COUNT, help="CPU threads.  [default: torch's own choice]")
 @click.option(
     "--sweep", is_flag=True, help="Also other image sizes, input sizes and layers, and cameras together in one batch."
 )
 @click.option("--networks", is_flag=True, help="Also torchvision's networks with random weights; takes minutes.")
 @click.option("--demo", is_flag=True, help="Also time the analysis as the paper's authors' demo does it; slow.")
-@click.option("--plot", type=click.Path(path_type=Path), help="Draw how the cost grows (SVG); with --sweep.")
-@click.option("--docs", type=click.Path(path_type=Path), help="Write the figures into this document.")
+@options.path("--plot", help="Draw how the cost grows (SVG); with --sweep.")
+@options.path("--docs", help="Write the figures into this document.")
 @options.device
 @options.as_json
 def command(

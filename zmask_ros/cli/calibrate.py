@@ -8,73 +8,50 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.markup import escape
-from rich.table import Table
 
 from zmask_ros.cli import options
-from zmask_ros.cli.clean_sources import announce, clean_source_options
-from zmask_ros.cli.console import figure, print_json, print_table, progress, stdout
+from zmask_ros.cli.clean_sources import announce, clean_source_options, read_clean
+from zmask_ros.cli.console import figure, print_json, print_rows, print_table, progress, stdout
 from zmask_ros.cli.profile_rows import interval_text, precaution_rows, summary
-from zmask_ros.defense import bind, load_profile, save_profile
+from zmask_ros.defense import load_profile, save_profile
 from zmask_ros.defense.profile.storage import check_profile_place
 from zmask_ros.errors import ZmaskError
 from zmask_ros.flags.alarm import VoteRule
-from zmask_ros.segmenters import load_segmenter
-from zmask_ros.training.division import check_enough_frames, check_enough_patches
+from zmask_ros.training.division import check_enough_patches
 from zmask_ros.training.layer_selection import LayerReport, LayerSelection
 from zmask_ros.training.metrics import Figures
 from zmask_ros.training.pipeline import Calibration, calibrate, calibration_seconds, check_layers
 from zmask_ros.training.settings import DEFAULT_PRECAUTION_RATE, CalibrationSettings
-from zmask_ros.training.sources import CleanSources, read_frames, read_patches
+from zmask_ros.training.sources import CleanSources, read_patches
 
 AUTO, KEEP = "auto", "keep"
-
-
-class VoteParameter(click.ParamType):
-    """K/N, such as 2/3."""
-
-    name = "K/N"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> VoteRule:
-        """The rule of an option's text."""
-        if isinstance(value, VoteRule):
-            return value
-        try:
-            needed, frames = (int(part) for part in value.split("/"))
-            return VoteRule(needed, frames)
-        except ValueError:
-            self.fail(f"'{value}' is not K/N with 1 <= K <= N, such as 2/3.", param, ctx)
+VOTE = options.Parsed("K/N", lambda text: VoteRule(*options.numbers(text, "/", 2)), "K/N with 1 <= K <= N, such as 2/3")
 
 
 @click.command()
-@click.argument("profile_file", metavar="PROFILE", type=click.Path(path_type=Path))
+@options.profile_file
 @clean_source_options
-@click.option(
+@options.path(
     "--patches",
-    type=click.Path(path_type=Path),
     multiple=True,
     help="Adversarial patch, or a folder of them (PNG); repeatable. Every third is held out.",
 )
 @click.option(
     "--train-patches",
+    "graded_patches",
     type=click.IntRange(min=0),
     default=0,
-    show_default=True,
     metavar="N",
     help="Train N patches of graded strength first, on the frames that are not held out.",
 )
 @click.option(
-    "--patch-steps",
-    type=click.IntRange(min=1),
-    default=60,
-    show_default=True,
-    help="Optimisation steps of each of these.",
+    "--patch-steps", "graded_steps", type=options.COUNT, default=60, help="Optimisation steps of each of these."
 )
 @click.option(
     "--rivals",
+    "adversarial_steps",
     type=click.IntRange(min=0),
     default=0,
-    show_default=True,
     metavar="STEPS",
     help="Train an evidence head in the place of the mean z-scores, for STEPS steps against attackers who "
     "adapt to it; 1200 is enough to begin with. A head that PROFILE has already is trained on.",
@@ -83,48 +60,41 @@ class VoteParameter(click.ParamType):
     "--layers",
     type=click.Choice([KEEP, AUTO]),
     default=KEEP,
-    show_default=True,
     help="auto: choose layers and kernels anew, and fit them on the clean frames.",
 )
 @click.option(
     "--false-alarm-rate",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=options.SHARE,
     help="Share of clean frames that may be flagged.  [default: the profile's]",
 )
 @click.option(
     "--precaution-rate",
     type=click.FloatRange(0, 1, max_open=True),
     default=DEFAULT_PRECAUTION_RATE,
-    show_default=True,
     help="Share of clean frames that may be masked and segmented again without being "
     "flagged: the higher, the less is left to attackers who stay quiet. 0: mask only what is flagged.",
 )
 @click.option(
     "--vote",
-    type=VoteParameter(),
+    type=VOTE,
     default=VoteRule(),
     show_default="1/1",
     help="K/N: an attack is called when K of the last N frames are flagged; kept in the profile.",
 )
-@click.option("--segmenter", help="The profile's network: name or YAML file.  [default: the name in the profile]")
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Profile: NAME.zmask.safetensors.")
+@options.profiles_segmenter
+@options.profile_output
 @options.device
 @options.as_json
 def command(
     profile_file: Path,
     sources: CleanSources,
     patches: tuple[Path, ...],
-    train_patches: int,
-    patch_steps: int,
-    rivals: int,
     layers: str,
-    false_alarm_rate: float | None,
-    precaution_rate: float,
-    vote: VoteRule,
     segmenter: str | None,
     output: Path,
     device: str,
     as_json: bool,
+    **chosen: Any,
 ) -> None:
     """Train the fusion block of PROFILE on patches and on what only looks like them, and set its threshold anew.
 
@@ -137,27 +107,16 @@ def command(
       zmask calibrate city.zmask.safetensors --clean drive_1 --train-patches 6 -o calibrated.zmask.safetensors
       zmask calibrate city.zmask.safetensors --camvid CamVid --patches patches -o calibrated.zmask.safetensors
     """
-    settings = CalibrationSettings.checked(
-        select_layers=layers == AUTO,
-        graded_patches=train_patches,
-        graded_steps=patch_steps,
-        adversarial_steps=rivals,
-        false_alarm_rate=false_alarm_rate,
-        precaution_rate=precaution_rate,
-        vote=vote,
-    )
+    settings = CalibrationSettings(select_layers=layers == AUTO, **chosen)
     check_profile_place(output)
     sources.check_named()
     named = read_patches(patches)
-    if not named and not train_patches:
+    if not named and not settings.graded_patches:
         raise ZmaskError("Name patches with --patches, or have some trained with --train-patches N.")
-    check_enough_patches(len(named) + train_patches)
+    check_enough_patches(len(named) + settings.graded_patches)
     profile = load_profile(profile_file)
-    network = load_segmenter(segmenter or profile.binding.segmenter, device)
     check_layers(profile, settings)
-    profile.binding.check(bind(network, tuple(profile.binding.shapes)))
-    clean = read_frames(network, sources, progress)
-    check_enough_frames(clean)
+    network, clean = read_clean(profile, segmenter, device, sources)
     began = time.monotonic()
     announce(clean, calibration_seconds(network, clean, settings))
     result = calibrate(network, profile, clean, named, settings, progress)
@@ -193,18 +152,16 @@ def _published(figures: Figures | LayerReport) -> dict[str, Any]:
 def _print(result: Calibration, output: Path, seconds: float) -> None:
     if result.selection:
         _print_selection(result.selection)
-    table = Table("on held-out frames and patches", "before", "after", title="Calibration", title_justify="left")
-    after = _published(result.after)
-    for name, value in _published(result.before).items():
-        table.add_row(name.replace("_", " "), figure(value), figure(after[name]))
-    stdout.print(table)
+    before, after = _published(result.before), _published(result.after)
+    compared = [(name.replace("_", " "), figure(before[name]), figure(after[name])) for name in before]
+    print_rows("Calibration", compared, ("on held-out frames and patches", "before", "after"))
     threshold = result.profile.detector.threshold
     rows = {
         "threshold": figure(threshold.value),
         "false-alarm rate": figure(threshold.false_alarm_rate),
         "its interval": interval_text(threshold.interval),
-        **{name: str(value) for name, value in precaution_rows(result.profile.detector.precaution).items()},
-        "vote": str(result.profile.vote),
+        **precaution_rows(result.profile.detector.precaution),
+        "vote": result.profile.vote,
         "seconds": figure(seconds),
     }
     print_table(f"Profile {output}", rows)
@@ -213,12 +170,11 @@ def _print(result: Calibration, output: Path, seconds: float) -> None:
 
 
 def _print_selection(selection: LayerSelection) -> None:
-    columns = ("layer", "overlap", "pixel AUC", "frame AUC", "harmless AUC", "why")
-    table = Table(*columns, title="Layers", title_justify="left")
-    for report in selection.reports:
-        numbers = (report.overlap, report.pixel_auc, report.frame_auc, report.benign_auc)
-        table.add_row(escape(report.layer), *(f"{number:.3f}" for number in numbers), escape(report.verdict))
-    stdout.print(table)
+    rows = []
+    for own in selection.reports:
+        numbers = (own.overlap, own.pixel_auc, own.frame_auc, own.benign_auc)
+        rows.append((own.layer, *(f"{number:.3f}" for number in numbers), own.verdict))
+    print_rows("Layers", rows, ("layer", "overlap", "pixel AUC", "frame AUC", "harmless AUC", "why"))
     for name, branch in (("S", selection.shallow), ("D", selection.deep)):
         kernels = " ".join(f"{width}x{height}" for height, width in branch.kernels)
         stdout.print(f"{name}: {', '.join(branch.layers)}; kernels {kernels}", markup=False)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -40,7 +41,7 @@ def progress(description: str, unit: str, total: int | None) -> Iterator[Advance
     A bar on a terminal; elsewhere, as in logs, a line every `LINE_EVERY_S` seconds.
     """
     if not stderr.is_terminal:
-        yield _Lines(description, unit, total).advance
+        yield _lines(description, unit, total)
         return
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -61,34 +62,45 @@ def progress(description: str, unit: str, total: int | None) -> Iterator[Advance
         yield advance
 
 
-class _Lines:
+def _lines(description: str, unit: str, total: int | None) -> Advance:
     """Progress in a log: a line now and then."""
+    done, began = 0.0, time.monotonic()
+    due = began + LINE_EVERY_S
 
-    def __init__(self, description: str, unit: str, total: int | None) -> None:
-        self._description, self._unit, self._total = description, unit, total
-        self._done, self._began = 0.0, time.monotonic()
-        self._due = self._began + LINE_EVERY_S
-
-    def advance(self, steps: float = 1, note: str = "") -> None:
-        self._done += steps
+    def advance(steps: float = 1, note: str = "") -> None:
+        nonlocal done, due
+        done += steps
         now = time.monotonic()
-        if now < self._due:
+        if now < due:
             return
-        self._due = now + LINE_EVERY_S
-        speed = self._done / (now - self._began)
-        total, left = "", ""
-        if self._total is not None:
-            total, left = f" of {self._total:.0f}", f", {(self._total - self._done) / speed / 60:.0f} min left"
-        line = f"{self._description}: {self._done:.0f}{total}, {speed:.1f} {self._unit}/s{left} {note}"
+        due = now + LINE_EVERY_S
+        speed = done / (now - began)
+        of, left = ("", "") if total is None else (f" of {total:.0f}", f", {(total - done) / speed / 60:.0f} min left")
+        line = f"{description}: {done:.0f}{of}, {speed:.1f} {unit}/s{left} {note}"
         print(line.rstrip(), file=sys.stderr, flush=True)
 
+    return advance
 
-def print_table(title: str, rows: dict[str, str]) -> None:
-    """A two-column table on stdout; what looks like markup is printed as it is."""
-    table = Table(title=escape(title), show_header=False, title_justify="left")
-    for name, value in rows.items():
-        table.add_row(escape(name), escape(value))
+
+def print_table(title: str, rows: Mapping[str, object]) -> None:
+    """A table of names and values on stdout."""
+    print_rows(title, rows.items())
+
+
+def print_rows(title: str | None, rows: Iterable[Sequence[object]], columns: Sequence[str] = ()) -> None:
+    """A table on stdout, without a head where there are no ``columns``; what looks like markup is printed as it is."""
+    table = Table(*columns, title=title and escape(title), show_header=bool(columns), title_justify="left")
+    for row in rows:
+        table.add_row(*(escape(str(cell)) for cell in row))
     stdout.print(table)
+
+
+def print_profile(profile: Path, rows: Mapping[str, object], as_json: bool) -> None:
+    """What a command says of the profile that it wrote: a table, or JSON."""
+    if as_json:
+        print_json({**rows, "profile": str(profile)})
+    else:
+        print_table(f"Profile {profile}", rows)
 
 
 def figure(value: Any) -> str:

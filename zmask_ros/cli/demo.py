@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import click
-from rich.markup import escape
-from rich.table import Table
 
 from zmask_ros.cli import options
-from zmask_ros.cli.console import figure, print_json, progress, stdout
-from zmask_ros.demo.measure import DemoFigures
+from zmask_ros.cli.console import figure, print_json, print_rows, progress
 from zmask_ros.demo.processes import NodeFailedError
 from zmask_ros.demo.run import run_demo
 from zmask_ros.demo.scenario import CARRIERS, CLEAN_FRAMES, DemoSettings, Scenario
@@ -20,34 +18,24 @@ DEFAULT = Scenario()
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path), default=Path("out/demo"), show_default=True, help="Folder.")
-@click.option("--patch", type=click.Path(path_type=Path), help="Picture to attack with.  [default: the shipped one]")
-@click.option("--seed", type=click.IntRange(min=0), default=DEFAULT.seed, show_default=True, help="Which street.")
-@click.option("--carrier", type=click.Choice(CARRIERS), default=DEFAULT.carrier, show_default=True, help="Shows it.")
-@click.option(
-    "--seconds", type=click.FloatRange(min=1), default=DEFAULT.seconds, show_default=True, help="Of the drive."
-)
-@click.option(
-    "--rate",
-    type=click.FloatRange(min=0.5, max=60),
-    default=DEFAULT.rate_hz,
-    show_default=True,
-    help="Frames a second.",
-)
+@options.path("--out", "folder", default=Path("out/demo"), help="Folder.")
+@options.path("--patch", help="Picture to attack with.  [default: the shipped one]")
+@click.option("--seed", type=click.IntRange(min=0), default=DEFAULT.seed, help="Which street.")
+@click.option("--carrier", type=click.Choice(CARRIERS), default=DEFAULT.carrier, help="Shows it.")
+@click.option("--seconds", type=click.FloatRange(min=1), default=DEFAULT.seconds, help="Of the drive.")
+@click.option("--rate", type=click.FloatRange(min=0.5, max=60), default=DEFAULT.rate_hz, help="Frames a second.")
 @click.option(
     "--picture",
     "picture_s",
     type=click.FloatRange(min=0),
     nargs=2,
     default=(DEFAULT.picture_from_s, DEFAULT.picture_until_s),
-    show_default=True,
     help="From which second until which the patch is shown; before and after, an advertisement.",
 )
 @click.option(
     "--clean-drives",
     type=click.IntRange(min=2),
     default=15,
-    show_default=True,
     help=f"Drives to fit the profile on, of {CLEAN_FRAMES} frames each.",
 )
 @options.segmenter
@@ -57,18 +45,7 @@ DEFAULT = Scenario()
 )
 @options.as_json
 def command(
-    out: Path,
-    patch: Path | None,
-    seed: int,
-    carrier: str,
-    seconds: float,
-    rate: float,
-    picture_s: tuple[float, float],
-    clean_drives: int,
-    segmenter: str,
-    device: str,
-    fresh: bool,
-    as_json: bool,
+    seed: int, carrier: str, seconds: float, rate: float, picture_s: tuple[float, float], as_json: bool, **chosen: Any
 ) -> None:
     """Drive behind a truck that carries an adversarial patch, defended, through real ROS 2 nodes; no camera needed.
 
@@ -90,8 +67,7 @@ def command(
       zmask demo
       zmask demo --carrier truck --patch mine.png --seed 7 --picture 5 15
     """
-    scenario = Scenario(seed, seconds, rate, carrier, *picture_s)
-    settings = DemoSettings(out, scenario, patch, clean_drives, segmenter, device, fresh)
+    settings = DemoSettings(scenario=Scenario(seed, seconds, rate, carrier, *picture_s), **chosen)
     try:
         result = run_demo(settings, progress, lambda sentence: click.echo(sentence, err=True))
     except NodeFailedError as error:
@@ -100,13 +76,11 @@ def command(
     if as_json:
         print_json(result.summary)
     else:
-        _print_table(out, result.figures)
+        values = (
+            (own.name, getattr(result.figures, own.name), own.metadata["meaning"]) for own in fields(result.figures)
+        )
+        print_rows(
+            f"Demo, results in {settings.folder}", ((name, figure(value), meaning) for name, value, meaning in values)
+        )
     if result.unflagged:
         raise click.ClickException(f"{result.unflagged} of {result.figures.frames_sent} frames got no flag.")
-
-
-def _print_table(folder: Path, figures: DemoFigures) -> None:
-    table = Table(title=escape(f"Demo, results in {folder}"), title_justify="left", show_header=False)
-    for field in fields(figures):
-        table.add_row(field.name, figure(getattr(figures, field.name)), field.metadata["meaning"])
-    stdout.print(table)

@@ -6,12 +6,10 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import click
 
 from zmask_ros.cli import options
-from zmask_ros.cli.attack import Seeds
 from zmask_ros.cli.console import print_json, print_table, progress, warn
 from zmask_ros.data.camvid import camvid_root
 from zmask_ros.errors import ZmaskError
@@ -38,17 +36,10 @@ STREET_SEEDS = (8000, 8001, 8002)
 NO_CAMVID = "CamVid was not found (--camvid, or ZMASK_CAMVID): evaluating on drives of the street world instead."
 
 
-class NamedPath(click.ParamType):
-    """NAME=PATH, or PATH alone."""
-
-    name = "[NAME=]PATH"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Path]:
-        """Name and path; the name is empty where none is given."""
-        if isinstance(value, tuple):
-            return value
-        name, found, path = str(value).partition("=")
-        return (name, Path(path)) if found else ("", Path(value))
+def _named_path(text: str) -> tuple[str, Path]:
+    """Name and path of NAME=PATH, or of PATH alone; the name is empty where none is given."""
+    name, found, path = text.partition("=")
+    return (name, Path(path)) if found else ("", Path(text))
 
 
 @click.command()
@@ -56,7 +47,7 @@ class NamedPath(click.ParamType):
 @click.option(
     "--profile",
     "profiles",
-    type=NamedPath(),
+    type=options.Parsed("[NAME=]PATH", _named_path, "NAME=PATH"),
     multiple=True,
     help="Profile of the defence; repeatable, NAME is its row in the tables. Adaptive attacks know the "
     "first.  [default: ours=the one shipped]",
@@ -65,50 +56,38 @@ class NamedPath(click.ParamType):
     "--plan",
     "plan_name",
     default="published",
-    show_default=True,
     metavar="published|quick|FILE",
     help="What is done: a plan of the package, or the one in a JSON file, such as an evaluation.json.",
 )
 @click.option("--quick", is_flag=True, help="The plan quick: everything once, in minutes; too little to judge by.")
-@click.option("--camvid", type=click.Path(path_type=Path), help="Frames of CamVid; its root folder.  [default: found]")
-@click.option("--street", type=Seeds(), help="Test frames of street-world drives with these seeds, e.g. 8000,8001.")
-@click.option("--images", type=click.Path(path_type=Path), help="Frames from a folder, parted by time.")
+@options.path("--camvid", help="Frames of CamVid; its root folder.  [default: found]")
 @click.option(
-    "--labels",
-    type=click.Path(path_type=Path),
-    help="Label maps of --images: PNG of class ids, 255 unlabelled.  [default: the network's clean labels]",
+    "--street", type=options.SEEDS, help="Test frames of street-world drives with these seeds, e.g. 8000,8001."
 )
-@click.option(
-    "--bag",
-    "bags",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    help="Frames of a clean bag; repeatable, of several the last one is the test.",
+@options.path("--images", help="Frames from a folder, parted by time.")
+@options.path(
+    "--labels", help="Label maps of --images: PNG of class ids, 255 unlabelled.  [default: the network's clean labels]"
+)
+@options.path(
+    "--bag", "bags", multiple=True, help="Frames of a clean bag; repeatable, of several the last one is the test."
 )
 @options.topic
-@click.option(
+@options.path(
     "--carla-gear",
     "scenes",
-    type=click.Path(path_type=Path),
     multiple=True,
     help="Frames of a clean scene of a CARLA-GeAR set; repeatable, of several the last one is the test.",
 )
-@click.option(
-    "--patch",
-    "patches",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    help="A patch that was made elsewhere, beside those of the plan; repeatable.",
+@options.path(
+    "--patch", "patches", multiple=True, help="A patch that was made elsewhere, beside those of the plan; repeatable."
 )
-@click.option(
+@options.path(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
     default=Path("out/evaluation"),
-    show_default=True,
     help="Folder of the results. What is there already and still fits is not done again.",
 )
-@click.option("--docs", type=click.Path(path_type=Path), help="Write the tables into this document, between its marks.")
+@options.path("--docs", help="Write the tables into this document, between its marks.")
 @click.option("--dry-run", is_flag=True, help="Only say how long it would take.")
 @options.device
 @options.as_json

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from functools import reduce
 from pathlib import Path
+from typing import Any
 
 import click
 
 from zmask_ros.cli import options
-from zmask_ros.cli.console import print_json, print_table, progress, warn
+from zmask_ros.cli.console import print_profile, progress, warn
 from zmask_ros.cli.profile_rows import summary
 from zmask_ros.defense import load_profile, merge_profiles, save_profile
 from zmask_ros.defense.profile.merging import check_mergeable
@@ -26,12 +27,11 @@ from zmask_ros.training.settings import DEFAULT_FALSE_ALARM_RATE, FitSettings
 @options.bags
 @options.topic
 @options.segmenter
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Profile: NAME.zmask.safetensors.")
+@options.profile_output
 @click.option(
     "--false-alarm-rate",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=options.SHARE,
     default=DEFAULT_FALSE_ALARM_RATE,
-    show_default=True,
     help="Share of clean frames that may be flagged; sets the threshold.",
 )
 @options.every
@@ -39,12 +39,10 @@ from zmask_ros.training.settings import DEFAULT_FALSE_ALARM_RATE, FitSettings
     "--variant",
     type=click.Choice(list(PLANS)),
     default=OURS,
-    show_default=True,
     help="Kernels, sigma and mask growth: ours, or as in the Z-Mask paper, to compare with.",
 )
-@click.option(
+@options.path(
     "--merge",
-    type=click.Path(path_type=Path),
     multiple=True,
     help="Merge this profile in, as if its drives were fitted here; may be repeated, and without bags.",
 )
@@ -55,12 +53,11 @@ def command(
     topic: str | None,
     segmenter: str,
     output: Path,
-    false_alarm_rate: float,
     every: int,
-    variant: str,
     merge: tuple[Path, ...],
     device: str,
     as_json: bool,
+    **settings: Any,
 ) -> None:
     """Fit the clean statistics of a camera from BAGS of clean drives.
 
@@ -74,7 +71,6 @@ def command(
     """
     if not bags and not merge:
         raise ZmaskError("Name at least one bag of clean drives, or profiles to --merge.")
-    settings = FitSettings.checked(false_alarm_rate=false_alarm_rate, variant=variant)
     check_profile_place(output)
     merged = [load_profile(path) for path in merge]
     for other in merged[1:]:
@@ -82,7 +78,7 @@ def command(
     fitted = []
     if bags:
         with CameraBags(bags, topic, every) as camera:
-            fit = fit_bags(load_segmenter(segmenter, device), camera, settings, merged, progress)
+            fit = fit_bags(load_segmenter(segmenter, device), camera, FitSettings(**settings), merged, progress)
         for sentence in fit.warnings:
             warn(sentence)
         speed = fit.frames / max(fit.seconds, 1e-9)
@@ -92,7 +88,4 @@ def command(
     save_profile(profile, output)
     for note in dict.fromkeys(profile.notes):
         warn(note)
-    if as_json:
-        print_json(summary(profile) | {"profile": str(output)})
-    else:
-        print_table(f"Profile {output}", {name: str(value) for name, value in summary(profile).items()})
+    print_profile(output, summary(profile), as_json)

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
-from rich.markup import escape
-from rich.table import Table
 
-from zmask_ros.cli.console import print_json, print_table, stdout
-from zmask_ros.cli.options import as_json as json_option
+from zmask_ros.cli import options
+from zmask_ros.cli.console import print_json, print_rows, print_table, stdout
 from zmask_ros.cli.profile_rows import summary
 from zmask_ros.defense import Profile, load_profile
 from zmask_ros.io.bags.reader import image_topics
 
 
 @click.command()
-@click.argument("path", type=click.Path(path_type=Path))
-@json_option
+@click.argument("path", type=options.PATH)
+@options.as_json
 def command(path: Path, as_json: bool) -> None:
     """Show what is in PATH: a profile (.safetensors), or the image topics of a bag.
 
@@ -34,7 +33,7 @@ def command(path: Path, as_json: bool) -> None:
 def _show_profile(profile: Profile, path: Path, as_json: bool) -> None:
     detector, screen = profile.detector, profile.screen
     screened = {} if screen is None else {f"screen:{layer}": own for layer, own in screen.statistics.items()}
-    layers = {
+    layers: dict[str, dict[str, Any]] = {
         key: {
             "channels": len(statistics.alive),
             "dead": int((~statistics.alive).sum()),
@@ -56,12 +55,19 @@ def _show_profile(profile: Profile, path: Path, as_json: bool) -> None:
     if as_json:
         print_json(told | {"fusion": scalars, "layers": layers, "notes": list(profile.notes)})
         return
-    print_table(f"Profile {path}", {name: str(value) for name, value in told.items()})
-    table = Table("layer", "channels", "dead", "mean of |mu|", "mean sigma, largest kernel first")
-    for key, row in layers.items():
-        sigmas = " ".join(f"{sigma:.3g}" for sigma in row["mean sigma by kernel"])  # type: ignore[attr-defined]
-        table.add_row(escape(key), str(row["channels"]), str(row["dead"]), f"{row['mean of |mu|']:.3g}", sigmas)
-    stdout.print(table)
+    print_table(f"Profile {path}", told)
+    columns = ("layer", "channels", "dead", "mean of |mu|", "mean sigma, largest kernel first")
+    rows = [
+        (
+            key,
+            row["channels"],
+            row["dead"],
+            f"{row['mean of |mu|']:.3g}",
+            " ".join(f"{x:.3g}" for x in row["mean sigma by kernel"]),
+        )
+        for key, row in layers.items()
+    ]
+    print_rows(None, rows, columns)
     stdout.print("fusion block: " + "  ".join(f"{name} {value:.4g}" for name, value in scalars.items()))
     for note in profile.notes:
         stdout.print(f"note: {note}", markup=False)
@@ -72,7 +78,5 @@ def _show_bag(path: Path, as_json: bool) -> None:
     if as_json:
         print_json([{"topic": t.name, "type": t.msgtype, "messages": t.count} for t in topics])
         return
-    table = Table("image topic", "type", "messages", title=escape(f"Bag {path}"), title_justify="left")
-    for t in topics:
-        table.add_row(escape(t.name), escape(t.msgtype), str(t.count))
-    stdout.print(table)
+    rows = [(topic.name, topic.msgtype, topic.count) for topic in topics]
+    print_rows(f"Bag {path}", rows, ("image topic", "type", "messages"))

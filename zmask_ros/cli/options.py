@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,32 +12,68 @@ import click
 
 from zmask_ros.resources import DEFAULT_SEGMENTER
 
-
-class ImageSize(click.ParamType):
-    """WIDTHxHEIGHT, such as 480x360; at least 64x48."""
-
-    name = "WxH"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        """(width, height) in pixels."""
-        parts = re.fullmatch(r"(\d+)x(\d+)", value)
-        if parts is None or int(parts[1]) < 64 or int(parts[2]) < 48:
-            self.fail(f"'{value}' is not WIDTHxHEIGHT of at least 64x48, such as 640x480.", param, ctx)
-        return int(parts[1]), int(parts[2])
+PATH = click.Path(path_type=Path)
+COUNT = click.IntRange(min=1)
+SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
+"""A share of clean frames."""
 
 
+class Parsed(click.ParamType):
+    """A value that is made of an option's text.
+
+    Args:
+        name: the metavar of the option.
+        parse: makes the value; its ValueError means that the text is none.
+        wanted: what the text must be, with an example, for the complaint.
+    """
+
+    def __init__(self, name: str, parse: Callable[[str], Any], wanted: str) -> None:
+        self.name, self._parse, self._wanted = name, parse, wanted
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The value of a text; a default that is a value already stays as it is."""
+        try:
+            return self._parse(value) if isinstance(value, str) else value
+        except ValueError:
+            self.fail(f"'{value}' is not {self._wanted}.", param, ctx)
+
+
+def numbers(text: str, between: str, count: int | None = None) -> tuple[int, ...]:
+    """The whole numbers of a text, ``count`` or any number of them, with ``between`` between them.
+
+    Raises:
+        ValueError: there is something else in it, or more or fewer numbers.
+    """
+    found = tuple(map(int, text.split(between))) if re.fullmatch(rf"\d+({between}\d+)*", text) else ()
+    if not found or count not in (None, len(found)):
+        raise ValueError(text)
+    return found
+
+
+def _image_size(text: str) -> tuple[int, ...]:
+    size = numbers(text, "x", 2)
+    if size[0] < 64 or size[1] < 48:
+        raise ValueError(text)
+    return size
+
+
+IMAGE_SIZE = Parsed("WxH", _image_size, "WIDTHxHEIGHT of at least 64x48, such as 640x480")
+SEEDS = Parsed("SEED[,SEED..]", lambda text: numbers(text, ","), "a list of seeds, such as 1,2,3")
+
+path = partial(click.option, type=PATH)
+"""An option that names a file or a folder."""
+bag = path("-o", "--output", required=True, help="Bag: OUT.mcap, or a folder.")
+bags = click.argument("bags", nargs=-1, type=PATH)
+device = click.option("--device", default="auto", help="auto (CUDA where there is one), cpu, cuda or cuda:N.")
+every = click.option("--every", type=COUNT, default=1, help="Take each N-th frame only.")
+force = click.option("--force", "overwrite", is_flag=True, help="Replace a bag that is there already.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, for machines.")
+profile_file = click.argument("profile_file", metavar="PROFILE", type=PATH)
+profile_output = path("-o", "--output", required=True, help="Profile: NAME.zmask.safetensors.")
 segmenter = click.option(
-    "--segmenter",
-    default=DEFAULT_SEGMENTER,
-    show_default=True,
-    help="A segmenter's name (see `zmask segmenters`) or its YAML file.",
+    "--segmenter", default=DEFAULT_SEGMENTER, help="A segmenter's name (see `zmask segmenters`) or its YAML file."
 )
-device = click.option(
-    "--device", default="auto", show_default=True, help="auto (CUDA where there is one), cpu, cuda or cuda:N."
+profiles_segmenter = click.option(
+    "--segmenter", help="The profile's network: name or YAML file.  [default: the name in the profile]"
 )
 topic = click.option("--topic", help="Image topic; may be left out where a bag has only one.")
-every = click.option(
-    "--every", type=click.IntRange(min=1), default=1, show_default=True, help="Take each N-th frame only."
-)
-bags = click.argument("bags", nargs=-1, type=click.Path(path_type=Path))
-as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON, for machines.")

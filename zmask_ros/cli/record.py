@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from zmask_ros.cli import options
 from zmask_ros.errors import ZmaskError
 from zmask_ros.node.main import run
 from zmask_ros.node.parameters.flag_recorder import FlagRecorderParameters
@@ -22,12 +23,12 @@ DEFAULT = FlagRecorderParameters()
 def _number(option: str, name: str) -> Callable[[Any], Any]:
     """An option with a parameter's description and default; the node checks its range."""
     default = getattr(DEFAULT, name)
-    return click.option(option, name, type=type(default), default=default, show_default=True, help=HELP[name])
+    return click.option(option, name, type=type(default), default=default, help=HELP[name])
 
 
 @click.command()
-@click.argument("path", metavar="FOLDER", type=click.Path(path_type=Path))
-@click.option("--namespace", default="/", show_default=True, help="Namespace of the topics, such as /front.")
+@click.argument("path", metavar="FOLDER", type=options.PATH)
+@click.option("--namespace", default="/", help="Namespace of the topics, such as /front.")
 @click.option("--camera", "cameras", multiple=True, help="A camera of a node with several; may be repeated.")
 @click.option(
     "--picture", "pictures", multiple=True, help=f"{HELP['pictures']}  [default: {' '.join(DEFAULT.pictures)}]"
@@ -50,7 +51,12 @@ def command(path: Path, namespace: str, **given: object) -> None:
       zmask record /var/log/zmask/front --namespace /front
       zmask record evidence --camera front --camera rear --before 5 --after 20
     """
-    _require_ros()
+    try:
+        from zmask_ros.node import flag_recorder  # noqa: F401
+    except ImportError as error:
+        raise ZmaskError(
+            f"zmask record needs ROS 2 and this package's messages ({error}): source their setup.bash first."
+        ) from error
     parameters = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
     parameters["path"] = str(path.expanduser().absolute())
     arguments = ["--ros-args", "-r", f"__ns:=/{namespace.strip('/')}"]
@@ -59,12 +65,3 @@ def command(path: Path, namespace: str, **given: object) -> None:
         if value != []:
             arguments += ["-p", f"{name}:={json.dumps(value)}"]
     sys.exit(run("zmask_ros.node.flag_recorder:FlagRecorder", arguments))
-
-
-def _require_ros() -> None:
-    try:
-        from zmask_ros.node import flag_recorder  # noqa: F401
-    except ImportError as error:
-        raise ZmaskError(
-            f"zmask record needs ROS 2 and this package's messages ({error}): source their setup.bash first."
-        ) from error

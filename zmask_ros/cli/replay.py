@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -15,12 +14,12 @@ from zmask_ros.runtime.replay import Replayed, ReplaySettings, replay
 
 
 @click.command()
-@click.argument("bag", type=click.Path(path_type=Path))
+@click.argument("bag", type=options.PATH)
 @options.topic
 @options.segmenter
-@click.option("--profile", type=click.Path(path_type=Path), help="Profile; by default the segmenter's shipped one.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Bag to write: OUT.mcap, or a folder.")
-@click.option("--video", type=click.Path(path_type=Path), help="Video of the overlay: OUT.mp4.")
+@options.path("--profile", help="Profile; by default the segmenter's shipped one.")
+@options.path("-o", "--output", help="Bag to write: OUT.mcap, or a folder.")
+@options.path("--video", help="Video of the overlay: OUT.mp4.")
 @click.option("--threshold", type=click.FloatRange(min=0), help="Flag above this score instead of the profile's.")
 @click.option(
     "--streaming",
@@ -29,22 +28,9 @@ from zmask_ros.runtime.replay import Replayed, ReplaySettings, replay
 )
 @options.every
 @options.device
-@click.option("--force", is_flag=True, help="Replace a bag that is there already.")
+@options.force
 @options.as_json
-def command(
-    bag: Path,
-    topic: str | None,
-    segmenter: str,
-    profile: Path | None,
-    output: Path | None,
-    video: Path | None,
-    threshold: float | None,
-    streaming: bool,
-    every: int,
-    device: str,
-    force: bool,
-    as_json: bool,
-) -> None:
+def command(as_json: bool, **settings: Any) -> None:
     """Run the defence over the camera topic of BAG, as fast as the machine allows; no ROS needed.
 
     The bag that is written has the topics that the node publishes, with the header stamps of the input, and the
@@ -54,13 +40,7 @@ def command(
     \b
       zmask replay drive_7 --topic /camera/image_raw -o out.mcap --video out.mp4
     """
-    settings = ReplaySettings(
-        bag, segmenter, device, topic, every, profile, threshold, streaming, output, overwrite=force, video=video
-    )
-    _tell(replay(settings, progress), as_json)
-
-
-def _tell(replayed: Replayed, as_json: bool) -> None:
+    replayed = replay(ReplaySettings(**settings), progress)
     report, figures = replayed.report, _figures(replayed)
     for sentence in report.truncated:
         warn(sentence)
@@ -71,8 +51,8 @@ def _tell(replayed: Replayed, as_json: bool) -> None:
         warn(f"{len(unknown)} frames are unknown, the first: {unknown[0]}")
     if as_json:
         print_json(figures)
-        return
-    print_table("Replay", {name: figure(value) for name, value in figures.items()})
+    else:
+        print_table("Replay", {name: figure(value) for name, value in figures.items()})
 
 
 def _figures(replayed: Replayed) -> dict[str, Any]:

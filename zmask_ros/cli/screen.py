@@ -8,39 +8,35 @@ from pathlib import Path
 import click
 
 from zmask_ros.cli import options
-from zmask_ros.cli.clean_sources import announce, clean_source_options
-from zmask_ros.cli.console import print_json, print_table, progress
+from zmask_ros.cli.clean_sources import announce, clean_source_options, read_clean
+from zmask_ros.cli.console import print_profile, progress
 from zmask_ros.cli.profile_rows import screening_rows
-from zmask_ros.defense import bind, load_profile, save_profile
+from zmask_ros.defense import load_profile, save_profile
 from zmask_ros.defense.profile.storage import check_profile_place
-from zmask_ros.segmenters import load_segmenter
-from zmask_ros.training.division import check_enough_frames
 from zmask_ros.training.pipeline import PASSES_AN_ADVERSARIAL_STEP, seconds_a_pass
 from zmask_ros.training.screening import add_screen, check_screenable
 from zmask_ros.training.settings import DEFAULT_SCREEN_RATE, ScreenSettings
-from zmask_ros.training.sources import CleanSources, read_frames
+from zmask_ros.training.sources import CleanSources
 
 
 @click.command()
-@click.argument("profile_file", metavar="PROFILE", type=click.Path(path_type=Path))
+@options.profile_file
 @clean_source_options
 @click.option(
     "--rivals",
-    type=click.IntRange(min=1),
+    type=options.COUNT,
     default=1000,
-    show_default=True,
     metavar="STEPS",
     help="Train it for STEPS steps, against attackers who adapt to it.",
 )
 @click.option(
     "--rate",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=options.SHARE,
     default=DEFAULT_SCREEN_RATE,
-    show_default=True,
     help="Share of clean frames that may be analysed as a whole: the higher, the less passes for clean.",
 )
-@click.option("--segmenter", help="The profile's network: name or YAML file.  [default: the name in the profile]")
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Profile: NAME.zmask.safetensors.")
+@options.profiles_segmenter
+@options.profile_output
 @options.device
 @options.as_json
 def command(
@@ -63,22 +59,15 @@ def command(
     \b
       zmask screen city.zmask.safetensors --clean drive_1 -o screened.zmask.safetensors
     """
-    settings = ScreenSettings.checked(adversarial_steps=rivals, rate=rate)
+    settings = ScreenSettings(adversarial_steps=rivals, rate=rate)
     check_profile_place(output)
     sources.check_named()
     profile = load_profile(profile_file)
     check_screenable(profile)
-    network = load_segmenter(segmenter or profile.binding.segmenter, device)
-    profile.binding.check(bind(network, tuple(profile.binding.shapes)))
-    clean = read_frames(network, sources, progress)
-    check_enough_frames(clean)
+    network, clean = read_clean(profile, segmenter, device, sources)
     began = time.monotonic()
     announce(clean, (len(clean) + PASSES_AN_ADVERSARIAL_STEP * rivals) * seconds_a_pass(network, clean))
-    layers = network.description.screen_layers
-    screened = add_screen(network, profile, clean, settings, layers, progress=progress)
+    screened = add_screen(network, profile, clean, settings, network.description.screen_layers, progress=progress)
     save_profile(screened, output)
     told = screening_rows(screened.screen) | {"seconds": round(time.monotonic() - began, 1)}
-    if as_json:
-        print_json(told | {"profile": str(output)})
-    else:
-        print_table(f"Profile {output}", {name: str(value) for name, value in told.items()})
+    print_profile(output, told, as_json)

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 import torch
-from rich.markup import escape
-from rich.table import Table
 
-from zmask_ros.cli.console import print_json, stdout
-from zmask_ros.cli.options import as_json as json_option
+from zmask_ros.cli import options
+from zmask_ros.cli.console import print_json, print_rows, stdout
 from zmask_ros.defense.evidence.taps import feature_layers
 from zmask_ros.segmenters import Segmenter, descriptions, load_segmenter, read_description
 
 
 @click.command()
 @click.argument("name", required=False)
-@json_option
+@options.as_json
 def command(name: str | None, as_json: bool) -> None:
     """List the segmenters, or show one: classes, input size, and every layer that can be tapped.
 
@@ -33,36 +29,27 @@ def command(name: str | None, as_json: bool) -> None:
 
 
 def _list(as_json: bool) -> None:
-    known = [read_description(str(path)) for path in descriptions()]
+    known = [read_description(str(path)) for path in descriptions().values()]
     if as_json:
-        rows = ((d.name, d.builder, d.input_size, str(d.source)) for d in known)
-        print_json([dict(zip(("name", "builder", "input_size", "file"), row, strict=True)) for row in rows])
+        print_json(
+            [{"name": d.name, "builder": d.builder, "input_size": d.input_size, "file": str(d.source)} for d in known]
+        )
         return
-    table = Table("name", "builder", "input (w x h)", "classes", "file", title="Segmenters", title_justify="left")
-    for d in known:
-        size = f"{d.input_size[1]} x {d.input_size[0]}"
-        table.add_row(escape(d.name), escape(d.builder), size, str(len(d.classes)), escape(str(d.source)))
-    stdout.print(table)
+    rows = [(d.name, d.builder, f"{d.input_size[1]} x {d.input_size[0]}", len(d.classes), d.source) for d in known]
+    print_rows("Segmenters", rows, ("name", "builder", "input (w x h)", "classes", "file"))
 
 
+@torch.inference_mode()
 def _show(segmenter: Segmenter, as_json: bool) -> None:
-    layers = _tappable(segmenter)
+    gray = torch.zeros(1, 3, *segmenter.input_size, device=segmenter.device)
+    # Those down to two levels below the network that give one feature map, with their shapes [C, h, w].
+    layers = dict(feature_layers(segmenter.network, lambda: segmenter.logits(gray)))
     chosen = {name: "S" for name in segmenter.description.shallow_layers}
     for name in segmenter.description.deep_layers:
         chosen[name] = chosen.get(name, "") + "D"
     if as_json:
         print_json({"name": segmenter.name, "digest": segmenter.digest, "layers": layers, "chosen": chosen})
         return
-    stdout.print(f"{segmenter.name}: {', '.join(c.name for c in segmenter.classes)}", highlight=False, markup=False)
-    columns = ("layer", "channels", "height", "width", "set")
-    table = Table(*columns, title="Layers that can be tapped", title_justify="left")
-    for name, shape in layers.items():
-        table.add_row(escape(name), *(str(n) for n in shape), chosen.get(name, ""))
-    stdout.print(table)
-
-
-@torch.inference_mode()
-def _tappable(segmenter: Segmenter) -> dict[str, Any]:
-    """Shapes [C, h, w] of the layers down to two levels below the network that give one feature map."""
-    gray = torch.zeros(1, 3, *segmenter.input_size, device=segmenter.device)
-    return dict(feature_layers(segmenter.network, lambda: segmenter.logits(gray)))
+    stdout.print(f"{segmenter.name}: {', '.join(segmenter.classes)}", highlight=False, markup=False)
+    rows = [(name, *shape, chosen.get(name, "")) for name, shape in layers.items()]
+    print_rows("Layers that can be tapped", rows, ("layer", "channels", "height", "width", "set"))

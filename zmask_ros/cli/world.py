@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import functools
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -18,18 +19,18 @@ from zmask_ros.data.carla_gear.writer import GearWriter
 from zmask_ros.data.drives import CAMERA, RecordedFrame, camvid_frames, record, street_frames
 from zmask_ros.data.street import StreetDrive
 from zmask_ros.errors import ZmaskError
+from zmask_ros.progress import Advance
 
-
-def _carrier(default: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """The option --carrier; "none" is passed on as None."""
-    return click.option(
-        "--carrier",
-        type=click.Choice(["none", "billboard", "truck"]),
-        default=default,
-        show_default=True,
-        callback=lambda ctx, param, value: None if value == "none" else value,
-        help="What stands or drives before the camera to carry a picture.",
-    )
+seeds_argument = click.argument("seeds", nargs=-1, type=int, required=True)
+carrier_option = functools.partial(
+    click.option,
+    "--carrier",
+    type=click.Choice(["none", "billboard", "truck"]),
+    callback=lambda ctx, param, value: None if value == "none" else value,
+    help="What stands or drives before the camera to carry a picture.",
+)
+patch_option = options.path("--patch", help="Picture on the carrier, instead of an advertisement.")
+rate_option = functools.partial(click.option, "--rate", type=click.FloatRange(min=0.1), help="Frames a second.")
 
 
 @click.group()
@@ -38,13 +39,13 @@ def command() -> None:
 
 
 @command.command()
-@click.argument("seeds", nargs=-1, type=int, required=True)
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Bag: OUT.mcap, or a folder.")
-@click.option("--seconds", type=click.FloatRange(min=0.1), default=20.0, show_default=True, help="Of each drive.")
-@click.option("--rate", type=click.FloatRange(min=0.1), default=15.0, show_default=True, help="Frames a second.")
-@_carrier("none")
-@click.option("--patch", type=click.Path(path_type=Path), help="Picture on the carrier, instead of an advertisement.")
-@click.option("--force", is_flag=True, help="Replace a bag that is there already.")
+@seeds_argument
+@options.bag
+@click.option("--seconds", type=click.FloatRange(min=0.1), default=20.0, help="Of each drive.")
+@rate_option(default=15.0)
+@carrier_option(default="none")
+@patch_option
+@options.force
 def street(
     seeds: tuple[int, ...],
     output: Path,
@@ -52,7 +53,7 @@ def street(
     rate: float,
     carrier: str | None,
     patch: Path | None,
-    force: bool,
+    overwrite: bool,
 ) -> None:
     """Drives through the street world, one for each of SEEDS, one after the other.
 
@@ -64,15 +65,15 @@ def street(
     """
     picture = _picture(patch, carrier)
     drives = [StreetDrive(seed, seconds, rate, carrier=carrier, picture=picture) for seed in seeds]
-    _record(output, street_frames(drives), sum(len(drive) for drive in drives), force)
+    _record(output, street_frames(drives), sum(len(drive) for drive in drives), overwrite)
 
 
 @command.command()
 @click.argument("split", type=click.Choice(SPLITS))
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Bag: OUT.mcap, or a folder.")
-@click.option("--root", type=click.Path(path_type=Path), help="CamVid's folder; by default $ZMASK_CAMVID.")
-@click.option("--force", is_flag=True, help="Replace a bag that is there already.")
-def camvid(split: str, output: Path, root: Path | None, force: bool) -> None:
+@options.bag
+@options.path("--root", help="CamVid's folder; by default $ZMASK_CAMVID.")
+@options.force
+def camvid(split: str, output: Path, root: Path | None, overwrite: bool) -> None:
     """A split of CamVid as a drive: /camera/image_raw and /camera/truth/labels.
 
     \b
@@ -82,30 +83,28 @@ def camvid(split: str, output: Path, root: Path | None, force: bool) -> None:
     if folder is None:
         raise ZmaskError("CamVid was not found: name its folder with --root or in $ZMASK_CAMVID.")
     dataset = CamVid(folder, split)
-    _record(output, camvid_frames(dataset), len(dataset), force)
+    _record(output, camvid_frames(dataset), len(dataset), overwrite)
 
 
 @command.command()
-@click.argument("seeds", nargs=-1, type=int, required=True)
+@seeds_argument
 @click.option(
     "--format",
-    "layout",
     type=click.Choice(["carla-gear"]),
     default="carla-gear",
-    show_default=True,
+    expose_value=False,
     help="Layout of folders and files.",
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The set's folder.")
-@_carrier("billboard")
-@click.option("--patch", type=click.Path(path_type=Path), help="Picture on the carrier, instead of an advertisement.")
-@click.option("--split", default="train", show_default=True, help="Its name in the set, such as train, val or video.")
-@click.option("--frames", type=click.IntRange(min=1), default=40, show_default=True, help="Of each drive.")
-@click.option("--rate", type=click.FloatRange(min=0.1), default=2.0, show_default=True, help="Frames a second.")
-@click.option("--size", type=options.ImageSize(), default="2048x1024", show_default=True, help="Of the images.")
-@click.option("--force", is_flag=True, help="Replace a set that is there already.")
+@options.path("-o", "--output", required=True, help="The set's folder.")
+@carrier_option(default="billboard")
+@patch_option
+@click.option("--split", default="train", help="Its name in the set, such as train, val or video.")
+@click.option("--frames", type=options.COUNT, default=40, help="Of each drive.")
+@rate_option(default=2.0)
+@click.option("--size", type=options.IMAGE_SIZE, default="2048x1024", help="Of the images.")
+@click.option("--force", "overwrite", is_flag=True, help="Replace a set that is there already.")
 def export(
     seeds: tuple[int, ...],
-    layout: str,
     output: Path,
     carrier: str | None,
     patch: Path | None,
@@ -113,7 +112,7 @@ def export(
     frames: int,
     rate: float,
     size: tuple[int, int],
-    force: bool,
+    overwrite: bool,
 ) -> None:
     """Drives through the street world as a set in CARLA-GeAR's layout: images, labels, and where everything is.
 
@@ -129,25 +128,17 @@ def export(
     picture = _picture(patch, carrier)
     if carrier is None and len(seeds) > 1:
         raise ZmaskError("A set has one scene without billboards: name one seed, or a --carrier.")
-    with (
-        GearWriter(output, overwrite=force) as writer,
-        progress("Exporting", "frames", frames * len(seeds)) as advance,
-    ):
+    total = frames * len(seeds)
+    with GearWriter(output, overwrite) as writer, progress("Exporting", "frames", total) as advance:
         for number, seed in enumerate(seeds, start=1):
             drive = StreetDrive(seed, frames / rate, rate, *size, carrier=carrier, picture=picture)
-            writer.write_scene(
-                scene_name(drive, number),
-                split,
-                gear_camera(drive),
-                gear_panel(drive),
-                picture is not None,
-                _counted(gear_frames(drive), advance),
-            )
-    click.echo(f"{output}: {frames * len(seeds)} frames in {len(seeds)} scenes", err=True)
+            described = scene_name(drive, number), split, gear_camera(drive), gear_panel(drive), picture is not None
+            writer.write_scene(*described, _counted(gear_frames(drive), advance))
+    click.echo(f"{output}: {total} frames in {len(seeds)} scenes", err=True)
 
 
-def _record(output: Path, frames: Iterable[RecordedFrame], total: int, force: bool) -> None:
-    record(output, frames, total, force, progress)
+def _record(output: Path, frames: Iterable[RecordedFrame], total: int, overwrite: bool) -> None:
+    record(output, frames, total, overwrite, progress)
     click.echo(f"{output}: {total} frames on {CAMERA}/image_raw", err=True)
 
 
@@ -157,7 +148,7 @@ def _picture(patch: Path | None, carrier: str | None) -> np.ndarray | None:
     return None if patch is None else load_patch(patch)
 
 
-def _counted(frames: Iterable[GearFrame], advance: Callable[[], object]) -> Iterator[GearFrame]:
+def _counted(frames: Iterable[GearFrame], advance: Advance) -> Iterator[GearFrame]:
     for frame in frames:
         yield frame
         advance()

@@ -81,15 +81,10 @@ def record(
     """
     with BagWriter(output, overwrite=overwrite) as bag, progress("Recording", "frames", total) as advance:
         for frame in frames:
-            _write(bag, frame)
+            bag.write_image(f"{CAMERA}/image_raw", frame.image, "rgb8", frame.stamp_ns, FRAME_ID)
+            if frame.camera_info is not None:
+                bag.write_camera_info(f"{CAMERA}/camera_info", frame.camera_info, frame.stamp_ns, FRAME_ID)
+            for name, plane in (("labels", frame.labels), ("patch", frame.patch_mask)):
+                if plane is not None:
+                    bag.write_image(f"{CAMERA}/truth/{name}", plane, "mono8", frame.stamp_ns, FRAME_ID)
             advance()
-
-
-def _write(bag: BagWriter, frame: RecordedFrame) -> None:
-    stamp_ns = frame.stamp_ns
-    bag.write_image(f"{CAMERA}/image_raw", frame.image, "rgb8", stamp_ns, FRAME_ID)
-    if frame.camera_info is not None:
-        bag.write_camera_info(f"{CAMERA}/camera_info", frame.camera_info, stamp_ns, FRAME_ID)
-    for name, plane in (("labels", frame.labels), ("patch", frame.patch_mask)):
-        if plane is not None:
-            bag.write_image(f"{CAMERA}/truth/{name}", plane, "mono8", stamp_ns, FRAME_ID)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +21,6 @@ from zmask_ros.runtime.picture_topics import PICTURE_TOPICS, UNDEFENDED
 
 if TYPE_CHECKING:
     from zmask_ros.runtime.camera import CameraResult
-    from zmask_ros.segmenters import ClassInfo
 
 
 class CameraPublishers:
@@ -73,7 +73,7 @@ class CameraPublishers:
         """Publish the state of the camera; late subscribers get it as well."""
         self._summary.publish(summary)
 
-    def publish_label_info(self, classes: tuple[ClassInfo, ...]) -> None:
+    def publish_label_info(self, classes: Iterable[str]) -> None:
         """Publish the names of the classes, for late subscribers as well; nothing where vision_msgs is missing."""
         try:
             from vision_msgs.msg import LabelInfo, VisionClass
@@ -81,7 +81,7 @@ class CameraPublishers:
             return
         message = LabelInfo()
         message.header.stamp = self._node.get_clock().now().to_msg()
-        message.class_map = [VisionClass(class_id=index, class_name=entry.name) for index, entry in enumerate(classes)]
+        message.class_map = [VisionClass(class_id=index, class_name=name) for index, name in enumerate(classes)]
         self._create(LabelInfo, LABEL_INFO_TOPIC, LABEL_INFO_OUT).publish(message)
 
     def wait_for_flags(self, timeout_s: float) -> None:

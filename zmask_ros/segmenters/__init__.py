@@ -4,22 +4,13 @@ A `Segmenter` is a frozen network on its device with all that is needed to feed 
 room may import io, resources and errors.
 """
 
-from zmask_ros.segmenters.checked import CheckedSegmenter
-from zmask_ros.segmenters.description import ClassInfo, Description, SegmenterError, descriptions, read_description
+from zmask_ros.segmenters.description import Description, SegmenterError, descriptions, read_description
 from zmask_ros.segmenters.network import weights_digest
-from zmask_ros.segmenters.segmenter import UNLABELLED, Segmenter, build_segmenter, choose_device, load_segmenter
-
-__all__ = [
-    "UNLABELLED",
-    "CheckedSegmenter",
-    "ClassInfo",
-    "Description",
-    "Segmenter",
-    "SegmenterError",
-    "build_segmenter",
-    "choose_device",
-    "descriptions",
-    "load_segmenter",
-    "read_description",
-    "weights_digest",
-]
+from zmask_ros.segmenters.segmenter import (
+    UNLABELLED,
+    CheckedSegmenter,
+    Segmenter,
+    build_segmenter,
+    choose_device,
+    load_segmenter,
+)

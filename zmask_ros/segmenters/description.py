@@ -3,37 +3,36 @@
 from __future__ import annotations
 
 import difflib
-import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import yaml
+from pydantic import AliasPath, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass
 
 from zmask_ros.errors import ZmaskError
 from zmask_ros.resources import roots
+from zmask_ros.validation import sentence
 
 FOLDER = "config/segmenters"
 MOST_CLASSES = 255
 """Labels are bytes, and 255 is the unlabelled one."""
-PRECISIONS = ("float32", "bfloat16", "float16")
-"""As torch calls them."""
+Channel = Annotated[int, Field(ge=0, le=255, strict=True)]
+Color = tuple[Channel, Channel, Channel]
+"""RGB."""
+Pixels = Annotated[int, Field(ge=1, strict=True)]
+Mean = Annotated[float, Field(allow_inf_nan=False)]
+Deviation = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+# A layer "0" may stand without its quotes; 1.10 without them has lost its last digit already.
+LayerName = Annotated[str, BeforeValidator(lambda name: str(name) if isinstance(name, int) else name)]
+LayerNames = tuple[LayerName, ...]
 
 
 class SegmenterError(ZmaskError):
     """A segmenter that cannot be described, built or loaded."""
 
 
-@dataclass(frozen=True)
-class ClassInfo:
-    """One class: its name and its color, RGB in 0..255."""
-
-    name: str
-    color: tuple[int, int, int]
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(populate_by_name=True))
 class Description:
     """All that is needed to build a segmenter, and the layers that the defense taps.
 
@@ -43,41 +42,45 @@ class Description:
         builder: a torchvision segmentation model's name, or ``module:function`` that returns an nn.Module.
         arguments: keyword arguments for the builder.
         weights: file, relative to the description; None for untrained weights.
-        classes: in the order of the network's output channels.
+        classes: name and color of each, in the order of the network's output channels.
         mean, std: of the RGB channels, for images in 0..1.
         input_size: (height, width) that the network is fed, in pixels.
         shallow_layers, deep_layers: names of the layers S and D that the defense taps.
         head_layers: layers of an evidence head, where calibration trains one; by default S and D.
         screen_layers: layers of a screening, where one is trained; by default the head's.
-        precision: that the network computes in: one of `PRECISIONS`.
+        precision: that the network computes in, as torch calls it.
         compiled: whether its blocks are compiled by `torch.compile`, which takes a while when it is loaded.
     """
 
     name: str
     source: Path
     builder: str
-    classes: tuple[ClassInfo, ...]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    input_size: tuple[int, int]
-    shallow_layers: tuple[str, ...]
-    deep_layers: tuple[str, ...]
-    head_layers: tuple[str, ...]
-    screen_layers: tuple[str, ...]
+    classes: Annotated[dict[Annotated[str, BeforeValidator(str)], Color], Field(min_length=1, max_length=MOST_CLASSES)]
+    mean: tuple[Mean, Mean, Mean]
+    std: tuple[Deviation, Deviation, Deviation]
+    input_size: tuple[Pixels, Pixels]
+    shallow_layers: LayerNames = Field(validation_alias=AliasPath("layers", "shallow"))
+    deep_layers: LayerNames = Field(validation_alias=AliasPath("layers", "deep"))
+    head_layers: LayerNames = Field(
+        validation_alias=AliasPath("layers", "head"),
+        default_factory=lambda given: given["shallow_layers"] + given["deep_layers"],
+    )
+    screen_layers: LayerNames = Field(
+        validation_alias=AliasPath("layers", "screen"), default_factory=lambda given: given["head_layers"]
+    )
     weights: Path | None = None
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    precision: str = "float32"
-    compiled: bool = False
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    compiled: Annotated[bool, Field(strict=True)] = Field(validation_alias="compile", default=False)
 
 
-def descriptions() -> Iterator[Path]:
-    """All description files that come with the package, each name once."""
-    seen = set()
+def descriptions() -> dict[str, Path]:
+    """All description files that come with the package, by name; of one name the nearest counts."""
+    found: dict[str, Path] = {}
     for root in roots():
         for path in sorted((root / FOLDER).glob("*.yaml")):
-            if path.stem not in seen:
-                seen.add(path.stem)
-                yield path
+            found.setdefault(path.stem, path)
+    return found
 
 
 def find_description(name: str) -> Path:
@@ -91,7 +94,7 @@ def find_description(name: str) -> Path:
         if path.is_file():
             return path
         raise SegmenterError(f"There is no segmenter description {path}.")
-    known = {path.stem: path for path in descriptions()}
+    known = descriptions()
     if name in known:
         return known[name]
     close = difflib.get_close_matches(name, known, n=1)
@@ -117,97 +120,11 @@ def read_description(name: str) -> Description:
         raise SegmenterError(f"{path} cannot be read: {error.strerror}.") from error
     if not isinstance(entries, dict):
         raise SegmenterError(f"{path} must hold a mapping with the keys builder, classes, input_size, ...")
+    given = {str(name): value for name, value in entries.items()} | {"name": path.stem, "source": path}
+    weights = given.get("weights")
+    given["weights"] = (path.parent / str(weights)).resolve() if weights else None
+    given["arguments"] = given.get("arguments") or {}
     try:
-        return _parse(path, entries)
-    except KeyError as error:
-        raise SegmenterError(f"{path} lacks the entry {error}.") from error
-    except (TypeError, ValueError) as error:
-        raise SegmenterError(f"{path} has a malformed entry: {error}.") from error
-
-
-def _parse(path: Path, entries: dict[str, Any]) -> Description:
-    weights = entries.get("weights")
-    layers = _mapping(entries["layers"], "layers")
-    head = layers.get("head", [*layers["shallow"], *layers["deep"]])
-    return Description(
-        name=path.stem,
-        source=path,
-        builder=str(entries["builder"]),
-        classes=_classes(entries["classes"]),
-        mean=_channels(entries["mean"], "mean"),
-        std=_deviations(entries["std"]),
-        input_size=_input_size(entries["input_size"]),
-        shallow_layers=_layer_names(layers["shallow"], "shallow"),
-        deep_layers=_layer_names(layers["deep"], "deep"),
-        head_layers=_layer_names(head, "head"),
-        screen_layers=_layer_names(layers.get("screen", head), "screen"),
-        weights=(path.parent / str(weights)).resolve() if weights else None,
-        arguments=_mapping(entries.get("arguments") or {}, "arguments"),
-        precision=_precision(entries.get("precision", "float32")),
-        compiled=_switch(entries.get("compile", False), "compile"),
-    )
-
-
-def _mapping(value: Any, name: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError(f"'{name}' must be a mapping and not {value!r}")
-    return {str(key): item for key, item in value.items()}
-
-
-def _classes(value: Any) -> tuple[ClassInfo, ...]:
-    classes = tuple(ClassInfo(name, _color(color, name)) for name, color in _mapping(value, "classes").items())
-    if not 1 <= len(classes) <= MOST_CLASSES:
-        raise ValueError(f"'classes' must be 1 to {MOST_CLASSES}, not {len(classes)}")
-    return classes
-
-
-def _color(value: Any, name: str) -> tuple[int, int, int]:
-    if not (_is_list(value, 3) and all(isinstance(part, int) and 0 <= part <= 255 for part in value)):
-        raise ValueError(f"the colour of class '{name}' must be [red, green, blue], each 0 to 255, not {value!r}")
-    red, green, blue = value
-    return red, green, blue
-
-
-def _channels(value: Any, name: str) -> tuple[float, float, float]:
-    numbers = [float(part) for part in value] if _is_list(value, 3) else []
-    if not numbers or not all(map(math.isfinite, numbers)):
-        raise ValueError(f"'{name}' must be three numbers, one for each of red, green and blue, not {value!r}")
-    red, green, blue = numbers
-    return red, green, blue
-
-
-def _deviations(value: Any) -> tuple[float, float, float]:
-    std = _channels(value, "std")
-    if min(std) <= 0:
-        raise ValueError(f"'std' must be above 0, not {value!r}")
-    return std
-
-
-def _input_size(value: Any) -> tuple[int, int]:
-    if not (_is_list(value, 2) and all(isinstance(part, int) and part > 0 for part in value)):
-        raise ValueError(f"'input_size' must be [height, width] in pixels, each at least 1, not {value!r}")
-    height, width = value
-    return height, width
-
-
-def _precision(value: Any) -> str:
-    if value not in PRECISIONS:
-        raise ValueError(f"'precision' must be one of {', '.join(PRECISIONS)}, not {value!r}")
-    return str(value)
-
-
-def _switch(value: Any, name: str) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"'{name}' must be true or false, not {value!r}")
-    return value
-
-
-def _layer_names(value: Any, name: str) -> tuple[str, ...]:
-    # A layer "0" may stand without its quotes; 1.10 without them has lost its last digit already.
-    if not isinstance(value, list) or not all(isinstance(layer, str | int) for layer in value):
-        raise ValueError(f"'layers.{name}' must be a list of names, in quotes if they look like numbers, not {value!r}")
-    return tuple(str(layer) for layer in value)
-
-
-def _is_list(value: Any, length: int) -> bool:
-    return isinstance(value, list) and len(value) == length
+        return Description(**given)
+    except ValidationError as error:
+        raise SegmenterError(sentence(error, str(path))) from error

@@ -25,7 +25,12 @@ def build_network(description: Description) -> nn.Module:
     """
     network = _call_builder(description)
     if description.weights is not None:
-        _load_weights(network, read_weights(description.weights), description.weights)
+        state = read_weights(description.weights)
+        try:
+            network.load_state_dict(state)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:300]
+            raise SegmenterError(f"The weights {description.weights} do not fit the network: {reason}.") from error
     return network.float().eval()
 
 
@@ -40,15 +45,16 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         try:
             return load_file(path)
-        except SafetensorError as error:
-            raise SegmenterError(f"The weights {path} are damaged: {error}.") from error
-        except OSError as error:
-            raise SegmenterError(f"The weights {path} cannot be read: {error}.") from error
-    if _is_torchscript(path):
-        raise SegmenterError(
-            f"The weights {path} are a TorchScript archive, whose layers cannot be tapped: "
-            "save its state_dict() as safetensors."
-        )
+        except (SafetensorError, OSError) as error:
+            raise SegmenterError(f"The weights {path} are damaged or cannot be read: {error}.") from error
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+        if any("/code/" in name or name.endswith("constants.pkl") for name in names):
+            raise SegmenterError(
+                f"The weights {path} are a TorchScript archive, whose layers cannot be tapped: "
+                "save its state_dict() as safetensors."
+            )
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -138,18 +144,3 @@ def _import_builder(path: str):  # type: ignore[no-untyped-def]
     if not hasattr(module, function_name):
         raise SegmenterError(f"Builder '{path}': module '{module_name}' has no '{function_name}'.")
     return getattr(module, function_name)
-
-
-def _is_torchscript(path: Path) -> bool:
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any("/code/" in name or name.endswith("constants.pkl") for name in archive.namelist())
-
-
-def _load_weights(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
-        raise SegmenterError(f"The weights {path} do not fit the network: {reason}.") from error

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zmask_ros.segmenters.description import ClassInfo, Description, SegmenterError, read_description
+from zmask_ros.segmenters.description import Color, Description, SegmenterError, read_description
 from zmask_ros.segmenters.network import build_network, compute_logits, weights_digest
 from zmask_ros.segmenters.precision import apply_precision
 
 UNLABELLED = 255
 """Label of pixels without a class."""
+KEPT_CHECKS = 4
+"""Enough for one frame: one pass, and a second one of what is flagged."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,8 @@ class Segmenter:
         return self.description.name
 
     @property
-    def classes(self) -> tuple[ClassInfo, ...]:
-        """In the order of the output channels."""
+    def classes(self) -> dict[str, Color]:
+        """Name and color of each, in the order of the output channels."""
         return self.description.classes
 
     @property
@@ -62,13 +65,12 @@ class Segmenter:
     def palette(self) -> np.ndarray:
         """uint8 [256, 3], RGB color of each label; black where there is no class."""
         palette = np.zeros((256, 3), np.uint8)
-        palette[: len(self.classes)] = [c.color for c in self.classes]
+        palette[: len(self.classes)] = list(self.classes.values())
         return palette
 
     def normalize(self, rgb: Tensor) -> Tensor:
         """Images [B, 3, H, W] in 0..1 to the network's range: mean 0, deviation 1; differentiable."""
-        mean = rgb.new_tensor(self.mean)[:, None, None]
-        std = rgb.new_tensor(self.std)[:, None, None]
+        mean, std = (rgb.new_tensor(values)[:, None, None] for values in (self.mean, self.std))
         return (rgb - mean) / std
 
     def prepare(self, image: np.ndarray) -> Tensor:
@@ -89,6 +91,24 @@ class Segmenter:
             SegmenterError: the network returns something else, or another number of channels than it has classes.
         """
         return compute_logits(self.network, x, self.description)
+
+
+@dataclass(frozen=True)
+class CheckedSegmenter(Segmenter):
+    """A segmenter that remembers whether its last outputs were finite, since labels do not show a NaN.
+
+    Attributes:
+        finite: a bool scalar for each of the last passes, on the network's device.
+    """
+
+    finite: deque[Tensor] = field(default_factory=lambda: deque(maxlen=KEPT_CHECKS))
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Class scores as of `Segmenter.logits`, whose finiteness is kept."""
+        logits = super().logits(x)
+        # A NaN or an infinity anywhere ends up in the sum.
+        self.finite.append(logits.detach().sum(dtype=torch.float32).isfinite())
+        return logits
 
 
 def choose_device(name: str) -> torch.device:

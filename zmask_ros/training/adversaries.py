@@ -85,7 +85,7 @@ def _recipe(segmenter: Segmenter, kind: AdversaryKind, seed: int) -> Recipe:
     chosen = np.random.default_rng(seed)
     entries = dict(kind.entries)
     if entries.get("objective") == "targeted":
-        entries["target"] = str(chosen.choice([entry.name for entry in segmenter.classes]))
+        entries["target"] = str(chosen.choice(list(segmenter.classes)))
     steps = int(chosen.integers(*LIFETIME_STEPS))
     # Two images, and only those pixels that resist: many cheap steps against a head that moves.
     return Recipe((side, side), steps, batch=2, lr=0.06, gamma=1.0, seed=seed, eot=SEEN, **entries)  # type: ignore[arg-type]

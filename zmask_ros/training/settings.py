@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
+from pydantic.dataclasses import dataclass
 
 from zmask_ros.flags.alarm import VoteRule
 from zmask_ros.validation import Settings
@@ -30,6 +31,7 @@ Rate = Annotated[float, Field(gt=0, lt=1)]
 AdversarialSteps = Annotated[int, Field(ge=0), AfterValidator(_enough_to_learn)]
 
 
+@dataclass(frozen=True)
 class FitSettings(Settings):
     """How clean statistics are fitted.
 
@@ -42,6 +44,7 @@ class FitSettings(Settings):
     variant: Literal["ours", "paper"] = "ours"
 
 
+@dataclass(frozen=True)
 class CalibrationSettings(Settings):
     """How a fitted profile is calibrated.
 
@@ -66,6 +69,7 @@ class CalibrationSettings(Settings):
     vote: VoteRule = VoteRule()
 
 
+@dataclass(frozen=True)
 class ScreenSettings(Settings):
     """How a screen is trained.
 

@@ -19,6 +19,7 @@ from zmask_ros.data.carla_gear.reader import (
     CarlaGear,
     GearPanel,
 )
+from zmask_ros.errors import ZmaskError
 
 
 @pytest.fixture
@@ -108,7 +109,7 @@ def test_missing_and_disagreeing_files_are_refused(scene: Path) -> None:
     with pytest.raises(DatasetError, match="no label map"):
         CarlaGear(scene)[0]
     (scene / IMAGES / "rgb_0002.png").write_text("no picture")
-    with pytest.raises(DatasetError, match="not a readable image"):
+    with pytest.raises(ZmaskError, match="not a readable image"):
         CarlaGear(scene)[2]
     (scene / TRUTH / "rgb_0000_gtFine_labelIds.png").unlink()
     with pytest.raises(DatasetError, match=r"1 pictures have no labels .* rgb_0000\.png"):

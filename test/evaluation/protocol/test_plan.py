@@ -63,11 +63,11 @@ def test_plans_survive_json(segmenter: Segmenter, tmp_path: Path) -> None:
         ({"attacks": [], "hard_sets": ["fog"]}, "no benign-hard set 'fog'"),
         ({"attacks": [], "compared": ["HN", "FDPA"]}, "no defence 'FDPA'"),
         ({"attacks": [], "resampled": "pixel"}, "'frame' or 'drive'"),
-        ({"attacks": [], "colour": "red"}, "'colour' is 'red'"),
-        ({"attacks": [{"name": "a", "group": "full", "recipe": {"colour": 1}}]}, "unknown entries colour"),
-        ({"attacks": [], "seen": {"yaw": [0, 1]}}, "not a plan"),
+        ({"attacks": [], "colour": "red"}, "The plan of an evaluation has no entry 'colour'"),
+        ({"attacks": [{"name": "a", "group": "full", "recipe": {"colour": 1}}]}, "no entry 'attacks.0.recipe.colour'"),
+        ({"attacks": [], "seen": {"yaw": [0, 1]}}, "no entry 'seen.yaw'"),
         ({"attacks": [], "test_frames": "many"}, "'test_frames' is 'many'"),
-        ({"name": "x"}, "not a plan"),
+        ({"name": "x"}, "lacks the entry 'attacks'"),
     ],
 )
 def test_plans_that_make_no_sense_are_refused(change: dict[str, Any], complaint: str) -> None:

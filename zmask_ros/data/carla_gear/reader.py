@@ -23,7 +23,6 @@ import cv2
 import numpy as np
 
 from zmask_ros.data.camvid import UNLABELLED, DatasetError
-from zmask_ros.io.images.codec import ImageError
 from zmask_ros.io.images.files import read_picture
 
 INFO_FILE = "camera_billboard_info.json"
@@ -159,16 +158,23 @@ class CarlaGear:
         self.split = split or _only_split(self.scene)
         self._ids = _picture_ids(images_folder(self.scene, self.split))
         self._truth = truth_folder(self.scene, self.split)
-        _check_labels(self._truth, self._ids)
+        bare = [number for number in self._ids if not (self._truth / f"{picture_name(number)}{LABEL_ENDING}").is_file()]
+        if bare:
+            named = f"such as {picture_name(bare[0])}.png"
+            raise DatasetError(f"{len(bare)} pictures have no labels in {self._truth}, {named}.")
         info = self._truth / INFO_FILE
-        entries = _read_json(info)
         try:
+            entries = json.loads(info.read_text("utf-8"))
             self.camera = _camera(entries["camera_params"])
             self.panel = _panel(entries["info"].get("panel"))
             self.is_patched = bool(entries["info"]["is_patched"])
             self._poses = {int(entry["id"]): _poses(entry) for entry in entries["camera_billboard_positions"]}
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DatasetError(f"{info} is damaged: {_complaint(error)}.") from error
+        except OSError as error:
+            raise DatasetError(f"{info} cannot be read: {error.strerror}.") from error
+        except KeyError as error:
+            raise DatasetError(f"{info} is damaged: it has no entry {error}.") from error
+        except (TypeError, ValueError, AttributeError) as error:
+            raise DatasetError(f"{info} is damaged: {error}.") from error
         lost = [number for number in self._ids if number not in self._poses]
         if lost:
             raise DatasetError(f"{info} has no poses for {len(lost)} pictures, such as {picture_name(lost[0])}.png.")
@@ -180,10 +186,7 @@ class CarlaGear:
         number = self._ids[index]
         name = picture_name(number)
         path = images_folder(self.scene, self.split) / f"{name}.png"
-        try:
-            image = read_picture(path)
-        except ImageError as error:
-            raise DatasetError(str(error)) from error
+        image = read_picture(path)
         labels = _read_labels(self._truth / f"{name}{LABEL_ENDING}")
         if labels.shape != image.shape[:2]:
             raise DatasetError(
@@ -224,23 +227,6 @@ def _picture_ids(folder: Path) -> list[int]:
     if not ids:
         raise DatasetError(f"There are no pictures rgb_0000.png and so on in {folder}: name another scene or split.")
     return ids
-
-
-def _check_labels(folder: Path, ids: list[int]) -> None:
-    missing = [number for number in ids if not (folder / f"{picture_name(number)}{LABEL_ENDING}").is_file()]
-    if missing:
-        raise DatasetError(
-            f"{len(missing)} pictures have no labels in {folder}, such as {picture_name(missing[0])}.png."
-        )
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise DatasetError(f"{path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise DatasetError(f"{path} is damaged: {error}.") from error
 
 
 def _camera(entries: dict[str, Any]) -> GearCamera:
@@ -286,19 +272,11 @@ def _read_labels(path: Path) -> np.ndarray:
     ids = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if ids is None or ids.ndim != 2 or ids.dtype != np.uint8:
         raise DatasetError(f"{path} is no label map: it must be a grey picture of 8 bits.")
-    return np.asarray(cv2.LUT(ids, _camvid_table()))
-
-
-def _camvid_table() -> np.ndarray:
     table = np.full(256, UNLABELLED, np.uint8)
     for camvid, cityscapes in enumerate(CITYSCAPES_BY_CAMVID):
         table[list(cityscapes)] = camvid
-    return table
+    return np.asarray(cv2.LUT(ids, table))
 
 
 def _size(pixels: np.ndarray) -> str:
     return f"{pixels.shape[1]}x{pixels.shape[0]} pixels"
-
-
-def _complaint(error: Exception) -> str:
-    return f"it has no entry {error}" if isinstance(error, KeyError) else str(error)

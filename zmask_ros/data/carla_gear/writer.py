@@ -65,13 +65,7 @@ class GearWriter:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def write_scene(
-        self,
-        name: str,
-        split: str,
-        camera: GearCamera,
-        panel: GearPanel,
-        is_patched: bool,
-        frames: Iterable[GearFrame],
+        self, name: str, split: str, camera: GearCamera, panel: GearPanel, is_patched: bool, frames: Iterable[GearFrame]
     ) -> None:
         """Write one split of a scene.
 
@@ -90,13 +84,15 @@ class GearWriter:
             raise DatasetError(f"'{split}' cannot be the name of a split: choose one such as train, val or video.")
         scene = self._folder / "set" / name
         positions = []
+        cityscapes = np.zeros(256, np.uint8)
+        cityscapes[: len(CITYSCAPES_BY_CAMVID)] = [ids[0] for ids in CITYSCAPES_BY_CAMVID]
         try:
             images, truth = images_folder(scene, split), truth_folder(scene, split)
             images.mkdir(parents=True)
             truth.mkdir(parents=True)
             for frame in frames:
                 _write_png(images / f"{frame.name}.png", cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR))
-                _write_png(truth / f"{frame.name}{LABEL_ENDING}", cv2.LUT(frame.labels, _cityscapes_table()))
+                _write_png(truth / f"{frame.name}{LABEL_ENDING}", cv2.LUT(frame.labels, cityscapes))
                 positions.append(_position(frame))
             seen = max((sum(entry[key] != NOBODY for key in BILLBOARD_KEYS) for entry in positions), default=0)
             description = {
@@ -139,12 +135,6 @@ def _write_png(path: Path, pixels: np.ndarray) -> None:
     if not written:
         raise DatasetError(f"The picture {path.name} could not be encoded.")
     path.write_bytes(encoded.tobytes())
-
-
-def _cityscapes_table() -> np.ndarray:
-    table = np.zeros(256, np.uint8)
-    table[: len(CITYSCAPES_BY_CAMVID)] = [ids[0] for ids in CITYSCAPES_BY_CAMVID]
-    return table
 
 
 def _check_place(root: Path, overwrite: bool) -> None:

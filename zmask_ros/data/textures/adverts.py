@@ -7,20 +7,7 @@ import numpy as np
 
 from zmask_ros.data.textures.noise import fractal, to_bytes
 
-_WORDS = (
-    "FRESH",
-    "COFFEE",
-    "SALE",
-    "RADIO",
-    "TRAVEL",
-    "HOTEL",
-    "BREAD",
-    "MARKET",
-    "SUMMER",
-    "CINEMA",
-    "GARDEN",
-    "TEA",
-)
+_WORDS = ("FRESH", "COFFEE", "SALE", "RADIO", "TRAVEL", "HOTEL", "BREAD", "MARKET", "SUMMER", "CINEMA", "GARDEN", "TEA")
 _FONTS = (cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_TRIPLEX, cv2.FONT_HERSHEY_SIMPLEX)
 
 
@@ -50,12 +37,7 @@ def _bottle(image: np.ndarray, x: int, y: int, size: int, color: list[float]) ->
 def _cup(image: np.ndarray, x: int, y: int, size: int, color: list[float]) -> None:
     half = size // 3
     cv2.ellipse(image, (x + half, y), (half // 2, half // 2), 0, 0, 360, color, max(2, size // 18))
-    shape = [
-        (x - half, y - half),
-        (x + half, y - half),
-        (x + half * 2 // 3, y + half),
-        (x - half * 2 // 3, y + half),
-    ]
+    shape = [(x - half, y - half), (x + half, y - half), (x + half * 2 // 3, y + half), (x - half * 2 // 3, y + half)]
     cv2.fillConvexPoly(image, np.array(shape), color)
     cv2.ellipse(image, (x, y - half), (half, half // 4), 0, 0, 360, (70, 42, 26), -1)
 

@@ -16,7 +16,7 @@ import numpy as np
 from zmask_ros.defense import Defense
 from zmask_ros.evaluation.performance.timing import time_pairs
 from zmask_ros.progress import Advance, no_advance
-from zmask_ros.segmenters import ClassInfo, Description, Segmenter, build_segmenter
+from zmask_ros.segmenters import Description, Segmenter, build_segmenter
 from zmask_ros.training.adversarial import with_untrained_head
 from zmask_ros.training.clean_fit import ProfileFit
 from zmask_ros.training.plans import plan_for
@@ -76,7 +76,7 @@ def measure_cost(
 def torchvision_segmenter(builder: str, input_size: tuple[int, int], device: str) -> Segmenter:
     """One of `TORCHVISION` with random weights."""
     layers, mean, std = TORCHVISION[builder], (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
-    classes = tuple(ClassInfo(str(index), (index, index, index)) for index in range(CLASSES))
+    classes = {str(index): (index, index, index) for index in range(CLASSES)}
     ends = layers[:1], layers[-1:]
     return build_segmenter(
         Description(builder, Path(), builder, classes, mean, std, input_size, *ends, layers, layers), device

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from zmask_ros.attacks import EotRanges, Recipe
 from zmask_ros.errors import ZmaskError
@@ -26,15 +26,6 @@ SEEN = EotRanges(
 )
 """How patches are seen in the test, and in training too: the attacker knows the test."""
 FULL, GRADED, ADAPTIVE, GIVEN = GROUPS = ("full", "graded", "adaptive", "given")
-
-
-# Not pydantic's own way: numbers stay as they are written, because the keys of results follow from them.
-def _recipe(given: Any) -> Any:
-    return Recipe.from_dict(given) if isinstance(given, dict) else given
-
-
-def _ranges(given: Any) -> Any:
-    return EotRanges(**{name: tuple(ends) for name, ends in given.items()}) if isinstance(given, dict) else given
 
 
 @dataclass(frozen=True)
@@ -56,7 +47,7 @@ class Attack:
     __pydantic_config__ = ConfigDict(extra="forbid")
     name: str
     group: str
-    recipe: Annotated[Recipe | None, BeforeValidator(_recipe)] = None
+    recipe: Recipe | None = None
     file: str | None = None
     start: str | None = None
     reference: str | None = None
@@ -92,7 +83,7 @@ class EvaluationPlan:
     hard_frames: int = 51
     hard_sets: tuple[str, ...] = HARD_SETS
     compared: tuple[str, ...] = tuple(COMPARED)
-    seen: Annotated[EotRanges, BeforeValidator(_ranges)] = SEEN
+    seen: EotRanges = SEEN
     false_alarm_rate: float = 0.001
     seed: int = 1
     resampled: Literal["frame", "drive"] = "frame"
@@ -130,9 +121,8 @@ class EvaluationPlan:
         """
         try:
             return TypeAdapter(EvaluationPlan).validate_python(entries)
-        except (TypeError, ValueError) as error:
-            complaint = sentence(error) if isinstance(error, ValidationError) else f"{error}."
-            raise ZmaskError(f"This is not a plan of an evaluation: {complaint}") from error
+        except ValidationError as error:
+            raise ZmaskError(sentence(error, "The plan of an evaluation")) from error
 
 
 def read_plan(path: Path) -> EvaluationPlan:

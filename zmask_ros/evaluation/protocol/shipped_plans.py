@@ -17,15 +17,13 @@ PREFERRED_TARGET = "Tree"
 PARTS, BATCH = 4, 2
 FIRST_SEED = 9001
 """Seeds of the patches count up from here."""
-
-
 Spec = tuple[Attack, int, str, dict[str, Any]]
 """An attack without its recipe, and of that the steps, the size, one of `SIZES`, and further entries."""
 
 
 def published_plan(segmenter: Segmenter) -> EvaluationPlan:
     """The published evaluation: three sizes, two objectives, graded strengths, six adaptive families, each twice."""
-    names = [entry.name for entry in segmenter.classes]
+    names = list(segmenter.classes)
     targeted = {"objective": "targeted", "target": PREFERRED_TARGET if PREFERRED_TARGET in names else names[0]}
     split = Attack("untargeted split", FULL)
     specs: list[Spec] = []

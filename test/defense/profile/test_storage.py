@@ -1,0 +1,39 @@
+"""What of a profile comes back from its file, and from files that were written before."""
+
+import dataclasses
+
+from support.profiles import with_changed
+from zmask_ros.defense import load_profile, save_profile
+from zmask_ros.defense.profile import storage
+from zmask_ros.defense.profile.detector import RateInterval
+from zmask_ros.defense.profile.profile import PAPER
+from zmask_ros.flags.alarm import VoteRule
+
+
+def test_profiles_from_before_votes_and_intervals_load(fitted, tmp_path, monkeypatch):
+    describe = storage._describe
+
+    def as_it_was(described):
+        entries = describe(described)
+        del entries["vote"], entries["variant"], entries["precaution"], entries["threshold"]["interval"]
+        return entries
+
+    monkeypatch.setattr(storage, "_describe", as_it_was)
+    old = tmp_path / "old.zmask.safetensors"
+    save_profile(fitted, old)
+    loaded = load_profile(old)
+    assert (loaded.variant, loaded.vote, loaded.detector.threshold.interval) == ("ours", VoteRule(1, 1), None)
+    assert loaded.detector.threshold.value == fitted.detector.threshold.value
+
+
+def test_interval_variant_vote_and_precaution_come_back_as_they_were_saved(fitted, tmp_path):
+    interval = RateInterval(0.001, 0.02, 0.95, 1, 120)
+    threshold = dataclasses.replace(fitted.detector.threshold, interval=interval)
+    precaution = dataclasses.replace(threshold, value=threshold.value / 2, false_alarm_rate=0.05)
+    saved = dataclasses.replace(fitted, vote=VoteRule(3, 5), variant=PAPER)
+    saved = with_changed(saved, threshold=threshold, precaution=precaution)
+    path = tmp_path / "a.zmask.safetensors"
+    save_profile(saved, path)
+    again = load_profile(path)
+    assert (again.detector.threshold.interval, again.vote, again.variant) == (interval, VoteRule(3, 5), PAPER)
+    assert again.detector.precaution == precaution

@@ -137,21 +137,22 @@ def time_pairs(
     if not images:
         raise ZmaskError("There are no frames to time: ask for at least one.")
 
-    last: tuple[float, DefenseResult]
+    # Taken out between two measurements: freeing an old result is not timed.
+    held: list[tuple[float, DefenseResult]] = []
 
     def defended(image: np.ndarray) -> None:
-        nonlocal last
         started = time.perf_counter()
         x = segmenter.prepare(image)
-        last = (time.perf_counter() - started) * 1e3, defend(x)
+        held.append(((time.perf_counter() - started) * 1e3, defend(x)))
 
     for index in range(WARM_UP):
         plain_labels(segmenter, images[index % len(images)])
         defended(images[index % len(images)])
+    held.clear()
     milliseconds, counts = [], np.zeros(3, int)
     stages: dict[str, list[float]] = {}
     for pair in timed_in_turn(segmenter.device, lambda image: plain_labels(segmenter, image), defended, images):
-        prepare_ms, outcome = last
+        prepare_ms, outcome = held.pop()
         milliseconds.append(pair)
         counts += [bool(outcome.flagged[0]), bool(outcome.tracked[0]), bool(outcome.fully_analyzed[0])]
         for name, value in ({"prepare": prepare_ms} | outcome.stages_ms).items():

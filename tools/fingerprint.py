@@ -21,7 +21,7 @@ from zmask_ros.attacks import load_patch
 from zmask_ros.data.camvid import CamVid, camvid_root
 from zmask_ros.data.street import StreetDrive
 from zmask_ros.defense import load_profile
-from zmask_ros.evaluation.performance.streaming_drives import BEHAVIORS, DriveFrame, patched_drive, truck_drive
+from zmask_ros.evaluation.performance.streaming import BEHAVIORS, DriveFrame, patched_drive, truck_drive
 from zmask_ros.resources import shipped_patch, shipped_profile
 from zmask_ros.runtime.camera import CameraResult, CameraStream, DefendedCamera
 from zmask_ros.segmenters import load_segmenter

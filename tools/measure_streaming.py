@@ -19,12 +19,14 @@ from zmask_ros.attacks import Recipe, Step, load_patch, to_uint8, train_patch
 from zmask_ros.cli.console import progress
 from zmask_ros.data.camvid import CamVid, camvid_root
 from zmask_ros.defense import Profile, load_profile
-from zmask_ros.evaluation.performance.streaming import StreamingComparison, compare, streaming_table
-from zmask_ros.evaluation.performance.streaming_drives import (
+from zmask_ros.evaluation.performance.streaming import (
     BEHAVIORS,
     EVASIONS,
     DriveFrame,
+    StreamingComparison,
+    compare,
     patched_drive,
+    streaming_table,
     truck_drive,
 )
 from zmask_ros.evaluation.protocol.plan import SEEN

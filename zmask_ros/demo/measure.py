@@ -164,7 +164,7 @@ def summarize(found: Measurement, scenario: Scenario, counts: DriveCounts, secon
     cover = np.array([outcome.cover for outcome in outcomes])
     flagged = np.array([outcome.state is FrameState.ATTACK for outcome in outcomes])
     counted = cover > COUNTED_COVER
-    detections = detection_rates(flagged, counted, counted | (cover == 0))
+    recall, false_alarm_rate = detection_rates(flagged, counted, counted | (cover == 0))
     flags = [outcome.flag for outcome in outcomes if outcome.flag is not None]
     p50, p99 = np.percentile([flag.latency_ms for flag in flags], (50, 99)) if flags else (math.nan, math.nan)
     overlaps = [outcome.mask_iou for outcome in outcomes if outcome.counted]
@@ -175,8 +175,8 @@ def summarize(found: Measurement, scenario: Scenario, counts: DriveCounts, secon
         frames_unknown=sum(flag.state is FrameState.UNKNOWN for flag in flags),
         frames_attacked=int((cover > 0).sum()),
         frames_over_1_percent=int(counted.sum()),
-        recall=_known(detections.recall),
-        false_alarm_rate=_known(detections.false_alarm_rate),
+        recall=_known(recall),
+        false_alarm_rate=_known(false_alarm_rate),
         mask_iou=_known(float(np.mean(overlaps))) if overlaps else None,
         **{f"miou_{case}": _known(confusion.miou()) for case, confusion in found.confusions.items()},
         node_latency_ms_p50=_known(float(p50)),

@@ -26,7 +26,7 @@ from zmask_ros.demo.scenario import CLEAN_FRAMES, DemoSettings, clean_drives
 from zmask_ros.errors import ZmaskError
 from zmask_ros.flags.flag import FrameState
 from zmask_ros.io.bags.reader import CameraBags, ReadReport
-from zmask_ros.io.files import replace_file
+from zmask_ros.io.files import make_folder, replace_file
 from zmask_ros.io.images.codec import encode_compressed
 from zmask_ros.io.images.video import Video
 from zmask_ros.progress import Progress
@@ -111,10 +111,7 @@ def _load_segmenter(name: str, device: str) -> Segmenter:
 
 
 def _make_folder(settings: DemoSettings) -> None:
-    try:
-        settings.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ZmaskError(f"The folder {settings.folder} cannot be made: {error.strerror}.") from error
+    make_folder(settings.folder)
     if settings.drive.exists() and not (settings.drive / "metadata.yaml").is_file():
         raise ZmaskError(f"{settings.drive} is no bag of an earlier demo and would be replaced: choose another --out.")
 

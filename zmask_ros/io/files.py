@@ -27,6 +27,18 @@ def check_place(path: Path) -> None:
         raise ZmaskError(f"The folder {folder} is read-only: choose another place for {path.name}.") from error
 
 
+def make_folder(folder: Path) -> None:
+    """Make ``folder`` and those above it where they do not exist.
+
+    Raises:
+        ZmaskError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ZmaskError(f"The folder {folder} cannot be made: {error.strerror}.") from error
+
+
 def replace_file(path: Path, content: bytes) -> None:
     """Write ``content`` into another file of the folder, then rename it: a reader never sees half of it.
 

@@ -122,11 +122,10 @@ def test_mask_iou_by_hand() -> None:
 def test_detection_rates_by_hand() -> None:
     attacked = np.array([1, 1, 1, 1, 0, 0, 0, 0, 0], bool)
     flagged = np.array([1, 1, 1, 0, 1, 0, 0, 0, 0], bool)
-    rates = detection_rates(flagged, attacked)
-    assert (rates.recall, rates.false_alarm_rate) == (0.75, 0.2)
-    without_the_missed = detection_rates(flagged, attacked, np.array([1, 1, 1, 0, 1, 1, 1, 1, 1], bool))
-    assert without_the_missed.recall == 1
-    assert math.isnan(detection_rates(flagged[4:], attacked[4:]).recall)
-    assert math.isnan(detection_rates(flagged[:4], attacked[:4]).false_alarm_rate)
+    assert detection_rates(flagged, attacked) == (0.75, 0.2)
+    without_the_missed = np.array([1, 1, 1, 0, 1, 1, 1, 1, 1], bool)
+    assert detection_rates(flagged, attacked, without_the_missed) == (1, 0.2)
+    assert math.isnan(detection_rates(flagged[4:], attacked[4:])[0])
+    assert math.isnan(detection_rates(flagged[:4], attacked[:4])[1])
     with pytest.raises(ValueError, match="compared"):
         detection_rates(flagged, attacked[1:])

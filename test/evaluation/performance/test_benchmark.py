@@ -14,7 +14,6 @@ from zmask_ros.evaluation.performance.benchmark import (
     attacked_frames,
     batch_gain,
     clean_frames,
-    slowdowns,
     tracked_frames,
 )
 from zmask_ros.evaluation.performance.benchmark_report import markdown
@@ -76,10 +75,3 @@ def defended(tmp_path_factory: pytest.TempPathFactory) -> tuple[Segmenter, Defen
 def test_a_batch_is_compared_with_its_images_one_by_one(defended: tuple[Segmenter, Defense]) -> None:
     segmenter, defense = defended
     assert batch_gain(defense, torch.cat([segmenter.prepare(clean_image(i)) for i in range(4)]), 3) > 0
-
-
-def test_slowdowns_are_multiples_of_our_time(defended: tuple[Segmenter, Defense]) -> None:
-    segmenter, defense = defended
-    factors = slowdowns(segmenter, defense.profile, segmenter.prepare(clean_image(3)), demo=True, repeats=3)
-    assert list(factors) == ["naive_analysis", "naive_passes", "naive_demo"]
-    assert min(factors.values()) > 0

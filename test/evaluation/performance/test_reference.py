@@ -11,7 +11,13 @@ from support.profiles import with_changed
 from support.tiny_network import clean_image, describe, fit
 from zmask_ros.defense import ActivationTaps, Defense, LayerStatistics, Moments, load_profile
 from zmask_ros.defense.analyzer import LayerEvidence
-from zmask_ros.evaluation.performance.reference import DEMO_GRID, demo_branches, demo_evidence, naive_evidence
+from zmask_ros.evaluation.performance.reference import (
+    DEMO_GRID,
+    demo_branches,
+    demo_evidence,
+    naive_evidence,
+    slowdowns,
+)
 from zmask_ros.segmenters import Segmenter, load_segmenter
 
 
@@ -67,3 +73,10 @@ def test_the_demos_way_has_its_grid_and_looks_at_shallow_layers_twice(defended: 
     few = replace(shallow, kernels=shallow.kernels[2:]), replace(deep, kernels=shallow.kernels[3:])
     heat = demo_evidence(segmenter, defense.profile, few, DEMO_GRID, segmenter.prepare(clean_image(3)))
     assert heat.shallow.shape == heat.deep.shape == (1, 1, *DEMO_GRID)
+
+
+def test_slowdowns_are_multiples_of_our_time(defended: tuple[Segmenter, Defense]) -> None:
+    segmenter, defense = defended
+    factors = slowdowns(segmenter, defense.profile, segmenter.prepare(clean_image(3)), repeats=3, demo=True)
+    assert list(factors) == ["naive_analysis", "naive_passes", "naive_demo"]
+    assert min(factors.values()) > 0

@@ -6,19 +6,17 @@ import pytest
 from support import tiny_network
 from zmask_ros.defense import load_profile
 from zmask_ros.evaluation.performance.streaming import (
+    BEHAVIORS,
+    EVASIONS,
+    Behavior,
     DriveFigures,
     StreamingComparison,
     compare,
     longest_start,
-    streaming_table,
-    within_targets,
-)
-from zmask_ros.evaluation.performance.streaming_drives import (
-    BEHAVIORS,
-    EVASIONS,
-    Behavior,
     patched_drive,
+    streaming_table,
     truck_drive,
+    within_targets,
 )
 from zmask_ros.runtime.camera import DefendedCamera
 from zmask_ros.segmenters import load_segmenter

@@ -78,8 +78,7 @@ class PlainThreshold:
 
     def __init__(self, segmenter: Segmenter, profile: Profile) -> None:
         self.threshold = float("inf")
-        self._segmenter = segmenter
-        self._defense = Defense(segmenter, profile)
+        self._segmenter, self._defense = segmenter, Defense(segmenter, profile)
 
     @torch.inference_mode()
     def process(self, image: np.ndarray) -> Verdict:

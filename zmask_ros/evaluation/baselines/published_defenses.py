@@ -113,11 +113,10 @@ class LocalGradientSmoothing:
         small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
         suppressed = self.suppression(small)
         smooth = np.clip(small * (1 - suppressed[..., None]), 0, 255).round().astype(np.uint8)
-        size = (image.shape[1], image.shape[0])
-        labels = cv2.resize(segment(self._segmenter, smooth), size, interpolation=cv2.INTER_NEAREST)
-        mask = cv2.resize((suppressed > 0.5).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+        labels = at_size(torch.from_numpy(segment(self._segmenter, smooth)), image)
+        mask = at_size(torch.from_numpy(suppressed > 0.5).byte(), image) > 0
         score = float(suppressed.mean())
-        return Verdict(score, score > self.threshold, mask, np.asarray(labels), segment(self._segmenter, image))
+        return Verdict(score, score > self.threshold, mask, labels, segment(self._segmenter, image))
 
     def suppression(self, image: np.ndarray) -> np.ndarray:
         """The share of each pixel of ``image``, uint8 [h, w, 3], that is taken away: float64 [h, w] in 0..1."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,12 +14,10 @@ class Roc:
 
     Attributes:
         false_positive_rate, true_positive_rate: float64 [N], 0..1, ascending from (0, 0) to (1, 1).
-        thresholds: float64 [N], descending; the first is infinity, where nothing is flagged.
     """
 
     false_positive_rate: np.ndarray
     true_positive_rate: np.ndarray
-    thresholds: np.ndarray
 
     @property
     def area(self) -> float:
@@ -41,16 +38,5 @@ def roc(clean: np.ndarray, attacked: np.ndarray) -> Roc:
     """
     if not len(clean) or not len(attacked):
         raise ValueError("a ROC needs the scores of clean and of attacked frames")
-    scores = np.concatenate([clean, attacked])
-    if not np.isfinite(scores).all():
-        raise ValueError("a score is not a finite number")
-    truth = np.arange(len(scores)) >= len(clean)
-    return Roc(*roc_curve(truth, scores, drop_intermediate=False))
-
-
-def recovery(defended: float, attacked: float, oracle: float) -> float:
-    """``(defended - attacked) / (oracle - attacked)``: 0 is no defense, 1 is as good as knowing where the patch is.
-
-    It is NaN where the oracle gains nothing, because there is nothing to recover.
-    """
-    return (defended - attacked) / (oracle - attacked) if oracle > attacked else math.nan
+    truth = np.arange(len(clean) + len(attacked)) >= len(clean)
+    return Roc(*roc_curve(truth, np.concatenate([clean, attacked]), drop_intermediate=False)[:2])

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binomtest
 
-RESAMPLES = 400
-CONFIDENCE = 0.95
+RESAMPLES, CONFIDENCE = 400, 0.95
 
 
 @dataclass(frozen=True)

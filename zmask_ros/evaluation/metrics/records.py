@@ -88,18 +88,12 @@ def record(frame: TestFrame, verdict: Verdict, num_classes: int) -> Record:
     """What is kept of a frame and of an evaluator's verdict on it."""
     confusion = Confusion(num_classes)
     confusion.add(verdict.labels, frame.truth)
-    attacked = bool(frame.hidden.any())
-    return Record(
-        name=frame.name,
-        drive=frame.drive,
-        score=verdict.score,
-        flagged=verdict.flagged,
-        masked=bool(verdict.mask.any()),
-        counts=tuple(confusion.counts.ravel().tolist()),
-        mask_iou=mask_iou(verdict.mask, frame.hidden) if attacked else None,
-        mask_recall=float(verdict.mask[frame.hidden].mean()) if attacked else None,
-        hidden_share=float(frame.hidden.mean()),
-    )
+    counts, share = tuple(confusion.counts.ravel().tolist()), float(frame.hidden.mean())
+    iou, recall = None, None
+    if frame.hidden.any():
+        iou, recall = mask_iou(verdict.mask, frame.hidden), float(verdict.mask[frame.hidden].mean())
+    said = verdict.score, verdict.flagged, bool(verdict.mask.any())
+    return Record(frame.name, frame.drive, *said, counts, iou, recall, share)
 
 
 class RecordSet:

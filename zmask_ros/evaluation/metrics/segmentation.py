@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -83,16 +82,10 @@ def mask_iou(predicted: np.ndarray, truth: np.ndarray) -> float:
     return float((first & second).sum() / union) if union else 1.0
 
 
-@dataclass(frozen=True)
-class DetectionRates:
-    """How a detector did over frames: the shares of attacked and of clean frames that it flagged; NaN without any."""
-
-    recall: float
-    false_alarm_rate: float
-
-
-def detection_rates(flagged: np.ndarray, attacked: np.ndarray, counted: np.ndarray | None = None) -> DetectionRates:
-    """The rates over N frames.
+def detection_rates(
+    flagged: np.ndarray, attacked: np.ndarray, counted: np.ndarray | None = None
+) -> tuple[float, float]:
+    """How a detector did over N frames.
 
     Args:
         flagged: bool [N], what the detector said.
@@ -100,13 +93,16 @@ def detection_rates(flagged: np.ndarray, attacked: np.ndarray, counted: np.ndarr
         counted: bool [N], the frames to count; None counts all. Frames where neither answer is wrong, such as those
             whose patch is too small to matter, should be left out.
 
+    Returns:
+        Recall and false-alarm rate: the shares of attacked and of clean frames that it flagged; NaN without any.
+
     Raises:
         ValueError: The lengths differ.
     """
     use = np.ones(attacked.shape, bool) if counted is None else counted
     if not flagged.shape == attacked.shape == use.shape:
         raise ValueError(f"{flagged.shape} flags, {attacked.shape} truths and {use.shape} choices cannot be compared")
-    return DetectionRates(mean(flagged[attacked & use]), mean(flagged[~attacked & use]))
+    return mean(flagged[attacked & use]), mean(flagged[~attacked & use])
 
 
 def mean(values: Sequence[float] | np.ndarray) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -15,17 +15,14 @@ from torch import Tensor
 
 from zmask_ros.attacks import EotRanges, paste_at_random
 from zmask_ros.data.street import StreetDrive
-from zmask_ros.defense import KEYFRAME_INTERVAL_S, ActivationTaps, Defense, DefenseResult, Evidence, Profile
-from zmask_ros.defense.analyzer import LayerEvidence
-from zmask_ros.defense.evidence.overactivation import Activations
-from zmask_ros.evaluation.performance.reference import DEMO_GRID, demo_branches, demo_evidence, naive_evidence
+from zmask_ros.defense import KEYFRAME_INTERVAL_S, Defense, DefenseResult
+from zmask_ros.evaluation.performance.reference import slowdowns
 from zmask_ros.evaluation.performance.scaling import TORCHVISION, Cost, measure_cost, torchvision_segmenter
 from zmask_ros.evaluation.performance.timing import PairedTimes, Quartiles, median_ratio, streaming_defend, time_pairs
 from zmask_ros.progress import Advance, Progress, silent
 from zmask_ros.segmenters import Segmenter
 
-STREET_SEED = 4001
-STREET_SECONDS = 20.0
+STREET_SEED, STREET_SECONDS = 4001, 20.0
 PATCH_HEIGHTS = (0.2, 0.35)
 """Shares of the image's height that the pasted patch takes."""
 CAMERA_RATE_HZ = 30.0
@@ -40,10 +37,8 @@ CASES = {
 SIZES = ((480, 360), (640, 480), (1280, 720))
 BATCHES = (2, 4)
 REPEATS = 20
-DEMO_REPEATS = 2
 INPUT_SCALES = (0.5, 1.0, 1.5, 2.0)
-SCALING_FRAMES = 12
-NETWORK_FRAMES = 5
+SCALING_FRAMES, NETWORK_FRAMES = 12, 5
 
 
 @dataclass(frozen=True)
@@ -146,7 +141,7 @@ def run_benchmark(
     with progress("Timing", "frames", len(CASES) * frames * len(sizes)) as advance:
         timed = {"{}x{}".format(*size): time_cases(network, defense, patch, size, frames, advance) for size in sizes}
     x = torch.cat([network.prepare(image) for image in clean_frames(max(BATCHES), *asked)])
-    factors = slowdowns(network, defense.profile, x[:1], demo)
+    factors = slowdowns(network, defense.profile, x[:1], REPEATS, demo)
     batch_gains = {n: round(batch_gain(defense, x[:n], REPEATS), 3) for n in BATCHES} if sweep else {}
     input_sizes, layers = _growing_costs(network, progress) if sweep else ({}, {})
     costs = _network_costs(network, progress) if networks else {}
@@ -200,8 +195,7 @@ def tracked_frames(count: int, width: int, height: int, patch: np.ndarray) -> li
     images = []
     for index, frame in enumerate(drive):
         image, top = frame.image.copy(), (height - tall) // 2
-        sway = SWAY * math.sin(2 * math.pi * index / CAMERA_RATE_HZ / SWAY_S)
-        left = round((0.5 + sway) * (width - wide))
+        left = round((0.5 + SWAY * math.sin(2 * math.pi * index / CAMERA_RATE_HZ / SWAY_S)) * (width - wide))
         image[top : top + tall, left : left + wide] = small
         images.append(image)
     return images
@@ -216,29 +210,6 @@ def batch_gain(defense: Defense, x: Tensor, repeats: int) -> float:
     defense(x)
     one_by_one(x)
     return median_ratio(x.device, defense, one_by_one, [x] * repeats)
-
-
-@torch.inference_mode()
-def slowdowns(network: Segmenter, profile: Profile, x: Tensor, demo: bool, repeats: int = REPEATS) -> dict[str, float]:
-    """How many times longer than our analysis the ways in `reference` take for ``x`` [1, 3, h, w], by name; medians.
-
-    All run without an evidence head; those that want activations are given those of one pass.
-    """
-    plain = profile.without_head()
-    detector, branches = plain.detector, (plain.detector.shallow, plain.detector.deep)
-    ours = LayerEvidence(*branches, detector.statistics, plain.grid).to(x.device)
-    ways: dict[str, tuple[Callable[[Activations], Evidence], int]] = {
-        "naive_analysis": (lambda taps: naive_evidence(plain, taps), repeats),
-        "naive_passes": (lambda _: demo_evidence(network, plain, branches, plain.grid, x), repeats),
-    }
-    if demo:
-        ways["naive_demo"] = lambda _: demo_evidence(network, plain, demo_branches(plain), DEMO_GRID, x), DEMO_REPEATS
-    with ActivationTaps(network.network, plain.layers) as taps:
-        network.logits(x)
-        kept = {layer: taps[layer] for layer in plain.layers}
-        ours(kept)
-        factors = {name: median_ratio(x.device, ours, way, [kept] * times) for name, (way, times) in ways.items()}
-    return {name: round(factor, 1) for name, factor in factors.items()}
 
 
 def _growing_costs(network: Segmenter, progress: Progress) -> tuple[dict[str, Cost], dict[str, Cost]]:

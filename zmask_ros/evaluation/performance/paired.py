@@ -62,8 +62,7 @@ def evaluate_pairs(baseline: Baseline, num_classes: int, pairs: Iterable[PairedF
         ZmaskError: There is no scene, or a frame could not be analyzed.
     """
     clean, clean_defended, attacked, defended = (Confusion(num_classes) for _ in range(4))
-    flagged: list[bool] = []
-    overlaps, shares = [], []
+    flagged, overlaps, shares = [], [], []
     for pair in pairs:
         outside = ~pair.patch_mask
         for image, plain, own in ((pair.clean, clean, clean_defended), (pair.attacked, attacked, defended)):
@@ -75,7 +74,7 @@ def evaluate_pairs(baseline: Baseline, num_classes: int, pairs: Iterable[PairedF
         shares.append(float(pair.patch_mask.mean()))
     if not overlaps:
         raise ZmaskError("There is no frame to evaluate.")
-    rates = detection_rates(np.array(flagged), np.tile([False, True], len(overlaps)))
+    recall, false_alarm_rate = detection_rates(np.array(flagged), np.tile([False, True], len(overlaps)))
     mious = (confusion.miou() for confusion in (clean, clean_defended, attacked, defended))
-    found = rates.false_alarm_rate, rates.recall, float(np.mean(overlaps)), float(np.mean(shares))
+    found = false_alarm_rate, recall, float(np.mean(overlaps)), float(np.mean(shares))
     return PairedFigures(len(overlaps), *found, *mious)

@@ -5,19 +5,47 @@ Neither is their code. Both use the layers of a profile without an evidence head
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from zmask_ros.defense import ActivationTaps, Branch, Evidence, Profile
+from zmask_ros.defense.analyzer import LayerEvidence
 from zmask_ros.defense.evidence.grid import Size, layer_kernel, resample
 from zmask_ros.defense.evidence.overactivation import Activations, fuse_layers, kernel_cascade
 from zmask_ros.defense.profile.detector import statistics_key
+from zmask_ros.evaluation.performance.timing import median_ratio
 from zmask_ros.segmenters import Segmenter
 
+DEMO_REPEATS = 2
 DEMO_GRID = (150, 300)
 DEMO_KERNELS = ((64, 128), (32, 64), (16, 32), (8, 16))
 """Kernels of S; D has the first two, and also the layers of S."""
+
+
+@torch.inference_mode()
+def slowdowns(network: Segmenter, profile: Profile, x: Tensor, repeats: int, demo: bool) -> dict[str, float]:
+    """How many times longer than our analysis the others take for ``x`` [1, 3, h, w]: medians, by name; ``demo``: all.
+
+    All run without an evidence head; those that want activations are given those of one pass.
+    """
+    plain = profile.without_head()
+    detector, branches = plain.detector, (plain.detector.shallow, plain.detector.deep)
+    ours = LayerEvidence(*branches, detector.statistics, plain.grid).to(x.device)
+    ways: dict[str, tuple[Callable[[Activations], Evidence], int]] = {
+        "naive_analysis": (lambda taps: naive_evidence(plain, taps), repeats),
+        "naive_passes": (lambda _: demo_evidence(network, plain, branches, plain.grid, x), repeats),
+    }
+    if demo:
+        ways["naive_demo"] = lambda _: demo_evidence(network, plain, demo_branches(plain), DEMO_GRID, x), DEMO_REPEATS
+    with ActivationTaps(network.network, plain.layers) as taps:
+        network.logits(x)
+        kept = {layer: taps[layer] for layer in plain.layers}
+        ours(kept)
+        factors = {name: median_ratio(x.device, ours, way, [kept] * times) for name, (way, times) in ways.items()}
+    return {name: round(factor, 1) for name, factor in factors.items()}
 
 
 def naive_evidence(profile: Profile, taps: Activations) -> Evidence:
@@ -30,8 +58,7 @@ def naive_evidence(profile: Profile, taps: Activations) -> Evidence:
             maps = []
             for kernel, deviation in zip(branch.kernels, statistics.deviations, strict=True):
                 window = layer_kernel(kernel, profile.grid, (activation.shape[-2], activation.shape[-1]))
-                border = (window[0] // 2, window[1] // 2)
-                z = _z_scores(activation, statistics.mean, deviation)
+                z, border = _z_scores(activation, statistics.mean, deviation), (window[0] // 2, window[1] // 2)
                 pooled = F.avg_pool2d(z, window, 1, border, count_include_pad=False)
                 maps.append(pooled.abs().mean(1, keepdim=True))
             layers.append(resample(kernel_cascade(maps), profile.grid))

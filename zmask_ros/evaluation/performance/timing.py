@@ -148,18 +148,17 @@ def time_pairs(
     for index in range(WARM_UP):
         plain_labels(segmenter, images[index % len(images)])
         defended(images[index % len(images)])
-    milliseconds, outcomes = [], []
+    milliseconds, counts = [], np.zeros(3, int)
     stages: dict[str, list[float]] = {}
     for pair in timed_in_turn(segmenter.device, lambda image: plain_labels(segmenter, image), defended, images):
         prepare_ms, outcome = last
         milliseconds.append(pair)
-        outcomes.append((bool(outcome.flagged[0]), bool(outcome.tracked[0]), bool(outcome.fully_analyzed[0])))
+        counts += [bool(outcome.flagged[0]), bool(outcome.tracked[0]), bool(outcome.fully_analyzed[0])]
         for name, value in ({"prepare": prepare_ms} | outcome.stages_ms).items():
             stages.setdefault(name, []).append(value)
         advance()
-    flagged, tracked, analyzed = (sum(column) for column in zip(*outcomes, strict=True))
     plain_ms, defended_ms = zip(*milliseconds, strict=True)
-    return PairedTimes(plain_ms, defended_ms, stages, flagged, tracked, analyzed)
+    return PairedTimes(plain_ms, defended_ms, stages, *counts.tolist())
 
 
 def streaming_defend(defense: Defense, rate_hz: float, keyframe_interval_s: float) -> Defend:

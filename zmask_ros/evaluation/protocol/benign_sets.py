@@ -91,12 +91,6 @@ def checkerboard(side: int, rng: np.random.Generator, others: Sequence[np.ndarra
     return np.repeat(((index[:, None] + index) % 2 * 255)[..., None], 3, 2).astype(np.uint8)
 
 
-def foliage(side: int, rng: np.random.Generator, others: Sequence[np.ndarray]) -> np.ndarray:
-    """The face of a hedge, close by."""
-    color, _ = hedge(rng, 4.0, 4.0)
-    return np.asarray(cv2.resize(color, (side, side), interpolation=cv2.INTER_LINEAR))
-
-
 def natural_image(side: int, rng: np.random.Generator, others: Sequence[np.ndarray]) -> np.ndarray:
     """A square cut out of another scene."""
     other = others[int(rng.integers(len(others)))]
@@ -109,7 +103,8 @@ CHANGES = {"night": night, "rain": rain, "glare": glare, "blur": blur, "heavy JP
 BOARDS: dict[str, Board] = {
     "checkerboard": checkerboard,
     "poster": lambda side, rng, others: advert(rng, side, side),
-    "foliage": foliage,
+    # The face of a hedge, close by.
+    "foliage": lambda side, rng, others: cv2.resize(hedge(rng, 4.0, 4.0)[0], (side, side)),
     # Independent random pixels, as an attack starts from.
     "random patch": lambda side, rng, others: rng.integers(0, 256, (side, side, 3), dtype=np.uint8),
     "natural patch": natural_image,

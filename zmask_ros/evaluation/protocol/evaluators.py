@@ -16,8 +16,7 @@ from zmask_ros.progress import Advance, no_advance
 from zmask_ros.runtime.camera import labels_without
 from zmask_ros.segmenters import Segmenter
 
-CLEAN, NONE, ORACLE = "clean", "none", "oracle"
-BOUNDS = (CLEAN, NONE, ORACLE)
+CLEAN, NONE, ORACLE = BOUNDS = ("clean", "none", "oracle")
 """What the other figures lie between: no attack, no defense, and the true mask."""
 
 

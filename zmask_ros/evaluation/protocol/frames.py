@@ -7,6 +7,7 @@ last 40 % are the test: frames that lie close together in time are nearly equal,
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -23,8 +24,7 @@ from zmask_ros.errors import ZmaskError
 from zmask_ros.io.bags.reader import CameraBags, ReadReport
 from zmask_ros.io.images.files import pictures_in, read_picture
 
-LEARNED_SHARE = 0.5
-TEST_SHARE = 0.4
+LEARNED_SHARE, TEST_SHARE = 0.5, 0.4
 HELD_OUT_EVERY = 5
 STREET_SECONDS = 20.0
 STREET_TRAINING_SEEDS = range(7000, 7008)
@@ -66,14 +66,12 @@ class Parts:
     test: tuple[Scene, ...]
 
     def __post_init__(self) -> None:
-        seen: set[str] = set()
         for part, scenes in self.named.items():
             if not scenes:
                 raise ZmaskError(f"{self.source} has no frames left for {part}: name more frames.")
-            names = {scene.name for scene in scenes}
-            if len(names) < len(scenes) or names & seen:
-                raise ZmaskError(f"{self.source} has frames in two parts of the evaluation: name each source once.")
-            seen |= names
+        names = [scene.name for scenes in self.named.values() for scene in scenes]
+        if len(set(names)) < len(names):
+            raise ZmaskError(f"{self.source} has frames in two parts of the evaluation: name each source once.")
 
     @property
     def named(self) -> dict[str, tuple[Scene, ...]]:
@@ -87,19 +85,16 @@ class Parts:
 
     def thinned(self, learned: int, tested: int) -> Parts:
         """At most ``learned`` frames of each part that is learned from, and ``tested`` of the test, evenly spread."""
-        thin = {}
-        for part, scenes in self.named.items():
-            chosen = evenly(len(scenes), tested if part == "test" else learned)
-            thin[part] = tuple(scenes[index] for index in chosen)
-        return Parts(self.source, **thin)
+        most = {part: learned for part in self.named} | {"test": tested}
+        chosen = {part: evenly(len(scenes), most[part]) for part, scenes in self.named.items()}
+        return Parts(self.source, **{part: tuple(getattr(self, part)[i] for i in chosen[part]) for part in chosen})
 
     def digest(self) -> str:
         """SHA-256 of every frame and label, hexadecimal."""
         total = hashlib.sha256()
-        for scenes in self.named.values():
-            for scene in scenes:
-                total.update(scene.name.encode() + np.ascontiguousarray(scene.image).tobytes())
-                total.update(b"" if scene.labels is None else np.ascontiguousarray(scene.labels).tobytes())
+        for scene in itertools.chain(*self.named.values()):
+            total.update(scene.name.encode() + np.ascontiguousarray(scene.image).tobytes())
+            total.update(b"" if scene.labels is None else np.ascontiguousarray(scene.labels).tobytes())
         return total.hexdigest()
 
 
@@ -131,8 +126,7 @@ def street_parts(seeds: Sequence[int], frames: int) -> Parts:
     Raises:
         ZmaskError: A test seed is one of `STREET_TRAINING_SEEDS`.
     """
-    both = sorted(set(seeds) & set(STREET_TRAINING_SEEDS))
-    if both:
+    if both := sorted(set(seeds) & set(STREET_TRAINING_SEEDS)):
         raise ZmaskError(f"Street seed {both[0]} is learned from: test on seeds outside of {STREET_TRAINING_SEEDS}.")
     learned = [scene for seed in STREET_TRAINING_SEEDS for scene in _street_scenes(seed, frames)]
     test = [scene for seed in dict.fromkeys(seeds) for scene in _street_scenes(seed, frames)]

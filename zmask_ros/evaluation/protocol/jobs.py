@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -18,10 +18,9 @@ from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.metrics.records import Record
 from zmask_ros.evaluation.protocol.evaluators import BOUNDS, NONE, NamedProfile
 from zmask_ros.evaluation.protocol.plan import ADAPTIVE, Attack, EvaluationPlan
-from zmask_ros.io.files import replace_file
+from zmask_ros.io.files import make_folder, replace_file
 
 CLEAN_SET = "clean"
-Result = TypeVar("Result")
 
 
 def attack_set(attack: str) -> str:
@@ -119,15 +118,15 @@ class ResultStore:
         """Whether there is a result of ``job``, and not one that depends on something else."""
         return self._read(job) is not None
 
-    def get(self, job: Job, kind: TypeAdapter[Result]) -> Result:
-        """The result of ``job``, of the kind `EVALUATED` or `TRAINED`.
+    def get(self, job: Job) -> Any:
+        """The result of ``job`` as JSON has it: what `EVALUATED` or `TRAINED` reads.
 
         Raises:
             ZmaskError: There is none.
         """
         if (result := self._read(job)) is None:
             raise ZmaskError(f"The result {self.path(job)} is gone: run the evaluation again.")
-        return kind.validate_python(result)
+        return result
 
     def put(self, job: Job, result: Evaluated | tuple[Step, ...]) -> None:
         """Keep a result."""
@@ -140,18 +139,6 @@ class ResultStore:
         except (OSError, ValueError):
             return None
         return kept["result"] if isinstance(kept, dict) and kept.get("key") == job.key else None
-
-
-def make_folder(folder: Path) -> None:
-    """Make ``folder`` and those above it where they do not exist.
-
-    Raises:
-        ZmaskError: It cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ZmaskError(f"The folder {folder} cannot be made: {error.strerror}.") from error
 
 
 @dataclass(frozen=True)

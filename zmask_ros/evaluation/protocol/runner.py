@@ -24,6 +24,7 @@ from zmask_ros.evaluation.protocol.benign_sets import hard_frame
 from zmask_ros.evaluation.protocol.evaluators import BOUNDS, CLEAN, NONE, ORACLE, Evaluators, NamedProfile
 from zmask_ros.evaluation.protocol.frames import Parts
 from zmask_ros.evaluation.protocol.plan import Attack, EvaluationPlan
+from zmask_ros.io.files import make_folder
 from zmask_ros.progress import Advance, Progress, silent
 from zmask_ros.segmenters import UNLABELLED, Segmenter
 
@@ -121,11 +122,9 @@ class Evaluation:
         image = self.parts.test[0].image
         network = min(timeit.repeat(lambda: segment(self.segmenter, image), number=1, repeat=3))
         frame = min(timeit.repeat(lambda: self.attacked_image(0, noise), number=1, repeat=3))
-        steps: dict[tuple[bool, int], float] = {}
-        for job in self.missing():
-            if isinstance(job, jobs.TrainingJob) and kind_of(job.recipe) not in steps:
-                steps[kind_of(job.recipe)] = self._step_seconds(job.recipe)
-        return Pace(frame, network, steps)
+        recipes = [job.recipe for job in self.missing() if isinstance(job, jobs.TrainingJob)]
+        first = {kind_of(recipe): recipe for recipe in reversed(recipes)}
+        return Pace(frame, network, {kind: self._step_seconds(recipe) for kind, recipe in first.items()})
 
     def _step_seconds(self, recipe: Recipe) -> float:
         ends: list[float] = []
@@ -203,7 +202,7 @@ class Evaluation:
         def step_done(step: Step) -> None:
             advance(seconds, f"{job.name}: loss {step.loss:.2f}")
 
-        jobs.make_folder(path.parent)
+        make_folder(path.parent)
         start = None
         for other in self.plan.attacks:
             if other.name == job.attack.start:
@@ -250,9 +249,9 @@ class Evaluation:
         results = Results({}, {attack.name: self._patches(attack) for attack in self.plan.attacks})
         for job in self.jobs:
             if isinstance(job, jobs.TrainingJob):
-                results.histories[job.attack.name] = self.store.get(job, jobs.TRAINED)
+                results.histories[job.attack.name] = jobs.TRAINED.validate_python(self.store.get(job))
                 continue
-            kept = self.store.get(job, jobs.EVALUATED)
+            kept = jobs.EVALUATED.validate_python(self.store.get(job))
             results.records[job.frames, job.evaluator] = RecordSet(kept.records, len(self.segmenter.classes))
             if kept.threshold is not None:
                 results.thresholds[job.evaluator] = kept.threshold

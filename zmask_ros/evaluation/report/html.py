@@ -22,16 +22,16 @@ from zmask_ros.io.files import replace_file
 from zmask_ros.io.images.codec import encode_compressed
 from zmask_ros.runtime.drawing import colorize, contact_sheet, overlay
 
-JSON_NAME, HTML_NAME = "evaluation.json", "report.html"
 WORST_FRAMES = 6
-THUMBNAIL = 96
+THUMBNAIL = (96, 96)
 
 
 def write_result(result: EvaluationResult) -> tuple[Path, Path]:
     """Write JSON and HTML into the evaluation's folder, and give their paths."""
-    written = result.evaluation.folder / JSON_NAME, result.evaluation.folder / HTML_NAME
-    replace_file(written[0], json.dumps(result.to_json(), indent=1).encode())
-    replace_file(written[1], html_report(result).encode())
+    folder = result.evaluation.folder
+    written = folder / "evaluation.json", folder / "report.html"
+    for path, text in zip(written, (json.dumps(result.to_json(), indent=1), html_report(result)), strict=True):
+        replace_file(path, text.encode())
     return written
 
 
@@ -94,9 +94,7 @@ def _plots(result: EvaluationResult) -> list[str]:
 
 
 def _thumbnails(patches: np.ndarray) -> np.ndarray:
-    return np.hstack(
-        [cv2.resize(patch[..., :3], (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA) for patch in patches]
-    )
+    return np.hstack([cv2.resize(patch[..., :3], THUMBNAIL, interpolation=cv2.INTER_AREA) for patch in patches])
 
 
 def _data_url(image: np.ndarray, kind: str) -> str:

@@ -36,7 +36,7 @@ def roc_plot(results: Results, attacks: Sequence[str], baselines: Sequence[str],
 
 def score_plot(results: Results, attacks: Sequence[str], baseline: str) -> str:
     """The score of every frame, clean and under some attacks, with the threshold."""
-    figure, axes = _figure(7.4, 3.2, f"Score over frames: {baseline}")
+    figure, axes = _figure(7.4, 3.2, f"Score over frames: {baseline}", xlabel="frame", ylabel="score")
     clean = results.records[CLEAN_SET, baseline]
     order = {record.name: index for index, record in enumerate(clean.records)}
     axes.plot(range(len(clean)), clean.scores, color=PLAIN, label="clean", linewidth=1.2)
@@ -46,7 +46,6 @@ def score_plot(results: Results, attacks: Sequence[str], baseline: str) -> str:
         axes.plot(places, attacked.scores, "o", color=color, markersize=3, label=attack)
     threshold = results.thresholds[baseline]
     axes.axhline(threshold, color=BAD, linestyle="--", linewidth=1, label="threshold")
-    axes.set(xlabel="frame", ylabel="score")
     axes.set_yscale("symlog", linthresh=max(threshold, 1e-6))
     axes.legend(fontsize=8, loc="upper right")
     return svg(figure)
@@ -79,8 +78,7 @@ def attack_bars(attacks: Sequence[AttackFigures], baseline: str) -> str:
         "defended": (COLORS[0], [attack.baselines[baseline].miou for attack in attacks]),
         ORACLE: (BEST, [attack.oracle for attack in attacks]),
     }
-    names = [attack.name for attack in attacks]
-    return _bars(names, bars, "mIoU outside the patches", f"Attacks against {baseline}")
+    return _bars([attack.name for attack in attacks], bars, "mIoU outside the patches", f"Attacks against {baseline}")
 
 
 def family_bars(families: Sequence[FamilyFigures], baseline: str) -> str:
@@ -104,20 +102,19 @@ def hard_bars(hard: Mapping[str, HardFigures], baselines: Sequence[str]) -> str:
 
 
 def _bars(names: Sequence[str], bars: dict[str, tuple[str, list[float]]], ylabel: str, title: str) -> str:
-    figure, axes = _figure(max(6.0, 0.36 * len(names) * max(1, len(bars) / 2) + 1.5), 3.6, title)
+    figure, axes = _figure(max(6.0, 0.36 * len(names) * max(1, len(bars) / 2) + 1.5), 3.6, title, ylabel=ylabel)
     width = 0.8 / len(bars)
     places = np.arange(len(names))
     for number, (label, (color, values)) in enumerate(bars.items()):
         axes.bar(places + (number - (len(bars) - 1) / 2) * width, values, width, color=color, label=label)
     axes.set_xticks(places, names, rotation=40, ha="right", fontsize=8)
-    axes.set(ylabel=ylabel)
     axes.legend(fontsize=8, ncols=len(bars), loc="lower center", bbox_to_anchor=(0.5, 1.08), frameon=False)
     return svg(figure)
 
 
-def _figure(width: float, height: float, title: str) -> tuple[Figure, Axes]:
+def _figure(width: float, height: float, title: str, **labels: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.add_subplot(title=title)
+    axes = figure.add_subplot(title=title, **labels)
     bare(axes)
     return figure, axes
 
@@ -134,5 +131,4 @@ def svg(figure: Figure) -> str:
     # A fixed salt and no date.
     with mpl.rc_context({"svg.hashsalt": "zmask", "svg.fonttype": "path"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
+    return "<svg" + buffer.getvalue().split("<svg", 1)[1]

@@ -28,6 +28,9 @@ RATE_NOTE = (
     "none: TPR at FPR 0.1 % is the share found above every clean score."
 )
 
+JSON_KEYS = {"baselines": "defences"}
+"""Fields that have another name in JSON."""
+
 
 @dataclass(frozen=True)
 class EvaluationResult:
@@ -37,7 +40,6 @@ class EvaluationResult:
         evaluation: What was evaluated, and how.
         results: What was measured.
         seconds: How long the run took, without what was finished before it.
-        created: Date and time in UTC, ISO 8601.
         summary: All figures.
         targets: What each of our profiles should reach, and whether it did.
     """
@@ -45,16 +47,15 @@ class EvaluationResult:
     evaluation: Evaluation
     results: Results
     seconds: float
-    created: str
     summary: Summary
     targets: Mapping[str, tuple[Target, ...]]
 
     def to_json(self) -> dict[str, Any]:
         """Plan, splits, environment and all figures, JSON-ready."""
         segmenter, parts, plan = self.evaluation.segmenter, self.evaluation.parts, self.evaluation.plan
-        entries = {
+        entries: dict[str, Any] = {
             "version": __version__,
-            "created": self.created,
+            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "seconds": round(self.seconds, 1),
             "environment": {
                 "device": str(segmenter.device),
@@ -89,8 +90,7 @@ class EvaluationResult:
             "summary": self.summary,
             "histories": self.results.histories,
         }
-        result: dict[str, Any] = to_json(entries)
-        return result
+        return {name: to_json(entry) for name, entry in entries.items()}
 
     @property
     def notes(self) -> list[str]:
@@ -121,21 +121,18 @@ class EvaluationResult:
 
 def result_of(evaluation: Evaluation, results: Results, seconds: float) -> EvaluationResult:
     """The result of an evaluation; ``seconds`` is how long the run took."""
-    ours, created = evaluation.jobs.ours, datetime.now(timezone.utc).isoformat(timespec="seconds")
-    summary = Summarizer(evaluation.plan, results, ours).summary()
-    targets = {name: check(summary, name) for name in ours}
-    return EvaluationResult(evaluation, results, seconds, created, summary, targets)
+    summary = Summarizer(evaluation.plan, results, evaluation.jobs.ours).summary()
+    targets = {name: check(summary, name) for name in evaluation.jobs.ours}
+    return EvaluationResult(evaluation, results, seconds, summary, targets)
 
 
 def to_json(value: Any) -> Any:
     """``value`` as JSON writers take it; floats that are not finite, which JSON does not know, become None.
 
-    Dataclasses become dictionaries, with "defences" for baselines; the entries of `RocFigures` stand among those of the
-    dataclass that they are in.
+    Dataclasses become dictionaries; the entries of `RocFigures` stand among those of the dataclass that they are in.
     """
     if is_dataclass(value):
-        names = {own.name: "defences" if own.name == "baselines" else own.name for own in fields(value)}
-        value = {names[name]: getattr(value, name) for name in names}
+        value = {JSON_KEYS.get(own.name, own.name): getattr(value, own.name) for own in fields(value)}
     if isinstance(value, Mapping):
         entries: dict[Any, Any] = {}
         for key, entry in value.items():

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from zmask_ros.evaluation.metrics.detection import recovery, roc
+from zmask_ros.evaluation.metrics.detection import roc
 from zmask_ros.evaluation.metrics.intervals import Interval, bootstrap, share_interval
 from zmask_ros.evaluation.metrics.records import RecordSet
 from zmask_ros.evaluation.protocol.evaluators import CLEAN, NONE, ORACLE
@@ -50,7 +50,7 @@ class Summarizer:
             groups=self._groups(attacks, baselines),
             families={name: self._families(name, attacks) for name in self.ours},
             hard={name: self._hard(name, baselines) for name in self.plan.hard_sets},
-            worst_frames=self._worst_frames(),
+            worst_frames={name: self._worst_frames(name) for name in (NONE, *self.ours) if attacks},
         )
 
     def _clean(self, name: str) -> figures.CleanFigures:
@@ -88,7 +88,8 @@ class Summarizer:
         own, none, best = (self._records(frames, evaluator) for evaluator in (name, NONE, ORACLE))
 
         def recovered(chosen: np.ndarray) -> float:
-            return recovery(own.miou(chosen), none.miou(chosen), best.miou(chosen))
+            attacked = none.miou(chosen)
+            return _ratio(own.miou(chosen) - attacked, best.miou(chosen) - attacked)
 
         found = _flagged(own)
         return figures.DefendedFigures(
@@ -148,9 +149,7 @@ class Summarizer:
         """The adaptive families against our profile ``name``."""
         costs = {attack.name: attack.cost for attack in attacks}
         runs: dict[str, list[figures.FamilyRun]] = {}
-        for attack in attacks:
-            if attack.group != ADAPTIVE:
-                continue
+        for attack in (attack for attack in attacks if attack.group == ADAPTIVE):
             own = attack.baselines[name]
             remains, free = attack.clean - own.miou, costs[attack.reference] if attack.reference else attack.cost
             damages = free, attack.cost, remains, _ratio(remains, free)
@@ -163,18 +162,13 @@ class Summarizer:
         )
 
     def _hard(self, name: str, baselines: Sequence[str]) -> figures.HardFigures:
-        plain, own = (
-            self._records(hard_set(name), NONE),
-            {own: self._unattacked(hard_set(name), own) for own in baselines},
-        )
+        plain = self._records(hard_set(name), NONE)
+        own = {baseline: self._unattacked(hard_set(name), baseline) for baseline in baselines}
         return figures.HardFigures(len(plain), plain.miou(), own)
 
-    def _worst_frames(self) -> dict[str, float]:
-        worst = {}
-        for name in (NONE, *self.ours) if self.plan.attacks else ():
-            accuracies = [self._records(attack_set(attack.name), name).accuracies() for attack in self.plan.attacks]
-            worst[name] = float(np.nanmean(np.min(accuracies, axis=0)))
-        return worst
+    def _worst_frames(self, name: str) -> float:
+        accuracies = [self._records(attack_set(attack.name), name).accuracies() for attack in self.plan.attacks]
+        return float(np.nanmean(np.min(accuracies, axis=0)))
 
     def _records(self, frames: str, evaluator: str) -> RecordSet:
         return self.results.records[frames, evaluator]

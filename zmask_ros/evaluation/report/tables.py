@@ -85,8 +85,7 @@ def clean_table(summary: Summary) -> Table:
         }
         for name, row in summary.clean.items()
     ]
-    frames = max(row.frames for row in summary.clean.values())
-    return Table.of("Clean frames", f"{frames} frames.", rows)
+    return Table.of("Clean frames", f"{max(row.frames for row in summary.clean.values())} frames.", rows)
 
 
 def group_table(title: str, group: GroupFigures) -> Table:

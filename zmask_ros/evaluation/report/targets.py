@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from zmask_ros.evaluation.report.figures import COSTLY, FULL_STRENGTH, FamilyFigures, PooledFigures, Summary
 
 RANDOM_SET = "random patch"
-HARD_RATE = 0.01
-REMAINING = 0.4
+HARD_RATE, REMAINING = 0.01, 0.4
 COLUMNS: dict[str, Callable[[PooledFigures], float]] = {
     "AUC": lambda figures: figures.roc.auc.value,
     "TPR at FPR 0.1 %": lambda figures: figures.roc.tpr_at_1_permille,

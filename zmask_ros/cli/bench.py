@@ -1,4 +1,4 @@
-"""`zmask bench`: what the defence costs on top of the plain network."""
+"""`zmask bench`: what the defense costs on top of the plain network."""
 
 from __future__ import annotations
 

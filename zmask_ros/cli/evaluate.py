@@ -1,4 +1,4 @@
-"""`zmask evaluate`: what attackers, also those who know it, can do against the defence."""
+"""`zmask evaluate`: what attackers, also those who know it, can do against the defense."""
 
 from __future__ import annotations
 

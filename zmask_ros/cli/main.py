@@ -18,7 +18,7 @@ from zmask_ros.malloc import keep_freed_memory
 COMMANDS = {
     "fit": "Fit the clean statistics of a camera from bags of clean drives.",
     "calibrate": "Train the fusion block of a profile on patches, and set its threshold.",
-    "screen": "Give a profile a screening: a glance for frames of a clean drive, which costs less.",
+    "screen": "Give a profile a screening: a small head that sees frames of a clean drive first, which costs less.",
     "inspect": "Show what is in a profile, or in a bag.",
     "replay": "Run the defence over a bag; write a bag and a video.",
     "record": "Write every flag, and the pictures around an attack, to disk.",

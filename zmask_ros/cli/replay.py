@@ -24,7 +24,7 @@ from zmask_ros.runtime.replay import Replayed, ReplaySettings, replay
 @click.option(
     "--streaming",
     is_flag=True,
-    help="Glance at clean frames, and take a known patch out in one pass, as the node does by default.",
+    help="Screen clean frames, and take a known patch out in one pass, as the node does by default.",
 )
 @options.every
 @options.device

@@ -49,10 +49,10 @@ def command(
     device: str,
     as_json: bool,
 ) -> None:
-    """Give PROFILE a screening: in streaming mode, a small head looks at each frame first.
+    """Give PROFILE a screening: in streaming mode, a small head sees each frame first.
 
     Only frames that it finds suspicious, keyframes, and those soon after an attack are analysed as a whole; all
-    others cost a glance. Nothing else of the profile changes, and without streaming mode the screening has no say. Its
+    others cost little. Nothing else of the profile changes, and without streaming mode the screening has no say. Its
     layers are those that the segmenter's description names under `screen`, or else the head's. Every fifth clean frame
     takes no part in its training, and sets its threshold.
 

@@ -50,7 +50,7 @@ ADVERSARY_KINDS = (
 
 @dataclass
 class Adversary:
-    """One attacker with its patches, who knows the defence as it is at each moment."""
+    """One attacker with its patches, who knows the defense as it is at each moment."""
 
     number: int
     kind: AdversaryKind

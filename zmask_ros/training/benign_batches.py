@@ -1,4 +1,4 @@
-"""The benign side of an adversarial training: clean frames and harmless pictures, of which the hardest come back."""
+"""The benign side of an adversarial training: clean frames and benign pictures, of which the hardest come back."""
 
 from __future__ import annotations
 

@@ -219,6 +219,16 @@ def small_bags(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return {file.suffix: file.read_bytes() for file in files}
 
 
+@pytest.mark.parametrize("name", ["stamp", "frame_id", "encoding", "step"])
+def test_a_definition_whose_names_are_damaged_breaks_its_messages_and_nothing_else(tmp_path: Path, name: str) -> None:
+    bag = write_drive(tmp_path / "drive.mcap", 3)
+    # The definition of a message names its fields behind a space.
+    bag.write_bytes(bag.read_bytes().replace(f" {name}\n".encode(), f" {'x' * len(name)}\n".encode()))
+    frames, report, _ = read(bag)
+    assert (frames, report.read, report.broken) == ([], 0, 3)
+    assert "message 0 of" in report.first_broken
+
+
 @settings(max_examples=40, deadline=None)
 @given(suffix=st.sampled_from([".mcap", ".db3", ".bag"]), share=st.floats(0.0, 1.0), data=st.data())
 def test_no_damage_ends_in_anything_but_a_word(

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from itertools import islice, pairwise
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,12 @@ from zmask_ros.io.stamps import stamp_ns
 
 __all__ = ["BagError", "CameraBags", "Frame", "ReadReport", "StampedMessage", "TopicInfo", "image_topics"]
 
-IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+_HEADER = ("header.stamp.sec", "header.stamp.nanosec", "header.frame_id")
+_FIELDS = {
+    "sensor_msgs/msg/Image": attrgetter(*_HEADER, "height", "width", "encoding", "is_bigendian", "step", "data"),
+    "sensor_msgs/msg/CompressedImage": attrgetter(*_HEADER, "format", "data"),
+}
+IMAGE_TYPES = tuple(_FIELDS)
 # Enough for a median that one dropped frame does not move.
 _RATE_FRAMES = 10
 
@@ -181,6 +187,8 @@ class CameraBags:
                         continue
                     try:
                         message = recording.types.deserialize(raw)
+                        # A damaged definition gives messages with other fields.
+                        _FIELDS[raw.msgtype](message)
                     # Damaged bytes make the deserializer raise exceptions of no common class.
                     except Exception as error:
                         report.count_broken(raw, index, bag.path, error)

@@ -4,7 +4,6 @@ import copy
 import dataclasses
 import json
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -94,7 +93,7 @@ def test_nothing_else_of_the_profile_changes(trained, hardened, segmenter):
 
 def test_it_can_be_trained_anew(trained, segmenter):
     screened, _ = trained
-    again = add_screen(segmenter, screened, CLEAN, SimpleNamespace(adversarial_steps=1, rate=0.2), ("0",))
+    again = add_screen(segmenter, screened, CLEAN, ScreenSettings(adversarial_steps=0, rate=0.2), ("0",))
     assert again.screen.head.branch.layers == ("0",)
     assert again.screen.threshold.false_alarm_rate == 0.2
     assert list(again.screen.statistics) == ["0"]

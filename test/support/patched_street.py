@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from support import tiny_network
 from zmask_ros.defense import CameraState, DefenseResult, StreamingDefense
@@ -47,6 +48,17 @@ class Drive:
         finally:
             handle.remove()
         return result, len(passes)
+
+
+def see_as_a_whole(drive: Drive) -> DefenseResult:
+    """The camera's first attacked frame: two passes, and the same result as the full analysis without a memory."""
+    defended, passes = drive.see(street(HERE))
+    alone = drive.streaming.defense(drive.streaming.defense.segmenter.prepare(street(HERE)))
+    assert passes == 2
+    assert torch.equal(defended.labels, alone.labels)
+    assert torch.equal(defended.mask, alone.mask)
+    assert torch.equal(defended.analysis.score, alone.analysis.score)
+    return defended
 
 
 def covered(result: DefenseResult, box: Box) -> float:

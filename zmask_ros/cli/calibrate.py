@@ -21,7 +21,7 @@ from zmask_ros.training.division import check_enough_patches
 from zmask_ros.training.layer_selection import LayerReport, LayerSelection
 from zmask_ros.training.metrics import Figures
 from zmask_ros.training.pipeline import Calibration, calibrate, calibration_seconds, check_layers
-from zmask_ros.training.settings import DEFAULT_PRECAUTION_RATE, CalibrationSettings
+from zmask_ros.training.settings import CalibrationSettings
 from zmask_ros.training.sources import CleanSources, read_patches
 
 AUTO, KEEP = "auto", "keep"
@@ -40,18 +40,22 @@ VOTE = options.Parsed("K/N", lambda text: VoteRule(*options.numbers(text, "/", 2
     "--train-patches",
     "graded_patches",
     type=click.IntRange(min=0),
-    default=0,
+    default=CalibrationSettings.graded_patches,
     metavar="N",
     help="Train N patches of graded strength first, on the frames that are not held out.",
 )
 @click.option(
-    "--patch-steps", "graded_steps", type=options.COUNT, default=60, help="Optimisation steps of each of these."
+    "--patch-steps",
+    "graded_steps",
+    type=options.COUNT,
+    default=CalibrationSettings.graded_steps,
+    help="Optimisation steps of each of these.",
 )
 @click.option(
     "--rivals",
     "adversarial_steps",
     type=click.IntRange(min=0),
-    default=0,
+    default=CalibrationSettings.adversarial_steps,
     metavar="STEPS",
     help="Train an evidence head in the place of the mean z-scores, for STEPS steps against attackers who "
     "adapt to it; 1200 is enough to begin with. A head that PROFILE has already is trained on.",
@@ -70,14 +74,14 @@ VOTE = options.Parsed("K/N", lambda text: VoteRule(*options.numbers(text, "/", 2
 @click.option(
     "--precaution-rate",
     type=click.FloatRange(0, 1, max_open=True),
-    default=DEFAULT_PRECAUTION_RATE,
+    default=CalibrationSettings.precaution_rate,
     help="Share of clean frames that may be masked and segmented again without being "
     "flagged: the higher, the less is left to attackers who stay quiet. 0: mask only what is flagged.",
 )
 @click.option(
     "--vote",
     type=VOTE,
-    default=VoteRule(),
+    default=CalibrationSettings.vote,
     show_default="1/1",
     help="K/N: an attack is called when K of the last N frames are flagged; kept in the profile.",
 )

@@ -13,14 +13,13 @@ from zmask_ros.cli.console import print_profile, progress, warn
 from zmask_ros.cli.profile_rows import summary
 from zmask_ros.defense import load_profile, merge_profiles, save_profile
 from zmask_ros.defense.profile.merging import check_mergeable
-from zmask_ros.defense.profile.profile import OURS
 from zmask_ros.defense.profile.storage import check_profile_place
 from zmask_ros.errors import ZmaskError
 from zmask_ros.io.bags.reader import CameraBags
 from zmask_ros.segmenters import load_segmenter
 from zmask_ros.training.pipeline import fit_bags
 from zmask_ros.training.plans import PLANS
-from zmask_ros.training.settings import DEFAULT_FALSE_ALARM_RATE, FitSettings
+from zmask_ros.training.settings import FitSettings
 
 
 @click.command()
@@ -31,14 +30,14 @@ from zmask_ros.training.settings import DEFAULT_FALSE_ALARM_RATE, FitSettings
 @click.option(
     "--false-alarm-rate",
     type=options.SHARE,
-    default=DEFAULT_FALSE_ALARM_RATE,
+    default=FitSettings.false_alarm_rate,
     help="Share of clean frames that may be flagged; sets the threshold.",
 )
 @options.every
 @click.option(
     "--variant",
     type=click.Choice(list(PLANS)),
-    default=OURS,
+    default=FitSettings.variant,
     help="Kernels, sigma and mask growth: ours, or as in the Z-Mask paper, to compare with.",
 )
 @options.path(

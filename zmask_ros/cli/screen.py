@@ -15,7 +15,7 @@ from zmask_ros.defense import load_profile, save_profile
 from zmask_ros.defense.profile.storage import check_profile_place
 from zmask_ros.training.pipeline import PASSES_AN_ADVERSARIAL_STEP, seconds_a_pass
 from zmask_ros.training.screening import add_screen, check_screenable
-from zmask_ros.training.settings import DEFAULT_SCREEN_RATE, ScreenSettings
+from zmask_ros.training.settings import ScreenSettings
 from zmask_ros.training.sources import CleanSources
 
 
@@ -25,14 +25,14 @@ from zmask_ros.training.sources import CleanSources
 @click.option(
     "--rivals",
     type=options.COUNT,
-    default=1000,
+    default=ScreenSettings.adversarial_steps,
     metavar="STEPS",
     help="Train it for STEPS steps, against attackers who adapt to it.",
 )
 @click.option(
     "--rate",
     type=options.SHARE,
-    default=DEFAULT_SCREEN_RATE,
+    default=ScreenSettings.rate,
     help="Share of clean frames that may be analysed as a whole: the higher, the less passes for clean.",
 )
 @options.profiles_segmenter

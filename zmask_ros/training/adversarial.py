@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,7 +24,7 @@ from zmask_ros.defense import ActivationTaps, Branch, Defense, LayerStatistics, 
 from zmask_ros.defense.analyzer import head_features
 from zmask_ros.defense.evidence.head import WEIGHTS, EvidenceHead, Head, head_score, untrained_head
 from zmask_ros.defense.profile.detector import statistics_key
-from zmask_ros.progress import Progress, silent
+from zmask_ros.progress import Advance, Progress, no_advance, silent
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.training.adversaries import ADVERSARY_KINDS, Adversary, AdversaryKind
 from zmask_ros.training.benign_batches import BenignBatches
@@ -116,7 +116,7 @@ def train_adversarially(
     frames: Sequence[np.ndarray],
     steps: int,
     seed: int = 0,
-    advance: Callable[[float], None] = lambda loss: None,
+    advance: Advance = no_advance,
     kinds: Sequence[AdversaryKind] = ADVERSARY_KINDS,
     masked_share: float = MASKED_SHARE,
 ) -> AdversarialResult:
@@ -128,7 +128,7 @@ def train_adversarially(
         frames: clean ones, uint8 [h, w, 3] at the network's input size; the network's own labels are taken for right.
         steps: of the head; `ADVERSARIES_A_STEP` times as many of the adversaries together.
         seed: of every random choice.
-        advance: called after each step with the head's loss; NaN before it learns.
+        advance: counts steps, each with the head's loss beside it; NaN before it learns.
         kinds: of the adversaries, one each.
         masked_share: of the clean frames, above the threshold that the adversaries have to stay below.
     """
@@ -155,7 +155,7 @@ def train_adversarially(
         for own in acting:
             if own.finished:
                 adversaries[own.number] = Adversary.begin(defense, segmenter, own.kind, own.number, next(seeds))
-        advance(losses[-1] if losses else math.nan)
+        advance(note=f"loss {losses[-1] if losses else math.nan:.2f}")
     threshold = replace(profile.detector.threshold, value=defense.threshold)
     detector = replace(profile.detector, head=trainer.averaged(), threshold=threshold)
     last = tuple(patch for number in sorted(patches) for patch in patches[number])

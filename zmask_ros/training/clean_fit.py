@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 
 import torch
@@ -26,6 +26,7 @@ from zmask_ros.defense.profile.profile import (
     ProfileError,
     Source,
 )
+from zmask_ros.progress import Advance, no_advance
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.training.plans import FittingPlan
 from zmask_ros.training.sources import CleanFrame
@@ -124,8 +125,8 @@ class ProfileFit:
         counter[frame.bag, frame.topic] += 1
         self._blank += bool(frame.image[::8, ::8].std() < BLANK_SPREAD)
 
-    def add_all(self, frames: Iterable[CleanFrame], advance: Callable[[], None] = lambda: None) -> None:
-        """Take all of ``frames``; ``advance`` is called after each."""
+    def add_all(self, frames: Iterable[CleanFrame], advance: Advance = no_advance) -> None:
+        """Take all of ``frames``, each of them a step of ``advance``."""
         for frame in frames:
             self.add(frame)
             advance()

@@ -6,13 +6,13 @@ with none count as much, and the gate has a loss of its own: shallow heat that d
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
 from zmask_ros.defense.evidence.fusion import NUM_SCALARS, deep_gate, soft_mask
+from zmask_ros.progress import Advance, no_advance
 from zmask_ros.training.examples import COVERED, Examples
 
 LEARNING_RATE = 0.01
@@ -52,7 +52,7 @@ def train_fusion(
     start: Tensor,
     seed: int,
     epochs: int = EPOCHS,
-    progress: Callable[[], None] = lambda: None,
+    advance: Advance = no_advance,
 ) -> Tensor:
     """Scalars [8] of a fusion block for ``pixels``, from `balanced_pixels`.
 
@@ -62,7 +62,7 @@ def train_fusion(
         start: float [8], with positive w, such as `clean_fusion` gives; seeds above 0 begin somewhere near it.
         seed: of the start and of the order of the cells.
         epochs: passes over the cells, at least 1.
-        progress: called after each epoch.
+        advance: counts epochs.
     """
     generator = torch.Generator().manual_seed(seed)
     kept = pixels.where(torch.randperm(len(pixels.truth), generator=generator)[:MOST_PIXELS])
@@ -74,7 +74,7 @@ def train_fusion(
             optimizer.zero_grad()
             training_loss(_to_scalars(free), kept.where(rows)).backward()
             optimizer.step()
-        progress()
+        advance()
     return _to_scalars(free).detach()
 
 

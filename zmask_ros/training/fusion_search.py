@@ -8,7 +8,7 @@ leaves the mask to its growth. So blocks of several weights are trained, and fra
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from zmask_ros.defense.masking.growth import Growth
 from zmask_ros.defense.masking.mask_edge import EDGE_BAND
+from zmask_ros.progress import Advance, no_advance
 from zmask_ros.training.examples import Examples
 from zmask_ros.training.fusion import EPOCHS, balanced_pixels, train_fusion
 from zmask_ros.training.metrics import frame_scores, mean_iou
@@ -60,7 +61,7 @@ def search_fusion(
     untrained: Sequence[Tensor],
     tried: Sequence[Growth],
     masked_rate: float = 0.0,
-    advance: Callable[[], None] = lambda: None,
+    advance: Advance = no_advance,
     epochs: int = EPOCHS,
 ) -> tuple[FusionCandidate, ...]:
     """Fusion blocks for ``examples``, that with the highest `expected_iou` first; those ``untrained`` are among them.
@@ -72,7 +73,7 @@ def search_fusion(
         untrained: float [8] each; training starts from the first one.
         tried: growths for each block; the first one goes with the first untrained block.
         masked_rate: share of clean frames that may be masked, 0..1: a frame that scores lower is not.
-        advance: called after each epoch, `TRAININGS` times ``epochs`` in all.
+        advance: counts epochs, `TRAININGS` times ``epochs`` in all.
         epochs: of each training.
     """
     selecting = examples.scene % SELECT_EVERY == SELECT_EVERY - 1

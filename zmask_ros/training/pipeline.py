@@ -1,6 +1,6 @@
 """From clean drives to a profile, one chain: fit, calibrate, add a screen. Each step takes values and returns values.
 
-sources -> division -> [layer selection] -> [adversarial training] -> fusion -> thresholds -> figures -> Profile
+sources -> division -> [layer selection] -> [adversarial training] -> fusion -> thresholds -> metrics -> Profile
 """
 
 from __future__ import annotations
@@ -27,12 +27,8 @@ from zmask_ros.training.adversarial import train_adversarially, with_untrained_h
 from zmask_ros.training.clean_fit import ProfileFit
 from zmask_ros.training.division import IMAGES_A_FRAME, Material, check_enough_frames, check_enough_patches, divide
 from zmask_ros.training.examples import Examples, make_examples
-from zmask_ros.training.fusion_search import (
-    TRAININGS,
-    FusionCandidate,
-    candidate_growths,
-    search_fusion,
-)
+from zmask_ros.training.fusion import EPOCHS
+from zmask_ros.training.fusion_search import TRAININGS, FusionCandidate, candidate_growths, search_fusion
 from zmask_ros.training.graded_patches import train_graded_patches
 from zmask_ros.training.layer_selection import LayerSelection, select_layers, with_edge
 from zmask_ros.training.metrics import Figures, figures_of, frame_scores
@@ -147,7 +143,7 @@ def calibration_seconds(segmenter: Segmenter, frames: Sequence[CleanFrame], sett
     looks = IMAGES_A_FRAME * len(frames) * (1 + settings.select_layers)
     graded = PASSES_A_GRADED_STEP * settings.graded_patches * settings.graded_steps
     passes = looks + graded + PASSES_AN_ADVERSARIAL_STEP * settings.adversarial_steps
-    search = TRAININGS * settings.fusion_epochs * SECONDS_A_FUSION_EPOCH
+    search = TRAININGS * EPOCHS * SECONDS_A_FUSION_EPOCH
     return passes * seconds_a_pass(segmenter, frames) + search
 
 
@@ -207,8 +203,7 @@ def calibrate(
     training = make_examples(segmenter, profile, material.training, progress)
     candidates = _search(profile, training, settings, progress)
     profile = _with_thresholds(profile, candidates[0], held_out, rate, settings.precaution_rate)
-    kept = [note for note in profile.notes if not note.startswith(NOTE)]
-    profile = replace(profile, vote=settings.vote, notes=(*kept, *_notes(material)))
+    profile = replace(profile, vote=settings.vote).with_notes(NOTE, *_notes(material))
     profile.check_finite()
     # What no defense can be made of is not to be saved.
     Analyzer(profile.detector, profile.binding)
@@ -227,9 +222,7 @@ def face_adversaries(
     if head is None or head.branch.layers != layers:
         profile, seed = with_untrained_head(segmenter, profile, layers, frames, progress=progress), 0
     with progress("Training the head", "steps", steps) as advance:
-        trained = train_adversarially(
-            segmenter, profile, frames, steps, seed, lambda loss: advance(note=f"loss {loss:.2f}")
-        )
+        trained = train_adversarially(segmenter, profile, frames, steps, seed, advance)
     named = tuple(NamedPatch(f"rival {n}", to_uint8(patch)) for n, patch in enumerate(trained.patches))
     training = replace(material.training, patches=material.training.patches + named)
     return trained.profile, replace(material, training=training)
@@ -238,12 +231,12 @@ def face_adversaries(
 def _search(
     profile: Profile, training: Examples, settings: CalibrationSettings, progress: Progress
 ) -> tuple[FusionCandidate, ...]:
-    detector, epochs = profile.detector, settings.fusion_epochs
+    detector = profile.detector
     # The paper's variant grows no mask.
     growths = candidate_growths(detector.growth) if profile.variant == OURS else (detector.growth,)
     untrained = (detector.fusion, *(HEAD_OPENINGS if detector.head is not None else ()))
-    with progress("Training the fusion block", "epochs", TRAININGS * epochs) as advance:
-        return search_fusion(training, untrained, growths, settings.precaution_rate, advance, epochs)
+    with progress("Training the fusion block", "epochs", TRAININGS * EPOCHS) as advance:
+        return search_fusion(training, untrained, growths, settings.precaution_rate, advance)
 
 
 def _with_thresholds(

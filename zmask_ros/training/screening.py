@@ -7,7 +7,6 @@ a frame that it hands on in vain costs a full analysis and not a mask.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 
@@ -71,14 +70,9 @@ def add_screen(
     untrained = with_untrained_head(segmenter, begun, layers, used, SCREEN_INPUTS, seed)
     steps, rate = settings.adversarial_steps, settings.rate
     with progress("Training the screening", "steps", steps) as advance:
-
-        def show(loss: float) -> None:
-            advance(note=f"loss {loss:.2f}")
-
-        alone = train_adversarially(segmenter, untrained, used, steps, seed, show, SCREEN_ADVERSARIES, rate).profile
+        alone = train_adversarially(segmenter, untrained, used, steps, seed, advance, SCREEN_ADVERSARIES, rate).profile
     defense = Defense(segmenter, alone)
     with torch.inference_mode():
         scores = [float(defense.analyze(segmenter.prepare(frame))[1].score) for frame in held_out]
     note = f"{NOTE}: {steps} steps on {len(used)} frames, threshold from {len(held_out)} others."
-    notes = (*(kept for kept in profile.notes if not kept.startswith(NOTE)), note)
-    return replace(profile.with_screen(alone, precaution_threshold(scores, rate)), notes=notes)
+    return profile.with_screen(alone, precaution_threshold(scores, rate)).with_notes(NOTE, note)

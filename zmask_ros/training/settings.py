@@ -12,9 +12,6 @@ from zmask_ros.validation import Settings
 
 LEAST_ADVERSARIAL_STEPS = 300
 """For about the first half of these, all adversaries are still noise and a head learns nothing."""
-DEFAULT_FALSE_ALARM_RATE = 0.001
-DEFAULT_PRECAUTION_RATE = 0.05
-DEFAULT_SCREEN_RATE = 0.15
 
 
 def _enough_to_learn(steps: int) -> int:
@@ -40,7 +37,7 @@ class FitSettings(Settings):
         variant: kernels, sigma and mask growth: ``ours``, or ``paper`` as in the Z-Mask paper, to compare with.
     """
 
-    false_alarm_rate: Rate = DEFAULT_FALSE_ALARM_RATE
+    false_alarm_rate: Rate = 0.001
     variant: Literal["ours", "paper"] = "ours"
 
 
@@ -53,7 +50,6 @@ class CalibrationSettings(Settings):
         graded_patches: so many patches of graded strength are trained first.
         graded_steps: optimization steps of each of these.
         adversarial_steps: training steps of an evidence head against adversaries; 0: it is left as it is.
-        fusion_epochs: of each training of a fusion block.
         false_alarm_rate: share of clean frames that may be flagged, in 0..1, exclusive; None: that of the profile.
         precaution_rate: share of clean frames that may be masked, in 0..1; at most the other one: only what is flagged.
         vote: how many flagged frames of how many call an attack; it is written into the profile.
@@ -63,9 +59,8 @@ class CalibrationSettings(Settings):
     graded_patches: Annotated[int, Field(ge=0)] = 0
     graded_steps: Annotated[int, Field(ge=1)] = 60
     adversarial_steps: AdversarialSteps = 0
-    fusion_epochs: Annotated[int, Field(ge=1)] = 250
     false_alarm_rate: Rate | None = None
-    precaution_rate: Annotated[float, Field(ge=0, lt=1)] = DEFAULT_PRECAUTION_RATE
+    precaution_rate: Annotated[float, Field(ge=0, lt=1)] = 0.05
     vote: VoteRule = VoteRule()
 
 
@@ -79,4 +74,4 @@ class ScreenSettings(Settings):
     """
 
     adversarial_steps: AdversarialSteps = 1000
-    rate: Rate = DEFAULT_SCREEN_RATE
+    rate: Rate = 0.15

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 
 import torch
-from scipy.stats import binomtest
 from torch import Tensor
 
 from zmask_ros.defense.analyzer import Evidence
@@ -100,6 +99,9 @@ def rate_interval(scores: Sequence[float], false_alarm_rate: float) -> RateInter
     Returns:
         None where there are fewer than two frames a fold.
     """
+    # It takes a second to import: commands start without it.
+    from scipy.stats import binomtest
+
     count = len(scores)
     if count < 2 * FOLDS:
         return None

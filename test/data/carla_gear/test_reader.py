@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from support.gear_set import IMAGES, TRUTH, write_set
+from support.gear_set import IMAGES, TRUTH
 from zmask_ros.data.camvid import DatasetError
 from zmask_ros.data.carla_gear.reader import (
     CITYSCAPES_BY_CAMVID,
@@ -20,11 +20,6 @@ from zmask_ros.data.carla_gear.reader import (
     GearPanel,
 )
 from zmask_ros.errors import ZmaskError
-
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Path:
-    return write_set(tmp_path)
 
 
 def change(scene: Path, edit: Callable[[dict[str, Any]], None]) -> None:

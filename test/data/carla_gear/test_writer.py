@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from support.gear_set import CAMERA, IMAGES, PANEL, TRUTH, frames, write_set
+from support.gear_set import CAMERA, IMAGES, PANEL, TRUTH, frames
 from zmask_ros.data.camvid import DatasetError
 from zmask_ros.data.carla_gear.reader import (
     CITYSCAPES_BY_CAMVID,
@@ -20,11 +20,6 @@ from zmask_ros.data.carla_gear.reader import (
     GearPanel,
 )
 from zmask_ros.data.carla_gear.writer import GearWriter
-
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Path:
-    return write_set(tmp_path)
 
 
 def test_what_is_written_comes_back(scene: Path) -> None:

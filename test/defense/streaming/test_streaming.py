@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from support.patched_street import ELSEWHERE, FAR, FRAME_NS, HERE, MOVED, Drive, covered, street
+from support.patched_street import ELSEWHERE, FAR, FRAME_NS, HERE, MOVED, Drive, covered, see_as_a_whole, street
 from zmask_ros.defense import CameraState, Defense, StreamingDefense
 
 
@@ -33,12 +33,7 @@ def test_clean_frames_take_one_pass_and_leave_no_track(drive):
 
 
 def test_the_first_attacked_frame_is_what_the_whole_analysis_says(drive):
-    defended, passes = drive.see(street(HERE))
-    alone = drive.streaming.defense(drive.streaming.defense.segmenter.prepare(street(HERE)))
-    assert passes == 2
-    assert torch.equal(defended.labels, alone.labels)
-    assert torch.equal(defended.mask, alone.mask)
-    assert torch.equal(defended.analysis.score, alone.analysis.score)
+    defended = see_as_a_whole(drive)
     assert not defended.tracked[0]
     assert drive.state.track is not None
 

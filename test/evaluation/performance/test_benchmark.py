@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 
-from support.tiny_network import clean_image, describe, fit
-from zmask_ros.defense import Defense, load_profile
+from support.tiny_network import clean_image
+from zmask_ros.defense import Defense
 from zmask_ros.evaluation.performance.benchmark import (
     Benchmark,
     BenchSubject,
@@ -18,7 +17,7 @@ from zmask_ros.evaluation.performance.benchmark import (
 )
 from zmask_ros.evaluation.performance.benchmark_report import markdown
 from zmask_ros.evaluation.performance.timing import PairedTimes
-from zmask_ros.segmenters import Segmenter, load_segmenter
+from zmask_ros.segmenters import Segmenter
 
 TIMES = PairedTimes((10.0, 10.0), (11.0, 12.0), {"network": (1.0, 9.0), "second pass": (4.0,)}, 1, analyzed=2)
 
@@ -63,13 +62,6 @@ def test_figures_by_hand() -> None:
     assert "| 96x72 | an attacked frame, segmented twice | 10.0 ms | 11.5 ms |" in markdown(
         Benchmark(subject, {"96x72": {"clean": TIMES, "two_pass": TIMES}}, {})
     )
-
-
-@pytest.fixture(scope="module")
-def defended(tmp_path_factory: pytest.TempPathFactory) -> tuple[Segmenter, Defense]:
-    description = describe(tmp_path_factory.mktemp("bench"))
-    segmenter = load_segmenter(str(description), "cpu")
-    return segmenter, Defense(segmenter, load_profile(fit(description)))
 
 
 def test_a_batch_is_compared_with_its_images_one_by_one(defended: tuple[Segmenter, Defense]) -> None:

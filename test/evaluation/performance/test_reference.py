@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
 import torch
 
 from support.profiles import with_changed
-from support.tiny_network import clean_image, describe, fit
-from zmask_ros.defense import ActivationTaps, Defense, LayerStatistics, Moments, load_profile
+from support.tiny_network import clean_image
+from zmask_ros.defense import ActivationTaps, Defense, LayerStatistics, Moments
 from zmask_ros.defense.analyzer import LayerEvidence
 from zmask_ros.evaluation.performance.reference import (
     DEMO_GRID,
@@ -18,14 +17,7 @@ from zmask_ros.evaluation.performance.reference import (
     naive_evidence,
     slowdowns,
 )
-from zmask_ros.segmenters import Segmenter, load_segmenter
-
-
-@pytest.fixture(scope="module")
-def defended(tmp_path_factory: pytest.TempPathFactory) -> tuple[Segmenter, Defense]:
-    description = describe(tmp_path_factory.mktemp("bench"))
-    segmenter = load_segmenter(str(description), "cpu")
-    return segmenter, Defense(segmenter, load_profile(fit(description)))
+from zmask_ros.segmenters import Segmenter
 
 
 def test_the_naive_analysis_says_the_same_where_nothing_is_resampled(defended: tuple[Segmenter, Defense]) -> None:

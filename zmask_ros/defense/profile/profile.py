@@ -173,6 +173,11 @@ class Profile:
         shapes = plain.binding.shapes | {name: alone.binding.shapes[name] for name in layers}
         return replace(plain, screen=Screen(head, own, threshold), binding=replace(plain.binding, shapes=shapes))
 
+    def with_notes(self, beginning: str, *notes: str) -> Profile:
+        """The same with these notes in the place of those with this beginning."""
+        kept = (note for note in self.notes if not note.startswith(beginning))
+        return replace(self, notes=(*kept, *notes))
+
     def _with_own_binding(self) -> Profile:
         """The same, bound to those layers only that it has statistics of."""
         shapes = {name: self.binding.shapes[name] for name in self.bound_layers}

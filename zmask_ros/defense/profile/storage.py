@@ -139,11 +139,12 @@ def _describe_head(head: Head) -> dict[str, Any]:
 
 
 def _restore(description: dict[str, Any], tensors: dict[str, Tensor]) -> Profile:
+    statistics = _all_statistics(tensors)
     return Profile(
         binding=_binding(description["binding"]),
-        detector=_detector(description, tensors),
+        detector=_detector(description, statistics, tensors),
         # Files from before there were variants, votes, heads, precautions and screens lack these.
-        screen=None if description.get("screen") is None else _screen(description["screen"], tensors),
+        screen=None if description.get("screen") is None else _screen(description["screen"], statistics, tensors),
         sources=tuple(Source(**source) for source in description["sources"]),
         created=description["created"],
         tool_version=description["tool_version"],
@@ -164,8 +165,7 @@ def _binding(entries: dict[str, Any]) -> Binding:
     )
 
 
-def _detector(entries: dict[str, Any], tensors: dict[str, Tensor]) -> Detector:
-    statistics = _all_statistics(tensors)
+def _detector(entries: dict[str, Any], statistics: dict[str, LayerStatistics], tensors: dict[str, Tensor]) -> Detector:
     return Detector(
         grid_fraction=entries["grid_fraction"],
         shallow=_branch(entries["shallow"]),
@@ -179,8 +179,8 @@ def _detector(entries: dict[str, Any], tensors: dict[str, Tensor]) -> Detector:
     )
 
 
-def _screen(entries: dict[str, Any], tensors: dict[str, Tensor]) -> Screen:
-    head, statistics = _head(entries["head"], SCREEN, tensors), _all_statistics(tensors)
+def _screen(entries: dict[str, Any], statistics: dict[str, LayerStatistics], tensors: dict[str, Tensor]) -> Screen:
+    head = _head(entries["head"], SCREEN, tensors)
     own = {layer: statistics[statistics_key(SCREEN, layer)] for layer in head.branch.layers}
     return Screen(head, own, _threshold(entries["threshold"]))
 

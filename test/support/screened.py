@@ -10,7 +10,7 @@ from support.patched_street import PATCH
 from support.profiles import with_changed
 from zmask_ros.defense import ActivationTaps, StreamingDefense, Threshold
 from zmask_ros.defense.analyzer import head_features
-from zmask_ros.defense.evidence.head import Head
+from zmask_ros.defense.evidence.head import FeatureKind, Head
 from zmask_ros.defense.masking.discriminant import discriminant
 from zmask_ros.defense.profile.detector import coarser
 from zmask_ros.training.adversarial import with_untrained_head
@@ -26,7 +26,7 @@ def screened_profile(segmenter, fitted):
         segmenter, fitted.with_detector(coarser(fitted.detector)), LAYERS, FRAMES, inputs=SCREEN_INPUTS
     )
     begun = with_layers.detector
-    features = head_features(begun, with_layers.binding, begun.head.branch, textured=False).groups[0]
+    features = head_features(begun, with_layers.binding, begun.head.branch, FeatureKind.CHANNELS).groups[0]
     with torch.inference_mode(), ActivationTaps(segmenter.network, LAYERS) as taps:
 
         def cells(images):
@@ -38,7 +38,7 @@ def screened_profile(segmenter, fitted):
     weights = {name: torch.zeros_like(tensor) for name, tensor in untrained.tensors.items()}
     weights["inner"][0], weights["inner_bias"][0] = attention, offset
     weights["outer"][0], weights["outer_bias"][0] = 20.0, -6.0
-    head = Head(untrained.branch, untrained.textured, **weights)
+    head = Head(untrained.branch, untrained.kind, **weights)
     return fitted.with_screen(with_changed(with_layers, head=head), Threshold(0.5, 0.1, 16, 0.5))
 
 

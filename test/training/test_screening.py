@@ -22,7 +22,7 @@ from zmask_ros.defense import (
     merge_profiles,
     save_profile,
 )
-from zmask_ros.defense.evidence.head import WEIGHTS
+from zmask_ros.defense.evidence.head import WEIGHTS, FeatureKind
 from zmask_ros.defense.profile import storage as profile_file
 from zmask_ros.defense.streaming.cascade import Screening
 from zmask_ros.errors import ZmaskError
@@ -110,8 +110,8 @@ def test_the_screening_sees_half_as_finely_and_no_energies(trained):
     screened, _ = trained
     own = screened.screen.detector(screened.detector)
     assert own.grid(screened.binding.input_size) == tuple(-(-side // 2) for side in screened.grid)
-    assert not screened.screen.head.textured
-    assert screened.detector.head.textured
+    assert screened.screen.head.kind is FeatureKind.CHANNELS
+    assert screened.detector.head.kind is FeatureKind.ENERGIES
 
 
 def test_a_glance_is_what_the_screening_alone_says(screened, segmenter):
@@ -224,12 +224,12 @@ def test_a_profile_without_a_head_is_refused(capsys, fitted, bag, tmp_path):
 def test_profiles_from_before_there_were_screenings_are_read(hardened, tmp_path, monkeypatch):
     path = tmp_path / "old.zmask.safetensors"
     description = profile_file._describe(hardened)
-    del description["screen"], description["head"]["textured"]
+    del description["screen"], description["head"]["kind"]
     monkeypatch.setattr(profile_file, "_describe", lambda profile: description)
     save_profile(hardened, path)
     old = load_profile(path)
     assert old.screen is None
-    assert old.detector.head.textured
+    assert old.detector.head.kind is FeatureKind.ENERGIES
 
 
 def test_a_screening_without_all_its_weights_says_how_to_get_them(screened, tmp_path, monkeypatch):

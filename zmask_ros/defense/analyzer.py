@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from zmask_ros.defense.evidence.descriptors import DescriptorFeatures
 from zmask_ros.defense.evidence.fusion import FusionBlock, attack_score
 from zmask_ros.defense.evidence.grid import Size
-from zmask_ros.defense.evidence.head import EvidenceHead, Head, head_score
+from zmask_ros.defense.evidence.head import EvidenceHead, FeatureKind, Features, Head, head_score
 from zmask_ros.defense.evidence.head_features import HeadFeatures
 from zmask_ros.defense.evidence.overactivation import Activations, Branch, LayerOverActivation, fuse_layers
 from zmask_ros.defense.evidence.statistics import LayerStatistics
@@ -126,7 +127,7 @@ class LearnedEvidence(nn.Module):
         features: of the layers of ``head``.
     """
 
-    def __init__(self, head: Head, features: HeadFeatures) -> None:
+    def __init__(self, head: Head, features: Features) -> None:
         super().__init__()
         self.head = EvidenceHead(head, features)
 
@@ -136,18 +137,22 @@ class LearnedEvidence(nn.Module):
         return Evidence(heat, heat)
 
 
-def head_features(detector: Detector, binding: Binding, branch: Branch, textured: bool) -> HeadFeatures:
+def head_features(detector: Detector, binding: Binding, branch: Branch, kind: FeatureKind) -> Features:
     """The features of a head's layers.
 
     Args:
         detector: with clean statistics of the layers.
         binding: with shapes of the layers.
         branch: the layers with their kernels.
-        textured: whether energies are among the features.
+        kind: of the features.
     """
     statistics = {name: detector.statistics[statistics_key("head", name)] for name in branch.layers}
     sizes = {name: (height, width) for name, (_, height, width) in binding.shapes.items()}
-    return HeadFeatures(branch, statistics, sizes, detector.grid(binding.input_size), textured)
+    grid = detector.grid(binding.input_size)
+    if kind is FeatureKind.DESCRIPTORS:
+        clean = {name: detector.statistics[statistics_key("descriptors", name)] for name in branch.layers}
+        return DescriptorFeatures(branch, statistics, clean, sizes, grid)
+    return HeadFeatures(branch, statistics, sizes, grid, textured=kind is FeatureKind.ENERGIES)
 
 
 def score_function(learned: bool) -> Score:
@@ -163,7 +168,7 @@ def build_evidence(detector: Detector, binding: Binding) -> LayerEvidence | Lear
     if head is None:
         grid = detector.grid(binding.input_size)
         return LayerEvidence(detector.shallow, detector.deep, detector.statistics, grid)
-    return LearnedEvidence(head, head_features(detector, binding, head.branch, head.textured))
+    return LearnedEvidence(head, head_features(detector, binding, head.branch, head.kind))
 
 
 class Analyzer(nn.Module):

@@ -13,4 +13,5 @@ from zmask_ros.segmenters.segmenter import (
     build_segmenter,
     choose_device,
     load_segmenter,
+    resized,
 )

@@ -75,11 +75,8 @@ class Segmenter:
 
     def prepare(self, image: np.ndarray) -> Tensor:
         """One image, uint8 [H, W, 3] RGB of any size, to the network's input [1, 3, h, w] on its device."""
-        height, width = self.input_size
-        if image.shape[:2] != (height, width):
-            shrinks = image.shape[0] > height or image.shape[1] > width
-            image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-        pixels = torch.from_numpy(np.require(image, requirements=("C", "W"))).to(self.device, non_blocking=True)
+        image = np.require(resized(image, self.input_size), requirements=("C", "W"))
+        pixels = torch.from_numpy(image).to(self.device, non_blocking=True)
         return self.normalize(pixels.permute(2, 0, 1)[None].float() / 255.0)
 
     def logits(self, x: Tensor) -> Tensor:
@@ -91,6 +88,15 @@ class Segmenter:
             SegmenterError: the network returns something else, or another number of channels than it has classes.
         """
         return compute_logits(self.network, x, self.description)
+
+
+def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The image, uint8 [H, W, 3], at this height and width; itself where it has them already."""
+    height, width = size
+    if image.shape[:2] == size:
+        return image
+    shrinks = image.shape[0] > height or image.shape[1] > width
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR))
 
 
 @dataclass(frozen=True)

@@ -22,13 +22,14 @@ from zmask_ros.attacks import stack_frames
 from zmask_ros.attacks.render import AttackedView
 from zmask_ros.defense import ActivationTaps, Branch, Defense, LayerStatistics, Profile, bind
 from zmask_ros.defense.analyzer import head_features
-from zmask_ros.defense.evidence.head import WEIGHTS, EvidenceHead, Head, head_score, untrained_head
+from zmask_ros.defense.evidence.head import WEIGHTS, EvidenceHead, FeatureKind, Head, head_score, untrained_head
 from zmask_ros.defense.profile.detector import statistics_key
 from zmask_ros.progress import Advance, Progress, no_advance, silent
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.training.adversaries import ADVERSARY_KINDS, Adversary, AdversaryKind
 from zmask_ros.training.benign_batches import BenignBatches
-from zmask_ros.training.clean_fit import MomentsByKey, observe
+from zmask_ros.training.clean_fit import observe
+from zmask_ros.training.cross_fitting import MomentsByKey
 from zmask_ros.training.plans import kernels_on
 from zmask_ros.training.thresholds import opening_at
 
@@ -51,13 +52,13 @@ FIRST_SEED = 30_000
 
 @dataclass(frozen=True)
 class HeadInputs:
-    """What a head sees: kernels as shares of the image's height and width, and whether energies, too (``textured``)."""
+    """What a head sees, and with which kernels, as shares of the image's height and width."""
 
     kernels: tuple[float, ...]
-    textured: bool
+    kind: FeatureKind
 
 
-MAIN_INPUTS = HeadInputs((0.2, 0.07), textured=True)
+MAIN_INPUTS = HeadInputs((0.2, 0.07), FeatureKind.ENERGIES)
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,8 @@ def with_untrained_head(
     statistics = plain.detector.statistics | {key: LayerStatistics(own) for key, own in moments.items()}
     fusion = opening_at(EVEN_HEAT / 2, EVEN_HEAT)
     observed = replace(plain.detector, statistics=statistics, fusion=fusion)
-    features = sum(head_features(observed, binding, branch, inputs.textured).counts)
-    head = untrained_head(branch, features, seed, inputs.textured)
+    features = sum(head_features(observed, binding, branch, inputs.kind).counts)
+    head = untrained_head(branch, features, seed, inputs.kind)
     return replace(plain, binding=binding, detector=replace(observed, head=head))
 
 
@@ -192,7 +193,7 @@ class HeadTraining:
 
     def averaged(self) -> Head:
         """The moving average."""
-        return Head(self.head.branch, self.head.textured, *(average.cpu() for average in self._average))
+        return Head(self.head.branch, self.head.kind, *(average.cpu() for average in self._average))
 
 
 def attacked_loss(view: AttackedView) -> Tensor:

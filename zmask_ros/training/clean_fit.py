@@ -1,4 +1,9 @@
-"""Fitting: one streaming pass over clean frames gives statistics, fusion scalars and threshold."""
+"""Fitting: one streaming pass over clean frames gives statistics, fusion scalars and threshold.
+
+Thresholds must hold on drives that nobody has seen. Moments merge, so those of each drive are kept apart, and a
+held-out frame is scored by the statistics of all other drives; where there are few drives, of all other stretches of
+the drive. Neighbors in time have no say about each other then.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +11,15 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 
 from zmask_ros import __version__
-from zmask_ros.defense.analyzer import Evidence, LayerEvidence
+from zmask_ros.defense.analyzer import Evidence
 from zmask_ros.defense.evidence.fusion import FusionBlock, attack_score
-from zmask_ros.defense.evidence.grid import Size, area_resample, box_pool, layer_grid
+from zmask_ros.defense.evidence.grid import Size, box_pool
 from zmask_ros.defense.evidence.overactivation import layer_maps
 from zmask_ros.defense.evidence.statistics import LayerStatistics, Moments
 from zmask_ros.defense.evidence.taps import ActivationTaps
@@ -28,11 +34,19 @@ from zmask_ros.defense.profile.profile import (
 )
 from zmask_ros.progress import Advance, no_advance
 from zmask_ros.segmenters import Segmenter
+from zmask_ros.training.cross_fitting import Group, GroupedMoments, HeldOutFrame, cross_fit
+from zmask_ros.training.descriptor_fit import descriptor_scores, descriptor_statistics
 from zmask_ros.training.plans import FittingPlan
-from zmask_ros.training.sources import CleanFrame
+from zmask_ros.training.sources import CleanFrame, at_input_size
 from zmask_ros.training.thresholds import clean_fusion, clean_threshold
 
 RESERVOIR_FRAMES = 300
+FOLDS = 5
+"""Stretches that a drive is divided into where there are too few drives to leave out a whole one."""
+MOST_DRIVES, MOST_STRETCHES = 16, 8
+"""Whose moments are kept apart: memory does not grow with their number."""
+LEAST_STRETCH = 10
+"""Frames."""
 MIN_FRAMES = 20
 MAX_DEAD_SHARE = 0.5
 BLANK_SPREAD = 2.0
@@ -60,22 +74,24 @@ def _moments(versions: list[Tensor]) -> Moments:
 
 OBSERVERS = {OURS: observe, PAPER: observe_unpooled}
 
+Item = TypeVar("Item")
 
-class Reservoir:
-    """A uniform sample of the held-out frames' activations, of bounded size: memory does not grow with the drive."""
+
+class Reservoir(Generic[Item]):
+    """A uniform sample of bounded size: memory does not grow with the drive."""
 
     def __init__(self, capacity: int = RESERVOIR_FRAMES, seed: int = 0) -> None:
         self._capacity = capacity
         self._random = random.Random(seed)
-        self._kept: list[tuple[int, dict[str, Tensor]]] = []
+        self._kept: list[tuple[int, Item]] = []
         self.seen = 0
 
     @property
-    def items(self) -> list[dict[str, Tensor]]:
+    def items(self) -> list[Item]:
         """The sample, in the order in which it came: neighbours in time stay neighbours."""
         return [item for _, item in sorted(self._kept, key=lambda entry: entry[0])]
 
-    def add(self, item: dict[str, Tensor]) -> None:
+    def add(self, item: Item) -> None:
         """Take ``item`` into the sample with the probability that every frame so far has (Vitter's algorithm R)."""
         self.seen += 1
         if len(self._kept) < self._capacity:
@@ -86,44 +102,51 @@ class Reservoir:
             self._kept[place] = (self.seen, item)
 
 
-class MomentsByKey(dict[str, Moments]):
-    """Moments that grow with every batch."""
-
-    def add(self, key: str, moments: Moments) -> None:
-        """Merge ``moments`` into those of ``key``."""
-        self[key] = self[key].merge(moments) if key in self else moments
-
-
 class ProfileFit:
     """Takes clean frames one after the other; memory does not grow with their number.
 
     Every fifth frame of a drive is held out of the statistics, for the fusion scalars and the threshold.
+
+    Args:
+        segmenter: the network.
+        plan: what is fitted.
+        total: about how many frames there will be, to divide drives into stretches.
     """
 
-    def __init__(self, segmenter: Segmenter, plan: FittingPlan) -> None:
+    def __init__(self, segmenter: Segmenter, plan: FittingPlan, total: int = 0) -> None:
         self._segmenter = segmenter
         self._plan = plan
+        self._stretch = max(LEAST_STRETCH, -(-total // FOLDS))
         self._taps = ActivationTaps(segmenter.network, tuple(plan.binding.shapes))
-        self._moments = MomentsByKey()
-        self._reservoir = Reservoir()
+        self._moments = GroupedMoments()
+        self._reservoir = Reservoir[HeldOutFrame]()
         self._used: Counter[tuple[str, str]] = Counter()
         self._held_out: Counter[tuple[str, str]] = Counter()
+        self._drives: dict[tuple[str, str], int] = {}
         self._blank = 0
 
     @torch.inference_mode()
     def add(self, frame: CleanFrame) -> None:
         """Take one frame: preprocessing, one forward pass, statistics. What overflows is noticed in `finish`."""
+        group, drive = self._group(frame), (frame.bag, frame.topic)
+        if frame.held_out:
+            self._reservoir.add(HeldOutFrame(at_input_size(self._segmenter, frame.image), group))
+            self._held_out[drive] += 1
+        else:
+            self._observe(frame, group)
+            self._used[drive] += 1
+        self._blank += bool(frame.image[::8, ::8].std() < BLANK_SPREAD)
+
+    def _observe(self, frame: CleanFrame, group: Group) -> None:
         plan = self._plan
         with self._taps as taps:
             self._segmenter.logits(self._segmenter.prepare(frame.image))
-            if frame.held_out:
-                self._reservoir.add({layer: _compact(taps[layer], plan.grid) for _, layer, _ in plan.branches})
-            else:
-                for key, layer, branch in plan.branches:
-                    self._moments.add(key, OBSERVERS[plan.variant](taps[layer], branch.kernels, plan.grid))
-        counter = self._held_out if frame.held_out else self._used
-        counter[frame.bag, frame.topic] += 1
-        self._blank += bool(frame.image[::8, ::8].std() < BLANK_SPREAD)
+            for key, layer, branch in plan.branches:
+                self._moments.add(group, key, OBSERVERS[plan.variant](taps[layer], branch.kernels, plan.grid))
+
+    def _group(self, frame: CleanFrame) -> Group:
+        drive = self._drives.setdefault((frame.bag, frame.topic), len(self._drives))
+        return Group(drive % MOST_DRIVES, frame.index // self._stretch % MOST_STRETCHES)
 
     def add_all(self, frames: Iterable[CleanFrame], advance: Advance = no_advance) -> None:
         """Take all of ``frames``, each of them a step of ``advance``."""
@@ -140,15 +163,28 @@ class ProfileFit:
         """
         self._check_frames()
         statistics, plan = self._statistics(), self._plan
-        build_evidence = LayerEvidence(plan.shallow, plan.deep, statistics, plan.grid)
-        evidences = [build_evidence({k: v.float() for k, v in item.items()}) for item in self._reservoir.items]
-        scalars = clean_fusion(evidences)
-        threshold = clean_threshold(_scores(evidences, scalars), false_alarm_rate)
-        drives = dict.fromkeys([*self._used, *self._held_out])
+        found = cross_fit(self._segmenter, plan, self._moments, self._reservoir.items)
+        if plan.head is None or plan.opening is None:
+            scalars = clean_fusion([frame.evidence for frame in found])
+            scores = _scores([frame.evidence for frame in found], scalars)
+        else:
+            statistics |= descriptor_statistics(plan, found)
+            scalars, scores = plan.opening, descriptor_scores(plan, statistics, found)
         profile = Profile(
             binding=plan.binding,
-            detector=Detector(plan.grid_fraction, plan.shallow, plan.deep, plan.growth, statistics, scalars, threshold),
-            sources=tuple(Source(*drive, frames=self._used[drive], held_out=self._held_out[drive]) for drive in drives),
+            detector=Detector(
+                plan.grid_fraction,
+                plan.shallow,
+                plan.deep,
+                plan.growth,
+                statistics,
+                scalars,
+                clean_threshold(scores, false_alarm_rate),
+                plan.head,
+            ),
+            sources=tuple(
+                Source(*drive, frames=self._used[drive], held_out=self._held_out[drive]) for drive in self._drives
+            ),
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             tool_version=__version__,
             variant=plan.variant,
@@ -168,20 +204,15 @@ class ProfileFit:
             raise ProfileError(f"{used} clean frames are too few: {MIN_FRAMES} at least, hundreds are better.")
 
     def _statistics(self) -> dict[str, LayerStatistics]:
-        if not all(moments.finite for moments in self._moments.values()):
+        statistics = self._moments.statistics()
+        if not all(own.moments.finite for own in statistics.values()):
             raise ProfileError(NOT_FINITE)
-        statistics = {key: LayerStatistics(moments) for key, moments in self._moments.items()}
         alive = torch.cat([s.alive for s in statistics.values()]).double().mean().item()
         if alive < 1 - MAX_DEAD_SHARE:
             raise ProfileError(
                 f"{1 - alive:.0%} of the channels never change on these frames: is the camera covered, the drive black?"
             )
         return statistics
-
-
-def _compact(activation: Tensor, grid: Size) -> Tensor:
-    own = layer_grid((activation.shape[-2], activation.shape[-1]), grid)
-    return area_resample(activation, own).half().cpu()
 
 
 def _scores(evidences: Sequence[Evidence], scalars: Tensor) -> list[float]:

@@ -21,7 +21,8 @@ from zmask_ros.defense.evidence.taps import ActivationTaps, feature_layers
 from zmask_ros.errors import ZmaskError
 from zmask_ros.progress import Progress, silent
 from zmask_ros.segmenters import Segmenter
-from zmask_ros.training.clean_fit import MomentsByKey, observe
+from zmask_ros.training.clean_fit import observe
+from zmask_ros.training.cross_fitting import MomentsByKey
 from zmask_ros.training.division import Split
 from zmask_ros.training.examples import COVERED, coverage, example_images
 from zmask_ros.training.metrics import auc, best_iou

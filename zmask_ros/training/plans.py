@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from torch import Tensor
 
 from zmask_ros.defense import ProfileError, bind, working_grid
 from zmask_ros.defense.evidence.grid import Size, nearest_odd
+from zmask_ros.defense.evidence.head import Head
 from zmask_ros.defense.evidence.overactivation import Branch
 from zmask_ros.defense.masking.growth import Growth
 from zmask_ros.defense.profile.detector import statistics_key
-from zmask_ros.defense.profile.profile import OURS, PAPER, Binding, MergeKey
+from zmask_ros.defense.profile.profile import OURS, PAPER, Binding, MergeKey, merge_key
 from zmask_ros.segmenters import Segmenter
+from zmask_ros.training.transfer import KERNEL_SHARE, encoder_layers, load_transferable_head
 
 GRID_FRACTION = 8
 # Shares of the image's height and width. The reference cascades four kernels, 0.43 to 0.05, on S: their product falls
@@ -24,6 +28,8 @@ CLOSING = 0.14
 PAPER_SHALLOW_KERNELS = (64 / 150, 32 / 150, 16 / 150, 8 / 150)
 PAPER_DEEP_KERNELS = PAPER_SHALLOW_KERNELS[:2]
 NO_GROWTH = Growth(1.0, (1, 1))
+HEAD_GROWTH = Growth(0.3, (3, 3), 0.02, solid=0.4)
+"""Of the masks of a head, whose heat ends with a patch."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,8 @@ class FittingPlan:
         grid_fraction: the working grid G is the input size divided by this.
         variant: which sigma the z-scores are taken with: ``ours``, of the pooled activations, one a kernel; ``paper``,
             of the activations themselves, the same for all kernels.
+        head: a transferable head; None: the evidence are the mean z-scores of S and D.
+        opening: float [8], the fusion block that goes with the head.
     """
 
     binding: Binding
@@ -45,6 +53,8 @@ class FittingPlan:
     growth: Growth
     grid_fraction: int
     variant: str = OURS
+    head: Head | None = None
+    opening: Tensor | None = None
 
     @property
     def grid(self) -> Size:
@@ -52,15 +62,16 @@ class FittingPlan:
         return working_grid(self.binding.input_size, self.grid_fraction)
 
     @property
-    def merge_key(self) -> MergeKey:
+    def merge_key(self) -> MergeKey | None:
         """What must be alike in profiles that are merged."""
-        return self.grid_fraction, self.shallow, self.deep, self.growth, self.variant
+        return merge_key(self.grid_fraction, self.shallow, self.deep, self.growth, self.variant, self.head)
 
     @property
     def branches(self) -> Iterator[tuple[str, str, Branch]]:
-        """(statistics key, layer, branch) of every layer in S and in D."""
-        for name, branch in (("shallow", self.shallow), ("deep", self.deep)):
-            for layer in branch.layers:
+        """(statistics key, layer, branch) of every layer in S, in D and of the head, each once."""
+        learned = () if self.head is None else (("head", self.head.branch),)
+        for name, branch in (("shallow", self.shallow), ("deep", self.deep), *learned):
+            for layer in dict.fromkeys(branch.layers):
                 yield statistics_key(name, layer), layer, branch
 
 
@@ -87,6 +98,23 @@ def plan_for(segmenter: Segmenter, shallow_layers: tuple[str, ...], deep_layers:
     closing = nearest_odd(CLOSING * grid[0])
     growth = Growth(GROWTH_SHARE, (closing, closing))
     return FittingPlan(bind(segmenter, shallow_layers + deep_layers), shallow, deep, growth, GRID_FRACTION)
+
+
+def transfer_plan(segmenter: Segmenter) -> FittingPlan:
+    """The default plan with the head that was trained on other networks, and masks that end where a fine layer says.
+
+    Raises:
+        LayerError: the description names a layer that the network does not have.
+        ZmaskError: it names none, or the network has none that could be tapped.
+    """
+    plan, transferable = default_plan(segmenter), load_transferable_head()
+    layers = encoder_layers(segmenter)
+    binding = bind(segmenter, (*plan.shallow.layers, *plan.deep.layers, *layers))
+    finest = binding.shapes[layers[0]][1:]
+    edge = layers[0] if all(own > cells for own, cells in zip(finest, plan.grid, strict=True)) else None
+    head = transferable.head(layers, kernels_on(plan.grid, (KERNEL_SHARE,))[0])
+    growth = replace(HEAD_GROWTH, edge=edge)
+    return replace(plan, binding=binding, growth=growth, head=head, opening=transferable.opening)
 
 
 def paper_plan(segmenter: Segmenter) -> FittingPlan:
@@ -120,7 +148,7 @@ def _described_layers(segmenter: Segmenter) -> tuple[tuple[str, ...], tuple[str,
     return layers
 
 
-PLANS: dict[str, Callable[[Segmenter], FittingPlan]] = {OURS: default_plan, PAPER: paper_plan}
+PLANS: dict[str, Callable[[Segmenter], FittingPlan]] = {OURS: transfer_plan, PAPER: paper_plan}
 """How a plan is made, by the name of its variant."""
 
 

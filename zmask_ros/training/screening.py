@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 
 from zmask_ros.defense import Defense, Profile
+from zmask_ros.defense.evidence.head import FeatureKind
 from zmask_ros.defense.profile.detector import coarser
 from zmask_ros.errors import ZmaskError
 from zmask_ros.progress import Progress, silent
@@ -22,7 +23,7 @@ from zmask_ros.training.settings import ScreenSettings
 from zmask_ros.training.sources import CleanFrame
 from zmask_ros.training.thresholds import precaution_threshold
 
-SCREEN_INPUTS = HeadInputs((0.07,), textured=False)
+SCREEN_INPUTS = HeadInputs((0.07,), FeatureKind.CHANNELS)
 """Its features cost half as much without energies."""
 SCREEN_ADVERSARIES = tuple(kind for kind in ADVERSARY_KINDS if kind.entries.get("adaptive", "flag") == "flag")
 """Nobody is masked by a screen, so nobody attacks a mask."""

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from zmask_ros.attacks import load_patch
@@ -15,7 +14,7 @@ from zmask_ros.data.camvid import CamVid
 from zmask_ros.errors import ZmaskError
 from zmask_ros.io.bags.reader import CameraBags, ReadReport
 from zmask_ros.progress import Progress, silent
-from zmask_ros.segmenters import Segmenter
+from zmask_ros.segmenters import Segmenter, resized
 
 HELD_OUT_EVERY = 5
 
@@ -104,17 +103,15 @@ def read_frames(segmenter: Segmenter, sources: CleanSources, progress: Progress 
     frames = []
     with progress("Reading", "frames", None) as advance:
         for frame in sources:
-            frames.append(replace(frame, image=_at_input_size(segmenter, frame.image)))
+            frames.append(replace(frame, image=at_input_size(segmenter, frame.image)))
             advance()
     return frames
 
 
-def _at_input_size(segmenter: Segmenter, image: np.ndarray) -> np.ndarray:
-    height, width = segmenter.input_size
-    if image.shape[:2] == (height, width):
-        # Images from bags are read-only.
-        return np.require(image, requirements=("C", "W"))
-    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA))
+def at_input_size(segmenter: Segmenter, image: np.ndarray) -> np.ndarray:
+    """The image, uint8 [H, W, 3], at the network's input size, in memory of its own."""
+    # Images from bags are read-only.
+    return np.require(resized(image, segmenter.input_size), requirements=("C", "W"))
 
 
 def read_patches(paths: Sequence[Path]) -> list[NamedPatch]:

@@ -16,13 +16,17 @@ From the features f of `head_features`, the heat of a cell is this (equations H4
 
 from __future__ import annotations
 
+import hashlib
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from enum import Enum
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zmask_ros.defense.evidence.descriptors import DescriptorFeatures
 from zmask_ros.defense.evidence.grid import resample
 from zmask_ros.defense.evidence.head_features import HeadFeatures
 from zmask_ros.defense.evidence.overactivation import Activations, Branch
@@ -40,13 +44,24 @@ PRIOR = 0.05
 """Probability of a patch that an untrained head gives every cell."""
 
 
+class FeatureKind(Enum):
+    """What a head sees of its layers."""
+
+    CHANNELS = "channels"
+    """The z-score of each channel, see `head_features`."""
+    ENERGIES = "channels and energies"
+    """The same with the energy of each channel."""
+    DESCRIPTORS = "descriptors"
+    """Channel-agnostic descriptors, see `descriptors`: the head is not bound to a network."""
+
+
 @dataclass(frozen=True)
 class Head:
     """A head's layers and weights, as a profile keeps them.
 
     Attributes:
         branch: its layers with kernels.
-        textured: whether energies are among the features.
+        kind: what it sees of them.
         inner: float [HIDDEN, F], weights of the F features, in the order of `HeadFeatures`.
         inner_bias: float [HIDDEN].
         near, near_bias: of the first convolution, float [CONTEXT, HIDDEN, 3, 3] and [CONTEXT].
@@ -56,7 +71,7 @@ class Head:
     """
 
     branch: Branch
-    textured: bool
+    kind: FeatureKind
     inner: Tensor
     inner_bias: Tensor
     near: Tensor
@@ -71,19 +86,29 @@ class Head:
         """The weights by name."""
         return {name: getattr(self, name) for name in WEIGHTS}
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of its layers and weights, hexadecimal."""
+        digest = hashlib.sha256(f"{self.kind.value} {self.branch}".encode())
+        for tensor in self.tensors.values():
+            digest.update(tensor.float().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
-WEIGHTS = tuple(entry.name for entry in fields(Head) if entry.name not in ("branch", "textured"))
+
+Features = HeadFeatures | DescriptorFeatures
+"""What a head sees: groups of features, each on a grid of its own."""
+WEIGHTS = tuple(entry.name for entry in fields(Head) if entry.name not in ("branch", "kind"))
 """Names of the weights of a head, in the order of its fields."""
 
 
-def untrained_head(branch: Branch, features: int, seed: int, textured: bool = True) -> Head:
+def untrained_head(branch: Branch, features: int, seed: int, kind: FeatureKind = FeatureKind.ENERGIES) -> Head:
     """A head with random weights.
 
     Args:
         branch: its layers with kernels.
         features: number of features that it takes.
         seed: of the random weights.
-        textured: whether energies are among the features.
+        kind: what it sees of its layers.
     """
     generator = torch.Generator().manual_seed(seed)
 
@@ -93,7 +118,7 @@ def untrained_head(branch: Branch, features: int, seed: int, textured: bool = Tr
     seen = HIDDEN + CONTEXT
     return Head(
         branch,
-        textured,
+        kind,
         inner=weights(HIDDEN, features),
         inner_bias=torch.zeros(HIDDEN),
         near=weights(CONTEXT, HIDDEN, 3, 3),
@@ -124,19 +149,23 @@ class EvidenceHead(nn.Module):
     outer: Tensor
     outer_bias: Tensor
 
-    def __init__(self, head: Head, features: HeadFeatures) -> None:
+    def __init__(self, head: Head, features: Features) -> None:
         super().__init__()
-        self.branch, self.textured = head.branch, head.textured
+        self.branch, self.kind = head.branch, head.kind
         self.features = features
         for name, weights in head.tensors.items():
             self.register_parameter(name, nn.Parameter(weights.float().clone(), requires_grad=False))
 
     def forward(self, taps: Activations) -> Tensor:
         """The heat map [B, 1, *grid] of the activations of the head's layers."""
+        return self.heat(group(taps) for group in self.features.groups)
+
+    def heat(self, groups: Iterable[list[Tensor]]) -> Tensor:
+        """The heat map [B, 1, *grid] of the features of all groups, each in several parts [B, C_i, h, w]."""
         # Linear maps and interpolation commute, constants as well: the few hidden maps are resized, not many features.
         bias = self.inner_bias / len(self.features.groups)
-        groups = zip(self.inner.split(self.features.counts, 1), self.features.groups, strict=True)
-        first, *others = [resample(linear(group(taps), w, bias), self.features.grid) for w, group in groups]
+        weighted = zip(self.inner.split(self.features.counts, 1), groups, strict=True)
+        first, *others = [resample(linear(parts, w, bias), self.features.grid) for w, parts in weighted]
         hidden = sum(others, first).relu_()
         near = _dilated_convolution(hidden, self.near, self.near_bias, DILATIONS[0])
         context = _dilated_convolution(near, self.far, self.far_bias, DILATIONS[1])

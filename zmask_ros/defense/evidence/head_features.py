@@ -146,4 +146,4 @@ class HeadFeatures(nn.Module):
             for size, own in grids.items()
         ]
         self.groups = nn.ModuleList(groups)
-        self.counts = [group.count for group in groups]
+        self.counts: list[int] = [group.count for group in groups]

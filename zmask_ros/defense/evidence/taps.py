@@ -51,7 +51,8 @@ def feature_layers(network: nn.Module, forward: Callable[[], object], depth: int
         depth: number of levels, at least 1.
 
     Returns:
-        (channels, height, width) by layer name, for layers whose output is one [B, C, H, W] tensor.
+        (channels, height, width) by layer name, for layers whose output is one [B, C, H, W] tensor, in the order in
+        which the network reaches them.
     """
     shapes: dict[str, Shape] = {}
 
@@ -69,7 +70,7 @@ def feature_layers(network: nn.Module, forward: Callable[[], object], depth: int
     finally:
         for handle in handles:
             handle.remove()
-    return {name: shapes[name] for name, _ in modules if name in shapes}
+    return shapes
 
 
 class ActivationTaps:

@@ -14,6 +14,8 @@ from zmask_ros.defense.evidence.overactivation import Branch
 from zmask_ros.defense.evidence.statistics import LayerStatistics
 from zmask_ros.defense.masking.growth import Growth
 
+HEAD_BRANCHES = ("head", "descriptors")
+"""Beginnings of the keys of what only a head needs: statistics of its layers, and of their descriptors."""
 SCREEN_COARSENESS = 2
 """How many times as wide as the main detector's the cells of a screen's grid are."""
 
@@ -65,8 +67,8 @@ class Detector:
         shallow: the layer set S, with its kernels on G.
         deep: the layer set D, with its kernels on G.
         growth: how far the mask grows.
-        statistics: clean statistics of every layer in S, in D and of the head, keyed by `statistics_key`, as a layer
-            may be in several of them.
+        statistics: clean statistics of every layer in S, in D and of the head, and of a head's descriptors, keyed by
+            `statistics_key`, as a layer may be in several of them.
         fusion: float32 [8], scalars of the fusion block.
         threshold: when a frame is called attacked.
         head: the evidence head that calibration trained; None: the evidence are the mean z-scores of S and D.
@@ -117,7 +119,8 @@ class Detector:
 
     def without_head(self) -> Detector:
         """The same with the mean z-scores of S and D for evidence; the fusion block and the threshold stay."""
-        own = {key: entry for key, entry in self.statistics.items() if not key.startswith(statistics_key("head", ""))}
+        learned = tuple(statistics_key(branch, "") for branch in HEAD_BRANCHES)
+        own = {key: entry for key, entry in self.statistics.items() if not key.startswith(learned)}
         return replace(self, head=None, statistics=own)
 
 
@@ -158,7 +161,7 @@ def coarser(main: Detector) -> Detector:
 
 
 def statistics_key(branch: str, layer: str) -> str:
-    """Key of a layer's statistics within ``branch``: ``shallow``, ``deep`` or ``head``."""
+    """Key of a layer's statistics within ``branch``: ``shallow``, ``deep``, ``head`` or ``descriptors``."""
     return f"{branch}:{layer}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from zmask_ros.defense.evidence.grid import Size
+from zmask_ros.defense.evidence.head import FeatureKind, Head
 from zmask_ros.defense.evidence.overactivation import Branch
 from zmask_ros.defense.masking.growth import Growth
 from zmask_ros.defense.profile.detector import Detector, Screen, Threshold, statistics_key
@@ -86,8 +87,20 @@ class Source:
     held_out: int
 
 
-MergeKey = tuple[int, Branch, Branch, Growth, str]
-"""Grid fraction, S and D with their kernels, growth and variant of a profile."""
+MergeKey = tuple[int, Branch, Branch, Growth, str, str]
+"""Grid fraction, S and D with their kernels, growth and variant of a profile, and the digest of a transferable head."""
+
+
+def merge_key(
+    grid_fraction: int, shallow: Branch, deep: Branch, growth: Growth, variant: str, head: Head | None
+) -> MergeKey | None:
+    """What must be equal in profiles that are merged; None: nothing can be merged with one that has this head.
+
+    A head that sees channels was trained on their statistics; one that sees descriptors goes with any.
+    """
+    if head is not None and head.kind is not FeatureKind.DESCRIPTORS:
+        return None
+    return grid_fraction, shallow, deep, growth, variant, "" if head is None else head.digest
 
 
 @dataclass(frozen=True)
@@ -142,9 +155,9 @@ class Profile:
 
     @property
     def merge_key(self) -> MergeKey | None:
-        """What must be equal in profiles that are merged; None: a profile with a head cannot be merged."""
+        """What must be equal in profiles that are merged; None: it cannot be merged, see `merge_key`."""
         own = self.detector
-        return None if own.head is not None else (own.grid_fraction, own.shallow, own.deep, own.growth, self.variant)
+        return merge_key(own.grid_fraction, own.shallow, own.deep, own.growth, self.variant, own.head)
 
     def with_detector(self, detector: Detector) -> Profile:
         """The same with another detector for the same layers, or for some of them."""

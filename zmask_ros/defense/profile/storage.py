@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from zmask_ros.defense.evidence.head import WEIGHTS, Head
+from zmask_ros.defense.evidence.head import WEIGHTS, FeatureKind, Head
 from zmask_ros.defense.evidence.overactivation import Branch
 from zmask_ros.defense.evidence.statistics import LayerStatistics, Moments
 from zmask_ros.defense.masking.growth import Growth
@@ -135,7 +135,7 @@ def _describe(profile: Profile) -> dict[str, Any]:
 
 
 def _describe_head(head: Head) -> dict[str, Any]:
-    return asdict(head.branch) | {"textured": head.textured}
+    return asdict(head.branch) | {"kind": head.kind.value}
 
 
 def _restore(description: dict[str, Any], tensors: dict[str, Tensor]) -> Profile:
@@ -205,10 +205,17 @@ def _branch(entries: dict[str, Any]) -> Branch:
 
 def _head(entries: dict[str, Any], own: str, tensors: dict[str, Tensor]) -> Head:
     try:
-        return Head(_branch(entries), entries.get("textured", True), *(tensors[f"{own}.{name}"] for name in WEIGHTS))
+        return Head(_branch(entries), _kind(entries), *(tensors[f"{own}.{name}"] for name in WEIGHTS))
     except KeyError as missing:
         again = {HEAD: "zmask calibrate --rivals", SCREEN: "zmask screen"}[own]
         raise ProfileError(f"The profile's {own} lacks its weights {missing}: train it again with {again}.") from None
+
+
+def _kind(entries: dict[str, Any]) -> FeatureKind:
+    """What a head sees; in older files, only whether energies are among it."""
+    if "kind" in entries:
+        return FeatureKind(entries["kind"])
+    return FeatureKind.ENERGIES if entries.get("textured", True) else FeatureKind.CHANNELS
 
 
 def _pair(values: Any) -> tuple[int, int]:

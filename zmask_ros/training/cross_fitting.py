@@ -1,0 +1,132 @@
+"""Cross-fitting: what held-out frames give under the statistics of all drives but their own.
+
+Moments merge, so those of groups of frames are kept apart, and each group is left out once. What leaves its clean range
+only because a drive is a new one shows so, as it will on the next drive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zmask_ros.defense.analyzer import Evidence, LayerEvidence
+from zmask_ros.defense.evidence.descriptors import LayerDescriptors
+from zmask_ros.defense.evidence.grid import layer_grid
+from zmask_ros.defense.evidence.statistics import LayerStatistics, Moments
+from zmask_ros.defense.evidence.taps import ActivationTaps
+from zmask_ros.defense.profile.detector import statistics_key
+from zmask_ros.segmenters import Segmenter
+from zmask_ros.training.plans import FittingPlan
+
+FEWEST_DRIVES = 3
+"""That are left out one after the other; with fewer, stretches of them are."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """What is left out together: a stretch of a drive, or all stretches of it; both are numbers."""
+
+    drive: int
+    stretch: int
+
+
+class MomentsByKey(dict[str, Moments]):
+    """Moments that grow with every batch."""
+
+    def add(self, key: str, moments: Moments) -> None:
+        """Merge ``moments`` into those of ``key``."""
+        self[key] = self[key].merge(moments) if key in self else moments
+
+
+class GroupedMoments(dict[Group, MomentsByKey]):
+    """Moments by key, those of each group of frames apart."""
+
+    def add(self, group: Group, key: str, moments: Moments) -> None:
+        """Merge ``moments`` into those of ``key`` in ``group``."""
+        self.setdefault(group, MomentsByKey()).add(key, moments)
+
+    def statistics(self, wanted: Callable[[Group], bool] = lambda group: True) -> dict[str, LayerStatistics]:
+        """The statistics of all groups that are ``wanted``, together."""
+        together = MomentsByKey()
+        for group, moments in self.items():
+            if wanted(group):
+                for key, own in moments.items():
+                    together.add(key, own)
+        return {key: LayerStatistics(own) for key, own in together.items()}
+
+    @property
+    def fold_of(self) -> Callable[[Group], Hashable]:
+        """What a group is left out with: its whole drive, or itself where there are too few drives."""
+        by_drive = len({group.drive for group in self}) >= FEWEST_DRIVES
+        return (lambda group: group.drive) if by_drive else (lambda group: group)
+
+
+@dataclass(frozen=True)
+class HeldOutFrame:
+    """A frame that is in no statistics, uint8 [h, w, 3] RGB at the network's input size, and its group."""
+
+    image: np.ndarray
+    group: Group
+
+
+@dataclass(frozen=True)
+class CrossFitted:
+    """What one held-out frame gives under the statistics of the others.
+
+    Attributes:
+        evidence: H_S and H_D of the layers in S and D.
+        descriptors: of the layers of a channel-agnostic head, each [1, DESCRIPTORS, h, w]; none without one.
+        fold: what was left out.
+    """
+
+    evidence: Evidence
+    descriptors: tuple[Tensor, ...]
+    fold: Hashable
+
+
+@torch.inference_mode()
+def cross_fit(
+    segmenter: Segmenter, plan: FittingPlan, moments: GroupedMoments, frames: Sequence[HeldOutFrame]
+) -> list[CrossFitted]:
+    """What each of ``frames`` gives under the statistics of all folds but its own; where there is one fold, of it."""
+    found: dict[int, CrossFitted] = {}
+    fold_of = moments.fold_of
+    for fold in dict.fromkeys(fold_of(frame.group) for frame in frames):
+        statistics = moments.statistics(lambda group, left_out=fold: fold_of(group) != left_out)  # type: ignore[misc]
+        measure = Measure(segmenter, plan, statistics or moments.statistics())
+        for index, frame in enumerate(frames):
+            if fold_of(frame.group) == fold:
+                found[index] = measure(frame.image, fold)
+    return [found[index] for index in range(len(frames))]
+
+
+class Measure:
+    """Evidence and descriptors of images under given statistics."""
+
+    def __init__(self, segmenter: Segmenter, plan: FittingPlan, statistics: dict[str, LayerStatistics]) -> None:
+        self._segmenter = segmenter
+        self._taps = ActivationTaps(segmenter.network, tuple(plan.binding.shapes))
+        self._evidence = LayerEvidence(plan.shallow, plan.deep, statistics, plan.grid).to(segmenter.device)
+        self._descriptors = {
+            name: descriptors_of(plan, name, statistics[statistics_key("head", name)]).to(segmenter.device)
+            for name in (() if plan.head is None else plan.head.branch.layers)
+        }
+
+    def __call__(self, image: np.ndarray, fold: Hashable) -> CrossFitted:
+        """What one image, uint8 [h, w, 3] RGB, gives, on the CPU."""
+        with self._taps as taps:
+            self._segmenter.logits(self._segmenter.prepare(image))
+            own: Evidence = self._evidence(taps)
+            descriptors = tuple(make(taps[name]).cpu() for name, make in self._descriptors.items())
+        return CrossFitted(Evidence(own.shallow.cpu(), own.deep.cpu()), descriptors, fold)
+
+
+def descriptors_of(plan: FittingPlan, name: str, statistics: LayerStatistics) -> LayerDescriptors:
+    """The descriptors of a layer of the plan's head."""
+    assert plan.head is not None
+    _, height, width = plan.binding.shapes[name]
+    return LayerDescriptors(statistics, plan.head.branch.kernels[0], layer_grid((height, width), plan.grid), plan.grid)

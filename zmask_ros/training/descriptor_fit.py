@@ -1,0 +1,58 @@
+"""What fitting gives a transferable head: the clean range of its descriptors, and the scores of held-out frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from zmask_ros.defense.evidence.descriptors import DescriptorFeatures
+from zmask_ros.defense.evidence.head import EvidenceHead, head_score
+from zmask_ros.defense.evidence.statistics import LayerStatistics, Moments
+from zmask_ros.defense.profile.detector import statistics_key
+from zmask_ros.training.cross_fitting import CrossFitted
+from zmask_ros.training.plans import FittingPlan
+
+
+def descriptor_statistics(plan: FittingPlan, frames: Sequence[CrossFitted]) -> dict[str, LayerStatistics]:
+    """Moments of the descriptors of each layer of the plan's head over all cells of ``frames``, by `statistics_key`."""
+    assert plan.head is not None
+    layers = zip(plan.head.branch.layers, zip(*(frame.descriptors for frame in frames), strict=True), strict=True)
+    return {statistics_key("descriptors", name): _clean_range(own) for name, own in layers}
+
+
+def _clean_range(maps: Sequence[Tensor]) -> LayerStatistics:
+    moments = [Moments.of(each[0].flatten(1)[None]) for each in maps]
+    together = moments[0]
+    for own in moments[1:]:
+        together = together.merge(own)
+    return LayerStatistics(together)
+
+
+@torch.inference_mode()
+def descriptor_scores(
+    plan: FittingPlan, statistics: dict[str, LayerStatistics], frames: Sequence[CrossFitted]
+) -> list[float]:
+    """The score of each frame by the plan's head, its descriptors standardized by those of all other folds."""
+    scores = []
+    heads: dict[object, EvidenceHead] = {}
+    for frame in frames:
+        if frame.fold not in heads:
+            others = [other for other in frames if other.fold != frame.fold] or frames
+            heads[frame.fold] = _head(plan, statistics | descriptor_statistics(plan, others))
+        head = heads[frame.fold]
+        features = cast(DescriptorFeatures, head.features)
+        scores.append(float(head_score(head.heat(features.views(frame.descriptors)))))
+    return scores
+
+
+def _head(plan: FittingPlan, statistics: dict[str, LayerStatistics]) -> EvidenceHead:
+    assert plan.head is not None
+    branch = plan.head.branch
+    own, clean = (
+        {name: statistics[statistics_key(key, name)] for name in branch.layers} for key in ("head", "descriptors")
+    )
+    sizes = {name: plan.binding.shapes[name][1:] for name in branch.layers}
+    return EvidenceHead(plan.head, DescriptorFeatures(branch, own, clean, sizes, plan.grid))

@@ -111,9 +111,11 @@ class Measure:
         self._segmenter = segmenter
         self._taps = ActivationTaps(segmenter.network, tuple(plan.binding.shapes))
         self._evidence = LayerEvidence(plan.shallow, plan.deep, statistics, plan.grid).to(segmenter.device)
+        # A network with few layers has some of them twice.
+        self._layers = () if plan.head is None else plan.head.branch.layers
         self._descriptors = {
             name: descriptors_of(plan, name, statistics[statistics_key("head", name)]).to(segmenter.device)
-            for name in (() if plan.head is None else plan.head.branch.layers)
+            for name in self._layers
         }
 
     def __call__(self, image: np.ndarray, fold: Hashable) -> CrossFitted:
@@ -121,7 +123,7 @@ class Measure:
         with self._taps as taps:
             self._segmenter.logits(self._segmenter.prepare(image))
             own: Evidence = self._evidence(taps)
-            descriptors = tuple(make(taps[name]).cpu() for name, make in self._descriptors.items())
+            descriptors = tuple(self._descriptors[name](taps[name]).cpu() for name in self._layers)
         return CrossFitted(Evidence(own.shallow.cpu(), own.deep.cpu()), descriptors, fold)
 
 

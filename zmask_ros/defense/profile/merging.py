@@ -10,8 +10,8 @@ import torch
 from zmask_ros.defense.profile.profile import Binding, MergeKey, Profile, ProfileError
 
 MERGED = (
-    "Merged from several profiles: the statistics are exact, but each threshold is the higher of theirs and the fusion "
-    "scalars are averages. Check the false alarms on a clean drive with zmask replay."
+    "Merged from several profiles: the statistics of the layers are exact, but the clean range of descriptors is that of "
+    "each profile's own frames, each threshold is the higher of theirs and the fusion scalars are averages. Check the false alarms on a clean drive with zmask replay."
 )
 NO_PRECAUTION = (
     "Only one of the profiles that were merged masks frames that it does not flag; together they do not. Calibrate "
@@ -48,7 +48,7 @@ def check_mergeable(first: Mergeable, second: Mergeable) -> None:
 
 
 def merge_profiles(first: Profile, second: Profile) -> Profile:
-    """One profile for both sets of drives: the statistics are exactly those of fitting all drives at once.
+    """One profile for both sets of drives: the layers' statistics are exactly those of fitting all drives at once.
 
     The held-out frames are gone by now, so the fusion scalars are averaged by frame count, and the higher threshold is
     kept. The false-alarm rate is no longer measured then, and a note says so.

@@ -45,6 +45,12 @@ from zmask_ros.training.settings import FitSettings
     multiple=True,
     help="Merge this profile in, as if its drives were fitted here; may be repeated, and without bags.",
 )
+@options.path(
+    "--from",
+    "start",
+    help="Start from this profile of the same network: its head, layers and mask growth are kept, its statistics and "
+    "thresholds become those of BAGS. So a shipped or older profile is brought to another camera.",
+)
 @options.device
 @options.as_json
 def command(
@@ -54,6 +60,7 @@ def command(
     output: Path,
     every: int,
     merge: tuple[Path, ...],
+    start: Path | None,
     device: str,
     as_json: bool,
     **settings: Any,
@@ -66,18 +73,23 @@ def command(
 
     \b
       zmask fit drive_1 drive_2.mcap --topic /camera/image_raw -o city.zmask.safetensors
+      zmask fit new_camera --from city.zmask.safetensors -o new_camera.zmask.safetensors
       zmask fit --merge city.zmask.safetensors --merge night.zmask.safetensors -o both.zmask.safetensors
     """
     if not bags and not merge:
         raise ZmaskError("Name at least one bag of clean drives, or profiles to --merge.")
+    if start and not bags:
+        raise ZmaskError("Name the bags that the profile is to be brought to, besides --from.")
     check_profile_place(output)
+    beginning = None if start is None else load_profile(start)
     merged = [load_profile(path) for path in merge]
     for other in merged[1:]:
         check_mergeable(merged[0], other)
     fitted = []
     if bags:
         with CameraBags(bags, topic, every) as camera:
-            fit = fit_bags(load_segmenter(segmenter, device), camera, FitSettings(**settings), merged, progress)
+            network = load_segmenter(segmenter, device)
+            fit = fit_bags(network, camera, FitSettings(**settings), merged, progress, beginning)
         for sentence in fit.warnings:
             warn(sentence)
         speed = fit.frames / max(fit.seconds, 1e-9)

@@ -35,10 +35,10 @@ from zmask_ros.defense.profile.profile import (
 from zmask_ros.progress import Advance, no_advance
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.training.cross_fitting import Group, GroupedMoments, HeldOutFrame, cross_fit
-from zmask_ros.training.descriptor_fit import descriptor_scores, descriptor_statistics
+from zmask_ros.training.descriptor_fit import descriptor_statistics, head_scores
 from zmask_ros.training.plans import FittingPlan
 from zmask_ros.training.sources import CleanFrame, at_input_size
-from zmask_ros.training.thresholds import clean_fusion, clean_threshold
+from zmask_ros.training.thresholds import clean_fusion, clean_threshold, precaution_threshold
 
 RESERVOIR_FRAMES = 300
 FOLDS = 5
@@ -164,12 +164,12 @@ class ProfileFit:
         self._check_frames()
         statistics, plan = self._statistics(), self._plan
         found = cross_fit(self._segmenter, plan, self._moments, self._reservoir.items)
-        if plan.head is None or plan.opening is None:
+        if plan.learned is None:
             scalars = clean_fusion([frame.evidence for frame in found])
             scores = _scores([frame.evidence for frame in found], scalars)
         else:
             statistics |= descriptor_statistics(plan, found)
-            scalars, scores = plan.opening, descriptor_scores(plan, statistics, found)
+            scalars, scores = plan.learned.opening, head_scores(plan, statistics, found)
         profile = Profile(
             binding=plan.binding,
             detector=Detector(
@@ -181,6 +181,7 @@ class ProfileFit:
                 scalars,
                 clean_threshold(scores, false_alarm_rate),
                 plan.head,
+                None if plan.precaution_rate is None else precaution_threshold(scores, plan.precaution_rate),
             ),
             sources=tuple(
                 Source(*drive, frames=self._used[drive], held_out=self._held_out[drive]) for drive in self._drives

@@ -16,6 +16,8 @@ from torch import Tensor
 from zmask_ros.defense.analyzer import Evidence, LayerEvidence
 from zmask_ros.defense.evidence.descriptors import LayerDescriptors
 from zmask_ros.defense.evidence.grid import layer_grid
+from zmask_ros.defense.evidence.head import EvidenceHead, FeatureKind, Head
+from zmask_ros.defense.evidence.head_features import HeadFeatures
 from zmask_ros.defense.evidence.statistics import LayerStatistics, Moments
 from zmask_ros.defense.evidence.taps import ActivationTaps
 from zmask_ros.defense.profile.detector import statistics_key
@@ -80,11 +82,13 @@ class CrossFitted:
     Attributes:
         evidence: H_S and H_D of the layers in S and D.
         descriptors: of the layers of a channel-agnostic head, each [1, DESCRIPTORS, h, w]; none without one.
+        heat: of a head that sees channels, [1, 1, h, w]; None without one.
         fold: what was left out.
     """
 
     evidence: Evidence
     descriptors: tuple[Tensor, ...]
+    heat: Tensor | None
     fold: Hashable
 
 
@@ -111,12 +115,17 @@ class Measure:
         self._segmenter = segmenter
         self._taps = ActivationTaps(segmenter.network, tuple(plan.binding.shapes))
         self._evidence = LayerEvidence(plan.shallow, plan.deep, statistics, plan.grid).to(segmenter.device)
+        head = plan.head
+        agnostic = head is not None and head.kind is FeatureKind.DESCRIPTORS
         # A network with few layers has some of them twice.
-        self._layers = () if plan.head is None else plan.head.branch.layers
+        self._layers = head.branch.layers if head is not None and agnostic else ()
         self._descriptors = {
             name: descriptors_of(plan, name, statistics[statistics_key("head", name)]).to(segmenter.device)
             for name in self._layers
         }
+        self._head = None
+        if head is not None and not agnostic:
+            self._head = EvidenceHead(head, channel_features(plan, head, statistics)).to(segmenter.device)
 
     def __call__(self, image: np.ndarray, fold: Hashable) -> CrossFitted:
         """What one image, uint8 [h, w, 3] RGB, gives, on the CPU."""
@@ -124,7 +133,15 @@ class Measure:
             self._segmenter.logits(self._segmenter.prepare(image))
             own: Evidence = self._evidence(taps)
             descriptors = tuple(self._descriptors[name](taps[name]).cpu() for name in self._layers)
-        return CrossFitted(Evidence(own.shallow.cpu(), own.deep.cpu()), descriptors, fold)
+            heat = None if self._head is None else self._head(taps).cpu()
+        return CrossFitted(Evidence(own.shallow.cpu(), own.deep.cpu()), descriptors, heat, fold)
+
+
+def channel_features(plan: FittingPlan, head: Head, statistics: dict[str, LayerStatistics]) -> HeadFeatures:
+    """The features of a head that sees channels."""
+    own = {name: statistics[statistics_key("head", name)] for name in head.branch.layers}
+    sizes = {name: plan.binding.shapes[name][1:] for name in head.branch.layers}
+    return HeadFeatures(head.branch, own, sizes, plan.grid, textured=head.kind is FeatureKind.ENERGIES)
 
 
 def descriptors_of(plan: FittingPlan, name: str, statistics: LayerStatistics) -> LayerDescriptors:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from zmask_ros.defense.evidence.descriptors import DescriptorFeatures
-from zmask_ros.defense.evidence.head import EvidenceHead, head_score
+from zmask_ros.defense.evidence.head import EvidenceHead, FeatureKind, head_score
 from zmask_ros.defense.evidence.statistics import LayerStatistics, Moments
 from zmask_ros.defense.profile.detector import statistics_key
 from zmask_ros.training.cross_fitting import CrossFitted
@@ -17,8 +17,12 @@ from zmask_ros.training.plans import FittingPlan
 
 
 def descriptor_statistics(plan: FittingPlan, frames: Sequence[CrossFitted]) -> dict[str, LayerStatistics]:
-    """Moments of the descriptors of each layer of the plan's head over all cells of ``frames``, by `statistics_key`."""
-    assert plan.head is not None
+    """Moments of the descriptors of each layer of the plan's head over all cells of ``frames``, by `statistics_key`.
+
+    A head that sees channels has none.
+    """
+    if plan.head is None or plan.head.kind is not FeatureKind.DESCRIPTORS:
+        return {}
     layers = zip(plan.head.branch.layers, zip(*(frame.descriptors for frame in frames), strict=True), strict=True)
     return {statistics_key("descriptors", name): _clean_range(own) for name, own in layers}
 
@@ -32,6 +36,16 @@ def _clean_range(maps: Sequence[Tensor]) -> LayerStatistics:
 
 
 @torch.inference_mode()
+def head_scores(
+    plan: FittingPlan, statistics: dict[str, LayerStatistics], frames: Sequence[CrossFitted]
+) -> list[float]:
+    """The score of each frame by the plan's head, of whatever kind."""
+    heats = [frame.heat for frame in frames if frame.heat is not None]
+    if heats:
+        return [float(head_score(heat)) for heat in heats]
+    return descriptor_scores(plan, statistics, frames)
+
+
 def descriptor_scores(
     plan: FittingPlan, statistics: dict[str, LayerStatistics], frames: Sequence[CrossFitted]
 ) -> list[float]:

@@ -32,11 +32,13 @@ from zmask_ros.training.fusion_search import TRAININGS, FusionCandidate, candida
 from zmask_ros.training.graded_patches import train_graded_patches
 from zmask_ros.training.layer_selection import LayerSelection, select_layers, with_edge
 from zmask_ros.training.metrics import Figures, figures_of, frame_scores
-from zmask_ros.training.plans import PLANS, FittingPlan
+from zmask_ros.training.plans import PLANS, FittingPlan, plan_of
 from zmask_ros.training.settings import CalibrationSettings, FitSettings
 from zmask_ros.training.sources import CleanFrame, NamedPatch, clean_frames
 from zmask_ros.training.thresholds import clean_threshold, opening_at, precaution_threshold
 
+REFITTED = "Fitted anew, from a profile"
+"""What the note about the last profile that it was fitted anew from begins with."""
 NOTE = "Calibration"
 """What the notes begin with that the next calibration replaces."""
 SEED_GOING_ON = 100_000
@@ -72,6 +74,7 @@ def fit_bags(
     settings: FitSettings,
     merged: Sequence[Profile] = (),
     progress: Progress = silent,
+    start: Profile | None = None,
 ) -> Fit:
     """Fit a profile in one pass over opened bags.
 
@@ -81,16 +84,22 @@ def fit_bags(
         settings: how.
         merged: profiles that it is to be merged with afterwards.
         progress: shows how far it is.
+        start: a profile of the same network, whose layers, head, screen and growth are kept; its statistics and its
+            thresholds become those of the bags.
 
     Raises:
-        ProfileError: one of ``merged`` could not be merged with it, or the frames are too few or show nothing.
+        ProfileError: one of ``merged`` could not be merged with it, ``start`` belongs to another network, or the frames
+            are too few or show nothing.
     """
-    plan = PLANS[settings.variant](segmenter)
+    plan = PLANS[settings.variant](segmenter) if start is None else plan_of(segmenter, start)
     for other in merged:
         check_mergeable(other, plan)
     report, began = ReadReport(), time.perf_counter()
     with prefetch(clean_frames(bags, bags.every, report)) as frames:
-        profile = _fit(segmenter, plan, frames, bags.total, settings.false_alarm_rate, progress)
+        if start is None:
+            profile = _fit(segmenter, plan, frames, bags.total, settings.false_alarm_rate, progress)
+        else:
+            profile = refit(segmenter, start, frames, bags.total, settings.false_alarm_rate, progress)
     broken = f"{report.broken} messages were broken and passed over, the first: {report.first_broken}"
     warnings = (*report.truncated, *([broken] if report.broken else []))
     return Fit(profile, report.read, time.perf_counter() - began, warnings)
@@ -104,10 +113,47 @@ def _fit(
     false_alarm_rate: float,
     progress: Progress,
 ) -> Profile:
-    fit = ProfileFit(segmenter, plan)
+    fit = ProfileFit(segmenter, plan, total)
     with progress("Fitting", "frames", total) as advance:
         fit.add_all(frames, advance)
     return fit.finish(false_alarm_rate)
+
+
+def refit(
+    segmenter: Segmenter,
+    start: Profile,
+    frames: Iterable[CleanFrame],
+    total: int,
+    false_alarm_rate: float,
+    progress: Progress = silent,
+) -> Profile:
+    """``start``, brought to the footage of another camera: all that was learned is kept, all that is clean is new.
+
+    Args:
+        segmenter: the network of ``start``.
+        start: with a head or without, with a screen or without.
+        frames: clean ones.
+        total: about how many there are.
+        false_alarm_rate: share of clean frames that may be flagged, in 0..1, exclusive.
+        progress: shows how far it is.
+
+    Raises:
+        ProfileError: ``start`` belongs to another network, or the frames are too few or show nothing.
+    """
+    main = ProfileFit(segmenter, plan_of(segmenter, start), total)
+    screen = None if start.screen is None else ProfileFit(segmenter, plan_of(segmenter, start.of_screen()), total)
+    with progress("Fitting", "frames", total) as advance:
+        for frame in frames:
+            main.add(frame)
+            if screen is not None:
+                screen.add(frame)
+            advance()
+    note = f"{REFITTED} of {start.created or 'unknown date'}, whose head, layers and mask growth it has."
+    profile = replace(main.finish(false_alarm_rate), vote=start.vote, notes=start.notes).with_notes(REFITTED, note)
+    if screen is None or start.screen is None:
+        return profile
+    alone = screen.finish(start.screen.threshold.false_alarm_rate)
+    return profile.with_screen(alone, alone.detector.threshold)
 
 
 @dataclass(frozen=True)

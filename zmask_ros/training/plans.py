@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from zmask_ros.defense import ProfileError, bind, working_grid
+from zmask_ros.defense import Profile, ProfileError, bind, working_grid
 from zmask_ros.defense.evidence.grid import Size, nearest_odd
 from zmask_ros.defense.evidence.head import Head
 from zmask_ros.defense.evidence.overactivation import Branch
@@ -33,6 +33,14 @@ HEAD_GROWTH = Growth(0.3, (3, 3), 0.02, solid=0.4)
 
 
 @dataclass(frozen=True)
+class LearnedPart:
+    """What a fit keeps as it is: a head, and ``opening``, float [8], the fusion block that goes with it."""
+
+    head: Head
+    opening: Tensor
+
+
+@dataclass(frozen=True)
 class FittingPlan:
     """What is fitted.
 
@@ -43,8 +51,8 @@ class FittingPlan:
         grid_fraction: the working grid G is the input size divided by this.
         variant: which sigma the z-scores are taken with: ``ours``, of the pooled activations, one a kernel; ``paper``,
             of the activations themselves, the same for all kernels.
-        head: a transferable head; None: the evidence are the mean z-scores of S and D.
-        opening: float [8], the fusion block that goes with the head.
+        learned: a head that is there already; None: the evidence are the mean z-scores of S and D.
+        precaution_rate: share of clean frames that may be masked without being flagged, in 0..1; None: none.
     """
 
     binding: Binding
@@ -53,8 +61,13 @@ class FittingPlan:
     growth: Growth
     grid_fraction: int
     variant: str = OURS
-    head: Head | None = None
-    opening: Tensor | None = None
+    learned: LearnedPart | None = None
+    precaution_rate: float | None = None
+
+    @property
+    def head(self) -> Head | None:
+        """The head that is there already."""
+        return None if self.learned is None else self.learned.head
 
     @property
     def grid(self) -> Size:
@@ -114,7 +127,27 @@ def transfer_plan(segmenter: Segmenter) -> FittingPlan:
     edge = layers[0] if all(own > cells for own, cells in zip(finest, plan.grid, strict=True)) else None
     head = transferable.head(layers, kernels_on(plan.grid, (KERNEL_SHARE,))[0])
     growth = replace(HEAD_GROWTH, edge=edge)
-    return replace(plan, binding=binding, growth=growth, head=head, opening=transferable.opening)
+    return replace(plan, binding=binding, growth=growth, learned=LearnedPart(head, transferable.opening))
+
+
+def plan_of(segmenter: Segmenter, profile: Profile) -> FittingPlan:
+    """The plan that fits ``profile`` anew, to another camera or city: its layers, head and growth are kept.
+
+    Raises:
+        ProfileError: the profile belongs to another network.
+    """
+    plain, own = profile.without_screen(), profile.detector
+    plain.binding.check(bind(segmenter, plain.bound_layers))
+    return FittingPlan(
+        plain.binding,
+        own.shallow,
+        own.deep,
+        own.growth,
+        own.grid_fraction,
+        profile.variant,
+        None if own.head is None else LearnedPart(own.head, own.fusion),
+        None if own.precaution is None else own.precaution.false_alarm_rate,
+    )
 
 
 def paper_plan(segmenter: Segmenter) -> FittingPlan:

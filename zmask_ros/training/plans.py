@@ -28,7 +28,7 @@ CLOSING = 0.14
 PAPER_SHALLOW_KERNELS = (64 / 150, 32 / 150, 16 / 150, 8 / 150)
 PAPER_DEEP_KERNELS = PAPER_SHALLOW_KERNELS[:2]
 NO_GROWTH = Growth(1.0, (1, 1))
-HEAD_GROWTH = Growth(0.3, (3, 3), 0.02, solid=0.4)
+HEAD_GROWTH = Growth(1.0, (3, 3), 0.1, solid=0.4)
 """Of the masks of a head, whose heat ends with a patch."""
 
 

@@ -19,7 +19,7 @@ from zmask_ros.io.images.codec import (
     encode,
     encode_compressed,
 )
-from zmask_ros.io.images.compressed_size import ends_early
+from zmask_ros.io.images.damage import png_ends_early
 from zmask_ros.io.images.pixel_layouts import LAYOUTS
 
 LOSSLESS = ("rgb8", "bgr8", "rgba8", "bgra8", "8UC3", "8UC4", "rgb16", "bgr16")
@@ -288,10 +288,10 @@ def test_a_chunk_that_claims_gigabytes_is_refused_before_memory_is_cleared_for_i
     data = encode_compressed(random_image(6, 4, 6), "png")
     at = data.index(b"IDAT")
     claiming = data[: at - 4] + struct.pack(">I", 2**31 - 1) + data[at:]
-    assert ends_early(claiming)
+    assert png_ends_early(claiming)
     with pytest.raises(ImageError, match="corrupt or cut off"):
         decode(Compressed("png", claiming))
-    assert not ends_early(data + b"after the end")
+    assert not png_ends_early(data + b"after the end")
     assert decode(Compressed("png", data + b"after the end")).shape == (4, 6, 3)
 
 

@@ -34,6 +34,7 @@ from zmask_ros.training.settings import FitSettings
     help="Share of clean frames that may be flagged; sets the threshold.",
 )
 @options.every
+@options.significant_bits
 @click.option(
     "--variant",
     type=click.Choice(list(PLANS)),
@@ -53,6 +54,7 @@ def command(
     segmenter: str,
     output: Path,
     every: int,
+    significant_bits: int,
     merge: tuple[Path, ...],
     device: str,
     as_json: bool,
@@ -76,7 +78,7 @@ def command(
         check_mergeable(merged[0], other)
     fitted = []
     if bags:
-        with CameraBags(bags, topic, every) as camera:
+        with CameraBags(bags, topic, every, significant_bits) as camera:
             fit = fit_bags(load_segmenter(segmenter, device), camera, FitSettings(**settings), merged, progress)
         for sentence in fit.warnings:
             warn(sentence)

@@ -42,9 +42,9 @@ def decode_compressed(data: bytes, format: str, significant_bits: int = ALL_BITS
     try:
         mosaic, swapped = _reading(format, header)
         pixels = _stored_png(data, mosaic) if header.is_png else _stored_jpeg(data, mosaic)
-    except _Unusable as error:
+    except _FormatError as error:
         raise ImageError(f"{named} {error}.") from error
-    except _Damaged as error:
+    except _DamageError as error:
         raise ImageError(f"{named} is corrupt or cut off: {_loss(data, header)} ({error}).") from error
     if mosaic:
         return _demosaiced(pixels, mosaic, significant_bits)
@@ -53,11 +53,11 @@ def decode_compressed(data: bytes, format: str, significant_bits: int = ALL_BITS
     return np.ascontiguousarray(pixels[..., ::-1]) if swapped else pixels
 
 
-class _Unusable(Exception):
+class _FormatError(Exception):
     """What makes the message's format impossible to obey, after the words "A compressed image"."""
 
 
-class _Damaged(Exception):
+class _DamageError(Exception):
     """What the decoder says of data of which something is lost."""
 
 
@@ -74,24 +74,24 @@ def _reading(format: str, header: CompressedHeader) -> tuple[str, bool]:
     bayer = _BAYER.fullmatch(encoding)
     if bayer and (not target or _BAYER.fullmatch(target)):
         if not header.is_gray:
-            raise _Unusable("says that it is a Bayer mosaic, but has colors")
+            raise _FormatError("says that it is a Bayer mosaic, but has colors")
         return (_BAYER.fullmatch(target) or bayer)[1], False
     if target not in LAYOUTS and encoding not in LAYOUTS:
-        raise _Unusable("has an encoding that is not known")
+        raise _FormatError("has an encoding that is not known")
     if header.is_gray and _COLOR.fullmatch(target or encoding):
-        raise _Unusable("says that it is in color, but is gray")
+        raise _FormatError("says that it is in color, but is gray")
     return "", target.startswith("rgb") and not header.is_gray
 
 
 def _stored_jpeg(data: bytes, mosaic: str) -> np.ndarray:
     """uint8 [H, W, 3] RGB, or [H, W] of a mosaic."""
     if has_zeroed_stretch(data):
-        raise _Damaged("a stretch of it was overwritten with zeros")
+        raise _DamageError("a stretch of it was overwritten with zeros")
     try:
         pixels: np.ndarray = simplejpeg.decode_jpeg(data, "GRAY" if mosaic else "RGB")
     # What is no JPEG after all, and every warning of libjpeg-turbo.
     except ValueError as error:
-        raise _Damaged(str(error)) from error
+        raise _DamageError(str(error)) from error
     return pixels[..., 0] if mosaic else pixels
 
 
@@ -100,7 +100,7 @@ def _stored_png(data: bytes, mosaic: str) -> np.ndarray:
     kind = cv2.IMREAD_GRAYSCALE if mosaic else cv2.IMREAD_COLOR
     pixels = None if png_ends_early(data) else cv2.imdecode(np.frombuffer(data, np.uint8), _AS_STORED | kind)
     if pixels is None:
-        raise _Damaged("its checksums do not hold")
+        raise _DamageError("its checksums do not hold")
     return pixels if mosaic else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
 
 

@@ -47,12 +47,14 @@ class Layout:
         rows: image height -> rows of `step` bytes that `data` holds.
         unpack: (uint8 [rows, step], width, how to read samples) -> uint8 [H, W, 3] RGB, a view where possible.
         pack: uint8 [H, W, 3] RGB -> uint8 [rows, row_bytes], little endian.
+        depth: bytes of a sample, 1 or 2.
     """
 
     row_bytes: Callable[[int], int]
     rows: Callable[[int], int]
     unpack: Callable[[np.ndarray, int, SampleFormat], np.ndarray]
     pack: Convert
+    depth: int = 1
 
 
 def _same(value: int) -> int:
@@ -98,7 +100,7 @@ def _interleaved(channels: int, to_rgb: int | None, from_rgb: int | None, depth:
         pixels = image if from_rgb is None else cv2.cvtColor(image, from_rgb)
         return _widen(pixels.reshape(len(image), -1), depth)
 
-    return Layout(lambda width: width * channels * depth, _same, unpack, pack)
+    return Layout(lambda width: width * channels * depth, _same, unpack, pack, depth)
 
 
 def _bayer(pattern: str, to_rgb: int, depth: int = 1) -> Layout:
@@ -119,7 +121,7 @@ def _bayer(pattern: str, to_rgb: int, depth: int = 1) -> Layout:
             mosaic[y::2, x::2] = image[y::2, x::2, channel]
         return _widen(mosaic, depth)
 
-    return Layout(lambda width: width * depth, _same, unpack, pack)
+    return Layout(lambda width: width * depth, _same, unpack, pack, depth)
 
 
 def _luma_chroma(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,6 @@ import struct
 from dataclasses import dataclass, replace
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings

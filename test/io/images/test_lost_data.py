@@ -35,8 +35,7 @@ def is_noticed(data: bytes, whole: bytes) -> bool:
     """Whether a damaged picture is refused, or is none the worse."""
     try:
         pixels = decode(Compressed(data))
-    except ImageError as error:
-        assert str(error).endswith(".")
+    except ImageError:
         return True
     return np.array_equal(pixels, decode(Compressed(whole)))
 

@@ -132,7 +132,7 @@ def test_replay_and_fit_read_a_camera_of_twelve_bits_as_they_are_told(capsys, ti
             header = SimpleNamespace(stamp=SimpleNamespace(sec=index, nanosec=0), frame_id="camera")
             bag.write_message(TOPIC, "sensor_msgs/msg/Image", SimpleNamespace(header=header, **fields), index)
     command = ("replay", "--segmenter", tiny, "--profile", profile, "--json")
-    code, out, err = zmask(capsys, *command, drive)
+    code, _out, err = zmask(capsys, *command, drive)
     assert (code, "set significant_bits to 12" in err) == (0, True), err
     told, plain = (
         json.loads(zmask(capsys, *command, *more)[1]) for more in ((drive, "--significant-bits", 12), (eight,))

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,8 @@ from zmask_ros.defense import load_profile
 from zmask_ros.io.bags.camera_info import camera_info_fields
 from zmask_ros.io.bags.reader import CameraBags, ReadReport, image_topics
 from zmask_ros.io.bags.writer import BagWriter
+from zmask_ros.io.images.codec import encode
+from zmask_ros.io.images.remarks import NEARLY_BLACK
 from zmask_ros.io.stamps import stamp_ns
 
 
@@ -113,6 +116,40 @@ def test_replay_flags_broken_images_as_unknown(capsys, tiny, profile, tmp_path):
 
 def test_a_bag_that_is_not_there(capsys, tmp_path):
     assert "nowhere" in refused(capsys, "fit", tmp_path / "nowhere", "-o", tmp_path / "a.zmask.safetensors")
+
+
+def test_replay_says_what_a_verdict_is_worth_on_black_frames(capsys, tiny, profile, tmp_path):
+    images = [tiny_network.clean_image(100), *[np.zeros((48, 64, 3), np.uint8)] * 2]
+    drive = record(tmp_path / "drive.mcap", images)
+    code, out, err = zmask(capsys, "replay", drive, "--segmenter", tiny, "--profile", profile, "--json")
+    assert code == 0, err
+    assert json.loads(out)["remarks"] == {NEARLY_BLACK: 2}
+    assert "2 frames have a verdict with a remark" in err
+
+
+def test_replay_and_fit_read_a_camera_of_twelve_bits_as_they_are_told(capsys, tiny, profile, tmp_path):
+    drive, eight = tmp_path / "drive.mcap", record(tmp_path / "eight.mcap", map(tiny_network.clean_image, range(40)))
+    with BagWriter(drive) as bag:
+        for index in range(40):
+            wide = encode(tiny_network.clean_image(index), "rgb16")
+            samples = np.frombuffer(wide.data, "<u2") >> 4
+            fields = vars(wide) | {"data": samples.view(np.uint8)}
+            header = SimpleNamespace(stamp=SimpleNamespace(sec=index, nanosec=0), frame_id="camera")
+            bag.write_message(TOPIC, "sensor_msgs/msg/Image", SimpleNamespace(header=header, **fields), index)
+    command = ("replay", "--segmenter", tiny, "--profile", profile, "--json")
+    code, _out, err = zmask(capsys, *command, drive)
+    assert (code, "set significant_bits to 12" in err) == (0, True), err
+    told, plain = (
+        json.loads(zmask(capsys, *command, *more)[1]) for more in ((drive, "--significant-bits", 12), (eight,))
+    )
+    assert (told["remarks"], told["score_p99"]) == ({}, plain["score_p99"])
+    fitted = [tmp_path / f"{name}.zmask.safetensors" for name in ("told", "plain", "open")]
+    assert zmask(capsys, "fit", drive, "--significant-bits", 12, "--segmenter", tiny, "-o", fitted[0])[0] == 0
+    assert zmask(capsys, "fit", eight, "--segmenter", tiny, "-o", fitted[1])[0] == 0
+    assert load_profile(fitted[0]).detector.threshold.value == load_profile(fitted[1]).detector.threshold.value
+    code, _, err = zmask(capsys, "fit", drive, "--segmenter", tiny, "-o", fitted[2])
+    assert "40 images were taken with a remark" in err
+    assert "auto or a number of bits" in refused(capsys, "replay", drive, "--significant-bits", 17)
 
 
 def test_a_wrong_topic_lists_those_there_are(capsys, drive, tmp_path):

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -24,6 +25,7 @@ from support.reliability_report import report
 from support.tiny_network import clean_image
 from zmask_ros.errors import ZmaskError
 from zmask_ros.io.images.codec import ENCODINGS, decode, encode, encode_compressed
+from zmask_ros.io.images.remarks import remark
 from zmask_ros.msg import AttackFlag
 
 pytestmark = pytest.mark.slow
@@ -34,7 +36,17 @@ NAMESPACE = "/fuzz"
 ON_THE_WAY = 20
 SLOWEST_S = 1.0
 SIZES = (0, 1, 2, 3, 7, 16, 17, 64, 2**16, 2**31, 2**32 - 1)
-NAMES = (*ENCODINGS, "", "rgb9", "RGB8", "\u00fc\u4e16", "bgr8; jpeg compressed bgr8", "x" * 300)
+FORMATS = (
+    *("bgr8; jpeg compressed bgr8", "rgb8; png compressed rgb8", "rgb16; png compressed bgr16"),
+    *(
+        "bayer_grbg8; jpeg compressed ",
+        "bayer_rggb16; png compressed",
+        "mono16; png compressed ",
+        "rgb9; jpeg compressed",
+    ),
+)
+NAMES = (*ENCODINGS, *FORMATS, "", "rgb9", "RGB8", "\u00fc\u4e16", "x" * 300)
+BITS = (0, 1, 8, 10, 12, 16)
 
 
 class Garbage:
@@ -44,6 +56,11 @@ class Garbage:
         self._random = np.random.default_rng(seed)
         self._pictures = [clean_image(index, 12, 16) for index in range(4)]
         self._compressed = [encode_compressed(picture, kind) for picture in self._pictures for kind in ("jpeg", "png")]
+        for file, options in ((".jpg", ()), (".jpg", (cv2.IMWRITE_JPEG_PROGRESSIVE, 1)), (".png", ())):
+            for pixels in (self._pictures[0], self._pictures[0][..., 0]):
+                self._compressed.append(cv2.imencode(file, pixels, options)[1].tobytes())
+                if file == ".png":
+                    self._compressed.append(cv2.imencode(file, pixels.astype(np.uint16) << 4)[1].tobytes())
 
     def raw(self) -> dict[str, Any]:
         """Of a sensor_msgs/Image, without its header."""
@@ -96,7 +113,9 @@ def test_the_codec_answers_every_message() -> None:
         fields = garbage.raw() if number % 2 else garbage.compressed()
         began = time.perf_counter()
         try:
-            image = decode(SimpleNamespace(**fields))
+            bits = BITS[number % len(BITS)]
+            image = decode(SimpleNamespace(**fields), bits)
+            assert isinstance(remark(SimpleNamespace(**fields), image, bits), str)
         except ZmaskError as error:
             sentences.add(str(error))
             refused += 1

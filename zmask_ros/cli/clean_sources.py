@@ -28,6 +28,7 @@ CLEAN_SOURCE_OPTIONS = (
         default=1,
         help="Take each N-th frame of the bags only: as it was for `zmask fit`, to hold out the same frames.",
     ),
+    options.significant_bits,
     click.option(
         "--frames",
         type=click.IntRange(min=50),

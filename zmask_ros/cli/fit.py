@@ -34,6 +34,7 @@ from zmask_ros.training.settings import FitSettings
     help="Share of clean frames that may be flagged; sets the threshold.",
 )
 @options.every
+@options.significant_bits
 @click.option(
     "--variant",
     type=click.Choice(list(PLANS)),
@@ -59,6 +60,7 @@ def command(
     segmenter: str,
     output: Path,
     every: int,
+    significant_bits: int,
     merge: tuple[Path, ...],
     start: Path | None,
     device: str,
@@ -87,7 +89,7 @@ def command(
         check_mergeable(merged[0], other)
     fitted = []
     if bags:
-        with CameraBags(bags, topic, every) as camera:
+        with CameraBags(bags, topic, every, significant_bits) as camera:
             network = load_segmenter(segmenter, device)
             fit = fit_bags(network, camera, FitSettings(**settings), merged, progress, beginning)
         for sentence in fit.warnings:

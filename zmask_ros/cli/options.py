@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from zmask_ros.io.images.codec import AUTO_BITS
+from zmask_ros.io.images.pixel_layouts import ALL_BITS
 from zmask_ros.resources import DEFAULT_SEGMENTER
 
 PATH = click.Path(path_type=Path)
@@ -57,6 +59,13 @@ def _image_size(text: str) -> tuple[int, ...]:
     return size
 
 
+def _bits(text: str) -> int:
+    if text != "auto" and not 1 <= int(text) <= ALL_BITS:
+        raise ValueError(text)
+    return AUTO_BITS if text == "auto" else int(text)
+
+
+BITS = Parsed("BITS", _bits, f"auto or a number of bits from 1 to {ALL_BITS}, such as 12")
 IMAGE_SIZE = Parsed("WxH", _image_size, "WIDTHxHEIGHT of at least 64x48, such as 640x480")
 SEEDS = Parsed("SEED[,SEED..]", lambda text: numbers(text, ","), "a list of seeds, such as 1,2,3")
 
@@ -75,5 +84,11 @@ segmenter = click.option(
 )
 profiles_segmenter = click.option(
     "--segmenter", help="The profile's network: name or YAML file.  [default: the name in the profile]"
+)
+significant_bits = click.option(
+    "--significant-bits",
+    type=BITS,
+    default="auto",
+    help="Of 16-bit images, so many low bits carry the picture: 12 for a 12-bit camera; auto: all, and it warns.",
 )
 topic = click.option("--topic", help="Image topic; may be left out where a bag has only one.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import click
@@ -27,6 +28,7 @@ from zmask_ros.runtime.replay import Replayed, ReplaySettings, replay
     help="Screen clean frames, and take a known patch out in one pass, as the node does by default.",
 )
 @options.every
+@options.significant_bits
 @options.device
 @options.force
 @options.as_json
@@ -49,8 +51,11 @@ def command(as_json: bool, **settings: Any) -> None:
     unknown = [flag.reason for flag in replayed.flags if flag.state is FrameState.UNKNOWN]
     if unknown:
         warn(f"{len(unknown)} frames are unknown, the first: {unknown[0]}")
+    remarks = Counter(flag.remark for flag in replayed.flags if flag.remark)
+    if remarks:
+        warn(f"{remarks.total()} frames have a verdict with a remark, the first: {next(iter(remarks))}")
     if as_json:
-        print_json(figures)
+        print_json(figures | {"remarks": dict(remarks)})
     else:
         print_table("Replay", {name: figure(value) for name, value in figures.items()})
 

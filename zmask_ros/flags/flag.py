@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 PRECAUTION = "masked as a precaution: suspicious, but not called an attack"
 WAIT_STAGE = "wait"
+_BETWEEN_REASONS = "; "
 
 
 class FrameState(IntEnum):
@@ -67,7 +68,8 @@ class FrameVerdict:
         state: UNKNOWN unless the frame was processed.
         threshold: the score above which a frame is called attacked.
         masking_threshold: the score above which a frame is masked, at most ``threshold``.
-        reason: why the state is UNKNOWN, or why a frame is masked that is not attacked, in one sentence; else empty.
+        reason: why the state is UNKNOWN, or why a frame is masked that is not attacked, and what limits what was seen
+            in the image, such as darkness, in one sentence; else empty.
         score: s, at least 0; NaN if unknown.
         mask_fraction: share of the image that is masked, 0..1.
         regions: connected parts of the mask, the largest first; empty if nothing is masked.
@@ -82,6 +84,13 @@ class FrameVerdict:
     mask_fraction: float = 0.0
     regions: tuple[Region, ...] = ()
     stages_ms: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def remark(self) -> str:
+        """What limits what was seen in a frame that has a verdict; the part of ``reason`` that says so, or nothing."""
+        if self.state is FrameState.UNKNOWN:
+            return ""
+        return self.reason.removeprefix(PRECAUTION).removeprefix(_BETWEEN_REASONS)
 
     def after_waiting(self: V, milliseconds: float) -> V:
         """The same, with the time between the arrival and the beginning of the work as the first stage."""
@@ -114,6 +123,11 @@ class Flag(FrameVerdict):
         states = {"state": int(self.state), "alarm": int(self.alarm)}
         stages = {"stages": list(self.stages_ms), "stages_ms": list(self.stages_ms.values())}
         return {**same, **states, **stages, **vars(self.counts)}
+
+
+def verdict_reason(precaution: bool, remark: str) -> str:
+    """The ``reason`` of a frame that has a verdict."""
+    return _BETWEEN_REASONS.join(filter(None, (PRECAUTION if precaution else "", remark)))
 
 
 def camera_name(namespace: str) -> str:

@@ -262,9 +262,11 @@ class CameraChannel:
             self.publish_summary()
 
     def _record(self, flag: Flag, result: CameraResult) -> None:
-        """Count a flag for the diagnostics; say in the log why a frame is unknown."""
+        """Count a flag for the diagnostics; say in the log why a frame is unknown, or what limits its verdict."""
         self.health.flagged(flag, result.tracked, result.analyzed)
         if flag.state is FrameState.UNKNOWN:
             self._node.get_logger().warning(
                 f"{self.name}: frame not defended: {flag.reason}", throttle_duration_sec=LOG_EVERY_S
             )
+        elif flag.remark:
+            self._node.get_logger().warning(f"{self.name}: {flag.remark}", throttle_duration_sec=LOG_EVERY_S)

@@ -86,7 +86,8 @@ class DefenseNode(ManagedNode):
     def configure(self) -> None:
         """Load the network and the profiles, run them once, and announce the topics."""
         profiles = {camera.name: camera.profile for camera in self._cameras}
-        self._network = NetworkHost(self._settings, profiles, self._report, self._reloading)
+        bits = {camera.name: camera.significant_bits for camera in self._cameras}
+        self._network = NetworkHost(self._settings, profiles, self._report, self._reloading, bits)
         for camera in self._cameras:
             channel = self._channels[camera.name] = CameraChannel(self, camera, self._settings, self._network)
             channel.enable(self._defending)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ import numpy as np
 
 from zmask_ros.errors import ZmaskError
 from zmask_ros.flags.flag import profile_identity
+from zmask_ros.io.images.codec import AUTO_BITS
 from zmask_ros.node.device_errors import describe_error, is_device_error, is_out_of_memory
 from zmask_ros.node.mailbox import Arrival
 from zmask_ros.node.parameters.defense_node import DefenseParameters
@@ -44,6 +45,7 @@ class NetworkHost:
         profiles: path of each camera's profile by its name; empty for the segmenter's shipped one.
         report: called with every error of the network and the cameras whose frames were being processed.
         reloading: entered while everything is loaded again after an error of the device.
+        significant_bits: of each camera's 16-bit images by its name; of those that are left out, all.
 
     Attributes:
         segmenter: the network as it is loaded now; a new object after an error of the device.
@@ -58,12 +60,14 @@ class NetworkHost:
         profiles: dict[str, str],
         report: Report,
         reloading: Reloading = nullcontext,
+        significant_bits: Mapping[str, int] | None = None,
     ) -> None:
         self._settings = settings
         self._profiles = profiles
         # Of a frame that is segmented once, there is no undefended segmentation.
         self._streaming = settings.mode == "streaming" and not settings.publish_undefended
         self._report = report
+        self._significant_bits = significant_bits or {}
         self._reloading = reloading
         self._overrides = 0.0, 0.0
         self._batch_limit = settings.max_batch
@@ -165,7 +169,8 @@ class NetworkHost:
 
     def _attempt(self, path: Path, batch: list[Arrival]) -> list[CameraResult]:
         messages, streams = [a.message for a in batch], [self._streams[a.camera] for a in batch]
-        results = self._defended[path].process_batch(messages, streams)
+        bits = [self._significant_bits.get(a.camera, AUTO_BITS) for a in batch]
+        results = self._defended[path].process_batch(messages, streams, bits)
         self._reinitialized = False
         return results
 

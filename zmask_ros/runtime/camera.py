@@ -27,8 +27,9 @@ from zmask_ros.defense import (
     masked_labels,
 )
 from zmask_ros.errors import ZmaskError
-from zmask_ros.flags.flag import PRECAUTION, FrameState, FrameVerdict, Region
-from zmask_ros.io.images.codec import decode
+from zmask_ros.flags.flag import FrameState, FrameVerdict, Region, verdict_reason
+from zmask_ros.io.images.codec import AUTO_BITS, decode
+from zmask_ros.io.images.remarks import remark, visibility_remark
 from zmask_ros.io.stamps import stamp_ns
 from zmask_ros.segmenters import CheckedSegmenter, Segmenter
 
@@ -86,9 +87,18 @@ class CameraStream:
 
 @dataclass(frozen=True)
 class _Frame:
-    """An image, uint8 [H, W, 3] RGB, the milliseconds of each stage so far, its camera's memory, and its stamp."""
+    """An image with what becomes of it on the way.
+
+    Attributes:
+        image: uint8 [H, W, 3] RGB.
+        remark: what limits what can be seen in it, or nothing.
+        stages_ms: the milliseconds of each stage so far.
+        stream: its camera's memory.
+        stamp_ns: when it was taken.
+    """
 
     image: np.ndarray
+    remark: str
     stages_ms: dict[str, float]
     stream: CameraStream | None = None
     stamp_ns: int = 0
@@ -118,35 +128,44 @@ class DefendedCamera:
         thresholds = self.defense.thresholds
         return CameraResult(FrameState.UNKNOWN, thresholds.attack, thresholds.masking, reason)
 
-    def process(self, message: Any, stream: CameraStream | None = None) -> CameraResult:
+    def process(
+        self, message: Any, stream: CameraStream | None = None, significant_bits: int = AUTO_BITS
+    ) -> CameraResult:
         """Defend one ``sensor_msgs`` Image or CompressedImage; bad input gives UNKNOWN with the reason."""
-        return self.process_batch([message], [stream])[0]
+        return self.process_batch([message], [stream], [significant_bits])[0]
 
     def process_batch(
-        self, messages: Sequence[Any], streams: Sequence[CameraStream | None] | None = None
+        self,
+        messages: Sequence[Any],
+        streams: Sequence[CameraStream | None] | None = None,
+        significant_bits: Sequence[int] | None = None,
     ) -> list[CameraResult]:
         """Defend several messages, which may differ in size, in one pass; a result for each, in their order.
 
         Args:
             messages: one a camera.
             streams: the cameras' memories; without all of them every frame is analyzed as a whole.
+            significant_bits: of each camera, as `zmask_ros.io.images.codec.decode` takes them.
         """
+        count = len(messages)
+        given = zip(messages, streams or [None] * count, significant_bits or [AUTO_BITS] * count, strict=True)
         results: dict[int, CameraResult] = {}
         frames: dict[int, _Frame] = {}
-        for index, (message, stream) in enumerate(zip(messages, streams or [None] * len(messages), strict=True)):
+        for index, (message, stream, bits) in enumerate(given):
             began = time.perf_counter()
             try:
-                image, stamp = decode(message), stamp_ns(message.header) if stream is not None else 0
-                frames[index] = _Frame(image, {"decode": _milliseconds_since(began)}, stream, stamp)
+                image, stamp = decode(message, bits), stamp_ns(message.header) if stream is not None else 0
+                said = remark(message, image, bits)
+                frames[index] = _Frame(image, said, {"decode": _milliseconds_since(began)}, stream, stamp)
             except ZmaskError as error:
                 results[index] = self.unknown(str(error))
         if frames:
             results |= zip(frames, self._defend(list(frames.values())), strict=True)
-        return [results[index] for index in range(len(messages))]
+        return [results[index] for index in range(count)]
 
     def process_image(self, image: np.ndarray, stream: CameraStream | None = None, stamp_ns: int = 0) -> CameraResult:
         """Defend one image, uint8 [H, W, 3] RGB, that was taken at this time."""
-        return self._defend([_Frame(image, {}, stream, stamp_ns)])[0]
+        return self._defend([_Frame(image, visibility_remark(image), {}, stream, stamp_ns)])[0]
 
     def masked_labels(self, image: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """`labels_without` of this camera's network."""
@@ -194,7 +213,7 @@ class DefendedCamera:
         attacked = bool(defended.flagged[index])
         return CameraResult(
             state=FrameState.ATTACK if attacked else FrameState.CLEAN,
-            reason=PRECAUTION if regions and not attacked else "",
+            reason=verdict_reason(bool(regions) and not attacked, frame.remark),
             threshold=defended.thresholds.attack,
             masking_threshold=defended.thresholds.masking,
             score=score,

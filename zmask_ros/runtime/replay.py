@@ -17,6 +17,7 @@ from zmask_ros.flags.flag import Flag, camera_name, profile_identity
 from zmask_ros.io.bags.reader import CameraBags, ReadReport, StampedMessage
 from zmask_ros.io.bags.writer import BagWriter
 from zmask_ros.io.files import check_place
+from zmask_ros.io.images.codec import AUTO_BITS
 from zmask_ros.io.images.video import Video
 from zmask_ros.io.prefetch import prefetch
 from zmask_ros.io.stamps import stamp_ns
@@ -42,6 +43,7 @@ class ReplaySettings:
         device: auto, cpu, cuda or cuda:N.
         topic: the image topic; None takes the only one there is.
         every: replay each N-th frame only.
+        significant_bits: of 16-bit images, as `zmask_ros.io.images.codec.decode` takes them.
         profile: None takes the one that comes with the segmenter.
         threshold: the score above which a frame is flagged; None takes the profile's.
         streaming: screen clean frames, and take a known patch out in one pass, as the node does by default.
@@ -55,6 +57,7 @@ class ReplaySettings:
     device: str = "auto"
     topic: str | None = None
     every: int = 1
+    significant_bits: int = AUTO_BITS
     profile: Path | None = None
     threshold: float | None = None
     streaming: bool = False
@@ -130,6 +133,7 @@ class _ReplayedCamera:
         if settings.threshold is not None:
             self._defended.defense.threshold = settings.threshold
         self._profile = profile_identity(path)
+        self._significant_bits = settings.significant_bits
         self._stream = CameraStream() if settings.streaming else None
 
     def process(self, message: Any) -> tuple[CameraResult, Flag]:
@@ -137,7 +141,7 @@ class _ReplayedCamera:
         began, stamp = time.perf_counter(), stamp_ns(message.header)
         sequence = self.flags.received()
         self.flags.jumped_back(stamp)
-        result = self._defended.process(message, self._stream).after_waiting(0.0)
+        result = self._defended.process(message, self._stream, self._significant_bits).after_waiting(0.0)
         latency_ms = (time.perf_counter() - began) * 1e3
         return result, self.flags.flag(result, self._profile, sequence, stamp, latency_ms)
 

@@ -101,7 +101,12 @@ def fit_bags(
         else:
             profile = refit(segmenter, start, frames, bags.total, settings.false_alarm_rate, progress)
     broken = f"{report.broken} messages were broken and passed over, the first: {report.first_broken}"
-    warnings = (*report.truncated, *([broken] if report.broken else []))
+    remarked = f"{report.remarked} images were taken with a remark, the first: {report.first_remark}"
+    warnings = (
+        *report.truncated,
+        *([broken] if report.broken else []),
+        *([remarked] if report.remarked else []),
+    )
     return Fit(profile, report.read, time.perf_counter() - began, warnings)
 
 

@@ -13,6 +13,7 @@ from zmask_ros.attacks.files import patches_in
 from zmask_ros.data.camvid import CamVid
 from zmask_ros.errors import ZmaskError
 from zmask_ros.io.bags.reader import CameraBags, ReadReport
+from zmask_ros.io.images.codec import AUTO_BITS
 from zmask_ros.progress import Progress, silent
 from zmask_ros.segmenters import Segmenter, resized
 
@@ -61,6 +62,7 @@ class CleanSources:
     topic: str | None
     every: int
     frames: int
+    significant_bits: int = AUTO_BITS
 
     def check_named(self) -> None:
         """Refuse sources that name no clean frames.
@@ -79,7 +81,7 @@ class CleanSources:
         if self.bags:
             with CameraBags(self.bags, self.topic, self.every) as whole:
                 taken = stride(whole.total, self.frames)
-            with CameraBags(self.bags, self.topic, self.every * taken) as camera:
+            with CameraBags(self.bags, self.topic, self.every * taken, self.significant_bits) as camera:
                 yield from clean_frames(camera, self.every, ReadReport())
 
 

@@ -15,7 +15,8 @@ import numpy as np
 from zmask_ros.io.bags.camera_info import CameraInfoFields, camera_info_fields
 from zmask_ros.io.bags.opening import Bag, merged_topics, open_bag
 from zmask_ros.io.bags.recording import BagError, RawMessage, Recording, TopicInfo
-from zmask_ros.io.images.codec import ImageError, decode
+from zmask_ros.io.images.codec import AUTO_BITS, ImageError, decode
+from zmask_ros.io.images.remarks import remark
 from zmask_ros.io.stamps import stamp_ns
 
 __all__ = ["BagError", "CameraBags", "Frame", "ReadReport", "StampedMessage", "TopicInfo", "image_topics"]
@@ -39,17 +40,26 @@ class ReadReport:
         broken: could not be deserialized or decoded, and were passed over.
         first_broken: why the first broken message was broken, and which it was.
         truncated: one sentence for each bag that is damaged or cut off.
+        remarked: of the decoded images, those of which something has to be said, such as that they are nearly black.
+        first_remark: what, of the first of them, and which it was.
     """
 
     read: int = 0
     broken: int = 0
     first_broken: str = ""
     truncated: list[str] = field(default_factory=list)
+    remarked: int = 0
+    first_remark: str = ""
 
     def count_broken(self, message: RawMessage, index: int, bag: Path, reason: object) -> None:
         """Count a message that cannot be read; ``index`` is its place in the bag."""
         self.broken += 1
         self.first_broken = self.first_broken or f"message {index} of {message.topic} in {bag}: {reason}"
+
+    def count_remark(self, stamped: StampedMessage, said: str) -> None:
+        """Count an image of which something has to be said."""
+        self.remarked += 1
+        self.first_remark = self.first_remark or f"message {stamped.index} of {stamped.topic} in {stamped.bag}: {said}"
 
     def note_damage(self, bag: Path, recording: Recording) -> None:
         """Keep what is wrong with a file, once."""
@@ -110,15 +120,23 @@ class CameraBags:
         paths: rosbag2 directories, .mcap, .db3 or .bag files; each is a drive of its own.
         topic: the image topic; None takes the only one there is.
         every: hand on each N-th message of a bag, the first included.
+        significant_bits: of 16-bit images, as `zmask_ros.io.images.codec.decode` takes them.
 
     Raises:
         BagError: no such bag, not a bag, nothing in it, no such topic (the sentence lists those there are).
     """
 
-    def __init__(self, paths: Path | Sequence[Path], topic: str | None = None, every: int = 1) -> None:
+    def __init__(
+        self,
+        paths: Path | Sequence[Path],
+        topic: str | None = None,
+        every: int = 1,
+        significant_bits: int = AUTO_BITS,
+    ) -> None:
         if every < 1:
             raise BagError(f"'every' is {every}, but the least is 1: every message.")
         self.every = every
+        self._significant_bits = significant_bits
         with ExitStack() as stack:
             self._bags = _open_all(paths, stack)
             self.topic = _chosen_topic(self._bags, topic)
@@ -146,11 +164,13 @@ class CameraBags:
         """The decoded images, `report` filled on the way."""
         for stamped, raw in self._deserialized(report):
             try:
-                image = decode(stamped.message)
+                image = decode(stamped.message, self._significant_bits)
             except ImageError as error:
                 report.count_broken(raw, stamped.index, stamped.bag, error)
                 continue
             report.read += 1
+            if said := remark(stamped.message, image, self._significant_bits):
+                report.count_remark(stamped, said)
             header = stamped.message.header
             yield Frame(
                 stamped.bag, stamped.topic, stamped.index, stamp_ns(header), stamped.received_ns, header.frame_id, image

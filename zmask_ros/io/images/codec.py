@@ -1,7 +1,7 @@
 """Image messages to RGB arrays and back: our own codec, so that no frame depends on cv_bridge.
 
 Messages are taken by their fields, not by their class: those of rclpy and rosbags, and `ImageFields`, all do.
-The layouts of the encodings, and the conventions behind them, are in `pixel_layouts`.
+The layouts of the encodings, and the conventions behind them, are in `pixel_layouts`; JPEG and PNG in `compressed`.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import Any
 import cv2
 import numpy as np
 
-from zmask_ros.errors import ZmaskError
-from zmask_ros.io.images.compressed_size import compressed_size, ends_early
-from zmask_ros.io.images.pixel_layouts import LAYOUTS
+from zmask_ros.io.images.checks import ImageError, bytes_of, checked_size, rows_of
+from zmask_ros.io.images.compressed import decode_compressed
+from zmask_ros.io.images.cv_bridge_encodings import decode_by_cv_bridge
+from zmask_ros.io.images.pixel_layouts import ALL_BITS, LAYOUTS, SampleFormat
+
+__all__ = ["AUTO_BITS", "ENCODINGS", "ImageError", "ImageFields", "decode", "encode", "encode_compressed"]
 
 ENCODINGS = tuple(LAYOUTS)
-MAX_PIXELS = 64 * 1024 * 1024
+AUTO_BITS = 0
+"""As significant bits: all that the encoding has, since nobody has said how many the camera has."""
 
 _PLANES = {"mono8": np.uint8, "8UC1": np.uint8, "mono16": np.uint16, "16UC1": np.uint16, "32FC1": np.float32}
-
-
-class ImageError(ZmaskError):
-    """An image message whose fields contradict each other, or that holds no readable image."""
 
 
 @dataclass(frozen=True)
@@ -42,24 +42,26 @@ class ImageFields:
     data: array.array
 
 
-def decode(message: Any) -> np.ndarray:
+def decode(message: Any, significant_bits: int = AUTO_BITS) -> np.ndarray:
     """The picture in a `sensor_msgs/Image` or `sensor_msgs/CompressedImage`.
 
     Args:
         message: anything with the fields of one of the two; ``data`` is any buffer of bytes.
+        significant_bits: of 16-bit samples so many low bits carry the picture, 1..16; those of other depths have all.
 
     Returns:
         uint8 [H, W, 3], RGB. For ``rgb8`` a view of the message's own memory: read-only where that is
         (``bytes``), and with gaps between the rows where `step` has padding.
 
     Raises:
-        ImageError: zero or absurd size, `step` or `data` too short, unknown encoding, a JPEG or PNG that does
-            not decode. One sentence that names the numbers.
+        ImageError: zero or absurd size, `step` or `data` too short, unknown encoding, a JPEG or PNG of which a part
+            is lost or whose `format` cannot be obeyed. One sentence that names the numbers.
     """
+    bits = significant_bits or ALL_BITS
     if hasattr(message, "encoding"):
-        return _decode_raw(message)
+        return _decode_raw(message, bits)
     if hasattr(message, "format"):
-        return _decode_compressed(message)
+        return decode_compressed(bytes_of(message.data).tobytes(), message.format, bits)
     raise ImageError(f"A {type(message).__name__} is neither a sensor_msgs Image nor a CompressedImage.")
 
 
@@ -96,66 +98,13 @@ def encode_compressed(image: np.ndarray, format: str = "jpeg", quality: int = 95
     return data.tobytes()
 
 
-def _decode_raw(message: Any) -> np.ndarray:
+def _decode_raw(message: Any, significant_bits: int) -> np.ndarray:
+    height, width = checked_size(message.height, message.width)
     layout = LAYOUTS.get(message.encoding)
     if layout is None:
-        raise ImageError(f"Unknown image encoding '{message.encoding}'; known are {', '.join(ENCODINGS)}.")
-    height, width = _checked_size(message.height, message.width)
-    rows = _rows(message, layout.rows(height), layout.row_bytes(width))
-    return layout.unpack(rows, width, bool(message.is_bigendian))
-
-
-def _decode_compressed(message: Any) -> np.ndarray:
-    data = _buffer(message.data).tobytes()
-    size = compressed_size(data)
-    if size is None:
-        raise ImageError(
-            f"A compressed image of {len(data)} bytes (format '{message.format}') is neither "
-            "JPEG nor PNG, or its beginning is damaged."
-        )
-    _checked_size(*size)
-    # The camera's geometry belongs to the pixels as stored; a rotation tag would part them from camera_info.
-    as_stored = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    bgr = None if ends_early(data) else cv2.imdecode(np.frombuffer(data, np.uint8), as_stored)
-    if bgr is None:
-        raise ImageError(f"A compressed image of {len(data)} bytes (format '{message.format}') is corrupt or cut off.")
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr)
-
-
-def _checked_size(height: Any, width: Any) -> tuple[int, int]:
-    height, width = int(height), int(width)
-    if height <= 0 or width <= 0:
-        raise ImageError(f"An image of {width}x{height} pixels has no content.")
-    if height * width > MAX_PIXELS:
-        raise ImageError(f"An image of {width}x{height} pixels is beyond the limit of {MAX_PIXELS >> 20} Mpx.")
-    return height, width
-
-
-def _rows(message: Any, rows: int, row_bytes: int) -> np.ndarray:
-    """The message's data as uint8 [rows, step], a view."""
-    step = int(message.step)
-    if step < row_bytes:
-        raise ImageError(
-            f"Image step {step} is less than the {row_bytes} bytes that a row of "
-            f"{message.width} {message.encoding} pixels needs."
-        )
-    data = _buffer(message.data)
-    if len(data) < step * rows:
-        raise ImageError(
-            f"Image data has {len(data)} bytes, but {message.encoding} with {rows} rows of step "
-            f"{step} needs {step * rows}."
-        )
-    return data[: step * rows].reshape(rows, step)
-
-
-def _buffer(data: Any) -> np.ndarray:
-    """Any buffer of bytes as uint8 [N], without a copy where it is contiguous."""
-    if isinstance(data, np.ndarray):
-        return np.ascontiguousarray(data).reshape(-1).view(np.uint8)
-    try:
-        return np.frombuffer(data, np.uint8) if len(data) else np.empty(0, np.uint8)
-    except (TypeError, ValueError, BufferError) as error:
-        raise ImageError(f"Image data of type {type(data).__name__} is not a buffer of bytes.") from error
+        return decode_by_cv_bridge(message)
+    rows = rows_of(message, layout.rows(height), layout.row_bytes(width))
+    return layout.unpack(rows, width, SampleFormat(bool(message.is_bigendian), significant_bits))
 
 
 def _pack_plane(image: np.ndarray, encoding: str) -> np.ndarray:

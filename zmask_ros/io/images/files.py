@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from zmask_ros.io.images.codec import ImageError
+from zmask_ros.io.images.checks import ImageError
 
 IMAGE_ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 

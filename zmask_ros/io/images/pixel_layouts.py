@@ -5,8 +5,10 @@ Conventions that are not in the names:
 - ``yuv422`` and ``uyvy`` are U Y V Y, ``yuv422_yuy2`` and ``yuyv`` are Y U Y V. Two pixels share four bytes;
   with an odd width the last four bytes are still there and their second luma sample means nothing.
 - ``nv12`` (``nv21``): H rows of luma, then ceil(H/2) rows of ceil(W/2) U V (V U) pairs, all with one `step`.
+- ``nv24``: H rows of luma with `step`, then H rows of W U V pairs with twice the `step`, as V4L2 lays it out.
 - A Bayer name reads the top-left 2x2 pixels row by row: in ``bayer_rggb8`` pixel (0, 0) is red.
-- 16 bits become 8 by dropping the low byte (``>> 8``), without stretching: a dark image stays dark.
+- 16 bits become 8 by dropping low bits, without stretching: a dark image stays dark. Which bits are low is in
+  `SampleFormat`.
 """
 
 from __future__ import annotations
@@ -20,6 +22,22 @@ import numpy as np
 Convert = Callable[[np.ndarray], np.ndarray]
 
 
+ALL_BITS = 16
+
+
+@dataclass(frozen=True)
+class SampleFormat:
+    """How the 16-bit samples of an image are to be read; 8-bit samples are read in one way only.
+
+    Attributes:
+        is_bigendian: whether the high byte comes first.
+        significant_bits: so many low bits carry the picture, 1..16; what lies above their range is full scale.
+    """
+
+    is_bigendian: bool = False
+    significant_bits: int = ALL_BITS
+
+
 @dataclass(frozen=True)
 class Layout:
     """One encoding.
@@ -27,14 +45,16 @@ class Layout:
     Attributes:
         row_bytes: image width -> bytes that a row needs at least (`step` may be larger).
         rows: image height -> rows of `step` bytes that `data` holds.
-        unpack: (uint8 [rows, step], width, is_bigendian) -> uint8 [H, W, 3] RGB, a view where possible.
+        unpack: (uint8 [rows, step], width, how to read samples) -> uint8 [H, W, 3] RGB, a view where possible.
         pack: uint8 [H, W, 3] RGB -> uint8 [rows, row_bytes], little endian.
+        depth: bytes of a sample, 1 or 2.
     """
 
     row_bytes: Callable[[int], int]
     rows: Callable[[int], int]
-    unpack: Callable[[np.ndarray, int, bool], np.ndarray]
+    unpack: Callable[[np.ndarray, int, SampleFormat], np.ndarray]
     pack: Convert
+    depth: int = 1
 
 
 def _same(value: int) -> int:
@@ -45,11 +65,24 @@ def _half_up(value: int) -> int:
     return (value + 1) // 2
 
 
-def _samples(rows: np.ndarray, count: int, depth: int, is_bigendian: bool) -> np.ndarray:
-    """The first ``count`` samples of each row as uint8 [H, count]; of 16-bit samples their high bytes."""
+def to_eight_bits(samples: np.ndarray, significant_bits: int) -> np.ndarray:
+    """uint16 samples of so many significant bits, in any shape, as uint8 of the same shape."""
+    if significant_bits >= ALL_BITS:
+        return (samples >> 8).astype(np.uint8)
+    saturated = np.minimum(samples, (1 << significant_bits) - 1)
+    shift = significant_bits - 8
+    return (saturated >> shift if shift >= 0 else saturated << -shift).astype(np.uint8)
+
+
+def _samples(rows: np.ndarray, count: int, depth: int, form: SampleFormat) -> np.ndarray:
+    """The first ``count`` samples of each row as uint8 [H, count]."""
     if depth == 1:
         return rows[:, :count]
-    return np.ascontiguousarray(rows[:, int(not is_bigendian) : count * 2 : 2])
+    if form.significant_bits >= ALL_BITS:
+        # A quarter of the time of `to_eight_bits`.
+        return np.ascontiguousarray(rows[:, int(not form.is_bigendian) : count * 2 : 2])
+    words = np.ascontiguousarray(rows[:, : count * 2]).view(">u2" if form.is_bigendian else "<u2")
+    return to_eight_bits(words, form.significant_bits)
 
 
 def _widen(samples: np.ndarray, depth: int) -> np.ndarray:
@@ -58,8 +91,8 @@ def _widen(samples: np.ndarray, depth: int) -> np.ndarray:
 
 
 def _interleaved(channels: int, to_rgb: int | None, from_rgb: int | None, depth: int = 1) -> Layout:
-    def unpack(rows: np.ndarray, width: int, is_bigendian: bool) -> np.ndarray:
-        samples = _samples(rows, width * channels, depth, is_bigendian)
+    def unpack(rows: np.ndarray, width: int, form: SampleFormat) -> np.ndarray:
+        samples = _samples(rows, width * channels, depth, form)
         pixels = samples.reshape(len(rows), width, channels)
         return pixels if to_rgb is None else cv2.cvtColor(pixels, to_rgb)
 
@@ -67,14 +100,14 @@ def _interleaved(channels: int, to_rgb: int | None, from_rgb: int | None, depth:
         pixels = image if from_rgb is None else cv2.cvtColor(image, from_rgb)
         return _widen(pixels.reshape(len(image), -1), depth)
 
-    return Layout(lambda width: width * channels * depth, _same, unpack, pack)
+    return Layout(lambda width: width * channels * depth, _same, unpack, pack, depth)
 
 
 def _bayer(pattern: str, to_rgb: int, depth: int = 1) -> Layout:
     sites = [(y, x, "rgb".index(pattern[2 * y + x])) for y in (0, 1) for x in (0, 1)]
 
-    def unpack(rows: np.ndarray, width: int, is_bigendian: bool) -> np.ndarray:
-        mosaic = np.ascontiguousarray(_samples(rows, width, depth, is_bigendian))
+    def unpack(rows: np.ndarray, width: int, form: SampleFormat) -> np.ndarray:
+        mosaic = np.ascontiguousarray(_samples(rows, width, depth, form))
         height = len(mosaic)
         if min(height, width) > 2:
             return cv2.cvtColor(mosaic, to_rgb)
@@ -88,7 +121,7 @@ def _bayer(pattern: str, to_rgb: int, depth: int = 1) -> Layout:
             mosaic[y::2, x::2] = image[y::2, x::2, channel]
         return _widen(mosaic, depth)
 
-    return Layout(lambda width: width * depth, _same, unpack, pack)
+    return Layout(lambda width: width * depth, _same, unpack, pack, depth)
 
 
 def _luma_chroma(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -111,7 +144,7 @@ def _pad_even(image: np.ndarray, pad_rows: bool) -> np.ndarray:
 
 
 def _yuv422(to_rgb: int, luma_at: int) -> Layout:
-    def unpack(rows: np.ndarray, width: int, _is_bigendian: bool) -> np.ndarray:
+    def unpack(rows: np.ndarray, width: int, _form: SampleFormat) -> np.ndarray:
         pairs = _half_up(width)
         pixels = rows[:, : pairs * 4].reshape(len(rows), pairs * 2, 2)
         return cv2.cvtColor(pixels, to_rgb)[:, :width]
@@ -129,7 +162,7 @@ def _yuv422(to_rgb: int, luma_at: int) -> Layout:
 
 
 def _semi_planar(to_rgb: int, chroma_order: slice) -> Layout:
-    def unpack(rows: np.ndarray, width: int, _is_bigendian: bool) -> np.ndarray:
+    def unpack(rows: np.ndarray, width: int, _form: SampleFormat) -> np.ndarray:
         # Inverse of ``height + ceil(height / 2)``, which takes every height to another number of rows.
         height = len(rows) * 2 // 3
         luma = _pad_even(rows[:height, :width], pad_rows=True)
@@ -147,6 +180,30 @@ def _semi_planar(to_rgb: int, chroma_order: slice) -> Layout:
     return Layout(lambda width: _half_up(width) * 2, lambda height: height + _half_up(height), unpack, pack)
 
 
+# RGB of (Y, U, V, 1), BT.601 video range.
+_RGB_OF_YUV = np.array(
+    [
+        [1.164383, 0.0, 1.596027, -222.921],
+        [1.164383, -0.391762, -0.812968, 135.576],
+        [1.164383, 2.017232, 0.0, -276.836],
+    ],
+    np.float32,
+)
+
+
+def _full_chroma() -> Layout:
+    def unpack(rows: np.ndarray, width: int, _form: SampleFormat) -> np.ndarray:
+        height = len(rows) // 3
+        chroma = rows[height:].reshape(height, -1)[:, : width * 2].reshape(height, width, 2)
+        return cv2.transform(np.dstack([rows[:height, :width], chroma]), _RGB_OF_YUV)
+
+    def pack(image: np.ndarray) -> np.ndarray:
+        luma, chroma = _luma_chroma(image)
+        return np.concatenate([_to_bytes(luma), _to_bytes(chroma).reshape(-1, image.shape[1])])
+
+    return Layout(_same, lambda height: height * 3, unpack, pack)
+
+
 def _layouts() -> dict[str, Layout]:
     layouts = {
         "rgb8": _interleaved(3, None, None),
@@ -155,12 +212,15 @@ def _layouts() -> dict[str, Layout]:
         "bgra8": _interleaved(4, cv2.COLOR_BGRA2RGB, cv2.COLOR_RGB2BGRA),
         "rgb16": _interleaved(3, None, None, depth=2),
         "bgr16": _interleaved(3, cv2.COLOR_BGR2RGB, cv2.COLOR_RGB2BGR, depth=2),
+        "rgba16": _interleaved(4, cv2.COLOR_RGBA2RGB, cv2.COLOR_RGB2RGBA, depth=2),
+        "bgra16": _interleaved(4, cv2.COLOR_BGRA2RGB, cv2.COLOR_RGB2BGRA, depth=2),
         "mono8": _interleaved(1, cv2.COLOR_GRAY2RGB, cv2.COLOR_RGB2GRAY),
         "mono16": _interleaved(1, cv2.COLOR_GRAY2RGB, cv2.COLOR_RGB2GRAY, depth=2),
         "uyvy": _yuv422(cv2.COLOR_YUV2RGB_UYVY, luma_at=1),
         "yuyv": _yuv422(cv2.COLOR_YUV2RGB_YUY2, luma_at=0),
         "nv12": _semi_planar(cv2.COLOR_YUV2RGB_NV12, slice(None)),
         "nv21": _semi_planar(cv2.COLOR_YUV2RGB_NV21, slice(None, None, -1)),
+        "nv24": _full_chroma(),
     }
     # OpenCV's older names (BayerBG and so on) read the second row from its second pixel; these do not.
     for pattern in ("rggb", "bggr", "gbrg", "grbg"):
@@ -175,6 +235,8 @@ _ALIASES = {
     "16UC1": "mono16",
     "8UC3": "bgr8",
     "8UC4": "bgra8",
+    "16UC3": "bgr16",
+    "16UC4": "bgra16",
     "yuv422": "uyvy",
     "yuv422_yuy2": "yuyv",
 }

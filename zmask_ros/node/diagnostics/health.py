@@ -199,6 +199,8 @@ def assess_input(camera: str, topic: str, publishers: int, stale_after_s: float,
             Level.WARN,
             f"{now.period.unknown} frames could not be used: {now.last_unknown or 'see the flags'}",
         )
+    elif now.last_flag.remark:
+        level, message = Level.WARN, now.last_flag.remark
     values = {
         "topic": topic,
         "publishers": str(publishers),

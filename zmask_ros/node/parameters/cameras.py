@@ -26,6 +26,7 @@ class CameraSettings:
         image_topic: without /compressed.
         compressed: whether it sends CompressedImage.
         profile: path; empty for the segmenter's shipped one.
+        significant_bits: of 16-bit images, as `zmask_ros.io.images.codec.decode` takes them.
     """
 
     name: str
@@ -33,6 +34,7 @@ class CameraSettings:
     image_topic: str
     compressed: bool
     profile: str
+    significant_bits: int
 
     @property
     def subscribed_topic(self) -> str:
@@ -54,7 +56,14 @@ def read_cameras(node: Node, parameters: DefenseParameters) -> list[CameraSettin
     if parameters.cameras == [""]:
         name, compressed = parameters.camera_name, parameters.image_transport == "compressed"
         return [
-            CameraSettings(name or camera_name(node.get_namespace()), "", "image_raw", compressed, parameters.profile)
+            CameraSettings(
+                name or camera_name(node.get_namespace()),
+                "",
+                "image_raw",
+                compressed,
+                parameters.profile,
+                parameters.significant_bits,
+            )
         ]
     cameras = []
     for name in parameters.cameras:
@@ -67,7 +76,8 @@ def read_cameras(node: Node, parameters: DefenseParameters) -> list[CameraSettin
         specific = declare(node, CameraParameters, f"{name}.")
         topic, profile = specific.image_topic or f"{name}/image_raw", specific.profile or parameters.profile
         compressed = (specific.image_transport or parameters.image_transport) == "compressed"
-        cameras.append(CameraSettings(name, f"{name}/", topic, compressed, profile))
+        bits = specific.significant_bits or parameters.significant_bits
+        cameras.append(CameraSettings(name, f"{name}/", topic, compressed, profile, bits))
     if not parameters.cameras:
         raise ParameterError("Parameter cameras is empty: name one camera at least, or leave it out.")
     return cameras

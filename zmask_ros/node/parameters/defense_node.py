@@ -36,6 +36,13 @@ class DefenseParameters:
     image_transport: str = parameter(
         "raw", "raw subscribes to image_raw, compressed to image_raw/compressed.", choices=IMAGE_TRANSPORTS
     )
+    significant_bits: int = parameter(
+        0,
+        "Of 16-bit images, so many low bits carry the picture: 12 for a camera of 12 bits. 0, auto: all 16, and where "
+        "they seem to be fewer, the flag's reason says so.",
+        minimum=0,
+        maximum=16,
+    )
     mode: str = parameter(
         "streaming",
         "streaming analyses a clean frame only where the screening asks for it, and masks a known patch within one "
@@ -120,3 +127,6 @@ class CameraParameters:
         "", "raw or compressed; empty: as image_transport of the node.", choices=("", *IMAGE_TRANSPORTS)
     )
     profile: str = parameter("", "Path of its own profile; empty: as profile of the node.")
+    significant_bits: int = parameter(
+        0, "Of its 16-bit images; 0: as significant_bits of the node.", minimum=0, maximum=16
+    )

@@ -91,9 +91,7 @@ def fit_bags(
     report, began = ReadReport(), time.perf_counter()
     with prefetch(clean_frames(bags, bags.every, report)) as frames:
         profile = _fit(segmenter, plan, frames, bags.total, settings.false_alarm_rate, progress)
-    broken = f"{report.broken} messages were broken and passed over, the first: {report.first_broken}"
-    warnings = (*report.truncated, *([broken] if report.broken else []))
-    return Fit(profile, report.read, time.perf_counter() - began, warnings)
+    return Fit(profile, report.read, time.perf_counter() - began, tuple(report.warnings()))
 
 
 def _fit(

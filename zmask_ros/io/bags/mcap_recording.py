@@ -205,7 +205,7 @@ class McapRecording(Recording):
                 reason = "no more bytes" if isinstance(error, struct.error) or not str(error) else error
                 self._found_wrong = f"it is cut off or damaged at byte {stream.tell()} of {self._size} ({reason})"
         if lost:
-            self._found_wrong = self._found_wrong or f"{lost} damaged parts (chunks) were passed over"
+            self._found_wrong = self._found_wrong or f"{lost} damaged part(s) (chunks) of it were passed over"
 
     def _message(self, stream: BinaryIO, length: int, topics: Collection[str]) -> _Message:
         """A message that is in no chunk; what is not wanted of it is not read."""

@@ -108,7 +108,7 @@ class Rosbag1Recording(Recording):
                 reason = "no more bytes" if isinstance(error, ReaderError) else error
                 self._found_wrong = f"it is cut off or damaged at byte {stream.tell()} ({reason})"
         if self._lost:
-            self._found_wrong = self._found_wrong or f"{self._lost} damaged parts (chunks) were passed over"
+            self._found_wrong = self._found_wrong or f"{self._lost} damaged part(s) (chunks) of it were passed over"
 
     def _records(self, stream: BinaryIO, end: int) -> Iterator[tuple[int, Header, bytes]]:
         """The records up to byte ``end``, those inside of chunks in the place of their chunk."""

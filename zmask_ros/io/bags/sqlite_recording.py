@@ -42,7 +42,7 @@ class SqliteRecording(Recording):
                 counts = Counter(dict(connection.execute(query)))
                 self.index = True
             except (sqlite3.Error, TypeError, ValueError):
-                counts = Counter(row[1] for row in self._rows(connection))
+                counts = Counter(row[0] for row in self._rows(connection) if isinstance(row[0], int))
                 self.damage = self._found_wrong or "its database is damaged"
         if self.damage and not counts:
             self.close()
@@ -99,33 +99,51 @@ class SqliteRecording(Recording):
 
     def _scan(self, topics: Collection[str]) -> Iterator[RawMessage]:
         with self._opened() as connection:
-            for rowid, topic_id, received_ns in self._rows(connection):
+            for topic_id, received_ns, data in self._rows(connection):
                 if topic_id in self._topics and self._topics[topic_id].name in topics:
-                    with suppress(sqlite3.Error):
-                        query = "SELECT data FROM messages WHERE rowid = ?"
-                        (data,) = connection.execute(query, (rowid,)).fetchone()
-                        yield self._message(topic_id, received_ns, data)
+                    yield self._message(topic_id, received_ns, data)
 
     def _message(self, topic_id: int, received_ns: int, data: bytes) -> RawMessage:
         topic = self._topics[topic_id]
         return RawMessage(topic.name, topic.msgtype, received_ns, data, topic.encoding)
 
-    def _rows(self, connection: sqlite3.Connection) -> Iterator[tuple[int, int, int]]:
-        """(row, topic, time) of all messages in the order of the table: those before a damaged part and those behind."""
-        self._found_wrong, last = "", -1
-        columns = "SELECT rowid, topic_id, timestamp FROM messages NOT INDEXED"
+    def _rows(self, connection: sqlite3.Connection) -> Iterator[tuple[int, int, bytes]]:
+        """(topic, time, data) of all messages in the order of the table: those before a damaged part and those behind."""
+        self._found_wrong, last, waiting = "", -1, None
+        query = "SELECT rowid, topic_id, timestamp, data FROM messages NOT INDEXED"
         try:
-            for row in connection.execute(f"{columns} ORDER BY rowid"):
-                last = row[0]
-                yield row
-            return
+            for rowid, *row in connection.execute(f"{query} ORDER BY rowid"):
+                if waiting is not None:
+                    yield waiting
+                last, waiting = rowid, row
         except sqlite3.Error as error:
             self._found_wrong = f"its database is cut off or damaged ({error})"
-        behind = []
+        # SQLite fills a page that is cut with zeros: of a file that is cut, the last message may be half of one.
+        if waiting is not None and not (self._found_wrong and _is_cut(self.path)):
+            yield waiting
+        if self._found_wrong:
+            yield from self._rows_behind(connection, last)
+
+    def _rows_behind(self, connection: sqlite3.Connection, last: int) -> Iterator[tuple[int, int, bytes]]:
+        """The rows after ``last`` that can be reached from the end of the table."""
+        rowids = []
         with suppress(sqlite3.Error):
-            for row in connection.execute(f"{columns} WHERE rowid > ? ORDER BY rowid DESC", (last,)):
-                behind.append(row)
-        yield from reversed(behind)
+            query = "SELECT rowid FROM messages NOT INDEXED WHERE rowid > ? ORDER BY rowid DESC"
+            for (rowid,) in connection.execute(query, (last,)):
+                rowids.append(rowid)
+        for rowid in reversed(rowids):
+            with suppress(sqlite3.Error):
+                query = "SELECT topic_id, timestamp, data FROM messages WHERE rowid = ?"
+                yield from connection.execute(query, (rowid,)).fetchall()
+
+
+def _is_cut(path: Path) -> bool:
+    """Whether a database is shorter than its header says."""
+    with path.open("rb") as stream:
+        head = stream.read(32)
+    page_size = int.from_bytes(head[16:18], "big")
+    # 65536 does not fit into its two bytes.
+    return path.stat().st_size < (65536 if page_size == 1 else page_size) * int.from_bytes(head[28:32], "big")
 
 
 def _topic_rows(connection: sqlite3.Connection) -> Iterator[tuple[int, str, str, int, str]]:

@@ -87,9 +87,9 @@ def _show_bag(path: Path, as_json: bool) -> None:
     print_rows(f"Bag {path}", files, ("file", "format", "profile", "written by", "compression", "messages"))
     if contents.metadata is not None:
         print_table("Its metadata.yaml", asdict(contents.metadata) | {"files": ", ".join(contents.metadata.files)})
-    images = [(topic.name, topic.msgtype, topic.messages) for topic in contents.topics if topic.is_read]
+    images = [(topic.topic, topic.type, topic.messages) for topic in contents.topics if topic.is_read]
     print_rows(None, images, ("image topic", "type", "messages"))
-    others = [(t.name, t.msgtype, t.serialization, t.messages) for t in contents.topics if not t.is_read]
+    others = [(t.topic, t.type, t.serialization, t.messages) for t in contents.topics if not t.is_read]
     if others:
         print_rows(None, others, ("other topic", "type", "serialization", "messages"))
     if not images:

@@ -36,10 +36,10 @@ class FileContents:
 
 @dataclass(frozen=True)
 class TopicContents:
-    """One topic: its name, type, serialization and number of messages, and whether its images can be read."""
+    """One topic, its type, serialization and number of messages, and whether it has images that can be read."""
 
-    name: str
-    msgtype: str
+    topic: str
+    type: str
     serialization: str
     messages: int
     is_read: bool

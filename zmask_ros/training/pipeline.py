@@ -89,7 +89,7 @@ def fit_bags(
     for other in merged:
         check_mergeable(other, plan)
     report, began = ReadReport(), time.perf_counter()
-    with prefetch(clean_frames(bags, bags.every, report)) as frames:
+    with prefetch(clean_frames(bags.frames(report), bags.every)) as frames:
         profile = _fit(segmenter, plan, frames, bags.total, settings.false_alarm_rate, progress)
     return Fit(profile, report.read, time.perf_counter() - began, tuple(report.warnings()))
 

@@ -142,6 +142,8 @@ class McapRecording(Recording):
         return [
             TopicInfo(topic.name, topic.msgtype, counts.get(channel, 0), topic.encoding)
             for channel, topic in self._topics.items()
+            # A channel without messages may have left its schema behind.
+            if topic.msgtype or counts.get(channel, 0)
         ]
 
     def _indexed(self, topics: Collection[str]) -> Iterator[RawMessage]:

@@ -13,6 +13,10 @@ class BagError(ZmaskError):
     """A bag that is not there, not readable, empty or without the topic that was asked for."""
 
 
+class BagWarning(UserWarning):
+    """A bag of which something could not be read; where the reader's own report is looked at, none is given."""
+
+
 @dataclass(frozen=True)
 class TopicInfo:
     """One topic of one or several bags.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ import numpy as np
 from zmask_ros.io.bags.camera_info import CameraInfoFields, camera_info_fields
 from zmask_ros.io.bags.message_types import ENCODINGS, MessageTypes
 from zmask_ros.io.bags.opening import Bag, open_bag
-from zmask_ros.io.bags.raw_messages import BagError, RawMessage, TopicInfo, merged_topics
+from zmask_ros.io.bags.raw_messages import BagError, BagWarning, RawMessage, TopicInfo, merged_topics
 from zmask_ros.io.images.codec import ImageError, decode
 from zmask_ros.io.stamps import NANOSECONDS, stamp_ns, typical_step_ns
 
@@ -194,6 +195,17 @@ class CameraBags:
             )
         self._check_read(report)
 
+    def warned_frames(self) -> Iterator[Frame]:
+        """The decoded images; what could not be read is a `BagWarning` at the end.
+
+        Raises:
+            BagError: at the end, if not one image could be read.
+        """
+        report = ReadReport()
+        yield from self.frames(report)
+        for sentence in report.warnings():
+            warnings.warn(sentence, BagWarning)
+
     def rate_hz(self) -> float | None:
         """Messages a second that are handed on, by the header stamps of the first; None if they do not increase."""
         first = islice(self._deserialized(ReadReport(), [self.topic]), _RATE_FRAMES)
@@ -301,7 +313,8 @@ def _count(bag: Bag, topic: str) -> int:
     if others:
         unread = why_unread(others[0]).partition(": ")[2]
         advice = f" and is not read: {unread}" if unread else " and no images"
-        raise BagError(f"Topic {topic} of {bag.path} carries {others[0].msgtype}{advice}; {_listing([bag])}.")
+        msgtype = others[0].msgtype or "messages of no type"
+        raise BagError(f"Topic {topic} of {bag.path} carries {msgtype}{advice}; {_listing([bag])}.")
     if not found:
         raise BagError(f"The bag {bag.path} has no topic {topic}; {_listing([bag])}.{_notes(bag)}")
     count = sum(info.count for info in found)

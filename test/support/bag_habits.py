@@ -1,4 +1,4 @@
-"""Whole bags as the recorders out there leave them: hypothesis chooses the storage, what is left out, and the habits."""
+"""Whole bags as recorders leave them: hypothesis chooses the storage, what is left out, and the habits."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -215,7 +214,10 @@ def _write_mcap(path: Path, habits: Habits, indices: Sequence[int]) -> None:
         writer.start(own.profile, "a writer")
         language, text = _definition(habits)
         images = writer.register_channel(
-            TOPIC, "cdr", writer.register_schema(habits.typename, language, text.encode()), {"offered_qos_profiles": "- {"}
+            TOPIC,
+            "cdr",
+            writer.register_schema(habits.typename, language, text.encode()),
+            {"offered_qos_profiles": "- {"},
         )
         schemas = {
             "unknown": lambda: writer.register_schema(STEERING, "unknown", b""),
@@ -251,10 +253,13 @@ def _write_sqlite(path: Path, habits: Habits, indices: Sequence[int]) -> None:
     written.unlink()
 
 
-def _fill_sqlite(
-    path: Path, habits: Habits, own: SqliteHabits, indices: Sequence[int]
-) -> sqlite3.Connection | None:
-    columns = ["id INTEGER PRIMARY KEY", "name TEXT NOT NULL", "type TEXT NOT NULL", "serialization_format TEXT NOT NULL"]
+def _fill_sqlite(path: Path, habits: Habits, own: SqliteHabits, indices: Sequence[int]) -> sqlite3.Connection | None:
+    columns = [
+        "id INTEGER PRIMARY KEY",
+        "name TEXT NOT NULL",
+        "type TEXT NOT NULL",
+        "serialization_format TEXT NOT NULL",
+    ]
     columns += ["offered_qos_profiles TEXT NOT NULL"] if own.layout >= 2 else []
     columns += ["type_description_hash TEXT NOT NULL"] if own.layout >= 4 else []
     database = sqlite3.connect(path)

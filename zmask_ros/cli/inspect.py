@@ -83,7 +83,9 @@ def _show_bag(path: Path, as_json: bool) -> None:
     if as_json:
         print_json(asdict(contents) | {"bag": str(path)})
         return
-    files = [(file.name, file.format, file.profile, file.writer, file.compression, file.messages) for file in contents.files]
+    files = [
+        (file.name, file.format, file.profile, file.writer, file.compression, file.messages) for file in contents.files
+    ]
     print_rows(f"Bag {path}", files, ("file", "format", "profile", "written by", "compression", "messages"))
     if contents.metadata is not None:
         print_table("Its metadata.yaml", asdict(contents.metadata) | {"files": ", ".join(contents.metadata.files)})

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import TextIO
 
 import click
 
@@ -84,13 +84,20 @@ def _ended_by_sigterm() -> Iterator[None]:
 def _warned_of_bags() -> Iterator[None]:
     """Print each warning of a bag as the commands print theirs, and not as one of Python's."""
 
-    def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
         if issubclass(category, BagWarning):
             from zmask_ros.cli.console import warn
 
             warn(str(message))
         else:
-            before(message, category, *place)
+            before(message, category, filename, lineno, file, line)
 
     with warnings.catch_warnings():
         before, warnings.showwarning = warnings.showwarning, show

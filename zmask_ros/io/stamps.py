@@ -26,7 +26,7 @@ def typical_step_ns(stamps_ns: Sequence[int]) -> int | None:
 def duration_ns(stamps_ns: Sequence[int]) -> int:
     """How long a drive took, by the steps between its stamps, in nanoseconds.
 
-    A step that is none of a drive (a stamp that was not set, a jump of the clock, a bag in a loop) counts as a usual one.
+    A step that is none of a drive counts as a usual one: a stamp that was not set, a jump of the clock, a loop.
     """
     usual = typical_step_ns(stamps_ns) or 0
     return sum(step if 0 <= step <= _LONGEST_STEPS * usual else usual for step in _steps(stamps_ns))

@@ -89,4 +89,3 @@ def is_lost_without_a_trace(habits: Habits, damaged: Path, loss: str) -> bool:
         return not counted
     unchecked = isinstance(habits.storage, McapHabits) and not habits.storage.checksums
     return loss == "zeros" and unchecked and not counted
-

@@ -132,7 +132,8 @@ class McapRecording(Recording):
         unnamed = sum(count for channel, count in counts.items() if channel not in self._topics)
         lost = f"{unnamed} messages are of topics that it does not name" if unnamed else ""
         if statistics is not None and counts.total() < statistics.message_count:
-            lost = f"{statistics.message_count - counts.total()} of {statistics.message_count} messages are missing in it"
+            counted = statistics.message_count
+            lost = f"{counted - counts.total()} of {counted} messages are missing in it"
         self.damage = self._found_wrong or lost
         if self.damage and not counts:
             raise BagError(f"{self.path} is not a readable bag: {self.damage}.")

@@ -33,7 +33,7 @@ def message_definition(encoding: str, text: str | bytes) -> MessageDefinition:
 
 
 def full_type_name(name: str) -> str:
-    """`sensor_msgs/msg/Image`, which ROS 1 and own writers call `sensor_msgs/Image`, DDS `sensor_msgs::msg::dds_::Image_`."""
+    """`sensor_msgs/msg/Image`; ROS 1 and own writers say `sensor_msgs/Image`, DDS `sensor_msgs::msg::dds_::Image_`."""
     plain = re.sub(r"::dds_::(\w+)_$", r"::\1", name).replace("::", "/")
     package, _, rest = plain.partition("/")
     return f"{package}/msg/{rest}" if rest and "/" not in rest else plain

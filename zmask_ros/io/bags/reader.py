@@ -222,9 +222,7 @@ class CameraBags:
                         return fields
         return None
 
-    def _deserialized(
-        self, report: ReadReport, topics: Sequence[str]
-    ) -> Iterator[tuple[StampedMessage, RawMessage]]:
+    def _deserialized(self, report: ReadReport, topics: Sequence[str]) -> Iterator[tuple[StampedMessage, RawMessage]]:
         """The images, with the latest of the other ``topics``, which are `CameraInfo`."""
         for bag in self._bags:
             index = -1
@@ -261,7 +259,8 @@ class CameraBags:
         if not report.read:
             bags = ", ".join(str(bag.path) for bag in self._bags)
             reasons = "; ".join(report.warnings())
-            raise BagError(f"Not one frame of {self.topic} could be read of {bags}: {reasons}. {_contents(self._bags)}.")
+            there = _contents(self._bags)
+            raise BagError(f"Not one frame of {self.topic} could be read of {bags}: {reasons}. {there}.")
 
 
 def camera_info_topic(image_topic: str) -> str:

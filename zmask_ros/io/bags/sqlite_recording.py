@@ -108,7 +108,7 @@ class SqliteRecording(Recording):
         return RawMessage(topic.name, topic.msgtype, received_ns, data, topic.encoding)
 
     def _rows(self, connection: sqlite3.Connection) -> Iterator[tuple[int, int, bytes]]:
-        """(topic, time, data) of all messages in the order of the table: those before a damaged part and those behind."""
+        """(topic, time, data) of all messages in the order of the table, those behind a damaged part too."""
         self._found_wrong, last, waiting = "", -1, None
         query = "SELECT rowid, topic_id, timestamp, data FROM messages NOT INDEXED"
         try:

@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from support.bag_habits import TOPIC, Habits, McapHabits, SqliteHabits, picture, stamp_ns, whole_bags, write_bag
+from support.bag_habits import TOPIC, Habits, McapHabits, picture, stamp_ns, whole_bags, write_bag
 from zmask_ros.io.bags.contents import bag_contents
 from zmask_ros.io.bags.reader import BagError, CameraBags, Frame, ReadReport
 
@@ -62,6 +62,9 @@ def test_a_bag_of_which_something_is_lost_is_not_read_short_without_a_word(
             frames, report = read(bag)
         except BagError:
             return
+    # Zeros in a picture are seen where there is a checksum, and not every bag has one.
+    if loss != "zeros":
+        assert_right(frames, habits)
     if len(frames) < habits.count:
         assert report.warnings() or is_lost_without_a_trace(habits, damaged, loss)
 
@@ -84,8 +87,9 @@ def is_lost_without_a_trace(habits: Habits, damaged: Path, loss: str) -> bool:
     A file that is gone and that no metadata.yaml counts; a write-ahead log, whose checksums make SQLite take what is
     behind a damaged part for what was never finished; bytes of a database or of an mcap without checksums and counts.
     """
-    counted = habits.metadata is not None and habits.metadata.topics in ("right", "short types")
-    if loss == "removed" or damaged.name.endswith(("-wal", "-shm")) or isinstance(habits.storage, SqliteHabits):
-        return not counted
-    unchecked = isinstance(habits.storage, McapHabits) and not habits.storage.checksums
-    return loss == "zeros" and unchecked and not counted
+    if habits.metadata is not None and habits.metadata.topics in ("right", "short types"):
+        return False
+    if loss == "removed" or damaged.name.endswith(("-wal", "-shm")):
+        return True
+    has_checksums = isinstance(habits.storage, McapHabits) and habits.storage.checksums
+    return loss == "zeros" and not has_checksums

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -62,6 +63,6 @@ def _metadata(information: dict[str, Any]) -> BagMetadata:
         distribution=information.get("ros_distro") or "",
         compression=f"{compression} ({mode})" if compression and mode != "none" else "",
         # Up to version 3 the name of the folder stood before that of the file.
-        files=tuple(PurePosixPath(name).name for name in information.get("relative_file_paths") or ()),
+        files=tuple(re.split(r"[/\\]", name)[-1] for name in information.get("relative_file_paths") or ()),
         counts=counts,
     )

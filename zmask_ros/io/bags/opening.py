@@ -107,6 +107,10 @@ def _open_folder(path: Path, stack: ExitStack) -> Bag:
         except BagError as error:
             notes.append(f"the bag is not whole: {str(error).rstrip('.')}")
     chosen, passed_over = _storage_files(path, metadata)
+    if not chosen and metadata is not None:
+        raise BagError(
+            f"The bag {path} has no messages: {'; '.join(_lost_files(path, metadata)) or 'it has no files'}."
+        )
     if not chosen:
         raise BagError(f"{path} is not a bag: expected {_KINDS}.")
     bag, refusals = Bag(path, [], metadata), []
@@ -117,19 +121,25 @@ def _open_folder(path: Path, stack: ExitStack) -> Bag:
             refusals.append(str(error).rstrip("."))
     if not bag.recordings:
         raise BagError(f"Nothing can be read of the bag {path}: {refusals[0]}.")
-    if metadata is None or any(bag.missing(name, _found(bag, name)) for name in metadata.counts):
-        notes += [*refusals, *_lost_files(path, metadata)]
-    bag.notes = [*notes, *(f"{file.name} is not named in its metadata.yaml and was not read" for file in passed_over)]
+    strangers = [f"{file.name} is not named in its metadata.yaml and was not read" for file in passed_over]
+    bag.notes = [*notes, *refusals, *strangers]
+    if metadata is not None and _is_incomplete(bag, metadata, len(chosen)):
+        bag.notes += _lost_files(path, metadata)
     return bag
+
+
+def _is_incomplete(bag: Bag, metadata: BagMetadata, files: int) -> bool:
+    """Whether files are missing, and were not only given other names."""
+    return files < len(metadata.files) or any(bag.missing(name, _found(bag, name)) for name in metadata.counts)
 
 
 def _found(bag: Bag, topic: str) -> int:
     return sum(info.count for info in bag.topics() if info.name == topic)
 
 
-def _lost_files(folder: Path, metadata: BagMetadata | None) -> list[str]:
-    names = metadata.files if metadata else ()
-    return [f"{name}, which its metadata.yaml names, is not there" for name in names if not (folder / name).exists()]
+def _lost_files(folder: Path, metadata: BagMetadata) -> list[str]:
+    lost = [name for name in metadata.files if not (folder / name).exists()]
+    return [f"{name}, which its metadata.yaml names, is not there" for name in lost]
 
 
 def _storage_files(folder: Path, metadata: BagMetadata | None) -> tuple[list[list[Path]], list[Path]]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
 import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from urllib.parse import quote
+
+import apsw
 
 from zmask_ros.io.bags.message_types import full_type_name, message_definition
 from zmask_ros.io.bags.raw_messages import BagError, RawMessage, TopicInfo
@@ -41,9 +42,11 @@ class SqliteRecording(Recording):
                 query = "SELECT topic_id, count(*) FROM messages GROUP BY topic_id"
                 counts = Counter(dict(connection.execute(query)))
                 self.index = True
-            except (sqlite3.Error, TypeError, ValueError):
+            except (apsw.Error, TypeError, ValueError):
                 counts = Counter(row[0] for row in self._rows(connection) if isinstance(row[0], int))
-                self.damage = self._found_wrong or "its database is damaged"
+                missing = _count(connection) - counts.total()
+                numbers = f"; {missing} of {missing + counts.total()} messages are missing" if missing > 0 else ""
+                self.damage = (self._found_wrong or "its database is damaged") + numbers
         if self.damage and not counts:
             self.close()
             raise BagError(f"{path} is not a readable bag: {self.damage}.")
@@ -65,27 +68,26 @@ class SqliteRecording(Recording):
             return f"file:{quote(str(self.path))}?mode=ro&immutable=1"
         address = f"file:{quote(str(self.path))}?mode=ro"
         try:
-            with closing(sqlite3.connect(address, uri=True)) as connection:
+            with closing(_connection(address)) as connection:
                 connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
-        except sqlite3.OperationalError:
+        except apsw.Error:
             folder = Path(self._resources.enter_context(tempfile.TemporaryDirectory(prefix="zmask-bag-")))
             for file in (self.path, *_logs(self.path)):
                 # Not its permissions: the copy is written to.
                 shutil.copyfile(file, folder / file.name)
-            return f"file:{quote(str(folder / self.path.name))}"
+            return f"file:{quote(str(folder / self.path.name))}?mode=rw"
         return address
 
-    def _opened(self) -> closing[sqlite3.Connection]:
-        # An iterator may be ended by another thread than the one that has drawn from it.
-        connection = sqlite3.connect(self._address, uri=True, check_same_thread=False)
+    def _opened(self) -> closing[apsw.Connection]:
+        connection = _connection(self._address)
         # Otherwise SQLite refuses a file that is shorter than its header says, and reads nothing of it.
         connection.execute("PRAGMA writable_schema = ON")
         return closing(connection)
 
-    def _learn(self, connection: sqlite3.Connection) -> None:
+    def _learn(self, connection: apsw.Connection) -> None:
         query = "SELECT topic_type, encoding, encoded_message_definition FROM message_definitions"
         # Bags up to ROS 2 Humble carry no definitions.
-        with suppress(sqlite3.OperationalError):
+        with suppress(apsw.SQLError):
             for msgtype, encoding, text in connection.execute(query):
                 self.types.add(full_type_name(msgtype), message_definition(encoding, text))
 
@@ -107,7 +109,7 @@ class SqliteRecording(Recording):
         topic = self._topics[topic_id]
         return RawMessage(topic.name, topic.msgtype, received_ns, data, topic.encoding)
 
-    def _rows(self, connection: sqlite3.Connection) -> Iterator[tuple[int, int, bytes]]:
+    def _rows(self, connection: apsw.Connection) -> Iterator[tuple[int, int, bytes]]:
         """(topic, time, data) of all messages in the order of the table, those behind a damaged part too."""
         self._found_wrong, last, waiting = "", -1, None
         query = "SELECT rowid, topic_id, timestamp, data FROM messages NOT INDEXED"
@@ -116,7 +118,7 @@ class SqliteRecording(Recording):
                 if waiting is not None:
                     yield waiting
                 last, waiting = rowid, row
-        except sqlite3.Error as error:
+        except apsw.Error as error:
             self._found_wrong = f"its database is cut off or damaged ({error})"
         # SQLite fills a page that is cut with zeros: of a file that is cut, the last message may be half of one.
         if waiting is not None and not (self._found_wrong and _is_cut(self.path)):
@@ -124,15 +126,15 @@ class SqliteRecording(Recording):
         if self._found_wrong:
             yield from self._rows_behind(connection, last)
 
-    def _rows_behind(self, connection: sqlite3.Connection, last: int) -> Iterator[tuple[int, int, bytes]]:
+    def _rows_behind(self, connection: apsw.Connection, last: int) -> Iterator[tuple[int, int, bytes]]:
         """The rows after ``last`` that can be reached from the end of the table."""
         rowids = []
-        with suppress(sqlite3.Error):
+        with suppress(apsw.Error):
             query = "SELECT rowid FROM messages NOT INDEXED WHERE rowid > ? ORDER BY rowid DESC"
             for (rowid,) in connection.execute(query, (last,)):
                 rowids.append(rowid)
         for rowid in reversed(rowids):
-            with suppress(sqlite3.Error):
+            with suppress(apsw.Error):
                 query = "SELECT topic_id, timestamp, data FROM messages WHERE rowid = ?"
                 yield from connection.execute(query, (rowid,)).fetchall()
 
@@ -146,7 +148,20 @@ def _is_cut(path: Path) -> bool:
     return path.stat().st_size < (65536 if page_size == 1 else page_size) * int.from_bytes(head[28:32], "big")
 
 
-def _topic_rows(connection: sqlite3.Connection) -> Iterator[tuple[int, str, str, int, str]]:
+def _count(connection: apsw.Connection) -> int:
+    """The number of messages by an index, which may be whole where the table is not; 0 if it is not."""
+    try:
+        return int(connection.execute("SELECT count(*) FROM messages").fetchone()[0])
+    except apsw.Error:
+        return 0
+
+
+def _connection(address: str) -> apsw.Connection:
+    """Not the `sqlite3` of Python: its SQLite is that of the system, and older ones copy each large message once more."""
+    return apsw.Connection(address, flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI)
+
+
+def _topic_rows(connection: apsw.Connection) -> Iterator[tuple[int, str, str, int, str]]:
     """(id, name, type, 0, serialization) of the topics."""
     for id_, name, msgtype, encoding in connection.execute("SELECT id, name, type, serialization_format FROM topics"):
         yield id_, name, full_type_name(msgtype), 0, encoding or "cdr"

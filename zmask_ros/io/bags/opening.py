@@ -138,7 +138,9 @@ def _found(bag: Bag, topic: str) -> int:
 
 
 def _lost_files(folder: Path, metadata: BagMetadata) -> list[str]:
-    lost = [name for name in metadata.files if not (folder / name).exists()]
+    there = {file.name for file in folder.iterdir()}
+    there |= {_stem(name) for name in there}
+    lost = [name for name in metadata.files if name not in there and _stem(name) not in there]
     return [f"{name}, which its metadata.yaml names, is not there" for name in lost]
 
 

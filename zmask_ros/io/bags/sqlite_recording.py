@@ -157,7 +157,7 @@ def _count(connection: apsw.Connection) -> int:
 
 
 def _connection(address: str) -> apsw.Connection:
-    """Not the `sqlite3` of Python: its SQLite is that of the system, and older ones copy each large message once more."""
+    """Not Python's `sqlite3`: its SQLite is that of the system, and older ones copy each large message once more."""
     return apsw.Connection(address, flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI)
 
 

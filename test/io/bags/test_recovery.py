@@ -18,6 +18,7 @@ from rosbags.rosbag2 import CompressionMode, StoragePlugin
 from rosbags.typesys import Stores, get_typestore
 
 from support.bag_makers import IMAGE, STEP_NS, TOPIC, picture, stamp_ns, write_drive, write_rosbag1, write_rosbag2
+from zmask_ros.io.bags.raw_messages import BagWarning
 from zmask_ros.io.bags.reader import BagError, CameraBags, Frame, ReadReport
 
 COUNT = 240
@@ -115,6 +116,12 @@ def test_a_directory_of_which_nothing_is_left_is_refused(tmp_path: Path) -> None
     (bag / "drive.mcap").write_bytes(b"")
     with pytest.raises(BagError, match="Nothing can be read of the bag"):
         CameraBags(bag)
+
+
+def test_frames_without_a_report_warn_of_what_is_missing(tmp_path: Path) -> None:
+    bag = cut(write_drive(tmp_path / "drive.mcap", COUNT), 0.8)
+    with CameraBags(bag) as bags, pytest.warns(BagWarning, match="drive.mcap: it is cut off or damaged at byte"):
+        assert 0 < len(list(bags.warned_frames())) < COUNT
 
 
 def break_second_chunk(bag: Path) -> None:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import apsw
@@ -136,7 +137,7 @@ class SqliteRecording(Recording):
         for rowid in reversed(rowids):
             with suppress(apsw.Error):
                 query = "SELECT topic_id, timestamp, data FROM messages WHERE rowid = ?"
-                yield from connection.execute(query, (rowid,)).fetchall()
+                yield from _rows_of(connection, query, (rowid,))
 
 
 def _is_cut(path: Path) -> bool:
@@ -151,7 +152,8 @@ def _is_cut(path: Path) -> bool:
 def _count(connection: apsw.Connection) -> int:
     """The number of messages by an index, which may be whole where the table is not; 0 if it is not."""
     try:
-        return int(connection.execute("SELECT count(*) FROM messages").fetchone()[0])
+        ((count,),) = _rows_of(connection, "SELECT count(*) FROM messages")
+        return int(count)
     except apsw.Error:
         return 0
 
@@ -159,6 +161,10 @@ def _count(connection: apsw.Connection) -> int:
 def _connection(address: str) -> apsw.Connection:
     """Not Python's `sqlite3`: its SQLite is that of the system, and older ones copy each large message once more."""
     return apsw.Connection(address, flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI)
+
+
+def _rows_of(connection: apsw.Connection, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    return connection.execute(query, values).fetchall()
 
 
 def _topic_rows(connection: apsw.Connection) -> Iterator[tuple[int, str, str, int, str]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from mcap.writer import Writer as McapWriter
-from rosbags.rosbag2 import StoragePlugin
+from rosbags.rosbag2 import CompressionMode, StoragePlugin
 
 from support.bag_makers import TOPIC, image_bytes, stamp_ns, write_drive, write_rosbag1, write_rosbag2
 from zmask_ros.io.bags.contents import FileContents, TopicContents, bag_contents
@@ -34,6 +34,8 @@ def test_the_files_of_a_bag(tmp_path: Path) -> None:
     contents = bag_contents(write_rosbag2(tmp_path / "database", 2, StoragePlugin.SQLITE3))
     assert contents.files == (FileContents("database.db3", "sqlite3", "", "", "", True, 2),)
     assert contents.metadata is not None and contents.metadata.version == 9
+    packed = write_rosbag2(tmp_path / "packed", 2, StoragePlugin.SQLITE3, CompressionMode.FILE)
+    assert bag_contents(packed).files[0].compression == "a zstd file"
     (ros1,) = bag_contents(write_rosbag1(tmp_path / "drive.bag", 4, "LZ4")).files
     assert ros1 == FileContents("drive.bag", "ROS 1 bag", "", "", "lz4", True, 4)
 

@@ -199,6 +199,7 @@ class McapRecording(Recording):
                     elif opcode == Opcode.CHUNK:
                         body = stream.read(length)
                         try:
+                            self.compression = self.compression or _compression(memoryview(body))
                             yield from self._within(_contents(body), topics)
                         except Exception:
                             lost += 1
@@ -254,6 +255,11 @@ def _record_head(stream: BinaryIO, size: int) -> tuple[int, int]:
     return opcode, length
 
 
+def _compression(body: memoryview) -> str:
+    *_, length = _CHUNK.unpack_from(body)
+    return bytes(body[_CHUNK.size : _CHUNK.size + length]).decode()
+
+
 def _contents(body: bytes) -> bytes | memoryview:
     """The records of a chunk, decompressed.
 
@@ -263,7 +269,7 @@ def _contents(body: bytes) -> bytes | memoryview:
     view = memoryview(body)
     _, _, size, checksum, name_length = _CHUNK.unpack_from(view)
     begin = _CHUNK.size + name_length
-    compression = bytes(view[_CHUNK.size : begin]).decode()
+    compression = _compression(view)
     (length,) = _LENGTH.unpack_from(view, begin)
     begin += _LENGTH.size
     if compression not in _DECOMPRESS:

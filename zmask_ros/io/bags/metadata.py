@@ -54,7 +54,7 @@ def _metadata(information: dict[str, Any]) -> BagMetadata:
     counts: dict[str, int] = {}
     for topic in information.get("topics_with_message_count") or ():
         name = topic["topic_metadata"]["name"]
-        counts[name] = counts.get(name, 0) + int(topic["message_count"])
+        counts[name] = counts.get(name, 0) + int(topic.get("message_count") or 0)
     compression = information.get("compression_format") or ""
     mode = (information.get("compression_mode") or "none").lower()
     return BagMetadata(

@@ -194,7 +194,9 @@ def _open_best(twins: Sequence[Path], stack: ExitStack) -> Recording:
 
 def _open_file(path: Path, stack: ExitStack) -> Recording:
     if path.suffix in _UNPACKED:
-        return _open_file(_unpacked(path, stack), stack)
+        recording = _open_file(_unpacked(path, stack), stack)
+        recording.compression = " in ".join(filter(None, [recording.compression, f"a {path.suffix[1:]} file"]))
+        return recording
     try:
         with path.open("rb") as stream:
             head = stream.read(max(map(len, _MAGICS)))

@@ -31,7 +31,7 @@ _FIELDS = {
 IMAGE_TYPES = tuple(_FIELDS)
 CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 # Messages with pictures by the names of their types, as they are out there: also those that cannot be read.
-_CAMERA_TYPE = re.compile(r"(Images?|Video|FFMPEGPacket|RGBD|theora_image_transport/msg/Packet)$")
+_CAMERA_TYPE = re.compile(r"(Images?|Video|FFMPEGPacket|RGBD|(theora|h26\d)\w*/msg/Packet)$")
 # Enough for a median that one dropped frame does not move.
 _RATE_FRAMES = 10
 

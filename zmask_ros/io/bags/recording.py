@@ -58,9 +58,13 @@ class Recording(ABC):
             trouble = str(error)
         read = handed.total()
         if self.index and read < counted:
-            for message in self._remaining(topics, handed):
-                read += 1
-                yield message
+            # The disk may be gone.
+            try:
+                for message in self._remaining(topics, handed):
+                    read += 1
+                    yield message
+            except OSError as error:
+                trouble = str(error)
         self._compare(topics, read, counted, trouble)
 
     def _remaining(self, topics: Collection[str], handed: Counter[tuple[str, int]]) -> Iterator[RawMessage]:

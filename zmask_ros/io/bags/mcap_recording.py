@@ -186,7 +186,7 @@ class McapRecording(Recording):
 
     def _walk(self, topics: Collection[str]) -> Iterator[_Message]:
         """All messages in the order of the file; damaged chunks are passed over."""
-        lost, self._found_wrong = 0, ""
+        lost, first, self._found_wrong = 0, "", ""
         with self.path.open("rb") as stream:
             # See `__init__`.
             try:
@@ -201,15 +201,16 @@ class McapRecording(Recording):
                         try:
                             self.compression = self.compression or _compression(memoryview(body))
                             yield from self._within(_contents(body), topics)
-                        except Exception:
+                        except Exception as error:
                             lost += 1
+                            first = first or str(error)
                     else:
                         self._learn_record(opcode, stream.read(length))
             except Exception as error:
                 reason = "no more bytes" if isinstance(error, struct.error) or not str(error) else error
                 self._found_wrong = f"it is cut off or damaged at byte {stream.tell()} of {self._size} ({reason})"
         if lost:
-            self._found_wrong = self._found_wrong or f"{lost} damaged part(s) (chunks) of it were passed over"
+            self._found_wrong = self._found_wrong or f"{lost} damaged part(s) (chunks) of it were passed over ({first})"
 
     def _message(self, stream: BinaryIO, length: int, topics: Collection[str]) -> _Message:
         """A message that is in no chunk; what is not wanted of it is not read."""

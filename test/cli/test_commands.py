@@ -311,6 +311,37 @@ def test_inspect_prints_names_that_look_like_markup(capsys, tmp_path):
     assert "[/red] drive" in out.replace("\n", "")
 
 
+@pytest.mark.parametrize("command", ["fit", "replay"])
+def test_a_bag_of_which_no_frame_can_be_read_ends_a_command(capsys, tiny, profile, tmp_path, command):
+    bag = bag_makers.write_raw(tmp_path / "drive", [bag_makers.image_bytes(0)[:-9]] * 3)
+    output = tmp_path / ("a.zmask.safetensors" if command == "fit" else "out.mcap")
+    settings = () if command == "fit" else ("--profile", profile)
+    code, _, err = zmask(capsys, command, bag, "--segmenter", tiny, *settings, "-o", output)
+    assert code == 2
+    assert "Not one frame of /front/image_raw could be read of" in err and "3 messages cannot be read" in err
+    assert not output.exists()
+
+
+def test_a_command_that_takes_frames_of_a_cut_bag_says_so(capsys, tiny, tmp_path):
+    bag = bag_makers.write_drive(tmp_path / "drive.mcap", 240)
+    bag.write_bytes(bag.read_bytes()[: bag.stat().st_size * 3 // 4])
+    settings = ("--size", "16x16", "--steps", 1, "--batch", 1, "--frames", 2)
+    code, _, err = zmask(capsys, "attack", "--bag", bag, "--segmenter", tiny, *settings, "-o", tmp_path / "patch.png")
+    assert code == 0, err
+    assert f"Warning: {bag}: it is cut off or damaged" in err
+
+
+def test_inspect_tells_of_pictures_that_cannot_be_read(capsys, tmp_path):
+    bag = bag_makers.write_raw(tmp_path / "drive", [b""], "stereo_msgs/msg/DisparityImage", "/stereo/disparity")
+    code, out, err = zmask(capsys, "inspect", bag)
+    assert code == 0
+    assert "/stereo/disparity" in out
+    assert "/stereo/disparity carries stereo_msgs/msg/DisparityImage, which is not read" in err.replace("\n", " ")
+    code, out, _ = zmask(capsys, "inspect", bag, "--json")
+    assert code == 0
+    assert json.loads(out)["topics"][0]["is_read"] is False
+
+
 def test_sigterm_leaves_nothing_behind_either(drive, tiny, profile, tmp_path):
     """A replay that is told to end by a supervisor, with its bag half-written."""
     script = (

@@ -12,7 +12,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import String
 
 from support.node_processes import LATCHED, RELIABLE, Client
-from zmask_ros.io.bags.recording import RawMessage
+from zmask_ros.io.bags.raw_messages import RawMessage
 from zmask_ros.node.topic_subscriber import SubscribedTopic, TopicSubscriber
 
 NAMESPACE = "/subscribed"

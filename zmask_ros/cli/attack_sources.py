@@ -15,7 +15,7 @@ from zmask_ros.data.camvid import CamVid
 from zmask_ros.data.carla_gear.reader import CarlaGear
 from zmask_ros.data.street import StreetDrive
 from zmask_ros.errors import ZmaskError
-from zmask_ros.io.bags.reader import CameraBags, ReadReport
+from zmask_ros.io.bags.reader import CameraBags
 from zmask_ros.io.images.files import pictures_in, read_picture
 
 HELP = (
@@ -133,5 +133,5 @@ def _bags(paths: tuple[Path, ...], topic: str | None, frames: int) -> Iterator[A
     with CameraBags(paths, topic) as whole:
         every = max(1, whole.total // frames)
     with CameraBags(paths, topic, every) as camera:
-        for frame in camera.frames(ReadReport()):
+        for frame in camera.warned_frames():
             yield frame.image, None

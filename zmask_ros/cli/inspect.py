@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
 from zmask_ros.cli import options
-from zmask_ros.cli.console import print_json, print_rows, print_table, stdout
+from zmask_ros.cli.console import print_json, print_rows, print_table, stdout, warn
 from zmask_ros.cli.profile_rows import summary
 from zmask_ros.defense import Profile, load_profile
-from zmask_ros.io.bags.reader import image_topics
+from zmask_ros.io.bags.contents import bag_contents
 
 
 @click.command()
 @click.argument("path", type=options.PATH)
 @options.as_json
 def command(path: Path, as_json: bool) -> None:
-    """Show what is in PATH: a profile (.safetensors), or the image topics of a bag.
+    """Show what is in PATH: a profile (.safetensors), or a bag.
+
+    Of a bag: its files with format, profile, compression, and number of messages; its image topics; its other topics;
+    which topics of a camera cannot be read and why; and what is missing or damaged, as far as that shows without
+    reading all of it.
 
     \b
       zmask inspect city.zmask.safetensors
       zmask inspect drive_1
     """
-    if path.suffix == ".safetensors":
+    if path.suffix == ".safetensors" and not path.is_dir():
         _show_profile(load_profile(path), path, as_json)
     else:
         _show_bag(path, as_json)
@@ -74,9 +79,22 @@ def _show_profile(profile: Profile, path: Path, as_json: bool) -> None:
 
 
 def _show_bag(path: Path, as_json: bool) -> None:
-    topics = image_topics(path)
+    contents = bag_contents(path)
     if as_json:
-        print_json([{"topic": t.name, "type": t.msgtype, "messages": t.count} for t in topics])
+        print_json(asdict(contents) | {"bag": str(path)})
         return
-    rows = [(topic.name, topic.msgtype, topic.count) for topic in topics]
-    print_rows(f"Bag {path}", rows, ("image topic", "type", "messages"))
+    files = [
+        (file.name, file.format, file.profile, file.writer, file.compression, file.messages) for file in contents.files
+    ]
+    print_rows(f"Bag {path}", files, ("file", "format", "profile", "written by", "compression", "messages"))
+    if contents.metadata is not None:
+        print_table("Its metadata.yaml", asdict(contents.metadata) | {"files": ", ".join(contents.metadata.files)})
+    images = [(topic.topic, topic.type, topic.messages) for topic in contents.topics if topic.is_read]
+    print_rows(None, images, ("image topic", "type", "messages"))
+    others = [(t.topic, t.type, t.serialization, t.messages) for t in contents.topics if not t.is_read]
+    if others:
+        print_rows(None, others, ("other topic", "type", "serialization", "messages"))
+    if not images:
+        warn("There are no images in it that can be read.")
+    for sentence in (*contents.unread, *contents.damage):
+        warn(sentence)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import importlib
 import signal
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TextIO
 
 import click
 
 from zmask_ros import __version__
 from zmask_ros.errors import ZmaskError
+from zmask_ros.io.bags.raw_messages import BagWarning
 from zmask_ros.malloc import keep_freed_memory
 
 COMMANDS = {
@@ -77,11 +80,36 @@ def _ended_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+@contextmanager
+def _warned_of_bags() -> Iterator[None]:
+    """Print each warning of a bag as the commands print theirs, and not as one of Python's."""
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if issubclass(category, BagWarning):
+            from zmask_ros.cli.console import warn
+
+            warn(str(message))
+        else:
+            before(message, category, filename, lineno, file, line)
+
+    with warnings.catch_warnings():
+        before, warnings.showwarning = warnings.showwarning, show
+        warnings.simplefilter("always", BagWarning)
+        yield
+
+
 def main() -> None:
     """Run `zmask`; a user's mistake is one sentence and exit code 2."""
     keep_freed_memory()
     try:
-        with _ended_by_sigterm():
+        with _ended_by_sigterm(), _warned_of_bags():
             zmask(standalone_mode=False)
     except ZmaskError as error:
         click.echo(f"Error: {error}", err=True)

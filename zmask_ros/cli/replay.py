@@ -11,6 +11,7 @@ import numpy as np
 from zmask_ros.cli import options
 from zmask_ros.cli.console import figure, print_json, print_table, progress, warn
 from zmask_ros.flags.flag import FrameState
+from zmask_ros.io.stamps import NANOSECONDS, duration_ns
 from zmask_ros.runtime.replay import Replayed, ReplaySettings, replay
 
 
@@ -44,10 +45,8 @@ def command(as_json: bool, **settings: Any) -> None:
     """
     replayed = replay(ReplaySettings(**settings), progress)
     report, figures = replayed.report, _figures(replayed)
-    for sentence in report.truncated:
+    for sentence in report.warnings():
         warn(sentence)
-    if report.broken:
-        warn(f"{report.broken} messages could not be deserialised, the first: {report.first_broken}")
     unknown = [flag.reason for flag in replayed.flags if flag.state is FrameState.UNKNOWN]
     if unknown:
         warn(f"{len(unknown)} frames are unknown, the first: {unknown[0]}")
@@ -79,7 +78,7 @@ def _figures(replayed: Replayed) -> dict[str, Any]:
         "frame_ms_p50": _percentile([flag.latency_ms for flag in flags], 50),
         "frame_ms_p99": _percentile([flag.latency_ms for flag in flags], 99),
         "frames_per_s": len(flags) / seconds,
-        "times_real_time": (max(stamps_ns) - min(stamps_ns)) / 1e9 / seconds if stamps_ns else 0.0,
+        "times_real_time": duration_ns(stamps_ns) / NANOSECONDS / seconds,
     }
 
 

@@ -16,7 +16,7 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from zmask_ros.flags.topics import ATTACK_FLAG
 from zmask_ros.io.bags.attack_capture import Capture, MissingFlags
-from zmask_ros.io.bags.recording import RawMessage
+from zmask_ros.io.bags.raw_messages import RawMessage
 from zmask_ros.io.bags.segmented import MIB, SegmentedBag, Spool
 from zmask_ros.io.stamps import NANOSECONDS
 from zmask_ros.msg import AttackFlag

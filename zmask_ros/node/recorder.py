@@ -9,7 +9,7 @@ from pathlib import Path
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
-from zmask_ros.io.bags.recording import RawMessage
+from zmask_ros.io.bags.raw_messages import RawMessage
 from zmask_ros.io.bags.writer import BagWriter
 from zmask_ros.node.parameters.recorder import RecorderParameters
 from zmask_ros.node.parameters.spec import ParameterError, declare

@@ -11,7 +11,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from zmask_ros.io.bags.recording import RawMessage
+from zmask_ros.io.bags.raw_messages import RawMessage
 from zmask_ros.msg import AttackFlag
 from zmask_ros.node.qos import keep_last
 

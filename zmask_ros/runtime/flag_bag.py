@@ -32,7 +32,7 @@ def flag_message(flag: Flag, stamp_ns: int, frame_id: str) -> Any:
     return message_class(ATTACK_FLAG)(header=header_message(stamp_ns, frame_id), regions=regions, **fields)
 
 
-@dataclass(frozen=True)
+@dataclass
 class FlagBag:
     """Writes what the node would publish for each frame, and the frame itself.
 
@@ -40,7 +40,7 @@ class FlagBag:
         bag: where to.
         namespace: of the camera's topics.
         palette: uint8 [256, 3] RGB, the colors of the labels.
-        camera_info: goes with each frame; None if it is not known.
+        camera_info: goes with each frame until the input has another one; None if it is not known.
     """
 
     bag: BagWriter
@@ -58,6 +58,8 @@ class FlagBag:
         stamp, frame_id = stamp_ns(header), header.frame_id
         self.bag.write_message(message.topic, message.msgtype, message.message, received)
         self.bag.write_message(self._topic(ATTACK_TOPIC), ATTACK_FLAG, flag_message(flag, stamp, frame_id), received)
+        if message.camera_info is not None:
+            self.camera_info = message.camera_info.fields() or self.camera_info
         if self.camera_info is not None:
             self.bag.write_camera_info(self._topic(CAMERA_INFO_TOPIC), self.camera_info, stamp, frame_id, received)
         if result.pictures is None:

@@ -95,19 +95,12 @@ def fit_bags(
     for other in merged:
         check_mergeable(other, plan)
     report, began = ReadReport(), time.perf_counter()
-    with prefetch(clean_frames(bags, bags.every, report)) as frames:
+    with prefetch(clean_frames(bags.frames(report), bags.every)) as frames:
         if start is None:
             profile = _fit(segmenter, plan, frames, bags.total, settings.false_alarm_rate, progress)
         else:
             profile = refit(segmenter, start, frames, bags.total, settings.false_alarm_rate, progress)
-    broken = f"{report.broken} messages were broken and passed over, the first: {report.first_broken}"
-    remarked = f"{report.remarked} images were taken with a remark, the first: {report.first_remark}"
-    warnings = (
-        *report.truncated,
-        *([broken] if report.broken else []),
-        *([remarked] if report.remarked else []),
-    )
-    return Fit(profile, report.read, time.perf_counter() - began, warnings)
+    return Fit(profile, report.read, time.perf_counter() - began, tuple(report.warnings()))
 
 
 def _fit(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from zmask_ros.attacks import load_patch
 from zmask_ros.attacks.files import patches_in
 from zmask_ros.data.camvid import CamVid
 from zmask_ros.errors import ZmaskError
-from zmask_ros.io.bags.reader import CameraBags, ReadReport
+from zmask_ros.io.bags.reader import CameraBags, Frame
 from zmask_ros.io.images.codec import AUTO_BITS
 from zmask_ros.progress import Progress, silent
 from zmask_ros.segmenters import Segmenter, resized
@@ -82,12 +82,12 @@ class CleanSources:
             with CameraBags(self.bags, self.topic, self.every) as whole:
                 taken = stride(whole.total, self.frames)
             with CameraBags(self.bags, self.topic, self.every * taken, self.significant_bits) as camera:
-                yield from clean_frames(camera, self.every, ReadReport())
+                yield from clean_frames(camera.warned_frames(), self.every)
 
 
-def clean_frames(camera: CameraBags, every: int, report: ReadReport) -> Iterator[CleanFrame]:
-    """The frames of opened bags, of which each ``every``-th counts; what cannot be read is noted in ``report``."""
-    for frame in camera.frames(report):
+def clean_frames(frames: Iterable[Frame], every: int) -> Iterator[CleanFrame]:
+    """The frames of bags, of which each ``every``-th counts."""
+    for frame in frames:
         yield CleanFrame(str(frame.bag), frame.topic, frame.index // every, frame.image)
 
 

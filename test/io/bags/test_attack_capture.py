@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zmask_ros.io.bags.attack_capture import Capture, MissingFlags
-from zmask_ros.io.bags.recording import RawMessage
+from zmask_ros.io.bags.raw_messages import RawMessage
 
 IMAGE = "sensor_msgs/msg/Image"
 TOPIC = "/front/image_raw"

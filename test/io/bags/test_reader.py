@@ -10,6 +10,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from support.bag_makers import (
     CAMERA,
+    CAMERA_INFO_TOPIC,
     STEREO,
     TOPIC,
     image_bytes,
@@ -198,7 +199,7 @@ class TestRefusals:
             writer.write_camera_info("/front/camera_info", CAMERA, 1, "front")
         with pytest.raises(BagError, match="carries sensor_msgs/msg/CameraInfo and no images; there are no image"):
             CameraBags(tmp_path / "drive", "/front/camera_info")
-        with pytest.raises(BagError, match="Name the image topic; there are no image topics in it"):
+        with pytest.raises(BagError, match="Name the image topic; there are no image topics in it that can be read"):
             CameraBags(tmp_path / "drive")
 
     @pytest.mark.parametrize("storage", list(StoragePlugin))
@@ -282,3 +283,16 @@ def test_stamps_that_do_not_move_tell_no_rate(tmp_path: Path) -> None:
 def test_camera_info_is_read_in_the_spelling_of_ros1(tmp_path: Path) -> None:
     with CameraBags(write_rosbag1(tmp_path / "drive.bag", 1, None, STEREO)) as bags:
         assert bags.camera_info() == STEREO
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_each_message_has_the_camera_info_before_it(tmp_path: Path, every: int) -> None:
+    with BagWriter(tmp_path / "drive") as writer:
+        for index in range(6):
+            if index in (1, 4):
+                writer.write_camera_info(CAMERA_INFO_TOPIC, replace(CAMERA, height=index), 1, "front", stamp_ns(index))
+            writer.write_image(TOPIC, picture(index), "rgb8", stamp_ns(index), "front", stamp_ns(index) + 1)
+    with CameraBags(tmp_path / "drive", every=every) as bags:
+        infos = [message.camera_info for message in bags.messages(ReadReport())]
+    heights = [None if info is None else info.fields().height for info in infos]
+    assert heights == [None, 1, 1, 1, 4, 4][::every]

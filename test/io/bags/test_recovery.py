@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from mcap.writer import CompressionType, IndexType
 from mcap.writer import Writer as McapWriter
 from rosbags.rosbag2 import CompressionMode, StoragePlugin
+from rosbags.typesys import Stores, get_typestore
 
-from support.bag_makers import STEP_NS, picture, stamp_ns, write_drive, write_rosbag1, write_rosbag2
+from support.bag_makers import IMAGE, STEP_NS, TOPIC, picture, stamp_ns, write_drive, write_rosbag1, write_rosbag2
+from zmask_ros.io.bags.raw_messages import BagWarning
 from zmask_ros.io.bags.reader import BagError, CameraBags, Frame, ReadReport
 
 COUNT = 240
@@ -116,6 +118,12 @@ def test_a_directory_of_which_nothing_is_left_is_refused(tmp_path: Path) -> None
         CameraBags(bag)
 
 
+def test_frames_without_a_report_warn_of_what_is_missing(tmp_path: Path) -> None:
+    bag = cut(write_drive(tmp_path / "drive.mcap", COUNT), 0.8)
+    with CameraBags(bag) as bags, pytest.warns(BagWarning, match="drive.mcap: it is cut off or damaged at byte"):
+        assert 0 < len(list(bags.warned_frames())) < COUNT
+
+
 def break_second_chunk(bag: Path) -> None:
     zstd_magic = b"\x28\xb5\x2f\xfd"
     data = bytearray(bag.read_bytes())
@@ -124,38 +132,33 @@ def break_second_chunk(bag: Path) -> None:
     bag.write_bytes(data)
 
 
-def test_a_broken_chunk_ends_a_whole_mcap_with_a_word(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_finished", [True, False])
+def test_a_broken_chunk_is_passed_over_with_a_word(tmp_path: Path, is_finished: bool) -> None:
     bag = write_drive(tmp_path / "drive.mcap", COUNT, compress=True)
     break_second_chunk(bag)
-    frames, report, _ = read(bag)
-    assert_beginning_of_a_drive(frames, 50, COUNT)
-    assert "damaged in the middle" in report.truncated[0]
-
-
-def test_a_broken_chunk_of_an_unfinished_mcap_is_passed_over(tmp_path: Path) -> None:
-    bag = write_drive(tmp_path / "drive.mcap", COUNT, compress=True)
-    break_second_chunk(bag)
-    bag.write_bytes(bag.read_bytes()[:-50])
+    if not is_finished:
+        bag.write_bytes(bag.read_bytes()[:-50])
     frames, report, _ = read(bag)
     stamps = [frame.stamp_ns for frame in frames]
     assert stamps[0] == stamp_ns(0)
     assert stamps[-1] == stamp_ns(COUNT - 1)
     assert 50 < len(stamps) < COUNT
-    assert report.truncated
+    missing = f"{COUNT - len(stamps)} of {COUNT} messages on {TOPIC} are missing in drive.mcap: "
+    assert f"{missing if is_finished else ''}1 damaged part" in report.truncated[0]
 
 
 def write_plain_mcap(path: Path, count: int, finish: bool, order: list[int]) -> Path:
     """As rosbag2's `fastwrite` preset: messages without chunks."""
     source = write_drive(path.with_name("source"), count)
     with CameraBags(source) as bags:
-        connection = bags._bags[0].recordings[0]._reader.connections[0]
         raw = [message.data for message in bags._bags[0].recordings[0].messages([bags.topic])]
     shutil.rmtree(source)
+    definition, _ = get_typestore(Stores.ROS2_JAZZY).generate_msgdef(IMAGE, ros_version=2)
     with path.open("wb") as stream:
         writer = McapWriter(stream, compression=CompressionType.NONE, use_chunking=False, index_types=IndexType.NONE)
         writer.start(profile="ros2")
-        schema = writer.register_schema(connection.msgtype, "ros2msg", connection.msgdef.data.encode())
-        channel = writer.register_channel(connection.topic, "cdr", schema)
+        schema = writer.register_schema(IMAGE, "ros2msg", definition.encode())
+        channel = writer.register_channel(TOPIC, "cdr", schema)
         for index in order:
             writer.add_message(channel, stamp_ns(index), raw[index], stamp_ns(index))
         if finish:
@@ -220,13 +223,13 @@ def small_bags(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("name", ["stamp", "frame_id", "encoding", "step"])
-def test_a_definition_whose_names_are_damaged_breaks_its_messages_and_nothing_else(tmp_path: Path, name: str) -> None:
+def test_a_definition_whose_names_are_damaged_is_left_aside_for_that_of_ros(tmp_path: Path, name: str) -> None:
     bag = write_drive(tmp_path / "drive.mcap", 3)
     # The definition of a message names its fields behind a space.
     bag.write_bytes(bag.read_bytes().replace(f" {name}\n".encode(), f" {'x' * len(name)}\n".encode()))
     frames, report, _ = read(bag)
-    assert (frames, report.read, report.broken) == ([], 0, 3)
-    assert "message 0 of" in report.first_broken
+    assert_beginning_of_a_drive(frames, 3, 4)
+    assert (report.read, report.warnings()) == (3, [])
 
 
 @settings(max_examples=40, deadline=None)

@@ -9,8 +9,9 @@ import pytest
 from rosbags.highlevel import AnyReader
 
 from support.bag_makers import picture
+from zmask_ros.io.bags.message_types import ros_types
+from zmask_ros.io.bags.raw_messages import BagError, RawMessage
 from zmask_ros.io.bags.reader import CameraBags, ReadReport
-from zmask_ros.io.bags.recording import BagError, RawMessage, ros_types
 from zmask_ros.io.bags.segmented import MIB, SegmentedBag, Spool
 
 IMAGE = "sensor_msgs/msg/Image"

@@ -21,7 +21,7 @@ from zmask_ros.data.camvid import CamVid
 from zmask_ros.data.carla_gear.reader import CarlaGear
 from zmask_ros.data.street import StreetDrive
 from zmask_ros.errors import ZmaskError
-from zmask_ros.io.bags.reader import CameraBags, ReadReport
+from zmask_ros.io.bags.reader import CameraBags
 from zmask_ros.io.images.files import pictures_in, read_picture
 
 LEARNED_SHARE, TEST_SHARE = 0.5, 0.4
@@ -156,7 +156,7 @@ def bag_parts(bags: Sequence[Path], topic: str | None, frames: int) -> Parts:
         every = max(1, whole.total // frames)
     titles, drives = _titles(bags), defaultdict(list)
     with CameraBags(bags, topic, every) as camera:
-        for frame in camera.frames(ReadReport()):
+        for frame in camera.warned_frames():
             scene = Scene(f"{titles[frame.bag]}:{frame.index}", str(frame.bag), frame.image, None)
             drives[frame.bag].append(scene)
     return _last_tested("bags", list(drives.values()))

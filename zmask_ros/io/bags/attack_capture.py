@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from zmask_ros.io.bags.recording import RawMessage
+from zmask_ros.io.bags.raw_messages import RawMessage
 
 
 class Capture:

@@ -2,81 +2,86 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import re
+import shutil
 import tempfile
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import lz4.frame  # type: ignore[import-untyped]
 import zstandard
-from rosbags.rosbag1 import Reader as Rosbag1Reader
-from rosbags.rosbag2 import Reader as Rosbag2Reader
 
-from zmask_ros.io.bags.recording import BagError, MessageTypes, RawMessage, Recording, Scan, TopicInfo
-from zmask_ros.io.bags.recovery import McapScan, SqliteScan, write_ahead_log
-from zmask_ros.io.bags.recovery_ros1 import Rosbag1Scan
+from zmask_ros.io.bags import mcap_recording, rosbag1_recording, sqlite_recording
+from zmask_ros.io.bags.mcap_recording import McapRecording
+from zmask_ros.io.bags.metadata import BagMetadata, read_metadata
+from zmask_ros.io.bags.raw_messages import BagError, TopicInfo, merged_topics
+from zmask_ros.io.bags.recording import Recording
+from zmask_ros.io.bags.rosbag1_recording import Rosbag1Recording
+from zmask_ros.io.bags.sqlite_recording import SqliteRecording
 
-_SCANS: dict[str, type[Scan]] = {".mcap": McapScan, ".db3": SqliteScan, ".bag": Rosbag1Scan}
+_MAGICS: dict[bytes, type[Recording]] = {
+    mcap_recording.MAGIC: McapRecording,
+    sqlite_recording.MAGIC: SqliteRecording,
+    rosbag1_recording.MAGIC: Rosbag1Recording,
+}
+# For a file whose first bytes are damaged.
+_ENDINGS: dict[str, type[Recording]] = {"mcap": McapRecording, "db3": SqliteRecording, "bag": Rosbag1Recording}
+
+
+def _open_zstd(path: Path) -> Any:
+    return zstandard.ZstdDecompressor().stream_reader(path.open("rb"), read_across_frames=True, closefd=True)
+
+
+_UNPACKED: dict[str, Callable[[Path], Any]] = {
+    ".zstd": _open_zstd,
+    ".zst": _open_zstd,
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+    ".lz4": lz4.frame.open,
+}
+# `rosbag reindex` and `rosbag compress` leave the file that they have read as `.orig.bag`; `rosbag record` writes
+# `.bag.active`.
+_STORAGE_FILE = re.compile(r"(?P<stem>.+?)(\.orig)?\.(?P<ending>mcap|db3|bag)(\.active)?(\.(zstd|zst|gz|bz2|lz4))?")
 _KINDS = "a rosbag2 directory, an .mcap, a .db3 or a ROS 1 .bag file"
-
-
-class IndexedRecording(Recording):
-    """A file (or a rosbag2 directory) whose index is whole, read by `rosbags`."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        is_ros1 = path.suffix == ".bag"
-        self._reader: Any = Rosbag1Reader(path) if is_ros1 else Rosbag2Reader(path)
-        self._reader.open()
-        self.types = MessageTypes("ros1" if is_ros1 else "cdr")
-        for connection in self._reader.connections:
-            self.types.add(connection.msgtype, connection.msgdef)
-            self.topics.append(TopicInfo(connection.topic, connection.msgtype, connection.msgcount))
-
-    def messages(self, topics: Collection[str]) -> Iterator[RawMessage]:
-        """The messages of ``topics``; one that cannot be read sets `damage` and ends."""
-        connections = [one for one in self._reader.connections if one.topic in topics]
-        if not connections:
-            return
-        try:
-            for connection, received_ns, data in self._reader.messages(connections):
-                yield RawMessage(connection.topic, connection.msgtype, received_ns, data)
-        # The parsers below raise anything from struct.error to zstd's own when bytes are not what the index says.
-        except Exception as error:
-            self.damage = f"it is damaged in the middle and was read up to there ({error})"
-
-    def close(self) -> None:
-        """Give the file back."""
-        self._reader.close()
 
 
 @dataclass
 class Bag:
-    """One bag as the user named it, and its files in the order in which they were recorded."""
+    """One bag as the user named it.
+
+    Attributes:
+        path: the file or the folder.
+        recordings: its files in the order in which they were recorded.
+        metadata: what its metadata.yaml says; None where there is none that can be understood.
+        notes: sentences on what is wrong with the bag as a whole.
+    """
 
     path: Path
     recordings: list[Recording]
-    _resources: ExitStack
+    metadata: BagMetadata | None = None
+    notes: list[str] = field(default_factory=list)
+    _resources: ExitStack = field(default_factory=ExitStack)
 
     def topics(self) -> list[TopicInfo]:
         """The topics of all files, by name, with their messages counted over all of them."""
         topics = merged_topics(topic for recording in self.recordings for topic in recording.topics)
         return sorted(topics, key=lambda topic: (topic.name, topic.msgtype))
 
+    def missing(self, topic: str, found: int) -> str:
+        """What metadata.yaml counts on a topic beyond the messages that were found; empty if it is not more."""
+        counted = self.metadata.counts.get(topic, 0) if self.metadata else 0
+        if found >= counted:
+            return ""
+        return f"its metadata.yaml counts {counted} messages on {topic}, of which {counted - found} are not there"
+
     def close(self) -> None:
         """Give the files back."""
         self._resources.close()
-
-
-def merged_topics(topics: Iterable[TopicInfo]) -> list[TopicInfo]:
-    """Each topic once, with the messages of all its appearances."""
-    counts: Counter[tuple[str, str]] = Counter()
-    for topic in topics:
-        counts[topic.name, topic.msgtype] += topic.count
-    return [TopicInfo(name, msgtype, count) for (name, msgtype), count in counts.items()]
 
 
 def open_bag(path: Path) -> Bag:
@@ -88,67 +93,145 @@ def open_bag(path: Path) -> Bag:
     if not path.exists():
         raise BagError(f"There is no bag at {path}.")
     with ExitStack() as stack:
-        recordings = _open_directory(path, stack) if path.is_dir() else [_open_file(path, stack)]
-        return Bag(path, recordings, stack.pop_all())
+        bag = _open_folder(path, stack) if path.is_dir() else Bag(path, [_open_file(path, stack)])
+        bag._resources = stack.pop_all()
+        return bag
 
 
-def _open_directory(path: Path, stack: ExitStack) -> list[Recording]:
-    """By its metadata.yaml where that is whole, else file by file, as after a power cut."""
-    refusal = ""
-    if (path / "metadata.yaml").is_file() and not any(map(write_ahead_log, path.glob("*.db3"))):
+def _open_folder(path: Path, stack: ExitStack) -> Bag:
+    """Its files as metadata.yaml orders them; all there are where it is missing or wrong, as after a power cut."""
+    metadata, notes = None, []
+    if (path / "metadata.yaml").is_file():
         try:
-            return [stack.enter_context(closing(IndexedRecording(path)))]
-        # See `messages`: there is no common class of what a damaged bag raises.
-        except Exception as error:
-            refusal = f"the bag is not whole ({error})"
-    return _open_files(path, refusal, stack)
-
-
-def _open_files(path: Path, refusal: str, stack: ExitStack) -> list[Recording]:
-    endings = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd")
-    files = sorted((file for file in path.iterdir() if file.name.endswith(endings)), key=_recording_order)
-    if not files:
-        raise BagError(f"{path} is not a bag: expected {_KINDS}.")
-    recordings: list[Recording] = []
-    for file in files:
-        try:
-            recordings.append(_open_file(file, stack))
+            metadata = read_metadata(path / "metadata.yaml")
         except BagError as error:
-            refusal = refusal or str(error).rstrip(".")
-    if not recordings:
-        raise BagError(f"Nothing can be read of the bag {path}: {refusal}.")
-    recordings[0].damage = recordings[0].damage or refusal
-    return recordings
+            notes.append(f"the bag is not whole: {str(error).rstrip('.')}")
+    chosen, passed_over = _storage_files(path, metadata)
+    if not chosen and metadata is not None:
+        raise BagError(
+            f"The bag {path} has no messages: {'; '.join(_lost_files(path, metadata)) or 'it has no files'}."
+        )
+    if not chosen:
+        raise BagError(f"{path} is not a bag: expected {_KINDS}.")
+    bag, refusals = Bag(path, [], metadata), []
+    for twins in chosen:
+        try:
+            bag.recordings.append(_open_best(twins, stack))
+        except BagError as error:
+            refusals.append(str(error).rstrip("."))
+    if not bag.recordings:
+        raise BagError(f"Nothing can be read of the bag {path}: {refusals[0]}.")
+    strangers = [f"{file.name} is not named in its metadata.yaml and was not read" for file in passed_over]
+    bag.notes = [*notes, *refusals, *strangers]
+    if metadata is not None and _is_incomplete(bag, metadata, len(chosen)):
+        bag.notes += _lost_files(path, metadata)
+    return bag
+
+
+def _is_incomplete(bag: Bag, metadata: BagMetadata, files: int) -> bool:
+    """Whether files are missing, and were not only given other names."""
+    return files < len(metadata.files) or any(bag.missing(name, _found(bag, name)) for name in metadata.counts)
+
+
+def _found(bag: Bag, topic: str) -> int:
+    return sum(info.count for info in bag.topics() if info.name == topic)
+
+
+def _lost_files(folder: Path, metadata: BagMetadata) -> list[str]:
+    there = {file.name for file in folder.iterdir()}
+    there |= {_stem(name) for name in there}
+    lost = [name for name in metadata.files if name not in there and _stem(name) not in there]
+    return [f"{name}, which its metadata.yaml names, is not there" for name in lost]
+
+
+def _storage_files(folder: Path, metadata: BagMetadata | None) -> tuple[list[list[Path]], list[Path]]:
+    """The storage files of a folder in their order, and those that do not belong to the bag.
+
+    Files that hold the same messages, such as one beside its compressed twin, are together, the likeliest first.
+    """
+    named = metadata.files if metadata else ()
+    groups: dict[str, list[Path]] = {}
+    files = [file for file in folder.iterdir() if file.is_file() and (_stem(file.name) or file.name in named)]
+    for file in sorted(files, key=_recording_order):
+        groups.setdefault(_stem(file.name) or file.name, []).append(file)
+    for twins in groups.values():
+        twins.sort(key=lambda file: (file.name not in named, file.suffix in _UNPACKED, ".orig." in file.name))
+    stems = [_stem(name) or name for name in named]
+    # Without a list, or with one of files that have other names by now, whatever is there is the bag.
+    if not stems or any(stem not in groups for stem in stems):
+        return list(groups.values()), []
+    series = {re.sub(r"\d+$", "", stem) for stem in stems if stem[-1].isdigit()}
+    others = [stem for stem in groups if stem not in stems]
+    # A recorder that did not get to write metadata.yaml anew.
+    later = [stem for stem in others if stem[-1].isdigit() and re.sub(r"\d+$", "", stem) in series]
+    strangers = [file for stem in others if stem not in later for file in groups[stem]]
+    return [groups[stem] for stem in (*dict.fromkeys(stems), *later)], strangers
+
+
+def _stem(name: str) -> str:
+    """The name of a storage file without its endings; empty for any other file."""
+    match = _STORAGE_FILE.fullmatch(name)
+    return match["stem"] if match else ""
+
+
+def _open_best(twins: Sequence[Path], stack: ExitStack) -> Recording:
+    """The first of several files of the same messages that is whole, else the one with the most of them."""
+    opened: list[Recording] = []
+    refusal: BagError | None = None
+    for file in twins:
+        try:
+            recording = _open_file(file, stack)
+        except BagError as error:
+            refusal = refusal or error
+            continue
+        if not recording.damage:
+            return recording
+        opened.append(recording)
+    if not opened:
+        raise refusal or BagError("There is nothing to open.")
+    return max(opened, key=lambda recording: sum(topic.count for topic in recording.topics))
 
 
 def _open_file(path: Path, stack: ExitStack) -> Recording:
-    if path.suffix == ".zstd":
-        return _open_file(_unpacked(path, stack), stack)
-    if path.suffix not in _SCANS:
-        raise BagError(f"{path} is not a bag: expected {_KINDS}.")
-    if not path.stat().st_size:
-        raise BagError(f"{path} is empty: it has 0 bytes.")
-    if write_ahead_log(path):
-        return stack.enter_context(closing(SqliteScan(path)))
+    if path.suffix in _UNPACKED:
+        recording = _open_file(_unpacked(path, stack), stack)
+        recording.compression = " in ".join(filter(None, [recording.compression, f"a {path.suffix[1:]} file"]))
+        return recording
     try:
-        return stack.enter_context(closing(IndexedRecording(path)))
-    except PermissionError as error:
+        with path.open("rb") as stream:
+            head = stream.read(max(map(len, _MAGICS)))
+        if not head and _STORAGE_FILE.fullmatch(path.name):
+            raise BagError(f"{path} is empty: it has 0 bytes.")
+        return stack.enter_context(closing(_reader(path, head)(path)))
+    except OSError as error:
         raise BagError(f"{path} may not be read: {error.strerror}.") from error
-    # See `IndexedRecording.messages`.
-    except Exception:
-        return stack.enter_context(closing(_SCANS[path.suffix](path)))
+
+
+def _reader(path: Path, head: bytes) -> Callable[[Path], Recording]:
+    """The reader of a file by its first bytes, else by its name."""
+    for magic, reader in _MAGICS.items():
+        if head.startswith(magic):
+            return reader
+    match = _STORAGE_FILE.fullmatch(path.name)
+    if match is None:
+        raise BagError(f"{path} is not a bag: expected {_KINDS}.")
+    return _ENDINGS[match["ending"]]
 
 
 def _unpacked(path: Path, stack: ExitStack) -> Path:
-    """The storage file inside of a ``.zstd`` one, as much of it as there is."""
+    """The storage file inside of a compressed one, as much of it as there is."""
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="zmask-bag-"))
     unpacked = Path(folder) / path.stem
-    with path.open("rb") as source, unpacked.open("wb") as target:
+    with unpacked.open("wb") as target:
         try:
-            zstandard.ZstdDecompressor().copy_stream(source, target)
-        except zstandard.ZstdError as error:
+            with _UNPACKED[path.suffix](path) as source:
+                shutil.copyfileobj(source, target)
+        except PermissionError as error:
+            raise BagError(f"{path} may not be read: {error.strerror}.") from error
+        # The decompressors have no common class for bytes that make no sense, or of which there are too few.
+        except (OSError, EOFError, RuntimeError, zstandard.ZstdError) as error:
             if not target.tell():
-                raise BagError(f"{path} is not a zstd file ({error}).") from error
+                raise BagError(f"{path} cannot be unpacked ({error}).") from error
     return unpacked
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from itertools import islice, pairwise
+from itertools import islice
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,12 @@ from typing import Any
 import numpy as np
 
 from zmask_ros.io.bags.camera_info import CameraInfoFields, camera_info_fields
-from zmask_ros.io.bags.opening import Bag, merged_topics, open_bag
-from zmask_ros.io.bags.recording import BagError, RawMessage, Recording, TopicInfo
+from zmask_ros.io.bags.message_types import ENCODINGS, MessageTypes
+from zmask_ros.io.bags.opening import Bag, open_bag
+from zmask_ros.io.bags.raw_messages import BagError, BagWarning, RawMessage, TopicInfo, merged_topics
 from zmask_ros.io.images.codec import AUTO_BITS, ImageError, decode
 from zmask_ros.io.images.remarks import remark
-from zmask_ros.io.stamps import stamp_ns
+from zmask_ros.io.stamps import NANOSECONDS, stamp_ns, typical_step_ns
 
 __all__ = ["BagError", "CameraBags", "Frame", "ReadReport", "StampedMessage", "TopicInfo", "image_topics"]
 
@@ -27,6 +30,9 @@ _FIELDS = {
     "sensor_msgs/msg/CompressedImage": attrgetter(*_HEADER, "format", "data"),
 }
 IMAGE_TYPES = tuple(_FIELDS)
+CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
+# Messages with pictures by the names of their types, as they are out there: also those that cannot be read.
+_CAMERA_TYPE = re.compile(r"(Images?|Video|FFMPEGPacket|RGBD|(theora|h26\d)\w*/msg/Packet)$")
 # Enough for a median that one dropped frame does not move.
 _RATE_FRAMES = 10
 
@@ -61,11 +67,33 @@ class ReadReport:
         self.remarked += 1
         self.first_remark = self.first_remark or f"message {stamped.index} of {stamped.topic} in {stamped.bag}: {said}"
 
-    def note_damage(self, bag: Path, recording: Recording) -> None:
-        """Keep what is wrong with a file, once."""
-        sentence = f"{bag}: {recording.damage}"
-        if recording.damage and sentence not in self.truncated:
+    def note(self, bag: Path, damage: str) -> None:
+        """Keep what is wrong with a bag, once; nothing where ``damage`` is empty."""
+        sentence = f"{bag}: {damage}"
+        if damage and sentence not in self.truncated:
             self.truncated.append(sentence)
+
+    def warnings(self) -> list[str]:
+        """All that the user has to know of what was not read: one sentence each."""
+        broken = f"{self.broken} messages cannot be read and were passed over, the first: {self.first_broken}"
+        remarked = f"{self.remarked} images were taken with a remark, the first: {self.first_remark}"
+        return [*self.truncated, *([broken] if self.broken else []), *([remarked] if self.remarked else [])]
+
+
+@dataclass(frozen=True)
+class RecordedCameraInfo:
+    """A `CameraInfo` as it lies in the bag; it is read when it is asked for."""
+
+    raw: RawMessage
+    types: MessageTypes
+
+    def fields(self) -> CameraInfoFields | None:
+        """What it says; None if it is damaged."""
+        # See `CameraBags._deserialized`.
+        try:
+            return camera_info_fields(self.types.deserialize(self.raw))
+        except Exception:
+            return None
 
 
 @dataclass(frozen=True)
@@ -78,6 +106,7 @@ class StampedMessage:
         received_ns: when the recorder received it.
         message: the fields of the ROS message.
         index: its place within (bag, topic), counting also the messages that are not handed on.
+        camera_info: the latest one in the namespace of the topic that was received before it, or None.
     """
 
     bag: Path
@@ -86,6 +115,7 @@ class StampedMessage:
     received_ns: int
     message: Any
     index: int
+    camera_info: RecordedCameraInfo | None = None
 
 
 @dataclass(frozen=True)
@@ -155,14 +185,23 @@ class CameraBags:
         self._resources.close()
 
     def messages(self, report: ReadReport) -> Iterator[StampedMessage]:
-        """The deserialized messages, `report` filled on the way."""
-        for stamped, _ in self._deserialized(report):
+        """The deserialized messages, `report` filled on the way.
+
+        Raises:
+            BagError: at the end, if not one message could be read.
+        """
+        for stamped, _ in self._deserialized(report, [self.topic, camera_info_topic(self.topic)]):
             report.read += 1
             yield stamped
+        self._check_read(report)
 
     def frames(self, report: ReadReport) -> Iterator[Frame]:
-        """The decoded images, `report` filled on the way."""
-        for stamped, raw in self._deserialized(report):
+        """The decoded images, `report` filled on the way.
+
+        Raises:
+            BagError: at the end, if not one image could be read.
+        """
+        for stamped, raw in self._deserialized(report, [self.topic]):
             try:
                 image = decode(stamped.message, self._significant_bits)
             except ImageError as error:
@@ -175,13 +214,24 @@ class CameraBags:
             yield Frame(
                 stamped.bag, stamped.topic, stamped.index, stamp_ns(header), stamped.received_ns, header.frame_id, image
             )
+        self._check_read(report)
+
+    def warned_frames(self) -> Iterator[Frame]:
+        """The decoded images; what could not be read is a `BagWarning` at the end.
+
+        Raises:
+            BagError: at the end, if not one image could be read.
+        """
+        report = ReadReport()
+        yield from self.frames(report)
+        for sentence in report.warnings():
+            warnings.warn(sentence, BagWarning)
 
     def rate_hz(self) -> float | None:
         """Messages a second that are handed on, by the header stamps of the first; None if they do not increase."""
-        first = islice(self._deserialized(ReadReport()), _RATE_FRAMES)
-        stamps = [stamp_ns(stamped.message.header) for stamped, _ in first]
-        steps = [after - before for before, after in pairwise(stamps) if after > before]
-        return 1e9 / float(np.median(steps)) if steps else None
+        first = islice(self._deserialized(ReadReport(), [self.topic]), _RATE_FRAMES)
+        step_ns = typical_step_ns([stamp_ns(stamped.message.header) for stamped, _ in first])
+        return NANOSECONDS / step_ns if step_ns else None
 
     def camera_info(self) -> CameraInfoFields | None:
         """The first readable `CameraInfo` in the namespace of the image topic, or None."""
@@ -189,19 +239,23 @@ class CameraBags:
         for bag in self._bags:
             for recording in bag.recordings:
                 for raw in recording.messages([topic]):
-                    try:
-                        return camera_info_fields(recording.types.deserialize(raw))
-                    # See `_deserialized`.
-                    except Exception:
-                        continue
+                    if (fields := RecordedCameraInfo(raw, recording.types).fields()) is not None:
+                        return fields
         return None
 
-    def _deserialized(self, report: ReadReport) -> Iterator[tuple[StampedMessage, RawMessage]]:
+    def _deserialized(self, report: ReadReport, topics: Sequence[str]) -> Iterator[tuple[StampedMessage, RawMessage]]:
+        """The images, with the latest of the other ``topics``, which are `CameraInfo`."""
         for bag in self._bags:
             index = -1
+            info: RecordedCameraInfo | None = None
+            for note in bag.notes:
+                report.note(bag.path, note)
             for recording in bag.recordings:
-                report.note_damage(bag.path, recording)
-                for raw in recording.messages([self.topic]):
+                report.note(bag.path, recording.damage)
+                for raw in recording.messages(topics):
+                    if raw.topic != self.topic:
+                        info = RecordedCameraInfo(raw, recording.types)
+                        continue
                     index += 1
                     if index % self.every:
                         continue
@@ -213,8 +267,21 @@ class CameraBags:
                     except Exception as error:
                         report.count_broken(raw, index, bag.path, error)
                         continue
-                    yield StampedMessage(bag.path, raw.topic, raw.msgtype, raw.received_ns, message, index), raw
-                report.note_damage(bag.path, recording)
+                    yield StampedMessage(bag.path, raw.topic, raw.msgtype, raw.received_ns, message, index, info), raw
+                report.note(bag.path, recording.damage)
+            report.note(bag.path, bag.missing(self.topic, index + 1))
+
+    def _check_read(self, report: ReadReport) -> None:
+        """Nothing read is no result.
+
+        Raises:
+            BagError: no message was read; it says why, and what there is instead.
+        """
+        if not report.read:
+            bags = ", ".join(str(bag.path) for bag in self._bags)
+            reasons = "; ".join(report.warnings())
+            there = _contents(self._bags)
+            raise BagError(f"Not one frame of {self.topic} could be read of {bags}: {reasons}. {there}.")
 
 
 def camera_info_topic(image_topic: str) -> str:
@@ -229,14 +296,28 @@ def _open_all(paths: Path | Sequence[Path], stack: ExitStack) -> list[Bag]:
     return [stack.enter_context(closing(open_bag(Path(path)))) for path in named]
 
 
+def is_readable(topic: TopicInfo) -> bool:
+    """Whether a topic has images that can be read."""
+    return topic.msgtype in IMAGE_TYPES and topic.encoding in ENCODINGS
+
+
+def why_unread(topic: TopicInfo) -> str:
+    """Why a topic with a camera's pictures cannot be read; empty for one that can, and for one without pictures."""
+    if is_readable(topic) or not _CAMERA_TYPE.search(topic.msgtype):
+        return ""
+    if topic.msgtype in IMAGE_TYPES:
+        return f"{topic.name} has {topic.msgtype} serialized as {topic.encoding!r}, which is not read"
+    return f"{topic.name} carries {topic.msgtype}, which is not read: republish it as {IMAGE_TYPES[1]}"
+
+
 def _image_topics(bags: Sequence[Bag]) -> list[TopicInfo]:
-    return merged_topics(topic for bag in bags for topic in bag.topics() if topic.msgtype in IMAGE_TYPES)
+    return merged_topics(topic for bag in bags for topic in bag.topics() if is_readable(topic))
 
 
 def _chosen_topic(bags: Sequence[Bag], wanted: str | None) -> str:
     for bag in bags:
         if not sum(topic.count for topic in bag.topics()):
-            raise BagError(f"The bag {bag.path} is empty: it has no messages.")
+            raise BagError(f"The bag {bag.path} is empty: it has no messages.{_notes(bag)}")
     names = list(dict.fromkeys(topic.name for topic in _image_topics(bags)))
     if wanted is None:
         if len(names) != 1:
@@ -248,19 +329,36 @@ def _chosen_topic(bags: Sequence[Bag], wanted: str | None) -> str:
 def _count(bag: Bag, topic: str) -> int:
     """How many messages the bag has on the topic: at least one."""
     found = [info for info in bag.topics() if info.name == topic]
-    others = [info.msgtype for info in found if info.msgtype not in IMAGE_TYPES]
+    others = [info for info in found if not is_readable(info)]
     if others:
-        raise BagError(f"Topic {topic} of {bag.path} carries {others[0]} and no images; {_listing([bag])}.")
+        unread = why_unread(others[0]).partition(": ")[2]
+        advice = f" and is not read: {unread}" if unread else " and no images"
+        msgtype = others[0].msgtype or "messages of no type"
+        raise BagError(f"Topic {topic} of {bag.path} carries {msgtype}{advice}; {_listing([bag])}.")
     if not found:
-        raise BagError(f"The bag {bag.path} has no topic {topic}; {_listing([bag])}.")
+        raise BagError(f"The bag {bag.path} has no topic {topic}; {_listing([bag])}.{_notes(bag)}")
     count = sum(info.count for info in found)
     if not count:
-        raise BagError(f"The bag {bag.path} has no messages on {topic}; {_listing([bag])}.")
+        raise BagError(f"The bag {bag.path} has no messages on {topic}; {_listing([bag])}.{_notes(bag)}")
     return count
+
+
+def _notes(bag: Bag) -> str:
+    """What is wrong with the bag, behind another sentence."""
+    notes = [*bag.notes, *(recording.damage for recording in bag.recordings if recording.damage)]
+    return f" ({'; '.join(notes)})" if notes else ""
 
 
 def _listing(bags: Sequence[Bag]) -> str:
     topics = _image_topics(bags)
-    if not topics:
-        return f"there are no image topics in {'it' if len(bags) == 1 else 'them'}"
-    return "image topics: " + ", ".join(f"{topic.name} ({topic.count} messages)" for topic in topics)
+    unread = [reason for bag in bags for topic in bag.topics() if (reason := why_unread(topic))]
+    if topics:
+        listed = "image topics: " + ", ".join(f"{topic.name} ({topic.count} messages)" for topic in topics)
+    else:
+        listed = f"there are no image topics in {'it' if len(bags) == 1 else 'them'} that can be read"
+    return "; ".join([listed, *dict.fromkeys(unread)])
+
+
+def _contents(bags: Sequence[Bag]) -> str:
+    topics = merged_topics(topic for bag in bags for topic in bag.topics())
+    return "In it: " + ", ".join(f"{topic.name} ({topic.count} of {topic.msgtype})" for topic in topics)

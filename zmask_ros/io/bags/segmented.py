@@ -20,7 +20,7 @@ from typing import BinaryIO
 from mcap.writer import CompressionType
 from mcap.writer import Writer as McapWriter
 
-from zmask_ros.io.bags.recording import BagError, RawMessage
+from zmask_ros.io.bags.raw_messages import BagError, RawMessage
 from zmask_ros.io.bags.writer import types_with
 
 MIB = 2**20

@@ -14,7 +14,7 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from zmask_ros.io.bags.camera_info import CameraInfoFields, RegionFields
-from zmask_ros.io.bags.recording import BagError
+from zmask_ros.io.bags.raw_messages import BagError
 from zmask_ros.io.images.codec import encode
 from zmask_ros.io.stamps import NANOSECONDS
 from zmask_ros.resources import find_resource

@@ -1,0 +1,133 @@
+"""What a bag holds beside images that can be read, and what is said of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from mcap.writer import Writer as McapWriter
+from rosbags.rosbag2 import CompressionMode, StoragePlugin
+
+from support.bag_makers import TOPIC, image_bytes, stamp_ns, write_drive, write_rosbag1, write_rosbag2
+from zmask_ros.io.bags.contents import FileContents, TopicContents, bag_contents
+from zmask_ros.io.bags.reader import BagError, CameraBags, ReadReport
+
+VIDEO = "foxglove_msgs/msg/CompressedVideo"
+
+
+def write_channel(path: Path, topic: str, msgtype: str, encoding: str, payload: bytes, count: int = 3) -> Path:
+    with path.open("wb") as stream:
+        writer = McapWriter(stream)
+        writer.start("ros2", "a vehicle")
+        schema = writer.register_schema(msgtype, "ros2msg", b"float64 x\n")
+        channel = writer.register_channel(topic, encoding, schema)
+        for index in range(count):
+            writer.add_message(channel, stamp_ns(index), payload, stamp_ns(index))
+        writer.finish()
+    return path
+
+
+def test_the_files_of_a_bag(tmp_path: Path) -> None:
+    (file,) = bag_contents(write_drive(tmp_path / "drive.mcap", 3, compress=True)).files
+    assert (file.name, file.format, file.profile, file.compression) == ("drive.mcap", "mcap", "ros2", "zstd")
+    assert file.has_index and file.messages == 3
+    contents = bag_contents(write_rosbag2(tmp_path / "database", 2, StoragePlugin.SQLITE3))
+    assert contents.files == (FileContents("database.db3", "sqlite3", "", "", "", True, 2),)
+    assert contents.metadata is not None and contents.metadata.version == 9
+    packed = write_rosbag2(tmp_path / "packed", 2, StoragePlugin.SQLITE3, CompressionMode.FILE)
+    assert bag_contents(packed).files[0].compression == "a zstd file"
+    (ros1,) = bag_contents(write_rosbag1(tmp_path / "drive.bag", 4, "LZ4")).files
+    assert ros1 == FileContents("drive.bag", "ROS 1 bag", "", "", "lz4", True, 4)
+
+
+@pytest.mark.parametrize(
+    ("msgtype", "encoding", "reason"),
+    [
+        (VIDEO, "cdr", f"/front/video carries {VIDEO}, which is not read"),
+        ("ffmpeg_image_transport_msgs/FFMPEGPacket", "cdr", "ffmpeg_image_transport_msgs/msg/FFMPEGPacket"),
+        ("foxglove.CompressedVideo", "protobuf", "carries foxglove.CompressedVideo, which is not read"),
+        ("sensor_msgs/msg/Image", "json", "has sensor_msgs/msg/Image serialized as 'json', which is not read"),
+    ],
+)
+def test_a_camera_that_cannot_be_read_is_told_of(tmp_path: Path, msgtype: str, encoding: str, reason: str) -> None:
+    bag = write_channel(tmp_path / "drive.mcap", "/front/video", msgtype, encoding, b"\0\1\0\0")
+    contents = bag_contents(bag)
+    assert [topic.is_read for topic in contents.topics] == [False]
+    assert reason in contents.unread[0]
+    for topic in (None, "/front/video"):
+        with pytest.raises(BagError) as refusal:
+            CameraBags(bag, topic)
+        assert reason in str(refusal.value)
+
+
+def test_what_is_no_camera_is_no_unread_camera(tmp_path: Path) -> None:
+    bag = write_channel(tmp_path / "drive.mcap", "/steering", "own_msgs/msg/Steering", "cdr", bytes(12))
+    contents = bag_contents(bag)
+    assert contents.topics == (TopicContents("/steering", "own_msgs/msg/Steering", "cdr", 3, False),)
+    assert contents.unread == ()
+
+
+def test_a_metadata_that_counts_more_than_there_is(tmp_path: Path) -> None:
+    bag = write_drive(tmp_path / "drive", 3)
+    metadata = bag / "metadata.yaml"
+    metadata.write_text(metadata.read_text().replace("message_count: 3", "message_count: 5"))
+    said = f"its metadata.yaml counts 5 messages on {TOPIC}, of which 2 are not there"
+    assert bag_contents(bag).damage == (said,)
+    report = ReadReport()
+    with CameraBags(bag) as bags:
+        assert len(list(bags.frames(report))) == 3
+    assert report.warnings() == [f"{bag}: {said}"]
+
+
+@pytest.mark.parametrize("storage", ["mcap", "bag"])
+def test_a_bag_of_which_no_frame_can_be_read_is_refused_at_its_end(tmp_path: Path, storage: str) -> None:
+    if storage == "mcap":
+        bag = write_channel(tmp_path / "drive.mcap", TOPIC, "sensor_msgs/msg/Image", "cdr", image_bytes(0)[:-9])
+    else:
+        bag = write_rosbag1(tmp_path / "drive.bag", 3, None)
+        bag.write_bytes(bag.read_bytes().replace(b"rgb8", b"what"))
+    with (
+        CameraBags(bag) as bags,
+        pytest.raises(
+            BagError, match=rf"Not one frame of {TOPIC} could be read of .*3 messages .*In it: {TOPIC} \(3 of"
+        ),
+    ):
+        list(bags.frames(ReadReport()))
+
+
+def test_two_files_of_the_same_messages_are_read_once(tmp_path: Path) -> None:
+    """A bag that was converted in its own folder, and one that `rosbag reindex` has left its original beside."""
+    bag = write_rosbag2(tmp_path / "drive", 3, StoragePlugin.MCAP)
+    write_rosbag2(tmp_path / "other", 3, StoragePlugin.SQLITE3)
+    (tmp_path / "other" / "other.db3").rename(bag / "drive.db3")
+    (tmp_path / "split").mkdir()
+    for name in ("a_0.bag", "a_0.orig.bag", "a_1.bag.active"):
+        write_rosbag1(tmp_path / "split" / name, 2, None)
+    for folder, count in ((bag, 3), (tmp_path / "split", 4)):
+        report = ReadReport()
+        with CameraBags(folder) as bags:
+            assert (len(list(bags.frames(report))), report.warnings()) == (count, [])
+
+
+def test_a_stranger_in_the_folder_is_left_aside_with_a_word(tmp_path: Path) -> None:
+    bag = write_drive(tmp_path / "drive", 2)
+    write_drive(bag / "clip.mcap", 1)
+    assert bag_contents(bag).damage == ("clip.mcap is not named in its metadata.yaml and was not read",)
+
+
+def test_a_log_that_cannot_be_opened_in_its_place_is_read_from_a_copy(tmp_path: Path) -> None:
+    """As on a read-only disk, on which SQLite cannot make the file that it shares with other readers."""
+    import shutil
+    import sqlite3
+
+    bag = write_rosbag2(tmp_path / "drive", 2, StoragePlugin.SQLITE3)
+    database = sqlite3.connect(bag / "drive.db3")
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("INSERT INTO messages(topic_id, timestamp, data) SELECT 1, timestamp + 1, data FROM messages")
+    database.commit()
+    killed = tmp_path / "killed"
+    shutil.copytree(bag, killed)
+    database.close()
+    (killed / "drive.db3-shm").unlink()
+    (killed / "drive.db3-shm").mkdir()
+    assert bag_contents(killed).files[0].messages == 4

@@ -1,0 +1,95 @@
+"""No bag is read short without a word, and none is called damaged that is whole; ZMASK_BAGS says how many are tried."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from hypothesis import HealthCheck, given, note, settings
+from hypothesis import strategies as st
+
+from support.bag_habits import TOPIC, Habits, McapHabits, picture, stamp_ns, whole_bags, write_bag
+from zmask_ros.io.bags.contents import bag_contents
+from zmask_ros.io.bags.reader import BagError, CameraBags, Frame, ReadReport
+
+EXAMPLES = int(os.environ.get("ZMASK_BAGS", "40"))
+_TRIED = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def read(path: Path) -> tuple[list[Frame], ReadReport]:
+    report = ReadReport()
+    with CameraBags(path, TOPIC) as bags:
+        return list(bags.frames(report)), report
+
+
+def assert_right(frames: list[Frame], habits: Habits) -> None:
+    """Each frame is one of the drive, and none comes twice."""
+    indices = [next(i for i in range(habits.count) if stamp_ns(habits, i) == frame.stamp_ns) for frame in frames]
+    assert len(set(indices)) == len(indices)
+    for index, frame in zip(indices, frames, strict=True):
+        assert np.array_equal(frame.image, picture(index))
+
+
+@_TRIED
+@given(whole_bags())
+def test_a_whole_bag_is_read_whole_and_without_a_word(habits: Habits) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        bag = write_bag(Path(place), habits)
+        contents = bag_contents(bag)
+        frames, report = read(bag)
+    assert report.warnings() == []
+    assert contents.damage == ()
+    assert [topic.messages for topic in contents.topics if topic.is_read] == [habits.count]
+    assert len(frames) == habits.count
+    assert_right(frames, habits)
+
+
+@_TRIED
+@given(whole_bags(), st.floats(0, 1), st.data())
+def test_a_bag_of_which_something_is_lost_is_not_read_short_without_a_word(
+    habits: Habits, share: float, data: st.DataObject
+) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        bag = write_bag(Path(place), habits)
+        files = sorted(file for file in bag.parent.rglob("*") if file.is_file())
+        damaged = data.draw(st.sampled_from(files))
+        loss = data.draw(st.sampled_from(["cut", "zeros"] if len(files) == 1 else ["cut", "zeros", "removed"]))
+        note(f"{damaged.name} {loss}")
+        lose(damaged, loss, share)
+        try:
+            frames, report = read(bag)
+        except BagError:
+            return
+    # Zeros in a picture are seen where there is a checksum, and not every bag has one.
+    if loss != "zeros":
+        assert_right(frames, habits)
+    if len(frames) < habits.count:
+        assert report.warnings() or is_lost_without_a_trace(habits, damaged, loss)
+
+
+def lose(path: Path, loss: str, share: float) -> None:
+    size = path.stat().st_size
+    if loss == "removed":
+        path.unlink()
+    elif loss == "cut":
+        os.truncate(path, int(size * share))
+    else:
+        with path.open("r+b") as stream:
+            stream.seek(int(size * share))
+            stream.write(bytes(min(100, size - int(size * share))))
+
+
+def is_lost_without_a_trace(habits: Habits, damaged: Path, loss: str) -> bool:
+    """Nothing in the world counts what was there.
+
+    A file that is gone and that no metadata.yaml counts; a write-ahead log, whose checksums make SQLite take what is
+    behind a damaged part for what was never finished; bytes of a database or of an mcap without checksums and counts.
+    """
+    if habits.metadata is not None and habits.metadata.topics in ("right", "short types"):
+        return False
+    if loss == "removed" or damaged.name.endswith(("-wal", "-shm")):
+        return True
+    has_checksums = isinstance(habits.storage, McapHabits) and habits.storage.checksums
+    return loss == "zeros" and not has_checksums

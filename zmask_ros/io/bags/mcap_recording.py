@@ -1,0 +1,352 @@
+"""Reader of mcap files: whole ones by what index they have, cut or damaged ones as far as their bytes make sense.
+
+Whatever of an mcap is optional may be missing: chunks, the message index, the chunk index, schemas and channels in the
+summary, the statistics, the summary itself.
+"""
+
+from __future__ import annotations
+
+import heapq
+import struct
+import zlib
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+import lz4.frame  # type: ignore[import-untyped]
+import zstandard
+from mcap.data_stream import ReadDataStream
+from mcap.exceptions import McapError
+from mcap.opcode import Opcode
+from mcap.records import Channel, ChunkIndex, Header, Schema, Statistics
+from mcap.stream_reader import StreamReader
+
+from zmask_ros.io.bags.message_types import full_type_name, message_definition
+from zmask_ros.io.bags.raw_messages import BagError, RawMessage, TopicInfo
+from zmask_ros.io.bags.recording import Recording
+
+MAGIC = b"\x89MCAP0\r\n"
+_RECORD = struct.Struct("<BQ")
+_MESSAGE = struct.Struct("<HIQQ")
+_CHUNK = struct.Struct("<QQQII")
+_LENGTH = struct.Struct("<Q")
+# Record, summary's start, summary offsets' start, checksum of the summary, magic.
+_FOOTER = struct.Struct("<BQQQI8s")
+# Of each message: its channel, its time, and its data if they are wanted.
+_Message = tuple[int, int, "bytes | None"]
+# A record of the message index has these bytes before its entries, and those an entry.
+_INDEX_HEAD, _INDEX_ENTRY = 15, 16
+
+_DECOMPRESS: dict[str, Callable[[memoryview, int], bytes | memoryview]] = {
+    "": lambda data, _: data,
+    "lz4": lambda data, _: lz4.frame.decompress(data),
+    "zstd": lambda data, size: zstandard.ZstdDecompressor().decompress(data, max_output_size=size),
+}
+
+
+@dataclass(frozen=True)
+class _Topic:
+    """What a channel says of its messages."""
+
+    name: str
+    msgtype: str
+    encoding: str
+
+
+@dataclass
+class _Summary:
+    """What stands at the end of the file; all of it is optional."""
+
+    schemas: dict[int, Schema] = field(default_factory=dict)
+    channels: dict[int, Channel] = field(default_factory=dict)
+    statistics: Statistics | None = None
+    chunks: list[ChunkIndex] = field(default_factory=list)
+
+
+class McapRecording(Recording):
+    """An mcap file.
+
+    Messages are counted by the statistics or by the message index; where neither can be relied on, the file is read
+    once to count them when it is opened.
+
+    Raises:
+        BagError: nothing of it can be read.
+    """
+
+    format = "mcap"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._schemas: dict[int, Schema] = {}
+        self._topics: dict[int, _Topic] = {}
+        self._chunks: list[ChunkIndex] = []
+        self._size = path.stat().st_size
+        with path.open("rb") as stream:
+            summary, counts = _Summary(), None
+            # The parsers of damaged bytes raise exceptions of no common class.
+            try:
+                self._read_header(stream)
+                summary = _read_summary(stream, self._size)
+                counts = _counts(summary, stream, self._size)
+            except Exception:
+                counts = None
+        for schema in summary.schemas.values():
+            self._learn_schema(schema)
+        for channel in summary.channels.values():
+            self._learn_channel(channel)
+        self.topics = self._counted(counts or self._survey(summary.statistics))
+        self._chunks = sorted(summary.chunks, key=lambda chunk: (chunk.message_start_time, chunk.chunk_start_offset))
+        self.index = counts is not None and bool(self._chunks)
+        self.compression = self.compression or ", ".join(sorted({chunk.compression for chunk in self._chunks} - {""}))
+
+    def close(self) -> None:
+        """Nothing is held between two readings."""
+
+    def _read_header(self, stream: BinaryIO) -> None:
+        """What the first record says of the file."""
+        stream.seek(len(MAGIC))
+        _, length = _record_head(stream, self._size)
+        header = Header.read(ReadDataStream(BytesIO(stream.read(length))))
+        self.profile, self.writer = header.profile, header.library
+
+    def _learn_schema(self, schema: Schema) -> None:
+        self._schemas[schema.id] = schema
+        self.types.add(full_type_name(schema.name), message_definition(schema.encoding, schema.data))
+
+    def _learn_channel(self, channel: Channel) -> None:
+        schema = self._schemas.get(channel.schema_id)
+        msgtype = full_type_name(schema.name) if schema else ""
+        self._topics[channel.id] = _Topic(channel.topic, msgtype, channel.message_encoding or "cdr")
+
+    def _survey(self, statistics: Statistics | None) -> dict[int, int]:
+        """The messages of each channel, counted by reading the file once.
+
+        Raises:
+            BagError: nothing makes sense.
+        """
+        counts = Counter(channel for channel, _, _ in self._walk(()))
+        unnamed = sum(count for channel, count in counts.items() if channel not in self._topics)
+        lost = f"{unnamed} messages are of topics that it does not name" if unnamed else ""
+        if statistics is not None and counts.total() < statistics.message_count:
+            counted = statistics.message_count
+            lost = f"{counted - counts.total()} of {counted} messages are missing in it"
+        self.damage = self._found_wrong or lost
+        if self.damage and not counts:
+            raise BagError(f"{self.path} is not a readable bag: {self.damage}.")
+        return counts
+
+    def _counted(self, counts: dict[int, int]) -> list[TopicInfo]:
+        return [
+            TopicInfo(topic.name, topic.msgtype, counts.get(channel, 0), topic.encoding)
+            for channel, topic in self._topics.items()
+            # A channel without messages may have left its schema behind.
+            if topic.msgtype or counts.get(channel, 0)
+        ]
+
+    def _indexed(self, topics: Collection[str]) -> Iterator[RawMessage]:
+        """Chunk by chunk; messages wait while a chunk is to come that may hold older ones."""
+        channels = {channel for channel, topic in self._topics.items() if topic.name in topics}
+        waiting: list[tuple[int, int, RawMessage]] = []
+        serial = 0
+        with self.path.open("rb") as stream:
+            for chunk in self._chunks:
+                while waiting and waiting[0][0] < chunk.message_start_time:
+                    yield heapq.heappop(waiting)[2]
+                # No entries mean that it is not known what is in the chunk.
+                if chunk.message_index_offsets and channels.isdisjoint(chunk.message_index_offsets):
+                    continue
+                for message in self._messages_at(chunk, stream, topics):
+                    serial += 1
+                    heapq.heappush(waiting, (message.received_ns, serial, message))
+        while waiting:
+            yield heapq.heappop(waiting)[2]
+
+    def _messages_at(self, chunk: ChunkIndex, stream: BinaryIO, topics: Collection[str]) -> list[RawMessage]:
+        """The messages of a chunk; none if it is damaged, or is not where the index says."""
+        # See `__init__`.
+        with suppress(Exception):
+            stream.seek(chunk.chunk_start_offset)
+            opcode, length = _record_head(stream, self._size)
+            if opcode == Opcode.CHUNK:
+                return list(self._wanted(self._within(_contents(stream.read(length)), topics)))
+        return []
+
+    def _scan(self, topics: Collection[str]) -> Iterator[RawMessage]:
+        return self._wanted(self._walk(topics))
+
+    def _wanted(self, messages: Iterator[_Message]) -> Iterator[RawMessage]:
+        for channel, received_ns, data in messages:
+            if data is not None:
+                topic = self._topics[channel]
+                yield RawMessage(topic.name, topic.msgtype, received_ns, data, topic.encoding)
+
+    def _walk(self, topics: Collection[str]) -> Iterator[_Message]:
+        """All messages in the order of the file; damaged chunks are passed over."""
+        lost, first, self._found_wrong = 0, "", ""
+        with self.path.open("rb") as stream:
+            # See `__init__`.
+            try:
+                if stream.read(len(MAGIC)) != MAGIC:
+                    raise McapError("it does not begin as an mcap file does")
+                while (head := _record_head(stream, self._size))[0] not in (Opcode.DATA_END, Opcode.FOOTER):
+                    opcode, length = head
+                    if opcode == Opcode.MESSAGE:
+                        yield self._message(stream, length, topics)
+                    elif opcode == Opcode.CHUNK:
+                        body = stream.read(length)
+                        try:
+                            self.compression = self.compression or _compression(memoryview(body))
+                            yield from self._within(_contents(body), topics)
+                        except Exception as error:
+                            lost += 1
+                            first = first or str(error)
+                    else:
+                        self._learn_record(opcode, stream.read(length))
+            except Exception as error:
+                reason = "no more bytes" if isinstance(error, struct.error) or not str(error) else error
+                self._found_wrong = f"it is cut off or damaged at byte {stream.tell()} of {self._size} ({reason})"
+        if lost:
+            self._found_wrong = self._found_wrong or f"{lost} damaged part(s) (chunks) of it were passed over ({first})"
+
+    def _message(self, stream: BinaryIO, length: int, topics: Collection[str]) -> _Message:
+        """A message that is in no chunk; what is not wanted of it is not read."""
+        channel, _, received_ns, _ = _MESSAGE.unpack(stream.read(_MESSAGE.size))
+        rest = length - _MESSAGE.size
+        if self._is_of(channel, topics):
+            return channel, received_ns, stream.read(rest)
+        stream.seek(rest, 1)
+        return channel, received_ns, None
+
+    def _within(self, contents: bytes | memoryview, topics: Collection[str]) -> Iterator[_Message]:
+        """The messages of a chunk."""
+        at = 0
+        while at < len(contents):
+            opcode, length = _RECORD.unpack_from(contents, at)
+            at += _RECORD.size
+            if at + length > len(contents):
+                raise McapError("a record is longer than its chunk")
+            if opcode == Opcode.MESSAGE:
+                channel, _, received_ns, _ = _MESSAGE.unpack_from(contents, at)
+                wanted = self._is_of(channel, topics)
+                yield channel, received_ns, bytes(contents[at + _MESSAGE.size : at + length]) if wanted else None
+            elif opcode in (Opcode.SCHEMA, Opcode.CHANNEL):
+                self._learn_record(opcode, bytes(contents[at : at + length]))
+            at += length
+
+    def _is_of(self, channel: int, topics: Collection[str]) -> bool:
+        topic = self._topics.get(channel)
+        return topic is not None and topic.name in topics
+
+    def _learn_record(self, opcode: int, body: bytes) -> None:
+        if opcode == Opcode.SCHEMA:
+            self._learn_schema(Schema.read(ReadDataStream(BytesIO(body))))
+        elif opcode == Opcode.CHANNEL:
+            self._learn_channel(Channel.read(ReadDataStream(BytesIO(body))))
+
+
+def _record_head(stream: BinaryIO, size: int) -> tuple[int, int]:
+    """Kind and length of the next record. A damaged length must not become an allocation."""
+    opcode, length = _RECORD.unpack(stream.read(_RECORD.size))
+    if length > size - stream.tell():
+        raise McapError("no more bytes")
+    return opcode, length
+
+
+def _compression(body: memoryview) -> str:
+    *_, length = _CHUNK.unpack_from(body)
+    return bytes(body[_CHUNK.size : _CHUNK.size + length]).decode()
+
+
+def _contents(body: bytes) -> bytes | memoryview:
+    """The records of a chunk, decompressed.
+
+    Raises:
+        McapError: its compression is not known, or its checksum is another one.
+    """
+    view = memoryview(body)
+    _, _, size, checksum, name_length = _CHUNK.unpack_from(view)
+    begin = _CHUNK.size + name_length
+    compression = _compression(view)
+    (length,) = _LENGTH.unpack_from(view, begin)
+    begin += _LENGTH.size
+    if compression not in _DECOMPRESS:
+        raise McapError(f"its compression {compression!r} is not known")
+    contents = _DECOMPRESS[compression](view[begin : begin + length], size)
+    if len(contents) != size or (checksum and zlib.crc32(contents) != checksum):
+        raise McapError("a chunk is damaged")
+    return contents
+
+
+def _read_summary(stream: BinaryIO, size: int) -> _Summary:
+    """What stands at the end of the file; nothing where it has no whole end."""
+    summary = _Summary()
+    stream.seek(-_FOOTER.size, 2)
+    opcode, _, start, _, checksum, magic = _FOOTER.unpack(stream.read(_FOOTER.size))
+    if opcode != Opcode.FOOTER or magic != MAGIC or not start:
+        return summary
+    stream.seek(start)
+    data = stream.read()
+    before_checksum = len(data) - len(MAGIC) - 4
+    if checksum and zlib.crc32(data[:before_checksum]) != checksum:
+        return summary
+    for record in StreamReader(BytesIO(data), skip_magic=True, record_size_limit=size).records:
+        if isinstance(record, Schema):
+            summary.schemas[record.id] = record
+        elif isinstance(record, Channel):
+            summary.channels[record.id] = record
+        elif isinstance(record, Statistics):
+            summary.statistics = record
+        elif isinstance(record, ChunkIndex):
+            summary.chunks.append(record)
+    return summary
+
+
+def _counts(summary: _Summary, stream: BinaryIO, size: int) -> dict[int, int] | None:
+    """The messages of each channel as the summary counts them; None where it leaves something out."""
+    if not all(not channel.schema_id or channel.schema_id in summary.schemas for channel in summary.channels.values()):
+        return None
+    statistics = summary.statistics
+    if statistics is None:
+        counts = _counts_of_index(summary.chunks)
+        return counts if counts.keys() <= summary.channels.keys() and _all_in(summary.chunks, stream, size) else None
+    counts = {channel: count for channel, count in statistics.channel_message_counts.items() if count}
+    agree = (
+        counts.keys() <= summary.channels.keys()
+        and statistics.message_count == sum(counts.values()) > 0
+        and statistics.chunk_count == len(summary.chunks)
+    )
+    return counts if agree else None
+
+
+def _counts_of_index(chunks: Sequence[ChunkIndex]) -> dict[int, int]:
+    """The messages of each channel, by the sizes of the records of the message index."""
+    counts: Counter[int] = Counter()
+    for chunk in chunks:
+        places = sorted((place, channel) for channel, place in chunk.message_index_offsets.items())
+        end = chunk.chunk_start_offset + chunk.chunk_length + chunk.message_index_length
+        ends = [*(place for place, _ in places[1:]), end]
+        for (place, channel), end in zip(places, ends, strict=True):
+            counts[channel] += (end - place - _INDEX_HEAD) // _INDEX_ENTRY
+    return counts
+
+
+def _all_in(chunks: Sequence[ChunkIndex], stream: BinaryIO, size: int) -> bool:
+    """Whether all messages lie in these chunks, each of which has a message index."""
+    if not chunks or not all(chunk.message_index_offsets for chunk in chunks):
+        return False
+    stream.seek(len(MAGIC))
+    ends = {c.chunk_start_offset: c.chunk_start_offset + c.chunk_length + c.message_index_length for c in chunks}
+    while True:
+        if stream.tell() in ends:
+            stream.seek(ends.pop(stream.tell()))
+            continue
+        opcode, length = _record_head(stream, size)
+        if opcode in (Opcode.DATA_END, Opcode.FOOTER):
+            return not ends
+        if opcode in (Opcode.MESSAGE, Opcode.CHUNK):
+            return False
+        stream.seek(length, 1)

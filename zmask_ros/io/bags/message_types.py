@@ -1,0 +1,143 @@
+"""How the messages of a bag are read: by the definitions that it carries, and by those of ROS where they do not do."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import zstandard
+from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat, Nodetype
+from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
+
+from zmask_ros.io.bags.raw_messages import RawMessage
+
+ENCODINGS = ("cdr", "ros1")
+"""Serializations that are read."""
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_FORMATS = {
+    "ros2msg": MessageDefinitionFormat.MSG,
+    "ros1msg": MessageDefinitionFormat.MSG,
+    "ros2idl": MessageDefinitionFormat.IDL,
+    "omgidl": MessageDefinitionFormat.IDL,
+}
+_NOT_GIVEN = MessageDefinition(MessageDefinitionFormat.NONE, "")
+
+
+def message_definition(encoding: str, text: str | bytes) -> MessageDefinition:
+    """A definition as it lies in a bag; one without text, or in a language that is not known, counts as not given."""
+    plain = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+    return MessageDefinition(_FORMATS[encoding], plain) if encoding in _FORMATS and plain.strip() else _NOT_GIVEN
+
+
+def full_type_name(name: str) -> str:
+    """`sensor_msgs/msg/Image`; ROS 1 and own writers say `sensor_msgs/Image`, DDS `sensor_msgs::msg::dds_::Image_`."""
+    plain = re.sub(r"::dds_::(\w+)_$", r"::\1", name).replace("::", "/")
+    package, _, rest = plain.partition("/")
+    return f"{package}/msg/{rest}" if rest and "/" not in rest else plain
+
+
+@dataclass
+class MessageTypes:
+    """Turn bytes into messages by the definitions that a bag carries.
+
+    A definition that cannot be used is left aside for ROS's own: one that is not given or not understood, or that lacks
+    a field that ROS's type has. Types that it uses without giving them are ROS's own too.
+
+    One store a type: bags of several machines may carry definitions that contradict each other.
+    """
+
+    _definitions: dict[str, MessageDefinition] = field(default_factory=dict)
+    _stores: dict[tuple[str, str], Any] = field(default_factory=dict)
+
+    def add(self, msgtype: str, definition: MessageDefinition) -> None:
+        """Learn a type; the first definition of a type counts."""
+        if definition.format != MessageDefinitionFormat.NONE:
+            self._definitions.setdefault(msgtype, definition)
+
+    def deserialize(self, message: RawMessage) -> Any:
+        """The message with its fields; whatever a damaged message makes the parser raise is raised.
+
+        Raises:
+            ValueError: its serialization is not read, or there is no definition of it that can be used.
+        """
+        if message.encoding not in ENCODINGS:
+            raise ValueError(f"messages that are serialized as '{message.encoding}' are not read")
+        key = message.msgtype, message.encoding
+        if key not in self._stores:
+            self._stores[key] = _store(*key, self._definitions.get(message.msgtype, _NOT_GIVEN))
+        store = self._stores[key]
+        if store is None:
+            raise ValueError(f"the bag has no definition of {message.msgtype} that can be used")
+        if message.encoding == "ros1":
+            return store.deserialize_ros1(_plain(message.data), message.msgtype)
+        return store.deserialize_cdr(_plain(message.data), message.msgtype)
+
+
+@functools.cache
+def ros_types(encoding: str = "cdr") -> Any:
+    """The messages of ROS 2 Jazzy or, for ``ros1``, of ROS 1 Noetic."""
+    return get_typestore(Stores.ROS1_NOETIC if encoding == "ros1" else Stores.ROS2_JAZZY)
+
+
+def _plain(data: bytes) -> bytes:
+    """Only metadata.yaml says whether single messages were compressed, and it may be lost; none begins so by itself."""
+    return zstandard.ZstdDecompressor().decompressobj().decompress(data) if data[:4] == _ZSTD_MAGIC else data
+
+
+def _store(msgtype: str, encoding: str, definition: MessageDefinition) -> Any:
+    """What reads a type: its own definition, else ROS's, else None."""
+    ros = ros_types(encoding)
+    try:
+        types = _with_what_it_uses(_parsed(definition, msgtype), msgtype, ros.fielddefs)
+    # A damaged definition makes the parsers raise exceptions of no common class.
+    except Exception:
+        return ros if msgtype in ros.fielddefs else None
+    store = get_typestore(Stores.EMPTY)
+    store.register(types)
+    return store
+
+
+def _parsed(definition: MessageDefinition, msgtype: str) -> dict[str, Any]:
+    if definition.format == MessageDefinitionFormat.MSG:
+        return get_types_from_msg(definition.data, msgtype)
+    types: dict[str, Any] = {}
+    separator = "=" * 80 + "\n"
+    for part in definition.data.split(separator):
+        if part.strip():
+            types.update(get_types_from_idl(part.split("\n", 1)[1] if part.startswith("IDL: ") else part))
+    return types
+
+
+def _with_what_it_uses(given: dict[str, Any], msgtype: str, ros: dict[str, Any]) -> dict[str, Any]:
+    """``msgtype`` and every type within it, of the definitions ``given``, else of ROS's.
+
+    Raises:
+        LookupError: a type is in neither, or lacks a field that ROS's has.
+    """
+    types: dict[str, Any] = {}
+    open_names = [msgtype]
+    while open_names:
+        name = open_names.pop()
+        if name in types:
+            continue
+        types[name] = given[name] if name in given else ros[name]
+        lacking = _field_names(ros.get(name)) - _field_names(types[name])
+        if lacking:
+            raise LookupError(f"{name} lacks {', '.join(sorted(lacking))}")
+        open_names.extend(used for _, description in types[name][1] for used in _names_within(description))
+    return types
+
+
+def _field_names(definition: Any) -> set[str]:
+    return {name for name, _ in definition[1]} if definition else set()
+
+
+def _names_within(description: Any) -> Iterator[str]:
+    kind, inner = description
+    if kind == Nodetype.NAME:
+        yield inner
+    elif kind in (Nodetype.ARRAY, Nodetype.SEQUENCE):
+        yield from _names_within(inner[0])

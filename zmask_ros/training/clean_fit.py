@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Generic, TypeVar
 
@@ -111,14 +111,21 @@ class ProfileFit:
         segmenter: the network.
         plan: what is fitted.
         total: about how many frames there will be, to divide drives into stretches.
+        prior: statistics of earlier footage that count as much as those of all frames together.
     """
 
-    def __init__(self, segmenter: Segmenter, plan: FittingPlan, total: int = 0) -> None:
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        plan: FittingPlan,
+        total: int = 0,
+        prior: Mapping[str, LayerStatistics] | None = None,
+    ) -> None:
         self._segmenter = segmenter
         self._plan = plan
         self._stretch = max(LEAST_STRETCH, -(-total // FOLDS))
         self._taps = ActivationTaps(segmenter.network, tuple(plan.binding.shapes))
-        self._moments = GroupedMoments()
+        self._moments = GroupedMoments(prior)
         self._reservoir = Reservoir[HeldOutFrame]()
         self._used: Counter[tuple[str, str]] = Counter()
         self._held_out: Counter[tuple[str, str]] = Counter()

@@ -6,7 +6,7 @@ only because a drive is a new one shows so, as it will on the next drive.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,7 +45,15 @@ class MomentsByKey(dict[str, Moments]):
 
 
 class GroupedMoments(dict[Group, MomentsByKey]):
-    """Moments by key, those of each group of frames apart."""
+    """Moments by key, those of each group of frames apart.
+
+    Attributes:
+        prior: statistics that count as much as all groups together; none by default.
+    """
+
+    def __init__(self, prior: Mapping[str, LayerStatistics] | None = None) -> None:
+        super().__init__()
+        self.prior = prior or {}
 
     def add(self, group: Group, key: str, moments: Moments) -> None:
         """Merge ``moments`` into those of ``key`` in ``group``."""
@@ -58,6 +66,9 @@ class GroupedMoments(dict[Group, MomentsByKey]):
             if wanted(group):
                 for key, own in moments.items():
                     together.add(key, own)
+        for key, own in together.items():
+            if key in self.prior:
+                together[key] = own.merge(self.prior[key].moments.counted(own.count))
         return {key: LayerStatistics(own) for key, own in together.items()}
 
     @property

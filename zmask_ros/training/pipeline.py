@@ -10,11 +10,12 @@ import statistics
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 
 from zmask_ros.attacks import to_uint8
-from zmask_ros.defense import Profile
+from zmask_ros.defense import Profile, Threshold
 from zmask_ros.defense.analyzer import Analyzer
 from zmask_ros.defense.profile.merging import check_mergeable
 from zmask_ros.defense.profile.profile import OURS
@@ -125,7 +126,11 @@ def refit(
     false_alarm_rate: float,
     progress: Progress = silent,
 ) -> Profile:
-    """``start``, brought to the footage of another camera: all that was learned is kept, all that is clean is new.
+    """``start``, brought to the footage of another camera: its head, layers, screen and mask growth are kept.
+
+    A few minutes of one road vary less than what a head was trained on, and all that is new on the next road would
+    leave their range: the earlier statistics count as much as the new ones. For the same reason a threshold rises with
+    the new footage, but never falls.
 
     Args:
         segmenter: the network of ``start``.
@@ -138,20 +143,35 @@ def refit(
     Raises:
         ProfileError: ``start`` belongs to another network, or the frames are too few or show nothing.
     """
-    main = ProfileFit(segmenter, plan_of(segmenter, start), total)
-    screen = None if start.screen is None else ProfileFit(segmenter, plan_of(segmenter, start.of_screen()), total)
+    starts = (start.without_screen(), *(() if start.screen is None else (start.of_screen(),)))
+    fits = [ProfileFit(segmenter, plan_of(segmenter, own), total, own.detector.statistics) for own in starts]
     with progress("Fitting", "frames", total) as advance:
         for frame in frames:
-            main.add(frame)
-            if screen is not None:
-                screen.add(frame)
+            for fit in fits:
+                fit.add(frame)
             advance()
     note = f"{REFITTED} of {start.created or 'unknown date'}, whose head, layers and mask growth it has."
-    profile = replace(main.finish(false_alarm_rate), vote=start.vote, notes=start.notes).with_notes(REFITTED, note)
-    if screen is None or start.screen is None:
+    profile = replace(fits[0].finish(false_alarm_rate), vote=start.vote, notes=start.notes).with_notes(REFITTED, note)
+    detector = replace(
+        profile.detector,
+        threshold=_higher(profile.detector.threshold, start.detector.threshold),
+        precaution=_higher(profile.detector.precaution, start.detector.precaution),
+    )
+    profile = replace(profile, detector=detector)
+    if start.screen is None:
         return profile
-    alone = screen.finish(start.screen.threshold.false_alarm_rate)
+    alone = fits[1].finish(start.screen.threshold.false_alarm_rate)
     return profile.with_screen(alone, alone.detector.threshold)
+
+
+ThresholdOrNone = TypeVar("ThresholdOrNone", Threshold, Threshold | None)
+
+
+def _higher(new: ThresholdOrNone, earlier: ThresholdOrNone) -> ThresholdOrNone:
+    """The new threshold, with the earlier one's value where that is higher."""
+    if new is None or earlier is None or new.value >= earlier.value:
+        return new
+    return replace(new, value=earlier.value)
 
 
 @dataclass(frozen=True)

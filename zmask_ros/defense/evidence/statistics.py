@@ -58,6 +58,10 @@ class Moments:
         m2 = self.m2 + other.m2 + delta.square() * (self.count * other.count / count)
         return Moments(count, mean, m2)
 
+    def counted(self, count: int) -> Moments:
+        """The same mean and deviations, as if they came from ``count`` observations."""
+        return Moments(count, self.mean, self.m2 * (count / max(self.count, 1)))
+
     @property
     def finite(self) -> bool:
         """Whether no moment is a NaN or an infinity."""

@@ -1,4 +1,4 @@
-"""Real roads of other cameras, without an attack: streaming has no more false alarms than full analysis, on any clip."""
+"""Real roads of other cameras: streaming has no more false alarms than full analysis, on any clip."""
 
 import os
 from collections.abc import Iterator

@@ -93,9 +93,7 @@ class StreamingDefense(nn.Module):
         network, searches = self.defense.segmenter.network, [frame.search for frame in frames]
         # The taps come second: the analysis sees what the network goes on with.
         with (
-            ActivationInpainting(
-                self.defense.segmenter.network, self.tracker, searches, thresholds.attack
-            ) as inpainting,
+            ActivationInpainting(network, self.tracker, searches, thresholds.attack) as inpainting,
             self.defense.taps as taps,
             StemTap(self.defense.stem) as stem,
         ):

@@ -49,7 +49,7 @@ def test_a_patch_is_found_in_the_frame_in_which_it_comes(drive):
 
 def test_after_an_attack_the_next_frame_is_fully_analyzed_until_it_is_followed(drive):
     blind(drive)
-    assert all(whole(drive.see(street(HERE, index=index))[0]) for index in range(3))
+    assert all(whole(drive.see(street(HERE))[0]) for _ in range(3))
     assert drive.see(street(HERE))[0].tracked[0]
 
 

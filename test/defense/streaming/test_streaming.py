@@ -55,7 +55,7 @@ def test_the_first_attacked_frame_is_what_the_whole_analysis_says(drive):
 
 def test_a_patch_is_trusted_for_as_long_as_it_was_seen(drive):
     """Segmented twice: three frames, then those after twice the time each, and then one in a keyframe interval."""
-    twice = [index for index in range(80) if drive.see(street(HERE, index=index))[1] == 2]
+    twice = [index for index in range(80) if drive.see(street(HERE))[1] == 2]
     interval = math.ceil(drive.streaming.keyframe_interval_s * 1e9 / FRAME_NS)
     assert twice == [0, 1, 2, 4, 8, 16, *range(16 + interval, 80, interval)]
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from support.patched_street import ELSEWHERE, FAR, HERE, MOVED, Drive, street
 from support.screened import screened_profile
 from zmask_ros.defense import Defense, StreamingDefense
+from zmask_ros.defense.streaming.sighting import RECENT_ANALYSES
 from zmask_ros.flags.alarm import LONGEST_GAP_S
 
 SHOWN = ((), (HERE,), (MOVED,), (ELSEWHERE,), (HERE, FAR))
@@ -66,7 +67,7 @@ def may_be_tracked(past: list[Seen], now_ns: int, interval_s: float) -> bool:
         if seen.untouched:
             run.append(seen.stamp_ns)
         later_ns = seen.stamp_ns
-    return bool(run) and now_ns - run[0] < min(run[0] - run[-1], interval_s * 1e9)
+    return len(run) >= RECENT_ANALYSES and now_ns - run[0] < min(run[0] - run[-1], interval_s * 1e9)
 
 
 @pytest.mark.parametrize("screened", [False, True])

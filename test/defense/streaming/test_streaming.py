@@ -18,6 +18,7 @@ from support.patched_street import (
     street,
 )
 from zmask_ros.defense import CameraState, Defense, StreamingDefense
+from zmask_ros.defense.streaming.sighting import CLEAR_EXCESS
 
 SECOND = 10**9
 
@@ -75,9 +76,9 @@ def test_an_attack_that_might_soon_score_too_little_is_not_followed(segmenter, f
     streaming = StreamingDefense(Defense(segmenter, fitted))
     drive = Drive(streaming)
     score = float(drive.see(street(HERE))[0].analysis.score)
-    streaming.defense.threshold = 0.9 * score
+    streaming.defense.threshold = 1.1 * score / CLEAR_EXCESS
     assert all(drive.see(street(HERE))[1] == 2 for _ in range(20))
-    streaming.defense.threshold = 0.7 * score
+    streaming.defense.threshold = 0.9 * score / CLEAR_EXCESS
     assert drive.see(street(HERE))[1] == 2
     assert drive.see(street(HERE))[1] == 1
 
@@ -136,6 +137,7 @@ def test_a_keyframe_comes_by_time(tracking):
 def test_a_jump_in_time_is_a_keyframe(segmenter, streaming, jump_ns):
     long = StreamingDefense(streaming.defense, keyframe_interval_s=60.0)
     drive = Drive(long)
+    drive.see(street(HERE))
     drive.see(street(HERE))
     drive.see(street(HERE), SECOND)
     assert drive.see(street(HERE))[1] == 1

@@ -9,7 +9,9 @@ from torch import Tensor
 SAME_PLACE = 0.25
 """Least intersection over union of the regions of two analyses that see the same attack."""
 RECENT_ANALYSES = 3
-"""Number of the latest analyses whose lowest score is what an attack may be expected to score."""
+"""Number of analyses before an attack is relied on; the lowest score of the latest is what it may be expected to have."""
+CLEAR_EXCESS = 3.0
+"""Ratio of that score to the threshold above which an attack is relied on: false alarms lose half of it at once."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,14 @@ class Sighting:
     def score(self) -> float:
         """What the attack may be expected to score: the lowest of its latest scores."""
         return min(self.scores)
+
+    def clear(self, attack: float) -> bool:
+        """Whether it may be relied on: it was seen several times, and clearly enough to be so in the next frames.
+
+        Args:
+            attack: the score above which a frame is called an attack.
+        """
+        return len(self.scores) == RECENT_ANALYSES and self.score > CLEAR_EXCESS * attack
 
     @property
     def trusted_s(self) -> float:

@@ -17,7 +17,7 @@ from zmask_ros.defense.streaming.activation_inpainting import ActivationInpainti
 from zmask_ros.defense.streaming.camera_state import CameraState, FrameOutcome, IncomingFrame
 from zmask_ros.defense.streaming.cascade import Cascade, CascadeResult
 from zmask_ros.defense.streaming.sighting import Sighting, sighted
-from zmask_ros.defense.streaming.tracking import LEAST_LEVEL, PatchTrack, TrackedPatch, Tracker
+from zmask_ros.defense.streaming.tracking import PatchTrack, TrackedPatch, Tracker
 
 KEYFRAME_INTERVAL_S = 0.5
 """Seconds between two keyframes, unless another interval is given."""
@@ -69,7 +69,7 @@ class StreamingDefense(nn.Module):
             labels=segmentation.labels,
             first=first,
             mask=segmentation.mask,
-            # Only the track of an attack is followed: see `_learn`.
+            # Only what is called an attack is followed.
             flagged=(seen.analysis.score > thresholds.attack) | found_again,
             suspicious=suspicious | found_again,
             thresholds=thresholds,
@@ -142,7 +142,7 @@ class StreamingDefense(nn.Module):
         return outcomes
 
     def _learn(self, sighting: Sighting, heat: Tensor, activation: Tensor, attack: float) -> PatchTrack | None:
-        """The track of an attack; None: it was seen once only, may not score as much again, or cannot be tracked.
+        """The track of an attack; None: it is not relied on yet, or it cannot be tracked.
 
         Args:
             sighting: of the attack, the last time in this image.
@@ -150,8 +150,7 @@ class StreamingDefense(nn.Module):
             activation: of the tracker's layer, [1, C, H, W].
             attack: the score above which an image is called an attack.
         """
-        # What its track finds again is an attack then, too, however unlike itself it may be.
-        if sighting.trusted_s == 0 or sighting.score * LEAST_LEVEL <= attack:
+        if not sighting.clear(attack):
             return None
         region = sighting.region
         return self.tracker.learn(self.tracker.features(activation), region, sighting.score, float(heat[region].mean()))

@@ -9,7 +9,7 @@ from torch import Tensor
 SAME_PLACE = 0.25
 """Least intersection over union of the regions of two analyses that see the same attack."""
 RECENT_ANALYSES = 3
-"""Number of analyses before an attack is relied on; the lowest score of the latest is what it may be expected to have."""
+"""Number of analyses before an attack is relied on; the lowest score of the latest is what it is expected to have."""
 CLEAR_EXCESS = 3.0
 """Ratio of that score to the threshold above which an attack is relied on: false alarms lose half of it at once."""
 

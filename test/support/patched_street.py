@@ -50,6 +50,14 @@ class Drive:
         return result, len(passes)
 
 
+def follow(drive: Drive, *boxes: Box) -> None:
+    """See these squares until they are trusted for a whole keyframe interval; only a keyframe is due before."""
+    drive.see(street(*boxes))
+    drive.see(street(*boxes))
+    drive.see(street(*boxes), round(drive.streaming.keyframe_interval_s * 1e9))
+    assert drive.state.track is not None
+
+
 def see_as_a_whole(drive: Drive) -> DefenseResult:
     """The camera's first attacked frame: two passes, and the same result as the full analysis without a memory."""
     defended, passes = drive.see(street(HERE))

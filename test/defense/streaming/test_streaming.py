@@ -1,10 +1,26 @@
 """Streaming mode: every transition of its state, on the tiny network."""
 
+import math
+
 import pytest
 import torch
 
-from support.patched_street import ELSEWHERE, FAR, FRAME_NS, HERE, MOVED, Drive, covered, see_as_a_whole, street
+from support.patched_street import (
+    ELSEWHERE,
+    FAR,
+    FRAME_NS,
+    HERE,
+    MOVED,
+    Drive,
+    covered,
+    follow,
+    see_as_a_whole,
+    street,
+)
 from zmask_ros.defense import CameraState, Defense, StreamingDefense
+from zmask_ros.defense.streaming.sighting import CLEAR_EXCESS
+
+SECOND = 10**9
 
 
 @pytest.fixture(scope="module")
@@ -19,8 +35,7 @@ def drive(streaming):
 
 @pytest.fixture
 def tracking(drive):
-    drive.see(street(HERE))
-    assert drive.state.track is not None
+    follow(drive, HERE)
     return drive
 
 
@@ -35,7 +50,51 @@ def test_clean_frames_take_one_pass_and_leave_no_track(drive):
 def test_the_first_attacked_frame_is_what_the_whole_analysis_says(drive):
     defended = see_as_a_whole(drive)
     assert not defended.tracked[0]
-    assert drive.state.track is not None
+    assert drive.state.sighting is not None
+    assert drive.state.track is None, "it was seen once only"
+
+
+def test_a_patch_is_trusted_for_as_long_as_it_was_seen(drive):
+    """Segmented twice: three frames, then those after twice the time each, and then one in a keyframe interval."""
+    twice = [index for index in range(80) if drive.see(street(HERE))[1] == 2]
+    interval = math.ceil(drive.streaming.keyframe_interval_s * 1e9 / FRAME_NS)
+    assert twice == [0, 1, 2, 4, 8, 16, *range(16 + interval, 80, interval)]
+
+
+def test_what_is_masked_as_a_precaution_only_is_not_followed(segmenter, fitted):
+    streaming = StreamingDefense(Defense(segmenter, fitted))
+    streaming.defense.precaution, streaming.defense.threshold = streaming.defense.threshold, 1e6
+    drive = Drive(streaming)
+    for _ in range(20):
+        defended, passes = drive.see(street(HERE))
+        assert passes == 2
+        assert not defended.tracked[0]
+        assert not defended.flagged[0]
+
+
+def test_an_attack_that_might_soon_score_too_little_is_not_followed(segmenter, fitted):
+    streaming = StreamingDefense(Defense(segmenter, fitted))
+    drive = Drive(streaming)
+    score = float(drive.see(street(HERE))[0].analysis.score)
+    streaming.defense.threshold = 1.1 * score / CLEAR_EXCESS
+    assert all(drive.see(street(HERE))[1] == 2 for _ in range(20))
+    streaming.defense.threshold = 0.9 * score / CLEAR_EXCESS
+    assert drive.see(street(HERE))[1] == 2
+    assert drive.see(street(HERE))[1] == 1
+
+
+def test_a_keyframe_that_is_not_called_an_attack_ends_the_track(tracking):
+    streaming = tracking.streaming
+    threshold = streaming.defense.threshold
+    try:
+        streaming.defense.threshold = 1e6
+        defended, _ = tracking.see(street(HERE))
+    finally:
+        streaming.defense.threshold = threshold
+    assert not defended.flagged[0]
+    assert not defended.tracked[0]
+    assert (tracking.state.sighting, tracking.state.track) == (None, None)
+    assert not tracking.see(street(HERE))[0].tracked[0]
 
 
 @pytest.mark.parametrize("box", [HERE, MOVED])
@@ -79,6 +138,8 @@ def test_a_jump_in_time_is_a_keyframe(segmenter, streaming, jump_ns):
     long = StreamingDefense(streaming.defense, keyframe_interval_s=60.0)
     drive = Drive(long)
     drive.see(street(HERE))
+    drive.see(street(HERE))
+    drive.see(street(HERE), SECOND)
     assert drive.see(street(HERE))[1] == 1
     assert drive.see(street(HERE), jump_ns)[1] == 2
 
@@ -92,7 +153,7 @@ def test_a_patch_that_grows_is_fully_analyzed(tracking):
 
 def test_a_second_patch_is_seen_between_keyframes(drive):
     near, far = ELSEWHERE, FAR
-    drive.see(street(near))
+    follow(drive, near)
     defended, passes = drive.see(street(near, far))
     assert passes == 2
     assert covered(defended, near) > 0.7
@@ -123,9 +184,10 @@ def test_without_time_between_keyframes_it_is_the_whole_analysis_of_each_frame(s
 
 
 def test_cameras_of_a_batch_do_not_touch_each_other(streaming, segmenter):
-    frames = [[street(HERE), street(), street(ELSEWHERE)], [street(MOVED), street(HERE), street()]]
+    frames = [[street(HERE), street(), street(ELSEWHERE)]] * 3
+    frames += [[street(HERE), street(HERE), street(ELSEWHERE)], [street(MOVED), street(HERE), street()]]
     states = [CameraState()] * 3
-    alone = [Drive(streaming) for _ in range(3)]
+    alone, tracked = [Drive(streaming) for _ in range(3)], []
     for number, images in enumerate(frames, 1):
         x = torch.cat([segmenter.prepare(image) for image in images])
         together, states = streaming.step(x, states, [number * FRAME_NS] * 3)
@@ -135,6 +197,8 @@ def test_cameras_of_a_batch_do_not_touch_each_other(streaming, segmenter):
             assert torch.equal(together.mask[index], single.mask[0])
             assert together.tracked[index] == single.tracked[0]
             torch.testing.assert_close(together.analysis.score[index], single.analysis.score[0])
+        tracked.append(together.tracked.tolist())
+    assert tracked[3] == [True, False, True]
 
 
 def test_no_hook_is_left_behind(tracking, segmenter):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from zmask_ros.defense.streaming.sighting import Sighting
 from zmask_ros.defense.streaming.tracking import PatchTrack, TrackedPatch, TrackSearch
 from zmask_ros.flags.alarm import LONGEST_GAP_S
 
 ALERT_S = 3.0
-"""Seconds after an attack that no track accounts for, during which the screen is not enough."""
+"""Seconds after an attack that is not seen any more, or not alone, during which the screen is not enough."""
 
 
 @dataclass(frozen=True)
@@ -17,26 +18,19 @@ class CameraState:
     """All that is remembered of one camera.
 
     Attributes:
-        track: the patch that is known; None: nothing is looked for in the next frame.
+        sighting: the attack of the last frame; None: that frame was not called an attack.
+        track: by which the patch of ``sighting`` can be found again; None: the next frame is analyzed as a whole.
         keyframe_ns: time of the last keyframe, in nanoseconds; with a track, of the one that it was learned on. None:
             the next frame is one.
         last_ns: time of the last frame, in nanoseconds; None: there was none.
-        flagged: whether the last frame was called an attack.
         alert_until_ns: time until which the screen is not enough, in nanoseconds; None: it is enough.
     """
 
+    sighting: Sighting | None = None
     track: PatchTrack | None = None
     keyframe_ns: int | None = None
     last_ns: int | None = None
-    flagged: bool = False
     alert_until_ns: int | None = None
-
-
-@dataclass(frozen=True)
-class TrackUpdate:
-    """What the masking of an image changes: the track to go by from now on; None: there is none to go by."""
-
-    track: PatchTrack | None
 
 
 @dataclass(frozen=True)
@@ -46,14 +40,17 @@ class FrameOutcome:
     Attributes:
         tracked: its known patch, where it was found again and removed.
         fully_analyzed: whether the whole analysis saw it, and its score is a number.
-        flagged: whether it is called an attack.
-        track_update: None where the whole analysis masked nothing.
+        masked: whether the whole analysis masked something, next to ``tracked`` if that was removed.
+        sighting: the attack that the whole analysis of the untouched image sees; None where it sees none, or did not
+            see the untouched image.
+        track: that was learned of ``sighting``; None: there is none to go by.
     """
 
-    tracked: TrackedPatch | None
-    fully_analyzed: bool
-    flagged: bool
-    track_update: TrackUpdate | None
+    tracked: TrackedPatch | None = None
+    fully_analyzed: bool = False
+    masked: bool = False
+    sighting: Sighting | None = None
+    track: PatchTrack | None = None
 
 
 @dataclass(frozen=True)
@@ -82,7 +79,12 @@ class IncomingFrame:
         keyframe_ns = self.state.keyframe_ns
         if not self.follows or keyframe_ns is None:
             return False
-        return (self.stamp_ns - keyframe_ns) / 1e9 < self.keyframe_interval_s
+        return (self.stamp_ns - keyframe_ns) / 1e9 < self._keyframe_interval_s
+
+    @property
+    def earlier(self) -> Sighting | None:
+        """The attack that it may show again; None: there is none that it follows."""
+        return self.state.sighting if self.follows else None
 
     @property
     def search(self) -> TrackSearch | None:
@@ -92,7 +94,7 @@ class IncomingFrame:
 
     @property
     def alert(self) -> bool:
-        """Whether it is fully analyzed whatever is found: it comes soon after an attack that no track accounts for."""
+        """Whether it is fully analyzed whatever is found: it comes soon after an attack that is not seen any more."""
         until_ns = self.state.alert_until_ns
         return until_ns is not None and self.stamp_ns < until_ns
 
@@ -104,38 +106,50 @@ class IncomingFrame:
         """
         if not self.between_keyframes or self.alert:
             return False
+        if tracked is None:
+            return self.state.sighting is None
         # Right after a track was learned, the whole analysis says whether it leaves something out.
-        return self.state.track is None or (tracked is not None and self.state.keyframe_ns != self.state.last_ns)
+        return self.state.keyframe_ns != self.state.last_ns
 
     def after(self, outcome: FrameOutcome) -> CameraState:
         """The camera's state after it."""
-        if outcome.track_update is not None:
-            track = outcome.track_update.track
-        else:
-            track = None if outcome.tracked is None else outcome.tracked.track
+        sighting, track = outcome.sighting, outcome.track
+        if outcome.tracked is not None and self.state.sighting is not None:
+            sighting = self.state.sighting.moved(outcome.tracked.region)
+            # With a second patch next to a known one, a track for both is learned on the next frame.
+            track = None if outcome.masked else outcome.tracked.track
         return CameraState(
-            track, self._keyframe_ns(outcome), self.stamp_ns, outcome.flagged, self._alert_until_ns(outcome)
+            sighting, track, self._keyframe_ns(outcome), self.stamp_ns, self._alert_until_ns(outcome, sighting)
         )
 
     def _keyframe_ns(self, outcome: FrameOutcome) -> int | None:
-        if outcome.track_update is not None:
-            # With a second patch next to a known one, a track for both is learned on the next frame.
-            return self.stamp_ns if outcome.tracked is None else None
+        if outcome.tracked is not None:
+            return None if outcome.masked else self.state.keyframe_ns
+        if outcome.track is not None:
+            return self.stamp_ns
         # An analysis that the screen asks for does not postpone the keyframe: attackers could choose when it asks.
         return self.stamp_ns if outcome.fully_analyzed and not self.between_keyframes else self.state.keyframe_ns
 
-    def _alert_until_ns(self, outcome: FrameOutcome) -> int | None:
+    def _alert_until_ns(self, outcome: FrameOutcome, sighting: Sighting | None) -> int | None:
         earlier = self.state.alert_until_ns if self.follows and self.alert else None
-        if outcome.track_update is None:
-            accounted_for = self.state.track is None or outcome.tracked is not None
+        if outcome.tracked is not None:
+            calm = not outcome.masked
         else:
-            accounted_for = outcome.tracked is None and outcome.track_update.track is not None
-        if accounted_for:
+            # The frame after one that is called an attack is fully analyzed in any case.
+            calm = sighting is not None or (self.state.sighting is None and not outcome.masked)
+        if calm:
             return earlier
-        attack = outcome.flagged or self.state.flagged
+        attack = sighting is not None or self.state.sighting is not None
         until_ns = self.stamp_ns + round(1e9 * (ALERT_S if attack else min(ALERT_S, self.keyframe_interval_s)))
         return until_ns if earlier is None else max(until_ns, earlier)
 
     @property
     def _elapsed_s(self) -> float:
         return math.inf if self.state.last_ns is None else (self.stamp_ns - self.state.last_ns) / 1e9
+
+    @property
+    def _keyframe_interval_s(self) -> float:
+        """With a track, no longer than its attack was seen before."""
+        if self.state.track is None or self.state.sighting is None:
+            return self.keyframe_interval_s
+        return min(self.keyframe_interval_s, self.state.sighting.trusted_s)

@@ -8,15 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from zmask_ros.defense.analyzer import Analysis, Evidence
-from zmask_ros.defense.defense import Defense, DefenseResult, FirstPass
+from zmask_ros.defense.defense import Defense, DefenseResult, FirstPass, Thresholds
 from zmask_ros.defense.evidence.grid import area_resample
 from zmask_ros.defense.masking.soft_region import OPEN
 from zmask_ros.defense.resegmentation.stem import StemOutput, StemTap
 from zmask_ros.defense.stage_timer import StageTimer
 from zmask_ros.defense.streaming.activation_inpainting import ActivationInpainting, tracked_mask
-from zmask_ros.defense.streaming.camera_state import CameraState, FrameOutcome, IncomingFrame, TrackUpdate
+from zmask_ros.defense.streaming.camera_state import CameraState, FrameOutcome, IncomingFrame
 from zmask_ros.defense.streaming.cascade import Cascade, CascadeResult
-from zmask_ros.defense.streaming.tracking import TrackedPatch, Tracker
+from zmask_ros.defense.streaming.sighting import Sighting, sighted
+from zmask_ros.defense.streaming.tracking import PatchTrack, TrackedPatch, Tracker
 
 KEYFRAME_INTERVAL_S = 0.5
 """Seconds between two keyframes, unless another interval is given."""
@@ -27,8 +28,8 @@ class StreamingDefense(nn.Module):
 
     Args:
         defense: the whole analysis of each frame; it may be shared.
-        keyframe_interval_s: seconds after which a camera's frame is fully analyzed and its track learned again; at
-            least 0.
+        keyframe_interval_s: seconds after which a camera's frame is fully analyzed and its track learned again, if
+            not earlier; at least 0.
     """
 
     def __init__(self, defense: Defense, keyframe_interval_s: float = KEYFRAME_INTERVAL_S) -> None:
@@ -56,32 +57,32 @@ class StreamingDefense(nn.Module):
         # Read once: they may be changed from another thread.
         thresholds = self.defense.thresholds
         frames = [IncomingFrame(*pair, self.keyframe_interval_s) for pair in zip(states, stamps_ns, strict=True)]
-        first, seen, inpainting, stem_output = self._analyze(x, frames, thresholds.masking, timer)
+        first, seen, inpainting, stem_output = self._analyze(x, frames, thresholds, timer)
         suspicious = seen.analysis.score > thresholds.masking
         # A score of the screen alone is never above the threshold.
         repeated = suspicious if any(seen.full) and bool(suspicious.any()) else None
         removed = tracked_mask(inpainting.tracked, x)
         segmentation = self.defense.segment(x, first, seen.analysis, repeated, stem_output, timer, removed)
         analysis = _with_tracked(seen.analysis, inpainting.tracked)
-        tracked = torch.tensor([patch is not None for patch in inpainting.tracked], device=x.device) & ~suspicious
+        found_again = torch.tensor([patch is not None for patch in inpainting.tracked], device=x.device)
         result = DefenseResult(
             labels=segmentation.labels,
             first=first,
             mask=segmentation.mask,
-            flagged=analysis.score > thresholds.attack,
-            suspicious=suspicious | tracked,
+            # Only what is called an attack is followed.
+            flagged=(seen.analysis.score > thresholds.attack) | found_again,
+            suspicious=suspicious | found_again,
             thresholds=thresholds,
             analysis=analysis,
             stages_ms=timer.milliseconds(),
-            tracked=tracked,
+            tracked=found_again & ~suspicious,
             fully_analyzed=tuple(seen.full),
         )
-        updates = self._track_updates(seen.analysis, segmentation.by_analysis, suspicious, inpainting)
-        outcomes = _outcomes(result, inpainting.tracked, updates)
+        outcomes = self._outcomes(frames, seen, segmentation.by_analysis, inpainting, thresholds)
         return result, tuple(frame.after(outcome) for frame, outcome in zip(frames, outcomes, strict=True))
 
     def _analyze(
-        self, x: Tensor, frames: Sequence[IncomingFrame], masking: float, timer: StageTimer
+        self, x: Tensor, frames: Sequence[IncomingFrame], thresholds: Thresholds, timer: StageTimer
     ) -> tuple[FirstPass, CascadeResult, ActivationInpainting, StemOutput | None]:
         """The one pass over ``x``: known patches are removed on the way, and the rest goes through the cascade.
 
@@ -89,64 +90,70 @@ class StreamingDefense(nn.Module):
             What the network said, what the cascade says, what was removed, and the output of the network's stem, if
             that is the images' own.
         """
-        searches = [frame.search for frame in frames]
+        network, searches = self.defense.segmenter.network, [frame.search for frame in frames]
         # The taps come second: the analysis sees what the network goes on with.
         with (
-            ActivationInpainting(self.defense.segmenter.network, self.tracker, searches, masking) as inpainting,
+            ActivationInpainting(network, self.tracker, searches, thresholds.attack) as inpainting,
             self.defense.taps as taps,
             StemTap(self.defense.stem) as stem,
         ):
             first = FirstPass(self.defense.segmenter.logits(x))
             timer.mark("network")
             may_screen = [frame.may_screen(patch) for frame, patch in zip(frames, inpainting.tracked, strict=True)]
-            seen = self.cascade(taps, inpainting.tracked, may_screen, masking, timer)
+            seen = self.cascade(taps, inpainting.tracked, may_screen, thresholds.masking, timer)
         untouched = all(patch is None for patch in inpainting.tracked)
         return first, seen, inpainting, stem.output if untouched else None
 
-    def _track_updates(
-        self, analysis: Analysis, masked: Tensor | None, suspicious: Tensor, inpainting: ActivationInpainting
-    ) -> list[TrackUpdate | None]:
-        """What is learned of each image that the analysis masked.
+    def _outcomes(
+        self,
+        frames: Sequence[IncomingFrame],
+        seen: CascadeResult,
+        masked: Tensor | None,
+        inpainting: ActivationInpainting,
+        thresholds: Thresholds,
+    ) -> list[FrameOutcome]:
+        """What came of each image.
 
         Args:
-            analysis: of the images, outside of tracked patches.
-            masked: the pixels that it masked, 0 or 1, [B, 1, h, w]; None: none.
-            suspicious: bool [B], the images that it masked.
+            frames: of the cameras.
+            seen: what the cascade says, outside of tracked patches.
+            masked: the pixels that the analysis masks, 0 or 1, [B, 1, h, w]; None: none.
             inpainting: the tracked patches, and the activation of the tracker's layer.
+            thresholds: of the analysis.
         """
-        if masked is None:
-            return [None] * len(suspicious)
-        # The patch is learned as its mask ends, and without the cells around it.
-        region = area_resample(masked, self.tracker.grid) > OPEN
-        updates: list[TrackUpdate | None] = []
-        for index, (learned, patch) in enumerate(zip(suspicious.tolist(), inpainting.tracked, strict=True)):
-            image = slice(index, index + 1)
-            if not learned:
-                updates.append(None)
-            elif patch is not None:
-                # A second patch: there is no track of both.
-                updates.append(TrackUpdate(None))
-            else:
-                features = self.tracker.features(inpainting.activation[image])
-                score, heat = float(analysis.score[index]), float(analysis.heat[image][region[image]].mean())
-                updates.append(TrackUpdate(self.tracker.learn(features, region[image], score, heat)))
-        return updates
+        if not any(seen.full):
+            # Nothing has to be fetched from the device for images that only the screen saw.
+            return [FrameOutcome(patch) for patch in inpainting.tracked]
+        score = seen.analysis.score
+        attacked, suspicious = (score > thresholds.attack).tolist(), (score > thresholds.masking).tolist()
+        finite = score.isfinite().tolist()
+        outcomes = []
+        for index, (frame, patch, full) in enumerate(zip(frames, inpainting.tracked, seen.full, strict=True)):
+            sighting = track = None
+            if masked is not None and full and patch is None and attacked[index]:
+                image = slice(index, index + 1)
+                # The patch is learned as its mask ends, and without the cells around it.
+                region = area_resample(masked[image], self.tracker.grid) > OPEN
+                sighting = sighted(frame.earlier, region, float(score[index]), frame.stamp_ns)
+                track = self._learn(
+                    sighting, seen.analysis.heat[image], inpainting.activation[image], thresholds.attack
+                )
+            outcomes.append(FrameOutcome(patch, full and finite[index], full and suspicious[index], sighting, track))
+        return outcomes
 
+    def _learn(self, sighting: Sighting, heat: Tensor, activation: Tensor, attack: float) -> PatchTrack | None:
+        """The track of an attack; None: it is not relied on yet, or it cannot be tracked.
 
-def _outcomes(
-    result: DefenseResult, tracked: Sequence[TrackedPatch | None], updates: Sequence[TrackUpdate | None]
-) -> list[FrameOutcome]:
-    """What came of each image."""
-    if not any(result.fully_analyzed) and all(patch is None for patch in tracked):
-        # Nothing has to be fetched from the device for images that only the screen saw.
-        return [FrameOutcome(tracked=None, fully_analyzed=False, flagged=False, track_update=None)] * len(tracked)
-    finite, flagged = result.analysis.score.isfinite().tolist(), result.flagged.tolist()
-    return [
-        FrameOutcome(patch, full and known, flag, update)
-        for patch, full, known, flag, update in zip(
-            tracked, result.fully_analyzed, finite, flagged, updates, strict=True
-        )
-    ]
+        Args:
+            sighting: of the attack, the last time in this image.
+            heat: of the image, [1, 1, h, w].
+            activation: of the tracker's layer, [1, C, H, W].
+            attack: the score above which an image is called an attack.
+        """
+        if not sighting.clear(attack):
+            return None
+        region = sighting.region
+        return self.tracker.learn(self.tracker.features(activation), region, sighting.score, float(heat[region].mean()))
 
 
 def _with_tracked(analysis: Analysis, tracked: Sequence[TrackedPatch | None]) -> Analysis:

@@ -30,6 +30,7 @@ from zmask_ros.defense.masking.discriminant import discriminant
 from zmask_ros.defense.masking.morphology import binary_closing, binary_dilation, connected_to
 from zmask_ros.defense.profile.detector import statistics_key
 from zmask_ros.defense.profile.profile import Profile
+from zmask_ros.defense.streaming.sighting import intersection_over_union
 
 CUTS = (0.3, 0.4, 0.5, 0.6, 0.7)
 """Attentions above which a cell may belong to the patch; the keyframe decides between them."""
@@ -55,7 +56,7 @@ class PatchTrack:
         cut: attention above which a cell belongs to the patch.
         closing: odd height and width of a window; narrower gaps in the region are closed.
         area: number of cells of the region at the keyframe.
-        score: of the keyframe.
+        score: that the patch may be expected to have.
         heat: mean heat of the keyframe's region, at least 0.
         region: where the patch was last, bool [1, 1, h, w] on the working grid.
     """
@@ -97,7 +98,7 @@ class TrackedPatch:
 
     @property
     def score(self) -> float:
-        """The keyframe's score, lowered where the patch is less like itself."""
+        """What the whole analysis may be expected to say, lowered where the patch is less like itself."""
         return self.track.score * min(1.0, self.level)
 
 
@@ -131,7 +132,7 @@ class Tracker(nn.Module):
         Args:
             features: of the frame.
             region: of the patch, bool [1, 1, h, w].
-            score: of the frame.
+            score: that the patch may be expected to have.
             heat: mean heat in the region.
 
         Returns:
@@ -145,7 +146,7 @@ class Tracker(nn.Module):
         weights, offsets = attention.to(features[0]), torch.tensor([offset]).to(features[0])
         track = PatchTrack(weights, offsets, 0.0, self._closing, area, score, heat, region)
         seen = attention_map(track, features)
-        overlaps = {cut: _overlap(binary_closing(seen > cut, self._closing), region) for cut in CUTS}
+        overlaps = {cut: intersection_over_union(binary_closing(seen > cut, self._closing), region) for cut in CUTS}
         best = max(CUTS, key=lambda cut: (overlaps[cut], -abs(cut - MIDDLE_CUT)))
         return replace(track, cut=best) if overlaps[best] >= LEAST_OVERLAP else None
 
@@ -176,8 +177,3 @@ class Tracker(nn.Module):
 def attention_map(track: PatchTrack, features: list[Tensor]) -> Tensor:
     """Eq. 8: the attention a, [1, 1, h, w], of a frame's features; about 1 on the patch, about 0 elsewhere."""
     return linear(features, track.attention[None], track.offset)
-
-
-def _overlap(one: Tensor, other: Tensor) -> float:
-    """Intersection over union of two bool maps, in 0..1."""
-    return float((one & other).sum() / (one | other).sum().clamp_min(1))

@@ -1,4 +1,4 @@
-"""Builders of networks: torchvision's by their names, and functions of modules, which may lie beside the description."""
+"""Builders of networks: torchvision's by name, and functions of modules, which may lie beside the description."""
 
 from __future__ import annotations
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zmask_ros.segmenters.description import Color, Description, SegmenterError, read_description
 from zmask_ros.segmenters.builders import modules_beside
+from zmask_ros.segmenters.description import Color, Description, SegmenterError, read_description
 from zmask_ros.segmenters.network import build_network, compute_logits, weights_digest
 from zmask_ros.segmenters.precision import apply_precision
 from zmask_ros.segmenters.trial import try_network

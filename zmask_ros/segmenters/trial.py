@@ -1,4 +1,4 @@
-"""The trial of a network: real passes when it is loaded, so that what does not work is said then, and how to mend it."""
+"""The trial of a network: real passes when it is loaded, so that what fails is said then, and how to mend it."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def try_network(network: nn.Module, description: Description, device: torch.devi
         raise
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise SegmenterError(
-            f"Segmenter '{description.name}' finds no memory on {device} for images of {_named(description.input_size)} "
-            f"pixels: use another device, or change {description.entries('input_size')}."
+            f"Segmenter '{description.name}': its network finds no memory on {device} for images of "
+            f"{_named(description.input_size)} pixels: use another device, or change {description.entries('input_size')}."
         ) from error
     # A network is a user's code, which may raise anything.
     except Exception as error:
@@ -128,8 +128,8 @@ def _nearest_sizes(network: nn.Module, description: Description, device: torch.d
             return False
         return True
 
-    def distance(size: Size) -> int:
-        return sum(abs(own - side) for own, side in zip(size, wanted, strict=True))
+    def distance(size: Size) -> tuple[int, Size]:
+        return sum(abs(own - side) for own, side in zip(size, wanted, strict=True)), size
 
     tried, found = {wanted}, set[Size]()
     for divisor in DIVISORS:

@@ -16,7 +16,7 @@ from zmask_ros.defense.evidence.fusion import FusionBlock, attack_score
 from zmask_ros.defense.evidence.grid import Size, area_resample, box_pool, layer_grid
 from zmask_ros.defense.evidence.overactivation import layer_maps
 from zmask_ros.defense.evidence.statistics import LayerStatistics, Moments
-from zmask_ros.defense.evidence.taps import ActivationTaps
+from zmask_ros.defense.evidence.taps import tap
 from zmask_ros.defense.profile.detector import Detector
 from zmask_ros.defense.profile.profile import (
     NOT_FINITE,
@@ -103,7 +103,7 @@ class ProfileFit:
     def __init__(self, segmenter: Segmenter, plan: FittingPlan) -> None:
         self._segmenter = segmenter
         self._plan = plan
-        self._taps = ActivationTaps(segmenter.network, tuple(plan.binding.shapes))
+        self._taps = tap(segmenter, tuple(plan.binding.shapes))
         self._moments = MomentsByKey()
         self._reservoir = Reservoir()
         self._used: Counter[tuple[str, str]] = Counter()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from zmask_ros.defense.analyzer import Analysis, Evidence
 from zmask_ros.defense.defense import Defense, DefenseResult, FirstPass
 from zmask_ros.defense.evidence.grid import area_resample
+from zmask_ros.defense.evidence.taps import try_layers
 from zmask_ros.defense.masking.soft_region import OPEN
 from zmask_ros.defense.resegmentation.stem import StemOutput, StemTap
 from zmask_ros.defense.stage_timer import StageTimer
@@ -36,6 +37,7 @@ class StreamingDefense(nn.Module):
         self.defense = defense
         self.keyframe_interval_s = keyframe_interval_s
         self.tracker = Tracker(defense.profile).to(defense.segmenter.device)
+        self._copied = try_layers(defense.segmenter, [self.tracker.layer])[self.tracker.layer].overwritten
         self.cascade = Cascade(defense.profile, defense.analyzer, defense.segmenter.device)
 
     @torch.inference_mode()
@@ -90,9 +92,10 @@ class StreamingDefense(nn.Module):
             that is the images' own.
         """
         searches = [frame.search for frame in frames]
+        network = self.defense.segmenter.network
         # The taps come second: the analysis sees what the network goes on with.
         with (
-            ActivationInpainting(self.defense.segmenter.network, self.tracker, searches, masking) as inpainting,
+            ActivationInpainting(network, self.tracker, searches, masking, self._copied) as inpainting,
             self.defense.taps as taps,
             StemTap(self.defense.stem) as stem,
         ):

@@ -103,7 +103,7 @@ def test_a_size_that_fails_is_refused_with_the_nearest_that_work(
     [
         (
             "Broken",
-            "fails on images of 48 x 64 pixels, and of all other sizes.*missing 1 required.*builder or arguments",
+            "fails on images of 48 x 64 pixels, and of all other.*missing 1 required.*builder or arguments",
         ),
         ("failing", "failed: FileNotFoundError: no such file: change the entries builder or arguments of .*mine.yaml"),
         ("leaving", "failed: SystemExit: 2"),

@@ -43,7 +43,8 @@ def try_network(network: nn.Module, description: Description, device: torch.devi
         SegmenterError: it fails, puts out something that is not understood, or no finite class scores; the sentence
             says which entries of the description to change.
     """
-    x = make_test_images(description.input_size).to(device)
+    # In this layout, the network is given the image itself and no copy of it.
+    x = make_test_images(description.input_size).to(device, memory_format=torch.channels_last)
     image = x[:1].clone()
     try:
         logits = compute_logits(network, image, description)
@@ -52,7 +53,7 @@ def try_network(network: nn.Module, description: Description, device: torch.devi
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise SegmenterError(
             f"Segmenter '{description.name}': its network finds no memory on {device} for images of "
-            f"{_named(description.input_size)} pixels: use another device, or change {description.entries('input_size')}."
+            f"{_named(description.input_size)} pixels: use another, or change {description.entries('input_size')}."
         ) from error
     # A network is a user's code, which may raise anything.
     except Exception as error:

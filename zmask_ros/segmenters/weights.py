@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -63,55 +63,69 @@ class Prefixes:
         return all(part in USUAL_HOLDERS | WRAPPERS for part in self.file.split(".") if part)
 
 
+@dataclass(frozen=True)
+class Naming:
+    """How the tensors of a file and of a network are called, to be compared.
+
+    Attributes:
+        file: full name of each in the file, by the name that is compared.
+        network: likewise in the network.
+    """
+
+    file: dict[str, str]
+    network: dict[str, str]
+
+
 def _renamed(checkpoint: Checkpoint, expected: dict[str, Tensor], description: Description) -> dict[str, Tensor]:
     """The tensors of a checkpoint that are the network's, by the network's names, and what else is among them."""
     keys = {_joined(*key): key for key in checkpoint.tensors}
-    file_names, own_names = _without_wrappers(keys), _without_wrappers(expected)
-    if len(file_names) < len(keys) or len(own_names) < len(expected):
-        file_names, own_names = {name: name for name in keys}, {name: name for name in expected}
-    in_file = {name: checkpoint.tensors[keys[full]] for name, full in file_names.items()}
-    in_network = {name: expected[full] for name, full in own_names.items()}
-    prefixes = _choose(_alternatives(in_file, in_network), len(in_network), checkpoint, description)
-    start, holders, renamed = _dotted(prefixes.file), set(), {}
-    for name, tensor in in_file.items():
-        if name.startswith(start):
-            own = _dotted(prefixes.network) + name[len(start) :]
-            renamed[name] = own_names.get(own, own), tensor
-            if own in own_names:
-                holders.add(keys[file_names[name]][0])
+    tensors = {full: checkpoint.tensors[key] for full, key in keys.items()}
+    # Names as they are come first: a network may have a part called `module`.
+    tried = [(naming, _alternatives(naming, tensors, expected)) for naming in _namings(tensors, expected)]
+    naming, alternatives = max(tried, key=lambda one: max((number for _, number in one[1]), default=0))
+    prefixes = _choose(alternatives, len(expected), checkpoint, description)
+    start, before = _dotted(prefixes.file), _dotted(prefixes.network)
+    own = {full: before + name[len(start) :] for name, full in naming.file.items() if name.startswith(start)}
     # What other dicts of the file hold, such as an optimizer's state, is not about the network.
+    holders = {keys[full][0] for full, name in own.items() if name in naming.network}
     return {
-        own: tensor for name, (own, tensor) in renamed.items() if not holders or keys[file_names[name]][0] in holders
+        naming.network.get(name, name): tensors[full]
+        for full, name in own.items()
+        if not holders or keys[full][0] in holders
     }
 
 
-def _without_wrappers(names: Iterable[str]) -> dict[str, str]:
-    """Each name by itself without `WRAPPERS`; fewer than there were, if two are the same then."""
-    simple = {}
-    for name in names:
-        *path, last = name.split(".")
-        simple[".".join([part for part in path if part not in WRAPPERS] + [last])] = name
-    return simple
+def _namings(file: Collection[str], network: Collection[str]) -> Iterator[Naming]:
+    """The names as they are, and without `WRAPPERS` if they are still told apart then."""
+    yield Naming({name: name for name in file}, {name: name for name in network})
+    bare = Naming({_bare(name): name for name in file}, {_bare(name): name for name in network})
+    if len(bare.file) == len(file) and len(bare.network) == len(network):
+        yield bare
 
 
-def _alternatives(in_file: dict[str, Tensor], in_network: dict[str, Tensor]) -> list[tuple[Prefixes, int]]:
+def _bare(name: str) -> str:
+    *path, last = name.split(".")
+    return ".".join([part for part in path if part not in WRAPPERS] + [last])
+
+
+def _alternatives(naming: Naming, file: dict[str, Tensor], network: dict[str, Tensor]) -> list[tuple[Prefixes, int]]:
     """The prefixes by which most names of the network are in the file, and how many names; shapes decide first."""
     places = defaultdict(list)
-    for name in in_file:
+    for name in naming.file:
         parts = name.split(".")
         for start in range(len(parts)):
             places[".".join(parts[start:])].append(".".join(parts[:start]))
     found: Counter[Prefixes] = Counter()
     alike: Counter[Prefixes] = Counter()
-    for before in _common_prefixes(in_network):
-        for name, tensor in in_network.items():
+    for before in _common_prefixes(naming.network):
+        for name, full in naming.network.items():
             rest = name[len(_dotted(before)) :]
             for place in places.get(rest, ()):
                 # A file that has the prefix too has all of the network's names.
                 if not (before and f".{place}".endswith(f".{before}")):
                     prefixes = Prefixes(place, before)
                     found[prefixes] += 1
-                    alike[prefixes] += _shape(in_file[_joined(place, rest)]) == _shape(tensor)
+                    alike[prefixes] += _shape(file[naming.file[_joined(place, rest)]]) == _shape(network[full])
     most = max(((alike[prefixes], found[prefixes]) for prefixes in found), default=None)
     return [(prefixes, found[prefixes]) for prefixes in found if (alike[prefixes], found[prefixes]) == most]
 

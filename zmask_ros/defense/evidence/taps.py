@@ -18,8 +18,8 @@ from zmask_ros.errors import ZmaskError
 
 Shape = tuple[int, int, int]
 """Channels, height and width."""
-LEAST_LAYERS = 2
-"""One shallow and one deep layer: a network that is wrapped in modules is searched further down for them."""
+LEAST_LAYERS = 6
+"""To choose from: a network that is wrapped in other modules is searched further down for them."""
 
 
 class LayerError(ZmaskError):

@@ -293,6 +293,13 @@ def test_a_profile_of_another_network_is_refused_in_one_sentence(tiny: dict[str,
     assert "network" in refuse({**tiny, "segmenter": str(describe(tmp_path, seed=1))})
 
 
+def test_a_network_that_fails_on_its_input_size_is_refused_in_one_sentence(
+    tiny: dict[str, Any], tmp_path: Path
+) -> None:
+    unet = describe_with(tmp_path, builder="support.odd_networks:UNet", arguments="", input_size="[360, 480]")
+    assert "to [352, 480] or [384, 480]." in refuse({**tiny, "segmenter": unet})
+
+
 def test_an_unknown_segmenter_and_a_bad_parameter_are_refused_in_one_sentence(tiny: dict[str, Any]) -> None:
     assert "no_such_network" in refuse({**tiny, "segmenter": "no_such_network"})
     assert "one of raw, compressed" in refuse({**tiny, "image_transport": "theora"})

@@ -65,16 +65,16 @@ def compute_logits(network: nn.Module, x: Tensor, description: Description) -> T
     """
     weights = (parameter.dtype for parameter in nn.Module.parameters(network) if parameter.is_floating_point())
     output = network(x.to(next(weights, x.dtype), memory_format=torch.channels_last))
-    logits = _find_logits(output)
-    if not _are_logits(logits, len(x)):
+    found = _find_logits(output)
+    if not (isinstance(found, Tensor) and found.dim() == 4 and found.is_floating_point() and len(found) == len(x)):
         raise SegmenterError(
             f"Segmenter '{description.name}' must return [B, K, H, W] logits, a dict or an object with 'out' or "
             f"'logits', or a tuple that starts with them, but its network returned {_name_output(output)}: "
             f"change {description.entries('builder', 'arguments')}."
         )
-    logits = two_class_scores(logits).to(x.dtype)
+    logits = two_class_scores(found).to(x.dtype)
     if logits.shape[1] != len(description.classes):
-        raise _wrong_channels(int(_find_logits(output).shape[1]), description)
+        raise _wrong_channels(found.shape[1], description)
     if logits.shape[-2:] == x.shape[-2:]:
         return logits
     return F.interpolate(logits, x.shape[-2:], mode="bilinear", align_corners=False)
@@ -98,10 +98,6 @@ def _find_logits(output: object) -> object:
     if named is None and isinstance(output, tuple | list) and output:
         return _find_logits(output[0])
     return named
-
-
-def _are_logits(logits: object, batch: int) -> bool:
-    return isinstance(logits, Tensor) and logits.dim() == 4 and logits.is_floating_point() and len(logits) == batch
 
 
 def _name_output(output: object) -> str:

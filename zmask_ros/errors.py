@@ -9,3 +9,8 @@ class ZmaskError(Exception):
 
 class AttackError(ZmaskError):
     """An attack that cannot be run as asked, or a patch file that cannot be read or written."""
+
+
+def describe_error(error: BaseException) -> str:
+    """Describe an error that is not ours in one line: its class and its message."""
+    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -15,6 +15,7 @@ from rosbags.highlevel import AnyReader
 from support import bag_makers, tiny_network
 from support.commands import TOPIC, record, refused, zmask
 from support.patched_street import attacked_image
+from support.tiny_network import describe_with
 from support.videos import filmed
 from zmask_ros.cli import console
 from zmask_ros.defense import load_profile
@@ -200,6 +201,16 @@ def test_a_missing_layer(capsys, drive, tmp_path):
     path.write_text(tiny_network.DESCRIPTION.format(seed=0).replace('deep: ["2"]', 'deep: ["22"]'))
     sentence = refused(capsys, "fit", drive, "--segmenter", path, "-o", tmp_path / "a.zmask.safetensors")
     assert "no layer '22'" in sentence
+
+
+def test_an_input_size_that_the_network_fails_on(capsys, drive, profile, tmp_path):
+    unet = describe_with(tmp_path, builder="support.odd_networks:UNet", arguments="", input_size="[360, 480]")
+    for arguments in (
+        ("segmenters", unet),
+        ("fit", drive, "--segmenter", unet, "-o", tmp_path / "a.zmask.safetensors"),
+        ("replay", drive, "--segmenter", unet, "--profile", profile),
+    ):
+        assert f"entry input_size of {unet} (height, width) to [352, 480] or [384, 480]." in refused(capsys, *arguments)
 
 
 @pytest.mark.parametrize("variant", ["ours", "paper"])

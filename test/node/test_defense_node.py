@@ -31,7 +31,7 @@ from support.node_processes import (
     slowdown,
     tiny_parameters,
 )
-from support.tiny_network import clean_image, describe
+from support.tiny_network import clean_image, describe, describe_with
 from zmask_ros.flags.flag import profile_identity
 from zmask_ros.io.images.codec import encode_compressed
 from zmask_ros.msg import AttackFlag
@@ -291,6 +291,11 @@ def test_a_missing_profile_is_refused_in_one_sentence(tiny: dict[str, Any]) -> N
 
 def test_a_profile_of_another_network_is_refused_in_one_sentence(tiny: dict[str, Any], tmp_path: Path) -> None:
     assert "network" in refuse({**tiny, "segmenter": str(describe(tmp_path, seed=1))})
+
+
+def test_a_network_that_fails_on_its_size_is_refused_in_one_sentence(tiny: dict[str, Any], tmp_path: Path) -> None:
+    unet = describe_with(tmp_path, builder="support.odd_networks:UNet", arguments="", input_size="[360, 480]")
+    assert "to [352, 480] or [384, 480]." in refuse({**tiny, "segmenter": unet})
 
 
 def test_an_unknown_segmenter_and_a_bad_parameter_are_refused_in_one_sentence(tiny: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from support.tiny_network import describe_with
 from zmask_ros.defense import ActivationTaps, load_profile
 from zmask_ros.runtime.camera import DefendedCamera
 from zmask_ros.segmenters import Segmenter, SegmenterError, load_segmenter
-from zmask_ros.segmenters.precision import make_test_images
+from zmask_ros.segmenters.trial import make_test_images
 
 IMAGE = tiny_network.clean_image(3)
 

@@ -1,14 +1,62 @@
-"""Networks that differ from the tiny one in what they put out: for tests of how networks come in."""
+"""Networks that are odd in one way each, around the tiny one: for tests of how networks come in."""
 
 from __future__ import annotations
 
+from collections import OrderedDict, namedtuple
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from support import tiny_network
 
 
+class ModelOutput(OrderedDict):
+    """A dict whose entries are attributes as well, as transformers returns."""
+
+    def __getattr__(self, name: str) -> object:
+        return self[name]
+
+
+@dataclass
+class Output:
+    """An object with logits."""
+
+    logits: Tensor
+    loss: Tensor | None = None
+
+
+Named = namedtuple("Named", ["features", "logits"])
+
+FORMS = {
+    "tensor": lambda logits: logits,
+    "view": lambda logits: F.pad(logits, (1, 1, 1, 1))[:, :, 1:-1, 1:-1],
+    "dict": lambda logits: {"aux": None, "out": logits},
+    "logits": lambda logits: {"loss": None, "logits": logits},
+    "model output": lambda logits: ModelOutput(loss=None, logits=logits),
+    "object": lambda logits: Output(logits),
+    "named tuple": lambda logits: Named(logits.relu(), logits),
+    "tuple": lambda logits: (logits, None),
+    "list": lambda logits: [logits, logits.relu()],
+    "tuple of a dict": lambda logits: ({"out": logits}, None),
+    "text": lambda logits: "no",
+    "nothing": lambda logits: None,
+    "labels": lambda logits: logits.argmax(1),
+    "class map": lambda logits: logits.argmax(1, keepdim=True),
+    "other key": lambda logits: {"masks": logits},
+    "no batch": lambda logits: logits[0],
+    "not finite": lambda logits: logits / 0,
+    "small": lambda logits: F.avg_pool2d(logits, 4),
+    "one channel": lambda logits: logits[:, :1],
+    "probability": lambda logits: logits[:, :1].sigmoid(),
+    "first image": lambda logits: logits[:1],
+}
+"""What may be returned for logits [B, 3, H, W]."""
+
+
 class Wrapped(nn.Module):
-    """The tiny network with another kind of output: a dict, a tuple, or text."""
+    """The tiny network with another of `FORMS` of output."""
 
     def __init__(self, kind: str) -> None:
         super().__init__()
@@ -16,8 +64,7 @@ class Wrapped(nn.Module):
         self.kind = kind
 
     def forward(self, x: Tensor) -> object:
-        logits = self.inner(x)
-        return {"dict": {"out": logits, "aux": None}, "tuple": (logits, None), "text": "no"}[self.kind]
+        return FORMS[self.kind](self.inner(x))
 
 
 class Fragile(nn.Module):
@@ -29,3 +76,138 @@ class Fragile(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.inner(x) + 1e4 - 1e4
+
+
+class UNet(nn.Module):
+    """Halves its input ``depth`` times and joins what it doubles again with that: sides must be even as often."""
+
+    def __init__(self, depth: int = 5) -> None:
+        super().__init__()
+        self.down = nn.ModuleList([nn.Conv2d(8 if i else 3, 8, 3, 2, 1) for i in range(depth)])
+        self.up = nn.ModuleList([nn.Conv2d(16, 8, 3, 1, 1) for _ in range(depth - 1)])
+        self.head = nn.Conv2d(8, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = []
+        for layer in self.down:
+            x = layer(x).relu()
+            maps.append(x)
+        for layer, skipped in zip(self.up, maps[-2::-1], strict=True):
+            x = layer(torch.cat([F.interpolate(x, scale_factor=2), skipped], 1)).relu()
+        return self.head(F.interpolate(x, scale_factor=2))
+
+
+class Patches(nn.Module):
+    """Cuts images into patches and knows a place for each, as vision transformers do: sides of one size alone."""
+
+    def __init__(self, patch: int, sides: tuple[int, int] | None = None) -> None:
+        super().__init__()
+        self.patch = patch
+        self.embed = nn.Conv2d(3, 8, patch, patch)
+        self.place = None if sides is None else nn.Parameter(torch.zeros(1, 8, *(side // patch for side in sides)))
+        self.head = nn.Conv2d(8, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert not any(side % self.patch for side in x.shape[-2:]), "the image is no whole number of patches"
+        x = self.embed(x)
+        return self.head(x if self.place is None else x + self.place)
+
+
+class Broken(nn.Module):
+    """Needs another argument than the image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 1)
+
+    def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        return F.interpolate(self.conv(x), size)
+
+
+class InPlace(nn.Module):
+    """The tiny network, which writes into its input and into the output of its first layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, _, *others = tiny_network.build(0)
+        self.others = nn.Sequential(*others)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x.mul_(0.5).add_(0.1)
+        return self.others(self.first(x).relu_())
+
+
+class Shadowing(nn.Sequential):
+    """The tiny network with attributes and methods called as those of `nn.Module`, and a dot in a layer's name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        first, *others = tiny_network.build(0)
+        setattr(self, "stem.conv", first)
+        self.others = nn.Sequential(*others)
+        self.others.type = "decoder"
+        self.others.to = self.others.half = None
+        self.type, self.half, self.float, self.parameters, self.modules = "tiny", 2, False, {"layers": 3}, []
+        self.forward_features = nn.Identity()
+
+    def to(self, device: str) -> None:
+        raise RuntimeError("call it by its class")
+
+    def train(self, mode: bool = True) -> None:
+        """Returns nothing, and forgets its layers."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert not self.others.training
+        return self.others(self.forward_features(getattr(self, "stem.conv")(x)))
+
+
+class Reusing(nn.Module):
+    """One convolution and one in-place ReLU that run twice each, and a ModuleDict."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 6, 3, padding=1)
+        self.shared = nn.Conv2d(6, 6, 3, padding=1)
+        self.relu = nn.ReLU(inplace=True)
+        self.heads = nn.ModuleDict({"seg": nn.Conv2d(6, 3, 1)})
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(self.first(x))
+        return self.heads["seg"](self.relu(self.shared(self.shared(x))))
+
+
+class Tied(nn.Module):
+    """Two heads that share their weights, and a view of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Conv2d(3, 8, 3, padding=1)
+        self.head, self.aux = nn.Conv2d(8, 3, 1), nn.Conv2d(8, 3, 1)
+        self.aux.weight, self.aux.bias = self.head.weight, self.head.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.body(x).relu())
+
+
+def failing() -> nn.Module:
+    raise FileNotFoundError("no such\nfile")
+
+
+def leaving() -> nn.Module:
+    raise SystemExit(2)
+
+
+def lazy() -> nn.Module:
+    return nn.Sequential(nn.LazyConv2d(6, 3), nn.Conv2d(6, 3, 1))
+
+
+def scripted() -> nn.Module:
+    return torch.jit.script(tiny_network.build(0))
+
+
+def parallel() -> nn.Module:
+    return nn.DataParallel(tiny_network.build(0))
+
+
+def compiled() -> nn.Module:
+    return torch.compile(tiny_network.build(0))  # type: ignore[return-value]

@@ -120,7 +120,7 @@ def test_a_plan_is_chosen_in_one_pass_an_image_and_can_be_fitted(segmenter, part
     finally:
         handle.remove()
     assert progress.done == progress.totals == {"Choosing layers": 60}
-    assert len(passes) == 60 + 3  # one to list the layers, two to bind the default and the chosen plan
+    assert len(passes) == 60 + 2  # one to list the layers, one to try all of them
     assert {report.layer for report in choice.reports} == set(candidate_layers(segmenter))
     assert plan.shallow == choice.shallow and plan.deep == choice.deep
     fit = ProfileFit(segmenter, plan)

@@ -13,8 +13,8 @@ from torch.nn import functional
 
 from zmask_ros.attacks.eot import Transforms
 from zmask_ros.attacks.pasting import apply_patches
-from zmask_ros.defense import ActivationTaps, Analysis, Defense, masked_logits
-from zmask_ros.segmenters import Segmenter
+from zmask_ros.defense import Analysis, Defense, masked_logits, tap
+from zmask_ros.segmenters import Segmenter, two_class_scores
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,12 @@ class PatchRenderer:
         patched, masks = apply_patches(images, patches, layout, self.shape)
         x = self.segmenter.normalize(patched)
         with ExitStack() as stack:
-            further = stack.enter_context(_auxiliary_outputs(self.segmenter.network)) if self.auxiliary else []
+            further = stack.enter_context(_auxiliary_outputs(self.segmenter)) if self.auxiliary else []
             if self.defense is None:
                 logits, analysis, shallow = self.segmenter.logits(x), None, {}
             else:
                 layers = self.defense.profile.detector.shallow.layers
-                taps = stack.enter_context(ActivationTaps(self.segmenter.network, layers))
+                taps = stack.enter_context(tap(self.segmenter, layers))
                 logits, analysis = self.defense.analyze(x)
                 shallow = {layer: taps[layer] for layer in layers}
         auxiliaries = tuple(_full_size(output, masks) for output in further)
@@ -97,7 +97,7 @@ class PatchRenderer:
 
 
 @contextmanager
-def _auxiliary_outputs(network: nn.Module) -> Iterator[list[Tensor]]:
+def _auxiliary_outputs(segmenter: Segmenter) -> Iterator[list[Tensor]]:
     """A list that holds the auxiliary logits [B, K, h, w] of the network's latest forward pass.
 
     Understands the outputs that `Segmenter.logits` does: of a dict it takes ``aux``, of a tuple what follows the main
@@ -109,9 +109,11 @@ def _auxiliary_outputs(network: nn.Module) -> Iterator[list[Tensor]]:
         further: Any = [output.get("aux")] if isinstance(output, dict) else ()
         if isinstance(output, tuple | list):
             further = output[1:]
-        found[:] = [tensor for tensor in further if isinstance(tensor, Tensor) and tensor.dim() == 4]
+        maps = [two_class_scores(tensor) for tensor in further if isinstance(tensor, Tensor) and tensor.dim() == 4]
+        # Others are feature maps.
+        found[:] = [scores for scores in maps if scores.shape[1] == len(segmenter.classes)]
 
-    handle = network.register_forward_hook(keep)
+    handle = segmenter.network.register_forward_hook(keep)
     try:
         yield found
     finally:

@@ -10,7 +10,7 @@ from zmask_ros.defense.defense import Defense, DefenseResult, FirstPass, Thresho
 from zmask_ros.defense.evidence.grid import working_grid
 from zmask_ros.defense.evidence.overactivation import Branch
 from zmask_ros.defense.evidence.statistics import LayerStatistics, Moments
-from zmask_ros.defense.evidence.taps import ActivationTaps, LayerError
+from zmask_ros.defense.evidence.taps import ActivationTaps, LayerError, tap
 from zmask_ros.defense.profile.detector import Detector, RateInterval, Screen, Threshold
 from zmask_ros.defense.profile.merging import merge_profiles
 from zmask_ros.defense.profile.profile import Profile, ProfileError, Source
@@ -50,5 +50,6 @@ __all__ = [
     "masked_logits",
     "merge_profiles",
     "save_profile",
+    "tap",
     "working_grid",
 ]

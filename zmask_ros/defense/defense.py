@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from zmask_ros.defense.analyzer import Analysis, Analyzer
 from zmask_ros.defense.evidence.grid import Size
-from zmask_ros.defense.evidence.taps import ActivationTaps
+from zmask_ros.defense.evidence.taps import tap, try_layers
 from zmask_ros.defense.masking.soft_region import OPEN
 from zmask_ros.defense.profile.profile import Binding, Profile
 from zmask_ros.defense.resegmentation.stem import StemOutput, StemTap, masked_logits
@@ -18,17 +18,14 @@ from zmask_ros.defense.segmentation_network import SegmentationNetwork
 from zmask_ros.defense.stage_timer import StageTimer
 
 
-@torch.inference_mode()
 def bind(segmenter: SegmentationNetwork, layers: tuple[str, ...]) -> Binding:
-    """What a profile for ``layers`` of this segmenter belongs to; runs the network once, on a gray image.
+    """What a profile for ``layers`` of this segmenter belongs to; runs the network, if need be.
 
     Raises:
-        LayerError: a layer is missing or gives no feature map.
+        LayerError: a layer is missing, or cannot be tapped.
     """
     names = tuple(dict.fromkeys(layers))
-    with ActivationTaps(segmenter.network, names) as taps:
-        segmenter.logits(torch.zeros(1, 3, *segmenter.input_size, device=segmenter.device))
-        shapes = {name: (taps[name].shape[1], taps[name].shape[2], taps[name].shape[3]) for name in names}
+    shapes = {name: trial.shape for name, trial in try_layers(segmenter, names).items()}
     return Binding(segmenter.name, segmenter.digest, segmenter.input_size, segmenter.mean, segmenter.std, shapes)
 
 
@@ -138,7 +135,7 @@ class Defense(nn.Module):
 
     def __init__(self, segmenter: SegmentationNetwork, profile: Profile) -> None:
         super().__init__()
-        self.taps = ActivationTaps(segmenter.network, profile.layers)
+        self.taps = tap(segmenter, profile.layers)
         profile.binding.check(bind(segmenter, profile.bound_layers))
         self.segmenter = segmenter
         self.profile = profile

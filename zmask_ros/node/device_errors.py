@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zmask_ros.errors import ZmaskError
+from zmask_ros.errors import ZmaskError, describe_error
 
 OUT_OF_MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
 DEVICE_WORDS = ("cuda error", "cudnn error", "cublas", "cudnn_status", "device-side assert")
@@ -22,11 +22,6 @@ def is_device_error(error: Exception) -> bool:
     return type(error).__name__ == "AcceleratorError" or (
         isinstance(error, RuntimeError) and _says(error, DEVICE_WORDS)
     )
-
-
-def describe_error(error: Exception) -> str:
-    """Describe an internal error in one line: its class and its message."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def error_sentence(error: Exception) -> str:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from rclpy.node import Node
 
+from zmask_ros.errors import describe_error
 from zmask_ros.node.camera_channel import LOG_EVERY_S, CameraChannel
-from zmask_ros.node.device_errors import describe_error
 from zmask_ros.node.mailbox import Arrival
 from zmask_ros.node.network_host import NetworkHost, Report
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from zmask_ros.errors import ZmaskError
+from zmask_ros.errors import ZmaskError, describe_error
 from zmask_ros.flags.flag import profile_identity
 from zmask_ros.io.images.codec import AUTO_BITS
-from zmask_ros.node.device_errors import describe_error, is_device_error, is_out_of_memory
+from zmask_ros.node.device_errors import is_device_error, is_out_of_memory
 from zmask_ros.node.mailbox import Arrival
 from zmask_ros.node.parameters.defense_node import DefenseParameters
 from zmask_ros.resources import shipped_profile

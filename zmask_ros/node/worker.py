@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
-from zmask_ros.node.device_errors import describe_error
+from zmask_ros.errors import describe_error
 from zmask_ros.node.mailbox import Arrival, Mailbox
 
 PATIENCE = 0.2

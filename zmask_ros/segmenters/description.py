@@ -73,6 +73,10 @@ class Description:
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     compiled: Annotated[bool, Field(strict=True)] = Field(validation_alias="compile", default=False)
 
+    def entries(self, *names: str) -> str:
+        """These entries of the file, for a sentence that says what to change."""
+        return f"the {'entry' if len(names) == 1 else 'entries'} {' or '.join(names)} of {self.source}"
+
 
 def descriptions() -> dict[str, Path]:
     """All description files that come with the package, by name; of one name the nearest counts."""

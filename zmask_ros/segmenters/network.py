@@ -1,77 +1,54 @@
-"""Networks from descriptions: build the module, load its weights without running code, compute its logits."""
+"""Networks from descriptions: the module with its weights, and its class scores in one form."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib
-import zipfile
-from pathlib import Path
+from collections.abc import Mapping
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models import get_model, list_models
-from torchvision.models import segmentation as torchvision_segmentation
 
+from zmask_ros.errors import describe_error
+from zmask_ros.segmenters.builders import call_builder
 from zmask_ros.segmenters.description import Description, SegmenterError
+from zmask_ros.segmenters.weights import load_weights
+
+# The methods of nn.Module are called by their class: networks have own attributes called `type`, `half` or `to`.
+
+LOGITS = ("out", "logits")
+"""Keys, or attributes, under which networks return their logits; the first one counts."""
 
 
 def build_network(description: Description) -> nn.Module:
-    """The described network with its weights, in eval mode, float32, on the CPU.
+    """The described network with its weights, in eval mode, float32, frozen, on the CPU.
 
     Raises:
         SegmenterError: the builder does not exist or fails, or the weights are missing, unsafe or do not fit.
     """
-    network = _call_builder(description)
+    network = call_builder(description)
     if description.weights is not None:
-        state = read_weights(description.weights)
-        try:
-            network.load_state_dict(state)
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())[:300]
-            raise SegmenterError(f"The weights {description.weights} do not fit the network: {reason}.") from error
-    return network.float().eval()
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """A state dict from a ``.safetensors`` file or from a checkpoint that holds nothing but tensors.
-
-    Raises:
-        SegmenterError: no such file, or one that would have to run code to be read.
-    """
-    if not path.is_file():
-        raise SegmenterError(f"The weights {path} do not exist.")
-    if path.suffix == ".safetensors":
-        try:
-            return load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise SegmenterError(f"The weights {path} are damaged or cannot be read: {error}.") from error
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-        if any("/code/" in name or name.endswith("constants.pkl") for name in names):
-            raise SegmenterError(
-                f"The weights {path} are a TorchScript archive, whose layers cannot be tapped: "
-                "save its state_dict() as safetensors."
-            )
+        load_weights(network, description)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        nn.Module.float(network)
+        nn.Module.eval(network)
     except Exception as error:
         raise SegmenterError(
-            f"The weights {path} cannot be read safely (only tensors are allowed): "
-            "save the state_dict() as safetensors."
+            f"The network of builder '{description.builder}' cannot be put into eval mode ({describe_error(error)}): "
+            f"change {description.entries('builder')}."
         ) from error
-    state = state.get("state_dict", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise SegmenterError(f"The weights {path} hold no state dict of tensors.")
-    return state
+    # A network's own `train` may forget its layers.
+    for module in nn.Module.modules(network):
+        module.training = False
+    for parameter in nn.Module.parameters(network):
+        parameter.requires_grad_(False)
+    return network
 
 
 def weights_digest(network: nn.Module) -> str:
     """SHA-256 over the names, types, shapes and values of all parameters and buffers, hexadecimal."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
+    for name, tensor in sorted(nn.Module.state_dict(network).items()):
         values = tensor.detach().cpu().contiguous()
         digest.update(f"{name} {values.dtype} {tuple(values.shape)};".encode())
         digest.update(values.flatten().view(torch.uint8).numpy().tobytes() if values.numel() else b"")
@@ -79,68 +56,71 @@ def weights_digest(network: nn.Module) -> str:
 
 
 def compute_logits(network: nn.Module, x: Tensor, description: Description) -> Tensor:
-    """Class scores of ``network`` [B, K, h, w], in the precision of ``x``; see `Segmenter.logits`.
+    """Class scores of ``network`` [B, K, H, W], in the precision of ``x``; see `Segmenter.logits`.
 
     Args:
         network: computes in whatever precision its parameters have.
         x: normalized images [B, 3, H, W].
         description: of the network.
     """
-    dtype = next((parameter.dtype for parameter in network.parameters()), x.dtype)
-    output = network(x.to(dtype, memory_format=torch.channels_last))
-    if isinstance(output, dict):
-        output = output.get("out")
-    elif isinstance(output, tuple | list) and output:
-        output = output[0]
-    if not isinstance(output, Tensor) or output.dim() != 4:
+    weights = (parameter.dtype for parameter in nn.Module.parameters(network) if parameter.is_floating_point())
+    output = network(x.to(next(weights, x.dtype), memory_format=torch.channels_last))
+    found = _find_logits(output)
+    if not (isinstance(found, Tensor) and found.dim() == 4 and found.is_floating_point() and len(found) == len(x)):
         raise SegmenterError(
-            f"Segmenter '{description.name}' must return [B, K, H, W] logits, a dict with 'out', "
-            "or a tuple that starts with them."
+            f"Segmenter '{description.name}' must return [B, K, H, W] logits, a dict or an object with 'out' or "
+            f"'logits', or a tuple that starts with them, but its network returned {_name_output(output)}: "
+            f"change {description.entries('builder', 'arguments')}."
         )
-    if output.shape[1] != len(description.classes):
-        raise SegmenterError(
-            f"Segmenter '{description.name}' describes {len(description.classes)} classes, "
-            f"but its network puts out {output.shape[1]}: name each one under classes."
+    logits = two_class_scores(found).to(x.dtype)
+    if logits.shape[1] != len(description.classes):
+        raise _wrong_channels(found.shape[1], description)
+    if logits.shape[-2:] == x.shape[-2:]:
+        return logits
+    return F.interpolate(logits, x.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def two_class_scores(logits: Tensor) -> Tensor:
+    """Logits [B, K, h, w] as they are, but of a single one how much the second class is likelier than the first: two.
+
+    The softmax of 0 and x gives the second class the probability sigmoid(x), and it is the likelier one above 0.
+    """
+    return torch.cat([torch.zeros_like(logits), logits], 1) if logits.shape[1] == 1 else logits
+
+
+def _find_logits(output: object) -> object:
+    """The logits in what a network returned, if it has one of the known forms."""
+    if isinstance(output, Tensor):
+        return output
+    if isinstance(output, Mapping):
+        return next((output[name] for name in LOGITS if name in output), None)
+    named = next((getattr(output, name) for name in LOGITS if hasattr(output, name)), None)
+    if named is None and isinstance(output, tuple | list) and output:
+        return _find_logits(output[0])
+    return named
+
+
+def _name_output(output: object) -> str:
+    """What a network returned, in a few words."""
+    if isinstance(output, Tensor):
+        return f"{str(output.dtype).removeprefix('torch.')} {list(output.shape)}"
+    kind = type(output).__name__
+    if isinstance(output, Mapping):
+        return f"a {kind} of " + ", ".join(f"'{name}': {_name_output(value)}" for name, value in output.items())
+    if isinstance(output, tuple | list):
+        return f"a {kind} of {len(output)}" + (f" that starts with {_name_output(output[0])}" if output else "")
+    return f"{'an' if kind[0] in 'AEIOU' else 'a'} {kind}"
+
+
+def _wrong_channels(channels: int, description: Description) -> SegmenterError:
+    classes = len(description.classes)
+    described = f"Segmenter '{description.name}' describes {classes} class{'es' if classes > 1 else ''}"
+    if channels == 1:
+        return SegmenterError(
+            f"{described}, but its network puts out 1 channel, which tells two apart: in "
+            f"{description.entries('classes')} name the one below 0 first and then the one above 0."
         )
-    return output.to(x.dtype)
-
-
-def _call_builder(description: Description) -> nn.Module:
-    arguments = dict(description.arguments)
-    if ":" in description.builder:
-        build = _import_builder(description.builder)
-    else:
-        build = _torchvision_builder(description.builder)
-        arguments = {"weights": None, "weights_backbone": None, "num_classes": len(description.classes)} | arguments
-    try:
-        network = build(**arguments)
-    except Exception as error:
-        raise SegmenterError(f"Builder '{description.builder}' failed: {type(error).__name__}: {error}.") from error
-    if not isinstance(network, nn.Module):
-        raise SegmenterError(f"Builder '{description.builder}' returned {type(network).__name__}, not an nn.Module.")
-    return network
-
-
-def _torchvision_builder(name: str):  # type: ignore[no-untyped-def]
-    known = list_models(module=torchvision_segmentation)
-    if name not in known:
-        raise SegmenterError(
-            f"'{name}' is no torchvision segmentation model: choose one of {', '.join(known)}, "
-            "or write module:function."
-        )
-    return lambda **arguments: get_model(name, **arguments)
-
-
-def _import_builder(path: str):  # type: ignore[no-untyped-def]
-    module_name, _, function_name = path.partition(":")
-    if not (module_name and function_name):
-        raise SegmenterError(f"Builder '{path}' must be written module:function.")
-    try:
-        module = importlib.import_module(module_name)
-    # A user's module may raise anything while it is imported.
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise SegmenterError(f"Builder '{path}': module '{module_name}' cannot be imported ({reason}).") from error
-    if not hasattr(module, function_name):
-        raise SegmenterError(f"Builder '{path}': module '{module_name}' has no '{function_name}'.")
-    return getattr(module, function_name)
+    return SegmenterError(
+        f"{described}, but its network puts out {channels} channels: name each one in "
+        f"{description.entries('classes')}, or change {description.entries('builder', 'arguments')}."
+    )

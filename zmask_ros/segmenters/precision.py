@@ -10,15 +10,12 @@ from __future__ import annotations
 import copy
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zmask_ros.segmenters.description import Description, SegmenterError
 from zmask_ros.segmenters.network import compute_logits
+from zmask_ros.segmenters.trial import make_test_images
 
-TEST_IMAGES = 2
-BLOCK = 24
-"""Side of the color fields in a test image, pixels."""
 MOST_DIFFERENCE = 0.02
 """Mean difference of the class probabilities over pixels and classes that is accepted, 0..1."""
 MOST_CHANGED = 0.02
@@ -39,33 +36,23 @@ def apply_precision(network: nn.Module, description: Description, device: torch.
     if description.precision == "float32" and not description.compiled:
         return network
     x = make_test_images(description.input_size).to(device)
-    faster = copy.deepcopy(network).to(getattr(torch, description.precision))
-    if description.compiled:
-        compile_blocks(faster)
     with torch.inference_mode():
         expected = compute_logits(network, x, description)
-        try:
+    try:
+        faster = nn.Module.to(copy.deepcopy(network), getattr(torch, description.precision))
+        if description.compiled:
+            compile_blocks(faster)
+        with torch.inference_mode():
             found = compute_logits(faster, x, description)
-        # A missing compiler and an operation that a precision lacks are reported in many ways.
-        except Exception as error:
-            reason = str(error).strip().partition("\n")[0][:200]
-            raise SegmenterError(
-                f"Segmenter '{description.name}' cannot be run with {_settings(description)} on this machine "
-                f"({type(error).__name__}: {reason}): use precision float32, and compile false."
-            ) from error
+    # A missing compiler and an operation that a precision lacks are reported in many ways.
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0][:200]
+        raise SegmenterError(
+            f"Segmenter '{description.name}' cannot be run with {_settings(description)} on this machine "
+            f"({type(error).__name__}: {reason}): use precision float32, and compile false."
+        ) from error
     _refuse_differences(expected, found, description)
     return faster
-
-
-def make_test_images(size: tuple[int, int]) -> Tensor:
-    """Fields of color with soft and with hard borders, [2, 3, h, w], about normalized; always the same.
-
-    ``size`` is (height, width) in pixels.
-    """
-    generator = torch.Generator().manual_seed(0)
-    fields = torch.randn(TEST_IMAGES, 3, -(-size[0] // BLOCK), -(-size[1] // BLOCK), generator=generator)
-    soft = F.interpolate(fields[:1], size, mode="bilinear", align_corners=False)
-    return torch.cat([soft, F.interpolate(fields[1:], size, mode="nearest")])
 
 
 def compile_blocks(network: nn.Module) -> None:
@@ -73,8 +60,8 @@ def compile_blocks(network: nn.Module) -> None:
 
     A network that is compiled as a whole has no layers left that could be tapped.
     """
-    for child in network.children():
-        for block in list(child.children()) or [child]:
+    for child in nn.Module.children(network):
+        for block in list(nn.Module.children(child)) or [child]:
             block.forward = torch.compile(block.forward)  # type: ignore[method-assign]
 
 

@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from zmask_ros.segmenters.builders import modules_beside
 from zmask_ros.segmenters.description import Color, Description, SegmenterError, read_description
 from zmask_ros.segmenters.network import build_network, compute_logits, weights_digest
 from zmask_ros.segmenters.precision import apply_precision
+from zmask_ros.segmenters.trial import try_network
 
 UNLABELLED = 255
 """Label of pixels without a class."""
@@ -80,9 +82,11 @@ class Segmenter:
         return self.normalize(pixels.permute(2, 0, 1)[None].float() / 255.0)
 
     def logits(self, x: Tensor) -> Tensor:
-        """Class scores [B, K, h, w] for the normalized images ``x`` [B, 3, H, W].
+        """Class scores [B, K, H, W] for the normalized images ``x`` [B, 3, H, W].
 
-        Understands networks that return a tensor, a dict with ``out``, or a tuple whose first item is the logits.
+        Understands networks that return a tensor, a dict or an object with ``out`` or ``logits``, or a tuple whose
+        first item is the logits. Those at another resolution are resampled. One channel becomes two: 0 for the first
+        class, and what it says for the second.
 
         Raises:
             SegmenterError: the network returns something else, or another number of channels than it has classes.
@@ -146,13 +150,14 @@ def build_segmenter(description: Description, device: str = "auto") -> Segmenter
     """The segmenter that ``description`` describes.
 
     Raises:
-        SegmenterError: it cannot be built or loaded, or differs too much from float32; the sentence says why.
+        SegmenterError: it cannot be built or loaded, fails in its trial, or differs too much from float32; the
+            sentence says why, and which entries of the description to change.
     """
     place = choose_device(device)
-    network = build_network(description)
-    for parameter in network.parameters():
-        parameter.requires_grad_(False)
-    digest = weights_digest(network)
-    # Channels last is a third faster on CPUs, and no slower on GPUs.
-    network = network.to(device=place, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Segmenter(description, apply_precision(network, description, place), digest, place)
+    with modules_beside(description):
+        network = build_network(description)
+        digest = weights_digest(network)
+        # Channels last is a third faster on CPUs, and no slower on GPUs.
+        nn.Module.to(network, device=place, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        try_network(network, description, place)
+        return Segmenter(description, apply_precision(network, description, place), digest, place)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from zmask_ros.attacks import stack_frames
 from zmask_ros.attacks.render import AttackedView
-from zmask_ros.defense import ActivationTaps, Branch, Defense, LayerStatistics, Profile, bind
+from zmask_ros.defense import Branch, Defense, LayerStatistics, Profile, bind, tap
 from zmask_ros.defense.analyzer import head_features
 from zmask_ros.defense.evidence.head import WEIGHTS, EvidenceHead, FeatureKind, Head, head_score, untrained_head
 from zmask_ros.defense.profile.detector import statistics_key
@@ -94,7 +94,7 @@ def with_untrained_head(
     with (
         progress("Fitting the head's layers", "frames", len(frames)) as advance,
         torch.inference_mode(),
-        ActivationTaps(segmenter.network, layers) as taps,
+        tap(segmenter, layers) as taps,
     ):
         for frame in frames:
             segmenter.logits(segmenter.prepare(frame))

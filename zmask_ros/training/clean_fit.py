@@ -22,7 +22,7 @@ from zmask_ros.defense.evidence.fusion import FusionBlock, attack_score
 from zmask_ros.defense.evidence.grid import Size, box_pool
 from zmask_ros.defense.evidence.overactivation import layer_maps
 from zmask_ros.defense.evidence.statistics import LayerStatistics, Moments
-from zmask_ros.defense.evidence.taps import ActivationTaps
+from zmask_ros.defense.evidence.taps import tap
 from zmask_ros.defense.profile.detector import Detector
 from zmask_ros.defense.profile.profile import (
     NOT_FINITE,
@@ -124,7 +124,7 @@ class ProfileFit:
         self._segmenter = segmenter
         self._plan = plan
         self._stretch = max(LEAST_STRETCH, -(-total // FOLDS))
-        self._taps = ActivationTaps(segmenter.network, tuple(plan.binding.shapes))
+        self._taps = tap(segmenter, tuple(plan.binding.shapes))
         self._moments = GroupedMoments(prior)
         self._reservoir = Reservoir[HeldOutFrame]()
         self._used: Counter[tuple[str, str]] = Counter()

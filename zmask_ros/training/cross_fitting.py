@@ -19,7 +19,7 @@ from zmask_ros.defense.evidence.grid import layer_grid
 from zmask_ros.defense.evidence.head import EvidenceHead, FeatureKind, Head
 from zmask_ros.defense.evidence.head_features import HeadFeatures
 from zmask_ros.defense.evidence.statistics import LayerStatistics, Moments
-from zmask_ros.defense.evidence.taps import ActivationTaps
+from zmask_ros.defense.evidence.taps import tap
 from zmask_ros.defense.profile.detector import statistics_key
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.training.plans import FittingPlan
@@ -124,7 +124,7 @@ class Measure:
 
     def __init__(self, segmenter: Segmenter, plan: FittingPlan, statistics: dict[str, LayerStatistics]) -> None:
         self._segmenter = segmenter
-        self._taps = ActivationTaps(segmenter.network, tuple(plan.binding.shapes))
+        self._taps = tap(segmenter, tuple(plan.binding.shapes))
         self._evidence = LayerEvidence(plan.shallow, plan.deep, statistics, plan.grid).to(segmenter.device)
         head = plan.head
         agnostic = head is not None and head.kind is FeatureKind.DESCRIPTORS

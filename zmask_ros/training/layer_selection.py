@@ -17,7 +17,7 @@ from zmask_ros.defense import Profile, bind, working_grid
 from zmask_ros.defense.evidence.grid import Size, resample
 from zmask_ros.defense.evidence.overactivation import Branch, LayerOverActivation, fuse_layers, kernel_cascade
 from zmask_ros.defense.evidence.statistics import LayerStatistics
-from zmask_ros.defense.evidence.taps import ActivationTaps, feature_layers
+from zmask_ros.defense.evidence.taps import feature_layers, tap
 from zmask_ros.errors import ZmaskError
 from zmask_ros.progress import Progress, silent
 from zmask_ros.segmenters import Segmenter
@@ -147,7 +147,7 @@ def select_layers(
         replace(split, frames=tuple(split.frames[i] for i in indices))
         for indices in (deciding[:MOST_SELECTION_FRAMES], clean[:MOST_STATISTICS_FRAMES])
     )
-    taps = ActivationTaps(segmenter.network, layers)
+    taps = tap(segmenter, layers)
     with progress("Choosing layers", "images", len(counts.frames) + decides.images) as advance:
         moments = MomentsByKey()
         for frame in counts.frames:

@@ -45,7 +45,7 @@ def find_stem(segmenter: SegmentationNetwork) -> Stem | None:
 
 @torch.inference_mode()
 def _search(segmenter: SegmentationNetwork) -> Stem | None:
-    if any("forward" in vars(module) for module in segmenter.network.modules()):
+    if any("forward" in vars(module) for module in nn.Module.modules(segmenter.network)):
         return None
     x = torch.randn(1, 3, *segmenter.input_size, generator=torch.Generator().manual_seed(0)).to(segmenter.device)
     calls = _watch(segmenter, x)
@@ -98,7 +98,7 @@ def _watch(segmenter: SegmentationNetwork, x: Tensor) -> list[Call]:
         call = running.pop()
         call.ended, call.output = next(turns), output if isinstance(output, Tensor) else None
 
-    modules = list(segmenter.network.modules())
+    modules = list(nn.Module.modules(segmenter.network))
     handles = [m.register_forward_pre_hook(begin, with_kwargs=True) for m in modules]
     handles += [m.register_forward_hook(end) for m in modules]
     try:
@@ -161,7 +161,7 @@ def _is_local(stem: Stem, x: Tensor, place: Place, shift: int = 0) -> bool:
     """Whether running the stem again near a mask gives what running it again everywhere gives."""
     shown, mask = _glaring(x, place, shift)
     # The type is the network's: the image is in single precision.
-    dtype = next((weight.dtype for step in stem.modules for weight in step.module.parameters()), x.dtype)
+    dtype = next((weight.dtype for step in stem.modules for weight in nn.Module.parameters(step.module)), x.dtype)
     images = (shown, inpaint(shown, mask))
     before, after = (stem(image.to(dtype, memory_format=torch.channels_last)) for image in images)
     return _alike(stem.update(before, shown, mask), after, dtype)

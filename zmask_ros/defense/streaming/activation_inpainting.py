@@ -25,15 +25,22 @@ class ActivationInpainting:
         tracker: finds the patches.
         searches: what to look for in each image of the batch; None: nothing.
         threshold: a patch whose score is not above it is left where it is.
+        copied: whether the layer's output is overwritten by what follows; see `try_layers`.
     """
 
     def __init__(
-        self, network: nn.Module, tracker: Tracker, searches: Sequence[TrackSearch | None], threshold: float
+        self,
+        network: nn.Module,
+        tracker: Tracker,
+        searches: Sequence[TrackSearch | None],
+        threshold: float,
+        copied: bool = False,
     ) -> None:
         self._layer = find_layer(network, tracker.layer)
         self._tracker = tracker
         self._searches = searches
         self._threshold = threshold
+        self._copied = copied
         self.tracked: list[TrackedPatch | None] = [None] * len(searches)
 
     def __enter__(self) -> ActivationInpainting:
@@ -46,7 +53,7 @@ class ActivationInpainting:
         self._handle.remove()
 
     def _inpaint(self, module: nn.Module, inputs: object, activation: Tensor) -> Tensor:
-        self.activation = activation
+        self.activation = activation.clone() if self._copied else activation
         for index, search in enumerate(self._searches):
             if search is not None:
                 features = self._tracker.features(activation[index : index + 1])

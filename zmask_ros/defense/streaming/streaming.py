@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from zmask_ros.defense.analyzer import Analysis, Evidence
 from zmask_ros.defense.defense import Defense, DefenseResult, FirstPass, Thresholds
 from zmask_ros.defense.evidence.grid import area_resample
+from zmask_ros.defense.evidence.taps import try_layers
 from zmask_ros.defense.masking.soft_region import OPEN
 from zmask_ros.defense.resegmentation.stem import StemOutput, StemTap
 from zmask_ros.defense.stage_timer import StageTimer
@@ -37,6 +38,7 @@ class StreamingDefense(nn.Module):
         self.defense = defense
         self.keyframe_interval_s = keyframe_interval_s
         self.tracker = Tracker(defense.profile).to(defense.segmenter.device)
+        self._copied = try_layers(defense.segmenter, [self.tracker.layer])[self.tracker.layer].overwritten
         self.cascade = Cascade(defense.profile, defense.analyzer, defense.segmenter.device)
 
     @torch.inference_mode()
@@ -93,7 +95,7 @@ class StreamingDefense(nn.Module):
         network, searches = self.defense.segmenter.network, [frame.search for frame in frames]
         # The taps come second: the analysis sees what the network goes on with.
         with (
-            ActivationInpainting(network, self.tracker, searches, thresholds.attack) as inpainting,
+            ActivationInpainting(network, self.tracker, searches, thresholds.attack, self._copied) as inpainting,
             self.defense.taps as taps,
             StemTap(self.defense.stem) as stem,
         ):

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zmask_ros.defense import ActivationTaps, Moments, Profile
+from zmask_ros.defense import Moments, Profile, tap
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.baselines.interface import segment
 from zmask_ros.evaluation.metrics.records import Verdict
@@ -79,7 +79,7 @@ class FeatureDetector:
 
     @torch.inference_mode()
     def _run(self, image: np.ndarray) -> tuple[np.ndarray, Tensor]:
-        with ActivationTaps(self._segmenter.network, (self._layer,)) as taps:
+        with tap(self._segmenter, (self._layer,)) as taps:
             logits = self._segmenter.logits(self._segmenter.prepare(image))
             features = self._features(taps[self._layer])
         return at_size(logits.argmax(1)[0].byte(), image), features

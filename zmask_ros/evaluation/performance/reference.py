@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zmask_ros.defense import ActivationTaps, Branch, Evidence, Profile
+from zmask_ros.defense import Branch, Evidence, Profile, tap
 from zmask_ros.defense.analyzer import LayerEvidence
 from zmask_ros.defense.evidence.grid import Size, layer_kernel, resample
 from zmask_ros.defense.evidence.overactivation import Activations, fuse_layers, kernel_cascade
@@ -40,7 +40,7 @@ def slowdowns(network: Segmenter, profile: Profile, x: Tensor, repeats: int, dem
     }
     if demo:
         ways["naive_demo"] = lambda _: demo_evidence(network, plain, demo_branches(plain), DEMO_GRID, x), DEMO_REPEATS
-    with ActivationTaps(network.network, plain.layers) as taps:
+    with tap(network, plain.layers) as taps:
         network.logits(x)
         kept = {layer: taps[layer] for layer in plain.layers}
         ours(kept)
@@ -93,7 +93,7 @@ def demo_evidence(
     for layer in dict.fromkeys(branches[0].layers + branches[1].layers):
         keys = [statistics_key(name, layer) for name in ("shallow", "deep")]
         own = next(statistics[key] for key in keys if key in statistics)
-        with ActivationTaps(segmenter.network, [layer]) as taps:
+        with tap(segmenter, [layer]) as taps:
             segmenter.logits(x)
             z[layer] = resample(_z_scores(taps[layer], own.mean, own.moments.std[0]), grid)
 

@@ -55,7 +55,7 @@ def feature_layers(network: nn.Module, forward: Callable[[], object], depth: int
         depth: number of levels, at least 1; more are taken where there are fewer than `LEAST_LAYERS` in these.
 
     Returns:
-        (channels, height, width) by layer name, for layers that run once and whose output is one [B, C, H, W] tensor, in
+        (channels, height, width) by layer name, for layers that run once and put out one [B, C, H, W] tensor, in
         the order in which the network reaches them.
     """
     shapes: dict[str, Shape] = {}

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from zmask_ros import __version__
 from zmask_ros.defense.analyzer import Evidence, LayerEvidence
+from zmask_ros.defense.drift.observation import channel_means
 from zmask_ros.defense.evidence.fusion import FusionBlock, attack_score
 from zmask_ros.defense.evidence.grid import Size, area_resample, box_pool, layer_grid
 from zmask_ros.defense.evidence.overactivation import layer_maps
@@ -30,6 +31,7 @@ from zmask_ros.progress import Advance, no_advance
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.training.plans import FittingPlan
 from zmask_ros.training.sources import CleanFrame
+from zmask_ros.training.stretches import Stretches
 from zmask_ros.training.thresholds import clean_fusion, clean_threshold
 
 RESERVOIR_FRAMES = 300
@@ -106,6 +108,7 @@ class ProfileFit:
         self._taps = ActivationTaps(segmenter.network, tuple(plan.binding.shapes))
         self._moments = MomentsByKey()
         self._reservoir = Reservoir()
+        self._stretches = Stretches()
         self._used: Counter[tuple[str, str]] = Counter()
         self._held_out: Counter[tuple[str, str]] = Counter()
         self._blank = 0
@@ -116,6 +119,8 @@ class ProfileFit:
         plan = self._plan
         with self._taps as taps:
             self._segmenter.logits(self._segmenter.prepare(frame.image))
+            means = {layer: channel_means(taps[layer])[0].cpu() for _, layer, _ in plan.branches}
+            self._stretches.add((frame.bag, frame.topic), means)
             if frame.held_out:
                 self._reservoir.add({layer: _compact(taps[layer], plan.grid) for _, layer, _ in plan.branches})
             else:
@@ -145,13 +150,15 @@ class ProfileFit:
         scalars = clean_fusion(evidences)
         threshold = clean_threshold(_scores(evidences, scalars), false_alarm_rate)
         drives = dict.fromkeys([*self._used, *self._held_out])
+        detector = Detector(plan.grid_fraction, plan.shallow, plan.deep, plan.growth, statistics, scalars, threshold)
         profile = Profile(
             binding=plan.binding,
-            detector=Detector(plan.grid_fraction, plan.shallow, plan.deep, plan.growth, statistics, scalars, threshold),
+            detector=detector,
             sources=tuple(Source(*drive, frames=self._used[drive], held_out=self._held_out[drive]) for drive in drives),
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             tool_version=__version__,
             variant=plan.variant,
+            drift=self._stretches.reference(detector.fitted_statistics),
         )
         profile.check_finite()
         return profile

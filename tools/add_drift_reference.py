@@ -2,7 +2,7 @@
 
     tools/clean_drives.sh
     python tools/add_drift_reference.py models/lraspp_camvid.zmask.safetensors \
-        out/models/camvid_train.mcap out/models/street.mcap
+        out/models/camvid_train.mcap out/models/street.mcap --topic /camera/image_raw
 
 For a profile from before drift was measured, so that its head need not be trained anew: nothing else of it changes. The
 drives must be those that it was fitted on; drives of another camera would hide that it does not fit.

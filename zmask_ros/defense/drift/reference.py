@@ -33,7 +33,7 @@ LEAST_RIDGE = 1e-6
 """In squared z-scores: the frames of a camera that stands still do not differ."""
 CLEAN_SHARE = 0.95
 """Share of the stretches that lie nearer than the distance 1."""
-BLOCKS_A_DRIVE = 5
+BLOCKS_A_DRIVE = 10
 """Parts of a drive that are left out one after the other: its stretches resemble their neighbors."""
 FEWEST_STRETCHES = 5
 UNKNOWN_SCALE = "the profile does not say how far clean drives lie from it: fit it again with zmask fit"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -172,6 +173,8 @@ def test_who_comes_late_gets_the_summary(client: Client) -> None:
     client.until(lambda: summaries, "the summary")
     assert (summaries[0].camera, summaries[0].last.header) == ("managed", flag.header)
     assert (summaries[0].alarm, summaries[0].alarms) == (AttackFlag.CLEAN, 0)
+    assert summaries[0].profile_fit == AttackSummary.FIT_UNKNOWN
+    assert math.isnan(summaries[0].profile_distance)
 
 
 def test_the_alarm_ends_with_the_activation(client: Client) -> None:

@@ -46,4 +46,6 @@ step out/models/calibrated.zmask.safetensors out/models/fitted.zmask.safetensors
 step models/$name.zmask.safetensors out/models/calibrated.zmask.safetensors \
   zmask screen out/models/calibrated.zmask.safetensors --camvid "$camvid" --clean out/models/street.mcap \
   --topic /camera/image_raw -o models/$name.zmask.safetensors
+# A profile that zmask fit made knows how far clean drives lie from it. One from before that is given the same, without
+# being trained again, by: python tools/add_drift_reference.py PROFILE out/models/camvid_train.mcap out/models/street.mcap
 python tools/measure_models.py

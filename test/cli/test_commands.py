@@ -372,3 +372,25 @@ def test_sigterm_leaves_nothing_behind_either(drive, tiny, profile, tmp_path):
     assert done.returncode == 130, done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_replay_and_inspect_tell_a_darker_drive_from_one_that_the_profile_fits(capsys, tiny, tmp_path):
+    known = tiny_network.fit_long(tiny)
+    images = [tiny_network.clean_image(index) for index in range(300, 360)]
+    like, dark = record(tmp_path / "like.mcap", images), record(tmp_path / "dark.mcap", [i // 8 for i in images])
+    fits = {}
+    for drive in (like, dark):
+        options = ["--segmenter", tiny, "--profile", known, "--every", 1, "--json"]
+        code, out, err = zmask(capsys, "replay", drive, *options, "--plot", tmp_path / "plot.png")
+        assert code == 0, err
+        replayed = json.loads(out)
+        assert ("zmask fit" in err) == (replayed["profile_fit"] in ("WARN", "ERROR"))
+        code, out, err = zmask(capsys, "inspect", drive, *options)
+        assert code == 0, err
+        inspected = json.loads(out)
+        assert inspected["over_time"] and set(inspected["layers"]) == {"0", "2"}
+        fits[drive] = inspected["profile_fit"]
+    assert (tmp_path / "plot.png").stat().st_size > 1000
+    assert (fits[like], fits[dark]) == ("OK", "ERROR")
+    code, out, _ = zmask(capsys, "inspect", dark, "--segmenter", tiny, "--profile", known, "--every", 1)
+    assert code == 0 and "what to do" in out

@@ -11,7 +11,7 @@ import torch
 
 from support import tiny_network
 from support.patched_street import attacked_image
-from zmask_ros.defense import Profile, load_profile
+from zmask_ros.defense import CameraState, Profile, load_profile
 from zmask_ros.flags.flag import PRECAUTION, FrameState
 from zmask_ros.io.images.codec import encode
 from zmask_ros.runtime.camera import CameraResult, CameraStream, DefendedCamera
@@ -166,3 +166,50 @@ def test_activations_that_are_not_finite_are_unknown_and_never_clean(
         handle.remove()
     assert result.state is FrameState.UNKNOWN
     assert "not finite" in result.reason
+
+
+@pytest.fixture(scope="module")
+def familiar(tmp_path_factory: pytest.TempPathFactory) -> tuple[Segmenter, Profile]:
+    description = tiny_network.describe(tmp_path_factory.mktemp("familiar"))
+    return load_segmenter(str(description), "cpu"), load_profile(tiny_network.fit_long(description))
+
+
+def drift_after(camera: DefendedCamera, stream: CameraStream, images: list[np.ndarray]) -> float:
+    for image in images:
+        camera.process_image(image, stream, 0)
+    return stream.drift.distance
+
+
+@pytest.mark.parametrize("state", [CameraState(), None], ids=["streaming", "full"])
+def test_a_darker_camera_is_further_from_the_profile_and_no_verdict_depends_on_it(
+    familiar: tuple[Segmenter, Profile], state: CameraState | None
+) -> None:
+    camera = DefendedCamera(*familiar, observed_every=1)
+    images = [tiny_network.clean_image(index) for index in range(300, 330)]
+    calm = drift_after(camera, CameraStream(state), images)
+    stream = CameraStream(state)
+    assert drift_after(camera, stream, [image // 8 for image in images]) > 1.5 > calm
+    assert calm < 1.0
+    alone = camera.process_image(images[0])
+    assert alone.drift is None
+    again = camera.process_image(images[0], CameraStream(state=None))
+    assert (again.state, again.score) == (alone.state, alone.score)
+
+
+def test_what_is_flagged_or_masked_is_not_observed(familiar: tuple[Segmenter, Profile]) -> None:
+    camera, stream = DefendedCamera(*familiar, observed_every=1), CameraStream(state=None)
+    assert camera.process_image(attacked_image(), stream).state is FrameState.ATTACK
+    camera.defense.threshold, camera.defense.precaution = 1e9, 0.0
+    assert camera.process_image(attacked_image(), stream).reason == PRECAUTION
+    assert stream.observed.frames == 0
+    camera.defense.precaution = 1e9
+    camera.process_image(tiny_network.clean_image(3), stream)
+    assert stream.observed.frames == 1
+
+
+def test_each_fifth_frame_is_observed_and_none_where_that_is_turned_off(familiar: tuple[Segmenter, Profile]) -> None:
+    images = [tiny_network.clean_image(index) for index in range(300, 316)]
+    for every, frames in ((5, 4), (0, 0)):
+        camera, stream = DefendedCamera(*familiar, observed_every=every), CameraStream()
+        drift_after(camera, stream, images)
+        assert stream.observed.frames == frames

@@ -74,3 +74,13 @@ def describe_with(folder: Path, **changes: str) -> str:
     path = folder / "mine.yaml"
     path.write_text("".join(f"{key}: {value}\n" for key, value in entries.items() if value))
     return str(path)
+
+
+def fit_long(description: Path) -> Path:
+    """As `fit`, on enough frames to know how far clean stretches lie from each other."""
+    segmenter = load_segmenter(str(description), "cpu")
+    profile_fit = ProfileFit(segmenter, default_plan(segmenter))
+    profile_fit.add_all(CleanFrame("clean", "/image_raw", index, clean_image(index)) for index in range(120))
+    path = description.with_suffix(".long.zmask.safetensors")
+    save_profile(profile_fit.finish(false_alarm_rate=0.01), path)
+    return path

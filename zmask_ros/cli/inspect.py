@@ -9,30 +9,58 @@ from typing import Any
 import click
 
 from zmask_ros.cli import options
-from zmask_ros.cli.console import print_json, print_rows, print_table, stdout, warn
+from zmask_ros.cli.console import figure, print_json, print_rows, print_table, progress, stdout, warn
+from zmask_ros.cli.drift_rows import LEVELS, drift_figures, drift_over_time, spread_rows, typical_drift
 from zmask_ros.cli.profile_rows import summary
 from zmask_ros.defense import Profile, load_profile
+from zmask_ros.defense.drift.observation import OBSERVED_EVERY
 from zmask_ros.io.bags.contents import bag_contents
+from zmask_ros.runtime.replay import Replayed, ReplaySettings, replay
 
 
 @click.command()
 @click.argument("path", type=options.PATH)
+@options.path("--profile", help="Compare the drive in the bag with this profile: does it still fit the camera?")
+@options.profiles_segmenter
+@options.topic
+@click.option(
+    "--every",
+    type=options.COUNT,
+    default=OBSERVED_EVERY,
+    help="With --profile, take each N-th frame only; by default as the node does.",
+)
+@options.device
 @options.as_json
-def command(path: Path, as_json: bool) -> None:
+def command(
+    path: Path,
+    profile: Path | None,
+    segmenter: str | None,
+    topic: str | None,
+    every: int,
+    device: str,
+    as_json: bool,
+) -> None:
     """Show what is in PATH: a profile (.safetensors), or a bag.
 
     Of a bag: its files with format, profile, compression, and number of messages; its image topics; its other topics;
     which topics of a camera cannot be read and why; and what is missing or damaged, as far as that shows without
     reading all of it.
 
+    With --profile, say how far the drive in a bag is from the drives that the profile was fitted on.
+
     \b
       zmask inspect city.zmask.safetensors
       zmask inspect drive_1
+      zmask inspect drive_1 --topic /camera/image_raw --profile city.zmask.safetensors
     """
     if path.suffix == ".safetensors" and not path.is_dir():
         _show_profile(load_profile(path), path, as_json)
-    else:
+    elif profile is None:
         _show_bag(path, as_json)
+    else:
+        name = segmenter or load_profile(profile).binding.segmenter
+        settings = ReplaySettings(path, name, device, topic=topic, every=every, profile=profile, streaming=True)
+        _show_drift(replay(settings, progress), path, profile, as_json)
 
 
 def _show_profile(profile: Profile, path: Path, as_json: bool) -> None:
@@ -98,3 +126,16 @@ def _show_bag(path: Path, as_json: bool) -> None:
         warn("There are no images in it that can be read.")
     for sentence in (*contents.unread, *contents.damage):
         warn(sentence)
+
+
+def _show_drift(replayed: Replayed, path: Path, profile: Path, as_json: bool) -> None:
+    typical, over_time = typical_drift(replayed.drifts), drift_over_time(replayed)
+    frames = {"frames": len(replayed.flags), "frames observed": replayed.drifts[-1].frames if replayed.drifts else 0}
+    told = frames | drift_figures(replayed.drifts) | {"what to do": typical.advice(LEVELS)}
+    if as_json:
+        print_json(told | {"layers": typical.layers, "over_time": over_time})
+        return
+    print_table(f"{path} against {profile}", {name: figure(value) for name, value in told.items()})
+    print_rows(None, [(layer, f"{distance:.3f}") for layer, distance in typical.layers.items()], ("layer", "distance"))
+    rows = [(f"{row['s']:.1f}", f"{row['distance']:.3f}", row["level"]) for row in spread_rows(over_time)]
+    print_rows(None, rows, ("second", "distance", "level"))

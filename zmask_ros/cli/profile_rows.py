@@ -26,6 +26,9 @@ def summary(profile: Profile) -> dict[str, object]:
         **precaution_rows(detector.precaution),
         **screening_rows(profile.screen),
         "vote": str(profile.vote),
+        "drift measured by": "nothing: fit again"
+        if profile.drift is None
+        else f"{sum(profile.drift.drives)} stretches",
         "drives": ", ".join(f"{source.bag} {source.topic}" for source in profile.sources),
         "created": profile.created,
         "tool version": profile.tool_version,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,7 +11,9 @@ import numpy as np
 
 from zmask_ros.cli import options
 from zmask_ros.cli.console import figure, print_json, print_table, progress, warn
+from zmask_ros.cli.drift_rows import LEVELS, drift_figures, needs_action, plot_replay, typical_drift
 from zmask_ros.flags.flag import FrameState
+from zmask_ros.io.files import check_place
 from zmask_ros.io.stamps import NANOSECONDS, duration_ns
 from zmask_ros.runtime.replay import Replayed, ReplaySettings, replay
 
@@ -22,6 +25,7 @@ from zmask_ros.runtime.replay import Replayed, ReplaySettings, replay
 @options.path("--profile", help="Profile; by default the segmenter's shipped one.")
 @options.path("-o", "--output", help="Bag to write: OUT.mcap, or a folder.")
 @options.path("--video", help="Video of the overlay: OUT.mp4.")
+@options.path("--plot", help="Plot of the score and of the distance from the profile over time: OUT.png or OUT.svg.")
 @click.option("--threshold", type=click.FloatRange(min=0), help="Flag above this score instead of the profile's.")
 @click.option(
     "--streaming",
@@ -33,7 +37,7 @@ from zmask_ros.runtime.replay import Replayed, ReplaySettings, replay
 @options.device
 @options.force
 @options.as_json
-def command(as_json: bool, **settings: Any) -> None:
+def command(as_json: bool, plot: Path | None, **settings: Any) -> None:
     """Run the defence over the camera topic of BAG, as fast as the machine allows; no ROS needed.
 
     The bag that is written has the topics that the node publishes, with the header stamps of the input, and the
@@ -43,8 +47,12 @@ def command(as_json: bool, **settings: Any) -> None:
     \b
       zmask replay drive_7 --topic /camera/image_raw -o out.mcap --video out.mp4
     """
+    if plot is not None:
+        check_place(plot)
     replayed = replay(ReplaySettings(**settings), progress)
     report, figures = replayed.report, _figures(replayed)
+    if plot is not None:
+        plot_replay(replayed, plot)
     for sentence in report.warnings():
         warn(sentence)
     unknown = [flag.reason for flag in replayed.flags if flag.state is FrameState.UNKNOWN]
@@ -53,6 +61,9 @@ def command(as_json: bool, **settings: Any) -> None:
     remarks = Counter(flag.remark for flag in replayed.flags if flag.remark)
     if remarks:
         warn(f"{remarks.total()} frames have a verdict with a remark, the first: {next(iter(remarks))}")
+    typical = typical_drift(replayed.drifts)
+    if needs_action(typical):
+        warn(f"{typical.advice(LEVELS)}.")
     if as_json:
         print_json(figures | {"remarks": dict(remarks)})
     else:
@@ -75,6 +86,7 @@ def _figures(replayed: Replayed) -> dict[str, Any]:
         "analysed_as_a_whole": len(scores),
         "score_p50": _percentile(scores, 50),
         "score_p99": _percentile(scores, 99),
+        **drift_figures(replayed.drifts),
         "frame_ms_p50": _percentile([flag.latency_ms for flag in flags], 50),
         "frame_ms_p99": _percentile([flag.latency_ms for flag in flags], 99),
         "frames_per_s": len(flags) / seconds,

@@ -17,6 +17,7 @@ from std_msgs.msg import Header
 
 from zmask_ros.flags.alarm import AlarmRule
 from zmask_ros.flags.camera_flags import CameraFlags
+from zmask_ros.flags.drift import Drift, DriftLevels
 from zmask_ros.flags.flag import Flag, FrameState
 from zmask_ros.msg import AttackFlag, AttackSummary
 from zmask_ros.node.diagnostics.health import CameraHealth
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 DROPPED = "dropped: a newer frame came before this one was processed"
 DISABLED = "disabled: the service ~/enable has turned the defence off"
+NO_FRAME = "no frame yet"
 LOG_EVERY_S = 5.0
 
 Deliver = Callable[[Arrival], "Arrival | None"]
@@ -52,6 +54,8 @@ class CameraChannel:
         topic: full name of where its images come from.
         health: what has happened to its frames, for the diagnostics.
         enabled: whether its frames are defended; set by `enable`.
+        drift: how far the camera is from its profile.
+        drift_levels: distances above which the profile does not fit.
     """
 
     def __init__(
@@ -61,6 +65,8 @@ class CameraChannel:
         self.topic = node.resolve_topic_name(settings.subscribed_topic)
         self.health = CameraHealth()
         self.enabled = True
+        self.drift = Drift(reason=NO_FRAME)
+        self.drift_levels = DriftLevels()
         self._node = node
         self._settings = settings
         self._parameters = parameters
@@ -167,6 +173,8 @@ class CameraChannel:
                 # A stamp may be negative, but not in a message.
                 since=Time(nanoseconds=max(0, alarm.since_ns)).to_msg(),
                 alarms=alarm.raised,
+                profile_fit=self.drift.level(self.drift_levels),
+                profile_distance=self.drift.distance,
                 last=self._last_flag,
             )
             self._outputs.publish_summary(summary)
@@ -217,6 +225,8 @@ class CameraChannel:
 
     def publish_result(self, arrival: Arrival, result: CameraResult, began_ns: int) -> None:
         """Publish the flag of a frame whose work began at ``began_ns`` on the steady clock."""
+        if result.drift is not None:
+            self.drift = result.drift
         self._flag_frame(arrival, result.after_waiting((began_ns - arrival.arrived_ns) / 1e6))
 
     def publish_pictures(self, arrival: Arrival, result: CameraResult) -> None:

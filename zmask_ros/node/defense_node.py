@@ -15,6 +15,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from zmask_ros.errors import ZmaskError
 from zmask_ros.flags.alarm import alarm_rule
+from zmask_ros.flags.drift import DriftLevels
 from zmask_ros.node.camera_channel import CameraChannel
 from zmask_ros.node.device_errors import error_sentence
 from zmask_ros.node.diagnostic_tasks import diagnostic_tasks
@@ -32,7 +33,7 @@ SHUTDOWN_S = 1.0
 ACKNOWLEDGED_S = 0.3
 WATCH_EVERY_S = 0.2
 RELOAD_WAIT_S = 3.0
-LIVE = ("threshold", "masking_threshold", "attack_on_frames", "attack_off_frames")
+LIVE = ("threshold", "masking_threshold", "attack_on_frames", "attack_off_frames", "drift_warning", "drift_error")
 
 
 class DefenseNode(ManagedNode):
@@ -201,7 +202,9 @@ class DefenseNode(ManagedNode):
             return
         network.set_thresholds(self._live["threshold"], self._live["masking_threshold"])
         on_frames, off_frames = self._live["attack_on_frames"], self._live["attack_off_frames"]
+        levels = DriftLevels(self._live["drift_warning"], self._live["drift_error"])
         for channel in self._channels.values():
+            channel.drift_levels = levels
             vote = network.defended(channel.name).defense.profile.vote
             channel.change_alarm(alarm_rule(on_frames, off_frames, vote))
 

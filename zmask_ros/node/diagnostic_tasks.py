@@ -7,7 +7,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from zmask_ros.node.camera_channel import CameraChannel
-from zmask_ros.node.diagnostics.health import Assessment, Level, assess_attack, assess_inference, assess_input
+from zmask_ros.node.diagnostics.health import (
+    Assessment,
+    Level,
+    assess_attack,
+    assess_inference,
+    assess_input,
+    assess_profile_fit,
+)
 from zmask_ros.node.diagnostics.network import assess_device, assess_profile
 from zmask_ros.node.diagnostics.publisher import Task, Tasks
 from zmask_ros.node.lifecycle import ACTIVE
@@ -19,7 +26,7 @@ if TYPE_CHECKING:
 
     from zmask_ros.node.network_host import NetworkHost
 
-CAMERA_TASKS = ("input", "inference", "attack")
+CAMERA_TASKS = ("input", "inference", "attack", "profile fit")
 NODE_TASKS = ("device", "profile")
 
 
@@ -64,6 +71,7 @@ def _camera_tasks(
         f"{name} input": lambda: assess_input(name, topic, node.count_publishers(topic), settings.timeout_s, now),
         f"{name} inference": partial(assess_inference, name, device, now, trouble),
         f"{name} attack": lambda: assess_attack(name, now) if channel.enabled else disabled,
+        f"{name} profile fit": lambda: assess_profile_fit(name, channel.drift, channel.drift_levels),
     }
 
 

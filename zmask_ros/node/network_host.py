@@ -149,15 +149,16 @@ class NetworkHost:
             for camera, path in self._profiles.items()
         }
         interval_s = self._settings.keyframe_interval_s
-        defended = {path: DefendedCamera(segmenter, load_profile(path), interval_s) for path in paths.values()}
+        every = self._settings.drift_every_frames
+        defended = {path: DefendedCamera(segmenter, load_profile(path), interval_s, every) for path in paths.values()}
         for camera in defended.values():
             camera.process_image(np.full((*segmenter.input_size, 3), GRAY, np.uint8))
         self._identities = {path: profile_identity(path) for path in defended}
         self._paths: dict[str, Path] = paths
         self._defended: dict[Path, DefendedCamera] = defended
         # What was learned with other profiles or weights is worth nothing now.
-        self._streams: dict[str, CameraStream | None] = {
-            camera: CameraStream() if self._streaming else None for camera in paths
+        self._streams: dict[str, CameraStream] = {
+            camera: CameraStream() if self._streaming else CameraStream(state=None) for camera in paths
         }
         self.set_thresholds(*self._overrides)
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -26,7 +27,10 @@ from zmask_ros.defense import (
     StreamingDefense,
     masked_labels,
 )
+from zmask_ros.defense.drift.observation import OBSERVED_EVERY, ChannelMeans, DriftState
+from zmask_ros.defense.drift.reference import DriftMeter
 from zmask_ros.errors import ZmaskError
+from zmask_ros.flags.drift import Drift
 from zmask_ros.flags.flag import FrameState, FrameVerdict, Region, verdict_reason
 from zmask_ros.io.images.codec import AUTO_BITS, decode
 from zmask_ros.io.images.remarks import remark, visibility_remark
@@ -34,6 +38,7 @@ from zmask_ros.io.stamps import stamp_ns
 from zmask_ros.segmenters import CheckedSegmenter, Segmenter
 
 MOST_REGIONS = 16
+NOT_OBSERVED = "no clean frame was observed"
 
 
 @dataclass(frozen=True)
@@ -71,18 +76,29 @@ class CameraResult(FrameVerdict):
         tracked: whether a patch that was known already was taken out in the one pass; of such a frame there is no
             undefended segmentation, and the defended one stands in its place.
         analyzed: whether it was analyzed as a whole; in streaming mode, most clean frames see the screening alone.
+        drift: how far its camera is from the profile, this frame included; None where the camera has no memory, or the
+            state is UNKNOWN.
     """
 
     pictures: Pictures | None = None
     tracked: bool = False
     analyzed: bool = False
+    drift: Drift | None = None
 
 
 @dataclass
 class CameraStream:
-    """The memory of one camera in streaming mode; each of its frames changes it."""
+    """The memory of one camera; each of its frames changes it.
 
-    state: CameraState = field(default_factory=CameraState)
+    Attributes:
+        state: of streaming mode; None: every frame is analyzed as a whole.
+        observed: how its clean frames look to the network.
+        drift: how far that is from the profile.
+    """
+
+    state: CameraState | None = field(default_factory=CameraState)
+    observed: DriftState = field(default_factory=DriftState)
+    drift: Drift = field(default_factory=lambda: Drift(reason=NOT_OBSERVED))
 
 
 @dataclass(frozen=True)
@@ -111,17 +127,26 @@ class DefendedCamera:
         segmenter: the network.
         profile: must have been fitted on that network.
         keyframe_interval_s: in streaming mode, seconds after which a frame is analyzed as a whole again.
+        observed_every: each so many-th frame of a camera with a memory is observed, to tell whether the profile fits;
+            0: none is.
 
     Raises:
         ProfileError: the profile belongs to something else.
     """
 
     def __init__(
-        self, segmenter: Segmenter, profile: Profile, keyframe_interval_s: float = KEYFRAME_INTERVAL_S
+        self,
+        segmenter: Segmenter,
+        profile: Profile,
+        keyframe_interval_s: float = KEYFRAME_INTERVAL_S,
+        observed_every: int = OBSERVED_EVERY,
     ) -> None:
         self.segmenter = CheckedSegmenter(**vars(segmenter))
         self.defense = Defense(self.segmenter, profile)
         self._streaming = StreamingDefense(self.defense, keyframe_interval_s)
+        self._observed_every = observed_every
+        self._drift_meter = DriftMeter(profile.drift, profile.detector.fitted_statistics)
+        self._channel_means = ChannelMeans(self.segmenter.network, self._drift_meter.layers)
 
     def unknown(self, reason: str) -> CameraResult:
         """The result for a frame that could not be analyzed."""
@@ -144,7 +169,7 @@ class DefendedCamera:
 
         Args:
             messages: one a camera.
-            streams: the cameras' memories; without all of them every frame is analyzed as a whole.
+            streams: the cameras' memories; without streaming mode in all of them every frame is analyzed as a whole.
             significant_bits: of each camera, as `zmask_ros.io.images.codec.decode` takes them.
         """
         count = len(messages)
@@ -174,25 +199,41 @@ class DefendedCamera:
     def _defend(self, frames: list[_Frame]) -> list[CameraResult]:
         inputs = [self._prepare(frame) for frame in frames]
         self.segmenter.finite.clear()
-        defended, remember = self._step(frames, torch.cat(inputs))
+        due = [frame.stream is not None and frame.stream.observed.due(self._observed_every) for frame in frames]
+        with self._channel_means if any(due) else nullcontext():
+            defended, remember = self._step(frames, torch.cat(inputs))
         if all(bool(check) for check in self.segmenter.finite):
             remember()
-            return [self._result(frame, defended, index) for index, frame in enumerate(frames)]
+            results = [self._result(frame, defended, index) for index, frame in enumerate(frames)]
+            return [self._observe(*frame, index) for index, frame in enumerate(zip(frames, results, due, strict=True))]
         if len(frames) == 1:
             return [self.unknown("the network's output is not finite on this frame")]
         # One frame's fault is not another's.
         return [self._defend([frame])[0] for frame in frames]
 
+    def _observe(self, frame: _Frame, result: CameraResult, due: bool, index: int) -> CameraResult:
+        """The result with the drift of its camera, which remembers how a clean frame looked that was ``due``."""
+        stream = frame.stream
+        if stream is None:
+            return result
+        if due and _is_clean(result):
+            stream.observed = stream.observed.observed(self._channel_means.frame(index))
+            stream.drift = self._drift_meter(stream.observed)
+        else:
+            stream.observed = stream.observed.passed()
+        return replace(result, drift=stream.drift)
+
     def _step(self, frames: list[_Frame], x: Tensor) -> tuple[DefenseResult, Callable[[], None]]:
         """What is said of the frames, and what makes their cameras remember it."""
-        streams = [frame.stream for frame in frames if frame.stream is not None]
-        if len(streams) < len(frames):
+        streams = [(frame.stream, frame.stream.state) for frame in frames if frame.stream is not None]
+        states = [state for _, state in streams if state is not None]
+        if len(states) < len(frames):
             return self.defense(x), lambda: None
         stamps = [frame.stamp_ns for frame in frames]
-        defended, after = self._streaming.step(x, [stream.state for stream in streams], stamps)
+        defended, after = self._streaming.step(x, states, stamps)
 
         def remember() -> None:
-            for stream, state in zip(streams, after, strict=True):
+            for (stream, _), state in zip(streams, after, strict=True):
                 stream.state = state
 
         return defended, remember
@@ -224,6 +265,11 @@ class DefendedCamera:
             tracked=bool(defended.tracked[index]),
             analyzed=defended.fully_analyzed[index],
         )
+
+
+def _is_clean(result: CameraResult) -> bool:
+    """Whether nothing in it speaks of a patch: then it says how the camera's clean frames look."""
+    return result.state is FrameState.CLEAN and not result.tracked and not result.regions
 
 
 def _milliseconds_since(began: float) -> float:

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from zmask_ros.defense import load_profile
+from zmask_ros.defense.drift.observation import OBSERVED_EVERY
 from zmask_ros.errors import ZmaskError
 from zmask_ros.flags.alarm import AlarmRule
 from zmask_ros.flags.camera_flags import CameraFlags
+from zmask_ros.flags.drift import Drift
 from zmask_ros.flags.flag import Flag, camera_name, profile_identity
 from zmask_ros.io.bags.reader import CameraBags, ReadReport, StampedMessage
 from zmask_ros.io.bags.writer import BagWriter
@@ -74,6 +76,7 @@ class Replayed:
         flags: of its frames, in order.
         stamps_ns: of the frames, in nanoseconds.
         analyzed: of each frame, whether it was analyzed as a whole, and not left to the screening.
+        drifts: how far the camera was from the profile after each frame.
         tracked: how many frames had a known patch, which was taken out in the one pass.
         alarms: how often the camera's alarm was raised.
         seconds: by the wall clock, reading and writing included.
@@ -83,6 +86,7 @@ class Replayed:
     flags: list[Flag] = field(default_factory=list)
     stamps_ns: list[int] = field(default_factory=list)
     analyzed: list[bool] = field(default_factory=list)
+    drifts: list[Drift] = field(default_factory=list)
     tracked: int = 0
     alarms: int = 0
     seconds: float = 0.0
@@ -111,6 +115,7 @@ def replay(settings: ReplaySettings, progress: Progress = silent) -> Replayed:
             done.flags.append(flag)
             done.stamps_ns.append(stamp_ns(message.message.header))
             done.analyzed.append(result.analyzed)
+            done.drifts.append(camera.drift)
             done.tracked += result.tracked
             write(message, result, flag)
             advance()
@@ -129,12 +134,14 @@ class _ReplayedCamera:
         self.namespace = next((topic.removesuffix(end) for end in IMAGE_SUFFIXES if topic.endswith(end)), topic)
         self.palette = segmenter.palette
         self.flags = CameraFlags(camera_name(self.namespace), AlarmRule(profile.vote))
-        self._defended = DefendedCamera(segmenter, profile)
+        # As often as the node observes frames, in time.
+        observed_every = max(1, OBSERVED_EVERY // settings.every)
+        self._defended = DefendedCamera(segmenter, profile, observed_every=observed_every)
         if settings.threshold is not None:
             self._defended.defense.threshold = settings.threshold
         self._profile = profile_identity(path)
         self._significant_bits = settings.significant_bits
-        self._stream = CameraStream() if settings.streaming else None
+        self._stream = CameraStream() if settings.streaming else CameraStream(state=None)
 
     def process(self, message: Any) -> tuple[CameraResult, Flag]:
         """Defend one frame and flag it; none waits for its turn, since none is read before its turn."""
@@ -144,6 +151,11 @@ class _ReplayedCamera:
         result = self._defended.process(message, self._stream, self._significant_bits).after_waiting(0.0)
         latency_ms = (time.perf_counter() - began) * 1e3
         return result, self.flags.flag(result, self._profile, sequence, stamp, latency_ms)
+
+    @property
+    def drift(self) -> Drift:
+        """How far it is from the profile now."""
+        return self._stream.drift
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from zmask_ros import __version__
 from zmask_ros.defense.analyzer import Evidence
+from zmask_ros.defense.drift.observation import channel_means
 from zmask_ros.defense.evidence.fusion import FusionBlock, attack_score
 from zmask_ros.defense.evidence.grid import Size, box_pool
 from zmask_ros.defense.evidence.overactivation import layer_maps
@@ -38,6 +39,7 @@ from zmask_ros.training.cross_fitting import Group, GroupedMoments, HeldOutFrame
 from zmask_ros.training.descriptor_fit import descriptor_statistics, head_scores
 from zmask_ros.training.plans import FittingPlan
 from zmask_ros.training.sources import CleanFrame, at_input_size
+from zmask_ros.training.stretches import Stretches
 from zmask_ros.training.thresholds import clean_fusion, clean_threshold, precaution_threshold
 
 RESERVOIR_FRAMES = 300
@@ -127,6 +129,7 @@ class ProfileFit:
         self._taps = tap(segmenter, tuple(plan.binding.shapes))
         self._moments = GroupedMoments(prior)
         self._reservoir = Reservoir[HeldOutFrame]()
+        self._stretches = Stretches()
         self._used: Counter[tuple[str, str]] = Counter()
         self._held_out: Counter[tuple[str, str]] = Counter()
         self._drives: dict[tuple[str, str], int] = {}
@@ -150,6 +153,8 @@ class ProfileFit:
             self._segmenter.logits(self._segmenter.prepare(frame.image))
             for key, layer, branch in plan.branches:
                 self._moments.add(group, key, OBSERVERS[plan.variant](taps[layer], branch.kernels, plan.grid))
+            means = {layer: channel_means(taps[layer])[0].cpu() for _, layer, _ in plan.branches}
+        self._stretches.add((frame.bag, frame.topic), means)
 
     def _group(self, frame: CleanFrame) -> Group:
         drive = self._drives.setdefault((frame.bag, frame.topic), len(self._drives))
@@ -177,25 +182,27 @@ class ProfileFit:
         else:
             statistics |= descriptor_statistics(plan, found)
             scalars, scores = plan.learned.opening, head_scores(plan, statistics, found)
+        detector = Detector(
+            plan.grid_fraction,
+            plan.shallow,
+            plan.deep,
+            plan.growth,
+            statistics,
+            scalars,
+            clean_threshold(scores, false_alarm_rate),
+            plan.head,
+            None if plan.precaution_rate is None else precaution_threshold(scores, plan.precaution_rate),
+        )
         profile = Profile(
             binding=plan.binding,
-            detector=Detector(
-                plan.grid_fraction,
-                plan.shallow,
-                plan.deep,
-                plan.growth,
-                statistics,
-                scalars,
-                clean_threshold(scores, false_alarm_rate),
-                plan.head,
-                None if plan.precaution_rate is None else precaution_threshold(scores, plan.precaution_rate),
-            ),
+            detector=detector,
             sources=tuple(
                 Source(*drive, frames=self._used[drive], held_out=self._held_out[drive]) for drive in self._drives
             ),
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             tool_version=__version__,
             variant=plan.variant,
+            drift=self._stretches.reference(detector.fitted_statistics),
         )
         profile.check_finite()
         return profile

@@ -2,6 +2,9 @@
 
 import dataclasses
 
+import torch
+
+from support import tiny_network
 from support.profiles import with_changed
 from zmask_ros.defense import load_profile, save_profile
 from zmask_ros.defense.profile import storage
@@ -37,3 +40,16 @@ def test_interval_variant_vote_and_precaution_come_back_as_they_were_saved(fitte
     again = load_profile(path)
     assert (again.detector.threshold.interval, again.vote, again.variant) == (interval, VoteRule(3, 5), PAPER)
     assert again.detector.precaution == precaution
+
+
+def test_the_reference_of_drift_comes_back_and_profiles_from_before_it_load(tmp_path, monkeypatch):
+    saved = load_profile(tiny_network.fit_long(tiny_network.describe(tmp_path)))
+    path = tmp_path / "a.zmask.safetensors"
+    save_profile(saved, path)
+    again = load_profile(path)
+    assert (again.drift.drives, again.drift.scales) == (saved.drift.drives, saved.drift.scales)
+    assert all(torch.equal(again.drift.stretches[name], own) for name, own in saved.drift.stretches.items())
+    describe = storage._describe
+    monkeypatch.setattr(storage, "_describe", lambda own: {k: v for k, v in describe(own).items() if k != "drift"})
+    save_profile(saved, path)
+    assert load_profile(path).drift is None

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from zmask_ros.flags.drift import Drift, DriftLevels
 from zmask_ros.flags.flag import Flag, FrameState
 from zmask_ros.node.diagnostics.health import (
     Assessment,
@@ -17,6 +18,7 @@ from zmask_ros.node.diagnostics.health import (
     assess_attack,
     assess_inference,
     assess_input,
+    assess_profile_fit,
     assess_safely,
     quantile,
 )
@@ -109,3 +111,19 @@ def test_a_task_that_cannot_be_assessed_is_an_error_of_its_own() -> None:
     failed = assess_safely("device", assess)
     assert (failed.name, failed.level) == ("device", Level.ERROR)
     assert "fallen off the bus" in failed.message
+
+
+@pytest.mark.parametrize(
+    ("drift", "level", "words"),
+    [
+        (Drift(0.7, {"deep": 0.7}, 40), Level.OK, "fits"),
+        (Drift(1.2, {"deep": 1.2}, 40), Level.WARN, "zmask fit"),
+        (Drift(2.0, {"deep": 2.0}, 40), Level.ERROR, "does not fit"),
+        (Drift(reason="fit it again"), Level.OK, "unknown: fit it again"),
+    ],
+)
+def test_the_fit_of_the_profile_is_assessed(drift: Drift, level: Level, words: str) -> None:
+    assessment = assess_profile_fit("front", drift, DriftLevels())
+    assert (assessment.name, assessment.level) == ("front profile fit", level)
+    assert words in assessment.message
+    assert assessment.values["layer furthest away"] == ("deep" if drift.layers else "unknown")

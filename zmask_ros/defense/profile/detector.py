@@ -103,6 +103,15 @@ class Detector:
         return tuple(dict.fromkeys(self.shallow.layers + self.deep.layers + learned + self._edge))
 
     @property
+    def fitted_statistics(self) -> dict[str, LayerStatistics]:
+        """Clean statistics of the layers in S and in D, by their names."""
+        return {
+            layer: self.statistics[statistics_key(name, layer)]
+            for name, branch in (("shallow", self.shallow), ("deep", self.deep))
+            for layer in branch.layers
+        }
+
+    @property
     def _edge(self) -> tuple[str, ...]:
         return () if self.growth.edge is None else (self.growth.edge,)
 

@@ -7,6 +7,8 @@ from typing import Protocol
 
 import torch
 
+from zmask_ros.defense.drift.reference import DriftReference
+from zmask_ros.defense.profile.detector import Detector
 from zmask_ros.defense.profile.profile import Binding, MergeKey, Profile, ProfileError
 
 MERGED = (
@@ -72,7 +74,15 @@ def merge_profiles(first: Profile, second: Profile) -> Profile:
         first,
         detector=detector,
         screen=None,
+        drift=_merge_drift(first, second, detector),
         sources=first.sources + second.sources,
         created=max(first.created, second.created),
         notes=(*first.notes, *second.notes, MERGED, *([NO_PRECAUTION] if len(precautions) == 1 else [])),
     )
+
+
+def _merge_drift(first: Profile, second: Profile, merged: Detector) -> DriftReference | None:
+    """The reference of both; None where one of them has none."""
+    if first.drift is None or second.drift is None:
+        return None
+    return first.drift.merge(second.drift, merged.fitted_statistics)

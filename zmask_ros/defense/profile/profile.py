@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from zmask_ros.defense.drift.reference import DriftReference
 from zmask_ros.defense.evidence.grid import Size
 from zmask_ros.defense.evidence.head import FeatureKind, Head
 from zmask_ros.defense.evidence.overactivation import Branch
@@ -117,6 +118,8 @@ class Profile:
         notes: sentences about how it was made, for people.
         variant: which plan it was fitted by: ``ours``, or ``paper``.
         vote: how many flagged frames of how many call an attack.
+        drift: by which it is told whether the profile fits a camera; None: there were too few frames, and in old
+            profiles.
     """
 
     binding: Binding
@@ -128,6 +131,7 @@ class Profile:
     notes: tuple[str, ...] = ()
     variant: str = OURS
     vote: VoteRule = field(default_factory=VoteRule)
+    drift: DriftReference | None = None
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -202,5 +206,6 @@ class Profile:
         Raises:
             ProfileError: the profile holds one.
         """
-        if not self.detector.finite or not (self.screen is None or self.screen.finite):
+        parts = (self.detector, self.screen, self.drift)
+        if not all(part is None or part.finite for part in parts):
             raise ProfileError(NOT_FINITE)

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from zmask_ros.defense.drift.reference import DriftReference
 from zmask_ros.defense.evidence.head import WEIGHTS, FeatureKind, Head
 from zmask_ros.defense.evidence.overactivation import Branch
 from zmask_ros.defense.evidence.statistics import LayerStatistics, Moments
@@ -24,8 +25,8 @@ from zmask_ros.io.files import check_place, replace_file
 
 FORMAT = 1
 SUFFIX = ".safetensors"
-HEAD, SCREEN = "head", "screen"
-"""What the names of the head's tensors, and those of the screen, begin with."""
+HEAD, SCREEN, DRIFT = "head", "screen", "drift"
+"""What the names of the head's tensors, those of the screen, and those of the reference of drift, begin with."""
 
 
 def check_profile_place(path: Path) -> None:
@@ -94,6 +95,9 @@ def _tensors(profile: Profile) -> dict[str, Tensor]:
         tensors |= _head_tensors(SCREEN, profile.screen.head)
         for layer, own in profile.screen.statistics.items():
             tensors |= _statistics_tensors(statistics_key(SCREEN, layer), own)
+    if profile.drift is not None:
+        for layer, stretches in profile.drift.stretches.items():
+            tensors[f"{DRIFT}:{layer}"] = stretches.float().contiguous()
     return tensors
 
 
@@ -131,6 +135,7 @@ def _describe(profile: Profile) -> dict[str, Any]:
         "screen": None
         if screen is None
         else {"head": _describe_head(screen.head), "threshold": asdict(screen.threshold)},
+        "drift": None if profile.drift is None else {"drives": profile.drift.drives, "scales": profile.drift.scales},
     }
 
 
@@ -143,7 +148,7 @@ def _restore(description: dict[str, Any], tensors: dict[str, Tensor]) -> Profile
     return Profile(
         binding=_binding(description["binding"]),
         detector=_detector(description, statistics, tensors),
-        # Files from before there were variants, votes, heads, precautions and screens lack these.
+        # Files from before there were variants, votes, heads, precautions, screens and drift lack these.
         screen=None if description.get("screen") is None else _screen(description["screen"], statistics, tensors),
         sources=tuple(Source(**source) for source in description["sources"]),
         created=description["created"],
@@ -151,6 +156,7 @@ def _restore(description: dict[str, Any], tensors: dict[str, Tensor]) -> Profile
         notes=tuple(description["notes"]),
         variant=description.get("variant", OURS),
         vote=VoteRule(**description.get("vote", {})),
+        drift=None if description.get("drift") is None else _drift(description["drift"], tensors),
     )
 
 
@@ -183,6 +189,12 @@ def _screen(entries: dict[str, Any], statistics: dict[str, LayerStatistics], ten
     head = _head(entries["head"], SCREEN, tensors)
     own = {layer: statistics[statistics_key(SCREEN, layer)] for layer in head.branch.layers}
     return Screen(head, own, _threshold(entries["threshold"]))
+
+
+def _drift(entries: dict[str, Any], tensors: dict[str, Tensor]) -> DriftReference:
+    scales = entries["scales"]
+    stretches = {layer: tensors[f"{DRIFT}:{layer}"] for layer in scales}
+    return DriftReference(stretches, tuple(entries["drives"]), scales)
 
 
 def _all_statistics(tensors: dict[str, Tensor]) -> dict[str, LayerStatistics]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
+from zmask_ros.flags.drift import Drift, DriftLevel, DriftLevels
 from zmask_ros.flags.flag import Flag, FrameState
 from zmask_ros.io.stamps import NANOSECONDS
 
@@ -256,3 +257,25 @@ def assess_attack(camera: str, now: Snapshot) -> Assessment:
         "frames analysed as a whole": str(now.counters.analyzed),
     }
     return Assessment(f"{camera} attack", level, message, values)
+
+
+FIT_LEVELS = {
+    # A profile that says nothing of itself is no fault of the camera.
+    DriftLevel.UNKNOWN: Level.OK,
+    DriftLevel.OK: Level.OK,
+    DriftLevel.WARN: Level.WARN,
+    DriftLevel.ERROR: Level.ERROR,
+}
+
+
+def assess_profile_fit(camera: str, drift: Drift, levels: DriftLevels) -> Assessment:
+    """Whether what the camera sees is like the drives that its profile was fitted on."""
+    values = {
+        "distance (1: as held-out drives)": f"{drift.distance:.3f}",
+        "warning above": f"{levels.warn:g}",
+        "error above": f"{levels.error:g}",
+        "layer furthest away": drift.furthest or "unknown",
+        "frames observed": str(drift.frames),
+        **{f"distance in {layer}": f"{distance:.3f}" for layer, distance in drift.layers.items()},
+    }
+    return Assessment(f"{camera} profile fit", FIT_LEVELS[drift.level(levels)], drift.advice(levels), values)

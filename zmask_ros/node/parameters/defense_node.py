@@ -80,6 +80,22 @@ class DefenseParameters:
     attack_off_frames: int = parameter(
         1, "So many clean frames in a row have to follow before the alarm ends.", minimum=1, maximum=1000, live=True
     )
+    drift_every_frames: int = parameter(
+        5,
+        "Each so many-th frame of a camera is compared with the profile, to tell whether it fits; 0: none is.",
+        minimum=0,
+        maximum=1000,
+    )
+    drift_warning: float = parameter(
+        1.0,
+        "Diagnostics warn that the profile may not fit a camera above this distance; 1: as far as held-out stretches "
+        "of the drives that it was fitted on.",
+        minimum=0.0,
+        live=True,
+    )
+    drift_error: float = parameter(
+        1.5, "Diagnostics report an error, that the profile does not fit, above this distance.", minimum=0.0, live=True
+    )
     max_batch: int = parameter(
         8,
         "Frames of several cameras that wait together are worked on together, but not more than this.",

@@ -1,0 +1,88 @@
+"""What commands say of the distance between a drive and a profile: figures, a table over time, and a plot."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from zmask_ros.flags.drift import Drift, DriftLevel, DriftLevels
+from zmask_ros.runtime.replay import Replayed
+
+LEVELS = DriftLevels()
+"""Of commands: the defaults of the node."""
+MOST_ROWS = 12
+
+
+def typical_drift(drifts: Sequence[Drift]) -> Drift:
+    """The one with the median distance among those that are known; the last one where none is."""
+    known = sorted((drift for drift in drifts if not math.isnan(drift.distance)), key=lambda drift: drift.distance)
+    if known:
+        return known[(len(known) - 1) // 2]
+    return drifts[-1] if drifts else Drift(reason="there are no frames")
+
+
+def drift_figures(drifts: Sequence[Drift]) -> dict[str, Any]:
+    """JSON-ready figures of a drive, from the distance after each of its frames; None where it is unknown."""
+    typical = typical_drift(drifts)
+    level = typical.level(LEVELS)
+    known = [drift.distance for drift in drifts if not math.isnan(drift.distance)]
+    return {
+        "profile_fit": level.name,
+        "profile_distance_p50": typical.distance if known else None,
+        "profile_distance_max": max(known, default=None),
+        "furthest_layer": typical.furthest or None,
+    }
+
+
+def needs_action(drift: Drift) -> bool:
+    """Whether the user has to do something about the profile."""
+    return drift.level(LEVELS) in (DriftLevel.WARN, DriftLevel.ERROR)
+
+
+def drift_over_time(replayed: Replayed) -> list[dict[str, Any]]:
+    """The distance over a drive, JSON-ready: one entry for each frame after which it changed."""
+    entries: list[dict[str, Any]] = []
+    last: Drift | None = None
+    begin = replayed.stamps_ns[0] if replayed.stamps_ns else 0
+    for stamp, drift in zip(replayed.stamps_ns, replayed.drifts, strict=True):
+        if drift is not last and not math.isnan(drift.distance):
+            level = drift.level(LEVELS).name
+            entries.append({"s": (stamp - begin) / 1e9, "distance": drift.distance, "level": level})
+        last = drift
+    return entries
+
+
+def spread_rows(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """At most `MOST_ROWS` of the entries, evenly over them, the last one included."""
+    if len(entries) <= MOST_ROWS:
+        return list(entries)
+    return [entries[round(place * (len(entries) - 1) / (MOST_ROWS - 1))] for place in range(MOST_ROWS)]
+
+
+def plot_replay(replayed: Replayed, path: Path) -> None:
+    """Write a plot of the score of fully analyzed frames, and of the distance from the profile, over time."""
+    # It takes a second to import: commands start without it.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.0, 5.0), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True)
+    begin = min(replayed.stamps_ns, default=0)
+    seconds = [(stamp - begin) / 1e9 for stamp in replayed.stamps_ns]
+    whole = [
+        (second, flag.score)
+        for second, flag, analyzed in zip(seconds, replayed.flags, replayed.analyzed, strict=True)
+        if analyzed
+    ]
+    above.plot(*zip(*whole, strict=True) if whole else ((), ()), ".", markersize=3)
+    if replayed.flags:
+        above.axhline(replayed.flags[-1].threshold, color="tab:red", linestyle="--", label="threshold")
+        above.legend(loc="upper right")
+    above.set(ylabel="score", title="Replay")
+    below.plot(seconds, [drift.distance for drift in replayed.drifts])
+    below.axhline(LEVELS.warn, color="tab:orange", linestyle="--", label="warning")
+    below.axhline(LEVELS.error, color="tab:red", linestyle="--", label="error")
+    below.legend(loc="upper right")
+    below.set(xlabel="seconds", ylabel="distance from the profile", ylim=(0, None))
+    figure.savefig(path)

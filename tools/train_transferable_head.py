@@ -1,9 +1,9 @@
 """Train the transferable head: the evidence head that `zmask fit` gives to networks that it was not trained on.
 
 It learns on several networks, described by YAML files or by the names of segmenters that come with the package. For
-each of them patches are optimized, a profile is fitted as `zmask fit` does, and what held-out frames show a head is kept:
-clean, in other light, with benign pictures, and with the patches. Both are kept in the folder --work and made once. The
-head then sees these descriptors, changed as another network might change them.
+each of them patches are optimized, a profile is fitted as `zmask fit` does, and the descriptors of held-out frames are
+taken: clean, in other light, with benign pictures, and with the patches. Both are kept in the folder --work and made
+once. The head then sees these descriptors, changed as another network might change them.
 
     PYTHONPATH=tools python tools/train_transferable_head.py out/networks/*.yaml lraspp_camvid \\
         -o models/transferable_head.safetensors

@@ -52,13 +52,14 @@ def feature_layers(network: nn.Module, forward: Callable[[], object], depth: int
 
     Returns:
         (channels, height, width) by layer name, for layers whose output is one [B, C, H, W] tensor, in the order in
-        which the network reaches them.
+        which the network reaches them. Of one that is used several times the last output counts, as for taps.
     """
     shapes: dict[str, Shape] = {}
 
     def keeper(name: str):  # type: ignore[no-untyped-def]
         def keep(module: nn.Module, inputs: object, output: object) -> None:
             if isinstance(output, Tensor) and output.dim() == 4:
+                shapes.pop(name, None)
                 shapes[name] = (output.shape[1], output.shape[2], output.shape[3])
 
         return keep

@@ -10,8 +10,9 @@ import torch
 from zmask_ros.defense.profile.profile import Binding, MergeKey, Profile, ProfileError
 
 MERGED = (
-    "Merged from several profiles: the statistics of the layers are exact, but the clean range of descriptors is that of "
-    "each profile's own frames, each threshold is the higher of theirs and the fusion scalars are averages. Check the false alarms on a clean drive with zmask replay."
+    "Merged from several profiles: the statistics of the layers are exact, but the clean range of descriptors is that "
+    "of each profile's own frames, each threshold is the higher of theirs and the fusion scalars are averages. Check "
+    "the false alarms on a clean drive with zmask replay."
 )
 NO_PRECAUTION = (
     "Only one of the profiles that were merged masks frames that it does not flag; together they do not. Calibrate "

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+
 from networks import FAMILIES
 from train_network import description
-
 from zmask_ros.defense.evidence.taps import feature_layers
 from zmask_ros.segmenters import Segmenter, load_segmenter
 from zmask_ros.training.plans import default_plan

@@ -96,7 +96,8 @@ def test_what_is_left_out_matters(segmenter: Segmenter) -> None:
     plan = transfer_plan(segmenter)
     moments = grouped(segmenter, plan, images(DRIVES))
     first, second = (
-        cross_fit(segmenter, plan, moments, [HeldOutFrame(clean_image(7), group)])[0] for group in (DRIVES[0], DRIVES[-1])
+        cross_fit(segmenter, plan, moments, [HeldOutFrame(clean_image(7), group)])[0]
+        for group in (DRIVES[0], DRIVES[-1])
     )
     assert not torch.allclose(first.descriptors[0], second.descriptors[0], atol=0.05)
 

@@ -33,7 +33,9 @@ def frames_of(plan: FittingPlan, folds: list[int]) -> list[CrossFitted]:
     assert plan.head is not None and set(plan.head.branch.layers) == {LAYER}
     size = layer_grid(plan.binding.shapes[LAYER][1:], plan.grid)
     maps = [random_tensor(seed, 1, DESCRIPTORS, *size) + 4 * fold for seed, fold in enumerate(folds)]
-    return [CrossFitted(NOTHING, (own,) * len(plan.head.branch.layers), fold) for own, fold in zip(maps, folds, strict=True)]
+    return [
+        CrossFitted(NOTHING, (own,) * len(plan.head.branch.layers), fold) for own, fold in zip(maps, folds, strict=True)
+    ]
 
 
 def cells(frames: list[CrossFitted]) -> np.ndarray:
@@ -70,7 +72,9 @@ def test_the_clean_range_is_that_of_all_cells_of_all_frames(plan: FittingPlan) -
 
 def own_statistics(plan: FittingPlan) -> dict[str, LayerStatistics]:
     channels = plan.binding.shapes[LAYER][0]
-    return {statistics_key("head", LAYER): LayerStatistics(Moments(1, torch.zeros(2, channels), torch.ones(2, channels)))}
+    return {
+        statistics_key("head", LAYER): LayerStatistics(Moments(1, torch.zeros(2, channels), torch.ones(2, channels)))
+    }
 
 
 def test_each_frame_is_scored_by_the_clean_range_of_the_other_folds(plan: FittingPlan) -> None:

@@ -20,7 +20,7 @@ from zmask_ros.cli.console import progress
 from zmask_ros.defense import ActivationTaps, load_profile, save_profile
 from zmask_ros.defense.drift.observation import channel_means
 from zmask_ros.errors import ZmaskError
-from zmask_ros.io.bags.reader import CameraBags, ReadReport
+from zmask_ros.io.bags.reader import CameraBags
 from zmask_ros.segmenters import load_segmenter
 from zmask_ros.training.sources import clean_frames
 from zmask_ros.training.stretches import Stretches
@@ -42,10 +42,10 @@ def main(profile_file: Path, bags: tuple[Path, ...], topic: str | None, every: i
     with (
         torch.inference_mode(),
         CameraBags(bags, topic, every) as camera,
-        ActivationTaps(segmenter.network, tuple(statistics)) as taps,
+        tap(segmenter, tuple(statistics)) as taps,
         progress("Observing", "frames", camera.total) as advance,
     ):
-        for frame in clean_frames(camera, every, ReadReport()):
+        for frame in clean_frames(camera.warned_frames(), every):
             segmenter.logits(segmenter.prepare(frame.image))
             means = {layer: channel_means(taps[layer])[0].cpu() for layer in statistics}
             stretches.add((frame.bag, frame.topic), means)

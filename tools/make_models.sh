@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Makes everything in models/ anew: trains the segmenter, optimises the patch, fits the profile, measures all three.
-# Needs CamVid (ZMASK_CAMVID). Takes about five hours on two cores; each step is skipped where its result is newer.
+# Makes everything in models/ anew: trains the segmenter, optimises the patch, trains the transferable head on networks
+# of several families, fits the profile, measures all of it.
+# Needs CamVid (ZMASK_CAMVID). Takes hours on two cores; each step is skipped where its result is newer.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -35,6 +36,29 @@ step out/models/$name.patch.png models/$name.safetensors \
   zmask attack --street 2001,2003,2005,2007,2009,2011 --camvid "$camvid" --frames 60 --recipe tools/patch_recipe.json \
   -o out/models/$name.patch.png
 cp out/models/$name.patch.png out/models/$name.patch.json models/
+
+families=(convnext dilated efficientnet resnet shufflenet squeeze_excitation two_branch unet unet_without_norm)
+networks=()
+for family in "${families[@]}"; do
+  step "out/networks/$family.safetensors" tools/networks.py \
+    python tools/train_network.py "$family" -o "out/networks/$family.safetensors"
+  networks+=("out/networks/$family.yaml")
+done
+export PYTHONPATH=$PWD/tools${PYTHONPATH:+:$PYTHONPATH}
+# Pictures of other cameras are for measuring here: the head must not need them.
+transferable_head() {  # transferable_head RESULT OPTIONS...: train a transferable head
+  local result=$1
+  shift
+  step "$result" "${networks[-1]}" \
+    env -u ZMASK_ROADS python tools/train_transferable_head.py "${networks[@]}" $name -o "$result" "$@"
+}
+transferable_head models/transferable_head.safetensors
+for family in "${families[@]}"; do
+  transferable_head "out/networks/heads/$family.safetensors" --leave-out "$family"
+done
+step out/networks/transfer.json models/transferable_head.safetensors \
+  python tools/measure_transfer.py "${networks[@]}" --heads out/networks/heads
+
 tools/clean_drives.sh
 step out/models/fitted.zmask.safetensors models/$name.safetensors \
   zmask fit out/models/camvid_train.mcap out/models/street.mcap --topic /camera/image_raw \

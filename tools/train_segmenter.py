@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -52,6 +52,8 @@ class Stage:
         street_share: share of the crops that are of the street world.
         loss_stride: the loss is taken of every such row and column; 2 saves a third of the time.
         hidden_share: share of the crops in which something is hidden, see `hide`.
+        crop: height and width of the crops.
+        average_decay: of the moving average of the weights, a step.
     """
 
     steps: int
@@ -60,6 +62,8 @@ class Stage:
     street_share: float
     loss_stride: int
     hidden_share: float = 0.0
+    crop: tuple[int, int] = CROP
+    average_decay: float = 0.995
 
 
 STAGES = {
@@ -78,12 +82,14 @@ class Frames:
     labels: np.ndarray
 
 
-def load_camvid(split: str) -> Frames:
-    """All frames of a split of CamVid, at their own size."""
+def load_camvid(split: str, drives: Collection[str] | None = None) -> Frames:
+    """The frames of a split of CamVid at their own size: all of them, or those of some drives."""
     root = camvid_root()
     if root is None:
         raise click.ClickException("CamVid was not found: set ZMASK_CAMVID to the folder with train/ and trainannot/.")
-    frames = list(CamVid(root, split))
+    frames = [frame for frame in CamVid(root, split) if drives is None or frame.drive in drives]
+    if not frames:
+        raise click.ClickException(f"CamVid's split '{split}' has no frames of {', '.join(drives or ())}.")
     return Frames(np.stack([f.image for f in frames]), np.stack([f.labels for f in frames]))
 
 
@@ -101,15 +107,17 @@ def load_street(seeds: Sequence[int], frames_per_seed: int) -> Frames:
     return Frames(np.stack(images), np.stack(labels))
 
 
-def random_crop(frames: Frames, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A crop of a random frame, scaled by 2/3 (the whole frame) to 1.8, flipped, with shifted colors."""
+def random_crop(
+    frames: Frames, rng: np.random.Generator, crop: tuple[int, int] = CROP
+) -> tuple[np.ndarray, np.ndarray]:
+    """A crop of a random frame, scaled by 2/3 (at `CROP` the whole frame) to 1.8, flipped, with shifted colors."""
     i = rng.integers(len(frames.images))
     image, labels = frames.images[i], frames.labels[i]
     scale = np.exp(rng.uniform(np.log(2 / 3), np.log(1.8)))
-    height, width = (min(round(c / scale), f) for c, f in zip(CROP, FRAME, strict=True))
+    height, width = (min(round(c / scale), f) for c, f in zip(crop, FRAME, strict=True))
     top, left = rng.integers(FRAME[0] - height + 1), rng.integers(FRAME[1] - width + 1)
     window = np.s_[top : top + height, left : left + width]
-    size = (CROP[1], CROP[0])
+    size = (crop[1], crop[0])
     image = cv2.resize(image[window], size, interpolation=cv2.INTER_LINEAR)
     labels = cv2.resize(labels[window], size, interpolation=cv2.INTER_NEAREST)
     if rng.random() < 0.5:
@@ -136,10 +144,13 @@ def shift_colors(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def make_batch(
-    sources: Sequence[tuple[Frames, int]], rng: np.random.Generator, hidden_share: float = 0.0
+    sources: Sequence[tuple[Frames, int]],
+    rng: np.random.Generator,
+    hidden_share: float = 0.0,
+    crop: tuple[int, int] = CROP,
 ) -> tuple[Tensor, Tensor]:
     """So many random crops of each source: normalized images [B, 3, h, w] and labels, int64 [B, h, w]."""
-    crops = [random_crop(frames, rng) for frames, count in sources for _ in range(count)]
+    crops = [random_crop(frames, rng, crop) for frames, count in sources for _ in range(count)]
     images = torch.from_numpy(np.stack([c[0] for c in crops])).permute(0, 3, 1, 2)
     labels = torch.from_numpy(np.stack([c[1] for c in crops])).long()
     images = (images - MEAN) / STD
@@ -154,10 +165,11 @@ def hide(images: Tensor, labels: Tensor, share: float, rng: np.random.Generator)
     The labels there become unlabelled: nobody has to guess what is behind, but all around it must be right.
     """
     mask = torch.zeros_like(images[:, :1])
+    crop = images.shape[-2:]
     for i in np.flatnonzero(rng.random(len(mask)) < share):
         for _ in range(rng.integers(1, 5)):
-            height, width = (int(c * np.sqrt(rng.uniform(0.005, 0.12))) for c in CROP)
-            top, left = rng.integers(CROP[0] - height + 1), rng.integers(CROP[1] - width + 1)
+            height, width = (int(c * np.sqrt(rng.uniform(0.005, 0.12))) for c in crop)
+            top, left = rng.integers(crop[0] - height + 1), rng.integers(crop[1] - width + 1)
             mask[i, 0, top : top + height, left : left + width] = 1
     filled, strangers = inpaint(images, mask), images.roll(1, 0)
     noise = torch.from_numpy(rng.normal(size=images.shape).astype(np.float32))
@@ -174,6 +186,12 @@ def class_weights(sources: Sequence[tuple[Frames, int]]) -> Tensor:
         share += count * counts / counts.sum()
     weights = 1.0 / np.sqrt(share / share.sum() + 1e-4)
     return torch.tensor(np.minimum(weights / weights.mean(), 4.0), dtype=torch.float32)
+
+
+def logits_of(network: nn.Module, images: Tensor) -> Tensor:
+    """The scores [B, 11, h, w] of a network that puts out a tensor, or a dictionary as torchvision's do."""
+    output = network(images)
+    return output["out"] if isinstance(output, dict) else output
 
 
 def segmentation_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
@@ -226,7 +244,7 @@ def sampled_logits(network: nn.Module, source: Frames, frames: int) -> tuple[Ten
     network.eval()
     scores, truth = [], []
     for i in np.linspace(0, len(source.images) - 1, frames).astype(int):
-        logits = network(network_input(source.images[i]))["out"][0, :, 2::4, 2::4]
+        logits = logits_of(network, network_input(source.images[i]))[0, :, 2::4, 2::4]
         scores.append(logits.flatten(1).T)
         truth.append(source.labels[i][2::4, 2::4].ravel())
     return torch.cat(scores), np.concatenate(truth)
@@ -251,8 +269,15 @@ def mean_iou(network: nn.Module, frames: Frames) -> float:
     network.eval()
     counts = Confusion(NUM_CLASSES)
     for image, labels in zip(frames.images, frames.labels, strict=True):
-        counts.add(network(network_input(image))["out"].argmax(1)[0].numpy(), labels)
+        counts.add(logits_of(network, network_input(image)).argmax(1)[0].numpy(), labels)
     return counts.miou()
+
+
+def set_up_torch(seed: int) -> None:
+    """Seed it, and give it as many threads as ``ZMASK_TRAIN_THREADS`` says; by default, one for each core."""
+    torch.manual_seed(seed)
+    torch.set_flush_denormal(True)
+    torch.set_num_threads(int(os.environ.get("ZMASK_TRAIN_THREADS", os.cpu_count() or 1)))
 
 
 def train(
@@ -270,12 +295,12 @@ def train(
     weights = class_weights(sources)
     optimizer = torch.optim.AdamW(network.parameters(), lr=stage.peak_lr, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, stage.peak_lr, total_steps=stage.steps, pct_start=0.15)
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(0.995))
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(stage.average_decay))
     for step in range(1, stage.steps + 1):
-        images, labels = make_batch(sources, rng, stage.hidden_share)
+        images, labels = make_batch(sources, rng, stage.hidden_share, stage.crop)
         network.train()
         seen = np.s_[..., :: stage.loss_stride, :: stage.loss_stride]
-        loss = segmentation_loss(network(images)["out"][seen], labels[seen], weights)
+        loss = segmentation_loss(logits_of(network, images)[seen], labels[seen], weights)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 5.0)
@@ -307,9 +332,7 @@ def main(
     stage = STAGES[stage_name]
     if steps is not None:
         stage = replace(stage, steps=steps)
-    torch.manual_seed(seed)
-    torch.set_flush_denormal(True)
-    torch.set_num_threads(int(os.environ.get("ZMASK_TRAIN_THREADS", os.cpu_count() or 1)))
+    set_up_torch(seed)
     network = lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=NUM_CLASSES)
     network = network.to(memory_format=torch.channels_last)
     if start is not None:

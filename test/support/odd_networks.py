@@ -211,3 +211,42 @@ def parallel() -> nn.Module:
 
 def compiled() -> nn.Module:
     return torch.compile(tiny_network.build(0))  # type: ignore[return-value]
+
+
+def layer(inputs: int, outputs: int, stride: int = 1) -> nn.Module:
+    """A 3x3 convolution that halves the resolution with a stride of 2."""
+    return nn.Conv2d(inputs, outputs, 3, stride, 1)
+
+
+def one_layer() -> nn.Module:
+    """A network with a single layer beside its classifier."""
+    return nn.Sequential(layer(3, 8), layer(8, 3))
+
+
+def no_layer() -> nn.Module:
+    """A network that is nothing but a classifier."""
+    return nn.Sequential(layer(3, 3))
+
+
+def of_one_resolution() -> nn.Module:
+    """A network of six layers that never changes its resolution."""
+    return nn.Sequential(layer(3, 8), *(layer(8, 8) for _ in range(5)), layer(8, 3))
+
+
+class EncoderDecoder(nn.Module):
+    """Halves the resolution three times; its decoder brings it back, with an activation that the encoder uses, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = layer(3, 8, 2)
+        self.second = nn.Sequential(layer(8, 8, 2), layer(8, 8))
+        self.third, self.last = layer(8, 8, 2), layer(8, 8)
+        self.activation = nn.ReLU()
+        self.up = nn.Upsample(scale_factor=4)
+        self.decoder = layer(8, 8)
+        self.classifier = nn.Sequential(nn.Upsample(scale_factor=2), layer(8, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores."""
+        y = self.last(self.third(self.second(self.activation(self.first(x)))))
+        return self.classifier(self.activation(self.decoder(self.up(y))))

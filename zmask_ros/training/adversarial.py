@@ -150,7 +150,7 @@ def train_adversarially(
         views = [(own, own.step(stack)) for own in acting]
         if attacked := [view for own, view in views if own.warmed_up]:
             heat, scores = benign.next()
-            losses.append(trainer.step(attacked, heat))
+            losses.append(trainer.descend(adversarial_loss(attacked, heat)))
             defense.threshold = benign.remember(scores)
             patches |= {own.number: own.attack.patches() for own in acting if own.warmed_up}
         for own in acting:
@@ -164,22 +164,27 @@ def train_adversarially(
 
 
 class HeadTraining:
-    """The head's part of an adversarial training: its optimizer, and the moving average of its weights."""
+    """A head's optimizer, and the moving average of its weights.
 
-    def __init__(self, head: EvidenceHead, steps: int) -> None:
+    Args:
+        head: its weights learn in place.
+        steps: that it will take, for the learning rate.
+        weight_decay: at least 0.
+    """
+
+    def __init__(self, head: EvidenceHead, steps: int, weight_decay: float = WEIGHT_DECAY) -> None:
         self.head = head
         self.weights = [getattr(head, name) for name in WEIGHTS]
         for weight in self.weights:
             weight.requires_grad_()
-        self.optimizer = torch.optim.AdamW(self.weights, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+        self.optimizer = torch.optim.AdamW(self.weights, lr=LEARNING_RATE, weight_decay=weight_decay)
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
             self.optimizer, steps, FINAL_LR_SHARE * LEARNING_RATE
         )
         self._average = [weight.detach().clone() for weight in self.weights]
 
-    def step(self, attacked: Sequence[AttackedView], benign: Tensor) -> float:
-        """Descend once; the loss."""
-        loss = torch.stack([attacked_loss(view) for view in attacked]).mean() + benign_loss(benign)
+    def descend(self, loss: Tensor) -> float:
+        """Descend the loss, a scalar, once; its value."""
         gradients = torch.autograd.grad(loss, self.weights)
         with torch.no_grad():
             for weight, gradient in zip(self.weights, gradients, strict=True):
@@ -196,14 +201,26 @@ class HeadTraining:
         return Head(self.head.branch, self.head.kind, *(average.cpu() for average in self._average))
 
 
-def attacked_loss(view: AttackedView) -> Tensor:
+def adversarial_loss(attacked: Sequence[AttackedView], benign: Tensor) -> Tensor:
+    """What the head loses on the images of adversaries, and on benign ones of the heat [B, 1, h, w]; a scalar."""
+    return torch.stack([_loss_on(view) for view in attacked]).mean() + benign_loss(benign)
+
+
+def _loss_on(view: AttackedView) -> Tensor:
+    assert view.analysis is not None
+    heat = view.analysis.evidence.shallow
+    return attacked_loss(heat, F.adaptive_avg_pool2d(view.mask.to(heat), (heat.shape[-2], heat.shape[-1])))
+
+
+def attacked_loss(heat: Tensor, share: Tensor) -> Tensor:
     """Cross-entropy of the cells on the patches, of those around them and of all others, and of images; a scalar.
 
     What is masked around a patch is lost for nothing, and there are few such cells: they are weighed apart.
+
+    Args:
+        heat: [B, 1, h, w], at least 0.
+        share: of each cell that patches cover, 0..1, of the same shape.
     """
-    assert view.analysis is not None
-    heat = view.analysis.evidence.shallow
-    share = F.adaptive_avg_pool2d(view.mask.to(heat), (heat.shape[-2], heat.shape[-1]))
     inside, beside = share > 0.5, share < MOST_BESIDE
     near = F.max_pool2d(share, NEAR_WINDOW, 1, NEAR_WINDOW // 2) > 0
     on_patch = _mean_of(-_log_chance(heat), inside)

@@ -15,7 +15,7 @@ from zmask_ros.defense.masking.growth import Growth
 from zmask_ros.defense.profile.detector import statistics_key
 from zmask_ros.defense.profile.profile import OURS, PAPER, Binding, MergeKey, merge_key
 from zmask_ros.segmenters import Segmenter
-from zmask_ros.training.transfer import KERNEL_SHARE, encoder_layers, load_transferable_head
+from zmask_ros.training.transfer import KERNEL_SHARE, TransferableHead, encoder_layers, load_transferable_head
 
 GRID_FRACTION = 8
 # Shares of the image's height and width. The reference cascades four kernels, 0.43 to 0.05, on S: their product falls
@@ -113,14 +113,18 @@ def plan_for(segmenter: Segmenter, shallow_layers: tuple[str, ...], deep_layers:
     return FittingPlan(bind(segmenter, shallow_layers + deep_layers), shallow, deep, growth, GRID_FRACTION)
 
 
-def transfer_plan(segmenter: Segmenter) -> FittingPlan:
-    """The default plan with the head that was trained on other networks, and masks that end where a fine layer says.
+def transfer_plan(segmenter: Segmenter, transferable: TransferableHead | None = None) -> FittingPlan:
+    """The default plan with a head that was trained on other networks, and masks that end where a fine layer says.
+
+    Args:
+        segmenter: the network.
+        transferable: the head; None: the one that comes with the package.
 
     Raises:
         LayerError: the description names a layer that the network does not have.
         ZmaskError: it names none, or the network has none that could be tapped.
     """
-    plan, transferable = default_plan(segmenter), load_transferable_head()
+    plan, transferable = default_plan(segmenter), transferable or load_transferable_head()
     layers = encoder_layers(segmenter)
     binding = bind(segmenter, (*plan.shallow.layers, *plan.deep.layers, *layers))
     finest = binding.shapes[layers[0]][1:]

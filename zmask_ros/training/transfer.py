@@ -54,13 +54,13 @@ class TransferableHead:
         return Head(Branch(layers, (kernel,)), FeatureKind.DESCRIPTORS, **self.weights)
 
 
-def load_transferable_head() -> TransferableHead:
-    """The one that comes with the package.
+def load_transferable_head(path: Path | None = None) -> TransferableHead:
+    """The head in the file ``path``; None: the one that comes with the package.
 
     Raises:
-        ZmaskError: it is missing.
+        ZmaskError: the package's is missing.
     """
-    with safe_open(find_resource(HEAD_FILE), framework="pt") as file:
+    with safe_open(path or find_resource(HEAD_FILE), framework="pt") as file:
         return TransferableHead({name: file.get_tensor(name) for name in WEIGHTS}, file.get_tensor("opening"))
 
 

@@ -6,11 +6,20 @@ import numpy as np
 import pytest
 import torch
 
+from support import obvious
 from support.tiny_network import clean_image, describe, fit
 from zmask_ros.defense import Defense, Profile, inpaint, load_profile
 from zmask_ros.errors import ZmaskError
-from zmask_ros.evaluation.baselines.interface import Ours, PlainThreshold, segment, set_threshold
+from zmask_ros.evaluation.baselines.interface import (
+    LearningBaseline,
+    Ours,
+    PlainThreshold,
+    SingleLayer,
+    segment,
+    set_threshold,
+)
 from zmask_ros.evaluation.baselines.published_defenses import LocalGradientSmoothing, channel_mean, hyperneuron
+from zmask_ros.evaluation.baselines.registry import COMPARED
 from zmask_ros.evaluation.metrics.records import Verdict
 from zmask_ros.flags.flag import FrameState
 from zmask_ros.runtime.camera import DefendedCamera, labels_without
@@ -112,6 +121,42 @@ def test_feature_detectors_are_mean_z_scores(subject: tuple[Segmenter, Profile],
     z = (features(attacked()) - clean.mean(0)) / clean.std(0)
     assert detector.process(attacked()).score == pytest.approx(np.abs(z).mean(), rel=1e-4)
     np.testing.assert_array_equal(detector.process(attacked()).labels, segment(segmenter, attacked()))
+
+
+def test_a_single_layer_is_masked_where_clean_cells_do_not_reach(subject: tuple[Segmenter, Profile]) -> None:
+    segmenter = subject[0]
+    baseline = COMPARED["single layer"].make(*subject)
+    assert isinstance(baseline, SingleLayer) and isinstance(baseline, LearningBaseline)
+    assert baseline.layer == subject[1].detector.shallow.layers[-1]
+    baseline = SingleLayer(segmenter, "2")
+    with pytest.raises(ZmaskError, match="have not seen"):
+        baseline.process(clean_image(0))
+    with pytest.raises(ZmaskError, match="there is none"):
+        baseline.fit([])
+    images = [clean_image(index) for index in range(12)]
+    baseline.fit(images)
+
+    def cells(image: np.ndarray) -> np.ndarray:
+        return obvious.area_resample(activation(segmenter, image), (6, 8))
+
+    clean = np.stack([cells(image) for image in images])
+    mean, sigma = (f(clean, axis=(0, 2, 3))[:, None, None] for f in (np.mean, np.std))
+    heat = np.abs((cells(attacked()) - mean) / sigma).mean(0)
+    cut = np.quantile(np.abs((clean - mean) / sigma).mean(1), 0.999)
+    assert 0 < (heat > cut).sum() < heat.size
+    quiet = baseline.process(attacked())
+    # Three hundredths of 48 cells are one.
+    assert quiet.score == pytest.approx(heat.max(), rel=1e-4)
+    assert not quiet.flagged and not quiet.mask.any()
+    np.testing.assert_array_equal(quiet.labels, segment(segmenter, attacked()))
+    baseline.threshold = 0.9 * quiet.score
+    loud = baseline.process(attacked())
+    expected = np.repeat(np.repeat(heat > cut, 8, 0), 8, 1)
+    assert loud.flagged
+    np.testing.assert_array_equal(loud.mask, expected)
+    x = inpaint(segmenter.prepare(attacked()), torch.from_numpy(expected)[None, None].float())
+    np.testing.assert_array_equal(loud.labels, labels_of(segmenter, x))
+    np.testing.assert_array_equal(loud.undefended, quiet.labels)
 
 
 def test_thresholds_keep_clean_frames_quiet(subject: tuple[Segmenter, Profile]) -> None:

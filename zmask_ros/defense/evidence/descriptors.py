@@ -127,10 +127,18 @@ class StandardizedDescriptors(nn.Module):
 
     def views(self, descriptors: Tensor) -> list[Tensor]:
         """The views of descriptors [B, DESCRIPTORS, *own], each of the same shape, in -1..1."""
-        standardized = (descriptors - self.offset) * self.scale
-        whole = standardized.mean((-2, -1), keepdim=True)
-        views = (standardized, standardized - whole, whole.expand_as(standardized))
-        return [F.softsign(view) for view in views]
+        return views_of(self.standardize(descriptors))
+
+    def standardize(self, descriptors: Tensor) -> Tensor:
+        """Descriptors [B, DESCRIPTORS, *own] as distances from their clean means, in `MODERATE` deviations."""
+        return (descriptors - self.offset) * self.scale
+
+
+def views_of(standardized: Tensor) -> list[Tensor]:
+    """Equation H8: the views of standardized descriptors [B, DESCRIPTORS, h, w], each of that shape, in -1..1."""
+    whole = standardized.mean((-2, -1), keepdim=True)
+    views = (standardized, standardized - whole, whole.expand_as(standardized))
+    return [F.softsign(view) for view in views]
 
 
 class DescriptorFeatures(nn.Module):

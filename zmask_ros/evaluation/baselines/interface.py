@@ -1,4 +1,4 @@
-"""The interface of a baseline, and two of them: ours, and ours with a plain threshold."""
+"""The interface of a baseline, and three of them: ours, ours with a plain threshold, and one layer by itself."""
 
 from __future__ import annotations
 
@@ -8,15 +8,25 @@ from typing import Protocol, runtime_checkable
 import cv2
 import numpy as np
 import torch
+from torch import Tensor
 
-from zmask_ros.defense import Defense, Profile, masked_labels
+from zmask_ros.defense import ActivationTaps, Defense, LayerStatistics, Profile, masked_labels, working_grid
+from zmask_ros.defense.evidence.head import head_score
+from zmask_ros.defense.evidence.overactivation import LayerOverActivation, layer_maps
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.metrics.records import Verdict
 from zmask_ros.flags.flag import FrameState
 from zmask_ros.progress import Advance, no_advance
 from zmask_ros.runtime.camera import DefendedCamera, at_size
 from zmask_ros.segmenters import Segmenter
+from zmask_ros.training.clean_fit import observe
+from zmask_ros.training.plans import GRID_FRACTION
 from zmask_ros.training.thresholds import clean_threshold
+
+UNPOOLED = ((1, 1),)
+"""The kernels of a single layer by itself: windows of one cell."""
+CLEAN_CELLS = 0.999
+"""Share of the clean cells that stay below the heat from which on it masks."""
 
 
 class Baseline(Protocol):
@@ -90,11 +100,90 @@ class PlainThreshold:
         score = float(heat.max())
         if score <= self.threshold:
             return Verdict.unmasked(undefended, score)
-        grid = heat[0, 0].float().cpu().numpy()
-        small = cv2.resize(grid, (x.shape[-1], x.shape[-2]), interpolation=cv2.INTER_NEAREST) > self.threshold
-        hidden = torch.from_numpy(small)
-        labels = masked_labels(self._segmenter, x, hidden[None, None].to(x))[0]
-        return Verdict(score, True, at_size(hidden.byte(), image) > 0, at_size(labels, image), undefended)
+        return _masked_above(self._segmenter, image, x, heat, self.threshold, score, undefended)
+
+
+class SingleLayer:
+    """The trivial defense: mean |z| of one layer's channels, masked where it is above what clean cells reach.
+
+    Heat is Eq. 2 without pooling, the mean over the channels that vary of ``|A_c - mu_c| / sigma_c``, on the working
+    grid. The mask is where it exceeds the `CLEAN_CELLS` quantile of clean images; the score is the mean heat of the
+    hottest cells, as an evidence head's.
+
+    Args:
+        segmenter: The network.
+        layer: Name of the layer.
+    """
+
+    def __init__(self, segmenter: Segmenter, layer: str) -> None:
+        self.threshold = float("inf")
+        self.layer = layer
+        self._segmenter = segmenter
+        self._grid = working_grid(segmenter.input_size, GRID_FRACTION)
+        self._taps = ActivationTaps(segmenter.network, (layer,))
+        self._clean: LayerOverActivation | None = None
+        self._cut = float("inf")
+
+    @torch.inference_mode()
+    def fit(self, images: Sequence[np.ndarray], advance: Advance = no_advance) -> None:
+        """Learn the clean range of the channels, and of the heat, from clean images; each is one step of ``advance``.
+
+        Raises:
+            ZmaskError: There is no image.
+        """
+        if not images:
+            raise ZmaskError("The mean z-scores of a layer are learned from clean frames, but there is none.")
+        activations = [self._run(self._segmenter.prepare(image))[1] for image in images]
+        statistics = LayerStatistics(observe(activations[0], UNPOOLED, self._grid))
+        for activation in activations[1:]:
+            statistics = statistics.merge(LayerStatistics(observe(activation, UNPOOLED, self._grid)))
+        self._clean = LayerOverActivation(statistics, UNPOOLED).to(self._segmenter.device)
+        heats = []
+        for activation in activations:
+            heats.append(self._clean(activation, self._grid).cpu().numpy())
+            advance()
+        self._cut = float(np.quantile(np.stack(heats), CLEAN_CELLS))
+
+    @torch.inference_mode()
+    def process(self, image: np.ndarray) -> Verdict:
+        """Score, mask and segment one image, uint8 [H, W, 3] RGB.
+
+        Raises:
+            ZmaskError: `fit` has not been called.
+        """
+        if self._clean is None:
+            raise ZmaskError(f"The mean z-scores of {self.layer} have not seen clean frames yet.")
+        x = self._segmenter.prepare(image)
+        logits, activation = self._run(x)
+        undefended = at_size(logits.argmax(1)[0].byte(), image)
+        heat = self._clean(activation, self._grid)
+        score = float(head_score(heat))
+        if score <= self.threshold:
+            return Verdict.unmasked(undefended, score)
+        return _masked_above(self._segmenter, image, x, heat, self._cut, score, undefended)
+
+    def _run(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The network's logits of the prepared image, and the layer's activation averaged to its own grid."""
+        with self._taps as taps:
+            logits = self._segmenter.logits(x)
+            maps, _ = layer_maps(taps[self.layer], UNPOOLED, self._grid)
+        return logits, maps
+
+
+def _masked_above(
+    segmenter: Segmenter,
+    image: np.ndarray,
+    x: Tensor,
+    heat: Tensor,
+    cut: float,
+    score: float,
+    undefended: np.ndarray,
+) -> Verdict:
+    """The verdict on a flagged image that is segmented again as ``x``, masked where the heat exceeds ``cut``."""
+    grid = heat[0, 0].float().cpu().numpy()
+    hidden = torch.from_numpy(cv2.resize(grid, (x.shape[-1], x.shape[-2]), interpolation=cv2.INTER_NEAREST) > cut)
+    labels = masked_labels(segmenter, x, hidden[None, None].to(x))[0]
+    return Verdict(score, True, at_size(hidden.byte(), image) > 0, at_size(labels, image), undefended)
 
 
 @torch.inference_mode()

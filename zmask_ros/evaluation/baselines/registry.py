@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from zmask_ros.defense import Profile
-from zmask_ros.evaluation.baselines.interface import Baseline, PlainThreshold
+from zmask_ros.evaluation.baselines.interface import Baseline, PlainThreshold, SingleLayer
 from zmask_ros.evaluation.baselines.published_defenses import LocalGradientSmoothing, channel_mean, hyperneuron
 from zmask_ros.segmenters import Segmenter
 
@@ -26,8 +26,14 @@ class BaselineEntry:
     learns: bool = False
 
 
+def single_layer(segmenter: Segmenter, first: Profile) -> SingleLayer:
+    """The trivial defense on the last layer of S, the deepest of those that are spatially exact."""
+    return SingleLayer(segmenter, first.detector.shallow.layers[-1])
+
+
 COMPARED = {
     "plain threshold": BaselineEntry(lambda segmenter, first: PlainThreshold(segmenter, first.without_head()), 2.2),
+    "single layer": BaselineEntry(single_layer, 2.2, learns=True),
     "HN": BaselineEntry(hyperneuron, 1.2, learns=True),
     "FPDA": BaselineEntry(channel_mean, 1.1, learns=True),
     "LGS": BaselineEntry(lambda segmenter, first: LocalGradientSmoothing(segmenter), 2.4),

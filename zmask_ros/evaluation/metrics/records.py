@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -136,3 +137,20 @@ class RecordSet:
         totals = self._counts.sum((1, 2))
         right = np.trace(self._counts, axis1=1, axis2=2)
         return np.where(totals > 0, right / np.maximum(totals, 1), np.nan)
+
+
+def recovery(own: RecordSet, none: RecordSet, best: RecordSet, chosen: np.ndarray | slice = np.s_[:]) -> float:
+    """MIoU that a defense gives back to attacked frames, as a share of what masking exactly the patches gives back.
+
+    Args:
+        own: the records of the frames under the defense.
+        none: those of the undefended network.
+        best: those of the true masks.
+        chosen: the frames that count, by index.
+
+    Returns:
+        NaN where exact masks give nothing back.
+    """
+    attacked = none.miou(chosen)
+    possible = best.miou(chosen) - attacked
+    return (own.miou(chosen) - attacked) / possible if possible > 0 else math.nan

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from zmask_ros.evaluation.metrics.detection import roc
 from zmask_ros.evaluation.metrics.intervals import Interval, bootstrap, share_interval
-from zmask_ros.evaluation.metrics.records import RecordSet
+from zmask_ros.evaluation.metrics.records import RecordSet, recovery
 from zmask_ros.evaluation.protocol.evaluators import CLEAN, NONE, ORACLE
 from zmask_ros.evaluation.protocol.jobs import CLEAN_SET, attack_set, hard_set
 from zmask_ros.evaluation.protocol.plan import ADAPTIVE, FULL, GRADED, Attack, EvaluationPlan
@@ -87,16 +88,12 @@ class Summarizer:
     def _defended(self, frames: str, name: str) -> figures.DefendedFigures:
         own, none, best = (self._records(frames, evaluator) for evaluator in (name, NONE, ORACLE))
 
-        def recovered(chosen: np.ndarray) -> float:
-            attacked = none.miou(chosen)
-            return _ratio(own.miou(chosen) - attacked, best.miou(chosen) - attacked)
-
         found = _flagged(own)
         return figures.DefendedFigures(
             miou=own.miou(),
             miou_interval=bootstrap(own.miou, self._resampled(own)),
             pixel_accuracy=own.pixel_accuracy(),
-            recovery=bootstrap(recovered, self._resampled(own)),
+            recovery=bootstrap(partial(recovery, own, none, best), self._resampled(own)),
             recall=found.value,
             recall_interval=found,
             masked=float(own.masked.mean()),

@@ -1,0 +1,250 @@
+"""Measure what the transferable head is worth on networks that it has not seen: leave one family out.
+
+For each network the head that was trained without it, OUT/NAME.safetensors in --heads, defends it against a plain
+patch on a drive of CamVid that neither network nor profile has seen. Beside it stand the mean z-scores of S and D, and
+the trivial mask: the mean |z| of one layer, the best of the head's layers in hindsight. The table goes into
+docs/evaluation.md and all figures into --json.
+
+    PYTHONPATH=tools python tools/measure_transfer.py out/networks/*.yaml --heads out/networks/heads
+
+False alarms are also counted on pictures of other cameras, if --roads, or ZMASK_ROADS, names a folder with
+stills/*.jpg.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+
+from train_network import LEARNED_DRIVES, UNSEEN_DRIVE
+from train_segmenter import set_up_torch
+from train_transferable_head import FALSE_ALARM_RATE, WORK, camvid_frames, clean_frames, fitted, patch_against
+from zmask_ros.attacks import EotRanges, Recipe, paste_at_random
+from zmask_ros.cli.console import progress
+from zmask_ros.data.camvid import UNLABELLED, LabeledFrame
+from zmask_ros.evaluation.baselines.interface import Baseline, Ours, SingleLayer, segment, set_threshold
+from zmask_ros.evaluation.metrics.intervals import Interval, bootstrap
+from zmask_ros.evaluation.metrics.records import RecordSet, TestFrame, Verdict, record, recovery
+from zmask_ros.evaluation.report.tables import cell, markdown_table, with_interval
+from zmask_ros.io.files import replace_file
+from zmask_ros.io.images.files import read_picture
+from zmask_ros.io.markdown_tables import Marks
+from zmask_ros.progress import Advance
+from zmask_ros.runtime.camera import labels_without
+from zmask_ros.segmenters import Segmenter, load_segmenter
+from zmask_ros.training.plans import default_plan, transfer_plan
+from zmask_ros.training.sources import CleanFrame
+from zmask_ros.training.transfer import encoder_layers, load_transferable_head
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENT = ROOT / "docs" / "evaluation.md"
+MARKS = Marks("<!-- transfer: written by tools/measure_transfer.py -->", "<!-- end of transfer -->")
+PLAIN = EotRanges(scale=(0.97, 1.03), rotation_deg=(-3, 3), yaw_deg=(-8, 8))
+PATCH = Recipe((128, 128), 120, batch=3, eot=PLAIN, seed=5)
+TEST_EVERY = 3
+PASTING_SEED = 3
+MEAN_Z, TRIVIAL, HEAD = "mean z-scores", "trivial mask", "transferable head"
+
+
+@dataclass(frozen=True)
+class DefenseFigures:
+    """What one defense makes of the patch on one network.
+
+    Attributes:
+        miou: defended, outside of the patches.
+        recovery: of what exact masks would give back; the interval is over frames.
+        mask_iou: mean over the attacked frames.
+        flagged: number of attacked frames that are flagged.
+        false_alarms: number of clean frames of the unseen drive that are flagged.
+        false_alarms_roads: number of pictures of other cameras that are flagged; None without any.
+        note: what more is to be said.
+    """
+
+    miou: float
+    recovery: Interval
+    mask_iou: float
+    flagged: int
+    false_alarms: int
+    false_alarms_roads: int | None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class NetworkFigures:
+    """The patch against one network, mIoU outside of the patches, and each defense by its name."""
+
+    network: str
+    frames: int
+    roads: int
+    clean: float
+    attacked: float
+    oracle: float
+    defenses: Mapping[str, DefenseFigures]
+
+
+class Trial:
+    """One network, the frames of the unseen drive with and without a patch, and pictures of other cameras."""
+
+    def __init__(
+        self, segmenter: Segmenter, frames: Sequence[LabeledFrame], patch: np.ndarray, roads: Sequence[np.ndarray]
+    ) -> None:
+        self.segmenter, self.roads = segmenter, roads
+        generator = torch.Generator().manual_seed(PASTING_SEED)
+        self.clean = [frame.image for frame in frames]
+        self.attacked = [self._attacked(frame, patch, generator) for frame in frames]
+        self._none = self._records(lambda frame: Verdict.unmasked(segment(segmenter, frame.image)))
+        self._oracle = self._records(
+            lambda frame: Verdict.unmasked(labels_without(segmenter, frame.image, frame.hidden))
+        )
+
+    def figures(self, defenses: Mapping[str, DefenseFigures]) -> NetworkFigures:
+        """All that was found on the network."""
+        clean = self._records(lambda frame: Verdict.unmasked(frame.clean)).miou()
+        bounds = clean, self._none.miou(), self._oracle.miou()
+        return NetworkFigures(self.segmenter.name, len(self.clean), len(self.roads), *bounds, defenses)
+
+    def defended(self, baseline: Baseline, note: str = "") -> DefenseFigures:
+        """The figures of one defense, whose threshold is set."""
+        own = self._records(lambda frame: baseline.process(frame.image))
+        return DefenseFigures(
+            miou=own.miou(),
+            recovery=bootstrap(partial(recovery, own, self._none, self._oracle), range(len(own))),
+            mask_iou=own.mask_iou,
+            flagged=int(own.flagged.sum()),
+            false_alarms=sum(baseline.process(image).flagged for image in self.clean),
+            false_alarms_roads=sum(baseline.process(image).flagged for image in self.roads) if self.roads else None,
+            note=note,
+        )
+
+    def _attacked(self, frame: LabeledFrame, patch: np.ndarray, generator: torch.Generator) -> TestFrame:
+        image, hidden = paste_at_random(frame.image, patch, PLAIN, generator)
+        truth = np.where(hidden, UNLABELLED, frame.labels)
+        return TestFrame(frame.name, frame.drive, image, truth, hidden, segment(self.segmenter, frame.image))
+
+    def _records(self, evaluator: Callable[[TestFrame], Verdict]) -> RecordSet:
+        classes = len(self.segmenter.classes)
+        return RecordSet([record(frame, evaluator(frame), classes) for frame in self.attacked], classes)
+
+
+def trivial_mask(trial: Trial, clean: Sequence[CleanFrame], advance: Advance) -> DefenseFigures:
+    """The best of the head's layers by itself, chosen by its masks on the very frames that are attacked."""
+    learned, held_out = ([f.image for f in clean if f.held_out is wanted] for wanted in (False, True))
+    found = []
+    for layer in dict.fromkeys(encoder_layers(trial.segmenter)):
+        baseline = SingleLayer(trial.segmenter, layer)
+        baseline.fit(learned)
+        set_threshold(baseline, held_out, FALSE_ALARM_RATE)
+        found.append(trial.defended(baseline, note=layer))
+        advance()
+    return max(found, key=lambda own: own.mask_iou)
+
+
+def measure(trial: Trial, clean: Sequence[CleanFrame], head: Path) -> NetworkFigures:
+    """All defenses on one network; ``clean`` are the frames that they are fitted on."""
+    segmenter = trial.segmenter
+    plans = {MEAN_Z: default_plan(segmenter), HEAD: transfer_plan(segmenter, load_transferable_head(head))}
+    ours = {name: Ours(segmenter, fitted(segmenter, plan, clean)) for name, plan in plans.items()}
+    with progress(f"Measuring {segmenter.name}", "defenses", None) as advance:
+        found = {}
+        for name, baseline in ours.items():
+            found[name] = trial.defended(baseline)
+            advance()
+        found[TRIVIAL] = trivial_mask(trial, clean, advance)
+    return trial.figures({name: found[name] for name in (MEAN_Z, TRIVIAL, HEAD)})
+
+
+def table(networks: Sequence[NetworkFigures]) -> str:
+    """The figures as markdown."""
+    columns = (
+        *("network left out", "clean", "attacked", "oracle", "defence", "defended", "recovery (95 %)", "mask IoU"),
+        *("flagged", "false alarms", "other cameras"),
+    )
+    rows = []
+    for own in networks:
+        for name, found in own.defenses.items():
+            bounds = (own.network, cell(own.clean), cell(own.attacked), cell(own.oracle))
+            roads = "-" if found.false_alarms_roads is None else f"{found.false_alarms_roads} of {own.roads}"
+            rows.append(
+                (
+                    *bounds,
+                    f"{name} ({found.note})" if found.note else name,
+                    cell(found.miou),
+                    with_interval(found.recovery, ".2f"),
+                    cell(found.mask_iou, ".2f"),
+                    f"{found.flagged} of {own.frames}",
+                    f"{found.false_alarms} of {own.frames}",
+                    roads,
+                )
+            )
+    return markdown_table(columns, rows)
+
+
+@click.command(help=__doc__)
+@click.argument("networks", nargs=-1, required=True)
+@click.option(
+    "--heads",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    required=True,
+    help="Folder of heads, each by the name of the network that it was trained without.",
+)
+@click.option(
+    "--json", "output", type=click.Path(path_type=Path), default="out/networks/transfer.json", show_default=True
+)
+@click.option("--docs", type=click.Path(path_type=Path), default=DOCUMENT, show_default=True, help="Gets the table.")
+@click.option("--patch-steps", default=PATCH.steps, show_default=True, help="Of the patch's optimizer.")
+@click.option("--every", default=1, show_default=True, help="Take each n-th frame.")
+@click.option("--work", type=click.Path(path_type=Path), default=WORK, show_default=True, help="Patches are kept here.")
+@click.option(
+    "--roads",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    envvar="ZMASK_ROADS",
+    help="Folder with stills/*.jpg of other cameras. [env: ZMASK_ROADS]",
+)
+def main(
+    networks: tuple[str, ...],
+    heads: Path,
+    output: Path,
+    docs: Path,
+    patch_steps: int,
+    every: int,
+    work: Path,
+    roads: Path | None,
+) -> None:
+    """Measure each network, and write the figures."""
+    set_up_torch(seed=0)
+    MARKS.check(docs)
+    segmenters = [load_segmenter(name, "cpu") for name in networks]
+    for own in segmenters:
+        if not head_path(heads, own).exists():
+            raise click.ClickException(
+                f"There is no {head_path(heads, own)}: train it with tools/train_transferable_head.py "
+                f"--leave-out {own.name}."
+            )
+    clean = list(clean_frames(camvid_frames(LEARNED_DRIVES)[::every]))
+    unseen = camvid_frames((UNSEEN_DRIVE,))[:: TEST_EVERY * every]
+    stills = [] if roads is None else [read_picture(path) for path in sorted((roads / "stills").glob("*.jpg"))]
+    found = []
+    for own in segmenters:
+        patch = patch_against(
+            own, "test", replace(PATCH, steps=patch_steps), [frame.image for frame in clean[::TEST_EVERY]], work
+        )
+        found.append(measure(Trial(own, unseen, patch, stills[::every]), clean, head_path(heads, own)))
+        click.echo(table(found[-1:]))
+        replace_file(output, json.dumps([asdict(each) for each in found], indent=1).encode())
+    MARKS.write(docs, table(found))
+
+
+def head_path(heads: Path, segmenter: Segmenter) -> Path:
+    """Where the head lies that was trained without the network."""
+    return heads / f"{segmenter.name}.safetensors"
+
+
+if __name__ == "__main__":
+    main()

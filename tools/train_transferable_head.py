@@ -1,0 +1,365 @@
+"""Train the transferable head: the evidence head that `zmask fit` gives to networks that it was not trained on.
+
+It learns on several networks, described by YAML files or by the names of segmenters that come with the package. For
+each of them patches are optimized, a profile is fitted as `zmask fit` does, and the descriptors of held-out frames are
+taken: clean, in other light, with benign pictures, and with the patches. Both are kept in the folder --work and made
+once. The head then sees these descriptors, changed as another network might change them.
+
+    PYTHONPATH=tools python tools/train_transferable_head.py out/networks/*.yaml lraspp_camvid \\
+        -o models/transferable_head.safetensors
+    ... --leave-out unet -o out/networks/heads/unet.safetensors    # to measure on a network that it has not seen
+
+Pictures of other cameras are further benign frames if --roads, or ZMASK_ROADS, names a folder with clips/*.mp4. The
+shipped head does not need them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+import click
+import cv2
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from train_network import LEARNED_DRIVES
+from train_segmenter import set_up_torch
+from zmask_ros.attacks import (
+    EotRanges,
+    Recipe,
+    load_patches,
+    load_recipe,
+    paste_at_random,
+    recipe_path,
+    save_patch,
+    train_patch,
+)
+from zmask_ros.cli.console import progress
+from zmask_ros.data.camvid import CamVid, LabeledFrame, camvid_root
+from zmask_ros.data.textures.benign import benign_pictures, in_other_light
+from zmask_ros.defense import ActivationTaps, Branch, Defense, LayerStatistics, Moments, Profile
+from zmask_ros.defense.analyzer import LearnedEvidence
+from zmask_ros.defense.evidence.descriptors import (
+    DESCRIPTORS,
+    MODERATE,
+    VIEWS,
+    DescriptorFeatures,
+    StandardizedDescriptors,
+    views_of,
+)
+from zmask_ros.defense.evidence.grid import Size
+from zmask_ros.defense.evidence.head import EvidenceHead, FeatureKind, untrained_head
+from zmask_ros.io.files import replace_file
+from zmask_ros.segmenters import Segmenter, load_segmenter
+from zmask_ros.training.adversarial import EVEN_HEAT, HeadTraining, attacked_loss, benign_loss
+from zmask_ros.training.clean_fit import ProfileFit
+from zmask_ros.training.examples import coverage
+from zmask_ros.training.plans import FittingPlan, transfer_plan
+from zmask_ros.training.sources import CleanFrame, at_input_size
+from zmask_ros.training.thresholds import opening_at
+from zmask_ros.training.transfer import SLOTS, TransferableHead, save_transferable_head
+
+NO_LAYERS = Branch(("none",) * SLOTS, ((1, 1),))
+WORK = Path("out/networks/transfer")
+VARIED = EotRanges(
+    scale=(0.5, 1.1), rotation_deg=(-8, 8), yaw_deg=(-25, 25), contrast=(0.7, 1.1), noise=(0, 0.03), blur=(0, 1)
+)
+TRAINING_PATCHES = {
+    "big": Recipe((144, 144), 70, batch=2, lr=0.06, gamma=1.0, eot=VARIED, seed=6),
+    "small": Recipe((72, 72), 60, batch=2, lr=0.06, gamma=1.0, eot=VARIED, patches=4, seed=7),
+    "target": Recipe(
+        (96, 160), 60, batch=2, lr=0.06, gamma=1.0, eot=VARIED, objective="targeted", target="Road", seed=8
+    ),
+}
+BENIGN_PICTURES, BENIGN_SIZE = 40, (128, 128)
+CLIP_FRAMES = 12
+"""Of each clip of another camera."""
+FALSE_ALARM_RATE = 0.001
+PAIRS = 8
+"""Attacked frames a step, and as many benign ones."""
+WEIGHT_DECAY = 1e-2
+GAIN, LAYER_GAIN = 0.25, 0.2
+"""Standard deviations of the logarithms of what a network's descriptors are multiplied by: each, and all of a layer."""
+SHIFT = 0.3
+"""Standard deviation of what is added to each descriptor, and to all of a layer, in deviations of clean cells."""
+REPEATED_SHARE = 0.3
+"""Of the frames, in which one layer stands for two, as in networks with few resolutions."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What N frames of one network show a head.
+
+    Attributes:
+        descriptors: of each layer, standardized, float16 [N, DESCRIPTORS, h, w].
+        share: of each cell that adversarial patches cover, float16 [N, 1, *grid].
+    """
+
+    descriptors: tuple[Tensor, ...]
+    share: Tensor
+
+    @property
+    def attacked(self) -> np.ndarray:
+        """Indices of the frames with an adversarial patch."""
+        return np.flatnonzero((self.share.flatten(1) > 0).any(1).numpy())
+
+    @property
+    def benign(self) -> np.ndarray:
+        """Indices of the others."""
+        return np.flatnonzero((self.share.flatten(1) == 0).all(1).numpy())
+
+    def frame(self, index: int) -> tuple[list[Tensor], Tensor]:
+        """Descriptors [1, DESCRIPTORS, h, w] of each layer, and the share [1, 1, *grid] of a frame."""
+        chosen = slice(index, index + 1)
+        return [own[chosen].float() for own in self.descriptors], self.share[chosen].float()
+
+
+def camvid_frames(drives: Sequence[str]) -> list[LabeledFrame]:
+    """The frames of these drives of CamVid's training split."""
+    root = camvid_root()
+    if root is None:
+        raise click.ClickException("CamVid was not found: set ZMASK_CAMVID to the folder with train/ and trainannot/.")
+    return [frame for frame in CamVid(root, "train") if frame.drive in drives]
+
+
+def clean_frames(frames: Sequence[LabeledFrame]) -> Iterator[CleanFrame]:
+    """The frames as `zmask fit` counts them, each drive for itself."""
+    for drive in dict.fromkeys(frame.drive for frame in frames):
+        own = [frame for frame in frames if frame.drive == drive]
+        yield from (CleanFrame(drive, "/camera/image_raw", index, frame.image) for index, frame in enumerate(own))
+
+
+def fitted(segmenter: Segmenter, plan: FittingPlan, frames: Sequence[CleanFrame]) -> Profile:
+    """What `zmask fit` makes of the plan."""
+    fit = ProfileFit(segmenter, plan)
+    with progress(f"Fitting {segmenter.name}", "frames", len(frames)) as advance:
+        fit.add_all(frames, advance)
+        return fit.finish(FALSE_ALARM_RATE)
+
+
+def patch_against(
+    segmenter: Segmenter, name: str, recipe: Recipe, frames: Sequence[np.ndarray], work: Path
+) -> np.ndarray:
+    """The patches of ``recipe``, uint8 [N, h, w, 3], made once and kept as ``name``.png."""
+    png = work / segmenter.name / f"{name}.png"
+    png.parent.mkdir(parents=True, exist_ok=True)
+    if not png.exists() or load_recipe(png) != recipe or segmenter.digest not in recipe_path(png).read_text():
+        with progress(f"Attacking {segmenter.name}: {name}", "steps", recipe.steps) as advance:
+            result = train_patch(segmenter, [(frame, None) for frame in frames], recipe, lambda step: advance())
+        save_patch(png, result, recipe, segmenter, ("CamVid",))
+    return load_patches(png)
+
+
+def untrained_transferable_head(seed: int = 0) -> TransferableHead:
+    """A head with random weights, whose fusion block opens where a patch is more likely than not."""
+    head = untrained_head(NO_LAYERS, SLOTS * VIEWS * DESCRIPTORS, seed, FeatureKind.DESCRIPTORS)
+    return TransferableHead(head.tensors, opening_at(EVEN_HEAT / 2, EVEN_HEAT))
+
+
+def features_of_no_network(grid: Size) -> DescriptorFeatures:
+    """Features of layers with one channel: a head takes the grid and the number of its inputs from them."""
+    (name,) = set(NO_LAYERS.layers)
+    channel = LayerStatistics(Moments(1, torch.zeros(2, 1), torch.ones(2, 1)))
+    clean = LayerStatistics(Moments(1, torch.zeros(1, DESCRIPTORS), torch.ones(1, DESCRIPTORS)))
+    return DescriptorFeatures(NO_LAYERS, {name: channel}, {name: clean}, {name: grid}, grid)
+
+
+def head_of(segmenter: Segmenter, profile: Profile) -> EvidenceHead:
+    """The evidence head of the profile, ready to run."""
+    evidence = Defense(segmenter, profile).analyzer.evidence
+    assert isinstance(evidence, LearnedEvidence)
+    return evidence.head
+
+
+def images_to_show(
+    frames: Sequence[np.ndarray], patches: Sequence[np.ndarray], roads: Sequence[np.ndarray]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Images with the masks of their adversarial patches: each frame clean, changed and attacked, and ``roads``."""
+    generator, rng = torch.Generator().manual_seed(3), np.random.default_rng(3)
+    pictures = benign_pictures(BENIGN_PICTURES, BENIGN_SIZE, frames, seed=1)
+    for frame in frames:
+        nothing = np.zeros(frame.shape[:2], bool)
+        yield frame, nothing
+        yield in_other_light(frame, rng), nothing
+        yield paste_at_random(frame, pictures[int(rng.integers(len(pictures)))], VARIED, generator)[0], nothing
+        for own in patches:
+            yield paste_at_random(frame, own, VARIED, generator)
+    for road in roads:
+        yield road, np.zeros(road.shape[:2], bool)
+
+
+def show(
+    segmenter: Segmenter,
+    frames: Sequence[LabeledFrame],
+    roads: Sequence[np.ndarray],
+    recipes: dict[str, Recipe],
+    work: Path,
+) -> Shown:
+    """What frames that the statistics have not seen show a head on this network, with its patches and without.
+
+    Args:
+        segmenter: the network.
+        frames: clean ones; patches are optimized on a third of them, statistics and shown frames divide them.
+        roads: further benign images, uint8 [H, W, 3] each.
+        recipes: of the patches, by name.
+        work: folder in which patches and result are kept.
+    """
+    path = work / segmenter.name / "shown.safetensors"
+    made_of = f"{segmenter.digest}, {len(frames)} frames, {len(roads)} road pictures, {recipes}"
+    if (kept := _read(path, made_of)) is not None:
+        return kept
+    learned = [frame.image for frame in frames[::3]]
+    patches = [patch_against(segmenter, name, own, learned, work) for name, own in recipes.items()]
+    clean = list(clean_frames(frames))
+    head = head_of(segmenter, fitted(segmenter, transfer_plan(segmenter, untrained_transferable_head()), clean))
+    groups = cast(Sequence[StandardizedDescriptors], head.features.groups)
+    held_out = [at_input_size(segmenter, frame.image) for frame in clean if frame.held_out]
+    descriptors: list[list[Tensor]] = [[] for _ in groups]
+    share: list[Tensor] = []
+    total = len(held_out) * (len(patches) + 3) + len(roads)
+    with (
+        progress(f"Showing {segmenter.name}", "images", total) as advance,
+        torch.inference_mode(),
+        ActivationTaps(segmenter.network, head.branch.layers) as taps,
+    ):
+        for image, mask in images_to_show(held_out, patches, roads):
+            segmenter.logits(segmenter.prepare(image))
+            for own, group in zip(descriptors, groups, strict=True):
+                own.append(group.standardize(group.descriptors(taps[group.name])).half().cpu())
+            share.append(coverage(mask, head.features.grid).half())
+            advance()
+    shown = Shown(tuple(torch.cat(own) for own in descriptors), torch.cat(share))
+    tensors = {str(slot): own for slot, own in enumerate(shown.descriptors)} | {"share": shown.share}
+    replace_file(path, save(tensors, metadata={"made_of": made_of}))
+    return shown
+
+
+def _read(path: Path, made_of: str) -> Shown | None:
+    """What was kept, if it was made of the same."""
+    if not path.exists():
+        return None
+    with safe_open(path, framework="pt") as file:
+        if file.metadata()["made_of"] != made_of:
+            return None
+        return Shown(tuple(file.get_tensor(str(slot)) for slot in range(SLOTS)), file.get_tensor("share"))
+
+
+def as_another_network(standardized: Sequence[Tensor], rng: np.random.Generator) -> list[Tensor]:
+    """The descriptors of a frame as another network might have them: stretched, shifted, a layer in another's place.
+
+    Args:
+        standardized: of each layer, [1, DESCRIPTORS, h, w], in `MODERATE` deviations.
+        rng: of every choice.
+    """
+    changed = []
+    for own in standardized:
+        gain = np.exp(rng.normal(0, GAIN, DESCRIPTORS) + rng.normal(0, LAYER_GAIN))
+        shift = (rng.normal(0, SHIFT, DESCRIPTORS) + rng.normal(0, SHIFT)) / MODERATE
+        changed.append(own * _column(gain) + _column(shift))
+    if rng.random() < REPEATED_SHARE:
+        changed[int(rng.integers(len(changed)))] = changed[int(rng.integers(len(changed)))]
+    return changed
+
+
+def _column(values: np.ndarray) -> Tensor:
+    return torch.from_numpy(values).float()[None, :, None, None]
+
+
+def train_head(networks: Sequence[Shown], steps: int, seed: int = 0) -> TransferableHead:
+    """A head that has learned on these networks, which all have one working grid."""
+    untrained = untrained_transferable_head(seed)
+    grid = (int(networks[0].share.shape[-2]), int(networks[0].share.shape[-1]))
+    head = EvidenceHead(untrained.head(NO_LAYERS.layers, (1, 1)), features_of_no_network(grid))
+    trainer, rng = HeadTraining(head, steps, WEIGHT_DECAY), np.random.default_rng(seed)
+    attacked, benign = [own.attacked for own in networks], [own.benign for own in networks]
+
+    def drawn(indices: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+        """Heat and share [PAIRS, 1, *grid] of frames, each of a random network."""
+        heats, shares = [], []
+        for number in rng.integers(len(networks), size=PAIRS):
+            descriptors, share = networks[number].frame(int(rng.choice(indices[number])))
+            if rng.random() < 0.5:
+                descriptors, share = [own.flip(-1) for own in descriptors], share.flip(-1)
+            heats.append(head.heat(views_of(own) for own in as_another_network(descriptors, rng)))
+            shares.append(share)
+        return torch.cat(heats), torch.cat(shares)
+
+    with progress("Training the head", "steps", steps) as advance:
+        for _ in range(steps):
+            loss = attacked_loss(*drawn(attacked)) + benign_loss(drawn(benign)[0])
+            advance(note=f"loss {trainer.descend(loss):.2f}")
+    return TransferableHead(trainer.averaged().tensors, untrained.opening)
+
+
+def road_pictures(folder: Path) -> list[np.ndarray]:
+    """Frames, uint8 [H, W, 3] RGB, spread over each of the clips in ``folder``/clips."""
+    pictures = []
+    for path in sorted((folder / "clips").glob("*.mp4")):
+        clip = cv2.VideoCapture(str(path))
+        every = max(1, int(clip.get(cv2.CAP_PROP_FRAME_COUNT)) // CLIP_FRAMES)
+        number = 0
+        while clip.grab():
+            if number % every == 0:
+                pictures.append(cv2.cvtColor(clip.retrieve()[1], cv2.COLOR_BGR2RGB))
+            number += 1
+    return pictures
+
+
+@click.command(help=__doc__)
+@click.argument("networks", nargs=-1, required=True)
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
+@click.option("--leave-out", help="Name of a network that the head shall not see.")
+@click.option("--steps", default=1500, show_default=True, help="Of the head's optimizer.")
+@click.option("--patch-steps", type=int, help="Override the number of steps of each patch.")
+@click.option("--every", default=1, show_default=True, help="Take each n-th frame.")
+@click.option(
+    "--work", type=click.Path(path_type=Path), default=WORK, show_default=True, help="What is kept goes here."
+)
+@click.option(
+    "--roads",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    envvar="ZMASK_ROADS",
+    help="Folder with clips/*.mp4 of other cameras: further benign frames. [env: ZMASK_ROADS]",
+)
+@click.option("--seed", default=0, show_default=True)
+def main(
+    networks: tuple[str, ...],
+    output: Path,
+    leave_out: str | None,
+    steps: int,
+    patch_steps: int | None,
+    every: int,
+    work: Path,
+    roads: Path | None,
+    seed: int,
+) -> None:
+    """Show each network's frames to a head, and train it."""
+    set_up_torch(seed)
+    segmenters = [load_segmenter(name, "cpu") for name in networks]
+    if leave_out is not None and leave_out not in {own.name for own in segmenters}:
+        raise click.ClickException(
+            f"There is no network '{leave_out}' to leave out: name one of {', '.join(own.name for own in segmenters)}."
+        )
+    segmenters = [own for own in segmenters if own.name != leave_out]
+    if not segmenters:
+        raise click.ClickException("No network is left to learn from: name another one.")
+    recipes = {
+        name: recipe if patch_steps is None else replace(recipe, steps=patch_steps)
+        for name, recipe in TRAINING_PATCHES.items()
+    }
+    frames = camvid_frames(LEARNED_DRIVES)[::every]
+    pictures = [] if roads is None else road_pictures(roads)
+    shown = [show(own, frames, pictures, recipes, work) for own in segmenters]
+    output.parent.mkdir(parents=True, exist_ok=True)
+    save_transferable_head(train_head(shown, steps, seed), output)
+    click.echo(f"{output}: learned on {', '.join(own.name for own in segmenters)}")
+
+
+if __name__ == "__main__":
+    main()

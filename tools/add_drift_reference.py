@@ -18,8 +18,8 @@ import click
 from zmask_ros.cli import options
 from zmask_ros.cli.console import progress
 from zmask_ros.defense import load_profile, save_profile
-from zmask_ros.defense.evidence.taps import tap
 from zmask_ros.defense.drift.observation import channel_means
+from zmask_ros.defense.evidence.taps import tap
 from zmask_ros.errors import ZmaskError
 from zmask_ros.io.bags.reader import CameraBags
 from zmask_ros.segmenters import load_segmenter

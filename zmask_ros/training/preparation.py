@@ -258,6 +258,7 @@ class _Chain:
         if kept is None:
             surroundings.keep(self._profile(self.floor))
             self._mark("fit")
+        self.judged_floor = self._judged(self.floor)
         self.pairs: dict[str, list[AttackedFrame]] = {}
 
     # Stages
@@ -270,7 +271,7 @@ class _Chain:
         for kind, recipe in patch_recipes(self.segmenter.input_size, state.patch_steps).items():
             if kind not in state.patches:
                 began = self._now()
-                state.patches[kind] = self._patch(kind, recipe, self._judged(self.floor))
+                state.patches[kind] = self._patch(kind, recipe, self.judged_floor)
                 state.patch_seconds = self._now() - began
                 self._mark("patches")
         self.pairs = self._attacked(self.parts.compared, state.patches, settings.compared_frames, COMPARED_SEED)
@@ -291,9 +292,9 @@ class _Chain:
             return
         training = AdversarialTraining(
             self.segmenter,
-            self._judged(self.floor),
+            self.judged_floor,
             self.parts.training,
-            kinds=PREPARATION_ADVERSARIES,
+            kinds=PREPARATION_ADVERSARIES[: self.settings.adversaries],
             learning_rate=self.settings.learning_rate,
         )
         if state.training is not None:
@@ -395,7 +396,7 @@ class _Chain:
         return profile.with_notes(NOTE, note)
 
     def _judged(self, own: Best) -> Profile:
-        """The same without the frames that are reported on."""
+        """A head with the statistics and thresholds of all frames but those that are reported on."""
         return self._measured(own).profile(self.settings.false_alarm_rate, self.parts.fold)
 
     def _affordable_patch_steps(self) -> int:

@@ -90,6 +90,7 @@ class PreparationSettings(Settings):
         chunk_seconds: time of training between two comparisons.
         patience: so many comparisons in a row without a better profile end a preparation that has no budget.
         learning_rate: of the head, that was trained before.
+        adversaries: it is trained against so many kinds of them: the first of `PREPARATION_ADVERSARIES`.
         compared_frames: attacked frames of each kind that profiles are compared on.
         reported_frames: of each kind, of the drive that is held out for the report.
         screen_steps: training steps of a screen, where there is time for them; 0: none.
@@ -103,6 +104,7 @@ class PreparationSettings(Settings):
     chunk_seconds: Annotated[float, Field(gt=0)] = 60.0
     patience: Annotated[int, Field(ge=1)] = 2
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    adversaries: Annotated[int, Field(ge=1)] = 6
     compared_frames: Annotated[int, Field(ge=1)] = 10
     reported_frames: Annotated[int, Field(ge=1)] = 24
     screen_steps: AdversarialSteps = 1000

@@ -166,7 +166,9 @@ def _print(result: Preparation, cost: dict[str, float], output: Path) -> None:
     for kind, own in after.by_kind.items():
         rows.append((f"mIoU under attack: {kind}", figure(before.by_kind[kind].attacked), figure(own.attacked)))
         rows.append((f"mIoU defended: {kind}", figure(before.by_kind[kind].defended), figure(own.defended)))
-    rows += [(name.replace("_", " "), figure(getattr(before, name)), figure(getattr(after, name))) for name in SUMMARIZED]
+    rows += [
+        (name.replace("_", " "), figure(getattr(before, name)), figure(getattr(after, name))) for name in SUMMARIZED
+    ]
     print_rows(f"On {result.held_out}, which took part in nothing", rows, ("", "zmask fit alone", "prepared"))
     stages = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in result.stages.items())
     screen = "with a screening" if result.profile.screen is not None else "no screening"

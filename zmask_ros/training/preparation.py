@@ -23,6 +23,7 @@ from torch import Tensor
 from zmask_ros.attacks import Recipe, Step, paste_at_random, stack_frames, to_uint8, train_patch
 from zmask_ros.attacks.patch_attack import profile_digest
 from zmask_ros.defense import Defense, Profile, load_profile, save_profile
+from zmask_ros.defense.evidence.head import Head
 from zmask_ros.errors import ZmaskError
 from zmask_ros.progress import Advance, Progress, silent
 from zmask_ros.segmenters import Segmenter
@@ -307,12 +308,10 @@ class _Chain:
                 self._mark("head")
 
     def check(self) -> None:
-        """Go back to what fitting gave if the best is worse than that on the frames that are held out for the report."""
+        """Go back to what fitting gave if the best is worse on the frames that are held out for the report."""
         if self._is_floor(self._best):
             return
-        pairs = self._attacked(
-            self.parts.reported, self.state.patches, self.settings.reported_frames, REPORTED_SEED
-        )
+        pairs = self._attacked(self.parts.reported, self.state.patches, self.settings.reported_frames, REPORTED_SEED)
         worse = self._reported(self._best, pairs).merit < self._reported(self.floor, pairs).merit
         if worse:
             self.state.best, self.state.best_merit = self.floor, -math.inf
@@ -327,9 +326,7 @@ class _Chain:
         if steps:
             layers = self.segmenter.description.screen_layers
             own = ScreenSettings(adversarial_steps=steps)
-            profile = add_screen(
-                self.segmenter, profile, self.parts.others, own, layers, progress=self.around.progress
-            )
+            profile = add_screen(self.segmenter, profile, self.parts.others, own, layers, progress=self.around.progress)
         elif self.start is not None and self.start.screen is not None:
             fit = ProfileFit(self.segmenter, plan_of(self.segmenter, self.start.of_screen()), len(self.parts.others))
             fit.add_all(self.parts.others)
@@ -383,8 +380,9 @@ class _Chain:
 
     def _measured(self, own: Best) -> CleanMeasurements:
         assert self.plan.learned is not None
-        head = replace(self.plan.learned.head, **own.head)
-        return self.measured.with_learned(LearnedPart(head, self.plan.learned.opening), own.precaution_rate)
+        begun = self.plan.learned
+        head = Head(begun.head.branch, begun.head.kind, **own.head)
+        return self.measured.with_learned(LearnedPart(head, begun.opening), own.precaution_rate)
 
     def _profile(self, own: Best) -> Profile:
         """A head with the statistics and thresholds of all drives."""
@@ -479,7 +477,9 @@ class _Chain:
         if training.learning:
             head = training.result().profile.detector.head
             assert head is not None
-            self._compare(Best(head.tensors, self.plan.precaution_rate or self.settings.precaution_rate, training.steps))
+            self._compare(
+                Best(head.tensors, self.plan.precaution_rate or self.settings.precaution_rate, training.steps)
+            )
             advance(self._now() - now)
 
     def _after_training(self) -> float:

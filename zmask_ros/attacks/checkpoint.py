@@ -25,6 +25,14 @@ ADAM = ("step", "exp_avg", "exp_avg_sq")
 """What torch's Adam keeps of each tensor that it optimizes."""
 
 
+@dataclass(frozen=True)
+class Snapshot:
+    """An attack between two of its steps, as values that can be written to a file: JSON-ready ones, and tensors."""
+
+    record: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+
 @dataclass
 class AttackState:
     """All that the next step depends on, apart from the frames and the attacker.
@@ -108,6 +116,44 @@ class AttackState:
             self.best = self.patches()
         self.merits.append(merit)
 
+    def snapshot(self) -> Snapshot:
+        """All that `restored` needs to go on from here, on the CPU."""
+        states = [self.optimizer.state[leaf] for leaf in self.trained]
+        begun = [state for state in states if state]
+        tensors = {f"{name}.{n}": state[name] for n, state in enumerate(begun) for name in ADAM}
+        tensors |= {f"leaf.{n}": leaf.detach() for n, leaf in enumerate(self.trained)}
+        tensors |= {"generator": self.generator.get_state()} | ({} if self.best is None else {"best": self.best})
+        record = {
+            "restart": self.restart,
+            "index": self.index,
+            "merits": self.merits,
+            "history": [asdict(step) for step in self.history],
+            "schedule": self.schedule.state_dict(),
+            "lr": self.optimizer.param_groups[0]["lr"],
+        }
+        return Snapshot(record, {name: tensor.cpu().clone().contiguous() for name, tensor in tensors.items()})
+
+    @staticmethod
+    def restored(snapshot: Snapshot, recipe: Recipe, device: torch.device) -> AttackState:
+        """The attack that a snapshot was taken of, ready to go on as if it had never stopped."""
+        record, tensors = snapshot.record, snapshot.tensors
+        attack = AttackState.start(recipe, device, record["restart"])
+        attack.index, attack.merits = record["index"], list(record["merits"])
+        attack.history = [Step(**step) for step in record["history"]]
+        attack.best = tensors.get("best")
+        attack.generator.set_state(tensors["generator"])
+        with torch.no_grad():
+            for n, leaf in enumerate(attack.trained):
+                leaf.copy_(tensors[f"leaf.{n}"])
+                if attack.index:
+                    # Adam wants its count of steps on the CPU.
+                    places = {"step": torch.device("cpu")}
+                    state = {name: tensors[f"{name}.{n}"].clone().to(places.get(name, device)) for name in ADAM}
+                    attack.optimizer.state[leaf] = state
+        attack.schedule.load_state_dict(record["schedule"])
+        attack.optimizer.param_groups[0]["lr"] = record["lr"]
+        return attack
+
     def save(self, path: Path, belongs_to: dict[str, str]) -> None:
         """Write everything to ``path``; a reader never sees half of a file.
 
@@ -118,21 +164,9 @@ class AttackState:
         Raises:
             ZmaskError: the place cannot be written to.
         """
-        states = [self.optimizer.state[leaf] for leaf in self.trained]
-        tensors = {f"{name}.{n}": state[name] for n, state in enumerate(states) for name in ADAM}
-        tensors |= {f"leaf.{n}": leaf.detach() for n, leaf in enumerate(self.trained)}
-        tensors |= {"generator": self.generator.get_state()} | ({} if self.best is None else {"best": self.best})
-        record = {
-            "belongs_to": belongs_to,
-            "restart": self.restart,
-            "index": self.index,
-            "merits": self.merits,
-            "history": [asdict(step) for step in self.history],
-            "schedule": self.schedule.state_dict(),
-            "lr": self.optimizer.param_groups[0]["lr"],
-        }
-        content = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-        replace_file(path, save(content, {"zmask_attack": json.dumps(record)}))
+        snapshot = self.snapshot()
+        record = snapshot.record | {"belongs_to": belongs_to}
+        replace_file(path, save(snapshot.tensors, {"zmask_attack": json.dumps(record)}))
 
     @staticmethod
     def resume(path: Path, recipe: Recipe, device: torch.device, belongs_to: dict[str, str]) -> AttackState:
@@ -141,32 +175,18 @@ class AttackState:
         Raises:
             AttackError: it is damaged, or of another recipe, network, profile or other frames.
         """
-        record, tensors = _read(path)
+        snapshot = _read(path)
         for what, digest in belongs_to.items():
-            if record["belongs_to"].get(what) != digest:
+            if snapshot.record["belongs_to"].get(what) != digest:
                 raise AttackError(f"{path} was begun with another {what}: go on with the same, or delete the file.")
-        attack = AttackState.start(recipe, device, record["restart"])
-        attack.index, attack.merits = record["index"], record["merits"]
-        attack.history = [Step(**step) for step in record["history"]]
-        attack.best = tensors.get("best")
-        attack.generator.set_state(tensors["generator"])
-        with torch.no_grad():
-            for n, leaf in enumerate(attack.trained):
-                leaf.copy_(tensors[f"leaf.{n}"])
-                # Adam wants its count of steps on the CPU.
-                places = {"step": torch.device("cpu")}
-                state = {name: tensors[f"{name}.{n}"].to(places.get(name, device)) for name in ADAM}
-                attack.optimizer.state[leaf] = state
-        attack.schedule.load_state_dict(record["schedule"])
-        attack.optimizer.param_groups[0]["lr"] = record["lr"]
-        return attack
+        return AttackState.restored(snapshot, recipe, device)
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _read(path: Path) -> Snapshot:
     try:
         with safe_open(path, framework="pt") as file:
             record = json.loads((file.metadata() or {})["zmask_attack"])
             # A safetensors file has names, but cannot be iterated over.
-            return record, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return Snapshot(record, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
         raise AttackError(f"{path} is no attack to go on with ({error}): delete it and begin anew.") from error

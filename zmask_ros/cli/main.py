@@ -19,6 +19,7 @@ from zmask_ros.io.bags.raw_messages import BagWarning
 from zmask_ros.malloc import keep_freed_memory
 
 COMMANDS = {
+    "prepare": "Make the best profile that can be had in the time given, from clean drives and a network.",
     "fit": "Fit the clean statistics of a camera from bags of clean drives.",
     "calibrate": "Train the fusion block of a profile on patches, and set its threshold.",
     "screen": "Give a profile a screening: a small head that sees frames of a clean drive first, which costs less.",
@@ -61,7 +62,7 @@ class LazyGroup(click.Group):
 def zmask() -> None:
     """Find, mask and report adversarial patches in camera streams.
 
-    A vehicle's four steps: record clean drives (ros2 bag record), `zmask fit` them into a profile,
+    A vehicle's four steps: record clean drives (ros2 bag record), `zmask prepare` a profile of them,
     `ros2 launch zmask_ros defense.launch.py profile:=...`, and look in RViz. `zmask COMMAND --help` teaches each.
     """
 

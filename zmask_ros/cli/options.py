@@ -66,6 +66,18 @@ def _bits(text: str) -> int:
 
 
 BITS = Parsed("BITS", _bits, f"auto or a number of bits from 1 to {ALL_BITS}, such as 12")
+UNITS_S = {"s": 1.0, "min": 60.0, "h": 3600.0}
+
+
+def _duration(text: str) -> float:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(s|min|h)", text.strip())
+    if not found or float(found[1]) == 0:
+        raise ValueError(text)
+    return float(found[1]) * UNITS_S[found[2]]
+
+
+DURATION = Parsed("TIME", _duration, "a time with its unit, such as 90s, 20min or 1h")
+"""Seconds, more than 0."""
 IMAGE_SIZE = Parsed("WxH", _image_size, "WIDTHxHEIGHT of at least 64x48, such as 640x480")
 SEEDS = Parsed("SEED[,SEED..]", lambda text: numbers(text, ","), "a list of seeds, such as 1,2,3")
 

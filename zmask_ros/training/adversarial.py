@@ -8,10 +8,11 @@ the head on what they show and on benign images. An adversary that has lived lon
 
 from __future__ import annotations
 
-import itertools
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -133,34 +134,103 @@ def train_adversarially(
         kinds: of the adversaries, one each.
         masked_share: of the clean frames, above the threshold that the adversaries have to stay below.
     """
-    profile = replace(profile, detector=replace(profile.detector, precaution=None))
-    defense = Defense(segmenter, profile)
-    head = defense.analyzer.evidence.head
-    assert isinstance(head, EvidenceHead)
-    seeds = itertools.count(seed + FIRST_SEED)
-    adversaries = [Adversary.begin(defense, segmenter, kind, number, next(seeds)) for number, kind in enumerate(kinds)]
-    trainer = HeadTraining(head, steps)
-    benign = BenignBatches(segmenter, defense, frames, seed, masked_share)
-    stack = stack_frames(segmenter, ((frame, None) for frame in frames))
-    patches: dict[int, Tensor] = {}
-    losses = []
-    turns = itertools.cycle(range(len(adversaries)))
+    training = AdversarialTraining(segmenter, profile, frames, steps, seed, kinds, masked_share)
     for _ in range(steps):
-        acting = [adversaries[number] for number in itertools.islice(turns, ADVERSARIES_A_STEP)]
-        views = [(own, own.step(stack)) for own in acting]
+        loss = training.step()
+        advance(note=f"loss {loss:.2f}")
+    return training.result()
+
+
+class AdversarialTraining:
+    """An adversarial training that can stop after any step, and go on another day; see `train_adversarially`.
+
+    Args:
+        steps: after which the learning rate has fallen to its end; None: it stays, since nobody knows how many follow.
+        learning_rate: of the first step.
+    """
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        profile: Profile,
+        frames: Sequence[np.ndarray],
+        steps: int | None = None,
+        seed: int = 0,
+        kinds: Sequence[AdversaryKind] = ADVERSARY_KINDS,
+        masked_share: float = MASKED_SHARE,
+        learning_rate: float = LEARNING_RATE,
+    ) -> None:
+        self._profile = replace(profile, detector=replace(profile.detector, precaution=None))
+        self._segmenter = segmenter
+        self._defense = Defense(segmenter, self._profile)
+        head = self._defense.analyzer.evidence.head
+        assert isinstance(head, EvidenceHead)
+        self._next_seed = seed + FIRST_SEED
+        self._adversaries = [self._begin(kind, number) for number, kind in enumerate(kinds)]
+        self._trainer = HeadTraining(head, steps, learning_rate=learning_rate)
+        self._benign = BenignBatches(segmenter, self._defense, frames, seed, masked_share)
+        self._stack = stack_frames(segmenter, ((frame, None) for frame in frames))
+        self._patches: dict[int, Tensor] = {}
+        self.losses: list[float] = []
+        self.steps = 0
+
+    @property
+    def learning(self) -> bool:
+        """Whether the head has met adversaries that were more than noise."""
+        return bool(self.losses)
+
+    def step(self) -> float:
+        """A step of `ADVERSARIES_A_STEP` adversaries, and one of the head; its last loss, NaN before it learns."""
+        first = self.steps * ADVERSARIES_A_STEP
+        turns = (number % len(self._adversaries) for number in range(first, first + ADVERSARIES_A_STEP))
+        acting = [self._adversaries[number] for number in turns]
+        views = [(own, own.step(self._stack)) for own in acting]
         if attacked := [view for own, view in views if own.warmed_up]:
-            heat, scores = benign.next()
-            losses.append(trainer.descend(adversarial_loss(attacked, heat)))
-            defense.threshold = benign.remember(scores)
-            patches |= {own.number: own.attack.patches() for own in acting if own.warmed_up}
+            heat, scores = self._benign.next()
+            self.losses.append(self._trainer.descend(adversarial_loss(attacked, heat)))
+            self._defense.threshold = self._benign.remember(scores)
+            self._patches |= {own.number: own.attack.patches() for own in acting if own.warmed_up}
         for own in acting:
             if own.finished:
-                adversaries[own.number] = Adversary.begin(defense, segmenter, own.kind, own.number, next(seeds))
-        advance(note=f"loss {losses[-1] if losses else math.nan:.2f}")
-    threshold = replace(profile.detector.threshold, value=defense.threshold)
-    detector = replace(profile.detector, head=trainer.averaged(), threshold=threshold)
-    last = tuple(patch for number in sorted(patches) for patch in patches[number])
-    return AdversarialResult(replace(profile, detector=detector), last, tuple(losses))
+                self._adversaries[own.number] = self._begin(own.kind, own.number)
+        self.steps += 1
+        return self.losses[-1] if self.losses else math.nan
+
+    def result(self) -> AdversarialResult:
+        """What came of all steps so far."""
+        threshold = replace(self._profile.detector.threshold, value=self._defense.threshold)
+        detector = replace(self._profile.detector, head=self._trainer.averaged(), threshold=threshold)
+        last = tuple(patch for number in sorted(self._patches) for patch in self._patches[number])
+        return AdversarialResult(replace(self._profile, detector=detector), last, tuple(self.losses))
+
+    def state(self) -> dict[str, Any]:
+        """All that the next step depends on, apart from the constructor's arguments: plain values and tensors."""
+        return {
+            "steps": self.steps,
+            "losses": list(self.losses),
+            "next_seed": self._next_seed,
+            "threshold": self._defense.threshold,
+            "adversaries": [own.state() for own in self._adversaries],
+            "head": self._trainer.state(),
+            "benign": self._benign.state(),
+            "patches": dict(self._patches),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave, as if nothing had happened in between."""
+        self.steps, self.losses, self._next_seed = state["steps"], list(state["losses"]), state["next_seed"]
+        self._defense.threshold = state["threshold"]
+        for own, kept in zip(self._adversaries, state["adversaries"], strict=True):
+            begun = Adversary.begin(self._defense, self._segmenter, own.kind, own.number, kept["seed"])
+            begun.restore(kept)
+            self._adversaries[own.number] = begun
+        self._trainer.restore(state["head"])
+        self._benign.restore(state["benign"])
+        self._patches = dict(state["patches"])
+
+    def _begin(self, kind: AdversaryKind, number: int) -> Adversary:
+        seed, self._next_seed = self._next_seed, self._next_seed + 1
+        return Adversary.begin(self._defense, self._segmenter, kind, number, seed)
 
 
 class HeadTraining:
@@ -168,20 +238,47 @@ class HeadTraining:
 
     Args:
         head: its weights learn in place.
-        steps: that it will take, for the learning rate.
+        steps: after which the learning rate has fallen to its end; None: it stays.
         weight_decay: at least 0.
+        learning_rate: of the first step.
     """
 
-    def __init__(self, head: EvidenceHead, steps: int, weight_decay: float = WEIGHT_DECAY) -> None:
+    def __init__(
+        self,
+        head: EvidenceHead,
+        steps: int | None,
+        weight_decay: float = WEIGHT_DECAY,
+        learning_rate: float = LEARNING_RATE,
+    ) -> None:
         self.head = head
         self.weights = [getattr(head, name) for name in WEIGHTS]
         for weight in self.weights:
             weight.requires_grad_()
-        self.optimizer = torch.optim.AdamW(self.weights, lr=LEARNING_RATE, weight_decay=weight_decay)
-        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
-            self.optimizer, steps, FINAL_LR_SHARE * LEARNING_RATE
+        self.optimizer = torch.optim.AdamW(self.weights, lr=learning_rate, weight_decay=weight_decay)
+        self.schedule: torch.optim.lr_scheduler.LRScheduler = (
+            torch.optim.lr_scheduler.ConstantLR(self.optimizer, factor=1.0)
+            if steps is None
+            else torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, steps, FINAL_LR_SHARE * learning_rate)
         )
         self._average = [weight.detach().clone() for weight in self.weights]
+
+    def state(self) -> dict[str, Any]:
+        """All that the next step depends on."""
+        return {
+            "weights": [weight.detach().clone() for weight in self.weights],
+            "average": [average.clone() for average in self._average],
+            "optimizer": copy.deepcopy(self.optimizer.state_dict()),
+            "schedule": self.schedule.state_dict(),
+        }
+
+    @torch.no_grad()
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        for own, kept in ((self.weights, state["weights"]), (self._average, state["average"])):
+            for tensor, values in zip(own, kept, strict=True):
+                tensor.copy_(values)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
 
     def descend(self, loss: Tensor) -> float:
         """Descend the loss, a scalar, once; its value."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from zmask_ros.attacks import Attacker, EotRanges, FrameStack, Recipe
-from zmask_ros.attacks.checkpoint import AttackState
+from zmask_ros.attacks.checkpoint import AttackState, Snapshot
 from zmask_ros.attacks.patch_attack import TransformSampler, make_step
 from zmask_ros.attacks.render import AttackedView
 from zmask_ros.defense import Defense
@@ -73,6 +74,16 @@ class Adversary:
     def finished(self) -> bool:
         """Whether it has lived long enough."""
         return self.attack.index >= self.attack.recipe.steps
+
+    def state(self) -> dict[str, Any]:
+        """All that its next step depends on, apart from its kind and the defense: plain values and tensors."""
+        snapshot = self.attack.snapshot()
+        return {"seed": self.attack.recipe.seed, "record": snapshot.record, "tensors": snapshot.tensors}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave, of an adversary of the same kind and seed."""
+        recipe, device = self.attack.recipe, self.attacker.renderer.segmenter.device
+        self.attack = AttackState.restored(Snapshot(state["record"], state["tensors"]), recipe, device)
 
     def step(self, stack: FrameStack) -> AttackedView:
         """One step of the attack; what the images looked like before it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,6 +43,14 @@ class HardExamples:
         if len(self._worst) < HARD_IMAGES - 1:
             return None
         return self._worst.pop(int(self._random.integers(len(self._worst))))[1]
+
+    def state(self) -> list[tuple[float, Tensor]]:
+        """All of them with their scores."""
+        return [(score, torch.from_numpy(image.copy())) for score, image in self._worst]
+
+    def restore(self, state: list[tuple[float, Tensor]]) -> None:
+        """Go on with what `state` gave."""
+        self._worst = [(score, image.numpy()) for score, image in state]
 
     def add(self, score: float, image: np.ndarray) -> None:
         """Keep the image if it is among the worst."""
@@ -90,6 +99,23 @@ class BenignBatches:
         for score, (hard, image) in zip(scores.tolist(), self._shown, strict=True):
             hard.add(score, image)
         return max(LEAST_THRESHOLD, float(np.quantile(self._scores, 1 - self._masked_share)))
+
+    def state(self) -> dict[str, Any]:
+        """All that the next batch depends on, apart from the frames and the defense: plain values and tensors."""
+        return {
+            "random": self._random.bit_generator.state,
+            "places": self._places.get_state(),
+            "hard": [hard.state() for hard in self._hard],
+            "scores": list(self._scores),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self._random.bit_generator.state = state["random"]
+        self._places.set_state(state["places"])
+        for hard, own in zip(self._hard, state["hard"], strict=True):
+            hard.restore(own)
+        self._scores = list(state["scores"])
 
     def _frame(self) -> np.ndarray:
         frame = self._frames[int(self._random.integers(len(self._frames)))]

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Generic, TypeVar
 
@@ -21,6 +22,7 @@ from zmask_ros.defense.analyzer import Evidence
 from zmask_ros.defense.drift.observation import channel_means
 from zmask_ros.defense.evidence.fusion import FusionBlock, attack_score
 from zmask_ros.defense.evidence.grid import Size, box_pool
+from zmask_ros.defense.evidence.head import FeatureKind
 from zmask_ros.defense.evidence.overactivation import layer_maps
 from zmask_ros.defense.evidence.statistics import LayerStatistics, Moments
 from zmask_ros.defense.evidence.taps import tap
@@ -35,9 +37,9 @@ from zmask_ros.defense.profile.profile import (
 )
 from zmask_ros.progress import Advance, no_advance
 from zmask_ros.segmenters import Segmenter
-from zmask_ros.training.cross_fitting import Group, GroupedMoments, HeldOutFrame, cross_fit
+from zmask_ros.training.cross_fitting import CrossFitted, Group, GroupedMoments, HeldOutFrame, cross_fit
 from zmask_ros.training.descriptor_fit import descriptor_statistics, head_scores
-from zmask_ros.training.plans import FittingPlan
+from zmask_ros.training.plans import FittingPlan, LearnedPart
 from zmask_ros.training.sources import CleanFrame, at_input_size
 from zmask_ros.training.stretches import Stretches
 from zmask_ros.training.thresholds import clean_fusion, clean_threshold, precaution_threshold
@@ -138,7 +140,7 @@ class ProfileFit:
     @torch.inference_mode()
     def add(self, frame: CleanFrame) -> None:
         """Take one frame: preprocessing, one forward pass, statistics. What overflows is noticed in `finish`."""
-        group, drive = self._group(frame), (frame.bag, frame.topic)
+        group, drive = self.group(frame), (frame.bag, frame.topic)
         if frame.held_out:
             self._reservoir.add(HeldOutFrame(at_input_size(self._segmenter, frame.image), group))
             self._held_out[drive] += 1
@@ -156,7 +158,8 @@ class ProfileFit:
             means = {layer: channel_means(taps[layer])[0].cpu() for _, layer, _ in plan.branches}
         self._stretches.add((frame.bag, frame.topic), means)
 
-    def _group(self, frame: CleanFrame) -> Group:
+    def group(self, frame: CleanFrame) -> Group:
+        """What a frame is left out with."""
         drive = self._drives.setdefault((frame.bag, frame.topic), len(self._drives))
         return Group(drive % MOST_DRIVES, frame.index // self._stretch % MOST_STRETCHES)
 
@@ -173,9 +176,85 @@ class ProfileFit:
         Raises:
             ProfileError: too few frames, frames that hardly vary or show nothing, or activations that overflow.
         """
+        return self.measured().profile(false_alarm_rate)
+
+    def measured(self) -> CleanMeasurements:
+        """What all frames so far gave.
+
+        Raises:
+            ProfileError: too few frames, frames that hardly vary or show nothing, or activations that overflow.
+        """
         self._check_frames()
-        statistics, plan = self._statistics(), self._plan
-        found = cross_fit(self._segmenter, plan, self._moments, self._reservoir.items)
+        check_statistics(self._moments.statistics())
+        held_out = tuple(self._reservoir.items)
+        return CleanMeasurements(
+            self._segmenter,
+            self._plan,
+            self._moments,
+            held_out,
+            tuple(cross_fit(self._segmenter, self._plan, self._moments, held_out)),
+            tuple(Source(*drive, frames=self._used[drive], held_out=self._held_out[drive]) for drive in self._drives),
+            self._stretches,
+        )
+
+    def _check_frames(self) -> None:
+        used = self._used.total()
+        frames = used + self._held_out.total()
+        if self._blank > MAX_BLANK_SHARE * frames:
+            raise ProfileError(
+                f"{self._blank} of {frames} frames are one uniform colour: was the camera covered? "
+                "Fit on drives that show the road."
+            )
+        if used < MIN_FRAMES or not self._reservoir.items:
+            raise ProfileError(f"{used} clean frames are too few: {MIN_FRAMES} at least, hundreds are better.")
+
+
+@dataclass(frozen=True)
+class CleanMeasurements:
+    """What clean frames gave: enough for the profile of any head that sees the layers of the plan.
+
+    Attributes:
+        segmenter: the network.
+        plan: what was fitted.
+        moments: of the frames in the statistics.
+        held_out: frames that are in no statistics.
+        found: what each of these gives under the statistics of all drives but its own.
+        sources: the drives.
+        stretches: of the drives, to tell later whether the profile still fits.
+    """
+
+    segmenter: Segmenter
+    plan: FittingPlan
+    moments: GroupedMoments
+    held_out: tuple[HeldOutFrame, ...]
+    found: tuple[CrossFitted, ...]
+    sources: tuple[Source, ...]
+    stretches: Stretches
+
+    @torch.inference_mode()
+    def with_learned(self, learned: LearnedPart | None, precaution_rate: float | None) -> CleanMeasurements:
+        """The same with another head of the same layers and kind, and another rate of precautions."""
+        plan = replace(self.plan, learned=learned, precaution_rate=precaution_rate)
+        found = self.found
+        if learned is not None and learned.head.kind is not FeatureKind.DESCRIPTORS:
+            # Only descriptors are the same for every head.
+            found = tuple(cross_fit(self.segmenter, plan, self.moments, self.held_out))
+        return replace(self, plan=plan, found=found)
+
+    @torch.inference_mode()
+    def profile(self, false_alarm_rate: float, left_out: Hashable = None) -> Profile:
+        """The profile of the plan.
+
+        Args:
+            false_alarm_rate: share of clean frames that may be flagged, in 0..1, exclusive.
+            left_out: a fold whose frames have no part in it, see `GroupedMoments.fold_of`; None: all frames have.
+
+        Raises:
+            ProfileError: numbers overflow.
+        """
+        plan, fold_of = self.plan, self.moments.fold_of
+        statistics = self.moments.statistics(lambda group: fold_of(group) != left_out)
+        found = [frame for frame in self.found if frame.fold != left_out]
         if plan.learned is None:
             scalars = clean_fusion([frame.evidence for frame in found])
             scores = _scores([frame.evidence for frame in found], scalars)
@@ -196,38 +275,29 @@ class ProfileFit:
         profile = Profile(
             binding=plan.binding,
             detector=detector,
-            sources=tuple(
-                Source(*drive, frames=self._used[drive], held_out=self._held_out[drive]) for drive in self._drives
-            ),
+            sources=self.sources,
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             tool_version=__version__,
             variant=plan.variant,
-            drift=self._stretches.reference(detector.fitted_statistics),
+            drift=self.stretches.reference(detector.fitted_statistics),
         )
         profile.check_finite()
         return profile
 
-    def _check_frames(self) -> None:
-        used = self._used.total()
-        frames = used + self._held_out.total()
-        if self._blank > MAX_BLANK_SHARE * frames:
-            raise ProfileError(
-                f"{self._blank} of {frames} frames are one uniform colour: was the camera covered? "
-                "Fit on drives that show the road."
-            )
-        if used < MIN_FRAMES or not self._reservoir.items:
-            raise ProfileError(f"{used} clean frames are too few: {MIN_FRAMES} at least, hundreds are better.")
 
-    def _statistics(self) -> dict[str, LayerStatistics]:
-        statistics = self._moments.statistics()
-        if not all(own.moments.finite for own in statistics.values()):
-            raise ProfileError(NOT_FINITE)
-        alive = torch.cat([s.alive for s in statistics.values()]).double().mean().item()
-        if alive < 1 - MAX_DEAD_SHARE:
-            raise ProfileError(
-                f"{1 - alive:.0%} of the channels never change on these frames: is the camera covered, the drive black?"
-            )
-        return statistics
+def check_statistics(statistics: dict[str, LayerStatistics]) -> None:
+    """Refuse statistics that no defense can be made of.
+
+    Raises:
+        ProfileError: they are not finite, or most channels never change.
+    """
+    if not all(own.moments.finite for own in statistics.values()):
+        raise ProfileError(NOT_FINITE)
+    alive = torch.cat([s.alive for s in statistics.values()]).double().mean().item()
+    if alive < 1 - MAX_DEAD_SHARE:
+        raise ProfileError(
+            f"{1 - alive:.0%} of the channels never change on these frames: is the camera covered, the drive black?"
+        )
 
 
 def _scores(evidences: Sequence[Evidence], scalars: Tensor) -> list[float]:

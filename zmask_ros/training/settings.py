@@ -75,3 +75,36 @@ class ScreenSettings(Settings):
 
     adversarial_steps: AdversarialSteps = 1000
     rate: Rate = 0.15
+
+
+@dataclass(frozen=True)
+class PreparationSettings(Settings):
+    """How the best profile is looked for that can be had in the time given.
+
+    Attributes:
+        false_alarm_rate: share of clean frames that may be flagged, in 0..1, exclusive.
+        precaution_rate: share of clean frames that may be masked without being flagged, in 0..1, exclusive.
+        frames: about so many clean frames, evenly over all drives.
+        patch_steps: optimization steps of each patch that profiles are compared on, where there is time for them.
+        least_patch_steps: steps where there is not.
+        chunk_seconds: time of training between two comparisons.
+        patience: so many comparisons in a row without a better profile end a preparation that has no budget.
+        learning_rate: of the head, that was trained before.
+        adversaries: it is trained against so many kinds of them: the first of `PREPARATION_ADVERSARIES`.
+        compared_frames: attacked frames of each kind that profiles are compared on.
+        reported_frames: of each kind, of the drive that is held out for the report.
+        screen_steps: training steps of a screen, where there is time for them; 0: none.
+    """
+
+    false_alarm_rate: Rate = 0.001
+    precaution_rate: Rate = 0.05
+    frames: Annotated[int, Field(ge=50)] = 600
+    patch_steps: Annotated[int, Field(ge=1)] = 120
+    least_patch_steps: Annotated[int, Field(ge=1)] = 40
+    chunk_seconds: Annotated[float, Field(gt=0)] = 60.0
+    patience: Annotated[int, Field(ge=1)] = 2
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    adversaries: Annotated[int, Field(ge=1)] = 6
+    compared_frames: Annotated[int, Field(ge=1)] = 10
+    reported_frames: Annotated[int, Field(ge=1)] = 24
+    screen_steps: AdversarialSteps = 1000

@@ -1,0 +1,209 @@
+"""Preparing a profile on the tiny network: the best of what was tried, interruptions, and the budget."""
+
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from support import tiny_network
+from zmask_ros.attacks.patch_attack import profile_digest
+from zmask_ros.defense import Defense
+from zmask_ros.errors import ZmaskError
+from zmask_ros.progress import silent
+from zmask_ros.training.clean_fit import ProfileFit
+from zmask_ros.training.plans import transfer_plan
+from zmask_ros.training.preparation import KINDS, Surroundings, divide_parts, prepare
+from zmask_ros.training.settings import PreparationSettings
+from zmask_ros.training.sources import CleanFrame
+from zmask_ros.training.standing import PatchFigures, Standing
+from zmask_ros.training.transfer import load_transferable_head
+
+SETTINGS = PreparationSettings(
+    patch_steps=2,
+    least_patch_steps=2,
+    chunk_seconds=12,
+    adversaries=2,
+    compared_frames=2,
+    reported_frames=3,
+    screen_steps=0,
+)
+FRAMES = [CleanFrame("clean", "/image_raw", index, tiny_network.clean_image(index)) for index in range(80)]
+TRANSFERABLE = load_transferable_head().weights
+STEPS_UNTIL_IT_LEARNS = 20
+
+
+class Ticks:
+    """A clock that says how often it was asked."""
+
+    def __init__(self):
+        self.now = 0
+
+    def __call__(self):
+        self.now += 1
+        return float(self.now)
+
+
+def interrupting(stage, after):
+    """A `Progress` by which Ctrl-C comes ``after`` so many advances of ``stage``."""
+
+    @contextmanager
+    def progress(description, unit, total):
+        left = after
+
+        def advance(steps=1, note=""):
+            nonlocal left
+            left -= description == stage
+            if left < 0:
+                raise KeyboardInterrupt
+
+        yield advance
+
+    return progress
+
+
+def is_trained(profile):
+    own = profile.detector.head.tensors
+    return any(not torch.equal(own[name], TRANSFERABLE[name]) for name in own)
+
+
+def judge_of(worth):
+    """A judge for whom a profile is worth ``worth(profile, frames)``, in 0..1."""
+
+    def judge(profile, frames):
+        value = worth(profile, frames)
+        return PatchFigures(attacked=0.5, defended=0.5 + value / 2, mask_iou=value, flagged=value)
+
+    return judge
+
+
+LIKES_TRAINING = judge_of(lambda profile, frames: 0.9 if is_trained(profile) else 0.4)
+
+
+def run(segmenter, work, judge, progress=silent, settings=SETTINGS, **arguments):
+    """What came of a preparation, and all profiles that were kept."""
+    kept = []
+    surroundings = Surroundings(judge, work, kept.append, Ticks(), progress)
+    try:
+        return prepare(segmenter, FRAMES, settings, surroundings, **arguments), kept
+    except KeyboardInterrupt:
+        return None, kept
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(segmenter, tmp_path_factory):
+    return run(segmenter, tmp_path_factory.mktemp("whole") / "work", LIKES_TRAINING)
+
+
+def test_it_trains_until_it_gets_no_better_and_ends_with_the_best(segmenter, uninterrupted):
+    result, kept = uninterrupted
+    assert is_trained(result.profile) and not is_trained(kept[0])
+    assert result.steps > STEPS_UNTIL_IT_LEARNS
+    assert result.after.merit > result.before.merit
+    assert set(result.before.by_kind) == set(result.after.by_kind) == set(KINDS)
+    assert {"fit", "patches", "comparison", "head", "check", "report"} == set(result.stages)
+    assert sum(result.stages.values()) == result.seconds
+    assert sum(source.frames + source.held_out for source in result.profile.sources) == len(FRAMES)
+    assert result.profile.detector.precaution is not None
+    assert f"{result.steps} steps" in result.profile.notes[-1] and "frames 64 to 79" in result.profile.notes[-1]
+    Defense(segmenter, result.profile)
+
+
+@pytest.mark.parametrize(("stage", "after"), [("Patch: adaptive", 1), ("Training the head", 17)])
+def test_an_interrupted_one_goes_on_and_ends_the_same(segmenter, uninterrupted, tmp_path, stage, after):
+    work = tmp_path / "work"
+    nothing, kept = run(segmenter, work, LIKES_TRAINING, interrupting(stage, after))
+    assert nothing is None and kept and (work / "state.pt").exists()
+    result, _ = run(segmenter, work, LIKES_TRAINING)
+    whole, _ = uninterrupted
+    assert profile_digest(result.profile) == profile_digest(whole.profile)
+    assert (result.steps, result.before, result.after) == (whole.steps, whole.before, whole.after)
+    assert not work.exists()
+
+
+def test_after_an_interruption_the_best_so_far_is_kept(segmenter, tmp_path):
+    nothing, kept = run(segmenter, tmp_path / "work", LIKES_TRAINING, interrupting("Training the head", 30))
+    assert nothing is None
+    assert is_trained(kept[-1])
+
+
+@pytest.mark.parametrize(
+    "worth",
+    [
+        lambda profile, frames: 0.1 if is_trained(profile) else 0.4,
+        # Better where profiles are compared, and worse where nobody had looked.
+        lambda profile, frames: 0.4 if not is_trained(profile) else 0.9 if len(frames) == 2 else 0.1,
+    ],
+)
+def test_it_never_ends_below_what_fitting_gives(segmenter, tmp_path, worth):
+    result, kept = run(segmenter, tmp_path / "work", judge_of(worth))
+    assert not is_trained(result.profile)
+    assert result.steps == 0
+    assert result.after.merit >= result.before.merit
+    assert kept[-1].detector.threshold.value == kept[0].detector.threshold.value
+
+
+@pytest.mark.parametrize("budget", [30.0, 60.0])
+def test_the_budget_holds(segmenter, tmp_path, budget):
+    result, _ = run(segmenter, tmp_path / "work", LIKES_TRAINING, budget=budget)
+    assert budget - 25 <= result.seconds <= budget + 5
+    assert is_trained(result.profile) == (budget > 30)
+
+
+def test_it_starts_from_the_head_of_a_profile(segmenter, uninterrupted, tmp_path):
+    start = uninterrupted[0].profile
+    likes_none = judge_of(lambda profile, frames: 0.4)
+    result, kept = run(segmenter, tmp_path / "work", likes_none, start=start, budget=25.0)
+    for name, tensor in start.detector.head.tensors.items():
+        assert torch.equal(kept[0].detector.head.tensors[name], tensor)
+        assert torch.equal(result.profile.detector.head.tensors[name], tensor)
+
+
+def test_a_start_without_a_head_is_refused(segmenter, fitted, tmp_path):
+    with pytest.raises(ZmaskError, match="no evidence head"):
+        run(segmenter, tmp_path / "work", LIKES_TRAINING, start=fitted)
+
+
+def test_another_preparation_is_not_gone_on_with(segmenter, tmp_path):
+    run(segmenter, tmp_path / "work", LIKES_TRAINING, interrupting("Patch: plain", 1))
+    with pytest.raises(ZmaskError, match="another set of settings"):
+        run(segmenter, tmp_path / "work", LIKES_TRAINING, settings=replace(SETTINGS, chunk_seconds=13))
+    (tmp_path / "work" / "state.pt").write_bytes(b"damaged")
+    with pytest.raises(ZmaskError, match="delete it"):
+        run(segmenter, tmp_path / "work", LIKES_TRAINING)
+
+
+def test_whole_drives_are_held_out_where_there_are_enough(segmenter):
+    drives = [replace(frame, bag=f"drive_{frame.index % 3}", index=frame.index // 3) for frame in FRAMES[:75]]
+    fit = ProfileFit(segmenter, transfer_plan(segmenter), len(drives))
+    fit.add_all(drives)
+    fold_of = fit.measured().moments.fold_of
+    parts = divide_parts(drives, lambda frame: fold_of(fit.group(frame)), by_drive=True)
+    assert len(parts.reported) == 25 and parts.held_out == "drive_2 /image_raw"
+    assert {frame.bag for frame in parts.others} == {"drive_0", "drive_1"}
+    assert len(parts.training) + len(parts.compared) == 50
+
+
+shares = st.floats(0, 1)
+figures = st.builds(PatchFigures, attacked=shares, defended=shares, mask_iou=shares, flagged=shares)
+
+
+@given(figures, shares)
+def test_more_of_anything_good_is_worth_more_and_alarms_are_worth_less(own, alarms):
+    standing = Standing({"plain": own}, alarms, alarms)
+    for better in (
+        replace(own, mask_iou=min(1, own.mask_iou + 0.1)),
+        replace(own, flagged=min(1, own.flagged + 0.1)),
+        replace(own, defended=min(1, own.defended + 0.1)),
+    ):
+        assert Standing({"plain": better}, alarms, alarms).merit >= standing.merit
+    assert replace(standing, false_alarms=alarms + 0.1).merit < standing.merit
+
+
+def test_recovery_is_the_share_of_all_damage():
+    large = PatchFigures(attacked=0.2, defended=0.8, mask_iou=0, flagged=0)
+    small = PatchFigures(attacked=0.8, defended=0.8, mask_iou=0, flagged=0)
+    assert Standing({"a": large, "b": small}, 0, 0).recovery == pytest.approx(0.6)
+    assert Standing({"a": replace(small, attacked=1.0, defended=1.0)}, 0, 0).recovery == 1.0

@@ -1,0 +1,180 @@
+"""`zmask prepare`: clean drives and a network to the best profile that can be had in the time given."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+
+from zmask_ros.cli import options
+from zmask_ros.cli.console import figure, print_json, print_rows, progress, stdout
+from zmask_ros.cli.main import INTERRUPTED
+from zmask_ros.cli.profile_rows import summary
+from zmask_ros.defense import Defense, Profile, load_profile, save_profile
+from zmask_ros.defense.profile.storage import check_profile_place
+from zmask_ros.errors import ZmaskError
+from zmask_ros.evaluation.baselines.interface import Ours
+from zmask_ros.evaluation.performance.paired import PairedFrame, evaluate_pairs
+from zmask_ros.segmenters import Segmenter, load_segmenter
+from zmask_ros.training.preparation import AttackedFrame, Preparation, Surroundings, check_start, prepare
+from zmask_ros.training.settings import PreparationSettings
+from zmask_ros.training.sources import CleanSources, read_frames
+from zmask_ros.training.standing import PatchFigures
+
+SETTINGS = PreparationSettings()
+WORK_SUFFIX = ".work"
+"""Of the folder beside the output that an interrupted call leaves behind."""
+TIMED_FRAMES = 9
+CLOCK = time.monotonic
+SUMMARIZED = ("recovery", "mask_iou", "flagged", "false_alarms", "masked")
+
+
+@click.command()
+@options.bags
+@options.topic
+@options.segmenter
+@options.profile_output
+@click.option(
+    "--budget",
+    type=options.DURATION,
+    help="Stop after this time, such as 90s, 20min or 1h.  [default: when the profile stops getting better]",
+)
+@options.path(
+    "--from",
+    "start",
+    help="Start from this profile of the same network, shipped or older: its layers and its head are kept to begin "
+    "with, its statistics and thresholds become those of BAGS.",
+)
+@options.every
+@options.device
+@options.as_json
+def command(
+    bags: tuple[Path, ...],
+    topic: str | None,
+    segmenter: str,
+    output: Path,
+    budget: float | None,
+    start: Path | None,
+    every: int,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Make the best profile that can be had in the time given, from BAGS of clean drives and a network.
+
+    Fits the statistics, attacks the network, trains the head against attackers who adapt to it, sets the thresholds
+    on drives that have no part in the statistics, trains a screening if there is time, and reports what patches do
+    before and after on a drive that took part in nothing. It never ends with a profile that is worse there than
+    `zmask fit` alone.
+
+    The best profile so far is always in the output. After Ctrl-C, the same command goes on where it stopped.
+
+    \b
+      zmask prepare drive_1 drive_2 drive_3 --segmenter mine.yaml -o mine.zmask.safetensors --budget 20min
+      zmask prepare new_camera --from city.zmask.safetensors -o new_camera.zmask.safetensors --budget 5min
+    """
+    if not bags:
+        raise ZmaskError("Name at least one bag of clean drives.")
+    check_profile_place(output)
+    if start is not None and start.absolute() == output.absolute():
+        raise ZmaskError("The output would replace the profile that it starts from: name another one.")
+    beginning = None if start is None else load_profile(start)
+    if beginning is not None:
+        check_start(beginning)
+    network = load_segmenter(segmenter, device)
+    frames = read_frames(network, CleanSources(None, bags, topic, every, SETTINGS.frames), progress)
+    judge = _Judge(network)
+    kept: list[Profile] = []
+
+    def keep(profile: Profile) -> None:
+        save_profile(profile, output)
+        kept.append(profile)
+
+    work = output.with_name(output.name + WORK_SUFFIX)
+    surroundings = Surroundings(judge, work, keep, CLOCK, progress)
+    resumed = work.exists()
+    try:
+        result = prepare(network, frames, SETTINGS, surroundings, beginning, math.inf if budget is None else budget)
+    except KeyboardInterrupt:
+        if not kept and not resumed:
+            raise
+        click.echo(f"Interrupted: the best profile so far is {output}; the same command goes on from here.", err=True)
+        sys.exit(INTERRUPTED)
+    cost = _cost(network, result)
+    if as_json:
+        print_json(_as_json(result, cost) | {"profile": str(output)})
+    else:
+        _print(result, cost, output)
+
+
+class _Judge:
+    """What patches do, from metrics of segmentation."""
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        self._segmenter = segmenter
+
+    def __call__(self, profile: Profile, frames: Sequence[AttackedFrame]) -> PatchFigures:
+        pairs = (PairedFrame(own.clean, own.attacked, own.labels, own.patch_mask) for own in frames)
+        found = evaluate_pairs(Ours(self._segmenter, profile), len(self._segmenter.classes), pairs)
+        return PatchFigures(found.miou_attacked, found.miou_defended, found.mask_iou, found.recall)
+
+
+@torch.inference_mode()
+def _cost(segmenter: Segmenter, result: Preparation) -> dict[str, float]:
+    """Median milliseconds of a clean frame: the network alone, and under the defense, measured in turn."""
+    defense = Defense(segmenter, result.profile.without_screen())
+    alone, defended = [], []
+    for image in result.reported[:TIMED_FRAMES]:
+        x = segmenter.prepare(image)
+        began = time.perf_counter()
+        segmenter.logits(x).argmax(1).cpu()
+        between = time.perf_counter()
+        defense(x).first.labels.cpu()
+        alone.append(between - began)
+        defended.append(time.perf_counter() - between)
+    return {
+        name: 1000 * sorted(times)[len(times) // 2]
+        for name, times in (("network_ms", alone), ("defended_ms", defended))
+    }
+
+
+def _as_json(result: Preparation, cost: dict[str, float]) -> dict[str, Any]:
+    before, after = result.before, result.after
+    compared = {name: {"before": getattr(before, name), "after": getattr(after, name)} for name in SUMMARIZED}
+    return summary(result.profile) | {
+        **compared,
+        "patches": {
+            kind: {"before": vars(before.by_kind[kind]), "after": vars(own)} for kind, own in after.by_kind.items()
+        },
+        "held_out": result.held_out,
+        "steps": result.steps,
+        "screened": result.profile.screen is not None,
+        "cost": cost,
+        "seconds": round(result.seconds, 1),
+        "stages": {name: round(seconds, 1) for name, seconds in result.stages.items()},
+    }
+
+
+def _print(result: Preparation, cost: dict[str, float], output: Path) -> None:
+    before, after = result.before, result.after
+    rows: list[tuple[str, str, str]] = []
+    for kind, own in after.by_kind.items():
+        rows.append((f"mIoU under attack: {kind}", figure(before.by_kind[kind].attacked), figure(own.attacked)))
+        rows.append((f"mIoU defended: {kind}", figure(before.by_kind[kind].defended), figure(own.defended)))
+    rows += [
+        (name.replace("_", " "), figure(getattr(before, name)), figure(getattr(after, name))) for name in SUMMARIZED
+    ]
+    print_rows(f"On {result.held_out}, which took part in nothing", rows, ("", "zmask fit alone", "prepared"))
+    stages = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in result.stages.items())
+    screen = "with a screening" if result.profile.screen is not None else "no screening"
+    for line in (
+        f"Profile {output}: head trained for {result.steps} steps, {screen}.",
+        f"A clean frame takes {cost['network_ms']:.0f} ms without and {cost['defended_ms']:.0f} ms with the defense.",
+        f"{result.seconds:.0f} seconds: {stages}.",
+    ):
+        stdout.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,521 @@
+"""Clean drives and a network to the best profile that can be had in the time given, one chain that can be interrupted.
+
+fit -> patches to compare on -> adversarial training, with a comparison after each chunk -> check -> screening -> report
+
+Frames of one drive take part in nothing but the check and the report; where there are few drives, those of one stretch.
+Profiles are compared on other frames, which no training sees. The best so far is never let go for a worse one, and what
+fitting alone gave is the first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zmask_ros.attacks import Recipe, Step, paste_at_random, stack_frames, to_uint8, train_patch
+from zmask_ros.attacks.patch_attack import profile_digest
+from zmask_ros.defense import Defense, Profile, load_profile, save_profile
+from zmask_ros.defense.evidence.head import Head
+from zmask_ros.errors import ZmaskError
+from zmask_ros.progress import Advance, Progress, silent
+from zmask_ros.segmenters import Segmenter
+from zmask_ros.training.adversarial import AdversarialTraining
+from zmask_ros.training.adversaries import SEEN, AdversaryKind
+from zmask_ros.training.clean_fit import CleanMeasurements, ProfileFit
+from zmask_ros.training.division import divide_frames
+from zmask_ros.training.pipeline import PASSES_AN_ADVERSARIAL_STEP, seconds_a_pass
+from zmask_ros.training.plans import FittingPlan, LearnedPart, plan_of, transfer_plan
+from zmask_ros.training.preparation_state import Best, PreparationState, WorkFolder
+from zmask_ros.training.screening import add_screen
+from zmask_ros.training.settings import LEAST_ADVERSARIAL_STEPS, PreparationSettings, ScreenSettings
+from zmask_ros.training.sources import CleanFrame
+from zmask_ros.training.standing import PatchFigures, Standing
+
+NOTE = "Preparation"
+"""What the notes begin with that the next preparation replaces."""
+PLAIN, SMALL, GRADED, ADAPTIVE = KINDS = ("plain", "plain, small", "graded", "adaptive")
+"""Of the patches that profiles are compared on."""
+SIDE, SMALL_SIDE, SMALLEST_SIDE = 0.4, 0.25, 8
+"""Of these patches: shares of the input's height, and pixels."""
+GRADED_BETA = 0.6
+ATTACKED_FRAMES = 60
+"""Training frames that these patches are optimized over, at most."""
+PATCH_SHARE = 0.3
+"""Of the budget, for these patches and for the one that is made anew against the new profile."""
+SCREEN_SHARE = 0.25
+"""Of the budget, for a screen: less than it takes to train one are left to the head."""
+LEAST_FOLD = 10
+"""Frames of a drive, or a stretch, that can be held out for the report."""
+PREPARATION_ADVERSARIES = (
+    AdversaryKind(0.4, {"adaptive": "flag"}),
+    AdversaryKind(0.4),
+    AdversaryKind(0.2, {"patches": 4, "adaptive": "both"}),
+    AdversaryKind(0.4, {"adaptive": "both"}),
+    AdversaryKind(0.3, {"adaptive": "flag", "adaptive_weight": 0.35}),
+    AdversaryKind(0.25, {"objective": "targeted"}),
+)
+"""Fewer than for a head that is trained from nothing: each has its turn sooner."""
+COMPARED_SEED, REPORTED_SEED, ANEW_SEED = 1, 2, 100
+"""Of the places of patches on the frames, and of the patch that is made anew."""
+
+
+@dataclass(frozen=True)
+class AttackedFrame:
+    """A held-out frame with and without a patch.
+
+    Attributes:
+        clean, attacked: uint8 [h, w, 3] RGB.
+        labels: uint8 [h, w], what the network says of the clean one, taken for right.
+        patch_mask: bool [h, w].
+    """
+
+    clean: np.ndarray
+    attacked: np.ndarray
+    labels: np.ndarray
+    patch_mask: np.ndarray
+
+
+Judge = Callable[[Profile, Sequence[AttackedFrame]], PatchFigures]
+"""Says what one kind of patch does under a profile. It comes from outside: metrics of segmentation live above."""
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What came of a preparation.
+
+    Attributes:
+        profile: the best one.
+        before, after: what fitting alone gave, and the best, on what is held out for the report. The adaptive patch of
+            each was made against that very profile.
+        held_out: what is held out for the report, in words.
+        reported: its clean frames, uint8 [h, w, 3] RGB.
+        steps: of adversarial training behind the profile's head.
+        seconds: that it took, interruptions left out.
+        stages: seconds of each stage.
+    """
+
+    profile: Profile
+    before: Standing
+    after: Standing
+    held_out: str
+    reported: tuple[np.ndarray, ...]
+    steps: int
+    seconds: float
+    stages: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a preparation is given from outside.
+
+    Attributes:
+        judge: see `Judge`.
+        work: folder of what is kept while it runs; the next call goes on from there. It is removed at the end.
+        keep: takes the best profile whenever there is a better one.
+        clock: seconds from anywhere.
+        progress: shows how far it is.
+    """
+
+    judge: Judge
+    work: Path
+    keep: Callable[[Profile], None]
+    clock: Callable[[], float]
+    progress: Progress = silent
+
+
+def check_start(start: Profile) -> None:
+    """Refuse a profile that there is no head in to begin with.
+
+    Raises:
+        ZmaskError: there is none.
+    """
+    if start.detector.head is None:
+        raise ZmaskError("The profile has no evidence head to start from: leave --from away.")
+
+
+def patch_recipes(input_size: tuple[int, int], steps: int) -> dict[str, Recipe]:
+    """How the patches are made that profiles are compared on, by kind."""
+    large, small = (max(SMALLEST_SIDE, round(share * input_size[0])) for share in (SIDE, SMALL_SIDE))
+    return {
+        PLAIN: Recipe((large, large), steps, eot=SEEN, seed=0),
+        SMALL: Recipe((small, small), steps, eot=SEEN, seed=1),
+        GRADED: Recipe((large, large), steps, eot=SEEN, seed=2, beta=GRADED_BETA),
+        ADAPTIVE: Recipe((large, large), steps, eot=SEEN, seed=3, adaptive="both"),
+    }
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Clean frames, divided: what is trained on, what profiles are compared on, what is reported on.
+
+    Attributes:
+        training, compared, reported: uint8 [h, w, 3] RGB each; nothing of one is in another.
+        others: all frames but those reported.
+        fold: what is reported on; see `GroupedMoments.fold_of`.
+        held_out: the same in words.
+    """
+
+    training: tuple[np.ndarray, ...]
+    compared: tuple[np.ndarray, ...]
+    reported: tuple[np.ndarray, ...]
+    others: tuple[CleanFrame, ...]
+    fold: Hashable
+    held_out: str
+
+
+def divide_parts(frames: Sequence[CleanFrame], fold_of: Callable[[CleanFrame], Hashable], by_drive: bool) -> Parts:
+    """Divide clean frames; the last fold that has enough of them is reported on.
+
+    Raises:
+        ZmaskError: too few.
+    """
+    folds = [fold_of(frame) for frame in frames]
+    enough = [fold for fold, count in Counter(folds).items() if count >= LEAST_FOLD]
+    if len(set(folds)) < 2 or not enough:
+        raise ZmaskError(f"{len(frames)} clean frames are too few to hold some out: record a longer drive.")
+    chosen = enough[-1]
+    others = tuple(frame for frame, fold in zip(frames, folds, strict=True) if fold != chosen)
+    reported = [frame for frame, fold in zip(frames, folds, strict=True) if fold == chosen]
+    training, compared = divide_frames(others)
+    drive = f"{reported[0].bag} {reported[0].topic}"
+    stretch = "" if by_drive else f", frames {reported[0].index} to {reported[-1].index}"
+    images = tuple(frame.image for frame in reported)
+    return Parts(training, compared, images, others, chosen, f"{drive}{stretch}")
+
+
+def prepare(
+    segmenter: Segmenter,
+    frames: Sequence[CleanFrame],
+    settings: PreparationSettings,
+    surroundings: Surroundings,
+    start: Profile | None = None,
+    budget: float = math.inf,
+) -> Preparation:
+    """The best profile that can be had in ``budget`` seconds; without a budget, until it stops getting better.
+
+    Args:
+        segmenter: the network.
+        frames: clean ones, at the network's input size, in the order of their drives.
+        settings: how.
+        surroundings: what it is given from outside.
+        start: a profile of the same network, whose layers and head it begins with; None: the transferable head.
+        budget: seconds, those of interrupted calls among them. What a call lost since it last kept its state does not
+            count.
+
+    Raises:
+        ZmaskError: too few frames, or the work folder belongs to another preparation.
+        KeyboardInterrupt: it was interrupted; the best profile has been kept, and the next call goes on.
+    """
+    if start is not None:
+        check_start(start)
+    chain = _Chain(segmenter, frames, settings, surroundings, start, budget)
+    chain.train_patches()
+    chain.train_head()
+    chain.check()
+    screened = chain.with_screen(chain.best_profile())
+    surroundings.keep(screened)
+    result = chain.report(screened)
+    chain.folder.remove()
+    return result
+
+
+class _Chain:
+    """The stages of a preparation, with what they hand on."""
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        frames: Sequence[CleanFrame],
+        settings: PreparationSettings,
+        surroundings: Surroundings,
+        start: Profile | None,
+        budget: float,
+    ) -> None:
+        self.segmenter, self.settings, self.around, self.start = segmenter, settings, surroundings, start
+        self.budget = budget
+        self.folder = WorkFolder(surroundings.work, _identity(segmenter, frames, settings, start))
+        kept, began = self.folder.load(), surroundings.clock()
+        self.plan: FittingPlan = transfer_plan(segmenter) if start is None else plan_of(segmenter, start)
+        assert self.plan.learned is not None
+        fit = ProfileFit(segmenter, self.plan, len(frames))
+        with surroundings.progress("Fitting", "frames", len(frames)) as advance:
+            fit.add_all(frames, advance)
+        self.measured: CleanMeasurements = fit.measured()
+        fold_of = self.measured.moments.fold_of
+        by_drive = not isinstance(fold_of(fit.group(frames[0])), type(fit.group(frames[0])))
+        self.parts = divide_parts(frames, lambda frame: fold_of(fit.group(frame)), by_drive)
+        self.floor = Best(self.plan.learned.head.tensors, self.plan.precaution_rate, 0)
+        # What was fitted before an interruption is fitted again, which is not counted twice.
+        self._began = began if kept is None else surroundings.clock() - kept.spent
+        self.state = kept or PreparationState()
+        if kept is None:
+            surroundings.keep(self._profile(self.floor))
+            self._mark("fit")
+        self.judged_floor = self._judged(self.floor)
+        self.pairs: dict[str, list[AttackedFrame]] = {}
+
+    # Stages
+
+    def train_patches(self) -> None:
+        """Patches against the network and against the profile that fitting alone gave."""
+        state, settings = self.state, self.settings
+        if state.patch_steps is None:
+            state.patch_steps = self._affordable_patch_steps()
+        for kind, recipe in patch_recipes(self.segmenter.input_size, state.patch_steps).items():
+            if kind not in state.patches:
+                began = self._now()
+                state.patches[kind] = self._patch(kind, recipe, self.judged_floor)
+                state.patch_seconds = self._now() - began
+                self._mark("patches")
+        self.pairs = self._attacked(self.parts.compared, state.patches, settings.compared_frames, COMPARED_SEED)
+        if state.best is None:
+            began = self._now()
+            self._compare(self.floor)
+            state.compare_seconds = self._now() - began
+            if self.floor.precaution_rate is None:
+                self._compare(replace(self.floor, precaution_rate=settings.precaution_rate))
+            state.stale = 0
+            self._mark("comparison")
+
+    def train_head(self) -> None:
+        """Adversarial training in chunks; after each, the head so far is compared with the best."""
+        state = self.state
+        end = self.budget - self._reserved()
+        if not self._goes_on(end):
+            return
+        training = AdversarialTraining(
+            self.segmenter,
+            self.judged_floor,
+            self.parts.training,
+            kinds=PREPARATION_ADVERSARIES[: self.settings.adversaries],
+            learning_rate=self.settings.learning_rate,
+        )
+        if state.training is not None:
+            training.restore(state.training)
+        total = None if math.isinf(end) else math.ceil(end - self._now())
+        with self.around.progress("Training the head", "seconds", total) as advance:
+            while self._goes_on(end):
+                self._chunk(training, end, advance)
+                state.training = training.state()
+                self._mark("head")
+
+    def check(self) -> None:
+        """Go back to what fitting gave if the best is worse on the frames that are held out for the report."""
+        if self._is_floor(self._best):
+            return
+        pairs = self._attacked(self.parts.reported, self.state.patches, self.settings.reported_frames, REPORTED_SEED)
+        worse = self._reported(self._best, pairs).merit < self._reported(self.floor, pairs).merit
+        if worse:
+            self.state.best, self.state.best_merit = self.floor, -math.inf
+        self._mark("check")
+
+    def with_screen(self, profile: Profile) -> Profile:
+        """The profile with a screen, if there is time to train one; otherwise with that of the start, if it had one."""
+        steps = self._affordable_screen_steps()
+        place = self.folder.screened(profile)
+        if place.exists():
+            return load_profile(place)
+        if steps:
+            layers = self.segmenter.description.screen_layers
+            own = ScreenSettings(adversarial_steps=steps)
+            profile = add_screen(self.segmenter, profile, self.parts.others, own, layers, progress=self.around.progress)
+        elif self.start is not None and self.start.screen is not None:
+            fit = ProfileFit(self.segmenter, plan_of(self.segmenter, self.start.of_screen()), len(self.parts.others))
+            fit.add_all(self.parts.others)
+            alone = fit.finish(self.start.screen.threshold.false_alarm_rate)
+            profile = profile.with_screen(alone, alone.detector.threshold)
+        else:
+            return profile
+        save_profile(profile, place)
+        self._mark("screening")
+        return profile
+
+    def report(self, profile: Profile) -> Preparation:
+        """What patches do before and after, on frames that took part in nothing; an adaptive one is made anew."""
+        settings, state, best = self.settings, self.state, self._best
+        pairs = self._attacked(self.parts.reported, state.patches, settings.reported_frames, REPORTED_SEED)
+        before = self._reported(self.floor, pairs)
+        after = before
+        if not self._is_floor(best):
+            assert state.patch_steps is not None
+            recipe = replace(patch_recipes(self.segmenter.input_size, state.patch_steps)[ADAPTIVE], seed=ANEW_SEED)
+            anew = {ADAPTIVE: self._patch(f"{ADAPTIVE}, anew", recipe, self._judged(best))}
+            pairs |= self._attacked(self.parts.reported, anew, settings.reported_frames, REPORTED_SEED)
+            after = self._reported(best, pairs)
+        self._mark("report")
+        return Preparation(
+            profile, before, after, self.parts.held_out, self.parts.reported, best.steps, state.spent, state.stages
+        )
+
+    # What stages are made of
+
+    @property
+    def _best(self) -> Best:
+        return self.state.best or self.floor
+
+    def _is_floor(self, own: Best) -> bool:
+        return own.steps == 0 and own.precaution_rate == self.floor.precaution_rate
+
+    def best_profile(self) -> Profile:
+        """The best so far, with the statistics and thresholds of all drives."""
+        return self._profile(self._best)
+
+    def _now(self) -> float:
+        return self.around.clock() - self._began
+
+    def _mark(self, stage: str) -> None:
+        """Count the time since the last mark for ``stage``, and keep the state."""
+        now = self._now()
+        self.state.stages[stage] = self.state.stages.get(stage, 0.0) + now - self.state.spent
+        self.state.spent = now
+        self.folder.save(self.state)
+
+    def _measured(self, own: Best) -> CleanMeasurements:
+        assert self.plan.learned is not None
+        begun = self.plan.learned
+        head = Head(begun.head.branch, begun.head.kind, **own.head)
+        return self.measured.with_learned(LearnedPart(head, begun.opening), own.precaution_rate)
+
+    def _profile(self, own: Best) -> Profile:
+        """A head with the statistics and thresholds of all drives."""
+        profile = self._measured(own).profile(self.settings.false_alarm_rate)
+        if self.start is not None:
+            profile = replace(profile, vote=self.start.vote, notes=self.start.notes)
+        trained = f"head trained for {own.steps} steps" if own.steps else "head as it was"
+        note = f"{NOTE}: {trained}, on {len(self.parts.training)} frames; reported on {self.parts.held_out}."
+        return profile.with_notes(NOTE, note)
+
+    def _judged(self, own: Best) -> Profile:
+        """A head with the statistics and thresholds of all frames but those that are reported on."""
+        return self._measured(own).profile(self.settings.false_alarm_rate, self.parts.fold)
+
+    def _affordable_patch_steps(self) -> int:
+        most, least = self.settings.patch_steps, self.settings.least_patch_steps
+        if math.isinf(self.budget):
+            return most
+        step = PASSES_AN_ADVERSARIAL_STEP * seconds_a_pass(self.segmenter, self.parts.others)
+        affordable = int(PATCH_SHARE * self.budget / (len(KINDS) + 1) / max(step, 1e-9))
+        return min(most, max(least, affordable))
+
+    def _patch(self, kind: str, recipe: Recipe, profile: Profile) -> Tensor:
+        """A patch, float [3, h, w] in 0..1, against the network, or against ``profile`` where the recipe knows it."""
+        training = self.parts.training
+        chosen = np.unique(np.linspace(0, len(training) - 1, min(len(training), ATTACKED_FRAMES)).round().astype(int))
+        state = self.folder.attack(kind)
+        with self.around.progress(f"Patch: {kind}", "steps", recipe.steps) as advance:
+
+            def show(step: Step) -> None:
+                advance(note=f"{step.pixel_accuracy:.1%} of pixels right")
+
+            own = profile if recipe.knows_the_defense else None
+            known = [(training[index], None) for index in chosen]
+            return train_patch(self.segmenter, known, recipe, show, own, state).patch
+
+    def _attacked(
+        self, frames: Sequence[np.ndarray], patches: dict[str, Tensor], most: int, seed: int
+    ) -> dict[str, list[AttackedFrame]]:
+        """Frames, evenly chosen, with each of the patches."""
+        chosen = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), most)).round().astype(int))
+        images = [frames[index] for index in chosen]
+        labels = stack_frames(self.segmenter, ((image, None) for image in images)).labels.numpy()
+        found: dict[str, list[AttackedFrame]] = {}
+        for kind, patch in patches.items():
+            places, picture = torch.Generator().manual_seed(seed), to_uint8(patch)
+            found[kind] = [
+                AttackedFrame(image, attacked, truth, mask)
+                for image, truth in zip(images, labels, strict=True)
+                for attacked, mask in [paste_at_random(image, picture, SEEN, places)]
+            ]
+        return found
+
+    def _compare(self, own: Best) -> None:
+        """Keep ``own`` if it is better than the best so far. Its false alarms are those of thresholds without them."""
+        profile = self._judged(own)
+        interval = profile.detector.threshold.interval
+        alarms = 0.0 if interval is None else interval.exceeded / interval.frames
+        by_kind = {kind: self.around.judge(profile, pairs) for kind, pairs in self.pairs.items()}
+        merit = Standing(by_kind, alarms, alarms).merit
+        better = self.state.best is None or merit > self.state.best_merit
+        self.state.stale = 0 if better else self.state.stale + 1
+        if better:
+            self.state.best, self.state.best_merit = own, merit
+            self.around.keep(self._profile(own))
+
+    def _reported(self, own: Best, pairs: dict[str, list[AttackedFrame]]) -> Standing:
+        profile = self._judged(own)
+        by_kind = {kind: self.around.judge(profile, frames) for kind, frames in pairs.items()}
+        defense = Defense(self.segmenter, profile)
+        with torch.inference_mode():
+            scores = [float(defense.analyze(self.segmenter.prepare(image))[1].score) for image in self.parts.reported]
+        thresholds = defense.thresholds
+        flagged, masked = (np.mean([score > t for score in scores]) for t in (thresholds.attack, thresholds.masking))
+        return Standing(by_kind, float(flagged), float(masked))
+
+    def _goes_on(self, end: float) -> bool:
+        if math.isinf(end):
+            return self.state.stale < self.settings.patience
+        return self._now() + self.state.compare_seconds < end
+
+    def _chunk(self, training: AdversarialTraining, end: float, advance: Advance) -> None:
+        """Train for a while, and compare."""
+        began = now = self._now()
+        first = training.steps
+        until = min(began + self.settings.chunk_seconds, end - self.state.compare_seconds)
+        while now < until:
+            loss = training.step()
+            before, now = now, self._now()
+            advance(now - before, f"step {training.steps}, loss {loss:.2f}, best merit {self.state.best_merit:.3f}")
+        self.state.step_seconds = (now - began) / max(1, training.steps - first)
+        if training.learning:
+            head = training.result().profile.detector.head
+            assert head is not None
+            self._compare(
+                Best(head.tensors, self.plan.precaution_rate or self.settings.precaution_rate, training.steps)
+            )
+            advance(self._now() - now)
+
+    def _after_training(self) -> float:
+        """Seconds that the check and the report will take, by those that comparisons and patches took."""
+        kinds_again = self.settings.reported_frames / self.settings.compared_frames
+        return self.state.patch_seconds + 4 * kinds_again * self.state.compare_seconds
+
+    def _reserved(self) -> float:
+        """Seconds of the budget that are not for the head."""
+        if math.isinf(self.budget):
+            return 0.0
+        step = PASSES_AN_ADVERSARIAL_STEP * seconds_a_pass(self.segmenter, self.parts.others)
+        share = SCREEN_SHARE * self.budget if self.settings.screen_steps else 0.0
+        return self._after_training() + (share if share >= LEAST_ADVERSARIAL_STEPS * step else 0.0)
+
+    def _affordable_screen_steps(self) -> int:
+        """0 where there is no time for enough of them."""
+        most = self.settings.screen_steps
+        if math.isinf(self.budget):
+            return most
+        left = self.budget - self._now() - self._after_training()
+        steps = min(most, int(left / self.state.step_seconds)) if self.state.step_seconds else 0
+        return steps if steps >= LEAST_ADVERSARIAL_STEPS else 0
+
+
+def _identity(
+    segmenter: Segmenter, frames: Sequence[CleanFrame], settings: PreparationSettings, start: Profile | None
+) -> dict[str, str]:
+    """What a work folder belongs to, by words that a sentence can use."""
+    images = hashlib.sha256()
+    for frame in frames:
+        images.update(f"{frame.bag} {frame.topic} {frame.index}".encode())
+        images.update(frame.image.tobytes())
+    return {
+        "network": segmenter.digest,
+        "set of drives": images.hexdigest(),
+        "profile to start from": "none" if start is None else profile_digest(start),
+        "set of settings": repr(settings),
+    }

@@ -1,0 +1,125 @@
+"""What a preparation keeps on disk while it runs, so that the next call goes on where it was interrupted."""
+
+from __future__ import annotations
+
+import io
+import math
+import shutil
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zmask_ros.defense import Profile
+from zmask_ros.errors import ZmaskError
+from zmask_ros.io.files import make_folder, replace_file
+
+
+@dataclass(frozen=True, eq=False)
+class Best:
+    """A profile, by what makes it differ from the one that fitting gave.
+
+    Attributes:
+        head: weights of its head by name.
+        precaution_rate: share of clean frames that may be masked without being flagged; None: none.
+        steps: of adversarial training behind the head.
+    """
+
+    head: dict[str, Tensor]
+    precaution_rate: float | None
+    steps: int
+
+
+@dataclass
+class PreparationState:
+    """A preparation between two of its steps: plain values and tensors.
+
+    Attributes:
+        spent: seconds so far.
+        stages: seconds of each stage.
+        patch_steps: of each patch; None: not decided yet.
+        patches: finished ones by kind, float [3, h, w] in 0..1.
+        patch_seconds: that the last of them took, an adaptive one.
+        compare_seconds: that a comparison takes.
+        best, best_merit: the best profile so far, and how good it is; None: none was compared yet.
+        stale: comparisons in a row that found no better one.
+        training: see `AdversarialTraining.state`; None: not begun.
+        step_seconds: that a step of it takes.
+    """
+
+    spent: float = 0.0
+    stages: dict[str, float] = field(default_factory=dict)
+    patch_steps: int | None = None
+    patches: dict[str, Tensor] = field(default_factory=dict)
+    patch_seconds: float = 0.0
+    compare_seconds: float = 0.0
+    best: Best | None = None
+    best_merit: float = -math.inf
+    stale: int = 0
+    training: dict[str, Any] | None = None
+    step_seconds: float = 0.0
+
+
+class WorkFolder:
+    """The folder of one preparation.
+
+    Args:
+        path: of the folder, made where it does not exist.
+        belongs_to: digests of what the preparation is made with, by words that a sentence can use.
+    """
+
+    def __init__(self, path: Path, belongs_to: dict[str, str]) -> None:
+        self._path, self._belongs_to = path, belongs_to
+        self._file = path / "state.pt"
+
+    def attack(self, kind: str) -> Path:
+        """Where the state of an unfinished patch is."""
+        return self._path / f"{kind.replace(', ', '_')}.attack.safetensors"
+
+    def screened(self, profile: Profile) -> Path:
+        """Where a profile is that has got its screen."""
+        head = profile.detector.head
+        assert head is not None
+        return self._path / f"screened_{head.digest[:16]}.zmask.safetensors"
+
+    def load(self) -> PreparationState | None:
+        """What was kept; None: nothing.
+
+        Raises:
+            ZmaskError: it is damaged, or belongs to another preparation.
+        """
+        if not self._file.exists():
+            return None
+        try:
+            kept = torch.load(self._file, weights_only=True)
+        except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
+            raise ZmaskError(f"{self._path} cannot be gone on with: delete it and begin anew.") from error
+        for what, digest in self._belongs_to.items():
+            if kept["belongs_to"].get(what) != digest:
+                raise ZmaskError(
+                    f"{self._path} was begun with another {what}: go on with the same, or delete that folder."
+                )
+        state = PreparationState(**kept["state"])
+        if kept["best"] is not None:
+            state.best = Best(**kept["best"])
+        return state
+
+    def save(self, state: PreparationState) -> None:
+        """Keep ``state``, in the place of what was kept before.
+
+        Raises:
+            ZmaskError: the place cannot be written to.
+        """
+        make_folder(self._path)
+        own = {column.name: getattr(state, column.name) for column in fields(state) if column.name != "best"}
+        content = io.BytesIO()
+        best = None if state.best is None else vars(state.best)
+        torch.save({"belongs_to": self._belongs_to, "state": own, "best": best}, content)
+        replace_file(self._file, content.getvalue())
+
+    def remove(self) -> None:
+        """Leave nothing behind."""
+        shutil.rmtree(self._path, ignore_errors=True)

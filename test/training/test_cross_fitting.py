@@ -103,7 +103,7 @@ def test_what_is_left_out_matters(segmenter: Segmenter) -> None:
 
 
 def test_a_single_stretch_is_measured_by_itself(segmenter: Segmenter) -> None:
-    plan = replace(transfer_plan(segmenter), head=None, opening=None)
+    plan = replace(transfer_plan(segmenter), learned=None)
     (only,) = [Group(0, 0)]
     learned = images([only])
     found = cross_fit(segmenter, plan, grouped(segmenter, plan, learned), [HeldOutFrame(clean_image(3), only)])[0]

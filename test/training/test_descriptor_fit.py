@@ -34,7 +34,8 @@ def frames_of(plan: FittingPlan, folds: list[int]) -> list[CrossFitted]:
     size = layer_grid(plan.binding.shapes[LAYER][1:], plan.grid)
     maps = [random_tensor(seed, 1, DESCRIPTORS, *size) + 4 * fold for seed, fold in enumerate(folds)]
     return [
-        CrossFitted(NOTHING, (own,) * len(plan.head.branch.layers), fold) for own, fold in zip(maps, folds, strict=True)
+        CrossFitted(NOTHING, (own,) * len(plan.head.branch.layers), None, fold)
+        for own, fold in zip(maps, folds, strict=True)
     ]
 
 

@@ -72,8 +72,8 @@ def save_transferable_head(own: TransferableHead, path: Path) -> None:
 def encoder_layers(segmenter: Segmenter) -> tuple[str, ...]:
     """`SLOTS` layers of the encoder, shallow to deep: the last one of each resolution.
 
-    Of layers within layers the outermost count. Where there are fewer resolutions, the coarsest gives several layers,
-    evenly spread; in a network with fewer layers, some stand for more than one slot.
+    Of layers within layers the outermost count, if they are enough. Where there are fewer resolutions, the coarsest
+    gives several layers, evenly spread; in a network with fewer layers, some stand for more than one slot.
 
     Raises:
         ZmaskError: the network has no layer that could be tapped.
@@ -81,13 +81,15 @@ def encoder_layers(segmenter: Segmenter) -> tuple[str, ...]:
     gray = torch.zeros(1, 3, *segmenter.input_size, device=segmenter.device)
     with torch.inference_mode():
         layers = feature_layers(segmenter.network, lambda: segmenter.logits(gray), ALL_LEVELS)
-    resolutions = [_outermost(own) for own in _resolutions(layers)]
+    resolutions = _resolutions(layers)
     if not resolutions:
         raise ZmaskError(f"Segmenter '{segmenter.name}' has no layer that could be tapped: see `zmask segmenters`.")
     *finer, coarsest = resolutions[:SLOTS]
     missing = SLOTS - len(finer)
+    outermost = _outermost(coarsest)
+    coarsest = outermost if len(outermost) >= missing else coarsest
     spread = [coarsest[math.ceil((number + 1) * len(coarsest) / missing) - 1] for number in range(missing)]
-    return (*(own[-1] for own in finer), *spread)
+    return (*(_outermost(own)[-1] for own in finer), *spread)
 
 
 def _resolutions(layers: dict[str, Shape]) -> list[list[str]]:

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zmask_ros.defense import ActivationTaps, Defense, LayerStatistics, Profile, masked_labels, working_grid
+from zmask_ros.defense import Defense, LayerStatistics, Profile, masked_labels, working_grid
 from zmask_ros.defense.evidence.head import head_score
 from zmask_ros.defense.evidence.overactivation import LayerOverActivation, layer_maps
+from zmask_ros.defense.evidence.taps import tap
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.metrics.records import Verdict
 from zmask_ros.flags.flag import FrameState
@@ -120,7 +121,7 @@ class SingleLayer:
         self.layer = layer
         self._segmenter = segmenter
         self._grid = working_grid(segmenter.input_size, GRID_FRACTION)
-        self._taps = ActivationTaps(segmenter.network, (layer,))
+        self._taps = tap(segmenter, (layer,))
         self._clean: LayerOverActivation | None = None
         self._cut = float("inf")
 

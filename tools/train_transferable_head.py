@@ -315,7 +315,7 @@ def road_pictures(folder: Path) -> list[np.ndarray]:
 @click.argument("networks", nargs=-1, required=True)
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
 @click.option("--leave-out", help="Name of a network that the head shall not see.")
-@click.option("--steps", default=1500, show_default=True, help="Of the head's optimizer.")
+@click.option("--steps", default=700, show_default=True, help="Of the head's optimizer.")
 @click.option("--patch-steps", type=int, help="Override the number of steps of each patch.")
 @click.option("--every", default=1, show_default=True, help="Take each n-th frame.")
 @click.option(

@@ -39,7 +39,8 @@ from zmask_ros.training.settings import FitSettings
     "--variant",
     type=click.Choice(list(PLANS)),
     default=FitSettings.variant,
-    help="Kernels, sigma and mask growth: ours, or as in the Z-Mask paper, to compare with.",
+    help="ours: mean z-scores; transferable: an evidence head that was trained on other networks, best for a network "
+    "of your own; paper: as in the Z-Mask paper, to compare with.",
 )
 @options.path(
     "--merge",

@@ -17,6 +17,8 @@ from zmask_ros.defense.profile.profile import OURS, PAPER, Binding, MergeKey, me
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.training.transfer import KERNEL_SHARE, TransferableHead, encoder_layers, load_transferable_head
 
+TRANSFERABLE = "transferable"
+"""What the plan with the head that was trained on other networks is called; its profile is of our variant."""
 GRID_FRACTION = 8
 # Shares of the image's height and width. The reference cascades four kernels, 0.43 to 0.05, on S: their product falls
 # off towards the patch's border. Two on S, of which the last is one grid cell, keep it sharp.
@@ -185,7 +187,11 @@ def _described_layers(segmenter: Segmenter) -> tuple[tuple[str, ...], tuple[str,
     return layers
 
 
-PLANS: dict[str, Callable[[Segmenter], FittingPlan]] = {OURS: transfer_plan, PAPER: paper_plan}
+PLANS: dict[str, Callable[[Segmenter], FittingPlan]] = {
+    OURS: default_plan,
+    TRANSFERABLE: transfer_plan,
+    PAPER: paper_plan,
+}
 """How a plan is made, by the name of its variant."""
 
 

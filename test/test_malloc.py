@@ -37,4 +37,7 @@ def test_memory_that_is_used_again_is_not_cleared_again() -> None:
         return int(result.stdout)
 
     # The heap may still grow once; given back, every block is cleared anew.
-    assert 10 * faults("kept") < faults("as it is")
+    as_it_is = faults("as it is")
+    if not as_it_is:
+        pytest.skip("this kernel does not count page faults")
+    assert 10 * faults("kept") < as_it_is

@@ -1,6 +1,6 @@
-"""Train the shipped segmenter, lraspp_mobilenet_v3_large, from scratch on CamVid and on the street world.
+"""Train the shipped segmenters from scratch: lraspp_mobilenet_v3_large, and an ordinary U-Net.
 
-Four stages, each a one-cycle schedule: CamVid alone first (few frames, the harder task), then batches of both
+The first is trained on CamVid and on the street world, in four stages, each a one-cycle schedule: CamVid alone first (few frames, the harder task), then batches of both
 worlds, then longer with more of the street world, and last with parts hidden as the defense hides them. The weights
 that are kept are an exponential moving average.
 
@@ -8,6 +8,10 @@ that are kept are an exponential moving average.
     python tools/train_segmenter.py --stage joint --start out/train/camvid.pt -o out/train/joint.pt
     python tools/train_segmenter.py --stage long --start out/train/joint.pt -o out/train/long.pt
     python tools/train_segmenter.py --stage hidden --start out/train/long.pt -o out/train/hidden.pt
+
+The U-Net is trained as people train networks: on CamVid, in one stage, with nothing hidden.
+
+    python tools/train_segmenter.py --network unet --stage ordinary -o out/train/unet.pt
 """
 
 from __future__ import annotations
@@ -32,6 +36,7 @@ from zmask_ros.data.camvid import CamVid, camvid_root
 from zmask_ros.data.street import StreetDrive
 from zmask_ros.defense import inpaint
 from zmask_ros.evaluation.metrics.segmentation import Confusion
+from zmask_ros.segmenters.unet import small_unet
 
 NUM_CLASSES = 11
 IGNORE = 255
@@ -70,7 +75,30 @@ STAGES = {
     "camvid": Stage(steps=1800, batch=8, peak_lr=3e-3, street_share=0.0, loss_stride=1),
     "joint": Stage(steps=1700, batch=8, peak_lr=2e-3, street_share=0.375, loss_stride=2),
     "long": Stage(steps=4200, batch=8, peak_lr=1.5e-3, street_share=0.625, loss_stride=2),
+    "ordinary": Stage(steps=3600, batch=8, peak_lr=3e-3, street_share=0.0, loss_stride=2),
     "hidden": Stage(steps=1500, batch=8, peak_lr=8e-4, street_share=0.5, loss_stride=2, hidden_share=0.6),
+}
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network that is shipped.
+
+    Attributes:
+        build: makes it, untrained.
+        scores: the layer whose biases are those of the classes.
+    """
+
+    build: Callable[[], nn.Module]
+    scores: str
+
+
+NETWORKS = {
+    "lraspp": Network(
+        lambda: lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=NUM_CLASSES),
+        "classifier.high_classifier",
+    ),
+    "unet": Network(lambda: small_unet(NUM_CLASSES), "classifier"),
 }
 
 
@@ -214,8 +242,8 @@ def settle(network: nn.Module, sources: Sequence[tuple[Frames, int]], batches: i
 
 
 @torch.inference_mode()
-def balance(network: nn.Module, sources: Sequence[tuple[Frames, int]], frames: int = 80) -> None:
-    """Set each class's bias such that the mIoU on training frames, mean over the sources, is highest.
+def balance(network: nn.Module, scores: str, sources: Sequence[tuple[Frames, int]], frames: int = 80) -> None:
+    """Set each class's bias in the layer named ``scores`` such that the mIoU on training frames, mean over the sources, is highest.
 
     A loss that weights rare classes up helps them to be learned at all, but makes the network see them too often
     (Menon et al., ICLR 2021, take the weights back from the logits; here the data say by how much).
@@ -224,7 +252,7 @@ def balance(network: nn.Module, sources: Sequence[tuple[Frames, int]], frames: i
     bias = torch.zeros(NUM_CLASSES)
 
     def quality(candidate: Tensor) -> float:
-        return float(np.mean([miou_of((scores + candidate).argmax(1).numpy(), truth) for scores, truth in samples]))
+        return float(np.mean([miou_of((logits + candidate).argmax(1).numpy(), truth) for logits, truth in samples]))
 
     best = quality(bias)
     for step in (0.8, 0.4, 0.2, 0.1):
@@ -235,7 +263,7 @@ def balance(network: nn.Module, sources: Sequence[tuple[Frames, int]], frames: i
                 found = quality(candidate)
                 if found > best:
                     best, bias = found, candidate
-    network.classifier.high_classifier.bias += bias  # type: ignore[union-attr, operator]
+    network.get_submodule(scores).bias += bias  # type: ignore[union-attr, operator]
     click.echo(json.dumps({"biases": [round(float(b), 2) for b in bias], "train_miou": round(best, 4)}))
 
 
@@ -312,6 +340,7 @@ def train(
 
 
 @click.command(help=__doc__)
+@click.option("--network", "network_name", type=click.Choice(sorted(NETWORKS)), default="lraspp", show_default=True)
 @click.option("--stage", "stage_name", type=click.Choice(sorted(STAGES)), required=True)
 @click.option("--start", type=click.Path(path_type=Path, exists=True), help="Weights to start from.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True)
@@ -320,6 +349,7 @@ def train(
 @click.option("--street-seeds", default=120, show_default=True, help="Drives to train on: seeds 1000, 1001, ...")
 @click.option("--street-frames", default=16, show_default=True, help="Frames from each of those drives.")
 def main(
+    network_name: str,
     stage_name: str,
     start: Path | None,
     output: Path,
@@ -333,8 +363,7 @@ def main(
     if steps is not None:
         stage = replace(stage, steps=steps)
     set_up_torch(seed)
-    network = lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=NUM_CLASSES)
-    network = network.to(memory_format=torch.channels_last)
+    network = NETWORKS[network_name].build().to(memory_format=torch.channels_last)
     if start is not None:
         network.load_state_dict(torch.load(start, weights_only=True))
     street_count = round(stage.batch * stage.street_share)
@@ -354,7 +383,7 @@ def main(
         if step % 600 == 0 or step == stage.steps:
             settle(averaged, sources)
             if step == stage.steps:
-                balance(averaged, sources)
+                balance(averaged, NETWORKS[network_name].scores, sources)
             torch.save(averaged.state_dict(), output.with_suffix(".partial"))
             output.with_suffix(".partial").replace(output)
             figures = {name: round(mean_iou(averaged, frames), 4) for name, frames in checks.items()}

@@ -15,48 +15,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import get_model
 
+from zmask_ros.segmenters.unet import UNet, convolution, upsampled
+
 CLASSES = 11
+UNET = (16, 32, 64, 128)
+"""Channels of the maps of a U-Net, fine to coarse."""
 SQUEEZED = 4
 """Of how many channels a squeeze-and-excitation block makes one."""
 WIDENED = 3
 """Of one channel, a ConvNeXt block makes so many."""
-
-
-def upsampled(x: Tensor, like: Tensor) -> Tensor:
-    """``x`` interpolated to the height and width of ``like``."""
-    return F.interpolate(x, like.shape[-2:], mode="bilinear", align_corners=False)
-
-
-def convolution(inputs: int, outputs: int, stride: int = 1, norm: bool = True) -> nn.Sequential:
-    """A 3x3 convolution, batch norm where wanted, and a ReLU."""
-    layer = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=not norm)
-    return nn.Sequential(layer, *([nn.BatchNorm2d(outputs)] if norm else []), nn.ReLU())
-
-
-class UNet(nn.Module):
-    """An encoder of max-poolings whose maps are joined to the decoder's."""
-
-    def __init__(self, classes: int, norm: bool) -> None:
-        super().__init__()
-        widths = (16, 32, 64, 128)
-        self.stem = nn.Sequential(convolution(3, 16, 2, norm), convolution(16, 16, 1, norm))
-        self.down = nn.ModuleList(
-            nn.Sequential(nn.MaxPool2d(2), convolution(fine, coarse, 1, norm), convolution(coarse, coarse, 1, norm))
-            for fine, coarse in pairwise(widths)
-        )
-        self.up = nn.ModuleList(convolution(fine + coarse, fine, 1, norm) for fine, coarse in pairwise(widths))
-        self.classifier = nn.Conv2d(widths[0], classes, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Scores."""
-        maps = [self.stem(x)]
-        for down in self.down:
-            maps.append(down(maps[-1]))
-        y = maps.pop()
-        for up in reversed(self.up):
-            skipped = maps.pop()
-            y = up(torch.cat([upsampled(y, skipped), skipped], 1))
-        return upsampled(self.classifier(y), x)
 
 
 class FactorizedBlock(nn.Module):
@@ -278,12 +245,12 @@ class ConvNextNetwork(nn.Module):
 
 def unet(classes: int = CLASSES) -> nn.Module:
     """Encoder-decoders with skip connections, as in U-Net."""
-    return UNet(classes, norm=True)
+    return UNet(classes, UNET)
 
 
 def unet_without_norm(classes: int = CLASSES) -> nn.Module:
     """Networks without any normalization, whose activations have no common scale."""
-    return UNet(classes, norm=False)
+    return UNet(classes, UNET, norm=False)
 
 
 def dilated(classes: int = CLASSES) -> nn.Module:

@@ -1,8 +1,8 @@
 """Train the shipped segmenters from scratch: lraspp_mobilenet_v3_large, and an ordinary U-Net.
 
-The first is trained on CamVid and on the street world, in four stages, each a one-cycle schedule: CamVid alone first (few frames, the harder task), then batches of both
-worlds, then longer with more of the street world, and last with parts hidden as the defense hides them. The weights
-that are kept are an exponential moving average.
+The first is trained on CamVid and on the street world, in four stages, each a one-cycle schedule: CamVid alone first
+(few frames, the harder task), then batches of both worlds, then longer with more of the street world, and last with
+parts hidden as the defense hides them. The weights that are kept are an exponential moving average.
 
     python tools/train_segmenter.py --stage camvid -o out/train/camvid.pt
     python tools/train_segmenter.py --stage joint --start out/train/camvid.pt -o out/train/joint.pt
@@ -243,7 +243,9 @@ def settle(network: nn.Module, sources: Sequence[tuple[Frames, int]], batches: i
 
 @torch.inference_mode()
 def balance(network: nn.Module, scores: str, sources: Sequence[tuple[Frames, int]], frames: int = 80) -> None:
-    """Set each class's bias in the layer named ``scores`` such that the mIoU on training frames, mean over the sources, is highest.
+    """Set each class's bias, in the layer ``scores``, such that the mIoU on training frames is highest.
+
+    Each source counts alike.
 
     A loss that weights rare classes up helps them to be learned at all, but makes the network see them too often
     (Menon et al., ICLR 2021, take the weights back from the logits; here the data say by how much).
@@ -363,7 +365,7 @@ def main(
     if steps is not None:
         stage = replace(stage, steps=steps)
     set_up_torch(seed)
-    network = NETWORKS[network_name].build().to(memory_format=torch.channels_last)
+    network = NETWORKS[network_name].build().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if start is not None:
         network.load_state_dict(torch.load(start, weights_only=True))
     street_count = round(stage.batch * stage.street_share)

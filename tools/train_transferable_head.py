@@ -9,14 +9,16 @@ once. The head then sees these descriptors, changed as another network might cha
         -o models/transferable_head.safetensors
     ... --leave-out unet -o out/networks/heads/unet.safetensors    # to measure on a network that it has not seen
 
-Pictures of other cameras are further benign frames if --roads, or ZMASK_ROADS, names a folder with clips/*.mp4. The
-shipped head does not need them.
+Of the segmenter that knows the street simulator, --street, its drives are shown as well, with patches on their
+carriers. Pictures of other cameras are further benign frames if --roads, or ZMASK_ROADS, names a folder with
+clips/*.mp4.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import cast
 
@@ -42,6 +44,7 @@ from zmask_ros.attacks import (
 )
 from zmask_ros.cli.console import progress
 from zmask_ros.data.camvid import CamVid, LabeledFrame, camvid_root
+from zmask_ros.data.street import StreetDrive
 from zmask_ros.data.textures.benign import benign_pictures, in_other_light
 from zmask_ros.defense import ActivationTaps, Branch, Defense, LayerStatistics, Moments, Profile
 from zmask_ros.defense.analyzer import LearnedEvidence
@@ -55,6 +58,7 @@ from zmask_ros.defense.evidence.descriptors import (
 )
 from zmask_ros.defense.evidence.grid import Size
 from zmask_ros.defense.evidence.head import EvidenceHead, FeatureKind, untrained_head
+from zmask_ros.demo.scenario import CARRIERS, Scenario, clean_drives
 from zmask_ros.io.files import replace_file
 from zmask_ros.segmenters import Segmenter, load_segmenter
 from zmask_ros.training.adversarial import EVEN_HEAT, HeadTraining, attacked_loss, benign_loss
@@ -67,6 +71,7 @@ from zmask_ros.training.transfer import SLOTS, TransferableHead, save_transferab
 
 NO_LAYERS = Branch(("none",) * SLOTS, ((1, 1),))
 WORK = Path("out/networks/transfer")
+STREET_SEGMENTER = "lraspp_camvid"
 VARIED = EotRanges(
     scale=(0.5, 1.1), rotation_deg=(-8, 8), yaw_deg=(-25, 25), contrast=(0.7, 1.1), noise=(0, 0.03), blur=(0, 1)
 )
@@ -78,6 +83,13 @@ TRAINING_PATCHES = {
     ),
 }
 BENIGN_PICTURES, BENIGN_SIZE = 40, (128, 128)
+STREET_SIZE = Scenario(width=480, height=360)
+STREET_DRIVES = 8
+STREET_BENIGN_SEED, STREET_ATTACK_SEED = 300, 400
+STREET_PICTURES, STREET_PICTURE_FRAMES = 12, 4
+STREET_ATTACKS, STREET_ATTACK_FRAMES = 2, 12
+"""Drives with each patch on each carrier, and frames of each of them."""
+STREET_SECONDS = 12.0
 CLIP_FRAMES = 12
 """Of each clip of another camera."""
 FALSE_ALARM_RATE = 0.001
@@ -177,58 +189,108 @@ def head_of(segmenter: Segmenter, profile: Profile) -> EvidenceHead:
     return evidence.head
 
 
-def images_to_show(
-    frames: Sequence[np.ndarray], patches: Sequence[np.ndarray], roads: Sequence[np.ndarray]
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Images with the masks of their adversarial patches: each frame clean, changed and attacked, and ``roads``."""
+Shot = tuple[np.ndarray, np.ndarray]
+"""An image, uint8 [H, W, 3] RGB, and the mask of its adversarial patches, bool [H, W]."""
+
+
+def without_patch(image: np.ndarray) -> Shot:
+    """A benign image."""
+    return image, np.zeros(image.shape[:2], bool)
+
+
+def camvid_shots(frames: Sequence[np.ndarray], patches: Sequence[np.ndarray]) -> Iterator[Shot]:
+    """Each frame as it is, in other light, with a benign picture, and with each of the patches."""
     generator, rng = torch.Generator().manual_seed(3), np.random.default_rng(3)
     pictures = benign_pictures(BENIGN_PICTURES, BENIGN_SIZE, frames, seed=1)
     for frame in frames:
-        nothing = np.zeros(frame.shape[:2], bool)
-        yield frame, nothing
-        yield in_other_light(frame, rng), nothing
-        yield paste_at_random(frame, pictures[int(rng.integers(len(pictures)))], VARIED, generator)[0], nothing
+        yield without_patch(frame)
+        yield without_patch(in_other_light(frame, rng))
+        picture = pictures[int(rng.integers(len(pictures)))]
+        yield without_patch(paste_at_random(frame, picture, VARIED, generator)[0])
         for own in patches:
             yield paste_at_random(frame, own, VARIED, generator)
-    for road in roads:
-        yield road, np.zeros(road.shape[:2], bool)
 
 
-def show(
-    segmenter: Segmenter,
-    frames: Sequence[LabeledFrame],
-    roads: Sequence[np.ndarray],
-    recipes: dict[str, Recipe],
-    work: Path,
-) -> Shown:
-    """What frames that the statistics have not seen show a head on this network, with its patches and without.
+def street_shots(frames: Sequence[np.ndarray], patches: Sequence[np.ndarray]) -> Iterator[Shot]:
+    """Each frame as it is and in other light, then drives with benign pictures and with each patch on a carrier."""
+    rng = np.random.default_rng(3)
+    for frame in frames:
+        yield without_patch(frame)
+        yield without_patch(in_other_light(frame, rng))
+    carried = [
+        (picture, carrier)
+        for picture in benign_pictures(STREET_PICTURES, BENIGN_SIZE, frames[::3], seed=1)
+        for carrier in CARRIERS
+    ]
+    for seed, (picture, carrier) in enumerate(carried, STREET_BENIGN_SEED):
+        for image, _ in carrier_shots(seed, carrier, picture, STREET_PICTURE_FRAMES):
+            yield without_patch(image)
+    attacks = [(own[0], carrier) for own in patches for carrier in CARRIERS] * STREET_ATTACKS
+    for seed, (patch, carrier) in enumerate(attacks, STREET_ATTACK_SEED):
+        yield from carrier_shots(seed, carrier, patch, STREET_ATTACK_FRAMES)
+
+
+def carrier_shots(seed: int, carrier: str, picture: np.ndarray, count: int) -> Iterator[Shot]:
+    """Those of ``count`` frames of a simulated drive in which the picture is seen."""
+    size = STREET_SIZE.width, STREET_SIZE.height
+    for frame in StreetDrive(seed, STREET_SECONDS, count / STREET_SECONDS, *size, carrier, picture):
+        if frame.patch_mask.any():
+            yield frame.image, frame.patch_mask
+
+
+def street_frames() -> list[CleanFrame]:
+    """Clean drives of the street simulator."""
+    return [
+        CleanFrame(f"street {drive.seed}", "/camera/image_raw", index, frame.image)
+        for drive in clean_drives(STREET_DRIVES, STREET_SIZE)
+        for index, frame in enumerate(drive)
+    ]
+
+
+@dataclass(frozen=True)
+class World:
+    """Where a network is shown to a head.
+
+    Attributes:
+        name: of what is kept.
+        clean: frames; those that are held out of the statistics are shown.
+        shots: makes what is shown of the held-out frames and of patches, each uint8 [N, h, w, 3].
+        others: further benign images, uint8 [H, W, 3] RGB each.
+    """
+
+    name: str
+    clean: Sequence[CleanFrame]
+    shots: Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], Iterator[Shot]]
+    others: Sequence[np.ndarray] = ()
+
+
+def show(segmenter: Segmenter, world: World, patches: Sequence[np.ndarray], made_of: str, work: Path) -> Shown:
+    """What the frames of a world show a head on this network, with patches and without.
 
     Args:
         segmenter: the network.
-        frames: clean ones; patches are optimized on a third of them, statistics and shown frames divide them.
-        roads: further benign images, uint8 [H, W, 3] each.
-        recipes: of the patches, by name.
-        work: folder in which patches and result are kept.
+        world: the frames.
+        patches: adversarial ones, each uint8 [N, h, w, 3].
+        made_of: what else it depends on.
+        work: folder in which the result is kept.
     """
-    path = work / segmenter.name / "shown.safetensors"
-    made_of = f"{segmenter.digest}, {len(frames)} frames, {len(roads)} road pictures, {recipes}"
+    path = work / segmenter.name / f"{world.name}.safetensors"
+    made_of = f"{segmenter.digest}, {len(world.clean)} frames, {len(world.others)} other pictures, {made_of}"
     if (kept := _read(path, made_of)) is not None:
         return kept
-    learned = [frame.image for frame in frames[::3]]
-    patches = [patch_against(segmenter, name, own, learned, work) for name, own in recipes.items()]
-    clean = list(clean_frames(frames))
-    head = head_of(segmenter, fitted(segmenter, transfer_plan(segmenter, untrained_transferable_head()), clean))
+    plan = transfer_plan(segmenter, untrained_transferable_head())
+    head = head_of(segmenter, fitted(segmenter, plan, world.clean))
     groups = cast(Sequence[StandardizedDescriptors], head.features.groups)
-    held_out = [at_input_size(segmenter, frame.image) for frame in clean if frame.held_out]
+    held_out = [at_input_size(segmenter, frame.image) for frame in world.clean if frame.held_out]
+    shots = chain(world.shots(held_out, patches), map(without_patch, world.others))
     descriptors: list[list[Tensor]] = [[] for _ in groups]
     share: list[Tensor] = []
-    total = len(held_out) * (len(patches) + 3) + len(roads)
     with (
-        progress(f"Showing {segmenter.name}", "images", total) as advance,
+        progress(f"Showing {segmenter.name}, {world.name}", "images", None) as advance,
         torch.inference_mode(),
         ActivationTaps(segmenter.network, head.branch.layers) as taps,
     ):
-        for image, mask in images_to_show(held_out, patches, roads):
+        for image, mask in shots:
             segmenter.logits(segmenter.prepare(image))
             for own, group in zip(descriptors, groups, strict=True):
                 own.append(group.standardize(group.descriptors(taps[group.name])).half().cpu())
@@ -327,6 +389,7 @@ def road_pictures(folder: Path) -> list[np.ndarray]:
     envvar="ZMASK_ROADS",
     help="Folder with clips/*.mp4 of other cameras: further benign frames. [env: ZMASK_ROADS]",
 )
+@click.option("--street", "street", default=STREET_SEGMENTER, show_default=True, help="The network that knows it.")
 @click.option("--seed", default=0, show_default=True)
 def main(
     networks: tuple[str, ...],
@@ -337,6 +400,7 @@ def main(
     every: int,
     work: Path,
     roads: Path | None,
+    street: str,
     seed: int,
 ) -> None:
     """Show each network's frames to a head, and train it."""
@@ -353,9 +417,14 @@ def main(
         name: recipe if patch_steps is None else replace(recipe, steps=patch_steps)
         for name, recipe in TRAINING_PATCHES.items()
     }
-    frames = camvid_frames(LEARNED_DRIVES)[::every]
-    pictures = [] if roads is None else road_pictures(roads)
-    shown = [show(own, frames, pictures, recipes, work) for own in segmenters]
+    frames = list(clean_frames(camvid_frames(LEARNED_DRIVES)[::every]))
+    camvid = World("camvid", frames, camvid_shots, [] if roads is None else road_pictures(roads))
+    shown = []
+    for own in segmenters:
+        learned = [frame.image for frame in frames[::3]]
+        patches = [patch_against(own, name, recipe, learned, work) for name, recipe in recipes.items()]
+        worlds = [camvid, World("street", street_frames()[::every], street_shots)] if own.name == street else [camvid]
+        shown += [show(own, world, patches, str(recipes), work) for world in worlds]
     output.parent.mkdir(parents=True, exist_ok=True)
     save_transferable_head(train_head(shown, steps, seed), output)
     click.echo(f"{output}: learned on {', '.join(own.name for own in segmenters)}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -44,13 +46,18 @@ def cells(frames: list[CrossFitted]) -> np.ndarray:
     return np.concatenate([frame.descriptors[0][0].flatten(1).double().numpy() for frame in frames], 1)
 
 
+def clean_range(clean: np.ndarray) -> np.ndarray:
+    """The median of [DESCRIPTORS, N], and what one cell in a thousand exceeds."""
+    return np.quantile(clean, (0.5, 0.999), axis=1, method="lower")
+
+
 def slow_score(plan: FittingPlan, frame: CrossFitted, others: list[CrossFitted]) -> float:
     """The score by equation H8, with the clean range of ``others``."""
     assert plan.head is not None
     clean = cells(others)
     raw = frame.descriptors[0].double()
-    mean, deviation = (torch.from_numpy(f(clean, 1))[None, :, None, None] for f in (np.mean, np.std))
-    standardized = (raw - mean) / deviation / MODERATE
+    middle, top = (torch.from_numpy(own)[None, :, None, None] for own in clean_range(clean))
+    standardized = (raw - middle) / (top - middle)
     whole = standardized.mean((2, 3), keepdim=True)
     views = [standardized, standardized - whole, whole.expand_as(standardized)]
     squashed = [(view / (1 + view.abs())).float() for view in views]
@@ -67,8 +74,25 @@ def test_the_clean_range_is_that_of_all_cells_of_all_frames(plan: FittingPlan) -
     found = descriptor_statistics(plan, frames)
     assert list(found) == [statistics_key("descriptors", LAYER)]
     moments = found[statistics_key("descriptors", LAYER)].moments
-    np.testing.assert_allclose(moments.mean[0].numpy(), cells(frames).mean(1), rtol=1e-5)
-    np.testing.assert_allclose(moments.std[0].numpy(), cells(frames).std(1), rtol=1e-5)
+    middle, top = clean_range(cells(frames))
+    np.testing.assert_allclose(moments.mean[0].numpy(), middle, rtol=1e-5)
+    np.testing.assert_allclose((moments.mean + MODERATE * moments.std)[0].numpy(), top, rtol=1e-5)
+
+
+def test_silent_cells_do_not_stretch_the_clean_range(plan: FittingPlan) -> None:
+    frames = frames_of(plan, [0, 0, 0])
+    found = descriptor_statistics(plan, frames)[statistics_key("descriptors", LAYER)].moments
+    silent = [replace(own, descriptors=tuple(_with_silence(each) for each in own.descriptors)) for own in frames]
+    other = descriptor_statistics(plan, silent)[statistics_key("descriptors", LAYER)].moments
+    np.testing.assert_allclose(other.std.numpy(), found.std.numpy(), rtol=0.5)
+    assert (other.mean < found.mean).all()
+
+
+def _with_silence(descriptors: torch.Tensor) -> torch.Tensor:
+    """The same where a tenth of the cells lies far below all others."""
+    silent = descriptors.clone()
+    silent[..., : max(1, silent.shape[-2] // 10), :] = -1000.0
+    return silent
 
 
 def own_statistics(plan: FittingPlan) -> dict[str, LayerStatistics]:

@@ -22,6 +22,11 @@ def convolution(inputs: int, outputs: int, stride: int = 1, norm: bool = True) -
     return nn.Sequential(layer, *([nn.BatchNorm2d(outputs)] if norm else []), nn.ReLU())
 
 
+def upsampled(x: Tensor, like: Tensor) -> Tensor:
+    """``x`` interpolated to the height and width of ``like``."""
+    return F.interpolate(x, like.shape[-2:], mode="bilinear", align_corners=False)
+
+
 class UNet(nn.Module):
     """An encoder of max-poolings whose maps are joined to the decoder's.
 
@@ -50,15 +55,10 @@ class UNet(nn.Module):
         y = maps.pop()
         for up in reversed(self.up):
             skipped = maps.pop()
-            y = up(torch.cat([_upsampled(y, skipped), skipped], 1))
-        return _upsampled(self.classifier(y), x)
+            y = up(torch.cat([upsampled(y, skipped), skipped], 1))
+        return upsampled(self.classifier(y), x)
 
 
 def small_unet(classes: int) -> UNet:
-    """The U-Net that is shipped, 1.4 million parameters; a description's builder ``zmask_ros.segmenters.unet:small_unet``."""
+    """The U-Net that is shipped, of 1.4 million parameters."""
     return UNet(classes)
-
-
-def _upsampled(x: Tensor, like: Tensor) -> Tensor:
-    """``x`` interpolated to the height and width of ``like``."""
-    return F.interpolate(x, like.shape[-2:], mode="bilinear", align_corners=False)

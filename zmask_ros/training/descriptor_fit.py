@@ -5,21 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from zmask_ros.defense.evidence.descriptors import DescriptorFeatures
+from zmask_ros.defense.evidence.descriptors import MODERATE, DescriptorFeatures
 from zmask_ros.defense.evidence.head import EvidenceHead, FeatureKind, head_score
 from zmask_ros.defense.evidence.statistics import LayerStatistics, Moments
 from zmask_ros.defense.profile.detector import statistics_key
 from zmask_ros.training.cross_fitting import CrossFitted
 from zmask_ros.training.plans import FittingPlan
 
+TOP_SHARE = 0.999
+"""Share of the clean cells that lie below `MODERATE` deviations, as nearly so of a normal distribution."""
+
 
 def descriptor_statistics(plan: FittingPlan, frames: Sequence[CrossFitted]) -> dict[str, LayerStatistics]:
-    """Moments of the descriptors of each layer of the plan's head over all cells of ``frames``, by `statistics_key`.
+    """The clean range of the descriptors of each layer of the plan's head, over all cells of ``frames``.
 
-    A head that sees channels has none.
+    By `statistics_key`; a head that sees channels has none.
     """
     if plan.head is None or plan.head.kind is not FeatureKind.DESCRIPTORS:
         return {}
@@ -28,11 +32,16 @@ def descriptor_statistics(plan: FittingPlan, frames: Sequence[CrossFitted]) -> d
 
 
 def _clean_range(maps: Sequence[Tensor]) -> LayerStatistics:
-    moments = [Moments.of(each[0].flatten(1)[None]) for each in maps]
-    together = moments[0]
-    for own in moments[1:]:
-        together = together.merge(own)
-    return LayerStatistics(together)
+    """Median and deviation of all cells of maps [1, DESCRIPTORS, h, w], the deviation taken from the upper tail.
+
+    Networks differ in how far their clean cells stray, and a patch has to stand out from the highest of these. The
+    logarithm of a nearly silent cell (the sky) lies far below all others: it has no say.
+    """
+    cells = np.sort(torch.cat([each[0].flatten(1) for each in maps], 1).double().numpy(), axis=1)
+    middle, top = (torch.from_numpy(cells[:, int(share * (cells.shape[1] - 1))]) for share in (0.5, TOP_SHARE))
+    deviation = (top - middle) / MODERATE
+    count = cells.shape[1]
+    return LayerStatistics(Moments(count, middle[None], count * deviation.square()[None]))
 
 
 @torch.inference_mode()

@@ -12,7 +12,8 @@ the descriptors d of a cell are the logarithms of these (equation H7):
 
 of the z-scores of the cell itself, z_1, of those after box pooling, z_k, and of the cell's energies e, the root mean
 squares of the z-scores of all that the layer sees in it. A head sees them standardized by what clean cells have, d',
-and relative to the image, and what the whole image has, since another camera moves all cells alike (equation H8):
+from 0 at their median to 3 at what one in a thousand exceeds, and relative to the image, and what the whole image has,
+since another camera moves all cells alike (equation H8):
 
     softsign(d' / 3)    softsign((d' - mean d') / 3)    softsign(mean d' / 3)
 """
@@ -39,7 +40,7 @@ LARGEST_Z = 30.0
 LEAST_POWER = 1e-3
 """Added to mean powers before the logarithm, which has no finite slope at 0."""
 MODERATE = 3.0
-"""Standard deviations of the clean cells that are squashed to half of the limit, 1/2."""
+"""Deviations of the clean cells that are squashed to half of the limit, 1/2."""
 ENERGY_WINDOW: Size = (3, 3)
 """Cells of the working grid over which the energies of a layer that is no finer than its grid are averaged."""
 
@@ -107,7 +108,7 @@ class StandardizedDescriptors(nn.Module):
     Args:
         name: of the layer.
         descriptors: of the layer.
-        clean: moments [1, DESCRIPTORS] of the descriptors of clean cells.
+        clean: median and deviation [1, DESCRIPTORS] of the descriptors of clean cells.
     """
 
     offset: Tensor
@@ -130,7 +131,7 @@ class StandardizedDescriptors(nn.Module):
         return views_of(self.standardize(descriptors))
 
     def standardize(self, descriptors: Tensor) -> Tensor:
-        """Descriptors [B, DESCRIPTORS, *own] as distances from their clean means, in `MODERATE` deviations."""
+        """Descriptors [B, DESCRIPTORS, *own] as distances from their clean medians, in `MODERATE` deviations."""
         return (descriptors - self.offset) * self.scale
 
 
@@ -147,7 +148,7 @@ class DescriptorFeatures(nn.Module):
     Args:
         branch: layers, shallow to deep, and one kernel.
         statistics: of each of the layers, by name.
-        clean: moments of the descriptors of clean cells, by layer name.
+        clean: median and deviation of the descriptors of clean cells, by layer name.
         sizes: height and width of each of the layers, by name.
         grid: height and width of the working grid.
     """

@@ -17,7 +17,7 @@ fitted() {  # fitted NAME OPTIONS...: a profile in out/models, newer than the ne
   fi
 }
 
-fitted fitted
+fitted fitted --variant mean-z
 fitted paper --variant paper
 zmask evaluate --camvid "$camvid" --profile "ours=$shipped" --profile "mean z-scores=out/models/fitted.zmask.safetensors" \
   --profile "paper=out/models/paper.zmask.safetensors" --docs docs/evaluation.md "$@"

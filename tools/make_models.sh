@@ -62,7 +62,7 @@ step out/networks/transfer.json models/transferable_head.safetensors \
 tools/clean_drives.sh
 step out/models/fitted.zmask.safetensors models/$name.safetensors \
   zmask fit out/models/camvid_train.mcap out/models/street.mcap --topic /camera/image_raw \
-  -o out/models/fitted.zmask.safetensors
+  --variant mean-z -o out/models/fitted.zmask.safetensors
 step out/models/calibrated.zmask.safetensors out/models/fitted.zmask.safetensors \
   zmask calibrate out/models/fitted.zmask.safetensors --camvid "$camvid" --clean out/models/street.mcap \
   --topic /camera/image_raw --patches out/models/$name.patch.png --train-patches 2 --rivals 2500 \

@@ -31,7 +31,7 @@ from zmask_ros.io.files import replace_file
 from zmask_ros.io.markdown_tables import Marks
 from zmask_ros.segmenters import Segmenter, load_segmenter
 from zmask_ros.training.clean_fit import ProfileFit
-from zmask_ros.training.plans import default_plan
+from zmask_ros.training.plans import mean_z_plan
 from zmask_ros.training.sources import CleanFrame
 
 NAME = "lraspp_camvid"
@@ -64,7 +64,7 @@ def segmentation(segmenter: Segmenter, frames: Iterator[tuple[np.ndarray, np.nda
 
 def fit_rate(segmenter: Segmenter, frames: CamVid) -> float:
     """Frame rate of fitting on ``frames`` over the plain network's: median over frames, taken in turns."""
-    fit = ProfileFit(segmenter, default_plan(segmenter))
+    fit = ProfileFit(segmenter, mean_z_plan(segmenter))
     with progress("Fitting on CamVid", "frames", len(frames)) as advance:
 
         def add(frame: CleanFrame) -> None:

@@ -39,7 +39,7 @@ from zmask_ros.io.markdown_tables import Marks
 from zmask_ros.progress import Advance
 from zmask_ros.runtime.camera import labels_without
 from zmask_ros.segmenters import Segmenter, load_segmenter
-from zmask_ros.training.plans import default_plan, transfer_plan
+from zmask_ros.training.plans import mean_z_plan, transfer_plan
 from zmask_ros.training.sources import CleanFrame
 from zmask_ros.training.transfer import encoder_layers, load_transferable_head
 
@@ -149,7 +149,7 @@ def trivial_mask(trial: Trial, clean: Sequence[CleanFrame], advance: Advance) ->
 def measure(trial: Trial, clean: Sequence[CleanFrame], head: Path) -> NetworkFigures:
     """All defenses on one network; ``clean`` are the frames that they are fitted on."""
     segmenter = trial.segmenter
-    plans = {MEAN_Z: default_plan(segmenter), HEAD: transfer_plan(segmenter, load_transferable_head(head))}
+    plans = {MEAN_Z: mean_z_plan(segmenter), HEAD: transfer_plan(segmenter, load_transferable_head(head))}
     ours = {name: Ours(segmenter, fitted(segmenter, plan, clean)) for name, plan in plans.items()}
     with progress(f"Measuring {segmenter.name}", "defenses", None) as advance:
         found = {}

@@ -110,14 +110,12 @@ class Frames:
     labels: np.ndarray
 
 
-def load_camvid(split: str, drives: Collection[str] | None = None) -> Frames:
+def load_camvid(split: str, drives: Collection[str] = ()) -> Frames:
     """The frames of a split of CamVid at their own size: all of them, or those of some drives."""
     root = camvid_root()
     if root is None:
         raise click.ClickException("CamVid was not found: set ZMASK_CAMVID to the folder with train/ and trainannot/.")
-    frames = [frame for frame in CamVid(root, split) if drives is None or frame.drive in drives]
-    if not frames:
-        raise click.ClickException(f"CamVid's split '{split}' has no frames of {', '.join(drives or ())}.")
+    frames = list(CamVid(root, split, drives))
     return Frames(np.stack([f.image for f in frames]), np.stack([f.labels for f in frames]))
 
 

@@ -137,7 +137,7 @@ def camvid_frames(drives: Sequence[str]) -> list[LabeledFrame]:
     root = camvid_root()
     if root is None:
         raise click.ClickException("CamVid was not found: set ZMASK_CAMVID to the folder with train/ and trainannot/.")
-    return [frame for frame in CamVid(root, "train") if frame.drive in drives]
+    return list(CamVid(root, "train", drives))
 
 
 def clean_frames(frames: Sequence[LabeledFrame]) -> Iterator[CleanFrame]:

@@ -40,6 +40,13 @@ def test_stamps_count_frames_at_thirty_hertz(tmp_path: Path) -> None:
     assert split[1].stamp_ns - split[0].stamp_ns == 1_000_000_000
 
 
+def test_drives_can_be_chosen_and_a_wrong_one_is_named(tmp_path: Path) -> None:
+    write_split(tmp_path, "train", ["0001TP_006690.png", "0006R0_f00930.png", "0006R0_f00960.png"])
+    assert [frame.name for frame in CamVid(tmp_path, "train", ["0006R0"])] == ["0006R0_f00930", "0006R0_f00960"]
+    with pytest.raises(DatasetError, match="no drive 0016E5; it has 0001TP, 0006R0"):
+        CamVid(tmp_path, "train", ["0016E5"])
+
+
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no split 'tset'"):
         CamVid(tmp_path, "tset")

@@ -11,7 +11,7 @@ from torch import nn
 from zmask_ros.defense import save_profile
 from zmask_ros.segmenters import load_segmenter
 from zmask_ros.training.clean_fit import ProfileFit
-from zmask_ros.training.plans import default_plan
+from zmask_ros.training.plans import mean_z_plan
 from zmask_ros.training.sources import CleanFrame
 
 DESCRIPTION = """
@@ -54,7 +54,7 @@ def describe(folder: Path, seed: int = 0) -> Path:
 def fit(description: Path) -> Path:
     """Fit a profile on clean images and write it beside the description."""
     segmenter = load_segmenter(str(description), "cpu")
-    profile_fit = ProfileFit(segmenter, default_plan(segmenter))
+    profile_fit = ProfileFit(segmenter, mean_z_plan(segmenter))
     profile_fit.add_all(CleanFrame("clean", "/image_raw", index, clean_image(index)) for index in range(40))
     path = description.with_suffix(".zmask.safetensors")
     save_profile(profile_fit.finish(false_alarm_rate=0.01), path)
@@ -79,7 +79,7 @@ def describe_with(folder: Path, **changes: str) -> str:
 def fit_long(description: Path) -> Path:
     """As `fit`, on enough frames to know how far clean stretches lie from each other."""
     segmenter = load_segmenter(str(description), "cpu")
-    profile_fit = ProfileFit(segmenter, default_plan(segmenter))
+    profile_fit = ProfileFit(segmenter, mean_z_plan(segmenter))
     profile_fit.add_all(CleanFrame("clean", "/image_raw", index, clean_image(index)) for index in range(120))
     path = description.with_suffix(".long.zmask.safetensors")
     save_profile(profile_fit.finish(false_alarm_rate=0.01), path)

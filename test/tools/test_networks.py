@@ -13,7 +13,7 @@ from networks import FAMILIES
 from train_network import description
 from zmask_ros.defense.evidence.taps import feature_layers
 from zmask_ros.segmenters import Segmenter, load_segmenter
-from zmask_ros.training.plans import default_plan
+from zmask_ros.training.plans import mean_z_plan
 from zmask_ros.training.transfer import encoder_layers
 
 
@@ -48,7 +48,7 @@ def test_a_family_has_encoder_layers_and_those_of_its_description(name: str, tmp
     assert [reached.index(layer) for layer in layers] == sorted(reached.index(layer) for layer in layers)
     heights = [shapes[layer][1] for layer in layers]
     assert heights == sorted(heights, reverse=True) and heights[0] >= 4 * heights[-1]
-    assert set(default_plan(segmenter).binding.shapes) == {*FAMILIES[name].shallow, *FAMILIES[name].deep}
+    assert set(mean_z_plan(segmenter).binding.shapes) == {*FAMILIES[name].shallow, *FAMILIES[name].deep}
 
 
 def test_families_differ() -> None:

@@ -39,8 +39,8 @@ from zmask_ros.training.settings import FitSettings
     "--variant",
     type=click.Choice(list(PLANS)),
     default=FitSettings.variant,
-    help="ours: mean z-scores; transferable: an evidence head that was trained on other networks, best for a network "
-    "of your own; paper: as in the Z-Mask paper, to compare with.",
+    help="ours: an evidence head that was trained on many networks; mean-z: the mean z-scores of the described layers; "
+    "paper: as in the Z-Mask paper. The last two are there to compare with.",
 )
 @options.path(
     "--merge",

@@ -72,17 +72,19 @@ def street(
 @click.argument("split", type=click.Choice(SPLITS))
 @options.bag
 @options.path("--root", help="CamVid's folder; by default $ZMASK_CAMVID.")
+@click.option("--drive", "drives", multiple=True, help="Only this drive of the split; may be repeated.")
 @options.force
-def camvid(split: str, output: Path, root: Path | None, overwrite: bool) -> None:
+def camvid(split: str, output: Path, root: Path | None, drives: tuple[str, ...], overwrite: bool) -> None:
     """A split of CamVid as a drive: /camera/image_raw and /camera/truth/labels.
 
     \b
       zmask world camvid train -o camvid_train.mcap
+      zmask world camvid train --drive 0006R0 -o 0006R0.mcap
     """
     folder = root or camvid_root()
     if folder is None:
         raise ZmaskError("CamVid was not found: name its folder with --root or in $ZMASK_CAMVID.")
-    dataset = CamVid(folder, split)
+    dataset = CamVid(folder, split, drives)
     _record(output, camvid_frames(dataset), len(dataset), overwrite)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +46,7 @@ class LabeledFrame:
     @property
     def drive(self) -> str:
         """The recording that the frame belongs to; stamps are comparable within it only."""
-        return self.name.split("_")[0]
+        return _drive(self.name)
 
 
 def camvid_root() -> Path | None:
@@ -63,12 +63,13 @@ class CamVid:
     Args:
         root: folder with ``<split>/*.png`` and ``<split>annot/*.png`` under the same file names.
         split: one of `SPLITS`.
+        drives: of the split, such as 0016E5; none: all of them.
 
     Raises:
-        DatasetError: no such split, no images, or an image without its label map.
+        DatasetError: no such split or drive, no images, or an image without its label map.
     """
 
-    def __init__(self, root: Path, split: str) -> None:
+    def __init__(self, root: Path, split: str, drives: Collection[str] = ()) -> None:
         if split not in SPLITS:
             raise DatasetError(f"CamVid has no split '{split}'; choose one of {', '.join(SPLITS)}.")
         self.split = split
@@ -76,6 +77,10 @@ class CamVid:
         self._images = sorted((Path(root) / split).glob("*.png"))
         if not self._images:
             raise DatasetError(f"There are no CamVid images in {Path(root) / split}; set {CAMVID_VARIABLE}.")
+        there = sorted({_drive(path.stem) for path in self._images})
+        if missing := sorted(set(drives) - set(there)):
+            raise DatasetError(f"CamVid's {split} has no drive {', '.join(missing)}; it has {', '.join(there)}.")
+        self._images = [path for path in self._images if not drives or _drive(path.stem) in drives]
         unlabelled = [path.name for path in self._images if not (self._labels / path.name).is_file()]
         if unlabelled:
             raise DatasetError(
@@ -103,6 +108,10 @@ def _read(path: Path, flags: int) -> np.ndarray:
     if pixels is None:
         raise DatasetError(f"{path} is not a readable image.")
     return np.asarray(pixels)
+
+
+def _drive(stem: str) -> str:
+    return stem.split("_")[0]
 
 
 def _stamp_ns(stem: str) -> int:

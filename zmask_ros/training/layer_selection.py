@@ -26,7 +26,7 @@ from zmask_ros.training.cross_fitting import MomentsByKey
 from zmask_ros.training.division import Split
 from zmask_ros.training.examples import COVERED, coverage, example_images
 from zmask_ros.training.metrics import auc, best_iou
-from zmask_ros.training.plans import GRID_FRACTION, FittingPlan, default_plan, kernels_on
+from zmask_ros.training.plans import GRID_FRACTION, FittingPlan, kernels_on, mean_z_plan
 
 KERNEL_SHARES = (0.21, 0.11, 0.05, 0.0)
 """Kernels that are tried, as shares of the image's height and width, largest first."""
@@ -169,7 +169,7 @@ def select_layers(
     stacked = {layer: torch.cat([heat[layer] for heat in heats]) for layer in makers}
     selection = choose_branches(CandidateHeats(stacked, torch.cat(truths), torch.cat(benign)), kernels)
     binding = bind(segmenter, selection.shallow.layers + selection.deep.layers)
-    growth = default_plan(segmenter).growth
+    growth = mean_z_plan(segmenter).growth
     return FittingPlan(binding, selection.shallow, selection.deep, growth, GRID_FRACTION), selection
 
 

@@ -17,8 +17,8 @@ from zmask_ros.defense.profile.profile import OURS, PAPER, Binding, MergeKey, me
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.training.transfer import KERNEL_SHARE, TransferableHead, encoder_layers, load_transferable_head
 
-TRANSFERABLE = "transferable"
-"""What the plan with the head that was trained on other networks is called; its profile is of our variant."""
+MEAN_Z = "mean-z"
+"""What our plan without a head is called; its profile is of our variant."""
 GRID_FRACTION = 8
 # Shares of the image's height and width. The reference cascades four kernels, 0.43 to 0.05, on S: their product falls
 # off towards the patch's border. Two on S, of which the last is one grid cell, keep it sharp.
@@ -30,7 +30,7 @@ CLOSING = 0.14
 PAPER_SHALLOW_KERNELS = (64 / 150, 32 / 150, 16 / 150, 8 / 150)
 PAPER_DEEP_KERNELS = PAPER_SHALLOW_KERNELS[:2]
 NO_GROWTH = Growth(1.0, (1, 1))
-HEAD_GROWTH = Growth(1.0, (3, 3), 0.1, solid=0.4)
+HEAD_GROWTH = Growth(1.0, (3, 3), 0.05)
 """Of the masks of a head, whose heat ends with a patch."""
 
 
@@ -90,8 +90,8 @@ class FittingPlan:
                 yield statistics_key(name, layer), layer, branch
 
 
-def default_plan(segmenter: Segmenter) -> FittingPlan:
-    """Layer sets and kernels for ``segmenter``.
+def mean_z_plan(segmenter: Segmenter) -> FittingPlan:
+    """Our plan without a head: the layer sets and kernels of mean z-scores.
 
     Raises:
         LayerError: its description names a layer that the network does not have.
@@ -102,7 +102,7 @@ def default_plan(segmenter: Segmenter) -> FittingPlan:
 
 
 def plan_for(segmenter: Segmenter, shallow_layers: tuple[str, ...], deep_layers: tuple[str, ...]) -> FittingPlan:
-    """The kernels and the growth of the default plan, for these layers.
+    """The kernels and the growth of mean z-scores, for these layers.
 
     Raises:
         LayerError: the network does not have one of them.
@@ -116,7 +116,9 @@ def plan_for(segmenter: Segmenter, shallow_layers: tuple[str, ...], deep_layers:
 
 
 def transfer_plan(segmenter: Segmenter, transferable: TransferableHead | None = None) -> FittingPlan:
-    """The default plan with a head that was trained on other networks, and masks that end where a fine layer says.
+    """Our plan: a head that was trained on other networks, and masks that end where a fine layer says.
+
+    The mean z-scores of S and D are fitted as well, for who wants to compare or to calibrate.
 
     Args:
         segmenter: the network.
@@ -126,7 +128,7 @@ def transfer_plan(segmenter: Segmenter, transferable: TransferableHead | None = 
         LayerError: the description names a layer that the network does not have.
         ZmaskError: it names none, or the network has none that could be tapped.
     """
-    plan, transferable = default_plan(segmenter), transferable or load_transferable_head()
+    plan, transferable = mean_z_plan(segmenter), transferable or load_transferable_head()
     layers = encoder_layers(segmenter)
     binding = bind(segmenter, (*plan.shallow.layers, *plan.deep.layers, *layers))
     finest = binding.shapes[layers[0]][1:]
@@ -188,8 +190,8 @@ def _described_layers(segmenter: Segmenter) -> tuple[tuple[str, ...], tuple[str,
 
 
 PLANS: dict[str, Callable[[Segmenter], FittingPlan]] = {
-    OURS: default_plan,
-    TRANSFERABLE: transfer_plan,
+    OURS: transfer_plan,
+    MEAN_Z: mean_z_plan,
     PAPER: paper_plan,
 }
 """How a plan is made, by the name of its variant."""

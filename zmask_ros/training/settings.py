@@ -34,12 +34,12 @@ class FitSettings(Settings):
 
     Attributes:
         false_alarm_rate: share of clean frames that may be flagged, in 0..1, exclusive.
-        variant: kernels, sigma and mask growth: ``ours``; ``transferable``, with the head that was trained on
-            other networks; or ``paper``, as in the Z-Mask paper, to compare with.
+        variant: evidence, kernels, sigma and mask growth: ``ours``, with the head that was trained on other networks;
+            ``mean-z``, without it; or ``paper``, as in the Z-Mask paper, to compare with.
     """
 
     false_alarm_rate: Rate = 0.001
-    variant: Literal["ours", "transferable", "paper"] = "ours"
+    variant: Literal["ours", "mean-z", "paper"] = "ours"
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,13 @@ from zmask_ros.errors import ZmaskError
 from zmask_ros.resources import shipped_profile
 from zmask_ros.segmenters import load_segmenter
 from zmask_ros.training.clean_fit import ProfileFit, Reservoir
-from zmask_ros.training.plans import default_plan
+from zmask_ros.training.plans import mean_z_plan
 from zmask_ros.training.sources import CleanFrame
 from zmask_ros.training.thresholds import clean_threshold, precaution_threshold
 
 
 def fitted(segmenter, drives: dict[str, range], image=tiny_network.clean_image):
-    fit = ProfileFit(segmenter, default_plan(segmenter))
+    fit = ProfileFit(segmenter, mean_z_plan(segmenter))
     for bag, indices in drives.items():
         fit.add_all(CleanFrame(bag, "/image_raw", place, image(index)) for place, index in enumerate(indices))
     return fit.finish(0.01)

@@ -56,7 +56,7 @@ def _named_path(text: str) -> tuple[str, Path]:
     "--plan",
     "plan_name",
     default="published",
-    metavar="published|quick|FILE",
+    metavar="published|short|quick|FILE",
     help="What is done: a plan of the package, or the one in a JSON file, such as an evaluation.json.",
 )
 @click.option("--quick", is_flag=True, help="The plan quick: everything once, in minutes; too little to judge by.")

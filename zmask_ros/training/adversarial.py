@@ -137,7 +137,7 @@ def train_adversarially(
     training = AdversarialTraining(segmenter, profile, frames, steps, seed, kinds, masked_share)
     for _ in range(steps):
         loss = training.step()
-        advance(note=f"loss {loss:.2f}")
+        advance(note=loss_note(loss))
     return training.result()
 
 
@@ -338,3 +338,8 @@ def benign_loss(heat: Tensor) -> Tensor:
 def _log_chance(heat: Tensor) -> Tensor:
     """Logarithm of the chance of a patch that a heat stands for."""
     return (-torch.expm1(-heat.clamp_min(1e-6))).log()
+
+
+def loss_note(loss: float) -> str:
+    """What a progress bar says of a step's loss; the first steps have none, as the adversaries only begin."""
+    return "adversaries begin" if math.isnan(loss) else f"loss {loss:.2f}"

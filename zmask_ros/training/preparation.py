@@ -27,7 +27,7 @@ from zmask_ros.defense.evidence.head import Head
 from zmask_ros.errors import ZmaskError
 from zmask_ros.progress import Advance, Progress, silent
 from zmask_ros.segmenters import Segmenter
-from zmask_ros.training.adversarial import AdversarialTraining
+from zmask_ros.training.adversarial import AdversarialTraining, loss_note
 from zmask_ros.training.adversaries import SEEN, AdversaryKind
 from zmask_ros.training.clean_fit import CleanMeasurements, ProfileFit
 from zmask_ros.training.division import divide_frames
@@ -472,7 +472,7 @@ class _Chain:
         while now < until:
             loss = training.step()
             before, now = now, self._now()
-            advance(now - before, f"step {training.steps}, loss {loss:.2f}, best merit {self.state.best_merit:.3f}")
+            advance(now - before, f"step {training.steps}, {loss_note(loss)}, best merit {self.state.best_merit:.3f}")
         self.state.step_seconds = (now - began) / max(1, training.steps - first)
         if training.learning:
             head = training.result().profile.detector.head

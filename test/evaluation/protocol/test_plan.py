@@ -13,7 +13,7 @@ from support import evaluation_parts
 from support.tiny_network import describe
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.protocol.plan import ADAPTIVE, EvaluationPlan, read_plan
-from zmask_ros.evaluation.protocol.shipped_plans import published_plan, quick_plan
+from zmask_ros.evaluation.protocol.shipped_plans import published_plan, quick_plan, short_plan
 from zmask_ros.segmenters import Segmenter, load_segmenter
 
 
@@ -44,7 +44,7 @@ def test_published_plan_is_what_was_promised(segmenter: Segmenter) -> None:
 
 
 def test_plans_survive_json(segmenter: Segmenter, tmp_path: Path) -> None:
-    for plan in (published_plan(segmenter), quick_plan(segmenter), evaluation_parts.plan()):
+    for plan in (published_plan(segmenter), short_plan(segmenter), quick_plan(segmenter), evaluation_parts.plan()):
         path = tmp_path / "plan.json"
         path.write_text(json.dumps(asdict(plan)))
         assert read_plan(path) == plan

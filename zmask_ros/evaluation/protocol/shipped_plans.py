@@ -1,4 +1,4 @@
-"""The plans that come with the package: the published one, and a quick one."""
+"""The plans that come with the package: the published one, a short one of the same kind, and a quick one."""
 
 from __future__ import annotations
 
@@ -45,7 +45,15 @@ def quick_plan(segmenter: Segmenter) -> EvaluationPlan:
     return EvaluationPlan("quick", attacks, learned_frames=30, test_frames=30, attacked_frames=12, hard_frames=5)
 
 
-PLANS = {"published": published_plan, "quick": quick_plan}
+def short_plan(segmenter: Segmenter) -> EvaluationPlan:
+    """Less than an hour of the published plan: large patches, two of the adaptive families, each of them twice."""
+    specs: list[Spec] = [_untargeted("medium", 120), _untargeted("large", 120), _graded("large", 0.5, 40)]
+    for family in ("flag", "both"):
+        specs += _converged(family, "untargeted large", "large", adaptive=family)
+    return EvaluationPlan("short", _attacks(segmenter, specs), attacked_frames=34, hard_frames=10)
+
+
+PLANS = {"published": published_plan, "short": short_plan, "quick": quick_plan}
 
 
 def _untargeted(size: str, steps: int) -> Spec:

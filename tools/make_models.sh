@@ -59,6 +59,19 @@ done
 step out/networks/transfer.json models/transferable_head.safetensors \
   python tools/measure_transfer.py "${networks[@]}" --heads out/networks/heads
 
+ordinary=unet_camvid
+step out/train/unet.pt tools/train_segmenter.py \
+  python tools/train_segmenter.py --network unet --stage ordinary -o out/train/unet.pt
+step models/$ordinary.safetensors out/train/unet.pt \
+  python tools/export_segmenter.py out/train/unet.pt -o models/$ordinary.safetensors
+step models/$ordinary.patch.png models/$ordinary.safetensors \
+  zmask attack --segmenter $ordinary --camvid "$camvid" --frames 120 --recipe tools/plain_patch_recipe.json \
+  -o models/$ordinary.patch.png
+tools/camvid_drives.sh
+step models/$ordinary.zmask.safetensors models/$ordinary.safetensors \
+  zmask fit out/models/0001TP.mcap out/models/0016E5.mcap out/models/0006R0.mcap --topic /camera/image_raw \
+  --segmenter $ordinary -o models/$ordinary.zmask.safetensors
+
 tools/clean_drives.sh
 step out/models/fitted.zmask.safetensors models/$name.safetensors \
   zmask fit out/models/camvid_train.mcap out/models/street.mcap --topic /camera/image_raw \
@@ -73,3 +86,4 @@ step models/$name.zmask.safetensors out/models/calibrated.zmask.safetensors \
 # A profile that zmask fit made knows how far clean drives lie from it. One from before that is given the same, without
 # being trained again, by: python tools/add_drift_reference.py PROFILE out/models/camvid_train.mcap out/models/street.mcap
 python tools/measure_models.py
+PYTHONPATH=$PWD/tools python tools/measure_shipped.py

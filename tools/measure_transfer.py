@@ -162,11 +162,16 @@ def measure(trial: Trial, clean: Sequence[CleanFrame], head: Path) -> NetworkFig
 
 def table(networks: Sequence[NetworkFigures]) -> str:
     """The figures as markdown."""
+    return markdown_table(*defense_rows(networks))
+
+
+def defense_rows(networks: Sequence[NetworkFigures]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """The columns of a table, and a row for each network and defense."""
     columns = (
-        *("network left out", "clean", "attacked", "oracle", "defence", "defended", "recovery (95 %)", "mask IoU"),
+        *("network", "clean", "attacked", "oracle", "defence", "defended", "recovery (95 %)", "mask IoU"),
         *("flagged", "false alarms", "other cameras"),
     )
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for own in networks:
         for name, found in own.defenses.items():
             bounds = (own.network, cell(own.clean), cell(own.attacked), cell(own.oracle))
@@ -183,7 +188,7 @@ def table(networks: Sequence[NetworkFigures]) -> str:
                     roads,
                 )
             )
-    return markdown_table(columns, rows)
+    return columns, rows
 
 
 @click.command(help=__doc__)

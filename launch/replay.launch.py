@@ -9,12 +9,11 @@ from launch import LaunchDescription
 from zmask_ros.launching.actions import (
     Values,
     description,
-    included_defense,
-    is_defense_node,
     shared_memory_for_all,
     shutdown_on_exit,
 )
 from zmask_ros.launching.arguments import REPLAY
+from zmask_ros.launching.defense_actions import defense_actions
 
 CLOCK_HZ = "100"
 # What a defense has published while the bag was recorded: this one publishes the same.
@@ -24,12 +23,13 @@ DEFENSE_TOPICS = ".*/zmask/.*"
 def actions(value: Values) -> list[object]:
     """What is started: the bag when the node is active, so that no frame is lost; everything ends with either."""
     player = ExecuteProcess(cmd=player_command(value), output="screen")
+    defense = defense_actions(value, use_sim_time="true")
     active = OnStateTransition(goal_state="active", entities=[player], handle_once=True)
     return [
         RegisterEventHandler(active),
         shutdown_on_exit(player),
-        shutdown_on_exit(is_defense_node),
-        included_defense(value, use_sim_time="true"),
+        shutdown_on_exit(defense.node),
+        *defense.all,
     ]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ament_index_python.packages import PackageNotFoundError, get_package_share_path
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix, get_package_share_path
 from launch.actions import (
     DeclareLaunchArgument,
     EmitEvent,
@@ -117,6 +117,15 @@ def _is_there(process: ExecuteProcess, context: LaunchContext) -> bool:
         return shutil.which(perform_substitutions(context, process.cmd[0])) is not None
     except (PackageNotFoundError, SubstitutionFailure):
         return False
+
+
+def has_ros2_bag() -> bool:
+    """Whether `ros2 bag` is installed: `ros2` alone would show its usage, and end with 0."""
+    try:
+        get_package_prefix("ros2bag")
+    except PackageNotFoundError:
+        return False
+    return shutil.which("ros2") is not None
 
 
 class _Refused(Event):

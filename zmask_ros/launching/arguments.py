@@ -81,7 +81,7 @@ DEFENSE = (
 
 # The bag brings its time along.
 REPLAY = (
-    Argument("bag", "The bag to play, as for ros2 bag play.", None),
+    Argument("bag", "The bag to play: a directory, or one of its files.", None),
     Argument("rate", "How many times as fast as it was recorded.", "1.0"),
     Argument("loop", "Play it again and again.", "false", BOOLEAN),
     *(argument for argument in DEFENSE if argument is not USE_SIM_TIME),

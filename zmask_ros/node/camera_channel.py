@@ -175,6 +175,7 @@ class CameraChannel:
                 alarms=alarm.raised,
                 profile_fit=self.drift.level(self.drift_levels),
                 profile_distance=self.drift.distance,
+                verdict_share=self.health.verdict_share,
                 last=self._last_flag,
             )
             self._outputs.publish_summary(summary)

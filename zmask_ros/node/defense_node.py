@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import math
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -26,14 +27,22 @@ from zmask_ros.node.mailbox import Mailbox
 from zmask_ros.node.network_host import NetworkHost
 from zmask_ros.node.parameters.cameras import read_cameras
 from zmask_ros.node.parameters.defense_node import DefenseParameters
-from zmask_ros.node.parameters.spec import declare, unknown_parameters
+from zmask_ros.node.parameters.spec import declare, take_integers_for_doubles, unknown_parameters
 from zmask_ros.node.worker import Worker
 
 SHUTDOWN_S = 1.0
 ACKNOWLEDGED_S = 0.3
 WATCH_EVERY_S = 0.2
 RELOAD_WAIT_S = 3.0
-LIVE = ("threshold", "masking_threshold", "attack_on_frames", "attack_off_frames", "drift_warning", "drift_error")
+LIVE = (
+    "threshold",
+    "masking_threshold",
+    "attack_on_frames",
+    "attack_off_frames",
+    "drift_warning",
+    "drift_error",
+    "least_verdict_share",
+)
 
 
 class DefenseNode(ManagedNode):
@@ -59,6 +68,7 @@ class DefenseNode(ManagedNode):
         self._mailbox = Mailbox()
         self._defending = True
         self._report = partial(report_error, self, self._channels)
+        take_integers_for_doubles(self)
         self.add_on_set_parameters_callback(_check_finite)
         self.add_post_set_parameters_callback(self._parameters_changed)
         self.create_service(SetBool, "~/enable", self._enable)
@@ -88,7 +98,8 @@ class DefenseNode(ManagedNode):
         """Load the network and the profiles, run them once, and announce the topics."""
         profiles = {camera.name: camera.profile for camera in self._cameras}
         bits = {camera.name: camera.significant_bits for camera in self._cameras}
-        self._network = NetworkHost(self._settings, profiles, self._report, self._reloading, bits)
+        say = self.get_logger().info
+        self._network = NetworkHost(self._settings, profiles, self._report, self._reloading, bits, say)
         for camera in self._cameras:
             channel = self._channels[camera.name] = CameraChannel(self, camera, self._settings, self._network)
             channel.enable(self._defending)
@@ -154,7 +165,8 @@ class DefenseNode(ManagedNode):
 
     def _diagnostic_tasks(self) -> Tasks:
         names = [camera.name for camera in self._cameras]
-        return diagnostic_tasks(self, self.state, names, self._channels, self._network, self._worker, self._settings)
+        settings = replace(self._settings, **self._live)
+        return diagnostic_tasks(self, self.state, names, self._channels, self._network, self._worker, settings)
 
     def _enable(self, request: Any, response: Any) -> Any:
         self._defending = request.data
@@ -162,7 +174,11 @@ class DefenseNode(ManagedNode):
             channel.enable(self._defending)
         response.success = True
         response.message = "the defence is on" if self._defending else "the defence is off: every frame is unknown"
-        self.get_logger().warning(response.message)
+        # Two places: rclpy refuses a severity that changes from one call of a line to the next.
+        if self._defending:
+            self.get_logger().info(response.message)
+        else:
+            self.get_logger().warning(response.message)
         return response
 
     def _reload_profile(self, _request: Any, response: Any) -> Any:

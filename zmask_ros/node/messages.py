@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from zmask_ros.data.street import CameraIntrinsics
     from zmask_ros.flags.flag import Flag
 
-# Class of the detections.
+# Classes of the detections: of an attack, and of what is masked without being called one.
 ADVERSARIAL = "adversarial region"
+PRECAUTION = "region masked as a precaution"
 
 
 def image_message(header: Header, image: np.ndarray, encoding: str) -> Image:
@@ -43,13 +44,14 @@ def detections_message(flag: AttackFlag) -> Any:
     from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
 
     message = Detection2DArray(header=flag.header)
+    kind = ADVERSARIAL if flag.state == AttackFlag.ATTACK else PRECAUTION
     for region in flag.regions:
         found = Detection2D(header=flag.header)
         found.bbox.center.position.x = region.box.x_offset + region.box.width / 2
         found.bbox.center.position.y = region.box.y_offset + region.box.height / 2
         found.bbox.size_x, found.bbox.size_y = float(region.box.width), float(region.box.height)
         hypothesis = ObjectHypothesisWithPose()
-        hypothesis.hypothesis.class_id, hypothesis.hypothesis.score = ADVERSARIAL, float(region.score)
+        hypothesis.hypothesis.class_id, hypothesis.hypothesis.score = kind, float(region.score)
         found.results = [hypothesis]
         message.detections.append(found)
     return message

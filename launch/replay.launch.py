@@ -38,7 +38,10 @@ def bag_player(value: Values) -> ExecuteProcess:
     if has_ros2_bag():
         return ExecuteProcess(cmd=ros2_bag_words(value), output="screen")
     return Node(
-        package="zmask_ros", executable="player", parameters=[typed_parameters(player_parameters(value))], output="screen"
+        package="zmask_ros",
+        executable="player",
+        parameters=[typed_parameters(player_parameters(value))],
+        output="screen",
     )
 
 

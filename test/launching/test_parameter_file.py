@@ -9,7 +9,7 @@ import pytest
 
 from support import ROOT
 from zmask_ros.errors import ZmaskError
-from zmask_ros.launching.arguments import DEFENSE, DEMO
+from zmask_ros.launching.arguments import DEFENSE
 from zmask_ros.launching.defense import PUSHED_NAMESPACE, DefenseLaunch
 from zmask_ros.launching.demo import refuse_several_cameras
 from zmask_ros.launching.parameter_file import read_parameters

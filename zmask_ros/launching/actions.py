@@ -63,9 +63,7 @@ def description(
             return _refusal(error)
         return found
 
-    declared = [
-        DeclareLaunchArgument(one.name, default_value=one.default, description=one.help) for one in arguments
-    ]
+    declared = [DeclareLaunchArgument(one.name, default_value=one.default, description=one.help) for one in arguments]
     return LaunchDescription([*declared, *before, OpaqueFunction(function=actions)])
 
 

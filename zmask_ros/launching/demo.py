@@ -32,4 +32,6 @@ def refuse_several_cameras(cameras: list[str]) -> None:
         ZmaskError: the file of parameters names cameras.
     """
     if cameras:
-        raise ZmaskError(f"The demo has one camera, but params_file names {', '.join(cameras)}: leave out cameras there.")
+        raise ZmaskError(
+            f"The demo has one camera, but params_file names {', '.join(cameras)}: leave out cameras there."
+        )

@@ -35,6 +35,11 @@ def flag_message(header: Header, flag: Flag) -> AttackFlag:
     return message
 
 
+def region_class(flag: AttackFlag) -> str:
+    """What the masked regions of a frame are called: only those of an attack are called adversarial."""
+    return ADVERSARIAL if flag.state == AttackFlag.ATTACK else PRECAUTION
+
+
 def detections_message(flag: AttackFlag) -> Any:
     """The regions of a flag as a vision_msgs/Detection2DArray, for tools that know those.
 
@@ -44,14 +49,13 @@ def detections_message(flag: AttackFlag) -> Any:
     from vision_msgs.msg import Detection2D, Detection2DArray, ObjectHypothesisWithPose
 
     message = Detection2DArray(header=flag.header)
-    kind = ADVERSARIAL if flag.state == AttackFlag.ATTACK else PRECAUTION
     for region in flag.regions:
         found = Detection2D(header=flag.header)
         found.bbox.center.position.x = region.box.x_offset + region.box.width / 2
         found.bbox.center.position.y = region.box.y_offset + region.box.height / 2
         found.bbox.size_x, found.bbox.size_y = float(region.box.width), float(region.box.height)
         hypothesis = ObjectHypothesisWithPose()
-        hypothesis.hypothesis.class_id, hypothesis.hypothesis.score = kind, float(region.score)
+        hypothesis.hypothesis.class_id, hypothesis.hypothesis.score = region_class(flag), float(region.score)
         found.results = [hypothesis]
         message.detections.append(found)
     return message

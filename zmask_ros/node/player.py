@@ -16,7 +16,7 @@ from rclpy.time import Time
 from rosgraph_msgs.msg import Clock as ClockMessage
 
 from zmask_ros.io.bags.offered_qos import OfferedQos
-from zmask_ros.io.bags.playback import PlayedTime, Playback
+from zmask_ros.io.bags.playback import Playback, PlayedTime
 from zmask_ros.io.bags.raw_messages import BagError
 from zmask_ros.io.prefetch import prefetch
 from zmask_ros.node.parameters.player import PlayerParameters
@@ -40,7 +40,7 @@ class Player(Node):
         self._settings = settings = declare(self, PlayerParameters)
         if not settings.path:
             raise ParameterError("Parameter path is empty: name the bag to play.")
-        exclude = "|".join(f"({one})" for one in (settings.exclude_regex, CLOCK if settings.clock_hz else "") if one)
+        exclude = [one for one in (settings.exclude_regex, CLOCK if settings.clock_hz else "") if one]
         topics = [topic for topic in settings.topics if topic]
         self._playback = Playback(Path(settings.path).expanduser(), topics, exclude)
         self._publishers_of: dict[str, Publisher] = {}

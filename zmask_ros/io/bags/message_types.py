@@ -88,9 +88,15 @@ def uncompressed(data: bytes) -> bytes:
     Only metadata.yaml says whether single messages were compressed, and it may be lost; none begins so by itself.
 
     Raises:
-        zstandard.ZstdError: it is damaged.
+        zstandard.ZstdError: it is damaged or cut off.
     """
-    return zstandard.ZstdDecompressor().decompressobj().decompress(data) if data[:4] == _ZSTD_MAGIC else data
+    if data[:4] != _ZSTD_MAGIC:
+        return data
+    decompressor = zstandard.ZstdDecompressor().decompressobj()
+    plain = decompressor.decompress(data)
+    if not decompressor.eof:
+        raise zstandard.ZstdError("a compressed message is cut off")
+    return plain
 
 
 def _store(msgtype: str, encoding: str, definition: MessageDefinition) -> Any:

@@ -51,7 +51,7 @@ class Playback:
     Args:
         path: of the bag.
         topics: to play; all where none is named.
-        exclude: a regular expression; topics whose whole name fits it are left out. Empty: none.
+        exclude: regular expressions; topics whose whole name fits one are left out.
 
     Attributes:
         topics: what is played.
@@ -62,11 +62,8 @@ class Playback:
         BagError: no such bag, nothing in it that can be read, no such topic, or none that can be played.
     """
 
-    def __init__(self, path: Path, topics: Collection[str] = (), exclude: str = "") -> None:
-        try:
-            excluded = re.compile(exclude) if exclude else None
-        except re.error as error:
-            raise BagError(f"'{exclude}' is not a regular expression: {error}.") from error
+    def __init__(self, path: Path, topics: Collection[str] = (), exclude: Collection[str] = ()) -> None:
+        excluded = [_expression(one) for one in exclude]
         self._broken = 0
         self._bag = open_bag(path)
         try:
@@ -76,7 +73,7 @@ class Playback:
             chosen = [
                 topic
                 for topic in self._bag.topics()
-                if (not topics or topic.name in topics) and not (excluded and excluded.fullmatch(topic.name))
+                if (not topics or topic.name in topics) and not any(one.fullmatch(topic.name) for one in excluded)
             ]
             self.topics = [topic for topic in chosen if topic.encoding == PLAYED_ENCODING and topic.msgtype]
             self.passed_over = [
@@ -131,3 +128,10 @@ class Playback:
             with closing(recording.messages(topics)) as messages:
                 times += [message.received_ns for message in [next(messages, None)] if message is not None]
         return min(times)
+
+
+def _expression(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise BagError(f"'{text}' is not a regular expression: {error}.") from error

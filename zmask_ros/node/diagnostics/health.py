@@ -256,8 +256,8 @@ def assess_inference(
     elif now.verdict_share < least_verdict_share:
         level = Level.WARN
         message = (
-            f"{now.verdict_share:.0%} of the frames of the last {WINDOW_S:g} s got a verdict, and least_verdict_share is "
-            f"{least_verdict_share:.0%}: {now.last_unknown}"
+            f"{now.verdict_share:.0%} of the frames of the last {WINDOW_S:g} s got a verdict, and "
+            f"least_verdict_share is {least_verdict_share:.0%}: {now.last_unknown}"
         )
     elif not now.latencies_ms:
         message = "no frame processed yet"

@@ -16,8 +16,8 @@ class PlayerParameters:
     loop: bool = parameter(False, "Play it again and again; time jumps back.")
     clock_hz: float = parameter(
         0.0,
-        "Publish the time of the recording on /clock, so many times a second; 0: not at all. A /clock in the bag is not "
-        "played then.",
+        "Publish the time of the recording on /clock, so many times a second; 0: not at all. A /clock in the bag is "
+        "not played then.",
         minimum=0.0,
         maximum=1000.0,
     )

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import yaml
 
 from support import TESTS
 
@@ -18,7 +19,13 @@ pytest.importorskip("launch_ros", reason="launch_ros is not installed")
 if shutil.which("ros2") is None:
     pytest.skip("ros2 is not installed", allow_module_level=True)
 
-from support.node_processes import PATIENCE_S, tiny_parameters
+from support.bag_makers import stamp_ns
+from support.node_processes import PATIENCE_S, RELIABLE, Client, tiny_parameters
+from support.tiny_network import clean_image
+from zmask_ros.flags.flag import FrameState
+from zmask_ros.io.bags.writer import BagWriter
+from zmask_ros.launching import actions
+from zmask_ros.msg import AttackFlag
 
 MARK = "ZMASK_TEST_LAUNCH"
 RVIZ_IS_THERE = shutil.which("rviz2") is not None
@@ -156,3 +163,28 @@ def test_what_set_parameter_says_reaches_the_node(tmp_path: Path) -> None:
         assert launched.processes() == []
     finally:
         launched.kill()
+
+
+@pytest.mark.skipif(actions.has_ros2_bag(), reason="ros2 bag is installed, and plays it")
+def test_a_bag_is_played_without_ros2_bag(tmp_path: Path) -> None:
+    count = 8
+    with BagWriter(tmp_path / "drive") as bag:
+        for index in range(count):
+            bag.write_image("/played/image_raw", clean_image(index), "rgb8", stamp_ns(index), "front")
+    parameters = {**tiny_parameters(tmp_path, "/played/"), "timeout_s": 1000.0}
+    file = tmp_path / "tiny.yaml"
+    file.write_text(yaml.safe_dump({"/**": {"ros__parameters": parameters}}))
+    client = Client("/played")
+    flags = client.collect(AttackFlag, "zmask/attack", RELIABLE)
+    given = [f"bag:={tmp_path}/drive", "rate:=0.2", "namespace:=played", f"params_file:={file}"]
+    launched = Launched("zmask_ros", "replay.launch.py", *given)
+    try:
+        client.until(lambda: len(flags) == count, "a flag of each frame of the bag")
+        code, output = launched.end()
+        assert code == 0, output
+        assert f"played {count} messages" in output
+        assert [flag.state for flag in flags] == [FrameState.CLEAN] * count
+        assert launched.processes() == []
+    finally:
+        launched.kill()
+        client.close()

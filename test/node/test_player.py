@@ -9,8 +9,8 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -99,10 +99,6 @@ class Audience:
         return [number for number, _ in self.heard]
 
 
-def is_sorted(values: list[Any]) -> bool:
-    return all(one <= other for one, other in zip(values, values[1:], strict=False))
-
-
 @pytest.mark.parametrize("rate", [1.0, 2.5])
 def test_a_bag_is_played_in_its_order_at_its_rate(bag: Path, client: Client, rate: float) -> None:
     audience = Audience(client)
@@ -129,7 +125,7 @@ def test_the_clock_is_that_of_the_recording_and_jumps_back_with_a_loop(bag: Path
         client.until(lambda: audience.numbers.count(COUNT - 1) >= 2 and audience.numbers[-1] == 5, "the third loop")
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE_S) == 0
-    backwards = [index for index, (one, other) in enumerate(zip(clocks, clocks[1:], strict=False)) if other[0] < one[0]]
+    backwards = [index for index, (one, other) in enumerate(pairwise(clocks)) if other[0] < one[0]]
     assert 2 <= len(backwards) <= 3
     for index in backwards[-2:]:
         assert clocks[index + 1][0] == pytest.approx(FIRST_NS / NANOSECONDS, abs=1.0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import closing
 from pathlib import Path
 
 import zstandard
@@ -123,11 +122,8 @@ class Playback:
                 yield RawMessage(message.topic, message.msgtype, message.received_ns, data, message.encoding)
 
     def _first_ns(self, topics: Collection[str]) -> int:
-        times = []
-        for recording in self._bag.recordings:
-            with closing(recording.messages(topics)) as messages:
-                times += [message.received_ns for message in [next(messages, None)] if message is not None]
-        return min(times)
+        firsts = [next(recording.messages(topics), None) for recording in self._bag.recordings]
+        return min(first.received_ns for first in firsts if first is not None)
 
 
 def _expression(text: str) -> re.Pattern[str]:

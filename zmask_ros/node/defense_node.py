@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -30,7 +31,9 @@ from zmask_ros.node.parameters.defense_node import DefenseParameters
 from zmask_ros.node.parameters.spec import declare, take_integers_for_doubles, unknown_parameters
 from zmask_ros.node.worker import Worker
 
-SHUTDOWN_S = 1.0
+# How long a frame in work is waited for before the network is given up, or freed.
+DEACTIVATE_S = 1.0
+# Of all cameras together.
 ACKNOWLEDGED_S = 0.3
 WATCH_EVERY_S = 0.2
 RELOAD_WAIT_S = 3.0
@@ -85,12 +88,12 @@ class DefenseNode(ManagedNode):
         if self._settings.autostart:
             self.start()
 
-    def close(self) -> bool:
-        """Flag what is left; False if the network does not come back."""
-        ended = self._stop()
+    def close(self) -> None:
+        """Flag what is left; a frame that the network is still in is flagged unknown, and not waited for."""
+        self._stop(0.0)
+        until_s = time.monotonic() + ACKNOWLEDGED_S
         for channel in self._channels.values():
-            channel.wait_for_flags(ACKNOWLEDGED_S)
-        return ended
+            channel.wait_for_flags(max(0.0, until_s - time.monotonic()))
 
     # Transitions.
 
@@ -123,12 +126,12 @@ class DefenseNode(ManagedNode):
 
     def deactivate(self) -> None:
         """Receive nothing any more; the network stays where it is."""
-        if not self._stop():
+        if not self._stop(DEACTIVATE_S):
             self.get_logger().error("the network does not come back from a frame")
 
     def cleanup(self) -> None:
         """Take the topics away and free the memory of the network."""
-        self._stop()
+        self._stop(DEACTIVATE_S)
         for channel in self._channels.values():
             channel.destroy()
         self._channels.clear()
@@ -137,10 +140,10 @@ class DefenseNode(ManagedNode):
         self._network = None
         gc.collect()
 
-    def _stop(self) -> bool:
+    def _stop(self, patience_s: float) -> bool:
         for channel in self._channels.values():
             channel.close()
-        ended = self._worker is None or self._worker.stop(SHUTDOWN_S)
+        ended = self._worker is None or self._worker.stop(patience_s)
         if ended:
             self._worker = None
         for channel in self._channels.values():

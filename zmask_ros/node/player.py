@@ -68,17 +68,15 @@ class Player(Node):
             raise self._error
         return not self._thread.is_alive()
 
-    def close(self) -> bool:
-        """Stop; False if the disk does not answer."""
+    def close(self) -> None:
+        """Stop; a disk that does not answer is not waited for."""
         self._stop.set()
         self._thread.join(ACKNOWLEDGED_S)
         for sentence in self._playback.damage:
             self.get_logger().warning(f"{self._settings.path}: {sentence}")
         self.get_logger().info(f"played {self._played} messages of {self._settings.path}")
-        ended = not self._thread.is_alive()
-        if ended:
+        if not self._thread.is_alive():
             self._playback.close()
-        return ended
 
     def _create_publishers(self) -> None:
         """One a topic; what is of a type that is not installed is passed over, as rosbag2 does."""

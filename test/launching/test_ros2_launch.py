@@ -61,6 +61,7 @@ class Launched:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=True,
         )
 
     def processes(self) -> list[str]:
@@ -87,6 +88,10 @@ class Launched:
     def interrupt(self) -> None:
         """As Ctrl-C does to the launch alone."""
         self._process.send_signal(signal.SIGINT)
+
+    def interrupt_all(self) -> None:
+        """As Ctrl-C in a terminal, to the launch and all its processes; without a terminal launch sends it once more."""
+        os.killpg(self._process.pid, signal.SIGINT)
 
     def end(self) -> tuple[int, str]:
         """Its exit code and its output, once it has ended."""
@@ -160,6 +165,22 @@ def test_what_set_parameter_says_reaches_the_node(tmp_path: Path) -> None:
         launched.interrupt()
         code, output = launched.end()
         assert code == 0, output
+        assert launched.processes() == []
+    finally:
+        launched.kill()
+
+
+@pytest.mark.parametrize("moment", ["loading torch", "loading the network of", "defends /image_raw"])
+def test_ctrl_c_ends_everything_cleanly_also_during_the_start(tmp_path: Path, moment: str) -> None:
+    file = tmp_path / "tiny.yaml"
+    file.write_text(yaml.safe_dump({"/**": {"ros__parameters": tiny_parameters(tmp_path)}}))
+    launched = Launched("zmask_ros", "defense.launch.py", f"params_file:={file}")
+    try:
+        launched.until(moment)
+        launched.interrupt_all()
+        code, output = launched.end()
+        assert code == 0, output
+        assert "process has finished cleanly" in output and "exit code" not in output and "Traceback" not in output
         assert launched.processes() == []
     finally:
         launched.kill()

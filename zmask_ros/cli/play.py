@@ -34,6 +34,7 @@ CLOCK_HZ = 40.0
     help=f"{HELP['clock_hz']} Without a number: {CLOCK_HZ:g}.",
 )
 @click.option("--delay", "delay_s", default=0.0, help=HELP["delay_s"])
+@click.option("--wait", "wait_s", default=0.0, help=HELP["wait_s"])
 @click.option("--topic", "topics", multiple=True, help="Full name of a topic to play; may be repeated.  [default: all]")
 @click.option("--exclude-regex", default="", help=HELP["exclude_regex"])
 def command(path: Path, **given: object) -> None:

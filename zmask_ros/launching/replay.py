@@ -11,6 +11,8 @@ from zmask_ros.launching.defense import Values
 CLOCK_HZ = 100.0
 # For the subscribers of the first frames.
 DELAY_S = 0.5
+# Our own player also waits until the node has found it, on however busy a machine.
+WAIT_S = 30.0
 # What a defense has published while the bag was recorded: this one publishes the same.
 DEFENSE_TOPICS = ".*/zmask/.*"
 
@@ -46,5 +48,6 @@ def player_parameters(value: Values) -> dict[str, Any]:
         "loop": value["loop"] == "true",
         "clock_hz": CLOCK_HZ,
         "delay_s": DELAY_S,
+        "wait_s": WAIT_S,
         "exclude_regex": DEFENSE_TOPICS,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ DEPTH = 10
 # How late a message may be before it is said.
 LATE_S = 0.5
 WARN_EVERY_S = 5.0
+LOOK_EVERY_S = 0.02
 ACKNOWLEDGED_S = 2.0
 
 
@@ -105,6 +107,7 @@ class Player(Node):
             "as fast as they were recorded"
         )
         try:
+            self._wait_for_a_subscriber()
             while not self._stop.wait(self._settings.delay_s):
                 self._play()
                 if not self._settings.loop:
@@ -115,6 +118,12 @@ class Player(Node):
                     publisher.wait_for_all_acked(Duration(seconds=ACKNOWLEDGED_S))
         except Exception as error:
             self._error = error
+
+    def _wait_for_a_subscriber(self) -> None:
+        until_s = time.monotonic() + self._settings.wait_s
+        while not any(one.get_subscription_count() for one in self._publishers_of.values()):
+            if time.monotonic() > until_s or self._stop.wait(LOOK_EVERY_S):
+                return
 
     def _play(self) -> None:
         """From the beginning to the end."""

@@ -24,6 +24,9 @@ class PlayerParameters:
     delay_s: float = parameter(
         0.0, "Seconds before the first message of each loop, for subscribers to appear.", minimum=0.0, maximum=3600.0
     )
+    wait_s: float = parameter(
+        0.0, "Seconds to wait at most, before all else, until somebody subscribes.", minimum=0.0, maximum=3600.0
+    )
     topics: list[str] = parameter([""], "Full names of the topics to play; an empty name: all.")
     exclude_regex: str = parameter(
         "", "Topics whose whole name fits this regular expression are not played; empty: none is left out."

@@ -90,7 +90,7 @@ class Launched:
         self._process.send_signal(signal.SIGINT)
 
     def interrupt_all(self) -> None:
-        """As Ctrl-C in a terminal, to the launch and all its processes; without a terminal launch sends it once more."""
+        """As Ctrl-C in a terminal, to all processes; where there is no terminal, launch sends it once more."""
         os.killpg(self._process.pid, signal.SIGINT)
 
     def end(self) -> tuple[int, str]:

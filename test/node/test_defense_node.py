@@ -285,7 +285,7 @@ def refuse(changes: dict[str, Any]) -> str:
     """The one sentence with which the node refuses to start."""
     with StartedNode("defense_node", changes, NAMESPACE) as process:
         assert process.wait() == 2, process.output
-        lines = process.output.strip().splitlines()
+        lines = [line for line in process.output.strip().splitlines() if not line.startswith("[INFO]")]
     assert len(lines) == 1, lines
     return lines[0]
 

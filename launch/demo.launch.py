@@ -8,23 +8,20 @@ from launch import LaunchDescription
 from zmask_ros.launching.actions import (
     Values,
     description,
-    included_defense,
-    is_defense_node,
-    parameter_file,
     shared_memory_for_all,
     shutdown_on_exit,
     typed_parameters,
 )
 from zmask_ros.launching.arguments import DEMO
+from zmask_ros.launching.defense_actions import defense_actions
 from zmask_ros.launching.demo import refuse_several_cameras, street_parameters
 
 
 def actions(value: Values) -> list[object]:
     """What is started; everything ends with the drive, and with the defense that the camera would wait for."""
-    refuse_several_cameras(value, parameter_file(value))
-    camera = street_camera(value)
-    ends = [shutdown_on_exit(camera), shutdown_on_exit(is_defense_node)]
-    started: list[object] = [*ends, included_defense(value), camera]
+    defense, camera = defense_actions(value), street_camera(value)
+    refuse_several_cameras(defense.cameras)
+    started: list[object] = [shutdown_on_exit(camera), shutdown_on_exit(defense.node), *defense.all, camera]
     if value["bag"]:
         started.append(recorder(value))
     return started

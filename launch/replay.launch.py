@@ -1,43 +1,48 @@
-"""A recorded drive, defended: ros2 bag play with its time -> defense_node, and RViz to show it."""
+"""A recorded drive, defended: a player of bags with its time -> defense_node, and RViz to show it."""
 
 from __future__ import annotations
 
 from launch.actions import ExecuteProcess, RegisterEventHandler
+from launch_ros.actions import Node
 from launch_ros.event_handlers import OnStateTransition
 
 from launch import LaunchDescription
 from zmask_ros.launching.actions import (
     Values,
     description,
-    included_defense,
-    is_defense_node,
+    has_ros2_bag,
     shared_memory_for_all,
     shutdown_on_exit,
+    typed_parameters,
 )
 from zmask_ros.launching.arguments import REPLAY
-
-CLOCK_HZ = "100"
-# What a defense has published while the bag was recorded: this one publishes the same.
-DEFENSE_TOPICS = ".*/zmask/.*"
+from zmask_ros.launching.defense_actions import defense_actions
+from zmask_ros.launching.replay import check_bag, player_parameters, ros2_bag_words
 
 
 def actions(value: Values) -> list[object]:
     """What is started: the bag when the node is active, so that no frame is lost; everything ends with either."""
-    player = ExecuteProcess(cmd=player_command(value), output="screen")
+    check_bag(value)
+    defense, player = defense_actions(value, use_sim_time="true"), bag_player(value)
     active = OnStateTransition(goal_state="active", entities=[player], handle_once=True)
     return [
         RegisterEventHandler(active),
         shutdown_on_exit(player),
-        shutdown_on_exit(is_defense_node),
-        included_defense(value, use_sim_time="true"),
+        shutdown_on_exit(defense.node),
+        *defense.all,
     ]
 
 
-def player_command(value: Values) -> list[str]:
-    """The words of ros2 bag play."""
-    command = ["ros2", "bag", "play", value["bag"], "--clock", CLOCK_HZ, "--rate", value["rate"]]
-    command += ["--exclude-regex", DEFENSE_TOPICS, "--disable-keyboard-controls"]
-    return [*command, "--loop"] if value["loop"] == "true" else command
+def bag_player(value: Values) -> ExecuteProcess:
+    """What plays the bag: ros2 bag, or our own player where it is not installed."""
+    if has_ros2_bag():
+        return ExecuteProcess(cmd=ros2_bag_words(value), output="screen")
+    return Node(
+        package="zmask_ros",
+        executable="player",
+        parameters=[typed_parameters(player_parameters(value))],
+        output="screen",
+    )
 
 
 def generate_launch_description() -> LaunchDescription:

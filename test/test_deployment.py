@@ -198,7 +198,16 @@ def test_a_node_asks_for_the_enclave_of_its_drop_in(drop_in: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "task", ["front input", "front inference", "front attack", "device", "profile", "front profile"]
+    "task",
+    [
+        "front input",
+        "front inference",
+        "front attack",
+        "front device",
+        "front rear device",
+        "front profile",
+        "front rear profile",
+    ],
 )
 def test_the_analyzer_has_each_task_in_one_group(task: str) -> None:
     analyzers = yaml.safe_load(ANALYZER.read_text())["analyzers"]["ros__parameters"]["zmask"]["analyzers"]

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from support import ROOT
-from zmask_ros.launching.arguments import DEFENSE, DEMO, REPLAY, Argument
+from zmask_ros.errors import ZmaskError
+from zmask_ros.launching.arguments import DEFENSE, DEMO, REPLAY, USE_SIM_TIME, Argument, refuse_unknown
 from zmask_ros.launching.defense import BOOLEAN_ARGUMENTS, PER_CAMERA, TEXT_ARGUMENTS
 from zmask_ros.launching.demo import street_parameters
 from zmask_ros.node.parameters.defense_node import CameraParameters, DefenseParameters
@@ -58,7 +59,7 @@ def test_no_argument_is_used_that_is_not_declared(file: Path) -> None:
         and node.value.id == "value"
         and isinstance(node.slice, ast.Constant)
     }
-    assert looked_up and looked_up <= declared
+    assert looked_up <= declared
 
 
 @each_table
@@ -87,3 +88,23 @@ def test_replay_has_what_the_bag_needs_and_takes_its_time() -> None:
     assert {"bag", "rate", "loop"} <= {argument.name for argument in REPLAY}
     assert {argument.name for argument in DEFENSE} - {argument.name for argument in REPLAY} == {"use_sim_time"}
     assert [argument.name for argument in REPLAY if argument.default is None] == ["bag"]
+
+
+def test_what_there_is_no_argument_for_is_refused_with_what_was_meant() -> None:
+    refuse_unknown({argument.name for argument in DEFENSE} | {"launch-prefix"}, DEFENSE)
+    with pytest.raises(ZmaskError, match=r"^There is no argument camera: did you mean cameras\?$"):
+        refuse_unknown({"camera", "namespace"}, DEFENSE)
+    with pytest.raises(ZmaskError, match=r"^There is no argument nonsense: there are namespace, cameras, "):
+        refuse_unknown({"nonsense"}, DEFENSE)
+
+
+def test_a_boolean_is_spelled_as_elsewhere_in_ros() -> None:
+    for given, expected in {"True": "true", "true": "true", "False": "false", "": ""}.items():
+        assert USE_SIM_TIME.checked(given) == expected
+    with pytest.raises(ZmaskError, match=r"^The argument use_sim_time is one of true, false, not 'yes'\.$"):
+        USE_SIM_TIME.checked("yes")
+    (transport,) = (argument for argument in DEFENSE if argument.name == "image_transport")
+    with pytest.raises(ZmaskError, match=r"one of raw, compressed, not 'theora'\.$"):
+        transport.checked("theora")
+    (topic,) = (argument for argument in DEFENSE if argument.name == "image_topic")
+    assert topic.checked("True") == "True"

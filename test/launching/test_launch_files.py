@@ -15,6 +15,9 @@ from support import ROOT
 from zmask_ros.errors import ZmaskError
 from zmask_ros.launching.arguments import DEFENSE, DEMO, REPLAY, Argument
 from zmask_ros.launching.demo import street_parameters
+from zmask_ros.launching.replay import player_parameters, ros2_bag_words
+from zmask_ros.node.parameters.player import PlayerParameters
+from zmask_ros.node.parameters.spec import specs
 
 launch = pytest.importorskip("launch", reason="launch is not installed")
 launch_ros = pytest.importorskip("launch_ros", reason="launch_ros is not installed")
@@ -56,8 +59,7 @@ def values(table: tuple[Argument, ...], **given: str) -> dict[str, str]:
 
 def started(name: str, **given: str) -> list[Any]:
     """The actions of the launch file's function."""
-    module = load(name)
-    return list((module.nodes if name == "defense" else module.actions)(values(TABLES[name], **given)))
+    return list(load(name).actions(values(TABLES[name], **given)))
 
 
 def typed_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
@@ -81,8 +83,8 @@ def test_the_declared_arguments_are_those_of_the_table(name: str) -> None:
     declared = load(name).generate_launch_description().get_launch_arguments()
     assert [one.name for one in declared] == [argument.name for argument in TABLES[name]]
     for one, argument in zip(declared, TABLES[name], strict=True):
-        assert one.description.startswith(argument.description)
-        assert tuple(one.choices or ()) == argument.choices
+        assert one.description == argument.help
+        assert one.choices is None
         assert (one.default_value is None) == (argument.default is None)
         if argument.default is not None:
             assert launch.utilities.perform_substitutions(launch.LaunchContext(), one.default_value) == argument.default
@@ -108,11 +110,13 @@ def test_what_the_demo_starts_gets_text_as_text() -> None:
     assert (found["picture"], found["path"], found["pace"]) == ("12", "1e3", "lockstep")
 
 
-def test_the_demo_hands_down_every_argument_of_the_defence() -> None:
-    (included,) = (one for one in started("demo") if isinstance(one, launch.actions.IncludeLaunchDescription))
-    given = dict(included.launch_arguments)
-    assert given.keys() == {one.name for one in DEFENSE}
-    assert (given["cameras"], given["image_topic"], given["namespace"]) == ("", "", "front")
+def test_the_defense_gets_no_file_where_none_is_named(tmp_path: Path) -> None:
+    """SetParameter of an including launch file comes before the node's own parameters, and a file would hide it."""
+    file = tmp_path / "mine.yaml"
+    file.write_text("{}")
+    for given, expected in (({}, 1), ({"params_file": str(file)}, 2)):
+        (node,) = started("defense", **given)
+        assert len(node._Node__parameters) == expected
 
 
 def test_the_file_says_which_cameras_there_are(tmp_path: Path) -> None:
@@ -133,15 +137,17 @@ def test_the_file_says_which_cameras_there_are(tmp_path: Path) -> None:
 def test_a_namespace_that_was_pushed_counts(tmp_path: Path) -> None:
     file = tmp_path / "cameras.yaml"
     file.write_text("/robot/car/defense_node:\n  ros__parameters: {cameras: [front, rear]}\n")
-    found: list[int] = []
+    found: list[set[str]] = []
     context = launch.LaunchContext()
-    context.launch_configurations.update(values(DEFENSE, params_file=str(file), namespace="car", rviz="true"))
+    context.launch_configurations.update(values(DEFENSE, params_file=str(file), namespace="car", profile="one"))
     for pushed in ("", "/robot"):
         context.launch_configurations["ros_namespace"] = pushed
         entities = load("defense").generate_launch_description().entities
         (function,) = [one for one in entities if isinstance(one, launch.actions.OpaqueFunction)]
-        found.append(len(function.execute(context)))
-    assert found == [2, 3]
+        (node,) = function.execute(context)
+        given = launch_ros.utilities.evaluate_parameters(context, node._Node__parameters)
+        found.append(set(given[-1]))
+    assert found == [{"profile"}, {"front.profile", "rear.profile"}]
 
 
 def test_camera_info_lies_beside_the_image() -> None:
@@ -156,9 +162,8 @@ def test_what_is_started() -> None:
     assert len(started("defense")) == 1
     assert len(started("defense", rviz="true")) == 2
     assert len(started("defense", rviz="true", cameras="front,rear")) == 3
-    assert len(started("demo")) == 4
-    assert len(started("demo", bag="somewhere")) == 5
-    assert len(started("replay", bag="somewhere")) == 4
+    assert len(started("demo")) == 5
+    assert len(started("demo", bag="somewhere")) == 6
 
 
 def test_rviz_looks_at_the_camera() -> None:
@@ -167,13 +172,22 @@ def test_rviz_looks_at_the_camera() -> None:
     assert found[1].expanded_remapping_rules == [("image_raw", "/rear/image_rect")]
 
 
-def test_the_player_brings_its_time_and_leaves_out_what_a_defence_has_published() -> None:
-    command = load("replay").player_command(values(REPLAY, bag="drive_7", rate="0.5"))
-    assert command[:4] == ["ros2", "bag", "play", "drive_7"]
-    assert command[command.index("--rate") + 1] == "0.5"
-    assert "--clock" in command and "--loop" not in command
-    assert command[command.index("--exclude-regex") + 1] == ".*/zmask/.*"
-    assert "--loop" in load("replay").player_command(values(REPLAY, bag="drive_7", loop="true"))
+def test_what_is_started_for_a_bag(tmp_path: Path) -> None:
+    assert len(started("replay", bag=str(tmp_path))) == 4
+
+
+def test_both_players_bring_their_time_and_leave_out_what_a_defence_has_published() -> None:
+    given = values(REPLAY, bag="drive_7", rate="0.5")
+    words, parameters = ros2_bag_words(given), player_parameters(given)
+    assert words[:4] == ["ros2", "bag", "play", "drive_7"] and parameters["path"] == "drive_7"
+    for option, name in {"--rate": "rate", "--clock": "clock_hz", "--delay": "delay_s"}.items():
+        assert float(words[words.index(option) + 1]) == parameters[name] > 0
+    assert words[words.index("--exclude-regex") + 1] == parameters["exclude_regex"] == ".*/zmask/.*"
+    assert parameters["rate"] == 0.5
+    for loop in ("true", "false"):
+        given = values(REPLAY, bag="drive_7", loop=loop)
+        assert ("--loop" in ros2_bag_words(given)) == player_parameters(given)["loop"] == (loop == "true")
+    assert player_parameters(given).keys() <= {spec.name for spec in specs(PlayerParameters)}
 
 
 def test_everything_shares_the_settings_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:

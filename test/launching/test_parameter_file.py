@@ -9,7 +9,7 @@ import pytest
 
 from support import ROOT
 from zmask_ros.errors import ZmaskError
-from zmask_ros.launching.arguments import DEFENSE, DEMO
+from zmask_ros.launching.arguments import DEFENSE
 from zmask_ros.launching.defense import PUSHED_NAMESPACE, DefenseLaunch
 from zmask_ros.launching.demo import refuse_several_cameras
 from zmask_ros.launching.parameter_file import read_parameters
@@ -129,12 +129,11 @@ def test_time_is_that_of_the_argument_or_else_of_the_file(tmp_path: Path) -> Non
     path = tmp_path / "simulated.yaml"
     path.write_text("/**:\n  ros__parameters:\n    use_sim_time: true\n")
     assert defense(path).use_sim_time
-    assert not defense(path, use_sim_time="false").use_sim_time
-    assert not defense().use_sim_time
+    assert defense(path, use_sim_time="false").use_sim_time is False
+    assert defense(SHIPPED).use_sim_time is None
 
 
 def test_the_demo_refuses_cameras_that_the_street_does_not_have(cameras: Path) -> None:
-    value = {argument.name: argument.default or "" for argument in DEMO}
-    refuse_several_cameras(value, SHIPPED)
+    refuse_several_cameras(defense(SHIPPED).cameras)
     with pytest.raises(ZmaskError, match=r"^The demo has one camera, but params_file names front, rear: "):
-        refuse_several_cameras(value, cameras)
+        refuse_several_cameras(defense(cameras).cameras)

@@ -6,6 +6,7 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ TIMINGS = ("latency_ms", "stages_ms")
 COUNTS = ("sequence", "received", "processed", "dropped", "failed")
 # "." is a clean frame, "a" one with a patch, "x" one that cannot be decoded; after the bar time begins anew.
 DRIVE = "...aax.a......|.a.x..."
+SLOW_FRAME_NS = 1_000_000_000
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +100,18 @@ def flags_of_node(tiny: dict[str, Any], drive: Path, mode: str, client: Client) 
         return flags
 
 
+def flags_of_played(tiny: dict[str, Any], drive: Path, mode: str, client: Client) -> list[AttackFlag]:
+    """The bag played slowly enough for every machine."""
+    played = {"path": str(drive), "rate": FRAME_NS / SLOW_FRAME_NS, "delay_s": 2.0}
+    with StartedNode("defense_node", {**tiny, "mode": mode}, NAMESPACE) as process:
+        camera = Camera(client)
+        with StartedNode("player", played) as player:
+            client.until(lambda: len(camera.flags) == 1 + len(DRIVE.replace("|", "")), "a flag of each frame")
+            assert player.wait() == 0
+        assert process.end()[0] == 0
+        return camera.flags
+
+
 def flags_of_replay(tiny: dict[str, Any], drive: Path, mode: str, output: Path) -> list[Any]:
     """In a process of its own, with as many threads as the node has."""
     arguments = ["replay", drive, "--segmenter", tiny["segmenter"], "--profile", tiny["profile"], "-o", output]
@@ -136,12 +150,17 @@ def compared(flags: list[Any]) -> list[dict[str, Any]]:
     return rows
 
 
-@pytest.mark.parametrize("mode", ["full", "streaming"])
+FlagsOf = Callable[[dict[str, Any], Path, str, Client], list[AttackFlag]]
+
+
+@pytest.mark.parametrize(
+    ("mode", "flags_of"), [("full", flags_of_node), ("streaming", flags_of_node), ("streaming", flags_of_played)]
+)
 def test_the_node_and_a_replay_flag_a_bag_alike(
-    tiny: dict[str, Any], drive: Path, client: Client, tmp_path: Path, mode: str
+    tiny: dict[str, Any], drive: Path, client: Client, tmp_path: Path, mode: str, flags_of: FlagsOf
 ) -> None:
     replayed = compared(flags_of_replay(tiny, drive, mode, tmp_path / "out"))
-    published = compared(flags_of_node(tiny, drive, mode, client))
+    published = compared(flags_of(tiny, drive, mode, client))
     assert len(published) == len(replayed) == 1 + len(DRIVE.replace("|", ""))
     for index, (one, other) in enumerate(zip(published, replayed, strict=True)):
         assert one == other, f"frame {index}"

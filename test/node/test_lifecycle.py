@@ -74,6 +74,12 @@ def frame(number: int) -> Any:
     return image_message(number, clean_image(number))
 
 
+def logged(node: StartedNode, words: str) -> str:
+    """The severity of the first line of the log with these words."""
+    line = next(line for line in node.output.splitlines() if words in line)
+    return line[1 : line.index("]")]
+
+
 def expect_diagnostics(client: Client, task: str, words: str) -> None:
     arrays = client.collect(DiagnosticArray, "/diagnostics")
 
@@ -90,7 +96,8 @@ def expect_diagnostics(client: Client, task: str, words: str) -> None:
 def test_a_whole_life_and_another_one(client: Client) -> None:
     for _ in range(2):
         assert state(client) == State.PRIMARY_STATE_UNCONFIGURED
-        expect_diagnostics(client, "managed input", "unconfigured: no frame is processed")
+        for task in ("input", "device", "profile"):
+            expect_diagnostics(client, f"managed {task}", "unconfigured: no frame is processed")
         assert change(client, Transition.TRANSITION_CONFIGURE)
         client.until(lambda: client.node.count_publishers("zmask/attack"), "the topics")
         assert client.node.count_subscribers("image_raw") == 0, "an inactive node has to receive nothing"
@@ -131,7 +138,7 @@ def test_a_transition_that_fails_is_answered_with_failure_and_logged(
     assert change(client, Transition.TRANSITION_CONFIGURE)
 
 
-def test_the_defence_can_be_turned_off_and_on(client: Client) -> None:
+def test_the_defence_can_be_turned_off_and_on(client: Client, node: StartedNode) -> None:
     bring(client, State.PRIMARY_STATE_ACTIVE)
     camera = Camera(client)
     assert camera.ask(frame(1)).alarm == AttackFlag.CLEAN
@@ -141,6 +148,16 @@ def test_the_defence_can_be_turned_off_and_on(client: Client) -> None:
     assert flag.alarm == AttackFlag.UNKNOWN, "nothing is known of a camera that is not looked at"
     assert client.call("defense_node/enable", SetBool, SetBool.Request(data=True)).success
     assert camera.ask(frame(2)).state == AttackFlag.CLEAN
+    assert logged(node, "the defence is off: every frame is unknown") == "WARN"
+    assert logged(node, "the defence is on") == "INFO"
+
+
+def test_what_ends_the_defence_is_a_warning_and_what_is_loaded_is_said(client: Client, node: StartedNode) -> None:
+    bring(client, State.PRIMARY_STATE_ACTIVE)
+    bring(client, State.PRIMARY_STATE_UNCONFIGURED)
+    assert logged(node, "loading the network of ") == "INFO"
+    for said in ("deactivated", "cleaned up"):
+        assert logged(node, f"{said}: no frame is defended any more") == "WARN"
 
 
 def test_a_profile_is_read_again_when_it_fits(client: Client, parameters: dict[str, Any], tmp_path: Path) -> None:
@@ -176,6 +193,7 @@ def test_who_comes_late_gets_the_summary(client: Client) -> None:
     assert (summary.camera, summary.alarm, summary.alarms) == ("managed", AttackFlag.CLEAN, 0)
     assert summary.profile_fit == AttackSummary.FIT_UNKNOWN
     assert math.isnan(summary.profile_distance)
+    assert 0.0 < summary.verdict_share <= 1.0
 
 
 def test_the_alarm_ends_with_the_activation(client: Client) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +13,7 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed", exc_type=ModuleNot
 from support.node_processes import header
 from zmask_ros.flags.flag import Flag, FrameCounts, FrameState, Region
 from zmask_ros.msg import AttackFlag
-from zmask_ros.node.messages import ADVERSARIAL, detections_message, flag_message
+from zmask_ros.node.messages import ADVERSARIAL, PRECAUTION, detections_message, flag_message, region_class
 
 LARGE, SMALL = Region(10, 20, 30, 40, 0.75, 0.5), Region(1, 2, 3, 4, 0.25, 0.125)
 ATTACKED = Flag(
@@ -49,6 +50,11 @@ def test_a_frame_that_nothing_is_known_of_has_no_score() -> None:
     flag = flag_message(header(3), Flag(FrameState.UNKNOWN, 0.5, 0.25, "it was dropped"))
     assert (flag.state, flag.reason, math.isnan(flag.score), flag.regions) == (flag.UNKNOWN, "it was dropped", True, [])
     assert AttackFlag().state == AttackFlag().alarm == AttackFlag.UNKNOWN, "an empty message is not clean"
+
+
+def test_only_an_attack_is_called_adversarial() -> None:
+    assert region_class(flag_message(header(3), ATTACKED)) == ADVERSARIAL
+    assert region_class(flag_message(header(3), replace(ATTACKED, state=FrameState.CLEAN))) == PRECAUTION
 
 
 def test_regions_are_detections_for_tools_that_know_those() -> None:

@@ -25,6 +25,7 @@ COMMANDS = {
     "screen": "Give a profile a screening: a small head that sees frames of a clean drive first, which costs less.",
     "inspect": "Show what is in a profile, or in a bag.",
     "replay": "Run the defence over a bag; write a bag and a video.",
+    "play": "Play a bag into ROS 2 topics, as ros2 bag play does.",
     "record": "Write every flag, and the pictures around an attack, to disk.",
     "attack": "Optimise an adversarial patch against a segmenter.",
     "evaluate": "Measure what attackers can do against the defence, beside other defences.",

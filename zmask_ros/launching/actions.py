@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ament_index_python.packages import get_package_share_path
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix, get_package_share_path
 from launch.actions import (
     DeclareLaunchArgument,
     EmitEvent,
+    ExecuteProcess,
     IncludeLaunchDescription,
     OpaqueFunction,
     RegisterEventHandler,
@@ -19,13 +21,16 @@ from launch.actions import (
 from launch.event_handlers import OnProcessExit
 from launch.events import Shutdown
 from launch.events.process import ProcessExited
-from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration
+from launch.launch_description_entity import LaunchDescriptionEntity
+from launch.substitutions import LaunchConfiguration, SubstitutionFailure
+from launch.utilities import normalize_to_list_of_substitutions, perform_substitutions
+from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from launch import Action, LaunchContext, LaunchDescription
-from zmask_ros.launching.arguments import DEFENSE, Argument
-from zmask_ros.launching.defense import NODE, PUSHED_NAMESPACE, Values
+from launch import Action, Event, EventHandler, LaunchContext, LaunchDescription
+from zmask_ros.errors import ZmaskError
+from zmask_ros.launching.arguments import Argument, refuse_unknown
+from zmask_ros.launching.defense import PUSHED_NAMESPACE, Values
 
 # Jazzy's Fast DDS reads the first, its successors the second.
 PROFILES_FILE = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
@@ -36,46 +41,111 @@ def share(relative: str) -> str:
     return str(Path(get_package_share_path("zmask_ros")) / relative)
 
 
-def parameter_file(value: Values) -> Path:
-    """The file of parameters that is named, or else the installed one."""
-    return Path(value["params_file"] or share("config/defense.yaml")).expanduser()
+def parameter_file(value: Values) -> Path | None:
+    """The file of parameters that is named; None where the node's own defaults count."""
+    return Path(value["params_file"]).expanduser() if value["params_file"] else None
 
 
 def description(
     arguments: Sequence[Argument], started: Callable[[Values], list[object]], *before: object
 ) -> LaunchDescription:
-    """A launch with these arguments; ``started`` makes actions of their values, and ``before`` comes before those."""
+    """A launch with these arguments; ``started`` makes actions of their values, and ``before`` comes before those.
+
+    Everything is checked before anything is started: the arguments, and that every executable is there.
+    """
 
     def actions(context: LaunchContext) -> list[object]:
-        values = {one.name: LaunchConfiguration(one.name).perform(context) for one in arguments}
-        return started({PUSHED_NAMESPACE: context.launch_configurations.get(PUSHED_NAMESPACE, ""), **values})
+        try:
+            refuse_unknown(_given_arguments(context), arguments)
+            found = started(_values(context, arguments))
+            _look_up(found, context)
+        except ZmaskError as error:
+            return _refusal(error)
+        return found
 
-    declared = [
-        DeclareLaunchArgument(
-            one.name, default_value=one.default, description=one.description, choices=one.choices or None
-        )
-        for one in arguments
-    ]
+    declared = [DeclareLaunchArgument(one.name, default_value=one.default, description=one.help) for one in arguments]
     return LaunchDescription([*declared, *before, OpaqueFunction(function=actions)])
 
 
-def included_defense(value: Values, **overrides: str) -> IncludeLaunchDescription:
-    """defense.launch.py with its arguments as in ``overrides``, in ``value``, or by default.
+def _values(context: LaunchContext, arguments: Sequence[Argument]) -> Values:
+    values = {one.name: one.checked(LaunchConfiguration(one.name).perform(context)) for one in arguments}
+    return {PUSHED_NAMESPACE: context.launch_configurations.get(PUSHED_NAMESPACE, ""), **values}
 
-    launch hands down what is set on the command line, also what the including file has no argument for.
+
+def _given_arguments(context: LaunchContext) -> set[str]:
+    """Names of what the present launch file was given, on the command line or by the file that includes it.
+
+    They cannot be told from what was set further out by ``launch_configurations``, but by the actions that include it.
     """
-    passed = {one.name: value.get(one.name, one.default or "") for one in DEFENSE} | overrides
-    return IncludeLaunchDescription(
-        PythonLaunchDescriptionSource(share("launch/defense.launch.py")), launch_arguments=passed.items()
-    )
+    known = context.get_locals_as_dict()
+    here, top = known.get("current_launch_file_path"), getattr(known.get("event"), "launch_description", None)
+    if here is None or top is None:
+        return set()
+    return {
+        perform_substitutions(context, normalize_to_list_of_substitutions(name))
+        for include in _includes(top)
+        if include.launch_description_source.location == here
+        for name, _ in include.launch_arguments
+    }
 
 
-def is_defense_node(action: object) -> bool:
-    """Whether an action is the node of an included defense.launch.py."""
-    return getattr(action, "node_executable", "") == NODE
+def _includes(entity: LaunchDescriptionEntity) -> Iterator[IncludeLaunchDescription]:
+    if isinstance(entity, IncludeLaunchDescription):
+        yield entity
+    inner = entity.get_sub_entities() if isinstance(entity, Action) else getattr(entity, "entities", [])
+    for one in inner:
+        yield from _includes(one)
 
 
-def shutdown_on_exit(process: Action | Callable[[Action], bool]) -> RegisterEventHandler:
+def _look_up(actions: Sequence[object], context: LaunchContext) -> None:
+    """Find every executable that is to be started.
+
+    Raises:
+        ZmaskError: one is not there.
+    """
+    for action in actions:
+        if isinstance(action, ExecuteProcess) and not _is_there(action, context):
+            name = action.node_package if isinstance(action, Node) else perform_substitutions(context, action.cmd[0])
+            instead = ", or say rviz:=false" if name == "rviz2" else ""
+            raise ZmaskError(f"{name} is not installed, and nothing is started without it: install it{instead}.")
+
+
+def _is_there(process: ExecuteProcess, context: LaunchContext) -> bool:
+    try:
+        return shutil.which(perform_substitutions(context, process.cmd[0])) is not None
+    except (PackageNotFoundError, SubstitutionFailure):
+        return False
+
+
+def has_ros2_bag() -> bool:
+    """Whether `ros2 bag` is installed: `ros2` alone would show its usage, and end with 0."""
+    try:
+        get_package_prefix("ros2bag")
+    except PackageNotFoundError:
+        return False
+    return shutil.which("ros2") is not None
+
+
+class _Refused(Event):
+    name = "zmask_ros.launching.Refused"
+
+
+def _refusal(error: ZmaskError) -> list[object]:
+    """What ends the launch with this error, and with everything that others have started before.
+
+    While a description is visited, an exception makes launch forget the processes that it has begun to start, and
+    they outlive it. So it is raised in the turn of an event of its own.
+    """
+
+    def fail(_context: LaunchContext) -> None:
+        raise error
+
+    refused = _Refused()
+    handler = EventHandler(matcher=lambda event: event is refused, entities=[OpaqueFunction(function=fail)])
+    return [RegisterEventHandler(handler), EmitEvent(event=refused)]
+
+
+def shutdown_on_exit(process: Action) -> RegisterEventHandler:
     """End the launch when this process has ended."""
 
     def ends(_event: ProcessExited, context: LaunchContext) -> list[EmitEvent]:

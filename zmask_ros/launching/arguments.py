@@ -1,11 +1,17 @@
-"""The arguments of the launch files, as tables: declared from them, documented from them. Needs no launch."""
+"""The arguments of the launch files, as tables: declared, checked and documented from them. Needs no launch."""
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+
+from zmask_ros.errors import ZmaskError
 
 BOOLEAN = ("true", "false")
 OPTIONAL_BOOLEAN = ("", *BOOLEAN)
+# What launch takes for itself, from the arguments of any launch file.
+OF_LAUNCH = frozenset({"launch-prefix", "launch-prefix-filter", "emulate_tty"})
 
 
 @dataclass(frozen=True)
@@ -16,6 +22,23 @@ class Argument:
     description: str
     default: str | None = ""
     choices: tuple[str, ...] = ()
+
+    @property
+    def help(self) -> str:
+        """Its description, with its choices."""
+        return f"{self.description} One of {_listed(self.choices)}." if self.choices else self.description
+
+    def checked(self, value: str) -> str:
+        """The value as the table spells it: True is true, as everywhere else in ROS.
+
+        Raises:
+            ZmaskError: it is none of the choices.
+        """
+        if set(self.choices) & set(BOOLEAN):
+            value = value.lower()
+        if self.choices and value not in self.choices:
+            raise ZmaskError(f"The argument {self.name} is one of {_listed(self.choices)}, not '{value}'.")
+        return value
 
 
 NAMESPACE = Argument("namespace", "Namespace of the node and of its cameras, such as front.")
@@ -58,7 +81,7 @@ DEFENSE = (
 
 # The bag brings its time along.
 REPLAY = (
-    Argument("bag", "The bag to play, as for ros2 bag play.", None),
+    Argument("bag", "The bag to play: a directory, or one of its files.", None),
     Argument("rate", "How many times as fast as it was recorded.", "1.0"),
     Argument("loop", "Play it again and again.", "false", BOOLEAN),
     *(argument for argument in DEFENSE if argument is not USE_SIM_TIME),
@@ -78,3 +101,20 @@ DEMO = (
     Argument("bag", "Record into this bag. Empty: record nothing."),
     replace(RVIZ, default="true"),
 )
+
+
+def refuse_unknown(given: Iterable[str], table: Sequence[Argument]) -> None:
+    """Refuse what a launch file was given and has no argument for: launch itself would pass over it.
+
+    Raises:
+        ZmaskError: there is no such argument.
+    """
+    names = [argument.name for argument in table]
+    for name in sorted({*given} - {*names} - OF_LAUNCH):
+        close = difflib.get_close_matches(name, names, n=1)
+        meant = f"did you mean {close[0]}?" if close else f"there are {', '.join(names)}."
+        raise ZmaskError(f"There is no argument {name}: {meant}")
+
+
+def _listed(choices: Sequence[str]) -> str:
+    return ", ".join(choice for choice in choices if choice)

@@ -25,7 +25,7 @@ class DefenseLaunch:
 
     Args:
         value: of the arguments; empty where one is not set.
-        file: of parameters.
+        file: of parameters; None where the node's own defaults count.
 
     Attributes:
         namespace: of the node, full, without a slash at its end.
@@ -35,10 +35,10 @@ class DefenseLaunch:
         ZmaskError: the file cannot be read, or the arguments do not fit together or to the file.
     """
 
-    def __init__(self, value: Values, file: Path) -> None:
+    def __init__(self, value: Values, file: Path | None) -> None:
         self._value = value
         self.namespace = full_namespace(value)
-        self._written = read_parameters(file, f"{self.namespace}/{NODE}")
+        self._written = read_parameters(file, f"{self.namespace}/{NODE}") if file is not None else {}
         self.cameras = camera_names(value["cameras"].split(",") if value["cameras"] else self._written.get("cameras"))
         self._check_placeholders()
 
@@ -48,10 +48,11 @@ class DefenseLaunch:
         return f"{self.namespace}/{NODE}".strip("/").replace("/", ".")
 
     @property
-    def use_sim_time(self) -> bool:
-        """Whether time comes from /clock."""
+    def use_sim_time(self) -> bool | None:
+        """Whether time comes from /clock; None where neither an argument nor the file says so."""
         argument = self._value["use_sim_time"]
-        return argument == "true" if argument else self._written.get("use_sim_time") is True
+        written = self._written.get("use_sim_time")
+        return argument == "true" if argument else written if isinstance(written, bool) else None
 
     @property
     def parameters(self) -> dict[str, Any]:

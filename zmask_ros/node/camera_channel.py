@@ -159,8 +159,8 @@ class CameraChannel:
         result = self._unknown(f"no frame for {self._parameters.timeout_s:g} s")
         with self._lock:
             flag = self._flags.silence(result, self._profile)
-            self._publish(self._header_now(), flag)
-        self._record(flag, result)
+            self._publish(self._header_now(), flag, result)
+        self._log(flag)
 
     def publish_summary(self) -> None:
         """Publish the state of the camera."""
@@ -175,6 +175,7 @@ class CameraChannel:
                 alarms=alarm.raised,
                 profile_fit=self.drift.level(self.drift_levels),
                 profile_distance=self.drift.distance,
+                verdict_share=self.health.verdict_share,
                 last=self._last_flag,
             )
             self._outputs.publish_summary(summary)
@@ -259,21 +260,21 @@ class CameraChannel:
             )
             if flag.state is not FrameState.UNKNOWN:
                 self._verdict_ns = time.monotonic_ns()
-            self._publish(arrival.message.header, flag)
+            self._publish(arrival.message.header, flag, result)
         self._silent_since_ns = time.monotonic_ns()
-        self._record(flag, result)
+        self._log(flag)
 
-    def _publish(self, header: Header, flag: Flag) -> None:
-        """Publish a flag; the lock must be held."""
+    def _publish(self, header: Header, flag: Flag, result: CameraResult) -> None:
+        """Count a flag for the diagnostics and publish it; the lock must be held."""
+        self.health.flagged(flag, result.tracked, result.analyzed)
         before = self._last_flag.alarm
         self._last_flag = flag_message(header, flag)
         self._outputs.publish_flag(self._last_flag)
         if flag.alarm != before:
             self.publish_summary()
 
-    def _record(self, flag: Flag, result: CameraResult) -> None:
-        """Count a flag for the diagnostics; say in the log why a frame is unknown, or what limits its verdict."""
-        self.health.flagged(flag, result.tracked, result.analyzed)
+    def _log(self, flag: Flag) -> None:
+        """Say why a frame is unknown, or what limits its verdict."""
         if flag.state is FrameState.UNKNOWN:
             self._node.get_logger().warning(
                 f"{self.name}: frame not defended: {flag.reason}", throttle_duration_sec=LOG_EVERY_S

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import math
+import time
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -26,14 +28,24 @@ from zmask_ros.node.mailbox import Mailbox
 from zmask_ros.node.network_host import NetworkHost
 from zmask_ros.node.parameters.cameras import read_cameras
 from zmask_ros.node.parameters.defense_node import DefenseParameters
-from zmask_ros.node.parameters.spec import declare, unknown_parameters
+from zmask_ros.node.parameters.spec import declare, take_integers_for_doubles, unknown_parameters
 from zmask_ros.node.worker import Worker
 
-SHUTDOWN_S = 1.0
+# How long a frame in work is waited for before the network is given up, or freed.
+DEACTIVATE_S = 1.0
+# Of all cameras together.
 ACKNOWLEDGED_S = 0.3
 WATCH_EVERY_S = 0.2
 RELOAD_WAIT_S = 3.0
-LIVE = ("threshold", "masking_threshold", "attack_on_frames", "attack_off_frames", "drift_warning", "drift_error")
+LIVE = (
+    "threshold",
+    "masking_threshold",
+    "attack_on_frames",
+    "attack_off_frames",
+    "drift_warning",
+    "drift_error",
+    "least_verdict_share",
+)
 
 
 class DefenseNode(ManagedNode):
@@ -59,6 +71,7 @@ class DefenseNode(ManagedNode):
         self._mailbox = Mailbox()
         self._defending = True
         self._report = partial(report_error, self, self._channels)
+        take_integers_for_doubles(self)
         self.add_on_set_parameters_callback(_check_finite)
         self.add_post_set_parameters_callback(self._parameters_changed)
         self.create_service(SetBool, "~/enable", self._enable)
@@ -75,12 +88,12 @@ class DefenseNode(ManagedNode):
         if self._settings.autostart:
             self.start()
 
-    def close(self) -> bool:
-        """Flag what is left; False if the network does not come back."""
-        ended = self._stop()
+    def close(self) -> None:
+        """Flag what is left; a frame that the network is still in is flagged unknown, and not waited for."""
+        self._stop(0.0)
+        until_s = time.monotonic() + ACKNOWLEDGED_S
         for channel in self._channels.values():
-            channel.wait_for_flags(ACKNOWLEDGED_S)
-        return ended
+            channel.wait_for_flags(max(0.0, until_s - time.monotonic()))
 
     # Transitions.
 
@@ -88,7 +101,8 @@ class DefenseNode(ManagedNode):
         """Load the network and the profiles, run them once, and announce the topics."""
         profiles = {camera.name: camera.profile for camera in self._cameras}
         bits = {camera.name: camera.significant_bits for camera in self._cameras}
-        self._network = NetworkHost(self._settings, profiles, self._report, self._reloading, bits)
+        say = self.get_logger().info
+        self._network = NetworkHost(self._settings, profiles, self._report, self._reloading, bits, say)
         for camera in self._cameras:
             channel = self._channels[camera.name] = CameraChannel(self, camera, self._settings, self._network)
             channel.enable(self._defending)
@@ -112,12 +126,12 @@ class DefenseNode(ManagedNode):
 
     def deactivate(self) -> None:
         """Receive nothing any more; the network stays where it is."""
-        if not self._stop():
+        if not self._stop(DEACTIVATE_S):
             self.get_logger().error("the network does not come back from a frame")
 
     def cleanup(self) -> None:
         """Take the topics away and free the memory of the network."""
-        self._stop()
+        self._stop(DEACTIVATE_S)
         for channel in self._channels.values():
             channel.destroy()
         self._channels.clear()
@@ -126,10 +140,10 @@ class DefenseNode(ManagedNode):
         self._network = None
         gc.collect()
 
-    def _stop(self) -> bool:
+    def _stop(self, patience_s: float) -> bool:
         for channel in self._channels.values():
             channel.close()
-        ended = self._worker is None or self._worker.stop(SHUTDOWN_S)
+        ended = self._worker is None or self._worker.stop(patience_s)
         if ended:
             self._worker = None
         for channel in self._channels.values():
@@ -154,7 +168,8 @@ class DefenseNode(ManagedNode):
 
     def _diagnostic_tasks(self) -> Tasks:
         names = [camera.name for camera in self._cameras]
-        return diagnostic_tasks(self, self.state, names, self._channels, self._network, self._worker, self._settings)
+        settings = replace(self._settings, **self._live)
+        return diagnostic_tasks(self, self.state, names, self._channels, self._network, self._worker, settings)
 
     def _enable(self, request: Any, response: Any) -> Any:
         self._defending = request.data
@@ -162,7 +177,11 @@ class DefenseNode(ManagedNode):
             channel.enable(self._defending)
         response.success = True
         response.message = "the defence is on" if self._defending else "the defence is off: every frame is unknown"
-        self.get_logger().warning(response.message)
+        # Two places: rclpy refuses a severity that changes from one call of a line to the next.
+        if self._defending:
+            self.get_logger().info(response.message)
+        else:
+            self.get_logger().warning(response.message)
         return response
 
     def _reload_profile(self, _request: Any, response: Any) -> Any:

@@ -47,6 +47,7 @@ def diagnostic_tasks(
         channels: of the cameras that are configured.
         network: once it is loaded.
         worker: while there is one.
+        settings: of the node, as they are now.
     """
     found: Tasks = {}
     for camera in cameras:
@@ -55,9 +56,12 @@ def diagnostic_tasks(
             found |= _camera_tasks(node, channels[camera], network, trouble, settings)
         else:
             found |= {f"{camera} {name}": _inactive(f"{camera} {name}", state) for name in CAMERA_TASKS}
+    # Of the nodes on a vehicle there may be several, with a task each: which, the cameras say.
+    together = " ".join(cameras)
     if network is None:
-        return found | {name: _inactive(name, state) for name in NODE_TASKS}
-    found |= {"device": partial(assess_device, network.segmenter.device)} | dict(_profile_tasks(cameras, network))
+        return found | {f"{together} {name}": _inactive(f"{together} {name}", state) for name in NODE_TASKS}
+    found |= {f"{together} device": partial(assess_device, f"{together} device", network.segmenter.device)}
+    found |= dict(_profile_tasks(cameras, network))
     return found if state == ACTIVE else {name: _inactive(name, state) for name in found}
 
 
@@ -69,7 +73,7 @@ def _camera_tasks(
     disabled = Assessment(f"{name} attack", Level.WARN, "disabled by ~/enable: every frame is unknown")
     return {
         f"{name} input": lambda: assess_input(name, topic, node.count_publishers(topic), settings.timeout_s, now),
-        f"{name} inference": partial(assess_inference, name, device, now, trouble),
+        f"{name} inference": partial(assess_inference, name, device, now, trouble, settings.least_verdict_share),
         f"{name} attack": lambda: assess_attack(name, now) if channel.enabled else disabled,
         f"{name} profile fit": lambda: assess_profile_fit(name, channel.drift, channel.drift_levels),
     }
@@ -79,7 +83,7 @@ def _profile_tasks(cameras: list[str], network: NetworkHost) -> Iterator[tuple[s
     """One task where all cameras share a profile, one a camera otherwise."""
     shared = len({network.profile_path(camera) for camera in cameras}) == 1
     for camera in cameras[:1] if shared else cameras:
-        name = "profile" if shared else f"{camera} profile"
+        name = f"{' '.join(cameras) if shared else camera} profile"
         yield name, partial(assess_profile, name, network.defended(camera), network.profile_identity(camera))
 
 

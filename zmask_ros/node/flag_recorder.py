@@ -62,7 +62,7 @@ class FlagRecorder(Node):
         bag = SegmentedBag(Path(settings.path).expanduser(), settings.file_mib * MIB, settings.total_mib * MIB)
         self._spool = Spool(bag, settings.sync_s)
 
-    def close(self) -> bool:
+    def close(self) -> None:
         """Finish the last file."""
         self._spool.close()
         written = ", ".join(f"{topic} {count}" for topic, count in sorted(self._counts.items())) or "nothing"
@@ -73,7 +73,6 @@ class FlagRecorder(Node):
         }
         lost = "".join(f"; {count} {what}" for what, count in losses.items() if count)
         self.get_logger().info(f"{self._settings.path}: {written}{lost}")
-        return True
 
     def _camera_topics(self, camera: str) -> list[SubscribedTopic]:
         """The flags of a camera, and the pictures that are captured around its attacks."""

@@ -72,23 +72,24 @@ class ManagedNode(LifecycleNode):
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Deactivate."""
-        return self._transition("deactivate", self.deactivate)
+        return self._transition("deactivate", self.deactivate, ended="deactivated")
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Clean up."""
-        return self._transition("clean up", self.cleanup)
+        return self._transition("clean up", self.cleanup, ended="cleaned up")
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Clean up for good."""
-        return self._transition("shut down", self.cleanup)
+        return self._transition("shut down", self.cleanup, ended="shut down")
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Clean up after a transition that failed and could not be undone."""
         return self._transition("recover from the error", self.cleanup)
 
     def _transition(
-        self, name: str, work: Callable[[], None], undo: Callable[[], None] | None = None
+        self, name: str, work: Callable[[], None], undo: Callable[[], None] | None = None, ended: str = ""
     ) -> TransitionCallbackReturn:
+        """Do ``work``; ``undo`` it where it fails; warn that the node no longer works where it has ``ended``."""
         try:
             work()
         except Exception as error:
@@ -99,7 +100,8 @@ class ManagedNode(LifecycleNode):
                 return TransitionCallbackReturn.ERROR
             undo()
             return TransitionCallbackReturn.FAILURE
-        self.get_logger().debug(f"did {name}")
+        if ended:
+            self.get_logger().warning(f"{ended}: no frame is defended any more")
         return TransitionCallbackReturn.SUCCESS
 
     def _guarded(self, change: Callable[[Any, Any], Any], request: Any, response: Any) -> Any:

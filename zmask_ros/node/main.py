@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from zmask_ros.errors import ZmaskError
 from zmask_ros.malloc import keep_freed_memory
@@ -23,8 +23,8 @@ class Runnable(Protocol):
     def finished(self) -> bool:
         """Whether it has done all that it was started for."""
 
-    def close(self) -> bool:
-        """End its work while topics can still be published to; False: a thread is left that does not end."""
+    def close(self) -> None:
+        """End its work while topics can still be published to; a thread that does not end may be left."""
 
     def destroy_node(self) -> Any:
         """Take it off the network, as every rclpy node does."""
@@ -56,9 +56,11 @@ def run(node: str, arguments: list[str] | None = None) -> int:
         node: `module:class` of a `Runnable`; a name, because importing it takes seconds that a signal may fall into.
         arguments: of the command line; None takes those of the process.
 
+    After a clean end the process ends here, with exit code 0.
+
     Returns:
-        The exit code: 0 after a clean end; 2 when the node could not be started, or could not go on because of a
-        full disk and the like, with one sentence on stderr.
+        The exit code 2 when the node could not be started, or could not go on because of a full disk and the like,
+        with one sentence on stderr.
     """
     keep_freed_memory()
     signals = _Signals()
@@ -78,11 +80,11 @@ def run(node: str, arguments: list[str] | None = None) -> int:
             raise
         return _refuse(f"rclpy refuses ({type(error).__name__}): {error}")
     try:
-        ended = _work(runnable, signals)
+        _work(runnable, signals)
     except (ZmaskError, OSError) as error:
         return _refuse(str(error))
     runnable.destroy_node()
-    return _end(ended)
+    return _end()
 
 
 def _make(node: str, arguments: list[str] | None) -> Runnable:
@@ -97,14 +99,14 @@ def _make(node: str, arguments: list[str] | None) -> Runnable:
     return runnable
 
 
-def _work(runnable: Runnable, signals: _Signals) -> bool:
+def _work(runnable: Runnable, signals: _Signals) -> None:
     """Spin and close, which has to happen whatever a callback raises: flags and a bag depend on it."""
     try:
         _spin(runnable, signals)
     except BaseException:
         runnable.close()
         raise
-    return runnable.close()
+    runnable.close()
 
 
 def _spin(runnable: Runnable, signals: _Signals) -> None:
@@ -117,15 +119,19 @@ def _spin(runnable: Runnable, signals: _Signals) -> None:
     executor.remove_node(runnable)
 
 
-def _end(all_threads_ended: bool = True) -> int:
+def _end() -> NoReturn:
+    """End the process at once, without taking the interpreter and torch apart.
+
+    That takes up to seconds. In it a network call that returns crashes the process, and a second SIGINT kills it, since
+    Python has put the signal's default back: `ros2 launch` sends one to its processes also after a Ctrl-C that has
+    reached them by itself, unless it runs in a terminal.
+    """
     import rclpy
 
     rclpy.try_shutdown()
-    if not all_threads_ended:
-        # Python would wait for nobody, but a network call that returns during its shutdown crashes the process.
-        sys.stderr.flush()
-        os._exit(0)
-    return 0
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _refuse(sentence: str) -> int:

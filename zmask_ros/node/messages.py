@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from zmask_ros.data.street import CameraIntrinsics
     from zmask_ros.flags.flag import Flag
 
-# Class of the detections.
+# Classes of the detections: of an attack, and of what is masked without being called one.
 ADVERSARIAL = "adversarial region"
+PRECAUTION = "region masked as a precaution"
 
 
 def image_message(header: Header, image: np.ndarray, encoding: str) -> Image:
@@ -32,6 +33,11 @@ def flag_message(header: Header, flag: Flag) -> AttackFlag:
         box = RegionOfInterest(x_offset=region.x, y_offset=region.y, width=region.width, height=region.height)
         message.regions.append(AttackRegion(box=box, score=region.score, fraction=region.fraction))
     return message
+
+
+def region_class(flag: AttackFlag) -> str:
+    """What the masked regions of a frame are called: only those of an attack are called adversarial."""
+    return ADVERSARIAL if flag.state == AttackFlag.ATTACK else PRECAUTION
 
 
 def detections_message(flag: AttackFlag) -> Any:
@@ -49,7 +55,7 @@ def detections_message(flag: AttackFlag) -> Any:
         found.bbox.center.position.y = region.box.y_offset + region.box.height / 2
         found.bbox.size_x, found.bbox.size_y = float(region.box.width), float(region.box.height)
         hypothesis = ObjectHypothesisWithPose()
-        hypothesis.hypothesis.class_id, hypothesis.hypothesis.score = ADVERSARIAL, float(region.score)
+        hypothesis.hypothesis.class_id, hypothesis.hypothesis.score = region_class(flag), float(region.score)
         found.results = [hypothesis]
         message.detections.append(found)
     return message

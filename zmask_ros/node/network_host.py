@@ -33,6 +33,7 @@ SMALL_BATCH_S = 30.0
 
 Report = Callable[[Sequence[str], Exception], None]
 Reloading = Callable[[], AbstractContextManager[None]]
+Say = Callable[[str], object]
 
 
 class NetworkHost:
@@ -46,6 +47,7 @@ class NetworkHost:
         report: called with every error of the network and the cameras whose frames were being processed.
         reloading: entered while everything is loaded again after an error of the device.
         significant_bits: of each camera's 16-bit images by its name; of those that are left out, all.
+        say: called with what is loaded, which takes seconds, before it is.
 
     Attributes:
         segmenter: the network as it is loaded now; a new object after an error of the device.
@@ -61,6 +63,7 @@ class NetworkHost:
         report: Report,
         reloading: Reloading = nullcontext,
         significant_bits: Mapping[str, int] | None = None,
+        say: Say = lambda _: None,
     ) -> None:
         self._settings = settings
         self._profiles = profiles
@@ -69,6 +72,7 @@ class NetworkHost:
         self._report = report
         self._significant_bits = significant_bits or {}
         self._reloading = reloading
+        self._say = say
         self._overrides = 0.0, 0.0
         self._batch_limit = settings.max_batch
         self._small_batch_until = 0.0
@@ -124,6 +128,8 @@ class NetworkHost:
                 yield from zip(batch, self._results(path, batch), strict=True)
 
     def _load(self) -> None:
+        if "torch" not in sys.modules:
+            self._say("loading torch")
         try:
             import torch
         except ImportError as error:
@@ -135,6 +141,7 @@ class NetworkHost:
 
         if self._settings.num_threads:
             torch.set_num_threads(self._settings.num_threads)
+        self._say(f"loading the network of {self._settings.segmenter}")
         segmenter = load_segmenter(self._settings.segmenter, self._settings.device)
         self._defend(segmenter)
         self.segmenter = segmenter
@@ -148,6 +155,7 @@ class NetworkHost:
             camera: Path(path).expanduser() if path else shipped_profile(segmenter.name)
             for camera, path in self._profiles.items()
         }
+        self._say(f"loading {', '.join(sorted({path.name for path in paths.values()}))}, and running the network once")
         interval_s = self._settings.keyframe_interval_s
         every = self._settings.drift_every_frames
         defended = {path: DefendedCamera(segmenter, load_profile(path), interval_s, every) for path in paths.values()}

@@ -34,6 +34,8 @@ SUMMARY_OUT = LABEL_INFO_OUT
 DIAGNOSTICS_OUT = keep_last(10, ReliabilityPolicy.RELIABLE)
 # As camera drivers do: each subscriber chooses for itself.
 CAMERA_OUT = keep_last(10, ReliabilityPolicy.RELIABLE)
+# As rosbag2 does, and what every node with use_sim_time receives.
+CLOCK_OUT = keep_last(1, ReliabilityPolicy.BEST_EFFORT)
 
 
 def create_publisher(node: Node, kind: type, topic: str, qos: QoSProfile) -> Publisher:

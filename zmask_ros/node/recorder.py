@@ -38,7 +38,7 @@ class Recorder(Node):
             Path(self._settings.path).expanduser(), self._settings.compress, self._settings.overwrite
         )
 
-    def close(self) -> bool:
+    def close(self) -> None:
         """Finish the bag."""
         self._writer.close()
         counts = {topic: self._counts[topic] for topic in sorted(self._counts)}
@@ -47,7 +47,6 @@ class Recorder(Node):
         )
         if self._settings.summary:
             Path(self._settings.summary).expanduser().write_text(json.dumps(counts) + "\n")
-        return True
 
     def _write(self, message: RawMessage) -> None:
         self._writer.write_serialized(message.topic, message.msgtype, message.data, message.received_ns)

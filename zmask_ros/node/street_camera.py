@@ -51,14 +51,13 @@ class StreetCamera(Node):
         self.finished = False
         self.create_timer(TICK_S, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
-    def close(self) -> bool:
+    def close(self) -> None:
         """Wait until the last frame has arrived, and write the summary."""
         self._images.wait_for_all_acked(Duration(seconds=ACKNOWLEDGED_S))
         counts = {"frames_sent": self._sent, "flags_received": self._received, "flags_missing": self._missing}
         self.get_logger().info(", ".join(f"{name} {count}" for name, count in counts.items()))
         if self._settings.summary:
             Path(self._settings.summary).expanduser().write_text(json.dumps(counts) + "\n")
-        return True
 
     def _tick(self) -> None:
         now = time.monotonic()

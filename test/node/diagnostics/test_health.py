@@ -53,6 +53,12 @@ def test_health_counts_and_rates_start_anew_with_each_snapshot() -> None:
         ({"age_s": 3.0}, Level.ERROR, "no frames on /image_raw for 3.0 s"),
         ({"age_s": None, "incompatible_qos": "RELIABILITY"}, Level.ERROR, "incompatible QoS policy (RELIABILITY)"),
         ({"period": Counters(unknown=2), "last_unknown": "the step lies"}, Level.WARN, "the step lies"),
+        ({"period": Counters(lost_in_transport=340)}, Level.WARN, "340 frames were lost in the transport"),
+        (
+            {"period": Counters(unknown=2, lost_in_transport=3), "last_unknown": "the step lies"},
+            Level.WARN,
+            "3 frames were lost in the transport: does the camera's driver have the shared memory?; 2 frames could not",
+        ),
     ],
 )
 def test_input_is_assessed(change: dict[str, object], level: Level, words: str) -> None:
@@ -102,6 +108,33 @@ def test_a_camera_that_has_stopped_is_not_called_clean() -> None:
     assert (first.level, first.message) == (Level.OK, "clean")
     assert second.level is Level.STALE
     assert "clean" not in second.message
+
+
+def test_a_machine_that_is_too_busy_is_a_warning() -> None:
+    health = CameraHealth()
+    assert math.isnan(health.verdict_share)
+    for number in range(1, 11):
+        state = FrameState.CLEAN if number % 5 == 0 else FrameState.UNKNOWN
+        health.flagged(replace(CLEAN, state=state, sequence=number, reason="dropped: a newer frame came"))
+    health.flagged(Flag(FrameState.UNKNOWN, 0.5, 0.5, "no frame for 1 s"))
+    assert health.verdict_share == 0.2, "a flag without a frame does not count"
+    now = health.snapshot()
+    busy = assess_inference("front", "cpu", now, least_verdict_share=0.25)
+    assert (busy.level, busy.message.partition(",")[0]) == (
+        Level.WARN,
+        "20% of the frames of the last 5 s got a verdict",
+    )
+    assert assess_inference("front", "cpu", now, least_verdict_share=0.2).level is Level.OK
+    assert assess_inference("front", "cpu", CameraHealth().snapshot(), least_verdict_share=1.0).level is Level.OK
+
+
+def test_what_is_masked_as_a_precaution_is_counted_apart() -> None:
+    health = CameraHealth()
+    health.flagged(CLEAN)
+    health.flagged(replace(CLEAN, mask_fraction=0.1))
+    health.flagged(replace(CLEAN, state=FrameState.ATTACK, mask_fraction=0.1))
+    values = assess_attack("front", health.snapshot()).values
+    assert (values["clean frames"], values["clean frames masked as a precaution"]) == ("2", "1")
 
 
 def test_a_task_that_cannot_be_assessed_is_an_error_of_its_own() -> None:

@@ -26,6 +26,7 @@ from mcap.records import Channel, ChunkIndex, Header, Schema, Statistics
 from mcap.stream_reader import StreamReader
 
 from zmask_ros.io.bags.message_types import full_type_name, message_definition
+from zmask_ros.io.bags.offered_qos import read_offered_qos
 from zmask_ros.io.bags.raw_messages import BagError, RawMessage, TopicInfo
 from zmask_ros.io.bags.recording import Recording
 
@@ -121,6 +122,8 @@ class McapRecording(Recording):
         schema = self._schemas.get(channel.schema_id)
         msgtype = full_type_name(schema.name) if schema else ""
         self._topics[channel.id] = _Topic(channel.topic, msgtype, channel.message_encoding or "cdr")
+        if (qos := read_offered_qos(channel.metadata.get("offered_qos_profiles"))) is not None:
+            self.offered[channel.topic] = qos
 
     def _survey(self, statistics: Statistics | None) -> dict[int, int]:
         """The messages of each channel, counted by reading the file once.

@@ -72,8 +72,8 @@ class MessageTypes:
         if store is None:
             raise ValueError(f"the bag has no definition of {message.msgtype} that can be used")
         if message.encoding == "ros1":
-            return store.deserialize_ros1(_plain(message.data), message.msgtype)
-        return store.deserialize_cdr(_plain(message.data), message.msgtype)
+            return store.deserialize_ros1(uncompressed(message.data), message.msgtype)
+        return store.deserialize_cdr(uncompressed(message.data), message.msgtype)
 
 
 @functools.cache
@@ -82,9 +82,21 @@ def ros_types(encoding: str = "cdr") -> Any:
     return get_typestore(Stores.ROS1_NOETIC if encoding == "ros1" else Stores.ROS2_JAZZY)
 
 
-def _plain(data: bytes) -> bytes:
-    """Only metadata.yaml says whether single messages were compressed, and it may be lost; none begins so by itself."""
-    return zstandard.ZstdDecompressor().decompressobj().decompress(data) if data[:4] == _ZSTD_MAGIC else data
+def uncompressed(data: bytes) -> bytes:
+    """A message that may have been compressed by itself.
+
+    Only metadata.yaml says whether single messages were compressed, and it may be lost; none begins so by itself.
+
+    Raises:
+        zstandard.ZstdError: it is damaged or cut off.
+    """
+    if data[:4] != _ZSTD_MAGIC:
+        return data
+    decompressor = zstandard.ZstdDecompressor().decompressobj()
+    plain = decompressor.decompress(data)
+    if not decompressor.eof:
+        raise zstandard.ZstdError("a compressed message is cut off")
+    return plain
 
 
 def _store(msgtype: str, encoding: str, definition: MessageDefinition) -> Any:

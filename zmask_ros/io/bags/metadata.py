@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from zmask_ros.io.bags.offered_qos import OfferedQos, read_offered_qos
 from zmask_ros.io.bags.raw_messages import BagError
 
 
@@ -23,6 +24,7 @@ class BagMetadata:
         compression: such as `zstd (file)`; empty without.
         files: the names of the storage files in the order of recording.
         counts: the messages of each topic.
+        offered: the quality of service that the recorded publishers of each topic offered, where it is known.
     """
 
     version: int
@@ -31,6 +33,7 @@ class BagMetadata:
     compression: str
     files: tuple[str, ...]
     counts: dict[str, int]
+    offered: dict[str, OfferedQos]
 
 
 def read_metadata(path: Path) -> BagMetadata:
@@ -52,9 +55,12 @@ def read_metadata(path: Path) -> BagMetadata:
 
 def _metadata(information: dict[str, Any]) -> BagMetadata:
     counts: dict[str, int] = {}
+    offered: dict[str, OfferedQos] = {}
     for topic in information.get("topics_with_message_count") or ():
         name = topic["topic_metadata"]["name"]
         counts[name] = counts.get(name, 0) + int(topic.get("message_count") or 0)
+        if (qos := read_offered_qos(topic["topic_metadata"].get("offered_qos_profiles"))) is not None:
+            offered[name] = qos
     compression = information.get("compression_format") or ""
     mode = (information.get("compression_mode") or "none").lower()
     return BagMetadata(
@@ -65,4 +71,5 @@ def _metadata(information: dict[str, Any]) -> BagMetadata:
         # Up to version 3 the name of the folder stood before that of the file.
         files=tuple(re.split(r"[/\\]", name)[-1] for name in information.get("relative_file_paths") or ()),
         counts=counts,
+        offered=offered,
     )

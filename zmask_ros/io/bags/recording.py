@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from zmask_ros.io.bags.message_types import MessageTypes
+from zmask_ros.io.bags.offered_qos import OfferedQos
 from zmask_ros.io.bags.raw_messages import RawMessage, TopicInfo
 
 
@@ -21,6 +22,7 @@ class Recording(ABC):
         compression: of its parts, such as `zstd`; empty without.
         index: whether messages are found by an index, and not by reading the file from its beginning.
         topics: what it holds.
+        offered: the quality of service that the recorded publishers of each topic offered, where the file says it.
         types: how its messages are read.
         damage: empty, or what is wrong with the file; may be found out while reading.
     """
@@ -34,6 +36,7 @@ class Recording(ABC):
         self.compression = ""
         self.index = False
         self.topics: list[TopicInfo] = []
+        self.offered: dict[str, OfferedQos] = {}
         self.types = MessageTypes()
         self.damage = ""
         self._found_wrong = ""

@@ -11,6 +11,7 @@ from enum import IntEnum
 
 from zmask_ros.flags.drift import Drift, DriftLevel, DriftLevels
 from zmask_ros.flags.flag import Flag, FrameState
+from zmask_ros.flags.verdict_share import WINDOW_S, VerdictShare
 from zmask_ros.io.stamps import NANOSECONDS
 
 REMEMBERED_FRAMES = 300
@@ -45,6 +46,7 @@ class Counters:
     clean: int = 0
     attack: int = 0
     unknown: int = 0
+    precaution: int = 0
     internal_errors: int = 0
     resets: int = 0
     tracked: int = 0
@@ -71,6 +73,7 @@ class Snapshot:
         last_error: the last internal error; empty if there was none.
         last_unknown: why the last frame was flagged UNKNOWN; empty if none was.
         stages_ms: median time of each stage of the last processed frames.
+        verdict_share: of the frames of the last seconds, those with a verdict, 0..1; NaN where there were none.
     """
 
     counters: Counters
@@ -83,6 +86,7 @@ class Snapshot:
     last_error: str = ""
     last_unknown: str = ""
     stages_ms: dict[str, float] = field(default_factory=dict)
+    verdict_share: float = float("nan")
 
 
 class CameraHealth:
@@ -98,6 +102,7 @@ class CameraHealth:
         self._last_error = ""
         self._last_flag = Flag(FrameState.UNKNOWN, float("nan"), float("nan"), "no frame yet")
         self._last_unknown = ""
+        self._verdicts = VerdictShare()
         self._before = Counters()
         self._before_ns = time.monotonic_ns()
 
@@ -140,12 +145,21 @@ class CameraHealth:
             key = flag.state.name.lower()
             setattr(self._counters, key, getattr(self._counters, key) + 1)
             self._last_flag = flag
+            self._counters.precaution += flag.state is FrameState.CLEAN and flag.mask_fraction > 0.0
+            if flag.sequence:
+                self._verdicts.add(flag.state is not FrameState.UNKNOWN)
             if flag.state is FrameState.UNKNOWN:
                 self._last_unknown = flag.reason
             else:
                 self._latencies_ms.append(flag.latency_ms)
                 for stage, milliseconds in flag.stages_ms.items():
                     self._stages_ms.setdefault(stage, deque(maxlen=REMEMBERED_FRAMES)).append(milliseconds)
+
+    @property
+    def verdict_share(self) -> float:
+        """Of the frames of the last seconds, those with a verdict, 0..1; NaN where there were none."""
+        with self._lock:
+            return self._verdicts.share
 
     def snapshot(self) -> Snapshot:
         """The state now; rates are those since the call before."""
@@ -166,6 +180,7 @@ class CameraHealth:
                 self._last_error,
                 self._last_unknown,
                 {stage: quantile(tuple(sorted(times)), 0.5) for stage, times in self._stages_ms.items()},
+                self._verdicts.share,
             )
 
 
@@ -195,13 +210,8 @@ def assess_input(camera: str, topic: str, publishers: int, stale_after_s: float,
         message = f"no frames yet on {topic}, which has {publishers or 'no'} publishers"
     elif now.age_s > stale_after_s:
         level, message = Level.ERROR, f"no frames on {topic} for {now.age_s:.1f} s"
-    elif now.period.unknown:
-        level, message = (
-            Level.WARN,
-            f"{now.period.unknown} frames could not be used: {now.last_unknown or 'see the flags'}",
-        )
-    elif now.last_flag.remark:
-        level, message = Level.WARN, now.last_flag.remark
+    elif troubles := _input_troubles(now):
+        level, message = Level.WARN, "; ".join(troubles)
     values = {
         "topic": topic,
         "publishers": str(publishers),
@@ -216,18 +226,44 @@ def assess_input(camera: str, topic: str, publishers: int, stale_after_s: float,
     return Assessment(f"{camera} input", level, message, values)
 
 
-def assess_inference(camera: str, device: str, now: Snapshot, trouble: str = "") -> Assessment:
-    """Whether the network runs, and how fast; ``trouble``: what keeps frames from being processed."""
+def _input_troubles(now: Snapshot) -> list[str]:
+    """What was wrong with the frames of the last period."""
+    troubles = []
+    if lost := now.period.lost_in_transport:
+        troubles.append(f"{lost} frames were lost in the transport: does the camera's driver have the shared memory?")
+    if unknown := now.period.unknown:
+        troubles.append(f"{unknown} frames could not be used: {now.last_unknown or 'see the flags'}")
+    elif now.last_flag.remark:
+        troubles.append(now.last_flag.remark)
+    return troubles
+
+
+def assess_inference(
+    camera: str, device: str, now: Snapshot, trouble: str = "", least_verdict_share: float = 0.0
+) -> Assessment:
+    """Whether the network runs, how fast, and whether that is fast enough for the camera.
+
+    Args:
+        trouble: what keeps frames from being processed; empty if nothing does.
+        least_verdict_share: a smaller share of frames with a verdict is a warning.
+    """
     median, high = quantile(now.latencies_ms, 0.5), quantile(now.latencies_ms, 0.99)
     level, message = Level.OK, f"{median:.0f} ms a frame"
     if trouble:
         level, message = Level.ERROR, trouble
     elif errors := now.period.internal_errors:
         level, message = Level.ERROR, f"{errors} internal errors in the last period: {now.last_error}"
+    elif now.verdict_share < least_verdict_share:
+        level = Level.WARN
+        message = (
+            f"{now.verdict_share:.0%} of the frames of the last {WINDOW_S:g} s got a verdict, and "
+            f"least_verdict_share is {least_verdict_share:.0%}: {now.last_unknown}"
+        )
     elif not now.latencies_ms:
         message = "no frame processed yet"
     values = {
         "device": device,
+        f"share of frames with a verdict, last {WINDOW_S:g} s": f"{now.verdict_share:.3f}",
         "latency p50 [ms]": f"{median:.1f}",
         "latency p99 [ms]": f"{high:.1f}",
         **{f"{stage} p50 [ms]": f"{milliseconds:.2f}" for stage, milliseconds in now.stages_ms.items()},
@@ -253,6 +289,7 @@ def assess_attack(camera: str, now: Snapshot) -> Assessment:
         "clean frames": str(now.counters.clean),
         "attacked frames": str(now.counters.attack),
         "unknown frames": str(now.counters.unknown),
+        "clean frames masked as a precaution": str(now.counters.precaution),
         "frames with a known patch, segmented once": str(now.counters.tracked),
         "frames analysed as a whole": str(now.counters.analyzed),
     }

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from zmask_ros.runtime.camera import DefendedCamera
 
 
-def assess_device(device: torch.device) -> Assessment:
+def assess_device(task: str, device: torch.device) -> Assessment:
     """Where the network runs, and how full the memory there is."""
     import torch
 
     if device.type != "cuda":
-        return Assessment("device", Level.OK, str(device), {"threads": str(torch.get_num_threads())})
+        return Assessment(task, Level.OK, str(device), {"threads": str(torch.get_num_threads())})
     free, total = torch.cuda.mem_get_info(device)
     values = {
         "name": torch.cuda.get_device_name(device),
@@ -26,7 +26,7 @@ def assess_device(device: torch.device) -> Assessment:
         "memory of this node [MiB]": str(torch.cuda.memory_allocated(device) >> 20),
     }
     level = Level.WARN if free < total // 50 else Level.OK
-    return Assessment("device", level, "memory is nearly full" if level else str(device), values)
+    return Assessment(task, level, "memory is nearly full" if level else str(device), values)
 
 
 def assess_profile(task: str, camera: DefendedCamera, identity: str) -> Assessment:

@@ -96,6 +96,14 @@ class DefenseParameters:
     drift_error: float = parameter(
         1.5, "Diagnostics report an error, that the profile does not fit, above this distance.", minimum=0.0, live=True
     )
+    least_verdict_share: float = parameter(
+        0.5,
+        "Diagnostics warn when a smaller share than this of a camera's frames of the last 5 s got a verdict, as on a "
+        "machine that is too busy; 0: they never do.",
+        minimum=0.0,
+        maximum=1.0,
+        live=True,
+    )
     max_batch: int = parameter(
         8,
         "Frames of several cameras that wait together are worked on together, but not more than this.",

@@ -10,6 +10,7 @@ from typing import Any
 from zmask_ros.errors import ZmaskError
 from zmask_ros.io.files import replace_file
 from zmask_ros.node.parameters.defense_node import CameraParameters, DefenseParameters
+from zmask_ros.node.parameters.player import PlayerParameters
 from zmask_ros.node.parameters.recorder import RecorderParameters
 from zmask_ros.node.parameters.spec import ParameterSpec, specs
 from zmask_ros.node.parameters.street_camera import StreetCameraParameters
@@ -21,6 +22,7 @@ TABLES: tuple[tuple[str, type, str], ...] = (
     ("### Parameters of defense_node", DefenseParameters, ""),
     ("### Parameters of each camera", CameraParameters, "<camera>."),
     ("### Parameters of street_camera", StreetCameraParameters, ""),
+    ("### Parameters of player", PlayerParameters, ""),
     ("### Parameters of recorder", RecorderParameters, ""),
 )
 

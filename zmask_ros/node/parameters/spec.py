@@ -15,6 +15,7 @@ from zmask_ros.errors import ZmaskError
 if TYPE_CHECKING:
     from rcl_interfaces.msg import ParameterDescriptor
     from rclpy.node import Node
+    from rclpy.parameter import Parameter as RosParameter
 
 
 READ_ONLY = "read when the node starts, not changed while it runs"
@@ -78,6 +79,26 @@ def declare(node: Node, table: type[Parameters], prefix: str = "") -> Parameters
     )
 
 
+def take_integers_for_doubles(node: Node) -> None:
+    """Let ``ros2 param set`` give 0 for 0.0: an integer that is set for a double of the node becomes one."""
+    from rclpy.parameter import Parameter
+
+    def converted(one: Parameter) -> Parameter:
+        is_double = node.has_parameter(one.name) and node.get_parameter(one.name).type_ == Parameter.Type.DOUBLE
+        return _as_double(one) if is_double else one
+
+    node.add_pre_set_parameters_callback(lambda parameters: [converted(one) for one in parameters])
+
+
+def _as_double(parameter: RosParameter) -> RosParameter:
+    """The same as a double if it is an integer."""
+    from rclpy.parameter import Parameter
+
+    if parameter.type_ != Parameter.Type.INTEGER:
+        return parameter
+    return Parameter(parameter.name, Parameter.Type.DOUBLE, float(parameter.value))
+
+
 def unknown_parameters(node: Node) -> list[str]:
     """Names of the parameters that the user set and that the node does not have, such as misspelled ones."""
     # rclpy has no public list of what was set and never declared. Those of topics are declared with the topics.
@@ -88,6 +109,10 @@ def unknown_parameters(node: Node) -> list[str]:
 def _declare_one(node: Node, spec: ParameterSpec) -> Any:
     from rclpy.exceptions import ParameterException
 
+    # As above, for those that are given at the start: rclpy has no public way to them either.
+    overrides: dict[str, Any] = node._parameter_overrides
+    if isinstance(spec.default, float) and spec.name in overrides:
+        overrides[spec.name] = _as_double(overrides[spec.name])
     try:
         value = node.declare_parameter(spec.name, spec.default, _descriptor(spec)).value
     except ParameterException as error:

@@ -1,0 +1,53 @@
+"""How replay.launch.py plays a bag: by ros2 bag, or by our own player."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from zmask_ros.errors import ZmaskError
+from zmask_ros.launching.defense import Values
+
+CLOCK_HZ = 100.0
+# For the subscribers of the first frames.
+DELAY_S = 0.5
+# Our own player also waits until the node has found it, on however busy a machine.
+WAIT_S = 30.0
+# What a defense has published while the bag was recorded: this one publishes the same.
+DEFENSE_TOPICS = ".*/zmask/.*"
+
+
+def check_bag(value: Values) -> None:
+    """See whether there is something to play.
+
+    Raises:
+        ZmaskError: no such bag, or a rate that is none.
+    """
+    if not Path(value["bag"]).expanduser().exists():
+        raise ZmaskError(f"There is no bag {value['bag']}.")
+    try:
+        positive = float(value["rate"]) > 0.0
+    except ValueError:
+        positive = False
+    if not positive:
+        raise ZmaskError(f"The argument rate is a number above 0, not '{value['rate']}'.")
+
+
+def ros2_bag_words(value: Values) -> list[str]:
+    """The words of ros2 bag play."""
+    words = ["ros2", "bag", "play", str(Path(value["bag"]).expanduser()), "--clock", f"{CLOCK_HZ:g}"]
+    words += ["--rate", value["rate"], "--delay", f"{DELAY_S:g}", "--exclude-regex", DEFENSE_TOPICS]
+    return [*words, "--disable-keyboard-controls", *(["--loop"] if value["loop"] == "true" else [])]
+
+
+def player_parameters(value: Values) -> dict[str, Any]:
+    """The same as parameters of `player`."""
+    return {
+        "path": value["bag"],
+        "rate": float(value["rate"]),
+        "loop": value["loop"] == "true",
+        "clock_hz": CLOCK_HZ,
+        "delay_s": DELAY_S,
+        "wait_s": WAIT_S,
+        "exclude_regex": DEFENSE_TOPICS,
+    }

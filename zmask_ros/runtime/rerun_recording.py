@@ -1,0 +1,248 @@
+"""What `zmask replay` says of each frame, for the Rerun viewer: pictures, regions, scores and states over time.
+
+The Rerun SDK is optional: it is imported when a recording is begun.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from zmask_ros.errors import ZmaskError
+from zmask_ros.flags.flag import Flag, FrameState
+from zmask_ros.io.files import check_place
+from zmask_ros.io.images.codec import encode_compressed
+from zmask_ros.runtime.camera import CameraResult, Pictures
+from zmask_ros.runtime.drawing import MASK_COLOR, STATE_COLORS, Color
+from zmask_ros.segmenters import UNLABELLED
+
+SUFFIX = ".rrd"
+INSTALL = "pip install 'zmask_ros[view]', or pip install rerun-sdk"
+JPEG_QUALITY = 90
+HEAT_SHARE = 4
+"""The heat is kept at this part of the image's width and height: its grid is coarser still."""
+WARMEST = 2.0
+"""The heat that has the last color of the scale, in thresholds."""
+VIEWER_STARTS_S = 30.0
+_APPLICATION = "zmask"
+_MASKED = 1
+_SCORES: dict[str, Color] = {
+    "score": (30, 130, 230),
+    "screening": (140, 140, 140),
+    "threshold": STATE_COLORS[FrameState.ATTACK],
+    "masking_threshold": STATE_COLORS[FrameState.UNKNOWN],
+}
+_LEVELS = {FrameState.CLEAN: "INFO", FrameState.ATTACK: "ERROR", FrameState.UNKNOWN: "WARN"}
+
+
+class RerunRecording:
+    """Context manager that writes a Rerun recording, shows it in the viewer, or both.
+
+    The file is written under another name of the same folder and renamed when it is whole. After Ctrl-C it is whole as
+    well, with the frames so far; any other exception leaves none.
+
+    Args:
+        name: of the recording, as the viewer lists it.
+        classes: name and color of each label.
+        path: OUT.rrd, or None.
+        view: open the viewer, and show each frame as it is added.
+
+    Raises:
+        ZmaskError: the Rerun SDK is not installed, the place cannot be written to, or the viewer does not open.
+    """
+
+    def __init__(self, name: str, classes: dict[str, Color], path: Path | None = None, view: bool = False) -> None:
+        self._path = path
+        self._partial: Path | None = None
+        if path is not None:
+            _check_place(path)
+            self._partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{SUFFIX}")
+        self._rr = _rerun()
+        self._states: dict[str, str] = {}
+        self._frames = 0
+        self._stream = self._rr.RecordingStream(_APPLICATION)
+        # By the stamps of the messages alone: when a frame was replayed says nothing.
+        self._stream.set_log_time_enabled(False)
+        self._stream.set_log_tick_enabled(False)
+        sinks = [self._rr.GrpcSink(_open_viewer())] if view else []
+        if self._partial is not None:
+            sinks.append(self._rr.FileSink(self._partial))
+        self._stream.set_sinks(*sinks, default_blueprint=_blueprint())
+        self._stream.send_recording_name(name)
+        self._log_legend(classes)
+
+    def __enter__(self) -> RerunRecording:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        wanted = kind is None or (issubclass(kind, KeyboardInterrupt) and self._frames > 0)
+        try:
+            self._flush()
+            self._stream.disconnect()
+            if wanted and self._partial is not None and self._path is not None:
+                self._partial.replace(self._path)
+        except (OSError, ZmaskError):
+            # What was wrong first is what the user has to know.
+            if kind is None:
+                raise
+        finally:
+            if self._partial is not None:
+                self._partial.unlink(missing_ok=True)
+
+    def add(self, stamp_ns: int, result: CameraResult, flag: Flag) -> None:
+        """Add one frame.
+
+        Raises:
+            ZmaskError: the file cannot be written any further.
+        """
+        self._stream.set_time("stamp", timestamp=np.datetime64(stamp_ns, "ns"))
+        self._stream.set_time("frame", sequence=flag.sequence)
+        self._log_flag(flag, result.analyzed)
+        if result.pictures is None:
+            # Otherwise the viewer shows the last frame that was seen as if it were this one.
+            self._log("camera", self._rr.Clear(recursive=True))
+        else:
+            self._log_pictures(result, result.pictures)
+        self._frames += 1
+
+    def _log_legend(self, classes: dict[str, Color]) -> None:
+        """What names and colors the rest."""
+        rr = self._rr
+        labels = [(index, name, color) for index, (name, color) in enumerate(classes.items())]
+        self._log_static("camera", rr.AnnotationContext([*labels, (UNLABELLED, "unlabelled", (0, 0, 0))]))
+        self._log_static("camera/mask", rr.AnnotationContext([(0, "seen", (0, 0, 0, 0)), (_MASKED, "masked", MASK_COLOR)]))
+        for name, color in _SCORES.items():
+            self._log_static(f"scores/{name}", rr.SeriesLines(colors=color, names=name.replace("_", " ")))
+        states = [state.name for state in STATE_COLORS]
+        for name in ("state", "alarm"):
+            configuration = rr.StateConfiguration(values=states, labels=states, colors=list(STATE_COLORS.values()))
+            self._log_static(f"flag/{name}", configuration)
+
+    def _log_pictures(self, result: CameraResult, pictures: Pictures) -> None:
+        rr = self._rr
+        image = rr.EncodedImage(contents=encode_compressed(pictures.image, "jpeg", JPEG_QUALITY), media_type="image/jpeg")
+        self._log("camera/image", image)
+        self._log("camera/segmentation", rr.SegmentationImage(pictures.labels, opacity=0.6))
+        self._log("camera/mask", rr.SegmentationImage((pictures.mask > 0).astype(np.uint8), opacity=0.6))
+        warmest = WARMEST * result.threshold
+        heat = rr.DepthImage(_smaller(pictures.heat), colormap="inferno", depth_range=(0.0, warmest))
+        self._log("camera/heat", heat)
+        boxes = np.array([(r.x, r.y, r.width, r.height) for r in result.regions], np.float32).reshape(-1, 4)
+        labels = [f"{region.score:.3g}" for region in result.regions]
+        regions = rr.Boxes2D(array=boxes, array_format=rr.Box2DFormat.XYWH, labels=labels, colors=MASK_COLOR)
+        self._log("camera/regions", regions)
+
+    def _log_flag(self, flag: Flag, analyzed: bool) -> None:
+        rr = self._rr
+        # The score of the screening is another head's: it says nothing about the thresholds.
+        is_screening = not analyzed and flag.state is not FrameState.UNKNOWN
+        self._log("scores/screening" if is_screening else "scores/score", rr.Scalars(flag.score))
+        self._log("scores/threshold", rr.Scalars(flag.threshold))
+        self._log("scores/masking_threshold", rr.Scalars(flag.masking_threshold))
+        changed = self._log_state("state", flag.state)
+        self._log_state("alarm", flag.alarm)
+        if changed or flag.reason:
+            said = ": ".join(filter(None, [flag.state.name, flag.reason]))
+            self._log("flag/events", rr.TextLog(said, level=_LEVELS[flag.state], color=STATE_COLORS[flag.state]))
+
+    def _log_state(self, name: str, state: FrameState) -> bool:
+        """Log a state that is another one than before; returns whether it is."""
+        changed = self._states.get(name) != state.name
+        if changed:
+            self._states[name] = state.name
+            self._log(f"flag/{name}", self._rr.StateChange(state=state.name))
+        return changed
+
+    def _log(self, entity: str, what: Any, static: bool = False) -> None:
+        self._stream.log(entity, what, static=static, strict=True)
+
+    def _log_static(self, entity: str, what: Any) -> None:
+        self._log(entity, what, static=True)
+
+    def _flush(self) -> None:
+        """Wait until everything is written; Rerun writes in a thread of its own and says only here that it could not."""
+        try:
+            self._stream.flush()
+        except RuntimeError as error:
+            place = "The viewer" if self._path is None else f"{self._path}"
+            raise ZmaskError(f"{place} did not take all of the recording: is the disk full? ({error})") from error
+
+
+def _check_place(path: Path) -> None:
+    if path.suffix != SUFFIX:
+        raise ZmaskError(f"A Rerun recording ends in {SUFFIX}; '{path.name}' does not.")
+    check_place(path)
+
+
+def _rerun() -> Any:
+    try:
+        return importlib.import_module("rerun")
+    except ModuleNotFoundError as error:
+        raise ZmaskError(f"The Rerun SDK is not installed: {INSTALL} (Python 3.11 or newer).") from error
+
+
+def _smaller(heat: np.ndarray) -> np.ndarray:
+    """The heat, float32 [H, W], as float16 and at a part of its size: floats are what takes most of a file."""
+    size = tuple(max(1, side // HEAT_SHARE) for side in reversed(heat.shape))
+    return cv2.resize(heat, size, interpolation=cv2.INTER_AREA).astype(np.float16)
+
+
+def _blueprint() -> Any:
+    """Everything at once: pictures above, what is said of them over time below."""
+    rrb = importlib.import_module("rerun.blueprint")
+
+    def pictures(name: str, *entities: str) -> Any:
+        return rrb.Spatial2DView(origin="camera", contents=[f"$origin/{entity}" for entity in entities], name=name)
+
+    return rrb.Blueprint(
+        rrb.Vertical(
+            rrb.Grid(
+                pictures("Image and regions", "image", "regions"),
+                pictures("Defended segmentation", "image", "segmentation"),
+                pictures("Masked", "image", "mask"),
+                pictures("Heat", "heat"),
+                grid_columns=2,
+            ),
+            rrb.Horizontal(
+                rrb.Vertical(
+                    rrb.TimeSeriesView(origin="scores", name="Score and thresholds"),
+                    rrb.StateTimelineView(origin="flag", name="Flag and alarm"),
+                    row_shares=[2, 1],
+                ),
+                rrb.TextLogView(origin="flag", name="What was said"),
+                column_shares=[2, 1],
+            ),
+            row_shares=[2, 1],
+        ),
+        rrb.TimePanel(timeline="stamp", state="collapsed"),
+        rrb.SelectionPanel(state="hidden"),
+        rrb.BlueprintPanel(state="hidden"),
+    )
+
+
+def _open_viewer() -> str:
+    """Open the viewer, which stays when this process ends; returns its address.
+
+    Not by `rerun.spawn`, whose viewer listens on all networks of the machine.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "rerun", "--bind", "127.0.0.1", "--port", str(port), "--expect-data-soon"]
+    viewer = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    until = time.monotonic() + VIEWER_STARTS_S
+    while time.monotonic() < until and viewer.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return f"rerun+http://127.0.0.1:{port}/proxy"
+        time.sleep(0.05)
+    raise ZmaskError("The Rerun viewer does not open: is there a display? Write a file with --rerun and open it elsewhere.")

@@ -30,7 +30,7 @@ INSTALL = "pip install 'zmask_ros[view]', or pip install rerun-sdk"
 JPEG_QUALITY = 90
 HEAT_SHARE = 4
 """The heat is kept at this part of the image's width and height: its grid is coarser still."""
-WARMEST = 2.0
+WARMEST = 20.0
 """The heat that has the last color of the scale, in thresholds."""
 VIEWER_STARTS_S = 30.0
 _APPLICATION = "zmask"
@@ -216,7 +216,7 @@ def _blueprint() -> Any:
                 rrb.Vertical(
                     rrb.TimeSeriesView(origin="scores", name="Score and thresholds"),
                     rrb.StateTimelineView(origin="flag", name="Flag and alarm"),
-                    row_shares=[2, 1],
+                    row_shares=[3, 2],
                 ),
                 rrb.TextLogView(origin="flag", name="What was said"),
                 column_shares=[2, 1],

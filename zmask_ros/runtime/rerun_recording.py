@@ -67,7 +67,7 @@ class RerunRecording:
             _check_place(path)
             self._partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{SUFFIX}")
         self._rr = _rerun()
-        self._states: dict[str, str] = {}
+        self._last: dict[str, str] = {}
         self._frames = 0
         self._stream = self._rr.RecordingStream(_APPLICATION)
         # By the stamps of the messages alone: when a frame was replayed says nothing.
@@ -84,26 +84,18 @@ class RerunRecording:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        wanted = kind is None or (issubclass(kind, KeyboardInterrupt) and self._frames > 0)
+        self._stream.disconnect()
+        if self._path is None or self._partial is None:
+            return
         try:
-            self._flush()
-            self._stream.disconnect()
-            if wanted and self._partial is not None and self._path is not None:
+            if kind is None or (issubclass(kind, KeyboardInterrupt) and self._frames):
+                self._check_whole(self._partial)
                 self._partial.replace(self._path)
-        except (OSError, ZmaskError):
-            # What was wrong first is what the user has to know.
-            if kind is None:
-                raise
         finally:
-            if self._partial is not None:
-                self._partial.unlink(missing_ok=True)
+            self._partial.unlink(missing_ok=True)
 
     def add(self, stamp_ns: int, result: CameraResult, flag: Flag) -> None:
-        """Add one frame.
-
-        Raises:
-            ZmaskError: the file cannot be written any further.
-        """
+        """Add one frame."""
         self._stream.set_time("stamp", timestamp=np.datetime64(stamp_ns, "ns"))
         self._stream.set_time("frame", sequence=flag.sequence)
         self._log_flag(flag, result.analyzed)
@@ -148,19 +140,18 @@ class RerunRecording:
         self._log("scores/screening" if is_screening else "scores/score", rr.Scalars(flag.score))
         self._log("scores/threshold", rr.Scalars(flag.threshold))
         self._log("scores/masking_threshold", rr.Scalars(flag.masking_threshold))
-        changed = self._log_state("state", flag.state)
-        self._log_state("alarm", flag.alarm)
-        if changed or flag.reason:
-            said = ": ".join(filter(None, [flag.state.name, flag.reason]))
-            self._log("flag/events", rr.TextLog(said, level=_LEVELS[flag.state], color=STATE_COLORS[flag.state]))
+        if self._is_new("state", flag.state.name):
+            self._log("flag/state", rr.StateChange(state=flag.state.name))
+        if self._is_new("alarm", flag.alarm.name):
+            self._log("flag/alarm", rr.StateChange(state=flag.alarm.name))
+        said = ": ".join(filter(None, [flag.state.name, flag.reason]))
+        if self._is_new("said", said):
+            self._log("flag/said", rr.TextLog(said, level=_LEVELS[flag.state], color=STATE_COLORS[flag.state]))
 
-    def _log_state(self, name: str, state: FrameState) -> bool:
-        """Log a state that is another one than before; returns whether it is."""
-        changed = self._states.get(name) != state.name
-        if changed:
-            self._states[name] = state.name
-            self._log(f"flag/{name}", self._rr.StateChange(state=state.name))
-        return changed
+    def _is_new(self, name: str, value: str) -> bool:
+        """Whether it is another one than that of the frame before."""
+        before, self._last[name] = self._last.get(name), value
+        return value != before
 
     def _log(self, entity: str, what: Any, static: bool = False) -> None:
         self._stream.log(entity, what, static=static, strict=True)
@@ -168,13 +159,16 @@ class RerunRecording:
     def _log_static(self, entity: str, what: Any) -> None:
         self._log(entity, what, static=True)
 
-    def _flush(self) -> None:
-        """Wait until everything is written; Rerun writes in a thread of its own and says only here that it could not."""
+    def _check_whole(self, path: Path) -> None:
+        """Rerun writes in a thread of its own, and raises nothing when it cannot.
+
+        Raises:
+            ZmaskError: the file has not the end that is written last.
+        """
         try:
-            self._stream.flush()
+            self._rr.chunk.RrdReader(path).store()
         except RuntimeError as error:
-            place = "The viewer" if self._path is None else f"{self._path}"
-            raise ZmaskError(f"{place} did not take all of the recording: is the disk full? ({error})") from error
+            raise ZmaskError(f"{self._path} could not be written whole: is the disk full?") from error
 
 
 def _check_place(path: Path) -> None:
@@ -218,7 +212,7 @@ def _blueprint() -> Any:
                     rrb.StateTimelineView(origin="flag", name="Flag and alarm"),
                     row_shares=[3, 2],
                 ),
-                rrb.TextLogView(origin="flag", name="What was said"),
+                rrb.TextLogView(origin="flag/said", name="What was said"),
                 column_shares=[2, 1],
             ),
             row_shares=[2, 1],
@@ -234,6 +228,9 @@ def _open_viewer() -> str:
 
     Not by `rerun.spawn`, whose viewer listens on all networks of the machine.
     """
+    # Without one, the viewer takes connections, and only then finds out that it cannot be seen.
+    if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        raise ZmaskError("There is no display for the Rerun viewer: write a file with --rerun and open it elsewhere.")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -245,4 +242,4 @@ def _open_viewer() -> str:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return f"rerun+http://127.0.0.1:{port}/proxy"
         time.sleep(0.05)
-    raise ZmaskError("The Rerun viewer does not open: is there a display? Write a file with --rerun and open it elsewhere.")
+    raise ZmaskError("The Rerun viewer does not open: write a file with --rerun and open it elsewhere.")

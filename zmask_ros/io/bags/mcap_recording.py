@@ -27,7 +27,7 @@ from mcap.stream_reader import StreamReader
 
 from zmask_ros.io.bags.message_types import full_type_name, message_definition
 from zmask_ros.io.bags.raw_messages import BagError, RawMessage, TopicInfo
-from zmask_ros.io.bags.recording import Recording
+from zmask_ros.io.bags.recording import Recording, another_begins
 
 MAGIC = b"\x89MCAP0\r\n"
 _RECORD = struct.Struct("<BQ")
@@ -206,6 +206,7 @@ class McapRecording(Recording):
                             first = first or str(error)
                     else:
                         self._learn_record(opcode, stream.read(length))
+                self._found_wrong = _behind_the_end(stream, self._size, head)
             except Exception as error:
                 reason = "no more bytes" if isinstance(error, struct.error) or not str(error) else error
                 self._found_wrong = f"it is cut off or damaged at byte {stream.tell()} of {self._size} ({reason})"
@@ -256,6 +257,19 @@ def _record_head(stream: BinaryIO, size: int) -> tuple[int, int]:
     return opcode, length
 
 
+def _behind_the_end(stream: BinaryIO, size: int, head: tuple[int, int]) -> str:
+    """What is not read behind the end of the file, of whose last data the stream has read the ``head``."""
+    opcode, length = head
+    # A summary that is cut holds no messages.
+    with suppress(McapError, struct.error):
+        while opcode != Opcode.FOOTER:
+            stream.seek(length, 1)
+            opcode, length = _record_head(stream, size)
+        stream.seek(length + len(MAGIC), 1)
+        return another_begins(stream, MAGIC)
+    return ""
+
+
 def _compression(body: memoryview) -> str:
     *_, length = _CHUNK.unpack_from(body)
     return bytes(body[_CHUNK.size : _CHUNK.size + length]).decode()
@@ -290,6 +304,9 @@ def _read_summary(stream: BinaryIO, size: int) -> _Summary:
         return summary
     stream.seek(start)
     data = stream.read()
+    # Of several files in one, the summary of the last says nothing of the others.
+    if MAGIC in data[: -len(MAGIC)]:
+        return summary
     before_checksum = len(data) - len(MAGIC) - 4
     if checksum and zlib.crc32(data[:before_checksum]) != checksum:
         return summary

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 STATIC = -1
-DEPTH_TYPES = {6: np.uint8, 33: np.float16}
+DEPTH_TYPES = {6: np.uint8, 33: np.float16, 34: np.float32}
 """Rerun's numbers of the types of samples."""
 
 

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,9 @@ class RerunRecording:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # After a write that failed, `disconnect` waits for ever unless something was flushed before.
+        with suppress(RuntimeError):
+            self._stream.flush()
         self._stream.disconnect()
         if self._path is None or self._partial is None:
             return

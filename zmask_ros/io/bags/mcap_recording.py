@@ -7,6 +7,7 @@ summary, the statistics, the summary itself.
 from __future__ import annotations
 
 import heapq
+import mmap
 import struct
 import zlib
 from collections import Counter
@@ -206,7 +207,7 @@ class McapRecording(Recording):
                             first = first or str(error)
                     else:
                         self._learn_record(opcode, stream.read(length))
-                self._found_wrong = _behind_the_end(stream, self._size, head)
+                self._found_wrong = _behind_the_end(stream)
             except Exception as error:
                 reason = "no more bytes" if isinstance(error, struct.error) or not str(error) else error
                 self._found_wrong = f"it is cut off or damaged at byte {stream.tell()} of {self._size} ({reason})"
@@ -257,17 +258,11 @@ def _record_head(stream: BinaryIO, size: int) -> tuple[int, int]:
     return opcode, length
 
 
-def _behind_the_end(stream: BinaryIO, size: int, head: tuple[int, int]) -> str:
-    """What is not read behind the end of the file, of whose last data the stream has read the ``head``."""
-    opcode, length = head
-    # A summary that is cut holds no messages.
-    with suppress(McapError, struct.error):
-        while opcode != Opcode.FOOTER:
-            stream.seek(length, 1)
-            opcode, length = _record_head(stream, size)
-        stream.seek(length + len(MAGIC), 1)
-        return another_begins(stream, MAGIC)
-    return ""
+def _behind_the_end(stream: BinaryIO) -> str:
+    """What is not read behind the last data of the file, where the stream stands."""
+    with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as bytes_of_file:
+        other = bytes_of_file.find(MAGIC + bytes([Opcode.HEADER]), stream.tell())
+    return another_begins(other) if other >= 0 else ""
 
 
 def _compression(body: memoryview) -> str:

@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 from zmask_ros.io.bags.message_types import MessageTypes
 from zmask_ros.io.bags.raw_messages import RawMessage, TopicInfo
@@ -97,7 +96,6 @@ class Recording(ABC):
         """Give the file back."""
 
 
-def another_begins(stream: BinaryIO, magic: bytes) -> str:
-    """A sentence if another file of the same kind begins where the ``stream`` stands, behind the end of the first."""
-    end = stream.tell()
-    return f"behind its end, at byte {end}, another file begins that was not read" if stream.read(len(magic)) == magic else ""
+def another_begins(at: int) -> str:
+    """What is said of a second file of the same kind in the same file, which begins at this byte."""
+    return f"behind its end, at byte {at}, another file begins that was not read"

@@ -69,7 +69,8 @@ class Rosbag1Recording(Recording):
         for _ in range(header.get_uint32("conn_count") + header.get_uint32("chunk_count")):
             Header.read(stream)
             stream.seek(read_uint32(stream), 1)
-        return another_begins(stream, MAGIC)
+        end = stream.tell()
+        return another_begins(end) if stream.read(len(MAGIC)) == MAGIC else ""
 
     def _compression(self) -> str:
         used = {chunk.decompressor for chunk in self._reader.chunks.values()}

@@ -52,8 +52,9 @@ class SqliteRecording(Recording):
             self.close()
             raise BagError(f"{path} is not a readable bag: {self.damage}.")
         with path.open("rb") as stream:
-            stream.seek(_size_in_header(stream))
-            self.damage = self.damage or another_begins(stream, MAGIC)
+            end = stream.seek(_size_in_header(stream))
+            if stream.read(len(MAGIC)) == MAGIC:
+                self.damage = self.damage or another_begins(end)
         unnamed = sum(count for topic, count in counts.items() if topic not in self._topics)
         if unnamed:
             self.damage = self.damage or f"{unnamed} messages are of topics that it does not name"

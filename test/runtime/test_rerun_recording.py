@@ -53,9 +53,7 @@ class Recorded:
     def loaded(self, topic: str) -> list[np.ndarray]:
         """A topic of the bag that Rerun takes for depth, which it takes mono8 and 32FC1 for."""
         entity = f"/front/zmask/{topic}"
-        made = pictures(
-            loaded(self.bag, entity, "DepthImage:format"), loaded(self.bag, entity, "DepthImage:buffer")
-        )
+        made = pictures(loaded(self.bag, entity, "DepthImage:format"), loaded(self.bag, entity, "DepthImage:buffer"))
         return [made[stamp] for stamp in sorted(made)]
 
 
@@ -68,9 +66,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory, places: tuple[Path, Path]
         bag.write_serialized(TOPIC, bag_makers.IMAGE, bag_makers.image_bytes(9, encoding="rgb9"), STAMPS[-1])
     description, profile_file = places
     rrd, output = folder / "out.rrd", folder / "out.mcap"
-    settings = ReplaySettings(
-        folder / "drive", str(description), "cpu", profile=profile_file, rerun=rrd, output=output
-    )
+    settings = ReplaySettings(folder / "drive", str(description), "cpu", profile=profile_file, rerun=rrd, output=output)
     done = replay(settings)
     segmenter = load_segmenter(str(description), "cpu")
     from zmask_ros.defense import load_profile
@@ -176,7 +172,9 @@ def test_rerun_loads_the_bag_and_finds_the_labels(recorded: Recorded) -> None:
 
 
 def flag_of(result: CameraResult, number: int) -> Flag:
-    return Flag(**{name: getattr(result, name) for name in CameraResult.__mro__[1].__dataclass_fields__}, sequence=number)
+    return Flag(
+        **{name: getattr(result, name) for name in CameraResult.__mro__[1].__dataclass_fields__}, sequence=number
+    )
 
 
 def test_after_ctrl_c_the_frames_so_far_are_kept(recorded: Recorded, tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def command(
 
     Of a bag: its files with format, profile, compression, and number of messages; its image topics; its other topics;
     which topics of a camera cannot be read and why; and what is missing or damaged, as far as that shows without
-    reading all of it. Of each image topic one frame is decoded; where not one can be in the whole bag, that is an error.
+    reading all of it. Of each image topic one frame is decoded; that not one in the whole bag can be is an error.
 
     With --profile, say how far the drive in a bag is from the drives that the profile was fitted on.
 

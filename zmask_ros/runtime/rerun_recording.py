@@ -115,7 +115,9 @@ class RerunRecording:
         rr = self._rr
         labels = [(index, name, color) for index, (name, color) in enumerate(classes.items())]
         self._log_static("camera", rr.AnnotationContext([*labels, (UNLABELLED, "unlabelled", (0, 0, 0))]))
-        self._log_static("camera/mask", rr.AnnotationContext([(0, "seen", (0, 0, 0, 0)), (_MASKED, "masked", MASK_COLOR)]))
+        self._log_static(
+            "camera/mask", rr.AnnotationContext([(0, "seen", (0, 0, 0, 0)), (_MASKED, "masked", MASK_COLOR)])
+        )
         for name, color in _SCORES.items():
             self._log_static(f"scores/{name}", rr.SeriesLines(colors=color, names=name.replace("_", " ")))
         states = [state.name for state in STATE_COLORS]
@@ -125,7 +127,9 @@ class RerunRecording:
 
     def _log_pictures(self, result: CameraResult, pictures: Pictures) -> None:
         rr = self._rr
-        image = rr.EncodedImage(contents=encode_compressed(pictures.image, "jpeg", JPEG_QUALITY), media_type="image/jpeg")
+        image = rr.EncodedImage(
+            contents=encode_compressed(pictures.image, "jpeg", JPEG_QUALITY), media_type="image/jpeg"
+        )
         self._log("camera/image", image)
         self._log("camera/segmentation", rr.SegmentationImage(pictures.labels, opacity=0.6))
         self._log("camera/mask", rr.SegmentationImage((pictures.mask > 0).astype(np.uint8), opacity=0.6))

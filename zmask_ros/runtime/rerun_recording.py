@@ -10,6 +10,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -34,6 +35,8 @@ HEAT_SHARE = 4
 WARMEST = 20.0
 """The heat that has the last color of the scale, in thresholds."""
 VIEWER_STARTS_S = 30.0
+ENDS_S = 30.0
+"""Longest time that the last bytes may take to be written, or to reach the viewer, seconds."""
 _APPLICATION = "zmask"
 _MASKED = 1
 _SCORES: dict[str, Color] = {
@@ -85,10 +88,10 @@ class RerunRecording:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        # After a write that failed, `disconnect` waits for ever unless something was flushed before.
-        with suppress(RuntimeError):
-            self._stream.flush()
-        self._stream.disconnect()
+        # After a write that failed, Rerun may wait for its writing thread for ever.
+        ending = threading.Thread(target=self._end, daemon=True)
+        ending.start()
+        ending.join(ENDS_S)
         if self._path is None or self._partial is None:
             return
         try:
@@ -97,6 +100,11 @@ class RerunRecording:
                 self._partial.replace(self._path)
         finally:
             self._partial.unlink(missing_ok=True)
+
+    def _end(self) -> None:
+        with suppress(RuntimeError):
+            self._stream.flush()
+        self._stream.disconnect()
 
     def add(self, stamp_ns: int, result: CameraResult, flag: Flag) -> None:
         """Add one frame."""

@@ -333,6 +333,27 @@ def test_a_bag_of_which_no_frame_can_be_read_ends_a_command(capsys, tiny, profil
     assert not output.exists()
 
 
+@pytest.mark.parametrize("command", ["fit", "replay", "inspect"])
+def test_a_bag_of_which_no_frame_can_be_decoded_ends_a_command(capsys, tiny, profile, tmp_path, command):
+    bag = bag_makers.write_raw(tmp_path / "drive", [bag_makers.image_bytes(0, encoding="rgb9")] * 3)
+    output = tmp_path / ("a.zmask.safetensors" if command == "fit" else "out.mcap")
+    network = ("--segmenter", tiny, "-o", output)
+    arguments = {"fit": network, "replay": (*network, "--profile", profile), "inspect": ()}[command]
+    code, _, err = zmask(capsys, command, bag, *arguments)
+    assert code == 2
+    assert "Not one" in err and "rgb9" in err and "/front/image_raw" in err
+    assert not output.exists()
+
+
+def test_inspect_warns_of_a_camera_of_which_no_frame_can_be_decoded_beside_one_that_can(capsys, tmp_path):
+    with BagWriter(tmp_path / "drive") as bag:
+        bag.write_image("/rear/image_raw", tiny_network.clean_image(0), "rgb8", 1, "rear")
+        bag.write_serialized(TOPIC, bag_makers.IMAGE, bag_makers.image_bytes(0, encoding="rgb9"), 1)
+    code, _, err = zmask(capsys, "inspect", tmp_path / "drive")
+    assert code == 0
+    assert f"Not one frame of {TOPIC}" in err and "rear" not in err.partition("In it")[0]
+
+
 def test_a_command_that_takes_frames_of_a_cut_bag_says_so(capsys, tiny, tmp_path):
     bag = bag_makers.write_drive(tmp_path / "drive.mcap", 240)
     bag.write_bytes(bag.read_bytes()[: bag.stat().st_size * 3 // 4])

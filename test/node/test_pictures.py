@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -19,6 +20,9 @@ from zmask_ros.io.images.remarks import NEARLY_BLACK
 from zmask_ros.msg import AttackFlag
 
 NAMESPACE = "/pictures"
+SHARES = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9)
+# How many pictures of each share and kind of loss; as in the test of the codec.
+COUNT = int(os.environ.get("ZMASK_LOST_JPEGS", "1"))
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +55,7 @@ def small(node: StartedNode, client: Client) -> Camera:
 @pytest.mark.parametrize("loss", LOSSES)
 def test_of_a_street_that_arrives_in_part_every_frame_is_flagged_unknown(small: Camera, loss: str) -> None:
     random = np.random.default_rng(7)
-    for number, share in enumerate((0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9)):
+    for number, share in enumerate(SHARES * COUNT):
         whole = street_jpegs(95)[number % 2]
         data = lose(whole, loss, share, random.uniform(0.05, 1.0))
         flag = small.ask(CompressedImage(header=header(number), format="jpeg", data=data))

@@ -8,27 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from support import tiny_network
+from support import bag_makers, tiny_network
 from support.flag_bags import read_flags
 from support.patched_street import attacked_image
-from support.screened import screened_profile
-from zmask_ros.defense import Profile, save_profile
+from zmask_ros.errors import ZmaskError
 from zmask_ros.flags.flag import FrameState
 from zmask_ros.io.bags.writer import BagWriter
 from zmask_ros.runtime.replay import Replayed, ReplaySettings, replay
-from zmask_ros.segmenters import Segmenter
 
 TOPIC = "/front/image_raw"
 FRAME_NS = 66_666_667
-
-
-@pytest.fixture(scope="module")
-def places(tmp_path_factory: pytest.TempPathFactory, segmenter: Segmenter, fitted: Profile) -> tuple[Path, Path]:
-    """The description of the tiny network, and a profile for it with a screening."""
-    folder = tmp_path_factory.mktemp("screened")
-    profile = folder / "screened.zmask.safetensors"
-    save_profile(screened_profile(segmenter, fitted), profile)
-    return tiny_network.describe(folder), profile
 
 
 def replayed(
@@ -72,3 +61,12 @@ def test_nothing_is_written_where_nothing_is_wanted(tmp_path: Path, places: tupl
     done = replay(ReplaySettings(tmp_path / "drive", str(segmenter), "cpu", profile=profile))
     assert len(done.flags) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["drive"]
+
+
+def test_a_drive_of_which_no_frame_can_be_decoded_is_refused(tmp_path: Path, places: tuple[Path, Path]) -> None:
+    bag_makers.write_raw(tmp_path / "drive", [bag_makers.image_bytes(0, encoding="rgb9")] * 3)
+    segmenter, profile = places
+    output = tmp_path / "out.mcap"
+    with pytest.raises(ZmaskError, match="Not one of the 3 frames of /front/image_raw could be analyzed, the first: "):
+        replay(ReplaySettings(tmp_path / "drive", str(segmenter), "cpu", profile=profile, output=output))
+    assert not output.exists()

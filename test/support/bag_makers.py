@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,9 +118,9 @@ def write_raw(path: Path, payloads: list[bytes], msgtype: str = IMAGE, topic: st
     return path
 
 
-def image_bytes(index: int) -> bytes:
+def image_bytes(index: int, **changes: Any) -> bytes:
     store = get_typestore(Stores.ROS2_JAZZY)
-    return bytes(store.serialize_cdr(image_message(store, index), IMAGE))
+    return bytes(store.serialize_cdr(replace(image_message(store, index), **changes), IMAGE))
 
 
 CAMERA = CameraInfoFields(HEIGHT, WIDTH, (50.0, 0.0, 32.0, 0.0, 50.0, 24.0, 0.0, 0.0, 1.0))

@@ -14,7 +14,8 @@ from zmask_ros.cli.drift_rows import LEVELS, drift_figures, drift_over_time, spr
 from zmask_ros.cli.profile_rows import summary
 from zmask_ros.defense import Profile, load_profile
 from zmask_ros.defense.drift.observation import OBSERVED_EVERY
-from zmask_ros.io.bags.contents import bag_contents
+from zmask_ros.io.bags.contents import BagContents, bag_contents, why_unseen
+from zmask_ros.io.bags.raw_messages import BagError
 from zmask_ros.runtime.replay import Replayed, ReplaySettings, replay
 
 
@@ -44,7 +45,7 @@ def command(
 
     Of a bag: its files with format, profile, compression, and number of messages; its image topics; its other topics;
     which topics of a camera cannot be read and why; and what is missing or damaged, as far as that shows without
-    reading all of it.
+    reading all of it. Of each image topic one frame is decoded; that not one in the whole bag can be is an error.
 
     With --profile, say how far the drive in a bag is from the drives that the profile was fitted on.
 
@@ -108,9 +109,19 @@ def _show_profile(profile: Profile, path: Path, as_json: bool) -> None:
 
 def _show_bag(path: Path, as_json: bool) -> None:
     contents = bag_contents(path)
+    seen = [topic.topic for topic in contents.topics if topic.is_read and topic.messages]
+    unseen = [reason for topic in seen if (reason := why_unseen(path, topic))]
     if as_json:
-        print_json(asdict(contents) | {"bag": str(path)})
-        return
+        print_json(asdict(contents) | {"bag": str(path), "unseen": unseen})
+    else:
+        _print_bag(path, contents)
+    if unseen and len(unseen) == len(seen):
+        raise BagError(unseen[0])
+    for sentence in unseen:
+        warn(sentence)
+
+
+def _print_bag(path: Path, contents: BagContents) -> None:
     files = [
         (file.name, file.format, file.profile, file.writer, file.compression, file.messages) for file in contents.files
     ]

@@ -25,6 +25,8 @@ from zmask_ros.runtime.replay import Replayed, ReplaySettings, replay
 @options.path("--profile", help="Profile; by default the segmenter's shipped one.")
 @options.path("-o", "--output", help="Bag to write: OUT.mcap, or a folder.")
 @options.path("--video", help="Video of the overlay: OUT.mp4.")
+@options.path("--rerun", help="Recording for the Rerun viewer, with everything over time: OUT.rrd.")
+@click.option("--view", is_flag=True, help="Open the Rerun viewer, and show each frame in it as it is replayed.")
 @options.path("--plot", help="Plot of the score and of the distance from the profile over time: OUT.png or OUT.svg.")
 @click.option("--threshold", type=click.FloatRange(min=0), help="Flag above this score instead of the profile's.")
 @click.option(
@@ -44,8 +46,12 @@ def command(as_json: bool, plot: Path | None, **settings: Any) -> None:
     input image itself, so that RViz or Foxglove can show them side by side. Of frames that were segmented once only,
     with --streaming, there is no undefended segmentation.
 
+    --rerun and --view show the same, with scores and thresholds over time; they need the Rerun SDK
+    (pip install rerun-sdk).
+
     \b
       zmask replay drive_7 --topic /camera/image_raw -o out.mcap --video out.mp4
+      zmask replay drive_7 --topic /camera/image_raw --rerun out.rrd && rerun out.rrd
     """
     if plot is not None:
         check_place(plot)

@@ -23,7 +23,7 @@ STATE_COLORS: dict[FrameState, Color] = {
 }
 
 _LABEL_WEIGHT = 0.5
-_HATCH: Color = (255, 225, 0)
+MASK_COLOR: Color = (255, 225, 0)
 _HATCH_PERIOD = 12
 _INK: Color = (255, 255, 255)
 _SHADE: Color = (20, 22, 26)
@@ -143,7 +143,7 @@ def _hatch(drawn: np.ndarray, image: np.ndarray, mask: np.ndarray) -> None:
     outlines, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
     line = max(1, round(len(mask) / 320))
     cv2.drawContours(drawn, outlines, -1, _SHADE, line + 2, cv2.LINE_AA)
-    cv2.drawContours(drawn, outlines, -1, _HATCH, line, cv2.LINE_AA)
+    cv2.drawContours(drawn, outlines, -1, MASK_COLOR, line, cv2.LINE_AA)
 
 
 @functools.lru_cache(maxsize=8)
@@ -155,7 +155,7 @@ def _stripes(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     period = max(_HATCH_PERIOD, height // 40)
     y, x = np.ogrid[:height, :width]
     stripes = ((x + y) % period < period // 4).astype(np.uint8) * np.uint8(255)
-    return np.full((height, width, 3), _HATCH, np.uint8), stripes
+    return np.full((height, width, 3), MASK_COLOR, np.uint8), stripes
 
 
 def _banner(drawn: np.ndarray, score: float, threshold: float, state: FrameState) -> None:

@@ -15,7 +15,7 @@ from zmask_ros.errors import ZmaskError
 from zmask_ros.flags.alarm import AlarmRule
 from zmask_ros.flags.camera_flags import CameraFlags
 from zmask_ros.flags.drift import Drift
-from zmask_ros.flags.flag import Flag, camera_name, profile_identity
+from zmask_ros.flags.flag import Flag, FrameState, camera_name, profile_identity
 from zmask_ros.io.bags.reader import CameraBags, ReadReport, StampedMessage
 from zmask_ros.io.bags.writer import BagWriter
 from zmask_ros.io.files import check_place
@@ -28,6 +28,7 @@ from zmask_ros.resources import shipped_profile
 from zmask_ros.runtime.camera import CameraResult, CameraStream, DefendedCamera
 from zmask_ros.runtime.flag_bag import FlagBag
 from zmask_ros.runtime.picture_topics import draw_overlay
+from zmask_ros.runtime.rerun_recording import RerunRecording
 from zmask_ros.segmenters import load_segmenter
 
 # What an image topic has after the namespace of its camera.
@@ -52,6 +53,8 @@ class ReplaySettings:
         output: bag to write, or None.
         overwrite: replace a bag that is there already.
         video: video of the overlays to write, or None.
+        rerun: recording for the Rerun viewer to write, or None.
+        view: open the Rerun viewer, and show each frame in it.
     """
 
     bag: Path
@@ -66,6 +69,8 @@ class ReplaySettings:
     output: Path | None = None
     overwrite: bool = False
     video: Path | None = None
+    rerun: Path | None = None
+    view: bool = False
 
 
 @dataclass
@@ -119,9 +124,17 @@ def replay(settings: ReplaySettings, progress: Progress = silent) -> Replayed:
             done.tracked += result.tracked
             write(message, result, flag)
             advance()
+        _check_seen(done, bags.topic)
     done.alarms = camera.flags.alarm.raised
     done.seconds = time.perf_counter() - began
     return done
+
+
+def _check_seen(done: Replayed, topic: str) -> None:
+    """A drive of which nothing was seen is not a clean one."""
+    if all(flag.state is FrameState.UNKNOWN for flag in done.flags):
+        reasons = "; ".join([done.flags[0].reason.rstrip("."), *done.report.warnings()])
+        raise ZmaskError(f"Not one of the {len(done.flags)} frames of {topic} could be analyzed, the first: {reasons}.")
 
 
 class _ReplayedCamera:
@@ -133,6 +146,7 @@ class _ReplayedCamera:
         profile = load_profile(path)
         self.namespace = next((topic.removesuffix(end) for end in IMAGE_SUFFIXES if topic.endswith(end)), topic)
         self.palette = segmenter.palette
+        self.classes = segmenter.classes
         self.flags = CameraFlags(camera_name(self.namespace), AlarmRule(profile.vote))
         # As often as the node observes frames, in time.
         observed_every = max(1, OBSERVED_EVERY // settings.every)
@@ -162,21 +176,27 @@ class _ReplayedCamera:
 def _output(
     settings: ReplaySettings, bags: CameraBags, camera: _ReplayedCamera
 ) -> Iterator[Callable[[StampedMessage, CameraResult, Flag], None]]:
-    """What writes a frame into the bag and the video, as far as they are wanted."""
+    """What writes a frame into the bag, the video and the Rerun recording, as far as they are wanted."""
     with ExitStack() as stack:
         bag: FlagBag | None = None
         video: Video | None = None
+        recording: RerunRecording | None = None
         if settings.output is not None:
             writer = stack.enter_context(BagWriter(settings.output, overwrite=settings.overwrite))
             bag = FlagBag(writer, camera.namespace, camera.palette, bags.camera_info())
         if settings.video is not None:
             video = stack.enter_context(Video(settings.video, bags.rate_hz() or DEFAULT_RATE_HZ))
+        if settings.rerun is not None or settings.view:
+            made = RerunRecording(settings.bag.name, camera.classes, settings.rerun, settings.view)
+            recording = stack.enter_context(made)
 
         def write(message: StampedMessage, result: CameraResult, flag: Flag) -> None:
             if bag is not None:
                 bag.write(message, result, flag)
             if video is not None and result.pictures is not None:
                 video.add(draw_overlay(result, result.pictures, camera.palette))
+            if recording is not None:
+                recording.add(stamp_ns(message.message.header), result, flag)
 
         yield write
 

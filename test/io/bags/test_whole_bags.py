@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from support.bag_habits import TOPIC, Habits, McapHabits, picture, stamp_ns, whole_bags, write_bag
+from support.bag_habits import TOPIC, Habits, McapHabits, SqliteHabits, picture, stamp_ns, whole_bags, write_bag
 from zmask_ros.io.bags.contents import bag_contents
 from zmask_ros.io.bags.reader import BagError, CameraBags, Frame, ReadReport
 
 EXAMPLES = int(os.environ.get("ZMASK_BAGS", "40"))
+_ONE_FILE: dict[str, Any] = {"folder": "", "parts": 1, "metadata": None, "twin": ""}
 _TRIED = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -67,6 +70,29 @@ def test_a_bag_of_which_something_is_lost_is_not_read_short_without_a_word(
         assert_right(frames, habits)
     if len(frames) < habits.count:
         assert report.warnings() or is_lost_without_a_trace(habits, damaged, loss)
+
+
+@_TRIED
+@given(whole_bags(), whole_bags(), st.floats(0, 1), st.floats(0, 1))
+def test_files_one_behind_the_other_in_one_are_not_read_short_without_a_word(
+    first: Habits, second: Habits, share_of_first: float, share_of_second: float
+) -> None:
+    # A log is one database's.
+    storage = replace(first.storage, log="") if isinstance(first.storage, SqliteHabits) else first.storage
+    first, second = (replace(habits, **_ONE_FILE, storage=storage) for habits in (first, second))
+    with tempfile.TemporaryDirectory() as place:
+        bag, other = (write_bag(Path(tempfile.mkdtemp(dir=place)), habits) for habits in (first, second))
+        for path, share in ((bag, share_of_first), (other, share_of_second)):
+            # Half of them are whole.
+            if share < 0.5:
+                lose(path, "cut", 0.2 + share)
+        bag.write_bytes(bag.read_bytes() + other.read_bytes())
+        try:
+            contents = bag_contents(bag)
+            _, report = read(bag)
+        except BagError:
+            return
+    assert contents.damage and report.warnings()
 
 
 def lose(path: Path, loss: str, share: float) -> None:

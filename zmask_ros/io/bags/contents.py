@@ -8,7 +8,8 @@ from pathlib import Path
 
 from zmask_ros.io.bags.metadata import BagMetadata
 from zmask_ros.io.bags.opening import open_bag
-from zmask_ros.io.bags.reader import is_readable, why_unread
+from zmask_ros.io.bags.raw_messages import BagError
+from zmask_ros.io.bags.reader import CameraBags, ReadReport, is_readable, why_unread
 from zmask_ros.io.bags.recording import Recording
 
 
@@ -87,6 +88,16 @@ def bag_contents(path: Path) -> BagContents:
             tuple(sentence for topic in topics if (sentence := why_unread(topic))),
             tuple(damage),
         )
+
+
+def why_unseen(path: Path, topic: str) -> str:
+    """Why not one frame of an image topic can be decoded; empty where one can, after which no other is tried."""
+    with CameraBags(path, topic) as bags:
+        try:
+            next(bags.frames(ReadReport()))
+        except BagError as error:
+            return str(error)
+    return ""
 
 
 def _file(recording: Recording) -> FileContents:

@@ -7,6 +7,7 @@ summary, the statistics, the summary itself.
 from __future__ import annotations
 
 import heapq
+import mmap
 import struct
 import zlib
 from collections import Counter
@@ -28,7 +29,7 @@ from mcap.stream_reader import StreamReader
 from zmask_ros.io.bags.message_types import full_type_name, message_definition
 from zmask_ros.io.bags.offered_qos import read_offered_qos
 from zmask_ros.io.bags.raw_messages import BagError, RawMessage, TopicInfo
-from zmask_ros.io.bags.recording import Recording
+from zmask_ros.io.bags.recording import Recording, another_begins
 
 MAGIC = b"\x89MCAP0\r\n"
 _RECORD = struct.Struct("<BQ")
@@ -209,6 +210,7 @@ class McapRecording(Recording):
                             first = first or str(error)
                     else:
                         self._learn_record(opcode, stream.read(length))
+                self._found_wrong = _behind_the_end(stream)
             except Exception as error:
                 reason = "no more bytes" if isinstance(error, struct.error) or not str(error) else error
                 self._found_wrong = f"it is cut off or damaged at byte {stream.tell()} of {self._size} ({reason})"
@@ -259,6 +261,13 @@ def _record_head(stream: BinaryIO, size: int) -> tuple[int, int]:
     return opcode, length
 
 
+def _behind_the_end(stream: BinaryIO) -> str:
+    """What is not read behind the last data of the file, where the stream stands."""
+    with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as bytes_of_file:
+        other = bytes_of_file.find(MAGIC + bytes([Opcode.HEADER]), stream.tell())
+    return another_begins(other) if other >= 0 else ""
+
+
 def _compression(body: memoryview) -> str:
     *_, length = _CHUNK.unpack_from(body)
     return bytes(body[_CHUNK.size : _CHUNK.size + length]).decode()
@@ -293,6 +302,9 @@ def _read_summary(stream: BinaryIO, size: int) -> _Summary:
         return summary
     stream.seek(start)
     data = stream.read()
+    # Of several files in one, the summary of the last says nothing of the others.
+    if MAGIC in data[: -len(MAGIC)]:
+        return summary
     before_checksum = len(data) - len(MAGIC) - 4
     if checksum and zlib.crc32(data[:before_checksum]) != checksum:
         return summary

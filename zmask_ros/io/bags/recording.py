@@ -97,3 +97,8 @@ class Recording(ABC):
     @abstractmethod
     def close(self) -> None:
         """Give the file back."""
+
+
+def another_begins(at: int) -> str:
+    """What is said of a second file of the same kind in the same file, which begins at this byte."""
+    return f"behind its end, at byte {at}, another file begins that was not read"

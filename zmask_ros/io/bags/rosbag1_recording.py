@@ -14,7 +14,7 @@ from rosbags.rosbag1.reader import Header, ReaderError, RecordType, decompressor
 
 from zmask_ros.io.bags.message_types import full_type_name, message_definition
 from zmask_ros.io.bags.raw_messages import BagError, RawMessage, TopicInfo
-from zmask_ros.io.bags.recording import Recording
+from zmask_ros.io.bags.recording import Recording, another_begins
 
 MAGIC = b"#ROSBAG V2.0\n"
 
@@ -50,6 +50,7 @@ class Rosbag1Recording(Recording):
                 counts.update(chunk.connection_counts)
             for connection in self._reader.connections:
                 self._learn(connection.id, connection.topic, connection.msgtype, connection.msgdef)
+            self.damage = self._behind_the_end()
         except PermissionError as error:
             raise BagError(f"{self.path} may not be read: {error.strerror}.") from error
         # Damaged bytes make rosbags raise exceptions of no common class.
@@ -58,6 +59,18 @@ class Rosbag1Recording(Recording):
         self.index = bool(counts) and counts.keys() <= self._connections.keys()
         self.compression = self._compression()
         return counts if self.index else Counter()
+
+    def _behind_the_end(self) -> str:
+        """What is not read behind the index, which is the last in a bag."""
+        stream = self._reader.bio
+        stream.seek(len(MAGIC))
+        header = Header.read(stream)
+        stream.seek(header.get_uint64("index_pos"))
+        for _ in range(header.get_uint32("conn_count") + header.get_uint32("chunk_count")):
+            Header.read(stream)
+            stream.seek(read_uint32(stream), 1)
+        end = stream.tell()
+        return another_begins(end) if stream.read(len(MAGIC)) == MAGIC else ""
 
     def _compression(self) -> str:
         used = {chunk.decompressor for chunk in self._reader.chunks.values()}
@@ -81,7 +94,7 @@ class Rosbag1Recording(Recording):
     def _indexed(self, topics: Collection[str]) -> Iterator[RawMessage]:
         connections = [one for one in self._reader.connections if one.topic in topics]
         for connection, received_ns, data in self._reader.messages(connections):
-            yield RawMessage(connection.topic, full_type_name(connection.msgtype), received_ns, data, "ros1")
+            yield RawMessage(*self._connections[connection.id], received_ns, data, "ros1")
 
     def _scan(self, topics: Collection[str]) -> Iterator[RawMessage]:
         for connection, received_ns, data in self._walk():

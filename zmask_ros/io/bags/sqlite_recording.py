@@ -8,14 +8,14 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 import apsw
 
 from zmask_ros.io.bags.message_types import full_type_name, message_definition
 from zmask_ros.io.bags.raw_messages import BagError, RawMessage, TopicInfo
-from zmask_ros.io.bags.recording import Recording
+from zmask_ros.io.bags.recording import Recording, another_begins
 
 MAGIC = b"SQLite format 3\0"
 _LOGS = ("-wal", "-journal")
@@ -51,6 +51,10 @@ class SqliteRecording(Recording):
         if self.damage and not counts:
             self.close()
             raise BagError(f"{path} is not a readable bag: {self.damage}.")
+        with path.open("rb") as stream:
+            end = stream.seek(_size_in_header(stream))
+            if stream.read(len(MAGIC)) == MAGIC:
+                self.damage = self.damage or another_begins(end)
         unnamed = sum(count for topic, count in counts.items() if topic not in self._topics)
         if unnamed:
             self.damage = self.damage or f"{unnamed} messages are of topics that it does not name"
@@ -143,10 +147,15 @@ class SqliteRecording(Recording):
 def _is_cut(path: Path) -> bool:
     """Whether a database is shorter than its header says."""
     with path.open("rb") as stream:
-        head = stream.read(32)
+        return path.stat().st_size < _size_in_header(stream)
+
+
+def _size_in_header(stream: BinaryIO) -> int:
+    """How many bytes a database has by its header."""
+    head = stream.read(32)
     page_size = int.from_bytes(head[16:18], "big")
     # 65536 does not fit into its two bytes.
-    return path.stat().st_size < (65536 if page_size == 1 else page_size) * int.from_bytes(head[28:32], "big")
+    return (65536 if page_size == 1 else page_size) * int.from_bytes(head[28:32], "big")
 
 
 def _count(connection: apsw.Connection) -> int:

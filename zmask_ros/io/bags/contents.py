@@ -6,9 +6,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from zmask_ros.io.bags.image_messages import is_readable, why_unread
 from zmask_ros.io.bags.metadata import BagMetadata
 from zmask_ros.io.bags.opening import open_bag
-from zmask_ros.io.bags.reader import is_readable, why_unread
 from zmask_ros.io.bags.recording import Recording
 
 

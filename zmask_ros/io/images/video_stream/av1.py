@@ -100,9 +100,9 @@ class Av1Reader:
         if kind != _SWITCH_FRAME:
             reader.flag()
         order = reader.bits(sequence.order_bits)
-        self._keep(
-            order, 0xFF if is_fresh or kind == _SWITCH_FRAME else self._refreshed(reader, kind, resilient, sequence)
-        )
+        is_kept_everywhere = is_fresh or kind == _SWITCH_FRAME
+        slots = 0xFF if is_kept_everywhere else self._refreshed(reader, kind, resilient, sequence)
+        self._slots = [order if slots >> slot & 1 else kept for slot, kept in enumerate(self._slots)]
         return _Frame(kind if is_shown else _SWITCH_FRAME, is_shown, order)
 
     def _refreshed(self, reader: BitReader, kind: int, resilient: bool, sequence: _Sequence) -> int:
@@ -112,9 +112,6 @@ class Av1Reader:
         if sequence.has_removal_times and reader.flag():
             raise PacketError("has removal times of a decoder model, which are not read")
         return reader.bits(8)
-
-    def _keep(self, order: int, slots: int) -> None:
-        self._slots = [order if slots >> slot & 1 else kept for slot, kept in enumerate(self._slots)]
 
 
 def _units(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -28,7 +28,7 @@ class BitReader:
         return bool(self.bits(1))
 
     def ue(self) -> int:
-        """An Exp-Golomb code, ue(v) of H.264 and H.265; uvlc() of AV1 is the same."""
+        """Read the next Exp-Golomb code, which is `ue(v)` in H.264 and H.265 and `uvlc()` in AV1."""
         zeros = 0
         while not self.flag():
             zeros += 1
@@ -37,6 +37,6 @@ class BitReader:
         return (1 << zeros) - 1 + self.bits(zeros)
 
     def se(self) -> int:
-        """A signed Exp-Golomb code, se(v)."""
+        """Read the next signed Exp-Golomb code, which is `se(v)` in H.264 and H.265."""
         code = self.ue()
         return (code + 1) // 2 if code % 2 else -(code // 2)

@@ -90,7 +90,7 @@ def _skip_scaling_list(reader: BitReader, size: int) -> None:
 
 
 def _recovers_at_once(payload: bytes) -> bool:
-    """Whether the messages in an SEI unit say that all pictures from this one on can be decoded without earlier ones."""
+    """Whether an SEI unit says that all pictures from this one on can be decoded without earlier ones."""
     at = 0
     while at + 2 < len(payload):
         fields = []

@@ -24,6 +24,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import Action, LaunchContext, LaunchDescription
+from zmask_ros.flags.topics import TRANSPORTS
 from zmask_ros.launching.arguments import DEFENSE, Argument
 from zmask_ros.launching.defense import NODE, PUSHED_NAMESPACE, Values
 
@@ -100,7 +101,7 @@ def input_remappings(image_topic: str) -> list[tuple[str, str]]:
         return []
     return [
         ("image_raw", image_topic),
-        ("image_raw/compressed", f"{image_topic}/compressed"),
+        *((f"image_raw/{transport}", f"{image_topic}/{transport}") for transport in TRANSPORTS),
         ("camera_info", str(PurePosixPath(image_topic).with_name("camera_info"))),
     ]
 

@@ -41,8 +41,13 @@ class VideoPicture:
             ImageError: there is none.
         """
         if self.image is None:
-            raise ImageError(f"{self.reason[:1].upper()}{self.reason[1:]}.")
+            raise ImageError(self.why_missing)
         return self.image
+
+    @property
+    def why_missing(self) -> str:
+        """Why there is no picture, as a sentence; empty if there is one."""
+        return f"{self.reason[:1].upper()}{self.reason[1:]}." if self.image is None else ""
 
 
 def video_packet(message: Any, header: Any) -> VideoPacket:

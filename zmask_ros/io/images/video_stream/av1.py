@@ -77,7 +77,7 @@ class Av1Reader:
         self._last = frame.order
         loss = "pictures of it were lost" if missing else ""
         # Of a picture that was decoded before, the number is the one that is kept, and not in the packet.
-        return PacketInfo(starts, loss=loss, unnoticed=2 if frame.is_repeated else count, is_blind=not order_bits)
+        return PacketInfo(starts, loss=loss, unnoticed=1 if frame.is_repeated else count, is_blind=not order_bits)
 
     def _frame(self, reader: BitReader, sequence: _Sequence) -> _Frame:
         if sequence.is_still:

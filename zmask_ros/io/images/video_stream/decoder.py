@@ -120,6 +120,7 @@ class VideoStream(Generic[T]):
         self._waiting: dict[int, _Waiting[T]] = {}
         self._unknown_because = NO_KEY_FRAME
         self._remark = ""
+        self._since_key = 0
         self._first_key: tuple[PacketInfo, int] | None = None
 
     def push(self, source: T, packet: VideoPacket) -> Iterator[Decoded[T]]:
@@ -179,7 +180,10 @@ class VideoStream(Generic[T]):
         if packet.codec not in _CODECS:
             return f"video of '{packet.codec}' is not read, but that of {', '.join(CODECS)}"
         info = self._reader.read(packet.data)
-        if loss := info.loss or self._pace.loss(packet.stamp_ns, info.unnoticed):
+        # Numbers begin anew at a key frame: with one among them, as many as a group has can be lost without a trace.
+        jump = self._pace.loss(packet.stamp_ns, min(info.unnoticed, self._since_key))
+        self._since_key = 1 if info.starts else self._since_key + 1
+        if loss := info.loss or jump:
             self.lose(loss)
         if info.starts:
             # Later key frames have what is before them.

@@ -9,8 +9,6 @@ from zmask_ros.io.stamps import NANOSECONDS
 MOST_DELAYED = 16
 """H.264 and H.265 keep no more pictures back than this to show them in their order."""
 _WINDOW = 32
-# Of the time that the fewest pictures take whose loss would go unnoticed.
-_SHARE = 0.75
 
 
 class Pace:
@@ -22,33 +20,45 @@ class Pace:
 
     def __init__(self, depth: int) -> None:
         self.depth = depth
+        self._begin()
+
+    def _begin(self) -> None:
         self._stamps_ns: deque[int] = deque(maxlen=_WINDOW)
         self._latest_ns: deque[int] = deque(maxlen=_WINDOW)
+        self._is_reordered = False
 
     def loss(self, stamp_ns: int, unnoticed: int) -> str:
         """What the stamp of the next packet says was lost before it, as a clause; empty if nothing.
 
         Args:
             stamp_ns: packets of a video come in another order than their pictures are shown, by `MOST_DELAYED` at most.
-            unnoticed: as in `PacketInfo`.
+            unnoticed: how many packets at least are lost if any are and the packet does not tell.
         """
-        step_ns = self._step_ns()
-        latest_ns = self._latest_ns[-1] if self._latest_ns else stamp_ns
-        ahead_ns = stamp_ns - latest_ns
-        jumped = ""
-        if step_ns and unnoticed > 1 and ahead_ns >= _SHARE * unnoticed * step_ns:
-            jumped = f"its stamps jumped by {ahead_ns / NANOSECONDS:.3g} s"
-        elif step_ns and -ahead_ns > (MOST_DELAYED + 1) * step_ns:
-            jumped = f"its stamps jumped back by {-ahead_ns / NANOSECONDS:.3g} s"
-        if jumped:
-            self._latest_ns.clear()
-            self._stamps_ns.clear()
-        self.depth = max(self.depth, min(MOST_DELAYED, sum(one > stamp_ns for one in self._stamps_ns)))
+        jump = self._jump(stamp_ns, unnoticed)
+        if jump:
+            self._begin()
+        later = sum(one > stamp_ns for one in self._stamps_ns)
+        self._is_reordered = self._is_reordered or later > 0
+        self.depth = max(self.depth, min(MOST_DELAYED, later))
         self._stamps_ns.append(stamp_ns)
-        self._latest_ns.append(stamp_ns if jumped else max(stamp_ns, latest_ns))
-        return jumped
+        self._latest_ns.append(max(stamp_ns, self._latest_ns[-1] if self._latest_ns else stamp_ns))
+        return jump
 
-    def _step_ns(self) -> float:
+    def _jump(self, stamp_ns: int, unnoticed: int) -> str:
         if len(self._latest_ns) < 2:
-            return 0.0
-        return (self._latest_ns[-1] - self._latest_ns[0]) / (len(self._latest_ns) - 1)
+            return ""
+        latest_ns, first_ns = self._latest_ns[-1], self._latest_ns[0]
+        step_ns = (latest_ns - first_ns) / (len(self._latest_ns) - 1)
+        ahead_ns = stamp_ns - latest_ns
+        if step_ns and -ahead_ns > (MOST_DELAYED + 1) * step_ns:
+            return f"its stamps jumped back by {-ahead_ns / NANOSECONDS:.3g} s"
+        if step_ns and ahead_ns > (unnoticed + 0.5) * step_ns + self._usual_jump_ns():
+            return f"its stamps jumped by {ahead_ns / NANOSECONDS:.3g} s"
+        return ""
+
+    def _usual_jump_ns(self) -> int:
+        """How far a packet is ahead of all before it where nothing is lost: it may be shown several packets later."""
+        if not self._is_reordered:
+            return 0
+        latest_ns = list(self._latest_ns)
+        return max(after - before for before, after in zip(latest_ns, latest_ns[1:], strict=False))

@@ -20,7 +20,8 @@ class PacketInfo:
             do not say so.
         is_leading: whether it says that it is such a packet.
         loss: what was lost before it, as a clause; empty if nothing is known to be.
-        unnoticed: with the loss of so many pictures, or a multiple of it, the packet would be the same.
+        unnoticed: with the loss of so many pictures, or a multiple of it, and no key frame among them, the packet would
+            be the same.
         is_blind: whether the stream has nothing that tells a loss.
     """
 

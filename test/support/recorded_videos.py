@@ -83,9 +83,7 @@ def video(name: str) -> Video:
     return encode(codec, encoder, moving_pictures(), GROUP, options)
 
 
-def encode(
-    codec: str, encoder: str, pictures: Sequence[np.ndarray], group: int, options: dict[str, str]
-) -> Video:
+def encode(codec: str, encoder: str, pictures: Sequence[np.ndarray], group: int, options: dict[str, str]) -> Video:
     """Pictures as a video with a key frame every ``group`` pictures."""
     context = av.CodecContext.create(encoder, "w")
     context.height, context.width = pictures[0].shape[:2]

@@ -35,8 +35,8 @@ DEFENSE = (
     PARAMS_FILE,
     Argument(
         "image_topic",
-        "Topic of the camera's images without /compressed and the like; its camera_info lies beside it. With several cameras, "
-        "{camera} stands for the name of each. Empty: image_raw in the camera's namespace.",
+        "Topic of the camera's images without /compressed and the like; its camera_info lies beside it. With several "
+        "cameras, {camera} stands for the name of each. Empty: image_raw in the camera's namespace.",
     ),
     Argument(
         "image_transport",

@@ -153,10 +153,10 @@ class ImageMessages:
             packet = video_packet(message, header) if kind.is_video else None
         # Damaged bytes make the deserializer raise exceptions of no common class.
         except Exception as error:
-            self._broken(raw.topic, index, error)
             if self._video is not None:
-                self._video.lose("a message of it could not be read")
+                yield from self._pictures(self._video, self._video.finish("a message of it could not be read"))
             self._shown += kind.is_video
+            self._broken(raw.topic, index, error)
             return
         stamped = StampedMessage(self._bag, raw.topic, msgtype, raw.received_ns, message, index, camera_info)
         if packet is None:

@@ -141,13 +141,16 @@ class VideoStream(Generic[T]):
     def lose(self, what: str) -> None:
         """Something was lost before the next packet; ``what``, as a clause."""
         self._drain(self._serial)
+        self._pace.begin()
         self._unknown_because = self._unknown_because or f"no key frame of the video has come since {what}"
 
-    def finish(self) -> Iterator[Decoded[T]]:
-        """What is known at the end of the stream: of every packet that has come."""
-        self._drain(self._serial)
+    def finish(self, what: str = "") -> Iterator[Decoded[T]]:
+        """What is known of every packet that has come, at the end of the stream or where something was lost: ``what``."""
+        self._unknown_because = ""
+        self.lose(what)
         yield from self._release(0)
-        self._unknown_because = NO_KEY_FRAME
+        if not what:
+            self._unknown_because = NO_KEY_FRAME
 
     def to_rgb(self, frame: Any) -> np.ndarray:
         """A picture as uint8 [H, W, 3] RGB, by the matrix and the range that the stream names.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import pairwise
 
 from zmask_ros.io.stamps import NANOSECONDS
 
@@ -20,9 +21,11 @@ class Pace:
 
     def __init__(self, depth: int) -> None:
         self.depth = depth
-        self._begin()
+        self._step_ns = 0.0
+        self.begin()
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """Forget the packets so far, since the next one does not follow them; the usual time between two stays."""
         self._stamps_ns: deque[int] = deque(maxlen=_WINDOW)
         self._latest_ns: deque[int] = deque(maxlen=_WINDOW)
         self._is_reordered = False
@@ -36,7 +39,7 @@ class Pace:
         """
         jump = self._jump(stamp_ns, unnoticed)
         if jump:
-            self._begin()
+            self.begin()
         later = sum(one > stamp_ns for one in self._stamps_ns)
         self._is_reordered = self._is_reordered or later > 0
         self.depth = max(self.depth, min(MOST_DELAYED, later))
@@ -45,11 +48,12 @@ class Pace:
         return jump
 
     def _jump(self, stamp_ns: int, unnoticed: int) -> str:
-        if len(self._latest_ns) < 2:
+        if not self._latest_ns:
             return ""
-        latest_ns, first_ns = self._latest_ns[-1], self._latest_ns[0]
-        step_ns = (latest_ns - first_ns) / (len(self._latest_ns) - 1)
-        ahead_ns = stamp_ns - latest_ns
+        latest_ns, steps = self._latest_ns[-1], len(self._latest_ns) - 1
+        if steps:
+            self._step_ns = (latest_ns - self._latest_ns[0]) / steps
+        step_ns, ahead_ns = self._step_ns, stamp_ns - latest_ns
         if step_ns and -ahead_ns > (MOST_DELAYED + 1) * step_ns:
             return f"its stamps jumped back by {-ahead_ns / NANOSECONDS:.3g} s"
         if step_ns and ahead_ns > (unnoticed + 0.5) * step_ns + self._usual_jump_ns():
@@ -61,4 +65,4 @@ class Pace:
         if not self._is_reordered:
             return 0
         latest_ns = list(self._latest_ns)
-        return max(after - before for before, after in zip(latest_ns, latest_ns[1:], strict=False))
+        return max((after - before for before, after in pairwise(latest_ns)), default=0)

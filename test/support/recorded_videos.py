@@ -6,8 +6,6 @@ import base64
 import functools
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +19,7 @@ from mcap.writer import Writer as McapWriter
 from rosbags.rosbag1 import Writer as Rosbag1Writer
 from rosbags.rosbag2 import StoragePlugin, Writer
 
+from video_encoding import Video, encode
 from zmask_ros.io.bags.message_types import ros_types
 from zmask_ros.io.images.video_stream.decoder import VideoPacket
 from zmask_ros.io.stamps import NANOSECONDS
@@ -43,26 +42,6 @@ WITHOUT_DELAY = ("h264", "h265", "av1")
 """Those of which each packet can be decoded when it comes."""
 
 
-@dataclass(frozen=True)
-class Video:
-    """An encoded one.
-
-    Attributes:
-        codec: as messages name it.
-        packets: data and number of the picture, in the order in which they are recorded.
-        keys: numbers of the key frames.
-    """
-
-    codec: str
-    packets: tuple[tuple[int, bytes], ...]
-    keys: frozenset[int]
-
-    def packet(self, place: int) -> VideoPacket:
-        """The packet at this place."""
-        number, data = self.packets[place]
-        return VideoPacket(self.codec, data, stamp_ns(number))
-
-
 def stamp_ns(number: int) -> int:
     return START_NS + number * STEP_NS
 
@@ -83,20 +62,10 @@ def video(name: str) -> Video:
     return encode(codec, encoder, moving_pictures(), GROUP, options)
 
 
-def encode(codec: str, encoder: str, pictures: Sequence[np.ndarray], group: int, options: dict[str, str]) -> Video:
-    """Pictures as a video with a key frame every ``group`` pictures."""
-    context = av.CodecContext.create(encoder, "w")
-    context.height, context.width = pictures[0].shape[:2]
-    context.pix_fmt, context.gop_size, context.options = "yuv420p", group, options
-    context.time_base, context.framerate = Fraction(1, 25), Fraction(25, 1)
-    packets = []
-    for number, picture in enumerate(pictures):
-        frame = av.VideoFrame.from_ndarray(picture, "rgb24")
-        frame.pts = number
-        packets += context.encode(frame)
-    packets += context.encode(None)
-    keys = frozenset(packet.pts for packet in packets if packet.is_keyframe)
-    return Video(codec, tuple((packet.pts, bytes(packet)) for packet in packets), keys)
+def packet(whole: Video, place: int) -> VideoPacket:
+    """The packet at this place."""
+    number, data = whole.packets[place]
+    return VideoPacket(whole.codec, data, stamp_ns(number))
 
 
 def decoded(name: str) -> list[np.ndarray]:

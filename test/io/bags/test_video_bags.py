@@ -15,6 +15,7 @@ from support.recorded_videos import (
     FRAMES,
     TOPIC,
     decoded,
+    packet,
     stamp_ns,
     video,
     video_fields,
@@ -33,7 +34,7 @@ FORMS = ("cdr", "ffmpeg", "sqlite3", "ros1", "protobuf", "json")
 
 def write(path: Path, form: str, packets: list[VideoPacket]) -> Path:
     if form in ("protobuf", "json"):
-        messages = [video_fields(packet) for packet in packets]
+        messages = [video_fields(one) for one in packets]
         return write_foxglove(path / "drive.mcap", "CompressedVideo", form, messages)
     if form == "ros1":
         return write_rosbag1(path / "drive.bag", FOXGLOVE_VIDEO, packets)
@@ -42,7 +43,7 @@ def write(path: Path, form: str, packets: list[VideoPacket]) -> Path:
 
 
 def packets_of(name: str) -> list[VideoPacket]:
-    return [video(name).packet(place) for place in range(FRAMES)]
+    return [packet(video(name), place) for place in range(FRAMES)]
 
 
 def read(bag: Path, every: int = 1) -> tuple[list[Frame], ReadReport]:
@@ -91,7 +92,7 @@ def test_what_is_lost_is_counted_and_every_message_is_told_of(tmp_path: Path, fo
 
 
 def test_a_message_that_cannot_be_read_is_a_lost_packet(tmp_path: Path) -> None:
-    fields = [video_fields(packet) for packet in packets_of("h264")]
+    fields = [video_fields(one) for one in packets_of("h264")]
     del fields[12]["format"]
     frames, report = read(write_foxglove(tmp_path / "drive.mcap", "CompressedVideo", "json", fields))
     assert [frame.index for frame in frames] == [*range(12), *range(18, FRAMES)]
@@ -101,7 +102,7 @@ def test_a_message_that_cannot_be_read_is_a_lost_packet(tmp_path: Path) -> None:
 def test_a_drive_of_which_nothing_can_be_seen_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BagError, match=r"Not one frame .* No key frame of the video has come yet"):
         read(write(tmp_path, "cdr", packets_of("h264")[1:9]))
-    other = [replace(packet, codec="vp9") for packet in packets_of("h264")]
+    other = [replace(one, codec="vp9") for one in packets_of("h264")]
     with pytest.raises(BagError, match=r"Video of 'vp9' is not read, but that of h264, h265, av1"):
         read(write(tmp_path, "json", other))
 

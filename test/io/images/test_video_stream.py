@@ -14,7 +14,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.recorded_videos import ENCODERS, FRAMES, STEP_NS, WITHOUT_DELAY, as_message, decoded, stamp_ns, video
+from support.recorded_videos import (
+    ENCODERS,
+    FRAMES,
+    STEP_NS,
+    WITHOUT_DELAY,
+    as_message,
+    decoded,
+    packet,
+    stamp_ns,
+    video,
+)
 from zmask_ros.errors import ZmaskError
 from zmask_ros.io.images.checks import ImageError
 from zmask_ros.io.images.codec import decode
@@ -29,14 +39,16 @@ Told = dict[int, tuple[np.ndarray | None, str]]
 def play(packets: Iterable[tuple[int, VideoPacket]], low_delay: bool) -> tuple[list[int], Told]:
     """The numbers of the pictures in the order in which they come, and of each the picture or the reason."""
     stream: VideoStream[int] = VideoStream(low_delay)
-    outcomes = [one for number, packet in packets for one in stream.push(number, packet)] + list(stream.finish())
+    outcomes = [one for number, one_packet in packets for one in stream.push(number, one_packet)] + list(
+        stream.finish()
+    )
     pictures = {one.source: (None if one.frame is None else stream.to_rgb(one.frame), one.reason) for one in outcomes}
     return [one.source for one in outcomes], pictures
 
 
 def packets_of(name: str, places: Iterable[int] | None = None) -> list[tuple[int, VideoPacket]]:
     whole = video(name)
-    return [(whole.packets[place][0], whole.packet(place)) for place in places or range(len(whole.packets))]
+    return [(whole.packets[place][0], packet(whole, place)) for place in places or range(len(whole.packets))]
 
 
 def number_at(name: str, place: int) -> int:
@@ -256,4 +268,4 @@ def test_without_pyav_a_sentence_says_how_to_install_it(monkeypatch: pytest.Monk
 
 
 def test_the_stamps_are_those_that_the_tests_mean() -> None:
-    assert video("h264").packet(3).stamp_ns - stamp_ns(0) == 3 * STEP_NS
+    assert packet(video("h264"), 3).stamp_ns - stamp_ns(0) == 3 * STEP_NS

@@ -112,7 +112,7 @@ def measured(folder: Path, number: int, form: str, clean: list[np.ndarray], atta
 def write_drive(path: Path, form: str, images: list[np.ndarray]) -> float:
     """Write a drive in one form; returns the bytes of a frame."""
     store = ros_types()
-    messages = [_image(store, image, form) for image in images] if form not in VIDEOS else _packets(store, form, images)
+    messages = _packets(form, images) if form in VIDEOS else [_image(image, form) for image in images]
     with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         connection: Any = None
         for index, (msgtype, fields) in enumerate(messages):
@@ -130,7 +130,7 @@ def _stamp_ns(index: int) -> int:
     return 1_700_000_000 * NANOSECONDS + round(index * NANOSECONDS / RATE_HZ)
 
 
-def _image(store: Any, image: np.ndarray, form: str) -> tuple[str, dict[str, Any]]:
+def _image(image: np.ndarray, form: str) -> tuple[str, dict[str, Any]]:
     if form != "raw":
         data = np.frombuffer(encode_compressed(image, "jpeg", 90), np.uint8)
         return "sensor_msgs/msg/CompressedImage", {"format": "jpeg", "data": data}
@@ -139,7 +139,7 @@ def _image(store: Any, image: np.ndarray, form: str) -> tuple[str, dict[str, Any
     return "sensor_msgs/msg/Image", {**size, "encoding": "rgb8", "data": image.reshape(-1)}
 
 
-def _packets(store: Any, form: str, images: list[np.ndarray]) -> list[tuple[str, dict[str, Any]]]:
+def _packets(form: str, images: list[np.ndarray]) -> list[tuple[str, dict[str, Any]]]:
     codec, encoder, options = VIDEOS[form]
     packets = encode(codec, encoder, images, GROUP, options).packets
     return [(FOXGLOVE_VIDEO, {"data": np.frombuffer(data, np.uint8), "format": codec}) for _, data in packets]

@@ -35,8 +35,8 @@ DEFINITIONS = {
 TYPES = {"ffmpeg": "FFMPEGPacket", "foxglove": "CompressedVideo"}
 FRAMES, GROUP, LOST = 20, 5, 7
 OPTIONS = {
-    "ffmpeg": ("h265", "libx265", {"tune": "zerolatency", "preset": "fast", "x265-params": "log-level=none"}),
-    "foxglove": ("h264", "libx264", {"tune": "zerolatency", "preset": "veryfast"}),
+    "ffmpeg": ("h265", "libx265", {"tune": "zerolatency", "preset": "fast", "x265-params": "log-level=none:scenecut=0"}),
+    "foxglove": ("h264", "libx264", {"tune": "zerolatency", "preset": "veryfast", "x264-params": "scenecut=0"}),
 }
 
 each_transport = pytest.mark.parametrize("transport", VIDEO_TRANSPORTS)

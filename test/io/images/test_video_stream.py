@@ -146,8 +146,8 @@ def test_a_stretch_of_zeros_in_a_packet_is_seen(
     at = int(len(packet.data) * begin)
     whole = packet.data.rstrip(b"\0")
     damaged = packet.data[:at] + bytes(length) + packet.data[at + length :]
-    # Zeros up to the end are a packet that was cut off.
-    if at + length >= len(whole):
+    # Zeros up to the end are a packet that was cut off, and zeros before a one are where a unit begins.
+    if at + length >= len(whole) or damaged[at + length] == 1:
         return
     packets[place] = number, replace(packet, data=damaged)
     _, told = play(packets, low_delay)

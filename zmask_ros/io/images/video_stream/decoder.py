@@ -145,7 +145,7 @@ class VideoStream(Generic[T]):
         self._unknown_because = self._unknown_because or f"no key frame of the video has come since {what}"
 
     def finish(self, what: str = "") -> Iterator[Decoded[T]]:
-        """What is known of every packet that has come, at the end of the stream or where something was lost: ``what``."""
+        """What is known of every packet that has come, at the end or where something was lost: ``what``."""
         self._unknown_because = ""
         self.lose(what)
         yield from self._release(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from itertools import pairwise
 
-from zmask_ros.io.stamps import NANOSECONDS
+from zmask_ros.io.stamps import NANOSECONDS, typical_step_ns
 
 MOST_DELAYED = 16
 """H.264 and H.265 keep no more pictures back than this to show them in their order."""
@@ -21,7 +21,7 @@ class Pace:
 
     def __init__(self, depth: int) -> None:
         self.depth = depth
-        self._step_ns = 0.0
+        self._step_ns = 0
         self.begin()
 
     def begin(self) -> None:
@@ -50,10 +50,8 @@ class Pace:
     def _jump(self, stamp_ns: int, unnoticed: int) -> str:
         if not self._latest_ns:
             return ""
-        latest_ns, steps = self._latest_ns[-1], len(self._latest_ns) - 1
-        if steps:
-            self._step_ns = (latest_ns - self._latest_ns[0]) / steps
-        step_ns, ahead_ns = self._step_ns, stamp_ns - latest_ns
+        self._step_ns = typical_step_ns(sorted(self._stamps_ns)) or self._step_ns
+        step_ns, ahead_ns = self._step_ns, stamp_ns - self._latest_ns[-1]
         if step_ns and -ahead_ns > (MOST_DELAYED + 1) * step_ns:
             return f"its stamps jumped back by {-ahead_ns / NANOSECONDS:.3g} s"
         if step_ns and ahead_ns > (unnoticed + 0.5) * step_ns + self._usual_jump_ns():

@@ -35,7 +35,11 @@ DEFINITIONS = {
 TYPES = {"ffmpeg": "FFMPEGPacket", "foxglove": "CompressedVideo"}
 FRAMES, GROUP, LOST = 20, 5, 7
 OPTIONS = {
-    "ffmpeg": ("h265", "libx265", {"tune": "zerolatency", "preset": "fast", "x265-params": "log-level=none:scenecut=0"}),
+    "ffmpeg": (
+        "h265",
+        "libx265",
+        {"tune": "zerolatency", "preset": "fast", "x265-params": "log-level=none:scenecut=0"},
+    ),
     "foxglove": ("h264", "libx264", {"tune": "zerolatency", "preset": "veryfast", "x264-params": "scenecut=0"}),
 }
 

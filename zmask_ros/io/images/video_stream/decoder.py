@@ -89,9 +89,9 @@ class _Waiting(Generic[T]):
         """Whether the decoder has given its picture, or will not."""
         return self.outcome.frame is not None or bool(self.outcome.reason)
 
-    def without_picture(self) -> _Waiting[T]:
+    def without_picture(self, reason: str = NOT_GIVEN) -> _Waiting[T]:
         """The same, decided."""
-        return self if self.is_decided else replace(self, outcome=replace(self.outcome, reason=NOT_GIVEN))
+        return self if self.is_decided else replace(self, outcome=replace(self.outcome, reason=reason))
 
 
 class VideoStream(Generic[T]):
@@ -231,11 +231,11 @@ class VideoStream(Generic[T]):
 
     def _fail(self, first: int, what: str) -> None:
         """Give up the packets from the ``first`` of these numbers on."""
-        self._drain(first)
         self._unknown_because = f"no key frame of the video has come since {what}"
+        self._drain(first, self._unknown_because)
 
-    def _drain(self, end: int) -> None:
-        """Empty the decoder: of the packets before ``end`` it still gives the pictures."""
+    def _drain(self, end: int, reason: str = NOT_GIVEN) -> None:
+        """Empty the decoder: of the packets before ``end`` it still gives the pictures, of others there is a reason."""
         if self._in_decoder():
             try:
                 frames = self._decoder.decode(None)
@@ -245,7 +245,7 @@ class VideoStream(Generic[T]):
                 if frame.pts in self._waiting and frame.pts < end and not frame.is_corrupt:
                     waiting = self._waiting[frame.pts]
                     self._waiting[frame.pts] = replace(waiting, outcome=self._seen(waiting, frame))
-            self._waiting = {serial: waiting.without_picture() for serial, waiting in self._waiting.items()}
+            self._waiting = {serial: waiting.without_picture(reason) for serial, waiting in self._waiting.items()}
         if self._decoder is not None:
             self._decoder.flush_buffers()
 

@@ -71,8 +71,8 @@ def test_a_whole_video_gives_all_its_pictures_in_their_order(name: str, low_dela
 @pytest.mark.parametrize("name", WITHOUT_DELAY)
 def test_a_picture_comes_with_its_packet(name: str) -> None:
     stream: VideoStream[int] = VideoStream(low_delay=True)
-    for number, packet in packets_of(name):
-        assert [one.source for one in stream.push(number, packet)] == [number]
+    for number, given_packet in packets_of(name):
+        assert [one.source for one in stream.push(number, given_packet)] == [number]
 
 
 @each_video

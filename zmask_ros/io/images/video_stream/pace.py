@@ -54,7 +54,9 @@ class Pace:
         step_ns, ahead_ns = self._step_ns, stamp_ns - self._latest_ns[-1]
         if step_ns and -ahead_ns > (MOST_DELAYED + 1) * step_ns:
             return f"its stamps jumped back by {-ahead_ns / NANOSECONDS:.3g} s"
-        if step_ns and ahead_ns > max(unnoticed * step_ns, self._usual_jump_ns()) + step_ns / 2:
+        usual_ns = self._usual_jump_ns()
+        # The first packet after the loss may be shown earlier than others that come after it.
+        if step_ns and ahead_ns > max(unnoticed * step_ns - usual_ns, usual_ns) + step_ns / 2:
             return f"its stamps jumped by {ahead_ns / NANOSECONDS:.3g} s"
         return ""
 

@@ -11,12 +11,13 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from support.recorded_videos import (
     ENCODERS,
     FRAMES,
+    GROUP,
     STEP_NS,
     WITHOUT_DELAY,
     as_message,
@@ -81,6 +82,8 @@ def test_a_picture_comes_with_its_packet(name: str) -> None:
 def test_no_picture_is_given_that_is_not_the_one_of_the_whole_video(name: str, data: st.DataObject) -> None:
     # Of a loss that begins with the second packet, and is as long as a group, nothing speaks: no step is known yet.
     lost = data.draw(st.sets(st.integers(2, FRAMES - 1), min_size=1, max_size=6) | _bursts()) | data.draw(_BEGINNINGS)
+    # Where packets come in another order, stamps do not tell for certain that exactly one group of them is lost.
+    assume(name in WITHOUT_DELAY or not lost or max(lost) - min(lost) + 1 != GROUP)
     low_delay = data.draw(st.booleans())
     given_packets = packets_of(name, sorted(set(range(FRAMES)) - lost) or [0])
     order, told = play(given_packets, low_delay)

@@ -54,9 +54,7 @@ class Pace:
         step_ns, ahead_ns = self._step_ns, stamp_ns - self._latest_ns[-1]
         if step_ns and -ahead_ns > (MOST_DELAYED + 1) * step_ns:
             return f"its stamps jumped back by {-ahead_ns / NANOSECONDS:.3g} s"
-        usual_ns = self._usual_jump_ns()
-        # The first packet after the loss may be shown earlier than others that come after it.
-        if step_ns and ahead_ns > max(unnoticed * step_ns - usual_ns, usual_ns) + step_ns / 2:
+        if step_ns and ahead_ns > (unnoticed + 0.5) * step_ns + self._usual_jump_ns():
             return f"its stamps jumped by {ahead_ns / NANOSECONDS:.3g} s"
         return ""
 

@@ -174,8 +174,8 @@ def decoding() -> str:
     size = sum(len(data) for _, data in clip.packets) / count
     return (
         f"A clip of 1280x720 H.264 ({size / 1000:.0f} kB a frame) "
-        f"becomes RGB at {count / ours:.0f} frames/s; FFmpeg alone, without the conversion, decodes it at {count / bare:.0f}: "
-        f"a share of {bare / ours:.2f}, on the same cores in the same run."
+        f"becomes RGB at {count / ours:.0f} frames/s; FFmpeg alone, without the conversion, decodes it at "
+        f"{count / bare:.0f}: a share of {bare / ours:.2f}, on the same cores in the same run."
     )
 
 

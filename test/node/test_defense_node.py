@@ -212,7 +212,7 @@ def test_parameters_are_described(client: Client, node: StartedNode) -> None:
     assert all(entry.description for entry in described)
     assert threshold.floating_point_range[0].from_value == 0.0
     assert (threshold.read_only, transport.read_only) == (False, True)
-    assert transport.additional_constraints == f"one of raw, compressed; {READ_ONLY}"
+    assert transport.additional_constraints == f"one of raw, compressed, ffmpeg, foxglove; {READ_ONLY}"
     assert threads.integer_range[0].to_value == 1024
 
 
@@ -305,4 +305,4 @@ def test_a_network_that_fails_on_its_size_is_refused_in_one_sentence(tiny: dict[
 
 def test_an_unknown_segmenter_and_a_bad_parameter_are_refused_in_one_sentence(tiny: dict[str, Any]) -> None:
     assert "no_such_network" in refuse({**tiny, "segmenter": "no_such_network"})
-    assert "one of raw, compressed" in refuse({**tiny, "image_transport": "theora"})
+    assert "one of raw, compressed, ffmpeg, foxglove" in refuse({**tiny, "image_transport": "theora"})

@@ -24,6 +24,7 @@ from std_msgs.msg import Header
 from support import TESTS
 from support.tiny_network import describe, fit
 from zmask_ros.demo.processes import NodeProcess, executable
+from zmask_ros.flags.topics import TRANSPORTS
 from zmask_ros.io.images.codec import encode
 from zmask_ros.msg import AttackFlag
 
@@ -223,7 +224,7 @@ def tiny_parameters(folder: Path, *prefixes: str) -> dict[str, Any]:
     inputs = {
         f"qos_overrides.{prefix}{topic}.{policy}": value
         for prefix in prefixes
-        for topic in ("image_raw", "image_raw/compressed", "camera_info")
+        for topic in ("image_raw", "camera_info", *(f"image_raw/{transport}" for transport in TRANSPORTS))
         for policy, value in DEEP_INPUT.items()
     }
     return {"segmenter": str(description), "profile": str(profile), "device": "cpu", "num_threads": 1, **inputs}

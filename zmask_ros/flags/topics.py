@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+IMAGE_TOPIC = "image_raw"
 ATTACK_TOPIC = "zmask/attack"
 SUMMARY_TOPIC = "zmask/summary"
 DETECTIONS_TOPIC = "zmask/detections"
@@ -10,3 +11,6 @@ LABEL_INFO_TOPIC = "zmask/label_info"
 
 ATTACK_FLAG = "zmask_ros/msg/AttackFlag"
 ATTACK_REGION = "zmask_ros/msg/AttackRegion"
+
+TRANSPORTS = ("compressed", "ffmpeg", "foxglove")
+"""What image_transport puts behind the name of an image topic whose messages are no plain images."""

@@ -29,6 +29,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import Action, Event, EventHandler, LaunchContext, LaunchDescription
 from zmask_ros.errors import ZmaskError
+from zmask_ros.flags.topics import TRANSPORTS
 from zmask_ros.launching.arguments import Argument, refuse_unknown
 from zmask_ros.launching.defense import PUSHED_NAMESPACE, Values
 
@@ -170,7 +171,7 @@ def input_remappings(image_topic: str) -> list[tuple[str, str]]:
         return []
     return [
         ("image_raw", image_topic),
-        ("image_raw/compressed", f"{image_topic}/compressed"),
+        *((f"image_raw/{transport}", f"{image_topic}/{transport}") for transport in TRANSPORTS),
         ("camera_info", str(PurePosixPath(image_topic).with_name("camera_info"))),
     ]
 

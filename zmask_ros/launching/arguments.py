@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from zmask_ros.errors import ZmaskError
+from zmask_ros.flags.topics import TRANSPORTS
 
 BOOLEAN = ("true", "false")
 OPTIONAL_BOOLEAN = ("", *BOOLEAN)
@@ -56,11 +57,13 @@ DEFENSE = (
     PARAMS_FILE,
     Argument(
         "image_topic",
-        "Topic of the camera's images without /compressed; its camera_info lies beside it. With several cameras, "
-        "{camera} stands for the name of each. Empty: image_raw in the camera's namespace.",
+        "Topic of the camera's images without /compressed and the like; its camera_info lies beside it. With several "
+        "cameras, {camera} stands for the name of each. Empty: image_raw in the camera's namespace.",
     ),
     Argument(
-        "image_transport", "raw or compressed images. Empty: as in params_file.", choices=("", "raw", "compressed")
+        "image_transport",
+        "raw or compressed images, or video: ffmpeg or foxglove. Empty: as in params_file.",
+        choices=("", "raw", *TRANSPORTS),
     ),
     Argument("segmenter", "Segmenter's name or YAML file. Empty: as in params_file."),
     Argument(

@@ -5,28 +5,32 @@ from __future__ import annotations
 import copy
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rclpy.event_handler import QoSMessageLostInfo, QoSRequestedIncompatibleQoSInfo, SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import qos_policy_name_from_kind
 from rclpy.time import Time
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from zmask_ros.flags.alarm import AlarmRule
 from zmask_ros.flags.camera_flags import CameraFlags
 from zmask_ros.flags.drift import Drift, DriftLevels
 from zmask_ros.flags.flag import Flag, FrameState
+from zmask_ros.io.images.video_stream.decoder import Decoded, VideoStream
+from zmask_ros.io.images.video_stream.messages import VideoPicture, video_packet
 from zmask_ros.msg import AttackFlag, AttackSummary
 from zmask_ros.node.diagnostics.health import CameraHealth
+from zmask_ros.node.image_types import VIDEO_TRANSPORTS, image_type
 from zmask_ros.node.mailbox import Arrival
 from zmask_ros.node.messages import flag_message
 from zmask_ros.node.parameters.cameras import CameraSettings
 from zmask_ros.node.parameters.defense_node import DefenseParameters
 from zmask_ros.node.publishers import CameraPublishers
-from zmask_ros.node.qos import CAMERA_INFO_IN, IMAGE_IN, create_subscription
+from zmask_ros.node.qos import CAMERA_INFO_IN, IMAGE_IN, VIDEO_IN, create_subscription
 
 if TYPE_CHECKING:
     from zmask_ros.node.network_host import NetworkHost
@@ -79,6 +83,9 @@ class CameraChannel:
         )
         self._outputs.publish_label_info(network.segmenter.classes)
         self._subscriptions: list[Any] = []
+        # Decodes in the executor, where every packet comes by: the mailbox lets frames fall.
+        is_video = settings.transport in VIDEO_TRANSPORTS
+        self._video: VideoStream[Arrival] | None = VideoStream(low_delay=True) if is_video else None
         self._begin()
 
     def _begin(self) -> None:
@@ -100,10 +107,11 @@ class CameraChannel:
         self._begin()
         self._deliver = deliver
         events = SubscriptionEventCallbacks(incompatible_qos=self._qos_is_incompatible, message_lost=self._message_lost)
-        kind, topic = CompressedImage if self._settings.compressed else Image, self._settings.subscribed_topic
+        kind, topic = image_type(self._settings.transport), self._settings.subscribed_topic
         info_topic = self._settings.camera_info_topic
+        arrived, qos = (self._image_arrived, IMAGE_IN) if self._video is None else (self._packet_arrived, VIDEO_IN)
         self._subscriptions = [
-            create_subscription(self._node, kind, topic, self._image_arrived, IMAGE_IN, event_callbacks=events),
+            create_subscription(self._node, kind, topic, arrived, qos, event_callbacks=events),
             create_subscription(self._node, CameraInfo, info_topic, self._camera_info_arrived, CAMERA_INFO_IN),
         ]
 
@@ -112,6 +120,8 @@ class CameraChannel:
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
+        if self._video is not None:
+            self._take_pictures(self._video, self._video.finish())
 
     def reset_alarm(self) -> None:
         """Set the alarm to unknown and publish that."""
@@ -184,14 +194,33 @@ class CameraChannel:
         """A header of this moment, for what is about no frame."""
         return Header(stamp=self._node.get_clock().now().to_msg(), frame_id=self._frame_id)
 
-    def _image_arrived(self, message: Image | CompressedImage) -> None:
+    def _image_arrived(self, message: Any) -> None:
         self.health.arrived()
+        self._take(Arrival(message, self.name))
+
+    def _packet_arrived(self, message: Any) -> None:
+        """A message of a video: what it makes known may be the pictures of others, or nothing yet."""
+        self.health.arrived()
+        assert self._video is not None
+        has_header = hasattr(message, "header")
+        header = message.header if has_header else Header(stamp=message.timestamp, frame_id=message.frame_id)
+        arrival = Arrival(VideoPicture(header, None), self.name)
+        self._take_pictures(self._video, self._video.push(arrival, video_packet(message, header)))
+
+    def _take_pictures(self, video: VideoStream[Arrival], decoded: Iterable[Decoded[Arrival]]) -> None:
+        for one in decoded:
+            image = None if one.frame is None else video.to_rgb(one.frame)
+            picture = replace(one.source.message, image=image, reason=one.reason)
+            self._take(replace(one.source, message=picture), picture.why_missing)
+
+    def _take(self, arrival: Arrival, why_not: str = "") -> None:
+        """A frame, from here on: it gets its number, and its flag, at once where there is a reason why it has none."""
         with self._lock:
-            arrival = Arrival(message, self.name, self._flags.received())
-        self._frame_id = message.header.frame_id
+            arrival = replace(arrival, sequence=self._flags.received())
+        self._frame_id = arrival.message.header.frame_id
         self._silent_since_ns = arrival.arrived_ns
-        if not self.enabled:
-            self.fail(arrival, DISABLED)
+        if why_not or not self.enabled:
+            self.fail(arrival, why_not if self.enabled else DISABLED)
         elif (displaced := self._deliver(arrival)) is not None:
             self.health.lost(dropped=1)
             self._flag_frame(displaced, self._unknown(DROPPED), dropped=True)
@@ -201,6 +230,8 @@ class CameraChannel:
 
     def _message_lost(self, event: QoSMessageLostInfo) -> None:
         self.health.lost(in_transport=event.total_count_change)
+        if self._video is not None:
+            self._video.lose("a message of it was lost in transport")
 
     def _qos_is_incompatible(self, event: QoSRequestedIncompatibleQoSInfo) -> None:
         policy = qos_policy_name_from_kind(event.last_policy_kind)

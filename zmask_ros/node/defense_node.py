@@ -23,6 +23,7 @@ from zmask_ros.node.device_errors import error_sentence
 from zmask_ros.node.diagnostic_tasks import diagnostic_tasks
 from zmask_ros.node.diagnostics.publisher import DiagnosticsPublisher, Tasks
 from zmask_ros.node.frame_handler import FrameHandler, report_error
+from zmask_ros.node.image_types import image_type
 from zmask_ros.node.lifecycle import ACTIVE, ManagedNode
 from zmask_ros.node.mailbox import Mailbox
 from zmask_ros.node.network_host import NetworkHost
@@ -99,6 +100,8 @@ class DefenseNode(ManagedNode):
 
     def configure(self) -> None:
         """Load the network and the profiles, run them once, and announce the topics."""
+        for camera in self._cameras:
+            image_type(camera.transport)
         profiles = {camera.name: camera.profile for camera in self._cameras}
         bits = {camera.name: camera.significant_bits for camera in self._cameras}
         say = self.get_logger().info

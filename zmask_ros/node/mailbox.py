@@ -15,7 +15,7 @@ class Arrival:
     """A message as it came in.
 
     Attributes:
-        message: a sensor_msgs Image or CompressedImage.
+        message: a sensor_msgs Image or CompressedImage, or the `VideoPicture` of a packet.
         camera: which camera it is of.
         sequence: its number among those of the camera, from 1.
         arrived_ns: when, on the steady clock.

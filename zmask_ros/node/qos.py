@@ -23,6 +23,8 @@ OVERRIDABLE = QoSOverridingOptions(
 )
 # An old frame is worth nothing, so it is not sent again.
 IMAGE_IN = keep_last(1, ReliabilityPolicy.BEST_EFFORT)
+# A packet of video that is lost takes those after it along; still, best effort receives from every publisher.
+VIDEO_IN = keep_last(30, ReliabilityPolicy.BEST_EFFORT)
 CAMERA_INFO_IN = keep_last(5, ReliabilityPolicy.BEST_EFFORT)
 # Reliable satisfies subscribers of both kinds.
 IMAGE_OUT = keep_last(1, ReliabilityPolicy.RELIABLE)

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from zmask_ros.flags.flag import Flag
-from zmask_ros.flags.topics import ATTACK_FLAG, ATTACK_REGION, ATTACK_TOPIC, CAMERA_INFO_TOPIC
+from zmask_ros.flags.topics import ATTACK_FLAG, ATTACK_REGION, ATTACK_TOPIC, CAMERA_INFO_TOPIC, IMAGE_TOPIC
 from zmask_ros.io.bags.camera_info import CameraInfoFields, RegionFields
 from zmask_ros.io.bags.reader import StampedMessage
 from zmask_ros.io.bags.writer import BagWriter, header_message, message_class, region_message
+from zmask_ros.io.images.video_stream.messages import VideoPicture
 from zmask_ros.io.stamps import stamp_ns
 from zmask_ros.runtime.camera import CameraResult
 from zmask_ros.runtime.picture_topics import PICTURE_TOPICS, UNDEFENDED
@@ -49,14 +50,18 @@ class FlagBag:
     camera_info: CameraInfoFields | None
 
     def write(self, message: StampedMessage, result: CameraResult, flag: Flag) -> None:
-        """Write all topics of one frame; the pictures only if something is known of it.
+        """Write all topics of one frame; the pictures only if something is known of it. Video becomes images.
 
         Raises:
             BagError: the bag cannot be written any further.
         """
         header, received = message.message.header, message.received_ns
         stamp, frame_id = stamp_ns(header), header.frame_id
-        self.bag.write_message(message.topic, message.msgtype, message.message, received)
+        if not isinstance(message.message, VideoPicture):
+            self.bag.write_message(message.topic, message.msgtype, message.message, received)
+        elif message.message.image is not None:
+            # Nobody could look at packets of which the first ones, or every second one, are not there.
+            self.bag.write_image(self._topic(IMAGE_TOPIC), message.message.image, "rgb8", stamp, frame_id, received)
         self.bag.write_message(self._topic(ATTACK_TOPIC), ATTACK_FLAG, flag_message(flag, stamp, frame_id), received)
         if message.camera_info is not None:
             self.camera_info = message.camera_info.fields() or self.camera_info

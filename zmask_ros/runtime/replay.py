@@ -16,6 +16,7 @@ from zmask_ros.flags.alarm import AlarmRule
 from zmask_ros.flags.camera_flags import CameraFlags
 from zmask_ros.flags.drift import Drift
 from zmask_ros.flags.flag import Flag, FrameState, camera_name, profile_identity
+from zmask_ros.flags.topics import TRANSPORTS
 from zmask_ros.io.bags.reader import CameraBags, ReadReport, StampedMessage
 from zmask_ros.io.bags.writer import BagWriter
 from zmask_ros.io.files import check_place
@@ -32,7 +33,8 @@ from zmask_ros.runtime.rerun_recording import RerunRecording
 from zmask_ros.segmenters import load_segmenter
 
 # What an image topic has after the namespace of its camera.
-IMAGE_SUFFIXES = ("/image_raw/compressed", "/image_raw", "/image", "/compressed")
+_TRANSPORTED = tuple(f"/{transport}" for transport in TRANSPORTS)
+IMAGE_SUFFIXES = (*(f"/image_raw{end}" for end in _TRANSPORTED), "/image_raw", "/image", *_TRANSPORTED)
 DEFAULT_RATE_HZ = 15.0
 
 

@@ -12,7 +12,7 @@ from support.bag_makers import TOPIC, image_bytes, stamp_ns, write_drive, write_
 from zmask_ros.io.bags.contents import FileContents, TopicContents, bag_contents
 from zmask_ros.io.bags.reader import BagError, CameraBags, ReadReport
 
-VIDEO = "foxglove_msgs/msg/CompressedVideo"
+VIDEO = "theora_image_transport/msg/Packet"
 
 
 def write_channel(path: Path, topic: str, msgtype: str, encoding: str, payload: bytes, count: int = 3) -> Path:
@@ -44,8 +44,8 @@ def test_the_files_of_a_bag(tmp_path: Path) -> None:
     ("msgtype", "encoding", "reason"),
     [
         (VIDEO, "cdr", f"/front/video carries {VIDEO}, which is not read"),
-        ("ffmpeg_image_transport_msgs/FFMPEGPacket", "cdr", "ffmpeg_image_transport_msgs/msg/FFMPEGPacket"),
-        ("foxglove.CompressedVideo", "protobuf", "carries foxglove.CompressedVideo, which is not read"),
+        ("realsense2_camera_msgs/RGBD", "cdr", "realsense2_camera_msgs/msg/RGBD, which is not read"),
+        ("foxglove.CompressedVideo", "flatbuffer", "has foxglove.CompressedVideo serialized as 'flatbuffer'"),
         ("sensor_msgs/msg/Image", "json", "has sensor_msgs/msg/Image serialized as 'json', which is not read"),
     ],
 )

@@ -6,10 +6,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from zmask_ros.io.bags.image_messages import is_readable, why_unread
 from zmask_ros.io.bags.metadata import BagMetadata
 from zmask_ros.io.bags.opening import open_bag
 from zmask_ros.io.bags.raw_messages import BagError
-from zmask_ros.io.bags.reader import CameraBags, ReadReport, is_readable, why_unread
+from zmask_ros.io.bags.reader import CameraBags, ReadReport
 from zmask_ros.io.bags.recording import Recording
 
 

@@ -26,7 +26,7 @@ from mcap.opcode import Opcode
 from mcap.records import Channel, ChunkIndex, Header, Schema, Statistics
 from mcap.stream_reader import StreamReader
 
-from zmask_ros.io.bags.message_types import full_type_name, message_definition
+from zmask_ros.io.bags.message_types import full_type_name
 from zmask_ros.io.bags.offered_qos import read_offered_qos
 from zmask_ros.io.bags.raw_messages import BagError, RawMessage, TopicInfo
 from zmask_ros.io.bags.recording import Recording, another_begins
@@ -117,7 +117,7 @@ class McapRecording(Recording):
 
     def _learn_schema(self, schema: Schema) -> None:
         self._schemas[schema.id] = schema
-        self.types.add(full_type_name(schema.name), message_definition(schema.encoding, schema.data))
+        self.types.add_schema(full_type_name(schema.name), schema.encoding, schema.data)
 
     def _learn_channel(self, channel: Channel) -> None:
         schema = self._schemas.get(channel.schema_id)

@@ -1,4 +1,7 @@
-"""How the messages of a bag are read: by the definitions that it carries, and by those of ROS where they do not do."""
+"""How the messages of a bag are read: by the definitions that it carries, and by those of ROS where they do not do.
+
+Foxglove's own writers serialize in protobuf or JSON instead: see `described_messages`.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +15,30 @@ import zstandard
 from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat, Nodetype
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 
+from zmask_ros.io.bags.described_messages import ProtobufTypes, from_json
 from zmask_ros.io.bags.raw_messages import RawMessage
+from zmask_ros.io.images.video_stream.messages import FFMPEG_PACKET, FOXGLOVE_VIDEO
 
-ENCODINGS = ("cdr", "ros1")
-"""Serializations that are read."""
+ROS_ENCODINGS = ("cdr", "ros1")
+"""Serializations of ROS that are read."""
+FOXGLOVE_ENCODINGS = ("protobuf", "json")
+"""Other serializations that are read."""
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _FORMATS = {
     "ros2msg": MessageDefinitionFormat.MSG,
     "ros1msg": MessageDefinitionFormat.MSG,
     "ros2idl": MessageDefinitionFormat.IDL,
     "omgidl": MessageDefinitionFormat.IDL,
+}
+_FOXGLOVE_FIELDS = "builtin_interfaces/Time timestamp\nstring frame_id\nuint8[] data\nstring format\n"
+# The types with pictures that are not ROS's own, for bags that do not carry their definitions.
+_OTHERS = {
+    FOXGLOVE_VIDEO: _FOXGLOVE_FIELDS,
+    "foxglove_msgs/msg/CompressedImage": _FOXGLOVE_FIELDS,
+    "foxglove_msgs/msg/RawImage": "builtin_interfaces/Time timestamp\nstring frame_id\nuint32 width\nuint32 height\n"
+    "string encoding\nuint32 step\nuint8[] data\n",
+    FFMPEG_PACKET: "std_msgs/Header header\nint32 width\nint32 height\nstring encoding\nuint64 pts\nuint8 flags\n"
+    "bool is_bigendian\nuint8[] data\n",
 }
 _NOT_GIVEN = MessageDefinition(MessageDefinitionFormat.NONE, "")
 
@@ -51,11 +68,19 @@ class MessageTypes:
 
     _definitions: dict[str, MessageDefinition] = field(default_factory=dict)
     _stores: dict[tuple[str, str], Any] = field(default_factory=dict)
+    _protobuf: ProtobufTypes = field(default_factory=ProtobufTypes)
 
     def add(self, msgtype: str, definition: MessageDefinition) -> None:
         """Learn a type; the first definition of a type counts."""
         if definition.format != MessageDefinitionFormat.NONE:
             self._definitions.setdefault(msgtype, definition)
+
+    def add_schema(self, msgtype: str, encoding: str, schema: bytes) -> None:
+        """Learn a type as an mcap file describes it."""
+        if encoding == "protobuf":
+            self._protobuf.add(msgtype, schema)
+        else:
+            self.add(msgtype, message_definition(encoding, schema))
 
     def deserialize(self, message: RawMessage) -> Any:
         """The message with its fields; whatever a damaged message makes the parser raise is raised.
@@ -63,7 +88,11 @@ class MessageTypes:
         Raises:
             ValueError: its serialization is not read, or there is no definition of it that can be used.
         """
-        if message.encoding not in ENCODINGS:
+        if message.encoding == "protobuf":
+            return self._protobuf.deserialize(message.msgtype, uncompressed(message.data))
+        if message.encoding == "json":
+            return from_json(uncompressed(message.data))
+        if message.encoding not in ROS_ENCODINGS:
             raise ValueError(f"messages that are serialized as '{message.encoding}' are not read")
         key = message.msgtype, message.encoding
         if key not in self._stores:
@@ -78,8 +107,15 @@ class MessageTypes:
 
 @functools.cache
 def ros_types(encoding: str = "cdr") -> Any:
-    """The messages of ROS 2 Jazzy or, for ``ros1``, of ROS 1 Noetic."""
-    return get_typestore(Stores.ROS1_NOETIC if encoding == "ros1" else Stores.ROS2_JAZZY)
+    """The messages of ROS 2 Jazzy or, for ``ros1``, of ROS 1 Noetic, and other ones with pictures."""
+    store = get_typestore(Stores.ROS1_NOETIC if encoding == "ros1" else Stores.ROS2_JAZZY)
+    for msgtype, fields in _OTHERS.items():
+        # ROS 1 names the header and the time so, and its FFMPEGPacket had other fields.
+        if encoding != "ros1":
+            store.register(get_types_from_msg(fields, msgtype))
+        elif msgtype != FFMPEG_PACKET:
+            store.register(get_types_from_msg(fields.replace("builtin_interfaces/Time", "time"), msgtype))
+    return store
 
 
 def uncompressed(data: bytes) -> bytes:

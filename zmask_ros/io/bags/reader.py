@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
-from operator import attrgetter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from zmask_ros.io.bags.camera_info import CameraInfoFields, camera_info_fields
-from zmask_ros.io.bags.message_types import ENCODINGS, MessageTypes
+from zmask_ros.flags.topics import TRANSPORTS
+from zmask_ros.io.bags.camera_info import CameraInfoFields
+from zmask_ros.io.bags.image_messages import (
+    ImageMessages,
+    RecordedCameraInfo,
+    StampedMessage,
+    is_readable,
+    why_unread,
+)
 from zmask_ros.io.bags.opening import Bag, open_bag
-from zmask_ros.io.bags.raw_messages import BagError, BagWarning, RawMessage, TopicInfo, merged_topics
+from zmask_ros.io.bags.raw_messages import BagError, BagWarning, TopicInfo, merged_topics
 from zmask_ros.io.images.codec import AUTO_BITS, ImageError, decode
 from zmask_ros.io.images.remarks import remark
 from zmask_ros.io.stamps import NANOSECONDS, stamp_ns, typical_step_ns
 
 __all__ = ["BagError", "CameraBags", "Frame", "ReadReport", "StampedMessage", "TopicInfo", "image_topics"]
 
-_HEADER = ("header.stamp.sec", "header.stamp.nanosec", "header.frame_id")
-_FIELDS = {
-    "sensor_msgs/msg/Image": attrgetter(*_HEADER, "height", "width", "encoding", "is_bigendian", "step", "data"),
-    "sensor_msgs/msg/CompressedImage": attrgetter(*_HEADER, "format", "data"),
-}
-IMAGE_TYPES = tuple(_FIELDS)
 CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
-# Messages with pictures by the names of their types, as they are out there: also those that cannot be read.
-_CAMERA_TYPE = re.compile(r"(Images?|Video|FFMPEGPacket|RGBD|(theora|h26\d)\w*/msg/Packet)$")
 # Enough for a median that one dropped frame does not move.
 _RATE_FRAMES = 10
 
@@ -57,10 +54,10 @@ class ReadReport:
     remarked: int = 0
     first_remark: str = ""
 
-    def count_broken(self, message: RawMessage, index: int, bag: Path, reason: object) -> None:
+    def count_broken(self, bag: Path, topic: str, index: int, reason: object) -> None:
         """Count a message that cannot be read; ``index`` is its place in the bag."""
         self.broken += 1
-        self.first_broken = self.first_broken or f"message {index} of {message.topic} in {bag}: {reason}"
+        self.first_broken = self.first_broken or f"message {index} of {topic} in {bag}: {reason}"
 
     def count_remark(self, stamped: StampedMessage, said: str) -> None:
         """Count an image of which something has to be said."""
@@ -78,44 +75,6 @@ class ReadReport:
         broken = f"{self.broken} messages cannot be read and were passed over, the first: {self.first_broken}"
         remarked = f"{self.remarked} images were taken with a remark, the first: {self.first_remark}"
         return [*self.truncated, *([broken] if self.broken else []), *([remarked] if self.remarked else [])]
-
-
-@dataclass(frozen=True)
-class RecordedCameraInfo:
-    """A `CameraInfo` as it lies in the bag; it is read when it is asked for."""
-
-    raw: RawMessage
-    types: MessageTypes
-
-    def fields(self) -> CameraInfoFields | None:
-        """What it says; None if it is damaged."""
-        # See `CameraBags._deserialized`.
-        try:
-            return camera_info_fields(self.types.deserialize(self.raw))
-        except Exception:
-            return None
-
-
-@dataclass(frozen=True)
-class StampedMessage:
-    """One deserialized message.
-
-    Attributes:
-        bag: the bag as the user named it.
-        topic, msgtype: such as `/camera/image_raw` and `sensor_msgs/msg/Image`.
-        received_ns: when the recorder received it.
-        message: the fields of the ROS message.
-        index: its place within (bag, topic), counting also the messages that are not handed on.
-        camera_info: the latest one in the namespace of the topic that was received before it, or None.
-    """
-
-    bag: Path
-    topic: str
-    msgtype: str
-    received_ns: int
-    message: Any
-    index: int
-    camera_info: RecordedCameraInfo | None = None
 
 
 @dataclass(frozen=True)
@@ -190,7 +149,7 @@ class CameraBags:
         Raises:
             BagError: at the end, if not one message could be read.
         """
-        for stamped, _ in self._deserialized(report, [self.topic, camera_info_topic(self.topic)]):
+        for stamped in self._deserialized(report, [self.topic, camera_info_topic(self.topic)]):
             report.read += 1
             yield stamped
         self._check_read(report)
@@ -201,11 +160,11 @@ class CameraBags:
         Raises:
             BagError: at the end, if not one image could be read.
         """
-        for stamped, raw in self._deserialized(report, [self.topic]):
+        for stamped in self._deserialized(report, [self.topic]):
             try:
                 image = decode(stamped.message, self._significant_bits)
             except ImageError as error:
-                report.count_broken(raw, stamped.index, stamped.bag, error)
+                report.count_broken(stamped.bag, stamped.topic, stamped.index, error)
                 continue
             report.read += 1
             if said := remark(stamped.message, image, self._significant_bits):
@@ -230,7 +189,7 @@ class CameraBags:
     def rate_hz(self) -> float | None:
         """Messages a second that are handed on, by the header stamps of the first; None if they do not increase."""
         first = islice(self._deserialized(ReadReport(), [self.topic]), _RATE_FRAMES)
-        step_ns = typical_step_ns([stamp_ns(stamped.message.header) for stamped, _ in first])
+        step_ns = typical_step_ns([stamp_ns(stamped.message.header) for stamped in first])
         return NANOSECONDS / step_ns if step_ns else None
 
     def camera_info(self) -> CameraInfoFields | None:
@@ -243,33 +202,23 @@ class CameraBags:
                         return fields
         return None
 
-    def _deserialized(self, report: ReadReport, topics: Sequence[str]) -> Iterator[tuple[StampedMessage, RawMessage]]:
+    def _deserialized(self, report: ReadReport, topics: Sequence[str]) -> Iterator[StampedMessage]:
         """The images, with the latest of the other ``topics``, which are `CameraInfo`."""
         for bag in self._bags:
-            index = -1
+            images = ImageMessages(bag.path, self.every, partial(report.count_broken, bag.path))
             info: RecordedCameraInfo | None = None
             for note in bag.notes:
                 report.note(bag.path, note)
             for recording in bag.recordings:
                 report.note(bag.path, recording.damage)
                 for raw in recording.messages(topics):
-                    if raw.topic != self.topic:
+                    if raw.topic == self.topic:
+                        yield from images.read(raw, recording.types, info)
+                    else:
                         info = RecordedCameraInfo(raw, recording.types)
-                        continue
-                    index += 1
-                    if index % self.every:
-                        continue
-                    try:
-                        message = recording.types.deserialize(raw)
-                        # A damaged definition gives messages with other fields.
-                        _FIELDS[raw.msgtype](message)
-                    # Damaged bytes make the deserializer raise exceptions of no common class.
-                    except Exception as error:
-                        report.count_broken(raw, index, bag.path, error)
-                        continue
-                    yield StampedMessage(bag.path, raw.topic, raw.msgtype, raw.received_ns, message, index, info), raw
                 report.note(bag.path, recording.damage)
-            report.note(bag.path, bag.missing(self.topic, index + 1))
+            yield from images.rest()
+            report.note(bag.path, bag.missing(self.topic, images.count))
 
     def _check_read(self, report: ReadReport) -> None:
         """Nothing read is no result.
@@ -286,7 +235,8 @@ class CameraBags:
 
 def camera_info_topic(image_topic: str) -> str:
     """`/front/camera_info` for `/front/image_raw` and for `/front/image_raw/compressed`."""
-    return image_topic.removesuffix("/compressed").rpartition("/")[0] + "/camera_info"
+    plain = next((image_topic.removesuffix(f"/{t}") for t in TRANSPORTS if image_topic.endswith(f"/{t}")), image_topic)
+    return plain.rpartition("/")[0] + "/camera_info"
 
 
 def _open_all(paths: Path | Sequence[Path], stack: ExitStack) -> list[Bag]:
@@ -294,20 +244,6 @@ def _open_all(paths: Path | Sequence[Path], stack: ExitStack) -> list[Bag]:
     if not named:
         raise BagError("No bag was named.")
     return [stack.enter_context(closing(open_bag(Path(path)))) for path in named]
-
-
-def is_readable(topic: TopicInfo) -> bool:
-    """Whether a topic has images that can be read."""
-    return topic.msgtype in IMAGE_TYPES and topic.encoding in ENCODINGS
-
-
-def why_unread(topic: TopicInfo) -> str:
-    """Why a topic with a camera's pictures cannot be read; empty for one that can, and for one without pictures."""
-    if is_readable(topic) or not _CAMERA_TYPE.search(topic.msgtype):
-        return ""
-    if topic.msgtype in IMAGE_TYPES:
-        return f"{topic.name} has {topic.msgtype} serialized as {topic.encoding!r}, which is not read"
-    return f"{topic.name} carries {topic.msgtype}, which is not read: republish it as {IMAGE_TYPES[1]}"
 
 
 def _image_topics(bags: Sequence[Bag]) -> list[TopicInfo]:

@@ -17,6 +17,7 @@ from zmask_ros.io.images.checks import ImageError, bytes_of, checked_size, rows_
 from zmask_ros.io.images.compressed import decode_compressed
 from zmask_ros.io.images.cv_bridge_encodings import decode_by_cv_bridge
 from zmask_ros.io.images.pixel_layouts import ALL_BITS, LAYOUTS, SampleFormat
+from zmask_ros.io.images.video_stream.messages import VideoPicture
 
 __all__ = ["AUTO_BITS", "ENCODINGS", "ImageError", "ImageFields", "decode", "encode", "encode_compressed"]
 
@@ -43,10 +44,10 @@ class ImageFields:
 
 
 def decode(message: Any, significant_bits: int = AUTO_BITS) -> np.ndarray:
-    """The picture in a `sensor_msgs/Image` or `sensor_msgs/CompressedImage`.
+    """The picture in a `sensor_msgs/Image` or `sensor_msgs/CompressedImage`, or the one that was decoded of a video.
 
     Args:
-        message: anything with the fields of one of the two; ``data`` is any buffer of bytes.
+        message: anything with the fields of one of the two; ``data`` is any buffer of bytes. Or a `VideoPicture`.
         significant_bits: of 16-bit samples so many low bits carry the picture, 1..16; those of other depths have all.
 
     Returns:
@@ -55,8 +56,11 @@ def decode(message: Any, significant_bits: int = AUTO_BITS) -> np.ndarray:
 
     Raises:
         ImageError: zero or absurd size, `step` or `data` too short, unknown encoding, a JPEG or PNG of which a part
-            is lost or whose `format` cannot be obeyed. One sentence that names the numbers.
+            is lost or whose `format` cannot be obeyed, a video that has no picture here. One sentence that names the
+            numbers.
     """
+    if isinstance(message, VideoPicture):
+        return message.whole()
     bits = significant_bits or ALL_BITS
     if hasattr(message, "encoding"):
         return _decode_raw(message, bits)

@@ -10,6 +10,7 @@ import numpy as np
 from zmask_ros.io.images.checks import bytes_of
 from zmask_ros.io.images.compressed_header import CompressedHeader, compressed_header
 from zmask_ros.io.images.pixel_layouts import ALL_BITS, LAYOUTS
+from zmask_ros.io.images.video_stream.messages import VideoPicture
 
 NEARLY_BLACK = "the image is nearly black: little can be seen in it"
 NEARLY_ONE_COLOR = "the image is nearly of one color: little can be seen in it"
@@ -43,6 +44,8 @@ def remark(message: Any, image: np.ndarray, significant_bits: int) -> str:
     Args:
         significant_bits: as they were given to `codec.decode`; only where they were left open, they are remarked on.
     """
+    if isinstance(message, VideoPicture):
+        return "; ".join(filter(None, (visibility_remark(image), message.reason)))
     header = compressed_header(bytes_of(message.data)[:_HEADER_BYTES].tobytes()) if hasattr(message, "format") else None
     remarks = (
         visibility_remark(image),

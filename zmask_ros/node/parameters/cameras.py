@@ -23,8 +23,8 @@ class CameraSettings:
     Attributes:
         name: in flags and diagnostics.
         prefix: of its topics: its name and a slash, or nothing for the only camera of a namespace.
-        image_topic: without /compressed.
-        compressed: whether it sends CompressedImage.
+        image_topic: without what the transport puts behind it.
+        transport: of image_transport: one of `IMAGE_TRANSPORTS`.
         profile: path; empty for the segmenter's shipped one.
         significant_bits: of 16-bit images, as `zmask_ros.io.images.codec.decode` takes them.
     """
@@ -32,14 +32,14 @@ class CameraSettings:
     name: str
     prefix: str
     image_topic: str
-    compressed: bool
+    transport: str
     profile: str
     significant_bits: int
 
     @property
     def subscribed_topic(self) -> str:
         """Where its images come from."""
-        return f"{self.image_topic}/compressed" if self.compressed else self.image_topic
+        return self.image_topic if self.transport == "raw" else f"{self.image_topic}/{self.transport}"
 
     @property
     def camera_info_topic(self) -> str:
@@ -54,13 +54,13 @@ def read_cameras(node: Node, parameters: DefenseParameters) -> list[CameraSettin
         ParameterError: a name that is none or comes twice, or a camera's own parameter that is wrong.
     """
     if parameters.cameras == [""]:
-        name, compressed = parameters.camera_name, parameters.image_transport == "compressed"
+        name = parameters.camera_name
         return [
             CameraSettings(
                 name or camera_name(node.get_namespace()),
                 "",
                 "image_raw",
-                compressed,
+                parameters.image_transport,
                 parameters.profile,
                 parameters.significant_bits,
             )
@@ -75,9 +75,9 @@ def read_cameras(node: Node, parameters: DefenseParameters) -> list[CameraSettin
             raise ParameterError(f"Parameter cameras: '{name}' comes twice.")
         specific = declare(node, CameraParameters, f"{name}.")
         topic, profile = specific.image_topic or f"{name}/image_raw", specific.profile or parameters.profile
-        compressed = (specific.image_transport or parameters.image_transport) == "compressed"
+        transport = specific.image_transport or parameters.image_transport
         bits = specific.significant_bits or parameters.significant_bits
-        cameras.append(CameraSettings(name, f"{name}/", topic, compressed, profile, bits))
+        cameras.append(CameraSettings(name, f"{name}/", topic, transport, profile, bits))
     if not parameters.cameras:
         raise ParameterError("Parameter cameras is empty: name one camera at least, or leave it out.")
     return cameras

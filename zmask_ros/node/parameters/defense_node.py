@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from zmask_ros.flags.topics import TRANSPORTS
 from zmask_ros.node.parameters.spec import parameter
 
 MODES = ("streaming", "full")
-IMAGE_TRANSPORTS = ("raw", "compressed")
+IMAGE_TRANSPORTS = ("raw", *TRANSPORTS)
 # rclpy takes an empty list for a list of bytes.
 ONE_CAMERA = [""]
 
@@ -34,7 +35,10 @@ class DefenseParameters:
         "auto", "Where the network runs: auto, cpu, cuda or cuda:N; auto takes cuda if there is one."
     )
     image_transport: str = parameter(
-        "raw", "raw subscribes to image_raw, compressed to image_raw/compressed.", choices=IMAGE_TRANSPORTS
+        "raw",
+        "raw subscribes to image_raw, compressed to image_raw/compressed; ffmpeg and foxglove are video, from "
+        "image_raw/ffmpeg (FFMPEGPacket) and image_raw/foxglove (CompressedVideo).",
+        choices=IMAGE_TRANSPORTS,
     )
     significant_bits: int = parameter(
         0,
@@ -146,9 +150,11 @@ class DefenseParameters:
 class CameraParameters:
     """Of each camera that is named in `cameras`, such as ``front.profile``; empty takes what all cameras have."""
 
-    image_topic: str = parameter("", "Topic of its images without /compressed; empty: image_raw in its namespace.")
+    image_topic: str = parameter(
+        "", "Topic of its images without /compressed and the like; empty: image_raw in its namespace."
+    )
     image_transport: str = parameter(
-        "", "raw or compressed; empty: as image_transport of the node.", choices=("", *IMAGE_TRANSPORTS)
+        "", "As image_transport of the node; empty: the same as that.", choices=("", *IMAGE_TRANSPORTS)
     )
     profile: str = parameter("", "Path of its own profile; empty: as profile of the node.")
     significant_bits: int = parameter(

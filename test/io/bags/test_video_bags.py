@@ -1,0 +1,127 @@
+"""Video and Foxglove's images out of bags: every storage and serialization, the same frames."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from rosbags.rosbag2 import StoragePlugin
+
+from support.recorded_videos import (
+    FRAMES,
+    TOPIC,
+    decoded,
+    packet,
+    stamp_ns,
+    video,
+    video_fields,
+    write_foxglove,
+    write_rosbag1,
+    write_rosbag2,
+)
+from zmask_ros.io.bags.contents import bag_contents
+from zmask_ros.io.bags.reader import BagError, CameraBags, Frame, ReadReport
+from zmask_ros.io.images.codec import encode_compressed
+from zmask_ros.io.images.video_stream.decoder import VideoPacket
+from zmask_ros.io.images.video_stream.messages import FFMPEG_PACKET, FOXGLOVE_VIDEO
+
+FORMS = ("cdr", "ffmpeg", "sqlite3", "ros1", "protobuf", "json")
+
+
+def write(path: Path, form: str, packets: list[VideoPacket]) -> Path:
+    if form in ("protobuf", "json"):
+        messages = [video_fields(one) for one in packets]
+        return write_foxglove(path / "drive.mcap", "CompressedVideo", form, messages)
+    if form == "ros1":
+        return write_rosbag1(path / "drive.bag", FOXGLOVE_VIDEO, packets)
+    msgtype = FFMPEG_PACKET if form == "ffmpeg" else FOXGLOVE_VIDEO
+    return write_rosbag2(path / "drive", msgtype, packets, StoragePlugin["SQLITE3" if form == "sqlite3" else "MCAP"])
+
+
+def packets_of(name: str) -> list[VideoPacket]:
+    return [packet(video(name), place) for place in range(FRAMES)]
+
+
+def read(bag: Path, every: int = 1) -> tuple[list[Frame], ReadReport]:
+    report = ReadReport()
+    with CameraBags(bag, every=every) as bags:
+        return list(bags.frames(report)), report
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", ["h264", "h265", "av1"])
+def test_every_form_gives_the_pictures_with_their_stamps(tmp_path: Path, form: str, name: str) -> None:
+    bag = write(tmp_path, form, packets_of(name))
+    assert [(topic.topic, topic.is_read) for topic in bag_contents(bag).topics] == [(TOPIC, True)]
+    frames, report = read(bag)
+    assert (report.read, report.broken, report.warnings()) == (FRAMES, 0, [])
+    assert [frame.index for frame in frames] == list(range(FRAMES))
+    for number, (frame, expected) in enumerate(zip(frames, decoded(name), strict=True)):
+        assert (frame.stamp_ns, frame.frame_id, frame.topic) == (stamp_ns(number), "front", TOPIC)
+        assert np.array_equal(frame.image, expected)
+
+
+@pytest.mark.parametrize("name", ["h264, B frames", "h265, B frames"])
+def test_packets_in_another_order_give_pictures_in_theirs(tmp_path: Path, name: str) -> None:
+    frames, _ = read(write(tmp_path, "ffmpeg", packets_of(name)), every=5)
+    assert [frame.index for frame in frames] == list(range(0, FRAMES, 5))
+    for frame in frames:
+        assert frame.stamp_ns == stamp_ns(frame.index)
+        assert np.array_equal(frame.image, decoded(name)[frame.index])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_is_lost_is_counted_and_every_message_is_told_of(tmp_path: Path, form: str) -> None:
+    packets = packets_of("h264")
+    # Up to the key frame 18 nothing can be seen; packet 21 is not there.
+    bag = write(tmp_path, form, [*packets[10:21], *packets[22:]])
+    frames, report = read(bag)
+    assert [frame.stamp_ns for frame in frames] == [stamp_ns(n) for n in range(18, 36) if n not in range(21, 27)]
+    assert report.read + report.broken == FRAMES - 11
+    assert "No key frame of the video has come yet." in report.first_broken
+    with CameraBags(bag) as bags:
+        messages = list(bags.messages(ReadReport()))
+    assert [message.index for message in messages] == list(range(FRAMES - 11))
+    pictures = [message.message for message in messages]
+    assert [picture.header.stamp.sec for picture in pictures] == sorted(p.header.stamp.sec for p in pictures)
+    assert sum(picture.image is not None for picture in pictures) == len(frames)
+
+
+def test_a_message_that_cannot_be_read_is_a_lost_packet(tmp_path: Path) -> None:
+    fields = [video_fields(one) for one in packets_of("h264")]
+    del fields[12]["format"]
+    frames, report = read(write_foxglove(tmp_path / "drive.mcap", "CompressedVideo", "json", fields))
+    assert [frame.index for frame in frames] == [*range(12), *range(18, FRAMES)]
+    assert report.broken == 6 and "message 12 of" in report.first_broken
+
+
+def test_a_drive_of_which_nothing_can_be_seen_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BagError, match=r"Not one frame .* No key frame of the video has come yet"):
+        read(write(tmp_path, "cdr", packets_of("h264")[1:9]))
+    other = [replace(one, codec="vp9") for one in packets_of("h264")]
+    with pytest.raises(BagError, match=r"Video of 'vp9' is not read, but that of h264, h265, av1"):
+        read(write(tmp_path, "json", other))
+
+
+def picture() -> np.ndarray:
+    return np.random.default_rng(3).integers(0, 256, (20, 30, 3), np.uint8)
+
+
+@pytest.mark.parametrize("encoding", ["protobuf", "json"])
+@pytest.mark.parametrize("kind", ["RawImage", "CompressedImage"])
+def test_images_of_foxglove_are_those_of_ros(tmp_path: Path, encoding: str, kind: str) -> None:
+    image = picture()
+    fields: dict[str, Any] = {"stamp_ns": stamp_ns(2), "frame_id": "front"}
+    if kind == "RawImage":
+        padded = np.pad(cv2.cvtColor(image, cv2.COLOR_RGB2BGR).reshape(20, 90), ((0, 0), (0, 6)))
+        fields |= {"width": 30, "height": 20, "encoding": "8UC3", "step": 96, "data": padded.tobytes()}
+    else:
+        fields |= {"format": "png", "data": encode_compressed(image, "png")}
+    frames, report = read(write_foxglove(tmp_path / "drive.mcap", kind, encoding, [fields]))
+    assert report.warnings() == []
+    assert (frames[0].stamp_ns, frames[0].frame_id) == (stamp_ns(2), "front")
+    assert np.array_equal(frames[0].image, image)

@@ -16,7 +16,7 @@ from zmask_ros.defense.evidence.head import EvidenceHead, head_score
 from zmask_ros.defense.evidence.statistics import LayerStatistics, Moments
 from zmask_ros.defense.profile.detector import statistics_key
 from zmask_ros.segmenters import Segmenter
-from zmask_ros.training.cross_fitting import CrossFitted
+from zmask_ros.training.cross_fitting import CrossFitted, Group
 from zmask_ros.training.descriptor_fit import descriptor_scores, descriptor_statistics
 from zmask_ros.training.plans import FittingPlan, transfer_plan
 
@@ -36,7 +36,7 @@ def frames_of(plan: FittingPlan, folds: list[int]) -> list[CrossFitted]:
     size = layer_grid(plan.binding.shapes[LAYER][1:], plan.grid)
     maps = [random_tensor(seed, 1, DESCRIPTORS, *size) + 4 * fold for seed, fold in enumerate(folds)]
     return [
-        CrossFitted(NOTHING, (own,) * len(plan.head.branch.layers), None, fold)
+        CrossFitted(NOTHING, (own,) * len(plan.head.branch.layers), None, Group(fold, 0), fold)
         for own, fold in zip(maps, folds, strict=True)
     ]
 

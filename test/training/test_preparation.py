@@ -179,8 +179,7 @@ def test_whole_drives_are_held_out_where_there_are_enough(segmenter):
     drives = [replace(frame, bag=f"drive_{frame.index % 3}", index=frame.index // 3) for frame in FRAMES[:75]]
     fit = ProfileFit(segmenter, transfer_plan(segmenter), len(drives))
     fit.add_all(drives)
-    fold_of = fit.measured().moments.fold_of
-    parts = divide_parts(drives, lambda frame: fold_of(fit.group(frame)), by_drive=True)
+    parts = divide_parts(drives, lambda frame: fit.group(frame).drive, by_drive=True)
     assert len(parts.reported) == 25 and parts.held_out == "drive_2 /image_raw"
     assert {frame.bag for frame in parts.others} == {"drive_0", "drive_1"}
     assert len(parts.training) + len(parts.compared) == 50

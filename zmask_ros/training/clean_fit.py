@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Generic, TypeVar
@@ -37,7 +37,14 @@ from zmask_ros.defense.profile.profile import (
 )
 from zmask_ros.progress import Advance, no_advance
 from zmask_ros.segmenters import Segmenter
-from zmask_ros.training.cross_fitting import CrossFitted, Group, GroupedMoments, HeldOutFrame, cross_fit
+from zmask_ros.training.cross_fitting import (
+    FEWEST_DRIVES,
+    CrossFitted,
+    Group,
+    GroupedMoments,
+    HeldOutFrame,
+    cross_fit,
+)
 from zmask_ros.training.descriptor_fit import descriptor_statistics, head_scores
 from zmask_ros.training.plans import FittingPlan, LearnedPart
 from zmask_ros.training.sources import CleanFrame, at_input_size
@@ -116,6 +123,7 @@ class ProfileFit:
         plan: what is fitted.
         total: about how many frames there will be, to divide drives into stretches.
         prior: statistics of earlier footage that count as much as those of all frames together.
+        fewest_drives: see `GroupedMoments`.
     """
 
     def __init__(
@@ -124,12 +132,13 @@ class ProfileFit:
         plan: FittingPlan,
         total: int = 0,
         prior: Mapping[str, LayerStatistics] | None = None,
+        fewest_drives: int = FEWEST_DRIVES,
     ) -> None:
         self._segmenter = segmenter
         self._plan = plan
         self._stretch = max(LEAST_STRETCH, -(-total // FOLDS))
         self._taps = tap(segmenter, tuple(plan.binding.shapes))
-        self._moments = GroupedMoments(prior)
+        self._moments = GroupedMoments(prior, fewest_drives)
         self._reservoir = Reservoir[HeldOutFrame]()
         self._stretches = Stretches()
         self._used: Counter[tuple[str, str]] = Counter()
@@ -209,6 +218,10 @@ class ProfileFit:
             raise ProfileError(f"{used} clean frames are too few: {MIN_FRAMES} at least, hundreds are better.")
 
 
+def _every_group(group: Group) -> bool:
+    return True
+
+
 @dataclass(frozen=True)
 class CleanMeasurements:
     """What clean frames gave: enough for the profile of any head that sees the layers of the plan.
@@ -242,19 +255,19 @@ class CleanMeasurements:
         return replace(self, plan=plan, found=found)
 
     @torch.inference_mode()
-    def profile(self, false_alarm_rate: float, left_out: Hashable = None) -> Profile:
+    def profile(self, false_alarm_rate: float, takes_part: Callable[[Group], bool] = _every_group) -> Profile:
         """The profile of the plan.
 
         Args:
             false_alarm_rate: share of clean frames that may be flagged, in 0..1, exclusive.
-            left_out: a fold whose frames have no part in it, see `GroupedMoments.fold_of`; None: all frames have.
+            takes_part: whether the frames of a group have a part in it.
 
         Raises:
             ProfileError: numbers overflow.
         """
-        plan, fold_of = self.plan, self.moments.fold_of
-        statistics = self.moments.statistics(lambda group: fold_of(group) != left_out)
-        found = [frame for frame in self.found if frame.fold != left_out]
+        plan = self.plan
+        statistics = self.moments.statistics(takes_part)
+        found = [frame for frame in self.found if takes_part(frame.group)]
         if plan.learned is None:
             scalars = clean_fusion([frame.evidence for frame in found])
             scores = _scores([frame.evidence for frame in found], scalars)

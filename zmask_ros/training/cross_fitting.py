@@ -25,7 +25,7 @@ from zmask_ros.segmenters import Segmenter
 from zmask_ros.training.plans import FittingPlan
 
 FEWEST_DRIVES = 3
-"""That are left out one after the other; with fewer, stretches of them are."""
+"""That are left out one after the other; with fewer, stretches of them are: one drive says too little of another."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,12 @@ class GroupedMoments(dict[Group, MomentsByKey]):
 
     Attributes:
         prior: statistics that count as much as all groups together; none by default.
+        fewest_drives: with fewer, stretches of them are left out one after the other.
     """
 
-    def __init__(self, prior: Mapping[str, LayerStatistics] | None = None) -> None:
+    def __init__(self, prior: Mapping[str, LayerStatistics] | None = None, fewest_drives: int = FEWEST_DRIVES) -> None:
         super().__init__()
-        self.prior = prior or {}
+        self.prior, self.fewest_drives = prior or {}, fewest_drives
 
     def add(self, group: Group, key: str, moments: Moments) -> None:
         """Merge ``moments`` into those of ``key`` in ``group``."""
@@ -72,9 +73,14 @@ class GroupedMoments(dict[Group, MomentsByKey]):
         return {key: LayerStatistics(own) for key, own in together.items()}
 
     @property
+    def drives(self) -> int:
+        """Number of drives."""
+        return len({group.drive for group in self})
+
+    @property
     def fold_of(self) -> Callable[[Group], Hashable]:
         """What a group is left out with: its whole drive, or itself where there are too few drives."""
-        by_drive = len({group.drive for group in self}) >= FEWEST_DRIVES
+        by_drive = self.drives >= self.fewest_drives
         return (lambda group: group.drive) if by_drive else (lambda group: group)
 
 
@@ -94,12 +100,14 @@ class CrossFitted:
         evidence: H_S and H_D of the layers in S and D.
         descriptors: of the layers of a channel-agnostic head, each [1, DESCRIPTORS, h, w]; none without one.
         heat: of a head that sees channels, [1, 1, h, w]; None without one.
+        group: of the frame.
         fold: what was left out.
     """
 
     evidence: Evidence
     descriptors: tuple[Tensor, ...]
     heat: Tensor | None
+    group: Group
     fold: Hashable
 
 
@@ -115,7 +123,7 @@ def cross_fit(
         measure = Measure(segmenter, plan, statistics or moments.statistics())
         for index, frame in enumerate(frames):
             if fold_of(frame.group) == fold:
-                found[index] = measure(frame.image, fold)
+                found[index] = measure(frame, fold)
     return [found[index] for index in range(len(frames))]
 
 
@@ -138,14 +146,14 @@ class Measure:
         if head is not None and not agnostic:
             self._head = EvidenceHead(head, channel_features(plan, head, statistics)).to(segmenter.device)
 
-    def __call__(self, image: np.ndarray, fold: Hashable) -> CrossFitted:
-        """What one image, uint8 [h, w, 3] RGB, gives, on the CPU."""
+    def __call__(self, frame: HeldOutFrame, fold: Hashable) -> CrossFitted:
+        """What one frame gives, on the CPU."""
         with self._taps as taps:
-            self._segmenter.logits(self._segmenter.prepare(image))
+            self._segmenter.logits(self._segmenter.prepare(frame.image))
             own: Evidence = self._evidence(taps)
             descriptors = tuple(self._descriptors[name](taps[name]).cpu() for name in self._layers)
             heat = None if self._head is None else self._head(taps).cpu()
-        return CrossFitted(Evidence(own.shallow.cpu(), own.deep.cpu()), descriptors, heat, fold)
+        return CrossFitted(Evidence(own.shallow.cpu(), own.deep.cpu()), descriptors, heat, frame.group, fold)
 
 
 def channel_features(plan: FittingPlan, head: Head, statistics: dict[str, LayerStatistics]) -> HeadFeatures:

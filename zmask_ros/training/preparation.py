@@ -30,6 +30,7 @@ from zmask_ros.segmenters import Segmenter
 from zmask_ros.training.adversarial import AdversarialTraining, loss_note
 from zmask_ros.training.adversaries import SEEN, AdversaryKind
 from zmask_ros.training.clean_fit import CleanMeasurements, ProfileFit
+from zmask_ros.training.cross_fitting import FEWEST_DRIVES, Group
 from zmask_ros.training.division import divide_frames
 from zmask_ros.training.pipeline import PASSES_AN_ADVERSARIAL_STEP, seconds_a_pass
 from zmask_ros.training.plans import FittingPlan, LearnedPart, plan_of, transfer_plan
@@ -159,7 +160,7 @@ class Parts:
     Attributes:
         training, compared, reported: uint8 [h, w, 3] RGB each; nothing of one is in another.
         others: all frames but those reported.
-        fold: what is reported on; see `GroupedMoments.fold_of`.
+        fold: what is reported on: a drive, or a stretch.
         held_out: the same in words.
     """
 
@@ -245,13 +246,13 @@ class _Chain:
         kept, began = self.folder.load(), surroundings.clock()
         self.plan: FittingPlan = transfer_plan(segmenter) if start is None else plan_of(segmenter, start)
         assert self.plan.learned is not None
-        fit = ProfileFit(segmenter, self.plan, len(frames))
+        # One drive is held out for the report: what is left has to be enough drives again.
+        fit = ProfileFit(segmenter, self.plan, len(frames), fewest_drives=FEWEST_DRIVES + 1)
         with surroundings.progress("Fitting", "frames", len(frames)) as advance:
             fit.add_all(frames, advance)
         self.measured: CleanMeasurements = fit.measured()
-        fold_of = self.measured.moments.fold_of
-        by_drive = not isinstance(fold_of(fit.group(frames[0])), type(fit.group(frames[0])))
-        self.parts = divide_parts(frames, lambda frame: fold_of(fit.group(frame)), by_drive)
+        self._by_drive = self.measured.moments.drives >= FEWEST_DRIVES
+        self.parts = divide_parts(frames, lambda frame: self._reported_with(fit.group(frame)), self._by_drive)
         self.floor = Best(self.plan.learned.head.tensors, self.plan.precaution_rate, 0)
         # What was fitted before an interruption is fitted again, which is not counted twice.
         self._began = began if kept is None else surroundings.clock() - kept.spent
@@ -368,6 +369,10 @@ class _Chain:
         """The best so far, with the statistics and thresholds of all drives."""
         return self._profile(self._best)
 
+    def _reported_with(self, group: Group) -> Hashable:
+        """What frames are reported on together: their whole drive, or a stretch where there are few drives."""
+        return group.drive if self._by_drive else group
+
     def _now(self) -> float:
         return self.around.clock() - self._began
 
@@ -395,7 +400,9 @@ class _Chain:
 
     def _judged(self, own: Best) -> Profile:
         """A head with the statistics and thresholds of all frames but those that are reported on."""
-        return self._measured(own).profile(self.settings.false_alarm_rate, self.parts.fold)
+        return self._measured(own).profile(
+            self.settings.false_alarm_rate, lambda group: self._reported_with(group) != self.parts.fold
+        )
 
     def _affordable_patch_steps(self) -> int:
         most, least = self.settings.patch_steps, self.settings.least_patch_steps

@@ -104,7 +104,7 @@ def test_a_boolean_is_spelled_as_elsewhere_in_ros() -> None:
     with pytest.raises(ZmaskError, match=r"^The argument use_sim_time is one of true, false, not 'yes'\.$"):
         USE_SIM_TIME.checked("yes")
     (transport,) = (argument for argument in DEFENSE if argument.name == "image_transport")
-    with pytest.raises(ZmaskError, match=r"one of raw, compressed, not 'theora'\.$"):
+    with pytest.raises(ZmaskError, match=r"one of raw, compressed, ffmpeg, foxglove, not 'theora'\.$"):
         transport.checked("theora")
     (topic,) = (argument for argument in DEFENSE if argument.name == "image_topic")
     assert topic.checked("True") == "True"

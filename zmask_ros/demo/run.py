@@ -134,8 +134,8 @@ def _prepare(settings: DemoSettings, segmenter: Segmenter, progress: Progress, r
     if settings.fresh or not origins.is_current(profile, origin):
         with CameraBags(clean) as bags:
             # In these drawn streets advertisements set the head's threshold too high for a small, distant patch.
-            settings = FitSettings(false_alarm_rate=FALSE_ALARM_RATE, variant="mean-z")
-            fit = fit_bags(segmenter, bags, settings, progress=progress)
+            fitting = FitSettings(false_alarm_rate=FALSE_ALARM_RATE, variant="mean-z")
+            fit = fit_bags(segmenter, bags, fitting, progress=progress)
         save_profile(fit.profile, profile)
         origins.note(profile, origin)
     else:

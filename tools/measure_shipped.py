@@ -24,19 +24,20 @@ from measure_transfer import (
     NetworkFigures,
     Trial,
     defense_rows,
+    road_stills,
+    roads_option,
     trivial_mask,
 )
 
-from train_segmenter import set_up_torch
+from train_segmenter import camvid_frames, set_up_torch
 from train_transferable_head import FALSE_ALARM_RATE, clean_frames, fitted, patch_against
 from zmask_ros.attacks import to_uint8, train_patch
 from zmask_ros.cli.console import progress
-from zmask_ros.data.camvid import CamVid, LabeledFrame, camvid_root
+from zmask_ros.data.camvid import LabeledFrame
 from zmask_ros.defense import Profile, load_profile
 from zmask_ros.evaluation.baselines.interface import Ours
 from zmask_ros.evaluation.report.tables import markdown_table
 from zmask_ros.io.files import replace_file
-from zmask_ros.io.images.files import read_picture
 from zmask_ros.io.markdown_tables import Marks
 from zmask_ros.resources import shipped_profile
 from zmask_ros.segmenters import Segmenter, load_segmenter
@@ -48,14 +49,6 @@ PLAIN_ATTACK, ADAPTIVE_ATTACK = "plain", "knows the shipped profile"
 ADAPTIVE_STEPS = 150
 WORK = Path("out/networks/shipped")
 MARKS = Marks("<!-- shipped networks: written by tools/measure_shipped.py -->", "<!-- end of shipped networks -->")
-
-
-def frames_of(split: str, every: int) -> list[LabeledFrame]:
-    """Each n-th frame of a split of CamVid."""
-    root = camvid_root()
-    if root is None:
-        raise click.ClickException("CamVid was not found: set ZMASK_CAMVID to the folder with train/ and trainannot/.")
-    return list(CamVid(root, split))[::every]
 
 
 def plain(segmenter: Segmenter, profile: Profile, learned: list[LabeledFrame], trial: Trial) -> NetworkFigures:
@@ -99,20 +92,15 @@ def table(found: dict[str, list[NetworkFigures]]) -> str:
 @click.option("--adaptive-steps", default=ADAPTIVE_STEPS, show_default=True, help="Of the other one's.")
 @click.option("--every", default=1, show_default=True, help="Take each n-th frame.")
 @click.option("--work", type=click.Path(path_type=Path), default=WORK, show_default=True, help="Patches are kept here.")
-@click.option(
-    "--roads",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    envvar="ZMASK_ROADS",
-    help="Folder with stills/*.jpg of other cameras. [env: ZMASK_ROADS]",
-)
+@roads_option
 def main(
     output: Path, docs: Path, patch_steps: int, adaptive_steps: int, every: int, work: Path, roads: Path | None
 ) -> None:
     """Measure each network, and write the figures."""
     set_up_torch(seed=0)
     MARKS.check(docs)
-    learned, unseen = frames_of("train", 2 * every), frames_of("val", TEST_EVERY * every)
-    stills = [] if roads is None else [read_picture(path) for path in sorted((roads / "stills").glob("*.jpg"))]
+    learned, unseen = camvid_frames("train")[:: 2 * every], camvid_frames("val")[:: TEST_EVERY * every]
+    stills = road_stills(roads)
     found: dict[str, list[NetworkFigures]] = {PLAIN_ATTACK: [], ADAPTIVE_ATTACK: []}
     for name in NETWORKS:
         segmenter = load_segmenter(name, "cpu")

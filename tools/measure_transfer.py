@@ -24,8 +24,8 @@ import numpy as np
 import torch
 
 from train_network import LEARNED_DRIVES, UNSEEN_DRIVE
-from train_segmenter import set_up_torch
-from train_transferable_head import FALSE_ALARM_RATE, WORK, camvid_frames, clean_frames, fitted, patch_against
+from train_segmenter import camvid_frames, set_up_torch
+from train_transferable_head import FALSE_ALARM_RATE, WORK, clean_frames, fitted, patch_against
 from zmask_ros.attacks import EotRanges, Recipe, paste_at_random
 from zmask_ros.cli.console import progress
 from zmask_ros.data.camvid import UNLABELLED, LabeledFrame
@@ -191,6 +191,19 @@ def defense_rows(networks: Sequence[NetworkFigures]) -> tuple[tuple[str, ...], l
     return columns, rows
 
 
+roads_option = click.option(
+    "--roads",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    envvar="ZMASK_ROADS",
+    help="Folder with stills/*.jpg of other cameras. [env: ZMASK_ROADS]",
+)
+
+
+def road_stills(folder: Path | None) -> list[np.ndarray]:
+    """Pictures of other cameras, uint8 [H, W, 3] RGB each; none without a folder."""
+    return [] if folder is None else [read_picture(path) for path in sorted((folder / "stills").glob("*.jpg"))]
+
+
 @click.command(help=__doc__)
 @click.argument("networks", nargs=-1, required=True)
 @click.option(
@@ -206,12 +219,7 @@ def defense_rows(networks: Sequence[NetworkFigures]) -> tuple[tuple[str, ...], l
 @click.option("--patch-steps", default=PATCH.steps, show_default=True, help="Of the patch's optimizer.")
 @click.option("--every", default=1, show_default=True, help="Take each n-th frame.")
 @click.option("--work", type=click.Path(path_type=Path), default=WORK, show_default=True, help="Patches are kept here.")
-@click.option(
-    "--roads",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    envvar="ZMASK_ROADS",
-    help="Folder with stills/*.jpg of other cameras. [env: ZMASK_ROADS]",
-)
+@roads_option
 def main(
     networks: tuple[str, ...],
     heads: Path,
@@ -232,9 +240,9 @@ def main(
                 f"There is no {head_path(heads, own)}: train it with tools/train_transferable_head.py "
                 f"--leave-out {own.name}."
             )
-    clean = list(clean_frames(camvid_frames(LEARNED_DRIVES)[::every]))
-    unseen = camvid_frames((UNSEEN_DRIVE,))[:: TEST_EVERY * every]
-    stills = [] if roads is None else [read_picture(path) for path in sorted((roads / "stills").glob("*.jpg"))]
+    clean = list(clean_frames(camvid_frames("train", LEARNED_DRIVES)[::every]))
+    unseen = camvid_frames("train", (UNSEEN_DRIVE,))[:: TEST_EVERY * every]
+    stills = road_stills(roads)
     found = []
     for own in segmenters:
         patch = patch_against(

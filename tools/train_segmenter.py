@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 from torchvision.models.segmentation import lraspp_mobilenet_v3_large
 
-from zmask_ros.data.camvid import CamVid, camvid_root
+from zmask_ros.data.camvid import CamVid, LabeledFrame, camvid_root
 from zmask_ros.data.street import StreetDrive
 from zmask_ros.defense import inpaint
 from zmask_ros.evaluation.metrics.segmentation import Confusion
@@ -110,12 +110,17 @@ class Frames:
     labels: np.ndarray
 
 
-def load_camvid(split: str, drives: Collection[str] = ()) -> Frames:
-    """The frames of a split of CamVid at their own size: all of them, or those of some drives."""
+def camvid_frames(split: str, drives: Collection[str] = ()) -> list[LabeledFrame]:
+    """The frames of a split of CamVid: all of them, or those of some drives."""
     root = camvid_root()
     if root is None:
         raise click.ClickException("CamVid was not found: set ZMASK_CAMVID to the folder with train/ and trainannot/.")
-    frames = list(CamVid(root, split, drives))
+    return list(CamVid(root, split, drives))
+
+
+def load_camvid(split: str, drives: Collection[str] = ()) -> Frames:
+    """The same in one array, at their own size."""
+    frames = camvid_frames(split, drives)
     return Frames(np.stack([f.image for f in frames]), np.stack([f.labels for f in frames]))
 
 

@@ -31,7 +31,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from train_network import LEARNED_DRIVES
-from train_segmenter import set_up_torch
+from train_segmenter import camvid_frames, set_up_torch
 from zmask_ros.attacks import (
     EotRanges,
     Recipe,
@@ -43,7 +43,7 @@ from zmask_ros.attacks import (
     train_patch,
 )
 from zmask_ros.cli.console import progress
-from zmask_ros.data.camvid import CamVid, LabeledFrame, camvid_root
+from zmask_ros.data.camvid import LabeledFrame
 from zmask_ros.data.street import StreetDrive
 from zmask_ros.data.textures.benign import benign_pictures, in_other_light
 from zmask_ros.defense import ActivationTaps, Branch, Defense, LayerStatistics, Moments, Profile
@@ -130,14 +130,6 @@ class Shown:
         """Descriptors [1, DESCRIPTORS, h, w] of each layer, and the share [1, 1, *grid] of a frame."""
         chosen = slice(index, index + 1)
         return [own[chosen].float() for own in self.descriptors], self.share[chosen].float()
-
-
-def camvid_frames(drives: Sequence[str]) -> list[LabeledFrame]:
-    """The frames of these drives of CamVid's training split."""
-    root = camvid_root()
-    if root is None:
-        raise click.ClickException("CamVid was not found: set ZMASK_CAMVID to the folder with train/ and trainannot/.")
-    return list(CamVid(root, "train", drives))
 
 
 def clean_frames(frames: Sequence[LabeledFrame]) -> Iterator[CleanFrame]:
@@ -417,7 +409,7 @@ def main(
         name: recipe if patch_steps is None else replace(recipe, steps=patch_steps)
         for name, recipe in TRAINING_PATCHES.items()
     }
-    frames = list(clean_frames(camvid_frames(LEARNED_DRIVES)[::every]))
+    frames = list(clean_frames(camvid_frames("train", LEARNED_DRIVES)[::every]))
     camvid = World("camvid", frames, camvid_shots, [] if roads is None else road_pictures(roads))
     shown = []
     for own in segmenters:

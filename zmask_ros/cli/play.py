@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 
 import click
 
 from zmask_ros.cli import options
-from zmask_ros.errors import ZmaskError
-from zmask_ros.node.main import run
+from zmask_ros.cli.nodes import run_node
 from zmask_ros.node.parameters.player import PlayerParameters
 from zmask_ros.node.parameters.spec import specs
 
@@ -47,17 +44,4 @@ def command(path: Path, **given: object) -> None:
       zmask play drive_7 --clock
       zmask play drive_7 --rate 0.5 --loop --clock 100 --exclude-regex '.*/zmask/.*'
     """
-    try:
-        from zmask_ros.node import player  # noqa: F401
-    except ImportError as error:
-        raise ZmaskError(
-            f"zmask play needs ROS 2 and this package's messages ({error}): source their setup.bash first."
-        ) from error
-    parameters = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
-    parameters["path"] = str(path.expanduser().absolute())
-    arguments = ["--ros-args"]
-    for name, value in parameters.items():
-        # An empty list: nothing was given, and the default counts. JSON, so that no text is taken for a number.
-        if value != []:
-            arguments += ["-p", f"{name}:={json.dumps(value)}"]
-    sys.exit(run("zmask_ros.node.player:Player", arguments))
+    run_node("play", "zmask_ros.node.player:Player", path, given)

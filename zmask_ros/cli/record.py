@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +9,7 @@ from typing import Any
 import click
 
 from zmask_ros.cli import options
-from zmask_ros.errors import ZmaskError
-from zmask_ros.node.main import run
+from zmask_ros.cli.nodes import run_node
 from zmask_ros.node.parameters.flag_recorder import FlagRecorderParameters
 from zmask_ros.node.parameters.spec import specs
 
@@ -51,17 +48,6 @@ def command(path: Path, namespace: str, **given: object) -> None:
       zmask record /var/log/zmask/front --namespace /front
       zmask record evidence --camera front --camera rear --before 5 --after 20
     """
-    try:
-        from zmask_ros.node import flag_recorder  # noqa: F401
-    except ImportError as error:
-        raise ZmaskError(
-            f"zmask record needs ROS 2 and this package's messages ({error}): source their setup.bash first."
-        ) from error
-    parameters = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
-    parameters["path"] = str(path.expanduser().absolute())
-    arguments = ["--ros-args", "-r", f"__ns:=/{namespace.strip('/')}"]
-    for name, value in parameters.items():
-        # An empty list: nothing was given, and the default counts. JSON, so that no text is taken for a number.
-        if value != []:
-            arguments += ["-p", f"{name}:={json.dumps(value)}"]
-    sys.exit(run("zmask_ros.node.flag_recorder:FlagRecorder", arguments))
+    run_node(
+        "record", "zmask_ros.node.flag_recorder:FlagRecorder", path, given, ("-r", f"__ns:=/{namespace.strip('/')}")
+    )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,15 @@ if TYPE_CHECKING:
 # A pytest that was started without scripts/run.sh is alone on its domain, too. Set before anything imports rclpy.
 os.environ.setdefault("ROS_DOMAIN_ID", str(os.getpid() % 100 + 1))
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+
+
+# Longest time that the process may take to end after the last test.
+ENDS_S = 60.0
+
+
+def pytest_unconfigure() -> None:
+    """A test must leave nothing behind that keeps the process from ending: one that does not says where it hangs."""
+    faulthandler.dump_traceback_later(ENDS_S, exit=True, file=sys.__stderr__)
 
 
 @pytest.fixture(scope="module")

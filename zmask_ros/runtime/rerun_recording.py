@@ -35,8 +35,8 @@ HEAT_SHARE = 4
 WARMEST = 20.0
 """The heat that has the last color of the scale, in thresholds."""
 VIEWER_STARTS_S = 30.0
-ENDS_S = 30.0
-"""Longest time that the last bytes may take to be written, or to reach the viewer, seconds."""
+ENDS_S = 10.0
+"""Longest time for which the last bytes are waited for while nothing is written, or reaches the viewer, seconds."""
 _APPLICATION = "zmask"
 _MASKED = 1
 _SCORES: dict[str, Color] = {
@@ -88,10 +88,7 @@ class RerunRecording:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        # After a write that failed, Rerun may wait for its writing thread for ever.
-        ending = threading.Thread(target=self._end, daemon=True)
-        ending.start()
-        ending.join(ENDS_S)
+        self._end()
         if self._path is None or self._partial is None:
             return
         try:
@@ -102,9 +99,24 @@ class RerunRecording:
             self._partial.unlink(missing_ok=True)
 
     def _end(self) -> None:
+        """After a write that failed, Rerun waits for its writing thread for ever, here and when the process ends."""
+        ending = threading.Thread(target=self._disconnect, daemon=True)
+        ending.start()
+        before, written = -1, self._written()
+        while ending.is_alive() and before != written:
+            ending.join(ENDS_S)
+            before, written = written, self._written()
+        if ending.is_alive():
+            self._rr.unregister_shutdown()
+
+    def _disconnect(self) -> None:
         with suppress(RuntimeError):
             self._stream.flush()
         self._stream.disconnect()
+
+    def _written(self) -> int:
+        """The bytes that are in the file; 0 where there is none."""
+        return self._partial.stat().st_size if self._partial is not None else 0
 
     def add(self, stamp_ns: int, result: CameraResult, flag: Flag) -> None:
         """Add one frame."""

@@ -19,6 +19,7 @@ from zmask_ros.io.bags.recording import Recording, another_begins
 
 MAGIC = b"SQLite format 3\0"
 _LOGS = ("-wal", "-journal")
+_HEADER = 100
 
 
 class SqliteRecording(Recording):
@@ -53,8 +54,11 @@ class SqliteRecording(Recording):
             raise BagError(f"{path} is not a readable bag: {self.damage}.")
         with path.open("rb") as stream:
             end = stream.seek(_size_in_header(stream))
-            if stream.read(len(MAGIC)) == MAGIC:
+            if end and stream.read(len(MAGIC)) == MAGIC:
                 self.damage = self.damage or another_begins(end)
+        # What is in the log may not have reached the database, which may still be shorter.
+        if not _logs(path) and _is_cut(path):
+            self.damage = self.damage or f"it is cut off: by its header, {end} bytes were written"
         unnamed = sum(count for topic, count in counts.items() if topic not in self._topics)
         if unnamed:
             self.damage = self.damage or f"{unnamed} messages are of topics that it does not name"
@@ -151,8 +155,10 @@ def _is_cut(path: Path) -> bool:
 
 
 def _size_in_header(stream: BinaryIO) -> int:
-    """How many bytes a database has by its header."""
-    head = stream.read(32)
+    """How many bytes a database has by its header; 0 where an old writer has not kept that up to date."""
+    head = stream.read(_HEADER)
+    if head[24:28] != head[92:96]:
+        return 0
     page_size = int.from_bytes(head[16:18], "big")
     # 65536 does not fit into its two bytes.
     return (65536 if page_size == 1 else page_size) * int.from_bytes(head[28:32], "big")

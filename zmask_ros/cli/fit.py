@@ -17,7 +17,7 @@ from zmask_ros.defense.profile.storage import check_profile_place
 from zmask_ros.errors import ZmaskError
 from zmask_ros.io.bags.reader import CameraBags
 from zmask_ros.segmenters import load_segmenter
-from zmask_ros.training.pipeline import fit_bags
+from zmask_ros.training.bag_fit import fit_bags
 from zmask_ros.training.plans import PLANS
 from zmask_ros.training.settings import FitSettings
 

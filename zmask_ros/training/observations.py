@@ -12,6 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -29,7 +30,8 @@ MOST_DRIVES = 16
 """Whose moments are kept apart: memory does not grow with their number."""
 NO_CEILING = 1 << 64
 """Above every priority."""
-RESULT = "zmask_observations"
+RESULT, REMARKS = "zmask_observations", "remarks"
+"""In the metadata of a file."""
 
 Item = TypeVar("Item")
 
@@ -171,14 +173,21 @@ def _renumbered(sample: Sample[HeldOutFrame], numbers: Mapping[int, int]) -> Sam
     return same
 
 
-def pack(several: Sequence[Observations]) -> bytes:
-    """Observations as a safetensors file, for another process or for the disk."""
+def pack(several: Sequence[Observations], remarks: Mapping[str, Any]) -> bytes:
+    """Observations as a safetensors file, for another process or for the disk, with remarks, which are JSON-ready."""
     tensors: dict[str, Tensor] = {}
     described = [_pack(own, f"{number}/", tensors) for number, own in enumerate(several)]
-    return save(tensors, {RESULT: json.dumps(described)})
+    return save(tensors, {RESULT: json.dumps(described), REMARKS: json.dumps(remarks)})
 
 
-def unpack(path: Any) -> list[Observations]:
+def packed_remarks(path: Path) -> dict[str, Any]:
+    """The remarks in a file that `pack` made."""
+    with safe_open(path, framework="pt") as file:
+        remarks: dict[str, Any] = json.loads(file.metadata()[REMARKS])
+        return remarks
+
+
+def unpack(path: Path) -> list[Observations]:
     """The observations in a file that `pack` made."""
     with safe_open(path, framework="pt") as file:
         described = json.loads(file.metadata()[RESULT])

@@ -1,0 +1,34 @@
+"""A Ray cluster of this machine, which the tests of a module share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support import ROOT, TESTS
+
+if TYPE_CHECKING:
+    from ray.cluster_utils import Cluster
+
+SMALL_STORE = 80 << 20
+"""Ray takes no smaller object store, bytes."""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A node with two CPUs, whose workers find the support of the tests."""
+    pytest.importorskip("ray", reason="Ray is not installed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("PYTHONPATH", f"{TESTS}{os.pathsep}{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+        from ray.cluster_utils import Cluster
+
+        cluster = Cluster(
+            initialize_head=True,
+            head_node_args={"num_cpus": 2, "object_store_memory": SMALL_STORE, "include_dashboard": False},
+        )
+        yield cluster
+        cluster.shutdown()

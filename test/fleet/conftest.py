@@ -19,7 +19,7 @@ SMALL_STORE = 80 << 20
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """A node with two CPUs, whose workers find the support of the tests."""
+    """A head and a node with two CPUs, whose workers find the support of the tests."""
     pytest.importorskip("ray", reason="Ray is not installed")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
@@ -28,7 +28,8 @@ def cluster() -> Iterator[Cluster]:
 
         cluster = Cluster(
             initialize_head=True,
-            head_node_args={"num_cpus": 2, "object_store_memory": SMALL_STORE, "include_dashboard": False},
+            head_node_args={"num_cpus": 0, "object_store_memory": SMALL_STORE, "include_dashboard": False},
         )
+        cluster.add_node(num_cpus=2, object_store_memory=SMALL_STORE)
         yield cluster
         cluster.shutdown()

@@ -28,8 +28,8 @@ _OPTIONS = (
         is_flag=False,
         flag_value=AUTO,
         metavar="[ADDRESS]",
-        help="Work on a Ray cluster: auto (also without a value, then behind BAGS), the one that runs here, else one of "
-        "this machine alone; local: always the latter; or an address.",
+        help="Work on a Ray cluster: auto (also without a value, then behind BAGS), the one that runs here, else one "
+        "of this machine alone; local: always the latter; or an address.",
     ),
     click.option("--workers", type=options.COUNT, help="With --ray: most workers.  [default: one a CPU]"),
     click.option(

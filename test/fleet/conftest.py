@@ -1,4 +1,4 @@
-"""A Ray cluster of this machine, which the tests of a module share."""
+"""A Ray cluster of this machine, which the tests share."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SMALL_STORE = 80 << 20
 """Ray takes no smaller object store, bytes."""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """A head and a node with two CPUs, whose workers find the support of the tests."""
     pytest.importorskip("ray", reason="Ray is not installed")
@@ -28,7 +28,17 @@ def cluster() -> Iterator[Cluster]:
 
         cluster = Cluster(
             initialize_head=True,
-            head_node_args={"num_cpus": 0, "object_store_memory": SMALL_STORE, "include_dashboard": False},
+            head_node_args={
+                "num_cpus": 0,
+                "object_store_memory": SMALL_STORE,
+                "include_dashboard": False,
+                # A node that is dead is missed after a few seconds, and not after half a minute.
+                "_system_config": {
+                    "health_check_initial_delay_ms": 0,
+                    "health_check_period_ms": 1000,
+                    "health_check_failure_threshold": 4,
+                },
+            },
         )
         cluster.add_node(num_cpus=2, object_store_memory=SMALL_STORE)
         yield cluster

@@ -17,10 +17,9 @@ from typing import IO, Any
 
 from zmask_ros.errors import ZmaskError, describe_error
 from zmask_ros.fleet.bag_names import file_system, is_remote
+from zmask_ros.fleet.libraries import import_fsspec
 from zmask_ros.io.bags.opening import is_storage_file
 
-BLOCK_BYTES = 4 << 20
-"""That is held in memory of a bag that is fetched."""
 GIB = 1 << 30
 WAIT_S = 0.5
 CONTENT, SIZE, LOCK = "bag", "size", "lock"
@@ -64,7 +63,7 @@ class BagCache:
             if not (entry / CONTENT).exists():
                 self._make_room(entry, files.size, beat)
                 files.fetch(entry / CONTENT, beat)
-            os.utime(entry)
+            os.utime(entry, ns=(time.time_ns(), time.time_ns()))
         # Somebody may take it away in this moment, and then it is fetched again.
         with _locked(entry / LOCK, fcntl.LOCK_SH, beat):
             if (entry / CONTENT).exists():
@@ -93,6 +92,7 @@ class BagCache:
                 if taken + size <= self.most_bytes:
                     (entry / SIZE).write_text(str(size))
                     return
+            beat()
             time.sleep(WAIT_S)
 
 
@@ -170,26 +170,19 @@ class _Files:
 
     def fetch(self, place: Path, beat: Callable[[], None]) -> None:
         """Fetch them into a folder that is there as a whole, or not at all."""
-        partial = place.with_suffix(".partial")
+        partial, callback = place.with_suffix(".partial"), import_fsspec().callbacks.Callback()
+        # It is called for each block that is written.
+        callback.call = lambda *_, **__: beat()
         shutil.rmtree(partial, ignore_errors=True)
         try:
             for inside, path in self.paths.items():
                 target = partial / self.name / inside
                 target.parent.mkdir(parents=True, exist_ok=True)
-                self._copy(path, target, beat)
-        except ZmaskError:
-            raise
+                self.system.get_file(path, str(target), callback=callback)
         except Exception as error:
             shutil.rmtree(partial, ignore_errors=True)
             raise ZmaskError(f"{self.name} cannot be fetched: {describe_error(error)}") from error
         partial.rename(place)
-
-    def _copy(self, path: str, target: Path, beat: Callable[[], None]) -> None:
-        opened = self.system.open(path, "rb", block_size=BLOCK_BYTES, cache_type="readahead")
-        with opened as source, target.open("wb") as written:
-            while block := source.read(BLOCK_BYTES):
-                written.write(block)
-                beat()
 
 
 def _folder(system: Any, path: str) -> dict[str, str]:

@@ -53,16 +53,19 @@ def _expanded(name: str) -> Iterator[str]:
         for line in _manifest(name):
             yield from _expanded(line)
         return
+    if is_storage_file(PurePosixPath(name).name) and not GLOB & set(name):
+        yield name
+        return
     system, path = file_system(name) if is_remote(name) else (None, name)
-    found = [name]
-    if GLOB & set(path):
-        matches = sorted(glob.glob(path)) if system is None else sorted(map(system.unstrip_protocol, system.glob(path)))
-        found = [match for match in matches if _is_bag(match, system)]
-        if not found:
-            raise ZmaskError(f"No bags match {name}.")
-    elif not is_storage_file(PurePosixPath(path).name):
-        found = _in_folder(name, system, path)
-    yield from found
+    yield from _matching(name, system, path) if GLOB & set(name) else _in_folder(name, system, path)
+
+
+def _matching(name: str, system: Any, path: str) -> list[str]:
+    matches = sorted(glob.glob(path)) if system is None else sorted(map(system.unstrip_protocol, system.glob(path)))
+    found = [match for match in matches if _is_bag(match, system)]
+    if not found:
+        raise ZmaskError(f"No bags match {name}.")
+    return found
 
 
 def _is_bag(name: str, system: Any) -> bool:

@@ -97,7 +97,7 @@ def test_the_command_makes_the_same_profile_and_skips_what_is_no_bag(cluster, fl
     )
     assert code == 3, err
     said = json.loads(out)
-    assert (said["workers"], said["retried"]) == (2, 0)
+    assert said["workers"] in (1, 2) and said["retried"] == 0
     assert [skipped["bag"] for skipped in said["skipped"]] == [str(broken)]
     assert f"skipped {broken}: " in err
     assert_same(load_profile(output), fleet.alone)

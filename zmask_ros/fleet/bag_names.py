@@ -22,6 +22,16 @@ def is_remote(name: str) -> bool:
     return "://" in name
 
 
+def readable_anywhere(name: str) -> str:
+    """A name that means the same to a process with another working directory: addresses stay as they are."""
+    return name if is_remote(name) else os.path.abspath(name)
+
+
+def segmenter_anywhere(name: str) -> str:
+    """The same of a segmenter, which is named by its description or by a name that means the same everywhere."""
+    return os.path.abspath(name) if os.path.exists(name) else name
+
+
 def file_system(name: str) -> tuple[Any, str]:
     """The file system of an address, and the path in it.
 

@@ -14,6 +14,7 @@ from typing import Any
 from zmask_ros.defense import Profile, bind
 from zmask_ros.errors import ZmaskError
 from zmask_ros.fleet.bag_cache import BagCache
+from zmask_ros.fleet.bag_names import readable_anywhere, segmenter_anywhere
 from zmask_ros.fleet.pool import PoolSettings, Pulse, RayPool, Run
 from zmask_ros.fleet.results import ResultFolder
 from zmask_ros.fleet.tally import FleetTally, Skipped
@@ -51,10 +52,18 @@ class BagReading:
 
 @dataclass(frozen=True)
 class FitTask:
-    """A part of a bag; of its held-out frames, those with priorities above the ceilings are of no use."""
+    """A part of a bag.
+
+    Attributes:
+        bag: its name, as the user gave it.
+        part: its number.
+        place: where the bag is, for whoever reads it.
+        ceilings: of its held-out frames, those with priorities above these are of no use.
+    """
 
     bag: str
     part: int
+    place: str = field(default="", compare=False)
     ceilings: tuple[int, ...] = field(default=(), compare=False)
 
 
@@ -82,7 +91,7 @@ class FitWork:
 
         def run(task: FitTask, pulse: Pulse) -> bytes:
             report = ReadReport()
-            with reading.cache.local(task.bag, pulse.beat) as path, reading.opened(path) as bag:
+            with reading.cache.local(task.place, pulse.beat) as path, reading.opened(path) as bag:
                 part = part_messages(task.part, reading.every)
                 with prefetch(clean_frames(bag.frames(report, part), reading.every)) as frames:
                     # The drive has the name that the user gave it, wherever it was read.
@@ -173,7 +182,7 @@ def fit_fleet(request: FleetFitRequest, pool_settings: PoolSettings, progress: P
     segmenter = load_segmenter(request.segmenter, request.device)
     fit = PartwiseFit(segmenter, request.settings.variant, request.start, total, len(request.bags))
     fit.check_mergeable(request.merged)
-    work = FitWork(request.segmenter, request.device, fit.observing, reading)
+    work = FitWork(segmenter_anywhere(request.segmenter), request.device, fit.observing, reading)
     results = ResultFolder(request.results, _identity(work))
     merging = _Merging(request.bags, fit, results)
     with RayPool(work, pool_settings) as pool, progress("Fitting", "bags", len(request.bags)) as advance:
@@ -210,7 +219,11 @@ class _Merging:
             else:
                 tasks.append(FitTask(bag.name, 0))
         self._merge(advance, pool)
-        for done in pool.run(tasks, lambda task: replace(task, ceilings=tuple(self._fit.ceilings))):
+
+        def prepare(task: FitTask) -> FitTask:
+            return replace(task, place=readable_anywhere(task.bag), ceilings=tuple(self._fit.ceilings))
+
+        for done in pool.run(tasks, prepare):
             bag = self._by_name[done.task.bag]
             if done.refusal:
                 bag.skipped = bag.skipped or done.refusal

@@ -10,7 +10,7 @@ from zmask_ros.io.files import make_folder, replace_file
 
 def results_of(output: Path) -> Path:
     """Where the results of tasks are kept until ``output`` is there."""
-    return output.with_name(f".{output.name}.results")
+    return output.with_name(f"{output.name}.parts")
 
 
 class ResultFolder:

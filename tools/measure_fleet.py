@@ -1,6 +1,6 @@
 """What `zmask fit --ray` does with many bags on several nodes of a cluster on this machine: tables of docs/fleet.md.
 
-usage: PYTHONPATH=test scripts/run.sh python tools/measure_fleet.py faults|scaling|bytes
+usage: PYTHONPATH=test scripts/run.sh python tools/measure_fleet.py faults|scaling|bytes|objects
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 import os
 import resource
+import subprocess
+import sys
 import tempfile
 import time
 from collections import deque
@@ -23,7 +25,7 @@ from support import tiny_network
 from support.commands import record
 from zmask_ros.data.camvid import CamVid
 from zmask_ros.fleet.bag_cache import BagCache
-from zmask_ros.fleet.bag_names import readable_anywhere
+from zmask_ros.fleet.bag_names import file_system, readable_anywhere
 from zmask_ros.fleet.fit import BagReading, FitTask, FitWork, FleetFitRequest, fit_fleet
 from zmask_ros.fleet.pool import PoolSettings, Pulse, RayPool
 from zmask_ros.io.bags.reader import CameraBags
@@ -197,9 +199,57 @@ def sizes(folder: Path) -> None:
     print_table([["", ""], *rows])
 
 
+READING = """
+import resource, sys
+from pathlib import Path
+from zmask_ros.fleet.bag_cache import BagCache
+from zmask_ros.fleet.bag_names import named_bags
+import s3fs
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+(small, large) = named_bags(["s3://fleet/*.mcap"])[::-1]
+cache = BagCache(Path(sys.argv[1]))
+with cache.local(small):
+    before = peak()
+with cache.local(large) as path:
+    print(path.stat().st_size >> 20, round(peak() - before))
+"""
+LARGE_BYTES = 300 * MIB
+
+
+def objects(folder: Path) -> None:
+    """The memory that it takes to fetch a bag of 300 MiB from moto's S3 server, above that for a small one."""
+    os.environ |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+    program = (
+        "import time; from moto.server import ThreadedMotoServer; "
+        "server = ThreadedMotoServer('127.0.0.1', 0, verbose=False); server.start(); "
+        "print(server.get_host_and_port()[1], flush=True); time.sleep(3600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            port = int(server.stdout.readline())
+            os.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{port}"
+            system, _ = file_system("s3://fleet")
+            system.mkdir("fleet")
+            with system.open("fleet/large.mcap", "wb") as large:
+                for _ in range(LARGE_BYTES // (4 * MIB)):
+                    large.write(os.urandom(4 * MIB))
+            system.pipe_file("fleet/small.mcap", bytes(4 * MIB))
+            command = [sys.executable, "-c", READING, str(folder / "cache")]
+            began = time.perf_counter()
+            read = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+        finally:
+            server.kill()
+    rows = [["bag, MiB", read[0]], ["memory above a small bag's, MiB", read[1]]]
+    print_table([["", ""], *rows, ["seconds", f"{time.perf_counter() - began:.0f}"]])
+
+
 def main() -> None:
     """Measure what was asked for."""
-    measures = {"faults": faults, "scaling": scaling, "bytes": sizes}
+    measures = {"faults": faults, "scaling": scaling, "bytes": sizes, "objects": objects}
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("measure", choices=measures)
     arguments = parser.parse_args()

@@ -185,7 +185,7 @@ def fit_fleet(request: FleetFitRequest, pool_settings: PoolSettings, progress: P
     work = FitWork(segmenter_anywhere(request.segmenter), request.device, fit.observing, reading)
     results = ResultFolder(request.results, _identity(work))
     merging = _Merging(request.bags, fit, results)
-    with RayPool(work, pool_settings) as pool, progress("Fitting", "bags", len(request.bags)) as advance:
+    with RayPool(work, pool_settings) as pool, progress(pool.titled("Fitting"), "bags", len(request.bags)) as advance:
         merging.run(pool, advance)
     if not merging.frames:
         first = next((f" The first: {bag.skipped}" for bag in merging.bags if bag.skipped), "")
@@ -266,7 +266,7 @@ class _Merging:
 
     def _note(self, pool: RayPool) -> str:
         skipped = sum(bool(bag.skipped) for bag in self.bags)
-        return f"{self.frames} frames, {skipped} skipped, {pool.retried} retried, {pool.workers} workers"
+        return pool.remark(self.frames, skipped)
 
 
 def _survey(request: FleetFitRequest) -> tuple[BagReading, int]:

@@ -6,6 +6,7 @@ how far it is: one that makes no more progress is ended.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections import Counter, deque
@@ -167,7 +168,8 @@ class RayPool:
         self._slots: list[_Slot] = []
         self._losses: Counter[Any] = Counter()
         self._failed_starts = 0
-        self._wanted, self._wanted_at = 0, -CLUSTER_EVERY_S
+        self._wanted, self._wanted_at, self._watched_at = 0, -math.inf, -math.inf
+        self._began = time.monotonic()
         self.workers = self.retried = 0
 
     def __enter__(self) -> RayPool:
@@ -178,6 +180,16 @@ class RayPool:
             self._ray.kill(slot.actor)
         self._slots.clear()
         self._ray.shutdown()
+
+    def titled(self, description: str) -> str:
+        """What a bar is called: with the address of Ray's dashboard, where one runs."""
+        return f"{description} (http://{self.dashboard})" if self.dashboard else description
+
+    def remark(self, frames: int, skipped: int) -> str:
+        """What is shown beside a bar: so many frames are done, and so many bags skipped."""
+        speed = frames / max(time.monotonic() - self._began, 1e-9)
+        counted = f"{frames} frames, {speed:.1f} frames/s, {skipped} skipped"
+        return f"{counted}, {self.retried} retried, {self.workers} workers"
 
     def run(self, tasks: deque[TaskT], prepare: Callable[[TaskT], TaskT] = lambda task: task) -> Iterator[Done[TaskT]]:
         """Do all ``tasks``; each is answered once, in whatever order.
@@ -248,12 +260,15 @@ class RayPool:
 
     def _watch(self) -> Iterator[Done[Any]]:
         """How far the workers are; whoever stands still is ended."""
+        now = time.monotonic()
+        if now - self._watched_at < POLL_S:
+            return
+        self._watched_at = now
         busy = [slot for slot in self._slots if slot.task is not None]
         for slot in busy:
             slot.asked = slot.asked or slot.actor.pulse.remote()
         asked = [slot.asked for slot in busy]
         answered = set(self._ray.wait(asked, num_returns=len(asked), timeout=0)[0]) if asked else set()
-        now = time.monotonic()
         for slot in busy:
             if slot.asked in answered:
                 self._hear(slot, now)

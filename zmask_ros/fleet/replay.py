@@ -226,7 +226,7 @@ def replay_fleet(
         else:
             tasks.append(ReplayTask(name, readable_anywhere(name)))
     work = ReplayWork(settings, profile, cache)
-    with RayPool(work, pool_settings) as pool, progress("Replaying", "bags", len(bags)) as advance:
+    with RayPool(work, pool_settings) as pool, progress(pool.titled("Replaying"), "bags", len(bags)) as advance:
         advance(len(drives))
         for done in pool.run(tasks):
             if done.refusal:
@@ -235,7 +235,7 @@ def replay_fleet(
                 kept.keep(kept.place(done.task.bag), json.dumps(done.result).encode())
                 drives[done.task.bag] = DriveReport.of_json(done.result)
             frames = sum(drive.figures["frames"] for drive in drives.values())
-            advance(1, f"{frames} frames, {len(skipped)} skipped, {pool.retried} retried, {pool.workers} workers")
+            advance(1, pool.remark(frames, len(skipped)))
     if not drives:
         raise ZmaskError(f"Not one of the {len(bags)} bags could be replayed, the first: {skipped[0].reason}")
     ordered = sorted((drives[name] for name in bags if name in drives), key=lambda drive: drive.urgency, reverse=True)

@@ -26,11 +26,12 @@ from zmask_ros.io.images.codec import AUTO_BITS
 from zmask_ros.progress import Advance
 from zmask_ros.segmenters import load_segmenter
 from zmask_ros.training.bag_fit import PART_FRAMES, fit_bags
+from zmask_ros.training.observations import SAMPLE_FRAMES
 from zmask_ros.training.settings import FitSettings
 
-BAGS, FRAMES = 8, 30
-LONG = PART_FRAMES + 35
-"""Frames of a bag of two parts."""
+BAGS, FRAMES = 8, 60
+LONG = PART_FRAMES + 85
+"""Frames of a bag of two parts; of all frames together, more are held out than the sample takes."""
 SETTINGS = FitSettings(false_alarm_rate=0.01, variant="mean-z")
 
 
@@ -58,6 +59,11 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
     bags.insert(3, record(folder / "long.mcap", map(tiny_network.clean_image, range(5000, 5000 + LONG))))
     segmenter, names = tiny_network.describe(folder), tuple(map(str, bags))
     return Fleet(segmenter, names, fitted_alone(segmenter, names))
+
+
+def test_more_frames_are_held_out_than_the_sample_takes(fleet) -> None:
+    assert sum(source.held_out for source in fleet.alone.sources) > SAMPLE_FRAMES
+    assert fleet.alone.detector.threshold.frames == SAMPLE_FRAMES
 
 
 def assert_same(profile: Profile, alone: Profile) -> None:

@@ -24,7 +24,7 @@ from zmask_ros.progress import Advance, Progress, silent
 from zmask_ros.segmenters import load_segmenter
 from zmask_ros.training.bag_fit import PART_FRAMES, Fit, Observing, PartwiseFit, part_messages, parts_of
 from zmask_ros.training.cross_fitting import FEWEST_DRIVES
-from zmask_ros.training.observations import pack, packed_remarks, unpack
+from zmask_ros.training.observations import Sample, pack, packed_remarks, unpack
 from zmask_ros.training.settings import FitSettings
 from zmask_ros.training.sources import clean_frames
 
@@ -97,7 +97,8 @@ class FitWork:
                     # The drive has the name that the user gave it, wherever it was read.
                     named = (replace(frame, bag=task.bag) for frame in frames)
                     observed = self.observing.observe(segmenter, named, task.ceilings, pulse.frame)
-                remarks = PartRemarks(report.read, parts_of(bag.total), report.warnings())
+                priorities = [[one.priority for one in own.sample.sampled] for own in observed]
+                remarks = PartRemarks(report.read, parts_of(bag.total), report.warnings(), priorities)
             return pack(observed, asdict(remarks))
 
         return run
@@ -111,11 +112,13 @@ class PartRemarks:
         frames: that it read.
         parts: of the bag.
         warnings: sentences on what could not be read.
+        priorities: of the held-out frames that it sent, by plan.
     """
 
     frames: int
     parts: int
     warnings: list[str]
+    priorities: list[list[int]]
 
 
 @dataclass
@@ -206,6 +209,8 @@ class _Merging:
         self.bags = [_Bag(name) for name in bags]
         self._by_name = {bag.name: bag for bag in self.bags}
         self._fit, self._results = fit, results
+        # A bag that is complete will be merged, so its frames count before that.
+        self._wanted = [Sample[None]() for _ in fit.observing.plans]
         self._merged = 0
         self.frames = 0
         self.warnings: list[str] = []
@@ -216,12 +221,13 @@ class _Merging:
         for bag in self.bags:
             if self._is_kept(bag, 0):
                 tasks.extend(self._further_parts(bag))
+                self._note_priorities(bag)
             else:
                 tasks.append(FitTask(bag.name, 0))
         self._merge(advance, pool)
 
         def prepare(task: FitTask) -> FitTask:
-            return replace(task, place=readable_anywhere(task.bag), ceilings=tuple(self._fit.ceilings))
+            return replace(task, place=readable_anywhere(task.bag), ceilings=self._ceilings)
 
         for done in pool.run(tasks, prepare):
             bag = self._by_name[done.task.bag]
@@ -235,7 +241,22 @@ class _Merging:
                 self._is_kept(bag, done.task.part)
                 if done.task.part == 0:
                     tasks.extendleft(reversed(self._further_parts(bag)))
+                self._note_priorities(bag)
             self._merge(advance, pool)
+
+    @property
+    def _ceilings(self) -> tuple[int, ...]:
+        """Held-out frames with priorities above these, by plan, are of no use any more."""
+        return tuple(sample.ceiling for sample in self._wanted)
+
+    def _note_priorities(self, bag: _Bag) -> None:
+        if bag.complete:
+            for remarks in bag.done.values():
+                for sample, priorities in zip(self._wanted, remarks.priorities, strict=True):
+                    for priority in priorities:
+                        sample.add(None, priority)
+                # They have been counted.
+                remarks.priorities.clear()
 
     def _is_kept(self, bag: _Bag, part: int) -> bool:
         """Whether a part is done, also by a driver before this one."""

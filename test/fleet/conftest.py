@@ -35,6 +35,8 @@ def cluster() -> Iterator[Cluster]:
                 # A node that is dead is missed after a few seconds, and not after half a minute.
                 "_system_config": {
                     "health_check_initial_delay_ms": 0,
+                    # Ray would have them wait for whatever else the machine does.
+                    "worker_niceness": 0,
                     "health_check_period_ms": 1000,
                     "health_check_failure_threshold": 4,
                 },

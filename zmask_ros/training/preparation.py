@@ -225,13 +225,15 @@ def prepare(
     """
     if start is not None:
         check_start(start)
-    chain = _Chain(segmenter, frames, settings, surroundings, start, budget)
-    chain.train_patches()
-    chain.train_head()
-    chain.check()
-    screened = chain.with_screen(chain.best_profile())
-    surroundings.keep(screened)
-    result = chain.report(screened)
+    total = None if math.isinf(budget) else math.ceil(budget)
+    with surroundings.progress("Preparing", "seconds", total) as advance:
+        chain = _Chain(segmenter, frames, settings, surroundings, start, budget, advance)
+        chain.train_patches()
+        chain.train_head()
+        chain.check()
+        screened = chain.with_screen(chain.best_profile())
+        surroundings.keep(screened)
+        result = chain.report(screened)
     chain.folder.remove()
     return result
 
@@ -247,9 +249,10 @@ class _Chain:
         surroundings: Surroundings,
         start: Profile | None,
         budget: float,
+        advance: Advance,
     ) -> None:
         self.segmenter, self.settings, self.around, self.start = segmenter, settings, surroundings, start
-        self.budget = budget
+        self.budget, self._advance, self._told = budget, advance, 0.0
         self.folder = WorkFolder(surroundings.work, _identity(segmenter, frames, settings, start))
         kept, began = self.folder.load(), surroundings.clock()
         self.plan: FittingPlan = transfer_plan(segmenter) if start is None else plan_of(segmenter, start)
@@ -390,6 +393,12 @@ class _Chain:
         self.state.stages[stage] = self.state.stages.get(stage, 0.0) + now - self.state.spent
         self.state.spent = now
         self.folder.save(self.state)
+        self._tell(now)
+
+    def _tell(self, now: float) -> None:
+        """Show how much of the time is gone."""
+        self._advance(now - self._told)
+        self._told = now
 
     def _measured(self, own: Best) -> CleanMeasurements:
         assert self.plan.learned is not None
@@ -507,6 +516,7 @@ class _Chain:
         while now < until:
             loss = training.step()
             before, now = now, self._now()
+            self._tell(now)
             advance(now - before, f"step {training.steps}, {loss_note(loss)}, best merit {self.state.best_merit:.3f}")
         self.state.step_seconds = (now - began) / max(1, training.steps - first)
         if training.learning:

@@ -1,0 +1,88 @@
+"""Sessions of ONNX Runtime: where graphs run, and with how many threads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from zmask_ros.errors import describe_error
+from zmask_ros.segmenters.engine.cutting import INSTALL
+from zmask_ros.segmenters.engine.graphs import NOTES, EngineError, Notes
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+ON_CPU = ("OpenVINOExecutionProvider", "CPUExecutionProvider")
+ON_GPU = ("TensorrtExecutionProvider", "CUDAExecutionProvider")
+"""Execution providers in the order in which they are tried; those that an installation has not are left out."""
+
+
+def providers(device: torch.device) -> list[str]:
+    """The execution providers of this installation for a device, the first choice first.
+
+    Raises:
+        EngineError: ONNX Runtime is not installed.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise EngineError(f"The Python package onnxruntime is missing: {INSTALL}.") from error
+    wanted = (*ON_GPU, *ON_CPU) if device.type == "cuda" else ON_CPU
+    there = onnxruntime.get_available_providers()
+    return [name for name in wanted if name in there]
+
+
+class GraphSession:
+    """One graph, ready to run.
+
+    Args:
+        model: the graph, serialized.
+        device: of the tensors that come in and go out.
+
+    Attributes:
+        notes: what the graph says of itself.
+        providers: that run it.
+        inputs: names of the tensors that it needs.
+
+    Raises:
+        EngineError: ONNX Runtime is not installed, or does not take the graph.
+    """
+
+    def __init__(self, model: bytes, device: torch.device) -> None:
+        wanted = providers(device)
+        self._device = device
+        try:
+            self._session = _session(model, wanted)
+            self.notes = Notes.from_json(self._session.get_modelmeta().custom_metadata_map[NOTES])
+        except KeyError as error:
+            raise EngineError("A graph is none of zmask export: write it again.") from error
+        # Providers fail in many ways, and damaged files in more.
+        except Exception as error:
+            raise EngineError(f"ONNX Runtime does not take a graph: {describe_error(error)[:200]}.") from error
+        self.providers: list[str] = self._session.get_providers()
+        self.inputs = [value.name for value in self._session.get_inputs()]
+        self._outputs = [value.name for value in self._session.get_outputs()]
+
+    def __call__(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The tensors that the graph puts out, by name; those that it needs are among ``tensors``."""
+        given = {name: tensors[name].contiguous().cpu().numpy() for name in self.inputs}
+        found = self._session.run(self._outputs, given)
+        return {name: torch.from_numpy(array).to(self._device) for name, array in zip(self._outputs, found, strict=True)}
+
+
+def _session(model: bytes, wanted: list[str]) -> InferenceSession:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    # As many as torch has, which makes the rest of a frame: the two take turns.
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.inter_op_num_threads = 1
+    # A thread that spins while it waits takes a core from whoever has work: beside busy processes that doubles the time
+    # of a pass, and alone it gains nothing that can be measured.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(model, options, providers=wanted)

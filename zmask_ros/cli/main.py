@@ -29,6 +29,7 @@ COMMANDS = {
     "record": "Write every flag, and the pictures around an attack, to disk.",
     "attack": "Optimise an adversarial patch against a segmenter.",
     "evaluate": "Measure what attackers can do against the defence, beside other defences.",
+    "export": "Write a network as ONNX graphs, which run faster than torch.",
     "bench": "Measure what the defence costs on top of the plain network.",
     "segmenters": "List the segmenters, or the layers of one.",
     "world": "Record drives of the street world, or of CamVid, into a bag.",

@@ -5,7 +5,7 @@ What the defense does stays where it is: an engine is another network with the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from zmask_ros.defense.analyzer import Analyzer
-from zmask_ros.defense.defense import labels_of
+from zmask_ros.defense.defense import bind, labels_of
 from zmask_ros.defense.evidence.taps import ActivationTaps, find_layer, tap
 from zmask_ros.defense.profile.profile import Profile
 from zmask_ros.defense.profile.storage import profile_digest
@@ -44,19 +44,17 @@ class Deployment:
 
     Attributes:
         segmenter: on the engine, or as it was.
-        engine: what runs it, for people.
-        reason: why torch runs it although an engine was asked for; empty where none was, or where it does not.
+        reason: why it is as it was although an engine was tried; otherwise empty.
     """
 
     segmenter: Segmenter
-    engine: str = "torch"
     reason: str = ""
 
 
 def deploy(
     segmenter: Segmenter, profile: Profile, runtime: Runtime | None = None, graphs: Path | None = None
 ) -> Deployment:
-    """The segmenter for a profile, on what its description or ``runtime`` asks for.
+    """The segmenter for a profile, in what ``runtime`` or its description asks for.
 
     Args:
         segmenter: in torch.
@@ -66,34 +64,45 @@ def deploy(
 
     Raises:
         EngineError: an engine is asked for, and cannot be used or strays from torch; the sentence says why.
-        ZmaskError: the profile belongs to another network.
+        ProfileError: the profile belongs to another network.
     """
     wanted = runtime or segmenter.description.runtime
+    folder = graphs or segmenter.description.graphs
     if wanted == "torch":
         return Deployment(segmenter)
     try:
-        engine = on_engine(segmenter, profile, graphs or segmenter.description.graphs)
+        models = export_graphs(segmenter, profile) if folder is None else read_graphs(folder)
+        return Deployment(on_engine(segmenter, profile, models))
     except EngineError as error:
         if wanted == "onnx":
             raise
-        return Deployment(segmenter, reason=str(error))
+        return Deployment(segmenter, str(error))
+
+
+def on_engine(segmenter: Segmenter, profile: Profile, models: Sequence[bytes]) -> Segmenter:
+    """The segmenter on ONNX Runtime, with graphs that were made of it for this profile.
+
+    Raises:
+        EngineError: they are others, cannot be run, or stray from torch.
+        ProfileError: the profile belongs to another network.
+    """
+    profile.binding.check(bind(segmenter, profile.bound_layers))
+    sessions = [GraphSession(model, segmenter.device) for model in models]
+    check_notes([session.notes for session in sessions], _origin(segmenter, profile))
+    network = EngineNetwork(sessions, segmenter.input_size)
+    engine = replace(segmenter, network=network, engine=f"ONNX Runtime ({network.provider})")
+    _refuse_differences(segmenter, engine, profile)
     return engine
 
 
-def on_engine(segmenter: Segmenter, profile: Profile, graphs: Path | None = None) -> Deployment:
-    """The segmenter on ONNX Runtime, compared with torch; see `deploy`."""
-    origin = _origin(segmenter, profile)
-    models = export_graphs(segmenter, profile) if graphs is None else read_graphs(graphs)
-    sessions = [GraphSession(model, segmenter.device) for model in models]
-    check_notes([session.notes for session in sessions], origin)
-    network = EngineNetwork(sessions, segmenter.input_size)
-    engine = replace(segmenter, network=network)
-    _refuse_differences(segmenter, engine, profile)
-    return Deployment(engine, f"ONNX Runtime ({network.providers[0].removesuffix('ExecutionProvider')})")
-
-
 def export_graphs(segmenter: Segmenter, profile: Profile) -> list[bytes]:
-    """The graphs of a segmenter, cut for a profile; see `zmask_ros.segmenters.engine.cutting.export`."""
+    """The graphs of a segmenter, cut for a profile.
+
+    Raises:
+        EngineError: it cannot be exported; the sentence says why.
+        ProfileError: the profile belongs to another network.
+    """
+    profile.binding.check(bind(segmenter, profile.bound_layers))
     description = segmenter.description
     if description.precision != "float32" or description.compiled:
         raise EngineError(
@@ -143,8 +152,9 @@ def _refuse_differences(segmenter: Segmenter, engine: Segmenter, profile: Profil
         # A NaN is not small.
         if not (changed <= MOST_CHANGED and strayed <= MOST_DIFFERENCE):
             raise EngineError(
-                f"On ONNX Runtime segmenter '{segmenter.name}' strays from torch: labels of {changed:.2%} of the pixels "
-                f"(at most {MOST_CHANGED:.2%}), scores by {strayed:.2%} (at most {MOST_DIFFERENCE:.1%}): run it in torch."
+                f"Segmenter '{segmenter.name}' on {engine.engine} strays from torch: labels of {changed:.2%} of the "
+                f"pixels (at most {MOST_CHANGED:.2%}), scores by {strayed:.2%} (at most {MOST_DIFFERENCE:.1%}): run it "
+                "in torch."
             )
 
 

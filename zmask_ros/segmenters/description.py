@@ -27,7 +27,7 @@ Deviation = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 LayerName = Annotated[str, BeforeValidator(lambda name: str(name) if isinstance(name, int) else name)]
 LayerNames = tuple[LayerName, ...]
 Runtime = Literal["torch", "onnx", "auto"]
-"""What a network runs in beside a defense: ``auto`` is ONNX Runtime where it says the same as torch, otherwise torch."""
+"""What a network runs in beside a defense; ``auto`` is ONNX Runtime where it says the same as torch."""
 
 
 class SegmenterError(ZmaskError):

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import io
+import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from zmask_ros.errors import describe_error
 from zmask_ros.segmenters.engine.graphs import NOTES, EngineError, Notes, Origin
+from zmask_ros.segmenters.engine.packages import onnx
 
-if TYPE_CHECKING:
-    from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto
-
-INSTALL = "install it with 'pip install -r requirements/onnx.txt'"
+# What onnx reads and makes is generated from its protocol, and has no types: nodes, tensors, values and models.
+Proto = Any
 OPSET = 17
 IMAGE, LOGITS = "image", "logits"
 """Names of the tensors that come in and go out."""
+MAP = 4
+"""Dimensions of a feature map."""
+CHANNELS_LAST, TO_PLANES = (0, 2, 3, 1), (0, 3, 1, 2)
+"""Orders of a map's dimensions, from [B, C, H, W] to [B, H, W, C] and back."""
 LAYER = "layer/"
 """What the name of an activation begins with, before the layer's."""
 
@@ -50,7 +54,7 @@ def export(
     """The ONNX graphs of a network, in the order in which they run, with their `Notes` as metadata.
 
     Args:
-        network: float32, on the CPU, in eval mode.
+        network: float32, in eval mode.
         forward: runs it on a batch of images, and gives `LOGITS` and the activations of layers by their names, in the
             order in which they run; those where it is cut are among them.
         image: a normalized image, [1, 3, h, w].
@@ -60,13 +64,10 @@ def export(
     Raises:
         EngineError: the onnx package is missing, or the network cannot be exported; the sentence says why.
     """
-    try:
-        import onnx
-    except ImportError as error:
-        raise EngineError(f"A network is exported by the Python package onnx, which is missing: {INSTALL}.") from error
+    load = onnx().load_from_string
     try:
         layers, serialized = _trace(network, forward, image)
-        whole = _Graph(onnx.load_from_string(serialized))
+        whole = _Graph(load(serialized))
     # What torch and onnx cannot export they report in many ways.
     except Exception as error:
         reason = describe_error(error).partition("\n")[0][:200]
@@ -81,12 +82,13 @@ def _trace(
     """Names of the layers in the order in which they run, and the serialized model of the network as a whole."""
     with torch.inference_mode():
         layers = [name for name in forward(image) if name != LOGITS]
-    outputs, file = [*(LAYER + name for name in layers), LOGITS], io.BytesIO()
-    with warnings.catch_warnings(), torch.no_grad():
+    outputs = [*(LAYER + name for name in layers), LOGITS]
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), torch.no_grad():
+        file = Path(folder) / "whole.onnx"
         # That shapes become constants is what is wanted: the input has one size.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            _Traced(network, forward, (*layers, LOGITS)).eval(),
+            _Traced(network, forward, (*layers, LOGITS)),
             (image,),
             file,
             dynamo=False,
@@ -95,7 +97,7 @@ def _trace(
             output_names=outputs,
             dynamic_axes={name: {0: "batch"} for name in (IMAGE, *outputs)},
         )
-    return layers, file.getvalue()
+        return layers, file.read_bytes()
 
 
 class _Traced(nn.Module):
@@ -104,6 +106,8 @@ class _Traced(nn.Module):
     ) -> None:
         super().__init__()
         self.network, self._run, self._names = network, forward, names
+        # Said here, so that nobody calls the network's own `train`.
+        self.training = False
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         found = self._run(image)
@@ -167,17 +171,15 @@ class _Graph:
         ValueError: there is something in it that cannot be taken apart.
     """
 
-    def __init__(self, model: ModelProto) -> None:
-        import onnx
-
+    def __init__(self, model: Proto) -> None:
         self._opset_imports, self._ir_version = model.opset_import, model.ir_version
-        graph = onnx.shape_inference.infer_shapes(model).graph
+        graph = onnx().shape_inference.infer_shapes(model).graph
         values = (*graph.value_info, *graph.input, *graph.output)
-        self._values: dict[str, ValueInfoProto] = {value.name: value for value in values}
-        self._constants: dict[str, TensorProto] = {tensor.name: tensor for tensor in graph.initializer}
+        self._values: dict[str, Proto] = {value.name: value for value in values}
+        self._constants: dict[str, Proto] = {tensor.name: tensor for tensor in graph.initializer}
         self._sources: dict[str, str] = {}
-        self._makers: dict[str, NodeProto] = {}
-        self._nodes: list[NodeProto] = []
+        self._makers: dict[str, Proto] = {}
+        self._nodes: list[Proto] = []
         for node in graph.node:
             self._add(node)
 
@@ -211,22 +213,37 @@ class _Graph:
                 wanted.update(self._nodes[number].input)
         return found
 
-    def model(self, nodes: set[int], outputs: Iterable[str], any_size: bool) -> ModelProto:
-        """A model of these nodes, for batches of any size, and if ``any_size`` for images of any height and width."""
-        from onnx import helper
+    def model(self, nodes: set[int], outputs: Sequence[str], any_size: bool) -> Proto:
+        """A model of these nodes, for batches of any size, and if ``any_size`` for images of any height and width.
 
-        own = [self._nodes[number] for number in sorted(nodes)]
+        Feature maps come in and go out channels last, [B, H, W, C], as torch keeps them; engines arrange them within
+        their convolutions anyway, and torch works on planes several times as slowly.
+        """
+        helper = onnx().helper
+        inputs = self.needed(nodes)
+        planes = {name: f"{name} planes" for name in (*inputs, *outputs) if self._is_map(name)}
+        own = [self._renamed(self._nodes[number], planes) for number in sorted(nodes)]
+        before = [_transpose(name, planes[name], TO_PLANES) for name in inputs if name in planes]
+        behind = [_transpose(planes[name], name, CHANNELS_LAST) for name in outputs if name in planes]
         used = {name for node in own for name in node.input}
         graph = helper.make_graph(
-            own,
+            [*before, *own, *behind],
             "zmask",
-            [self._value(name, any_size) for name in self.needed(nodes)],
+            [self._value(name, any_size) for name in inputs],
             [self._value(name, any_size) for name in outputs],
             [tensor for name, tensor in self._constants.items() if name in used],
         )
         return helper.make_model(graph, opset_imports=self._opset_imports, ir_version=self._ir_version)
 
-    def _add(self, node: NodeProto) -> None:
+    @staticmethod
+    def _renamed(node: Proto, names: Mapping[str, str]) -> Proto:
+        own = type(node)()
+        own.CopyFrom(node)
+        own.input[:] = [names.get(name, name) for name in node.input]
+        own.output[:] = [names.get(name, name) for name in node.output]
+        return own
+
+    def _add(self, node: Proto) -> None:
         if any(attribute.HasField("g") for attribute in node.attribute):
             raise ValueError(f"it branches by its values ({node.op_type})")
         node.input[:] = [self.source(name) for name in node.input]
@@ -234,45 +251,59 @@ class _Graph:
         if constant is not None:
             constant.name = node.output[0]
             self._constants[constant.name] = constant
-        elif node.op_type == "Identity":
+        elif node.op_type == "Identity" or self._casts_nothing(node):
             self._sources[node.output[0]] = node.input[0]
         else:
             self._nodes.append(node)
             self._makers |= dict.fromkeys(node.output, node)
 
-    def _constant(self, node: NodeProto) -> TensorProto | None:
-        """What a node puts out if that is known: the value of a constant, or a fixed side of a tensor."""
-        from onnx import TensorProto, helper
+    def _casts_nothing(self, node: Proto) -> bool:
+        """Whether a node makes the type of a tensor what it is already, which costs a copy."""
+        value = self._values.get(node.input[0]) if node.op_type == "Cast" else None
+        return value is not None and value.type.tensor_type.elem_type == node.attribute[0].i
 
+    def _constant(self, node: Proto) -> Proto | None:
+        """What a node puts out if that is known: the value of a constant, or a fixed side of a tensor."""
         if node.op_type == "Constant" and node.attribute[0].HasField("t"):
             return node.attribute[0].t
         side = self._fixed_side(node)
-        return None if side is None else helper.make_tensor(node.output[0], TensorProto.INT64, [], [side])
+        return None if side is None else onnx().helper.make_tensor(node.output[0], onnx().TensorProto.INT64, [], [side])
 
-    def _fixed_side(self, node: NodeProto) -> int | None:
+    def _fixed_side(self, node: Proto) -> int | None:
         """The length of a tensor's side, if that is what the node puts out and it is not the batch.
 
         Without this, whatever is brought to the size of the image would take the image itself across every cut.
         """
-        from onnx import numpy_helper
-
         shape = self._makers.get(node.input[0]) if node.op_type == "Gather" else None
         if shape is None or shape.op_type != "Shape" or shape.attribute or node.input[1] not in self._constants:
             return None
-        index = numpy_helper.to_array(self._constants[node.input[1]])
+        index = onnx().numpy_helper.to_array(self._constants[node.input[1]])
         value = self._values.get(shape.input[0])
         sides = [] if value is None else value.type.tensor_type.shape.dim
         if index.ndim or not -len(sides) <= int(index) < len(sides) or not sides[int(index)].HasField("dim_value"):
             return None
         return int(sides[int(index)].dim_value)
 
-    def _value(self, name: str, any_size: bool) -> ValueInfoProto:
-        from onnx import helper
+    def _is_map(self, name: str) -> bool:
+        """Whether a tensor is a feature map, [B, C, H, W].
 
-        if name not in self._values:
-            raise EngineError(f"The network cannot be cut: of its tensor {name} neither type nor shape is known.")
-        kind = self._values[name].type.tensor_type
-        if not any_size:
+        Raises:
+            EngineError: its type or its shape is not known.
+        """
+        if name not in self._values or not self._values[name].type.tensor_type.HasField("shape"):
+            raise EngineError(f"The network cannot be cut: of its tensor '{name}' type or shape is not known.")
+        return len(self._values[name].type.tensor_type.shape.dim) == MAP
+
+    def _value(self, name: str, any_size: bool) -> Proto:
+        """Type and shape of what comes in or goes out under this name."""
+        helper = onnx().helper
+        if not self._is_map(name):
             return self._values[name]
-        shape = [side.dim_value if axis == 1 else None for axis, side in enumerate(kind.shape.dim)]
+        kind = self._values[name].type.tensor_type
+        _, *sides = (side.dim_value if side.HasField("dim_value") else None for side in kind.shape.dim)
+        shape = [None, None, None, sides[0]] if any_size else [None, sides[1], sides[2], sides[0]]
         return helper.make_tensor_value_info(name, kind.elem_type, shape)
+
+
+def _transpose(taken: str, made: str, order: Sequence[int]) -> Proto:
+    return onnx().helper.make_node("Transpose", [taken], [made], perm=order)

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import cast
 
 from torch import Tensor, nn
 
-from zmask_ros.segmenters.description import Description
-from zmask_ros.segmenters.engine.graphs import Origin, check_notes
 from zmask_ros.segmenters.engine.sessions import GraphSession
 
 
@@ -22,6 +19,9 @@ class EngineNetwork(nn.Module):
     Args:
         sessions: of the graphs, in their order.
         input_size: (height, width) of the images, in pixels.
+
+    Attributes:
+        provider: name of the execution provider that runs most of it.
     """
 
     def __init__(self, sessions: Sequence[GraphSession], input_size: tuple[int, int]) -> None:
@@ -34,7 +34,7 @@ class EngineNetwork(nn.Module):
             setattr(self, layer, module)
         for number, part in enumerate(self._parts):
             setattr(self, f"/{number}", part)
-        self.providers = sessions[0].providers
+        self.provider = sessions[0].provider
 
     def forward(self, image: Tensor) -> Tensor:
         """Class scores [B, K, h, w] of normalized images [B, 3, h, w]."""

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from zmask_ros.errors import describe_error
-from zmask_ros.segmenters.engine.cutting import INSTALL
+from zmask_ros.segmenters.engine.cutting import CHANNELS_LAST, MAP, TO_PLANES
 from zmask_ros.segmenters.engine.graphs import NOTES, EngineError, Notes
-
-if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
+from zmask_ros.segmenters.engine.packages import onnxruntime
 
 ON_CPU = ("OpenVINOExecutionProvider", "CPUExecutionProvider")
 ON_GPU = ("TensorrtExecutionProvider", "CUDAExecutionProvider")
@@ -26,12 +25,8 @@ def providers(device: torch.device) -> list[str]:
     Raises:
         EngineError: ONNX Runtime is not installed.
     """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise EngineError(f"The Python package onnxruntime is missing: {INSTALL}.") from error
     wanted = (*ON_GPU, *ON_CPU) if device.type == "cuda" else ON_CPU
-    there = onnxruntime.get_available_providers()
+    there = onnxruntime().get_available_providers()
     return [name for name in wanted if name in there]
 
 
@@ -44,7 +39,7 @@ class GraphSession:
 
     Attributes:
         notes: what the graph says of itself.
-        providers: that run it.
+        provider: name of the execution provider that runs it.
         inputs: names of the tensors that it needs.
 
     Raises:
@@ -62,21 +57,31 @@ class GraphSession:
         # Providers fail in many ways, and damaged files in more.
         except Exception as error:
             raise EngineError(f"ONNX Runtime does not take a graph: {describe_error(error)[:200]}.") from error
-        self.providers: list[str] = self._session.get_providers()
+        self.provider = str(self._session.get_providers()[0]).removesuffix("ExecutionProvider")
         self.inputs = [value.name for value in self._session.get_inputs()]
         self._outputs = [value.name for value in self._session.get_outputs()]
 
     def __call__(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The tensors that the graph puts out, by name; those that it needs are among ``tensors``."""
-        given = {name: tensors[name].contiguous().cpu().numpy() for name in self.inputs}
+        given = {name: _to_array(tensors[name]) for name in self.inputs}
         found = self._session.run(self._outputs, given)
-        return {name: torch.from_numpy(array).to(self._device) for name, array in zip(self._outputs, found, strict=True)}
+        return {name: _to_tensor(array).to(self._device) for name, array in zip(self._outputs, found, strict=True)}
 
 
-def _session(model: bytes, wanted: list[str]) -> InferenceSession:
-    import onnxruntime
+def _to_array(tensor: Tensor) -> np.ndarray:
+    """A tensor as graphs take it: a map channels last."""
+    ordered = tensor.permute(CHANNELS_LAST) if tensor.dim() == MAP else tensor
+    return np.asarray(ordered.contiguous().cpu().numpy())
 
-    options = onnxruntime.SessionOptions()
+
+def _to_tensor(array: np.ndarray) -> Tensor:
+    """What a graph puts out as the tensor that it stands for; nothing is copied."""
+    tensor = torch.from_numpy(array)
+    return tensor.permute(TO_PLANES) if array.ndim == MAP else tensor
+
+
+def _session(model: bytes, wanted: list[str]) -> Any:
+    options = onnxruntime().SessionOptions()
     options.log_severity_level = 3
     # As many as torch has, which makes the rest of a frame: the two take turns.
     options.intra_op_num_threads = torch.get_num_threads()
@@ -85,4 +90,4 @@ def _session(model: bytes, wanted: list[str]) -> InferenceSession:
     # of a pass, and alone it gains nothing that can be measured.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(model, options, providers=wanted)
+    return onnxruntime().InferenceSession(model, options, providers=wanted)

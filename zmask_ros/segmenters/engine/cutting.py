@@ -130,15 +130,19 @@ class _Part:
 
 
 def _parts(whole: _Graph, layers: Mapping[str, str], cut: Cut) -> list[_Part]:
-    """The stem, unless the rest needs more of the network than what it puts out, and the rest."""
+    """The stem, unless the rest needs more of the network than what it puts out, and the rest, if there is any."""
     logits = whole.source(LOGITS)
     nodes = whole.before({*layers.values(), logits})
-    if cut.stem is not None:
-        end = layers[cut.stem]
-        stem = whole.before({end})
-        if whole.needed(nodes - stem) == [end]:
-            return [_Part(stem, end, cut.reach), _Part(nodes - stem, logits, None)]
-    return [_Part(nodes, logits, None)]
+    if cut.stem is None:
+        return [_Part(nodes, logits, None)]
+    end = layers[cut.stem]
+    stem = whole.before({end})
+    rest = nodes - stem
+    if not rest:
+        return [_Part(stem, logits, cut.reach)]
+    if whole.needed(rest) != [end]:
+        return [_Part(nodes, logits, None)]
+    return [_Part(stem, end, cut.reach), _Part(rest, logits, None)]
 
 
 def _cut(whole: _Graph, layers: Mapping[str, str], cut: Cut, origin: Origin) -> list[bytes]:

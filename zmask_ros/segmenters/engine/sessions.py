@@ -41,6 +41,7 @@ class GraphSession:
         notes: what the graph says of itself.
         provider: name of the execution provider that runs it.
         inputs: names of the tensors that it needs.
+        options: ONNX Runtime's, by which it runs.
 
     Raises:
         EngineError: ONNX Runtime is not installed, or does not take the graph.
@@ -58,6 +59,7 @@ class GraphSession:
         except Exception as error:
             raise EngineError(f"ONNX Runtime does not take a graph: {describe_error(error)[:200]}.") from error
         self.provider = str(self._session.get_providers()[0]).removesuffix("ExecutionProvider")
+        self.options = self._session.get_session_options()
         self.inputs = [value.name for value in self._session.get_inputs()]
         self._outputs = [value.name for value in self._session.get_outputs()]
 

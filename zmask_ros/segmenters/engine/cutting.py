@@ -25,6 +25,8 @@ MAP = 4
 """Dimensions of a feature map."""
 CHANNELS_LAST, TO_PLANES = (0, 2, 3, 1), (0, 3, 1, 2)
 """Orders of a map's dimensions, from [B, C, H, W] to [B, H, W, C] and back."""
+HALF_PIXEL = (b"half_pixel", b"pytorch_half_pixel")
+"""How ONNX calls resampling with `align_corners=False`."""
 LAYER = "layer/"
 """What the name of an activation begins with, before the layer's."""
 
@@ -132,6 +134,8 @@ class _Part:
 def _parts(whole: _Graph, layers: Mapping[str, str], cut: Cut) -> list[_Part]:
     """The stem, unless the rest needs more of the network than what it puts out, and the rest, if there is any."""
     logits = whole.source(LOGITS)
+    if logits not in layers.values():
+        logits = whole.unresampled(logits)
     nodes = whole.before({*layers.values(), logits})
     if cut.stem is None:
         return [_Part(nodes, logits, None)]
@@ -190,6 +194,19 @@ class _Graph:
     def source(self, name: str) -> str:
         """The tensor that ``name`` is a copy of; itself where it is none."""
         return self._sources.get(name, name)
+
+    def unresampled(self, name: str) -> str:
+        """The tensor that ``name`` is brought to its size from, as `compute_logits` does with what is smaller.
+
+        torch does that in half of the time, since it works on all channels of a pixel at once.
+        """
+        node = self._makers.get(name)
+        if node is None or node.op_type != "Resize" or not self._is_map(node.input[0]):
+            return name
+        given = {attribute.name: attribute for attribute in node.attribute}
+        bilinear = "mode" in given and given["mode"].s == b"linear" and "antialias" not in given
+        centered = "coordinate_transformation_mode" in given and given["coordinate_transformation_mode"].s in HALF_PIXEL
+        return str(node.input[0]) if bilinear and centered else name
 
     def made_by(self, nodes: set[int]) -> list[str]:
         """Names of the tensors that these nodes make."""

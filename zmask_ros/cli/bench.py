@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-import torch
 
 from zmask_ros.attacks import load_patch
 from zmask_ros.cli import options
@@ -32,7 +31,7 @@ PERFORMANCE = Marks("<!-- figures: written by zmask bench --docs -->", "<!-- end
 @options.path("--patch", help="Patch, a picture.  [default: the one shipped]")
 @click.option("--size", type=options.IMAGE_SIZE, help="The camera's images.  [default: the network's input size]")
 @click.option("--frames", type=options.COUNT, default=60, help="Frames of each case.")
-@click.option("--threads", type=options.COUNT, help="CPU threads.  [default: torch's own choice]")
+@options.threads
 @click.option(
     "--runtime",
     type=click.Choice(options.RUNTIMES),
@@ -62,7 +61,6 @@ def command(
     patch: Path | None,
     size: tuple[int, int] | None,
     frames: int,
-    threads: int | None,
     runtime: Runtime,
     graphs: Path | None,
     neighbours: int,
@@ -97,8 +95,6 @@ def command(
         check_place(plot)
     if docs is not None:
         PERFORMANCE.check(docs)
-    if threads is not None:
-        torch.set_num_threads(threads)
     network = load_segmenter(segmenter, device)
     fitted = load_profile(profile or shipped_profile(network.name))
     defense = Defense(network, fitted)

@@ -113,4 +113,20 @@ significant_bits = click.option(
     default="auto",
     help="Of 16-bit images, so many low bits carry the picture: 12 for a 12-bit camera; auto: all, and it warns.",
 )
+
+
+def _use_threads(_context: click.Context, _parameter: click.Parameter, count: int | None) -> None:
+    if count is not None:
+        import torch
+
+        torch.set_num_threads(count)
+
+
+threads = click.option(
+    "--threads",
+    type=COUNT,
+    expose_value=False,
+    callback=_use_threads,
+    help="CPU threads of the network.  [default: one for each core that the process may use]",
+)
 topic = click.option("--topic", help="Image topic; may be left out where a bag has only one.")

@@ -38,6 +38,7 @@ from zmask_ros.runtime.replay import Replayed, ReplaySettings, replay
 @options.significant_bits
 @options.runtime
 @options.graphs
+@options.threads
 @options.device
 @options.force
 @options.as_json

@@ -11,7 +11,7 @@ def wait_without_spinning() -> None:
     """Let threads that wait for others sleep, unless the environment says something else.
 
     torch's threads wait for each other at the end of every operation, and while one waits for another that has no core
-    it keeps a core busy itself: beside two busy processes on two cores a pass of the shipped network takes several times
-    as long so. OpenMP reads the environment once, when it is loaded with torch: call this before.
+    it keeps a core busy itself: beside two busy processes on two cores a pass of the shipped network takes several
+    times as long so. OpenMP reads the environment once, when it is loaded with torch: call this before.
     """
     os.environ.setdefault(WAIT_POLICY, "PASSIVE")

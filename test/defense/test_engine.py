@@ -285,9 +285,10 @@ def test_no_graphs_are_left_among_others(segmenter: Segmenter, fitted: Profile, 
     assert [path.name for path in tmp_path.iterdir()] == ["mine.onnx"]
 
 
-def test_waiting_threads_do_not_spin(segmenter: Segmenter, fitted: Profile) -> None:
+def test_threads_share_the_machine(segmenter: Segmenter, fitted: Profile) -> None:
     session = GraphSession(export_graphs(segmenter, fitted)[0], segmenter.device)
     options = session.options
     assert options.intra_op_num_threads == torch.get_num_threads()
     for kind in ("intra_op", "inter_op"):
         assert options.get_session_config_entry(f"session.{kind}.allow_spinning") == "0"
+    assert options.get_session_config_entry("session.dynamic_block_base") == "4"

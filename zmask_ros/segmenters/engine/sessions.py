@@ -30,6 +30,18 @@ def providers(device: torch.device) -> list[str]:
     return [name for name in wanted if name in there]
 
 
+SETTINGS = {
+    # A thread that spins while it waits takes a core from whoever has work.
+    "session.intra_op.allow_spinning": "0",
+    "session.inter_op.allow_spinning": "0",
+    # Work is given out in pieces, the smaller the less is left: a thread that another process has put off its core does
+    # less of it, and the others do not wait for its share. Without this, two threads beside busy processes are slower
+    # than one.
+    "session.dynamic_block_base": "4",
+}
+"""Of a session: what makes it share a machine."""
+
+
 class GraphSession:
     """One graph, ready to run.
 
@@ -88,8 +100,6 @@ def _session(model: bytes, wanted: list[str]) -> Any:
     # As many as torch has, which makes the rest of a frame: the two take turns.
     options.intra_op_num_threads = torch.get_num_threads()
     options.inter_op_num_threads = 1
-    # A thread that spins while it waits takes a core from whoever has work: beside busy processes that doubles the time
-    # of a pass, and alone it gains nothing that can be measured.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    for name, value in SETTINGS.items():
+        options.add_session_config_entry(name, value)
     return onnxruntime().InferenceSession(model, options, providers=wanted)

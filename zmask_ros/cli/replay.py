@@ -42,6 +42,9 @@ from zmask_ros.runtime.replay_figures import LEVELS, replay_figures, typical_dri
 )
 @options.every
 @options.significant_bits
+@options.runtime
+@options.graphs
+@options.threads
 @options.device
 @options.force
 @fleet_options
@@ -119,6 +122,8 @@ def _report_drive(replayed: Replayed, plot: Path | None, as_json: bool) -> None:
     report, figures = replayed.report, replay_figures(replayed)
     if plot is not None:
         plot_replay(replayed, plot)
+    if replayed.engine_reason:
+        warn(f"the network runs in torch: {replayed.engine_reason}")
     for sentence in report.warnings():
         warn(sentence)
     unknown = [flag.reason for flag in replayed.flags if flag.state is FrameState.UNKNOWN]

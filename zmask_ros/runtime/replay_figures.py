@@ -24,6 +24,7 @@ def replay_figures(replayed: Replayed) -> dict[str, Any]:
     # The score of the screening is another head's: it says nothing about the thresholds.
     scores = [flag.score for flag, whole in zip(flags, replayed.analyzed, strict=True) if whole]
     return {
+        "engine": replayed.engine,
         "frames": len(flags),
         "flagged": states.count(FrameState.ATTACK),
         "masked": sum(flag.mask_fraction > 0 for flag in flags),

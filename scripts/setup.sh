@@ -38,7 +38,7 @@ make_venv() {
 
 install_requirements() {
     local files=(torch python onnx dev)
-    if [ "$flavour" = system ]; then files+=(ros-system); else files+=(arrays view ros-wheels); fi
+    if [ "$flavour" = system ]; then files+=(ros-system); else files+=(arrays view fleet ros-wheels); fi
     local options=() file
     for file in "${files[@]}"; do options+=(-r "$root/requirements/$file.txt"); done
     [ "$flavour" = wheels ] && options+=(-c "$root/requirements/ros-constraints.txt")

@@ -34,7 +34,7 @@ from zmask_ros.io.stamps import NANOSECONDS
 from zmask_ros.resources import find_resource
 from zmask_ros.runtime.replay import ReplaySettings, replay
 from zmask_ros.segmenters import load_segmenter
-from zmask_ros.training.pipeline import fit_bags
+from zmask_ros.training.bag_fit import fit_bags
 from zmask_ros.training.settings import FitSettings
 
 BEGIN, END = "<!-- written by tools/compare_codecs.py -->", "<!-- until here -->"

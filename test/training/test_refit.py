@@ -8,7 +8,7 @@ from support import tiny_network
 from support.screened import screened_profile
 from zmask_ros.defense import Defense, StreamingDefense
 from zmask_ros.training.adversarial import with_untrained_head
-from zmask_ros.training.pipeline import refit
+from zmask_ros.training.bag_fit import refit
 from zmask_ros.training.sources import CleanFrame
 
 

@@ -1,4 +1,4 @@
-"""What commands say of the distance between a drive and a profile: figures, a table over time, and a plot."""
+"""What commands say of the distance between a drive and a profile: a table over time, and a plot."""
 
 from __future__ import annotations
 
@@ -7,33 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from zmask_ros.flags.drift import Drift, DriftLevel, DriftLevels
+from zmask_ros.flags.drift import Drift, DriftLevel
 from zmask_ros.runtime.replay import Replayed
+from zmask_ros.runtime.replay_figures import LEVELS
 
-LEVELS = DriftLevels()
-"""Of commands: the defaults of the node."""
 MOST_ROWS = 12
-
-
-def typical_drift(drifts: Sequence[Drift]) -> Drift:
-    """The one with the median distance among those that are known; the last one where none is."""
-    known = sorted((drift for drift in drifts if not math.isnan(drift.distance)), key=lambda drift: drift.distance)
-    if known:
-        return known[(len(known) - 1) // 2]
-    return drifts[-1] if drifts else Drift(reason="there are no frames")
-
-
-def drift_figures(drifts: Sequence[Drift]) -> dict[str, Any]:
-    """JSON-ready figures of a drive, from the distance after each of its frames; None where it is unknown."""
-    typical = typical_drift(drifts)
-    level = typical.level(LEVELS)
-    known = [drift.distance for drift in drifts if not math.isnan(drift.distance)]
-    return {
-        "profile_fit": level.name,
-        "profile_distance_p50": typical.distance if known else None,
-        "profile_distance_max": max(known, default=None),
-        "furthest_layer": typical.furthest or None,
-    }
 
 
 def needs_action(drift: Drift) -> bool:

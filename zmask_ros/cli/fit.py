@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -10,20 +11,24 @@ import click
 
 from zmask_ros.cli import options
 from zmask_ros.cli.console import print_profile, progress, warn
+from zmask_ros.cli.fleet import bag_cache, exit_with, fleet_options, local_bags, pool_settings, report_tally
 from zmask_ros.cli.profile_rows import summary
 from zmask_ros.defense import load_profile, merge_profiles, save_profile
 from zmask_ros.defense.profile.merging import check_mergeable
 from zmask_ros.defense.profile.storage import check_profile_place
 from zmask_ros.errors import ZmaskError
+from zmask_ros.fleet.bag_names import named_bags
+from zmask_ros.fleet.fit import BagReading, FleetFitRequest, fit_fleet
+from zmask_ros.fleet.results import results_of
 from zmask_ros.io.bags.reader import CameraBags
 from zmask_ros.segmenters import load_segmenter
-from zmask_ros.training.pipeline import fit_bags
+from zmask_ros.training.bag_fit import fit_bags
 from zmask_ros.training.plans import PLANS
 from zmask_ros.training.settings import FitSettings
 
 
 @click.command()
-@options.bags
+@options.bag_names
 @options.topic
 @options.segmenter
 @options.profile_output
@@ -55,9 +60,10 @@ from zmask_ros.training.settings import FitSettings
 )
 @options.threads
 @options.device
+@fleet_options
 @options.as_json
 def command(
-    bags: tuple[Path, ...],
+    bags: tuple[str, ...],
     topic: str | None,
     segmenter: str,
     output: Path,
@@ -66,6 +72,10 @@ def command(
     merge: tuple[Path, ...],
     start: Path | None,
     device: str,
+    ray: str | None,
+    workers: int | None,
+    timeout: float,
+    cache: float,
     as_json: bool,
     **settings: Any,
 ) -> None:
@@ -78,6 +88,7 @@ def command(
     \b
       zmask fit drive_1 drive_2.mcap --topic /camera/image_raw -o city.zmask.safetensors
       zmask fit new_camera --from city.zmask.safetensors -o new_camera.zmask.safetensors
+      zmask fit 's3://fleet/clean/*.mcap' --topic /camera/image_raw -o fleet.zmask.safetensors --ray
       zmask fit --merge city.zmask.safetensors --merge night.zmask.safetensors -o both.zmask.safetensors
     """
     if not bags and not merge:
@@ -89,18 +100,31 @@ def command(
     merged = [load_profile(path) for path in merge]
     for other in merged[1:]:
         check_mergeable(merged[0], other)
-    fitted = []
-    if bags:
-        with CameraBags(bags, topic, every, significant_bits) as camera:
+    fits, tally = [], None
+    if bags and ray is not None:
+        reading = BagReading(topic, every, significant_bits, bag_cache(cache))
+        request = FleetFitRequest(
+            named_bags(bags), reading, segmenter, device, FitSettings(**settings), results_of(output), merged, beginning
+        )
+        done = fit_fleet(request, pool_settings(ray, workers, timeout, device), progress)
+        fits, tally = [done.fit], done.tally
+    elif bags:
+        with CameraBags(local_bags(bags), topic, every, significant_bits) as camera:
             network = load_segmenter(segmenter, device)
-            fit = fit_bags(network, camera, FitSettings(**settings), merged, progress, beginning)
+            fits = [fit_bags(network, camera, FitSettings(**settings), merged, progress, beginning)]
+    for fit in fits:
         for sentence in fit.warnings:
             warn(sentence)
         speed = fit.frames / max(fit.seconds, 1e-9)
         click.echo(f"{fit.frames} frames in {fit.seconds:.1f} s, {speed:.1f} frames/s", err=True)
-        fitted.append(fit.profile)
-    profile = reduce(merge_profiles, fitted + merged)
+    profile = reduce(merge_profiles, [fit.profile for fit in fits] + merged)
     save_profile(profile, output)
     for note in dict.fromkeys(profile.notes):
         warn(note)
-    print_profile(output, summary(profile), as_json)
+    if tally is None:
+        print_profile(output, summary(profile), as_json)
+        return
+    shutil.rmtree(results_of(output), ignore_errors=True)
+    report_tally(tally)
+    print_profile(output, summary(profile) | (tally.to_json() if as_json else {}), as_json)
+    exit_with(tally)

@@ -10,13 +10,14 @@ import click
 
 from zmask_ros.cli import options
 from zmask_ros.cli.console import figure, print_json, print_rows, print_table, progress, stdout, warn
-from zmask_ros.cli.drift_rows import LEVELS, drift_figures, drift_over_time, spread_rows, typical_drift
+from zmask_ros.cli.drift_rows import drift_over_time, spread_rows
 from zmask_ros.cli.profile_rows import summary
 from zmask_ros.defense import Profile, load_profile
 from zmask_ros.defense.drift.observation import OBSERVED_EVERY
 from zmask_ros.io.bags.contents import BagContents, bag_contents, why_unseen
 from zmask_ros.io.bags.raw_messages import BagError
 from zmask_ros.runtime.replay import Replayed, ReplaySettings, replay
+from zmask_ros.runtime.replay_figures import LEVELS, drift_figures, typical_drift
 
 
 @click.command()

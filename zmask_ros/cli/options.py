@@ -95,6 +95,8 @@ graphs = path(
 )
 bag = path("-o", "--output", required=True, help="Bag: OUT.mcap, or a folder.")
 bags = click.argument("bags", nargs=-1, type=PATH)
+bag_names = click.argument("bags", nargs=-1)
+"""What `zmask_ros.fleet.bag_names` makes bags of."""
 device = click.option("--device", default="auto", help="auto (CUDA where there is one), cpu, cuda or cuda:N.")
 every = click.option("--every", type=COUNT, default=1, help="Take each N-th frame only.")
 force = click.option("--force", "overwrite", is_flag=True, help="Replace a bag that is there already.")

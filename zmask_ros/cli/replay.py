@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 
 from zmask_ros.cli import options
 from zmask_ros.cli.console import figure, print_json, print_table, progress, warn
-from zmask_ros.cli.drift_rows import LEVELS, drift_figures, needs_action, plot_replay, typical_drift
+from zmask_ros.cli.drift_rows import needs_action, plot_replay
+from zmask_ros.cli.fleet import bag_cache, exit_with, fleet_options, local_bags, pool_settings, report_tally
+from zmask_ros.errors import ZmaskError
 from zmask_ros.flags.flag import FrameState
-from zmask_ros.io.files import check_place
-from zmask_ros.io.stamps import NANOSECONDS, duration_ns
+from zmask_ros.fleet.bag_names import named_bags
+from zmask_ros.fleet.replay import FleetReplay, replay_fleet
+from zmask_ros.fleet.report import fleet_html
+from zmask_ros.fleet.results import results_of
+from zmask_ros.io.files import check_place, replace_file
 from zmask_ros.runtime.replay import Replayed, ReplaySettings, replay
+from zmask_ros.runtime.replay_figures import LEVELS, replay_figures, typical_drift
 
 
 @click.command()
-@click.argument("bag", type=options.PATH)
+@click.argument("bags", nargs=-1, required=True)
 @options.topic
 @options.segmenter
 @options.path("--profile", help="Profile; by default the segmenter's shipped one.")
@@ -41,9 +47,21 @@ from zmask_ros.runtime.replay import Replayed, ReplaySettings, replay
 @options.threads
 @options.device
 @options.force
+@fleet_options
+@options.path("--report", default="fleet.html", help="With --ray: page on all drives, OUT.html.")
 @options.as_json
-def command(as_json: bool, plot: Path | None, **settings: Any) -> None:
-    """Run the defence over the camera topic of BAG, as fast as the machine allows; no ROS needed.
+def command(
+    bags: tuple[str, ...],
+    as_json: bool,
+    plot: Path | None,
+    report: Path,
+    ray: str | None,
+    workers: int | None,
+    timeout: float,
+    cache: float,
+    **settings: Any,
+) -> None:
+    """Run the defence over the camera topic of BAGS, as fast as the machine allows; no ROS needed.
 
     The bag that is written has the topics that the node publishes, with the header stamps of the input, and the
     input image itself, so that RViz or Foxglove can show them side by side. Of frames that were segmented once only,
@@ -52,14 +70,56 @@ def command(as_json: bool, plot: Path | None, **settings: Any) -> None:
     --rerun and --view show the same, with scores and thresholds over time; they need the Rerun SDK
     (pip install rerun-sdk).
 
+    With --ray there may be many bags, each of them a drive; a page says of each what was flagged.
+
     \b
       zmask replay drive_7 --topic /camera/image_raw -o out.mcap --video out.mp4
       zmask replay drive_7 --topic /camera/image_raw --rerun out.rrd && rerun out.rrd
+      zmask replay 's3://fleet/*.mcap' --topic /camera/image_raw --report fleet.html --ray
     """
+    if ray is not None:
+        _check_only_the_report(settings, plot)
+        check_place(report)
+        pool = pool_settings(ray, workers, timeout, settings["device"])
+        own = ReplaySettings(Path(bags[0]), **settings)
+        done = replay_fleet(named_bags(bags), own, bag_cache(cache), pool, results_of(report), progress)
+        _report_fleet(done, report, as_json)
+        return
+    if len(bags) > 1:
+        raise ZmaskError("One process replays one bag: add --ray for several.")
     if plot is not None:
         check_place(plot)
-    replayed = replay(ReplaySettings(**settings), progress)
-    report, figures = replayed.report, _figures(replayed)
+    (bag,) = local_bags(bags)
+    replayed = replay(ReplaySettings(bag, **settings), progress)
+    _report_drive(replayed, plot, as_json)
+
+
+def _check_only_the_report(settings: dict[str, Any], plot: Path | None) -> None:
+    """Refuse to write more of many drives than a page.
+
+    Raises:
+        ZmaskError: that is asked for.
+    """
+    asked = settings | {"plot": plot}
+    for name in ("output", "video", "rerun", "view", "plot"):
+        if asked[name]:
+            raise ZmaskError(f"--{name} is of one drive: replay it alone, without --ray.")
+
+
+def _report_fleet(done: FleetReplay, report: Path, as_json: bool) -> None:
+    replace_file(report, fleet_html(done).encode())
+    shutil.rmtree(results_of(report), ignore_errors=True)
+    report_tally(done.tally)
+    figures = done.figures() | {"report": str(report)}
+    if as_json:
+        print_json(figures | {"each": [drive.to_json() for drive in done.drives]} | done.tally.to_json())
+    else:
+        print_table("Replay", {name: figure(value) for name, value in figures.items()})
+    exit_with(done.tally)
+
+
+def _report_drive(replayed: Replayed, plot: Path | None, as_json: bool) -> None:
+    report, figures = replayed.report, replay_figures(replayed)
     if plot is not None:
         plot_replay(replayed, plot)
     if replayed.engine_reason:
@@ -79,32 +139,3 @@ def command(as_json: bool, plot: Path | None, **settings: Any) -> None:
         print_json(figures | {"remarks": dict(remarks)})
     else:
         print_table("Replay", {name: figure(value) for name, value in figures.items()})
-
-
-def _figures(replayed: Replayed) -> dict[str, Any]:
-    """JSON-ready."""
-    flags, stamps_ns, seconds = replayed.flags, replayed.stamps_ns, max(replayed.seconds, 1e-9)
-    states = [flag.state for flag in flags]
-    # The score of the screening is another head's: it says nothing about the thresholds.
-    scores = [flag.score for flag, whole in zip(flags, replayed.analyzed, strict=True) if whole]
-    return {
-        "engine": replayed.engine,
-        "frames": len(flags),
-        "flagged": states.count(FrameState.ATTACK),
-        "masked": sum(flag.mask_fraction > 0 for flag in flags),
-        "alarms": replayed.alarms,
-        "unknown": states.count(FrameState.UNKNOWN),
-        "segmented_once": replayed.tracked,
-        "analysed_as_a_whole": len(scores),
-        "score_p50": _percentile(scores, 50),
-        "score_p99": _percentile(scores, 99),
-        **drift_figures(replayed.drifts),
-        "frame_ms_p50": _percentile([flag.latency_ms for flag in flags], 50),
-        "frame_ms_p99": _percentile([flag.latency_ms for flag in flags], 99),
-        "frames_per_s": len(flags) / seconds,
-        "times_real_time": duration_ns(stamps_ns) / NANOSECONDS / seconds,
-    }
-
-
-def _percentile(values: list[float], share: float) -> float | None:
-    return float(np.percentile(values, share)) if values else None

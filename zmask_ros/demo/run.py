@@ -33,7 +33,7 @@ from zmask_ros.progress import Progress
 from zmask_ros.resources import shipped_patch
 from zmask_ros.runtime.camera import DefendedCamera
 from zmask_ros.segmenters import Segmenter, load_segmenter
-from zmask_ros.training.pipeline import fit_bags
+from zmask_ros.training.bag_fit import fit_bags
 from zmask_ros.training.settings import FitSettings
 
 FALSE_ALARM_RATE = 0.001

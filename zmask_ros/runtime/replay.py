@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zmask_ros.defense import load_profile
+from zmask_ros.defense import Profile, load_profile
 from zmask_ros.defense.drift.observation import OBSERVED_EVERY
 from zmask_ros.defense.engine import deploy
 from zmask_ros.errors import ZmaskError
@@ -31,7 +31,7 @@ from zmask_ros.runtime.camera import CameraResult, CameraStream, DefendedCamera
 from zmask_ros.runtime.flag_bag import FlagBag
 from zmask_ros.runtime.picture_topics import draw_overlay
 from zmask_ros.runtime.rerun_recording import RerunRecording
-from zmask_ros.segmenters import load_segmenter
+from zmask_ros.segmenters import Segmenter, load_segmenter
 from zmask_ros.segmenters.description import Runtime
 
 # What an image topic has after the namespace of its camera.
@@ -110,8 +110,33 @@ class Replayed:
     engine_reason: str = ""
 
 
-def replay(settings: ReplaySettings, progress: Progress = silent) -> Replayed:
+@dataclass(frozen=True)
+class LoadedDefense:
+    """A network with its profile, of which a `profile_identity` tells the flags."""
+
+    segmenter: Segmenter
+    profile: Profile
+    identity: str
+
+
+def load_defense(segmenter: str, device: str, profile: Path | None) -> LoadedDefense:
+    """The network, and its profile; None: the one that comes with it.
+
+    Raises:
+        ZmaskError: there is no such segmenter or profile.
+    """
+    network = load_segmenter(segmenter, device)
+    path = profile or shipped_profile(network.name)
+    return LoadedDefense(network, load_profile(path), profile_identity(path))
+
+
+def replay(settings: ReplaySettings, progress: Progress = silent, loaded: LoadedDefense | None = None) -> Replayed:
     """Run the defense over the frames of one camera topic, as fast as the machine allows.
+
+    Args:
+        settings: what is replayed, and what is written.
+        progress: shows how far it is.
+        loaded: what ``settings`` name, where it was loaded already.
 
     Raises:
         ZmaskError: something cannot be read or used, or a place cannot be written to; one sentence.
@@ -123,7 +148,8 @@ def replay(settings: ReplaySettings, progress: Progress = silent) -> Replayed:
     done = Replayed()
     with ExitStack() as stack:
         bags = stack.enter_context(CameraBags(settings.bag, settings.topic, settings.every))
-        camera = _ReplayedCamera(settings, bags.topic)
+        loaded = loaded or load_defense(settings.segmenter, settings.device, settings.profile)
+        camera = _ReplayedCamera(settings, loaded, bags.topic)
         write = stack.enter_context(_output(settings, bags, camera))
         advance = stack.enter_context(progress("Replaying", "frames", bags.total))
         began = time.perf_counter()
@@ -153,10 +179,8 @@ def _check_seen(done: Replayed, topic: str) -> None:
 class _ReplayedCamera:
     """The camera of an image topic: its frames go the way that they go in the node."""
 
-    def __init__(self, settings: ReplaySettings, topic: str) -> None:
-        segmenter = load_segmenter(settings.segmenter, settings.device)
-        path = settings.profile or shipped_profile(segmenter.name)
-        profile = load_profile(path)
+    def __init__(self, settings: ReplaySettings, loaded: LoadedDefense, topic: str) -> None:
+        segmenter, profile = loaded.segmenter, loaded.profile
         self.deployment = deploy(segmenter, profile, settings.runtime, settings.graphs)
         self.namespace = next((topic.removesuffix(end) for end in IMAGE_SUFFIXES if topic.endswith(end)), topic)
         self.palette = segmenter.palette
@@ -167,7 +191,7 @@ class _ReplayedCamera:
         self._defended = DefendedCamera(self.deployment.segmenter, profile, observed_every=observed_every)
         if settings.threshold is not None:
             self._defended.defense.threshold = settings.threshold
-        self._profile = profile_identity(path)
+        self._profile = loaded.identity
         self._significant_bits = settings.significant_bits
         self._stream = CameraStream() if settings.streaming else CameraStream(state=None)
 

@@ -7,12 +7,10 @@ the drive. Neighbors in time have no say about each other then.
 
 from __future__ import annotations
 
-import random
-from collections import Counter
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -46,16 +44,16 @@ from zmask_ros.training.cross_fitting import (
     cross_fit,
 )
 from zmask_ros.training.descriptor_fit import descriptor_statistics, head_scores
+from zmask_ros.training.observations import NO_CEILING, Observations, priority_of
 from zmask_ros.training.plans import FittingPlan, LearnedPart
 from zmask_ros.training.sources import CleanFrame, at_input_size
 from zmask_ros.training.stretches import Stretches
 from zmask_ros.training.thresholds import clean_fusion, clean_threshold, precaution_threshold
 
-RESERVOIR_FRAMES = 300
 FOLDS = 5
 """Stretches that a drive is divided into where there are too few drives to leave out a whole one."""
-MOST_DRIVES, MOST_STRETCHES = 16, 8
-"""Whose moments are kept apart: memory does not grow with their number."""
+MOST_STRETCHES = 8
+"""Of a drive whose moments are kept apart: memory does not grow with their number."""
 LEAST_STRETCH = 10
 """Frames."""
 MIN_FRAMES = 20
@@ -85,33 +83,6 @@ def _moments(versions: list[Tensor]) -> Moments:
 
 OBSERVERS = {OURS: observe, PAPER: observe_unpooled}
 
-Item = TypeVar("Item")
-
-
-class Reservoir(Generic[Item]):
-    """A uniform sample of bounded size: memory does not grow with the drive."""
-
-    def __init__(self, capacity: int = RESERVOIR_FRAMES, seed: int = 0) -> None:
-        self._capacity = capacity
-        self._random = random.Random(seed)
-        self._kept: list[tuple[int, Item]] = []
-        self.seen = 0
-
-    @property
-    def items(self) -> list[Item]:
-        """The sample, in the order in which it came: neighbours in time stay neighbours."""
-        return [item for _, item in sorted(self._kept, key=lambda entry: entry[0])]
-
-    def add(self, item: Item) -> None:
-        """Take ``item`` into the sample with the probability that every frame so far has (Vitter's algorithm R)."""
-        self.seen += 1
-        if len(self._kept) < self._capacity:
-            self._kept.append((self.seen, item))
-            return
-        place = self._random.randrange(self.seen)
-        if place < self._capacity:
-            self._kept[place] = (self.seen, item)
-
 
 class ProfileFit:
     """Takes clean frames one after the other; memory does not grow with their number.
@@ -124,6 +95,8 @@ class ProfileFit:
         total: about how many frames there will be, to divide drives into stretches.
         prior: statistics of earlier footage that count as much as those of all frames together.
         fewest_drives: see `GroupedMoments`.
+        drives: how many there will be at least; so many that each is left out as a whole are not divided.
+        ceiling: see `Sample`.
     """
 
     def __init__(
@@ -133,44 +106,40 @@ class ProfileFit:
         total: int = 0,
         prior: Mapping[str, LayerStatistics] | None = None,
         fewest_drives: int = FEWEST_DRIVES,
+        drives: int = 1,
+        ceiling: int = NO_CEILING,
     ) -> None:
         self._segmenter = segmenter
         self._plan = plan
-        self._stretch = max(LEAST_STRETCH, -(-total // FOLDS))
+        self._stretch = sys.maxsize if drives >= fewest_drives else max(LEAST_STRETCH, -(-total // FOLDS))
         self._taps = tap(segmenter, tuple(plan.binding.shapes))
-        self._moments = GroupedMoments(prior, fewest_drives)
-        self._reservoir = Reservoir[HeldOutFrame]()
-        self._stretches = Stretches()
-        self._used: Counter[tuple[str, str]] = Counter()
-        self._held_out: Counter[tuple[str, str]] = Counter()
-        self._drives: dict[tuple[str, str], int] = {}
-        self._blank = 0
+        self.observations = Observations(prior, fewest_drives, ceiling)
 
     @torch.inference_mode()
     def add(self, frame: CleanFrame) -> None:
         """Take one frame: preprocessing, one forward pass, statistics. What overflows is noticed in `finish`."""
-        group, drive = self.group(frame), (frame.bag, frame.topic)
+        group, drive, own = self.group(frame), (frame.bag, frame.topic), self.observations
         if frame.held_out:
-            self._reservoir.add(HeldOutFrame(at_input_size(self._segmenter, frame.image), group))
-            self._held_out[drive] += 1
+            image = at_input_size(self._segmenter, frame.image)
+            own.sample.add(HeldOutFrame(image, group), priority_of(image, frame.index))
+            own.held_out[drive] += 1
         else:
             self._observe(frame, group)
-            self._used[drive] += 1
-        self._blank += bool(frame.image[::8, ::8].std() < BLANK_SPREAD)
+            own.used[drive] += 1
+        own.blank += bool(frame.image[::8, ::8].std() < BLANK_SPREAD)
 
     def _observe(self, frame: CleanFrame, group: Group) -> None:
-        plan = self._plan
+        plan, own = self._plan, self.observations
         with self._taps as taps:
             self._segmenter.logits(self._segmenter.prepare(frame.image))
             for key, layer, branch in plan.branches:
-                self._moments.add(group, key, OBSERVERS[plan.variant](taps[layer], branch.kernels, plan.grid))
+                own.moments.add(group, key, OBSERVERS[plan.variant](taps[layer], branch.kernels, plan.grid))
             means = {layer: channel_means(taps[layer])[0].cpu() for _, layer, _ in plan.branches}
-        self._stretches.add((frame.bag, frame.topic), means)
+        own.stretches.add((frame.bag, frame.topic), means)
 
     def group(self, frame: CleanFrame) -> Group:
         """What a frame is left out with."""
-        drive = self._drives.setdefault((frame.bag, frame.topic), len(self._drives))
-        return Group(drive % MOST_DRIVES, frame.index // self._stretch % MOST_STRETCHES)
+        return self.observations.group((frame.bag, frame.topic), frame.index // self._stretch % MOST_STRETCHES)
 
     def add_all(self, frames: Iterable[CleanFrame], advance: Advance = no_advance) -> None:
         """Take all of ``frames``, each of them a step of ``advance``."""
@@ -194,27 +163,28 @@ class ProfileFit:
             ProfileError: too few frames, frames that hardly vary or show nothing, or activations that overflow.
         """
         self._check_frames()
-        check_statistics(self._moments.statistics())
-        held_out = tuple(self._reservoir.items)
+        own = self.observations
+        check_statistics(own.moments.statistics())
+        held_out = tuple(own.sample.items)
         return CleanMeasurements(
             self._segmenter,
             self._plan,
-            self._moments,
+            own.moments,
             held_out,
-            tuple(cross_fit(self._segmenter, self._plan, self._moments, held_out)),
-            tuple(Source(*drive, frames=self._used[drive], held_out=self._held_out[drive]) for drive in self._drives),
-            self._stretches,
+            tuple(cross_fit(self._segmenter, self._plan, own.moments, held_out)),
+            tuple(Source(*drive, frames=own.used[drive], held_out=own.held_out[drive]) for drive in own.drives),
+            own.stretches,
         )
 
     def _check_frames(self) -> None:
-        used = self._used.total()
-        frames = used + self._held_out.total()
-        if self._blank > MAX_BLANK_SHARE * frames:
+        own = self.observations
+        used, frames = own.used.total(), own.frames
+        if own.blank > MAX_BLANK_SHARE * frames:
             raise ProfileError(
-                f"{self._blank} of {frames} frames are one uniform colour: was the camera covered? "
+                f"{own.blank} of {frames} frames are one uniform colour: was the camera covered? "
                 "Fit on drives that show the road."
             )
-        if used < MIN_FRAMES or not self._reservoir.items:
+        if used < MIN_FRAMES or not own.sample.items:
             raise ProfileError(f"{used} clean frames are too few: {MIN_FRAMES} at least, hundreds are better.")
 
 

@@ -10,18 +10,14 @@ import statistics
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import torch
 
 from zmask_ros.attacks import to_uint8
-from zmask_ros.defense import Profile, Threshold
+from zmask_ros.defense import Profile
 from zmask_ros.defense.analyzer import Analyzer
-from zmask_ros.defense.profile.merging import check_mergeable
 from zmask_ros.defense.profile.profile import OURS
 from zmask_ros.errors import ZmaskError
-from zmask_ros.io.bags.reader import CameraBags, ReadReport
-from zmask_ros.io.prefetch import prefetch
 from zmask_ros.progress import Progress, silent
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.training.adversarial import train_adversarially, with_untrained_head
@@ -33,13 +29,11 @@ from zmask_ros.training.fusion_search import TRAININGS, FusionCandidate, candida
 from zmask_ros.training.graded_patches import train_graded_patches
 from zmask_ros.training.layer_selection import LayerSelection, select_layers, with_edge
 from zmask_ros.training.metrics import Figures, figures_of, frame_scores
-from zmask_ros.training.plans import PLANS, FittingPlan, plan_of
-from zmask_ros.training.settings import CalibrationSettings, FitSettings
-from zmask_ros.training.sources import CleanFrame, NamedPatch, clean_frames
+from zmask_ros.training.plans import FittingPlan
+from zmask_ros.training.settings import CalibrationSettings
+from zmask_ros.training.sources import CleanFrame, NamedPatch
 from zmask_ros.training.thresholds import clean_threshold, opening_at, precaution_threshold
 
-REFITTED = "Fitted anew, from a profile"
-"""What the note about the last profile that it was fitted anew from begins with."""
 NOTE = "Calibration"
 """What the notes begin with that the next calibration replaces."""
 SEED_GOING_ON = 100_000
@@ -50,58 +44,6 @@ PASSES_A_GRADED_STEP, PASSES_AN_ADVERSARIAL_STEP = 12, 20
 """Forward and backward of all batches of a training step, in forward passes of one image."""
 SECONDS_A_FUSION_EPOCH = 0.03
 TIMED_PASSES = 9
-
-
-@dataclass(frozen=True)
-class Fit:
-    """What came of a fit.
-
-    Attributes:
-        profile: the fitted one.
-        frames: number of frames that were read.
-        seconds: that it took.
-        warnings: sentences on what could not be read.
-    """
-
-    profile: Profile
-    frames: int
-    seconds: float
-    warnings: tuple[str, ...]
-
-
-def fit_bags(
-    segmenter: Segmenter,
-    bags: CameraBags,
-    settings: FitSettings,
-    merged: Sequence[Profile] = (),
-    progress: Progress = silent,
-    start: Profile | None = None,
-) -> Fit:
-    """Fit a profile in one pass over opened bags.
-
-    Args:
-        segmenter: the network.
-        bags: of clean drives.
-        settings: how.
-        merged: profiles that it is to be merged with afterwards.
-        progress: shows how far it is.
-        start: a profile of the same network, whose layers, head, screen and growth are kept; its statistics and its
-            thresholds become those of the bags.
-
-    Raises:
-        ProfileError: one of ``merged`` could not be merged with it, ``start`` belongs to another network, or the frames
-            are too few or show nothing.
-    """
-    plan = PLANS[settings.variant](segmenter) if start is None else plan_of(segmenter, start)
-    for other in merged:
-        check_mergeable(other, plan)
-    report, began = ReadReport(), time.perf_counter()
-    with prefetch(clean_frames(bags.frames(report), bags.every)) as frames:
-        if start is None:
-            profile = _fit(segmenter, plan, frames, bags.total, settings.false_alarm_rate, progress)
-        else:
-            profile = refit(segmenter, start, frames, bags.total, settings.false_alarm_rate, progress)
-    return Fit(profile, report.read, time.perf_counter() - began, tuple(report.warnings()))
 
 
 def _fit(
@@ -116,62 +58,6 @@ def _fit(
     with progress("Fitting", "frames", total) as advance:
         fit.add_all(frames, advance)
     return fit.finish(false_alarm_rate)
-
-
-def refit(
-    segmenter: Segmenter,
-    start: Profile,
-    frames: Iterable[CleanFrame],
-    total: int,
-    false_alarm_rate: float,
-    progress: Progress = silent,
-) -> Profile:
-    """``start``, brought to the footage of another camera: its head, layers, screen and mask growth are kept.
-
-    A few minutes of one road vary less than what a head was trained on, and all that is new on the next road would
-    leave their range: the earlier statistics count as much as the new ones. For the same reason a threshold rises with
-    the new footage, but never falls.
-
-    Args:
-        segmenter: the network of ``start``.
-        start: with a head or without, with a screen or without.
-        frames: clean ones.
-        total: about how many there are.
-        false_alarm_rate: share of clean frames that may be flagged, in 0..1, exclusive.
-        progress: shows how far it is.
-
-    Raises:
-        ProfileError: ``start`` belongs to another network, or the frames are too few or show nothing.
-    """
-    starts = (start.without_screen(), *(() if start.screen is None else (start.of_screen(),)))
-    fits = [ProfileFit(segmenter, plan_of(segmenter, own), total, own.detector.statistics) for own in starts]
-    with progress("Fitting", "frames", total) as advance:
-        for frame in frames:
-            for fit in fits:
-                fit.add(frame)
-            advance()
-    note = f"{REFITTED} of {start.created or 'unknown date'}, whose head, layers and mask growth it has."
-    profile = replace(fits[0].finish(false_alarm_rate), vote=start.vote, notes=start.notes).with_notes(REFITTED, note)
-    detector = replace(
-        profile.detector,
-        threshold=_higher(profile.detector.threshold, start.detector.threshold),
-        precaution=_higher(profile.detector.precaution, start.detector.precaution),
-    )
-    profile = replace(profile, detector=detector)
-    if start.screen is None:
-        return profile
-    alone = fits[1].finish(start.screen.threshold.false_alarm_rate)
-    return profile.with_screen(alone, alone.detector.threshold)
-
-
-ThresholdOrNone = TypeVar("ThresholdOrNone", Threshold, Threshold | None)
-
-
-def _higher(new: ThresholdOrNone, earlier: ThresholdOrNone) -> ThresholdOrNone:
-    """The new threshold, with the earlier one's value where that is higher."""
-    if new is None or earlier is None or new.value >= earlier.value:
-        return new
-    return replace(new, value=earlier.value)
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,23 @@ class Stretches:
         state = self._unfinished.pop(drive, DriftState()).observed(means)
         if state.frames < STRETCH_FRAMES:
             self._unfinished[drive] = state
-            return
+        else:
+            self.finish(drive, state.means)
+
+    @property
+    def finished(self) -> tuple[tuple[Drive, LayerMeans], ...]:
+        """The stretches that are held, each with its drive."""
+        return tuple(self._finished)
+
+    def merge(self, other: Stretches) -> None:
+        """Take the stretches of ``other``, which are so few that it left none out, as if they came now."""
+        for drive, means in other.finished:
+            self.finish(drive, means)
+
+    def finish(self, drive: Drive, means: LayerMeans) -> None:
+        """Take a whole stretch."""
         if self._seen % self._stride == 0:
-            self._finished.append((drive, state.means))
+            self._finished.append((drive, means))
         self._seen += 1
         if len(self._finished) == 2 * MOST_STRETCHES:
             self._finished = self._finished[::2]

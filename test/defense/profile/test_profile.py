@@ -14,7 +14,7 @@ from zmask_ros.defense.profile.merging import NO_PRECAUTION
 from zmask_ros.errors import ZmaskError
 from zmask_ros.resources import shipped_profile
 from zmask_ros.segmenters import load_segmenter
-from zmask_ros.training.clean_fit import ProfileFit, Reservoir
+from zmask_ros.training.clean_fit import ProfileFit
 from zmask_ros.training.plans import mean_z_plan
 from zmask_ros.training.sources import CleanFrame
 from zmask_ros.training.thresholds import clean_threshold, precaution_threshold
@@ -171,16 +171,6 @@ def test_a_precaution_goes_by_the_frames_that_there_are_however_far_their_tail_r
     assert sum(score > precaution.value for score in scores) == pytest.approx(10, abs=1)
     assert precaution.value < 1 < clean_threshold(scores, 0.001).value
     assert (precaution.false_alarm_rate, precaution.frames, precaution.highest_clean_score) == (0.1, 100, 50.0)
-
-
-def test_the_reservoir_stays_small_and_takes_from_everywhere():
-    reservoir = Reservoir(capacity=50)
-    for i in range(5000):
-        reservoir.add({"x": torch.tensor(i)})
-    kept = torch.tensor([int(item["x"]) for item in reservoir.items]).double()
-    assert len(kept) == 50
-    assert 1500 < kept.mean().item() < 3500
-    assert torch.equal(kept, kept.sort().values)
 
 
 def test_merging_keeps_the_higher_precaution_and_says_where_one_is_lost(tmp_path):

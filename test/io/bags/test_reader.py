@@ -23,7 +23,7 @@ from support.bag_makers import (
     write_rosbag2,
 )
 from zmask_ros.io.bags.opening import open_bag
-from zmask_ros.io.bags.reader import BagError, CameraBags, Frame, ReadReport, TopicInfo, image_topics
+from zmask_ros.io.bags.reader import BagError, BagPart, CameraBags, Frame, ReadReport, TopicInfo, image_topics
 from zmask_ros.io.bags.writer import COMPRESSED_IMAGE, BagWriter, header_message, message_class
 from zmask_ros.io.images.codec import encode_compressed
 
@@ -149,6 +149,30 @@ def test_broken_messages_are_counted_and_passed_over(tmp_path: Path) -> None:
     assert [frame.index for frame in frames] == [0, 7]
     assert (report.read, report.broken) == (2, 6)
     assert report.first_broken.startswith(f"message 1 of {TOPIC} in {bag}: ")
+
+
+@pytest.mark.parametrize("storage", list(StoragePlugin))
+@pytest.mark.parametrize("every", [1, 3])
+def test_the_parts_of_a_bag_are_the_whole(tmp_path: Path, storage: StoragePlugin, every: int) -> None:
+    bag = write_rosbag2(tmp_path / "drive", 20, storage)
+    whole, _ = read(bag, every=every)
+    with CameraBags(bag, every=every) as opened:
+        reports = [ReadReport() for _ in range(4)]
+        cuts = [BagPart(0, 6), BagPart(6, 18), BagPart(18, 30), BagPart(30, 42)]
+        parts = [list(opened.frames(report, cut)) for report, cut in zip(reports, cuts, strict=True)]
+    assert [frame.index for part in parts for frame in part] == [frame.index for frame in whole]
+    for frame in (frame for part in parts for frame in part):
+        assert np.array_equal(frame.image, picture(frame.index))
+    assert [report.read for report in reports] == [len(part) for part in parts]
+    assert [report.warnings() for report in reports] == [[]] * 4
+
+
+def test_a_message_that_is_broken_is_so_in_one_part(tmp_path: Path) -> None:
+    with CameraBags(write_raw(tmp_path / "drive", [image_bytes(0), b"", image_bytes(2), b""])) as bag:
+        reports = [ReadReport(), ReadReport()]
+        for report, part in zip(reports, [BagPart(0, 2), BagPart(2, None)], strict=True):
+            assert len(list(bag.frames(report, part))) == 1
+    assert [report.broken for report in reports] == [1, 1]
 
 
 def test_image_topics_are_listed_over_all_bags(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from support.recorded_videos import (
     write_rosbag2,
 )
 from zmask_ros.io.bags.contents import bag_contents
-from zmask_ros.io.bags.reader import BagError, CameraBags, Frame, ReadReport
+from zmask_ros.io.bags.reader import BagError, BagPart, CameraBags, Frame, ReadReport
 from zmask_ros.io.images.codec import encode_compressed
 from zmask_ros.io.images.video_stream.decoder import VideoPacket
 from zmask_ros.io.images.video_stream.messages import FFMPEG_PACKET, FOXGLOVE_VIDEO
@@ -125,3 +125,15 @@ def test_images_of_foxglove_are_those_of_ros(tmp_path: Path, encoding: str, kind
     assert report.warnings() == []
     assert (frames[0].stamp_ns, frames[0].frame_id) == (stamp_ns(2), "front")
     assert np.array_equal(frames[0].image, image)
+
+
+@pytest.mark.parametrize("name", ["h264", "h265, B frames"])
+def test_the_parts_of_a_video_are_the_whole(tmp_path: Path, name: str) -> None:
+    with CameraBags(write(tmp_path, "ffmpeg", packets_of(name)), every=2) as bag:
+        parts = [bag.frames(ReadReport(), BagPart(first, first + 10)) for first in range(0, FRAMES, 10)]
+        frames = [list(part) for part in parts]
+    assert [[frame.index for frame in part] for part in frames] == [
+        list(range(first, min(first + 10, FRAMES), 2)) for first in range(0, FRAMES, 10)
+    ]
+    for frame in (frame for part in frames for frame in part):
+        assert np.array_equal(frame.image, decoded(name)[frame.index])

@@ -116,20 +116,25 @@ class ImageMessages:
 
     Args:
         bag: as the user named it.
-        every: hand on each so many-th message.
+        wanted: whether the message at a place is to be handed on.
         broken: told of each message that cannot be read: its topic, its place, and why.
 
     Attributes:
         count: how many messages there were so far.
     """
 
-    def __init__(self, bag: Path, every: int, broken: Callable[[str, int, object], None]) -> None:
+    def __init__(self, bag: Path, wanted: Callable[[int], bool], broken: Callable[[str, int, object], None]) -> None:
         self.count = 0
         self._bag = bag
-        self._every = every
+        self._wanted = wanted
         self._broken = broken
         self._video: VideoStream[StampedMessage] | None = None
         self._shown = 0
+
+    @property
+    def next_place(self) -> int:
+        """The place of the next message that may be handed on."""
+        return self.count if self._video is None else self._shown
 
     def read(
         self, raw: RawMessage, types: MessageTypes, camera_info: RecordedCameraInfo | None
@@ -141,7 +146,7 @@ class ImageMessages:
         """
         kind, index = _TYPES[raw.msgtype], self.count
         self.count += 1
-        if not kind.is_video and index % self._every:
+        if not kind.is_video and not self._wanted(index):
             return
         try:
             message = types.deserialize(raw)
@@ -176,7 +181,7 @@ class ImageMessages:
     ) -> Iterator[StampedMessage]:
         for one in decoded:
             index, self._shown = self._shown, self._shown + 1
-            if index % self._every == 0:
+            if self._wanted(index):
                 image = None if one.frame is None else video.to_rgb(one.frame)
                 picture = VideoPicture(one.source.message.header, image, one.reason)
                 yield replace(one.source, message=picture, index=index)

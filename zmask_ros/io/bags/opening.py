@@ -168,6 +168,11 @@ def _storage_files(folder: Path, metadata: BagMetadata | None) -> tuple[list[lis
     return [groups[stem] for stem in (*dict.fromkeys(stems), *later)], strangers
 
 
+def is_storage_file(name: str) -> bool:
+    """Whether a file of this name holds messages."""
+    return bool(_stem(name))
+
+
 def _stem(name: str) -> str:
     """The name of a storage file without its endings; empty for any other file."""
     match = _STORAGE_FILE.fullmatch(name)

@@ -78,6 +78,24 @@ class ReadReport:
 
 
 @dataclass(frozen=True)
+class BagPart:
+    """The messages of a topic from the place ``first`` in its bag on, before ``end``; None: to the end of the bag."""
+
+    first: int = 0
+    end: int | None = None
+
+    def __contains__(self, index: int) -> bool:
+        return self.first <= index and not self.ended(index)
+
+    def ended(self, index: int) -> bool:
+        """Whether no message from this place on is in it."""
+        return self.end is not None and index >= self.end
+
+
+WHOLE = BagPart()
+
+
+@dataclass(frozen=True)
 class Frame:
     """One camera image: where it came from, its header, and uint8 [H, W, 3] RGB."""
 
@@ -111,6 +129,10 @@ class CameraBags:
         every: hand on each N-th message of a bag, the first included.
         significant_bits: of 16-bit images, as `zmask_ros.io.images.codec.decode` takes them.
 
+    Attributes:
+        bags: number of bags.
+        total: number of messages that are handed on.
+
     Raises:
         BagError: no such bag, not a bag, nothing in it, no such topic (the sentence lists those there are).
     """
@@ -131,6 +153,7 @@ class CameraBags:
             self.topic = _chosen_topic(self._bags, topic)
             counts = [_count(bag, self.topic) for bag in self._bags]
             self._resources = stack.pop_all()
+        self.bags = len(counts)
         self.total = sum(-(-count // every) for count in counts)
 
     def __enter__(self) -> CameraBags:
@@ -154,13 +177,13 @@ class CameraBags:
             yield stamped
         self._check_read(report)
 
-    def frames(self, report: ReadReport) -> Iterator[Frame]:
-        """The decoded images, `report` filled on the way.
+    def frames(self, report: ReadReport, part: BagPart = WHOLE) -> Iterator[Frame]:
+        """The decoded images, or those of a part of each bag, `report` filled on the way.
 
         Raises:
-            BagError: at the end, if not one image could be read.
+            BagError: at the end, if all was to be read, and not one image could be.
         """
-        for stamped in self._deserialized(report, [self.topic]):
+        for stamped in self._deserialized(report, [self.topic], part):
             try:
                 image = decode(stamped.message, self._significant_bits)
             except ImageError as error:
@@ -173,7 +196,8 @@ class CameraBags:
             yield Frame(
                 stamped.bag, stamped.topic, stamped.index, stamp_ns(header), stamped.received_ns, header.frame_id, image
             )
-        self._check_read(report)
+        if part == WHOLE:
+            self._check_read(report)
 
     def warned_frames(self) -> Iterator[Frame]:
         """The decoded images; what could not be read is a `BagWarning` at the end.
@@ -202,23 +226,36 @@ class CameraBags:
                         return fields
         return None
 
-    def _deserialized(self, report: ReadReport, topics: Sequence[str]) -> Iterator[StampedMessage]:
+    def _deserialized(
+        self, report: ReadReport, topics: Sequence[str], part: BagPart = WHOLE
+    ) -> Iterator[StampedMessage]:
         """The images, with the latest of the other ``topics``, which are `CameraInfo`."""
         for bag in self._bags:
-            images = ImageMessages(bag.path, self.every, partial(report.count_broken, bag.path))
-            info: RecordedCameraInfo | None = None
-            for note in bag.notes:
-                report.note(bag.path, note)
-            for recording in bag.recordings:
-                report.note(bag.path, recording.damage)
-                for raw in recording.messages(topics):
-                    if raw.topic == self.topic:
-                        yield from images.read(raw, recording.types, info)
-                    else:
-                        info = RecordedCameraInfo(raw, recording.types)
-                report.note(bag.path, recording.damage)
-            yield from images.rest()
-            report.note(bag.path, bag.missing(self.topic, images.count))
+            yield from self._deserialized_of(bag, report, topics, part)
+
+    def _deserialized_of(
+        self, bag: Bag, report: ReadReport, topics: Sequence[str], part: BagPart
+    ) -> Iterator[StampedMessage]:
+        def wanted(index: int) -> bool:
+            return index % self.every == 0 and index in part
+
+        images = ImageMessages(bag.path, wanted, partial(report.count_broken, bag.path))
+        info: RecordedCameraInfo | None = None
+        for note in bag.notes:
+            report.note(bag.path, note)
+        for recording in bag.recordings:
+            report.note(bag.path, recording.damage)
+            for raw in recording.messages(topics):
+                # What comes behind is the work of somebody else.
+                if part.ended(images.next_place):
+                    return
+                if raw.topic == self.topic:
+                    yield from images.read(raw, recording.types, info)
+                else:
+                    info = RecordedCameraInfo(raw, recording.types)
+            report.note(bag.path, recording.damage)
+        yield from images.rest()
+        report.note(bag.path, bag.missing(self.topic, images.count))
 
     def _check_read(self, report: ReadReport) -> None:
         """Nothing read is no result.

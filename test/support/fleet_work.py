@@ -1,0 +1,82 @@
+"""Work for the workers of a pool that goes wrong in one way each."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zmask_ros.errors import ZmaskError
+from zmask_ros.fleet.fit import FitTask, FitWork
+from zmask_ros.fleet.pool import Pulse
+
+DIES_ONCE, DIES, HANGS, REFUSES, FAILS, WORKS = "dies once", "dies", "hangs", "refuses", "fails", "works"
+
+
+@dataclass(frozen=True)
+class Order:
+    """A task that is done in one of these ways."""
+
+    number: int
+    kind: str
+
+
+@dataclass(frozen=True)
+class FaultyWork:
+    """Each order that is begun leaves a line in a file of the folder."""
+
+    folder: Path
+
+    def __call__(self) -> Callable[[Order, Pulse], int]:
+        def run(order: Order, pulse: Pulse) -> int:
+            with (self.folder / f"{order.number}").open("a") as begun:
+                begun.write("begun\n")
+            times = len((self.folder / f"{order.number}").read_text().splitlines())
+            if order.kind == DIES or (order.kind == DIES_ONCE and times == 1):
+                os.kill(os.getpid(), signal.SIGKILL)
+            if order.kind == HANGS:
+                threading.Event().wait()
+            if order.kind == REFUSES:
+                raise ZmaskError("This bag is no bag.")
+            if order.kind == FAILS:
+                raise KeyError("unexpected")
+            pulse.frame()
+            return order.number**2
+
+        return run
+
+
+def cannot_work() -> Callable[[Order, Pulse], int]:
+    """A worker that does not find the network."""
+    raise ZmaskError("There is no segmenter of that name.")
+
+
+class NodeKillingFit:
+    """The work of a fit; whoever is given a certain bag first takes its whole node down, as a power cut does.
+
+    Args:
+        bag: that bag.
+        killed: a file that is there once that has happened.
+        work: arguments of `FitWork`.
+    """
+
+    def __init__(self, bag: str, killed: Path, *work: Any) -> None:
+        self._bag, self._killed, self._work = bag, killed, FitWork(*work)
+        self.observing, self.reading = self._work.observing, self._work.reading
+
+    def __call__(self) -> Callable[[FitTask, Pulse], bytes]:
+        run = self._work()
+
+        def run_or_kill(task: FitTask, pulse: Pulse) -> bytes:
+            if task.bag == self._bag and not self._killed.exists():
+                self._killed.touch()
+                # The parent of a worker is Ray's own process of the node.
+                os.kill(os.getppid(), signal.SIGKILL)
+                threading.Event().wait()
+            return run(task, pulse)
+
+        return run_or_kill

@@ -21,6 +21,7 @@ from support import ROOT
 from zmask_ros.cli.main import zmask
 from zmask_ros.flags.topics import ATTACK_TOPIC
 from zmask_ros.launching.arguments import DEFENSE
+from zmask_ros.resources import fast_dds_profile
 from zmask_ros.runtime.picture_topics import PICTURE_TOPICS
 
 FAST_DDS = ROOT / "config" / "fastdds.xml"
@@ -63,11 +64,34 @@ def test_fast_dds_gets_a_segment_that_images_fit_into() -> None:
     assert used == named
 
 
+@pytest.mark.parametrize(
+    ("package", "variable"),
+    [("fastrtps", "FASTRTPS_DEFAULT_PROFILES_FILE"), ("fastdds", "FASTDDS_DEFAULT_PROFILES_FILE")],
+)
+def test_shell_and_python_name_the_variable_of_the_fast_dds_that_is_there(
+    package: str, variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ros/share" / package).mkdir(parents=True)
+    monkeypatch.setenv("AMENT_PREFIX_PATH", os.pathsep.join([str(tmp_path / "workspace"), str(tmp_path / "ros")]))
+    assert fast_dds_profile() == {variable: str(FAST_DDS)}
+    script = f". {ROOT}/scripts/common.sh; fast_dds_variable"
+    done = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == variable
+
+
+def test_a_distribution_that_is_not_known_is_refused() -> None:
+    given = {**os.environ, "ROS": "melodic"}
+    done = subprocess.run([ROOT / "scripts/run.sh", "true"], env=given, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "ROS=melodic is not known" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
 def complaints_of_fast_dds(profile: Path) -> str:
     """What Fast DDS itself says when a participant is made with the profile."""
     pytest.importorskip("rclpy", reason="ROS 2 is not installed", exc_type=ModuleNotFoundError)
+    (variable,) = fast_dds_profile()
     script = "import rclpy; rclpy.init(); rclpy.create_node('reads_the_profile').destroy_node(); rclpy.shutdown()"
-    command = ["env", f"FASTRTPS_DEFAULT_PROFILES_FILE={profile}", sys.executable, "-c", script]
+    command = ["env", f"{variable}={profile}", sys.executable, "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     return "\n".join(line for line in (done.stdout + done.stderr).splitlines() if "XML" in line)
 

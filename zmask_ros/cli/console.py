@@ -21,45 +21,69 @@ from zmask_ros.progress import Advance
 
 LINE_EVERY_S = 30.0
 """Between two lines of progress where there is no terminal, seconds."""
+SECONDS = "seconds"
+"""The unit of work that is measured by its time."""
 stdout = Console()
 stderr = Console(stderr=True)
 
 
 class _SpeedColumn(ProgressColumn):
-    def __init__(self, unit: str) -> None:
-        super().__init__()
-        self._unit = unit
-
     def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:.1f} {self._unit}/s" if task.speed else "", style="progress.data.speed")
+        unit = task.fields["unit"]
+        # Of seconds there is always one a second.
+        told = task.speed and unit != SECONDS
+        return Text(f"{task.speed:.1f} {unit}/s" if told else "", style="progress.data.speed")
 
 
 @contextmanager
 def progress(description: str, unit: str, total: int | None) -> Iterator[Advance]:
     """A `zmask_ros.progress.Progress` on stderr, with speed and time left.
 
-    A bar on a terminal; elsewhere, as in logs, a line every `LINE_EVERY_S` seconds.
+    A bar on a terminal, below that of the work that it is a part of; elsewhere, as in logs, a line every `LINE_EVERY_S`
+    seconds.
     """
     if not stderr.is_terminal:
         yield _lines(description, unit, total)
+        return
+    with _shown_bars() as bars:
+        task = bars.add_task(description, total=total, unit=unit, note="")
+
+        def advance(steps: float = 1, note: str = "") -> None:
+            bars.advance(task, steps)
+            if note:
+                bars.update(task, note=note)
+
+        try:
+            yield advance
+        finally:
+            # The part of a whole makes place for the next one.
+            if bars.tasks[0].id != task:
+                bars.remove_task(task)
+
+
+_bars: list[Progress] = []
+"""What is shown now: at most one."""
+
+
+@contextmanager
+def _shown_bars() -> Iterator[Progress]:
+    if _bars:
+        yield _bars[0]
         return
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        _SpeedColumn(unit),
+        _SpeedColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}", markup=False),
     )
-    with Progress(*columns, console=stderr) as bar:
-        task = bar.add_task(description, total=total, note="")
-
-        def advance(steps: float = 1, note: str = "") -> None:
-            bar.advance(task, steps)
-            if note:
-                bar.update(task, note=note)
-
-        yield advance
+    with Progress(*columns, console=stderr) as bars:
+        _bars.append(bars)
+        try:
+            yield bars
+        finally:
+            _bars.clear()
 
 
 def _lines(description: str, unit: str, total: int | None) -> Advance:
@@ -75,8 +99,9 @@ def _lines(description: str, unit: str, total: int | None) -> Advance:
             return
         due = now + LINE_EVERY_S
         speed = done / (now - began)
+        pace = "" if unit == SECONDS else f", {speed:.1f} {unit}/s"
         of, left = ("", "") if total is None else (f" of {total:.0f}", f", {(total - done) / speed / 60:.0f} min left")
-        line = f"{description}: {done:.0f}{of}, {speed:.1f} {unit}/s{left} {note}"
+        line = f"{description}: {done:.0f}{of} {unit if unit == SECONDS else ''}".rstrip() + f"{pace}{left} {note}"
         print(line.rstrip(), file=sys.stderr, flush=True)
 
     return advance

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import click
@@ -20,7 +21,7 @@ from zmask_ros.defense import Defense, Profile, load_profile, save_profile
 from zmask_ros.defense.profile.storage import check_profile_place
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.baselines.interface import Ours
-from zmask_ros.evaluation.performance.paired import PairedFrame, evaluate_pairs
+from zmask_ros.evaluation.metrics.segmentation import Confusion, mask_iou
 from zmask_ros.segmenters import Segmenter, load_segmenter
 from zmask_ros.training.preparation import AttackedFrame, Preparation, Surroundings, check_start, prepare
 from zmask_ros.training.settings import PreparationSettings
@@ -119,9 +120,16 @@ class _Judge:
         self._segmenter = segmenter
 
     def __call__(self, profile: Profile, frames: Sequence[AttackedFrame]) -> PatchFigures:
-        pairs = (PairedFrame(own.clean, own.attacked, own.labels, own.patch_mask) for own in frames)
-        found = evaluate_pairs(Ours(self._segmenter, profile), len(self._segmenter.classes), pairs)
-        return PatchFigures(found.miou_attacked, found.miou_defended, found.mask_iou, found.recall)
+        defense = Ours(self._segmenter, profile)
+        attacked, oracle, defended = (Confusion(len(self._segmenter.classes)) for _ in range(3))
+        overlaps, flagged = [], []
+        for own in frames:
+            verdict, outside = defense.process(own.attacked), ~own.patch_mask
+            for confusion, labels in ((attacked, own.undefended), (oracle, own.oracle), (defended, verdict.labels)):
+                confusion.add(labels, own.truth, outside)
+            overlaps.append(mask_iou(verdict.mask, own.patch_mask))
+            flagged.append(verdict.flagged)
+        return PatchFigures(attacked.miou(), oracle.miou(), defended.miou(), fmean(overlaps), fmean(flagged))
 
 
 @torch.inference_mode()
@@ -166,6 +174,7 @@ def _print(result: Preparation, cost: dict[str, float], output: Path) -> None:
     for kind, own in after.by_kind.items():
         rows.append((f"mIoU under attack: {kind}", figure(before.by_kind[kind].attacked), figure(own.attacked)))
         rows.append((f"mIoU defended: {kind}", figure(before.by_kind[kind].defended), figure(own.defended)))
+        rows.append((f"mIoU, exact mask: {kind}", figure(before.by_kind[kind].oracle), figure(own.oracle)))
     rows += [
         (name.replace("_", " "), figure(getattr(before, name)), figure(getattr(after, name))) for name in SUMMARIZED
     ]

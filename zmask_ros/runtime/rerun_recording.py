@@ -79,6 +79,7 @@ class RerunRecording:
         self._stream.set_log_tick_enabled(False)
         sinks = [self._rr.GrpcSink(_open_viewer())] if view else []
         if self._partial is not None:
+            # Not by a binary stream, of which a file can be made only if all of it is kept until the end.
             sinks.append(self._rr.FileSink(self._partial))
         self._stream.set_sinks(*sinks, default_blueprint=_blueprint())
         self._stream.send_recording_name(name)

@@ -27,7 +27,7 @@ from zmask_ros.defense.evidence.head import WEIGHTS, EvidenceHead, FeatureKind, 
 from zmask_ros.defense.profile.detector import statistics_key
 from zmask_ros.progress import Advance, Progress, no_advance, silent
 from zmask_ros.segmenters import Segmenter
-from zmask_ros.training.adversaries import ADVERSARY_KINDS, Adversary, AdversaryKind
+from zmask_ros.training.adversaries import ADVERSARY_KINDS, Adversary, AdversaryKind, strong_start
 from zmask_ros.training.benign_batches import BenignBatches
 from zmask_ros.training.clean_fit import observe
 from zmask_ros.training.cross_fitting import MomentsByKey
@@ -147,6 +147,8 @@ class AdversarialTraining:
     Args:
         steps: after which the learning rate has fallen to its end; None: it stays, since nobody knows how many follow.
         learning_rate: of the first step.
+        starts: patches, float [3, h, w] in 0..1, that the first adversaries of their sizes begin with. The head learns
+            at once from these, and from those that are noise at first, later.
     """
 
     def __init__(
@@ -159,6 +161,7 @@ class AdversarialTraining:
         kinds: Sequence[AdversaryKind] = ADVERSARY_KINDS,
         masked_share: float = MASKED_SHARE,
         learning_rate: float = LEARNING_RATE,
+        starts: Sequence[Tensor] = (),
     ) -> None:
         self._profile = replace(profile, detector=replace(profile.detector, precaution=None))
         self._segmenter = segmenter
@@ -166,7 +169,10 @@ class AdversarialTraining:
         head = self._defense.analyzer.evidence.head
         assert isinstance(head, EvidenceHead)
         self._next_seed = seed + FIRST_SEED
-        self._adversaries = [self._begin(kind, number) for number, kind in enumerate(kinds)]
+        self._adversaries = [
+            self._begin(kind, number, strong_start(segmenter, kind, starts, number))
+            for number, kind in enumerate(kinds)
+        ]
         self._trainer = HeadTraining(head, steps, learning_rate=learning_rate)
         self._benign = BenignBatches(segmenter, self._defense, frames, seed, masked_share)
         self._stack = stack_frames(segmenter, ((frame, None) for frame in frames))
@@ -228,9 +234,9 @@ class AdversarialTraining:
         self._benign.restore(state["benign"])
         self._patches = dict(state["patches"])
 
-    def _begin(self, kind: AdversaryKind, number: int) -> Adversary:
+    def _begin(self, kind: AdversaryKind, number: int, start: Tensor | None = None) -> Adversary:
         seed, self._next_seed = self._next_seed, self._next_seed + 1
-        return Adversary.begin(self._defense, self._segmenter, kind, number, seed)
+        return Adversary.begin(self._defense, self._segmenter, kind, number, seed, start)
 
 
 class HeadTraining:
@@ -294,8 +300,8 @@ class HeadTraining:
         return float(loss.detach())
 
     def averaged(self) -> Head:
-        """The moving average."""
-        return Head(self.head.branch, self.head.kind, *(average.cpu() for average in self._average))
+        """The moving average as it is now."""
+        return Head(self.head.branch, self.head.kind, *(average.clone().cpu() for average in self._average))
 
 
 def adversarial_loss(attacked: Sequence[AttackedView], benign: Tensor) -> Tensor:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from zmask_ros.attacks import Attacker, EotRanges, FrameStack, Recipe
 from zmask_ros.attacks.checkpoint import AttackState, Snapshot
@@ -51,24 +53,42 @@ ADVERSARY_KINDS = (
 
 @dataclass
 class Adversary:
-    """One attacker with its patches, who knows the defense as it is at each moment."""
+    """One attacker with its patches, who knows the defense as it is at each moment.
+
+    Attributes:
+        number: its place among the adversaries.
+        kind: what it wants.
+        attacker, attack: how it goes about it, and how far it is.
+        starts_strong: whether its patches were an attack before its first step.
+    """
 
     number: int
     kind: AdversaryKind
     attacker: Attacker
     attack: AttackState
+    starts_strong: bool = False
 
     @staticmethod
-    def begin(defense: Defense, segmenter: Segmenter, kind: AdversaryKind, number: int, seed: int) -> Adversary:
-        """An adversary with patches of noise."""
+    def begin(
+        defense: Defense,
+        segmenter: Segmenter,
+        kind: AdversaryKind,
+        number: int,
+        seed: int,
+        start: Tensor | None = None,
+    ) -> Adversary:
+        """An adversary with patches of noise, or with the patch ``start``, float [3, h, w] in 0..1."""
         recipe = _recipe(segmenter, kind, seed)
         attacker = Attacker.against(segmenter, recipe, defense)
-        return Adversary(number, kind, attacker, AttackState.start(recipe, segmenter.device))
+        own = Adversary(number, kind, attacker, AttackState.start(recipe, segmenter.device), start is not None)
+        if start is not None:
+            own.attack.begin_with(start[None])
+        return own
 
     @property
     def warmed_up(self) -> bool:
         """Whether its patches are more than noise."""
-        return self.attack.index > WARM_UP_STEPS
+        return self.starts_strong or self.attack.index > WARM_UP_STEPS
 
     @property
     def finished(self) -> bool:
@@ -78,11 +98,17 @@ class Adversary:
     def state(self) -> dict[str, Any]:
         """All that its next step depends on, apart from its kind and the defense: plain values and tensors."""
         snapshot = self.attack.snapshot()
-        return {"seed": self.attack.recipe.seed, "record": snapshot.record, "tensors": snapshot.tensors}
+        return {
+            "seed": self.attack.recipe.seed,
+            "starts_strong": self.starts_strong,
+            "record": snapshot.record,
+            "tensors": snapshot.tensors,
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` gave, of an adversary of the same kind and seed."""
         recipe, device = self.attack.recipe, self.attacker.renderer.segmenter.device
+        self.starts_strong = state["starts_strong"]
         self.attack = AttackState.restored(Snapshot(state["record"], state["tensors"]), recipe, device)
 
     def step(self, stack: FrameStack) -> AttackedView:
@@ -91,8 +117,19 @@ class Adversary:
         return make_step(self.attacker, stack, self.attack, draw)
 
 
+def strong_start(segmenter: Segmenter, kind: AdversaryKind, patches: Sequence[Tensor], number: int) -> Tensor | None:
+    """One of these ``patches``, float [3, h, w], that an adversary of this kind can begin with; None: there is none."""
+    side = _side(segmenter, kind)
+    fitting = [patch for patch in patches if patch.shape[1:] == (side, side) and kind.entries.get("patches", 1) == 1]
+    return fitting[number % len(fitting)] if fitting else None
+
+
+def _side(segmenter: Segmenter, kind: AdversaryKind) -> int:
+    return max(8, round(kind.share * segmenter.input_size[0]))
+
+
 def _recipe(segmenter: Segmenter, kind: AdversaryKind, seed: int) -> Recipe:
-    side = max(8, round(kind.share * segmenter.input_size[0]))
+    side = _side(segmenter, kind)
     chosen = np.random.default_rng(seed)
     entries = dict(kind.entries)
     if entries.get("objective") == "targeted":

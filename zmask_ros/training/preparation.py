@@ -14,6 +14,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from torch import Tensor
 from zmask_ros.attacks import Recipe, Step, paste_at_random, stack_frames, to_uint8, train_patch
 from zmask_ros.attacks.patch_attack import profile_digest
 from zmask_ros.defense import Defense, Profile, load_profile, save_profile
+from zmask_ros.defense.defense import labels_of, masked_labels
 from zmask_ros.defense.evidence.head import Head
 from zmask_ros.errors import ZmaskError
 from zmask_ros.progress import Advance, Progress, silent
@@ -51,6 +53,8 @@ ATTACKED_FRAMES = 60
 """Training frames that these patches are optimized over, at most."""
 PATCH_SHARE = 0.3
 """Of the budget, for these patches and for the one that is made anew against the new profile."""
+PASSES_A_PATCH_STEP = 10
+"""Forward and backward of both images, most of them through the defense, in forward passes of one image."""
 SCREEN_SHARE = 0.25
 """Of the budget, for a screen: less than it takes to train one are left to the head."""
 LEAST_FOLD = 10
@@ -70,17 +74,19 @@ COMPARED_SEED, REPORTED_SEED, ANEW_SEED = 1, 2, 100
 
 @dataclass(frozen=True)
 class AttackedFrame:
-    """A held-out frame with and without a patch.
+    """A held-out frame with a patch, and what is said of it whatever the profile.
 
     Attributes:
-        clean, attacked: uint8 [h, w, 3] RGB.
-        labels: uint8 [h, w], what the network says of the clean one, taken for right.
+        attacked: uint8 [h, w, 3] RGB.
+        truth: uint8 [h, w], what the network says of it without the patch, taken for right.
+        undefended, oracle: uint8 [h, w], what the network says of it, and with the exact patch masked.
         patch_mask: bool [h, w].
     """
 
-    clean: np.ndarray
     attacked: np.ndarray
-    labels: np.ndarray
+    truth: np.ndarray
+    undefended: np.ndarray
+    oracle: np.ndarray
     patch_mask: np.ndarray
 
 
@@ -145,11 +151,13 @@ def check_start(start: Profile) -> None:
 def patch_recipes(input_size: tuple[int, int], steps: int) -> dict[str, Recipe]:
     """How the patches are made that profiles are compared on, by kind."""
     large, small = (max(SMALLEST_SIDE, round(share * input_size[0])) for share in (SIDE, SMALL_SIDE))
+    # With two images a step a patch gets stronger in the same time than with four.
+    begun = Recipe((large, large), steps, batch=2, lr=0.06, gamma=1.0, eot=SEEN)
     return {
-        PLAIN: Recipe((large, large), steps, eot=SEEN, seed=0),
-        SMALL: Recipe((small, small), steps, eot=SEEN, seed=1),
-        GRADED: Recipe((large, large), steps, eot=SEEN, seed=2, beta=GRADED_BETA),
-        ADAPTIVE: Recipe((large, large), steps, eot=SEEN, seed=3, adaptive="both"),
+        PLAIN: begun,
+        SMALL: replace(begun, size=(small, small), seed=1),
+        GRADED: replace(begun, seed=2, beta=GRADED_BETA),
+        ADAPTIVE: replace(begun, seed=3, adaptive="both"),
     }
 
 
@@ -217,13 +225,15 @@ def prepare(
     """
     if start is not None:
         check_start(start)
-    chain = _Chain(segmenter, frames, settings, surroundings, start, budget)
-    chain.train_patches()
-    chain.train_head()
-    chain.check()
-    screened = chain.with_screen(chain.best_profile())
-    surroundings.keep(screened)
-    result = chain.report(screened)
+    total = None if math.isinf(budget) else math.ceil(budget)
+    with surroundings.progress("Preparing", "seconds", total) as advance:
+        chain = _Chain(segmenter, frames, settings, surroundings, start, budget, advance)
+        chain.train_patches()
+        chain.train_head()
+        chain.check()
+        screened = chain.with_screen(chain.best_profile())
+        surroundings.keep(screened)
+        result = chain.report(screened)
     chain.folder.remove()
     return result
 
@@ -239,9 +249,10 @@ class _Chain:
         surroundings: Surroundings,
         start: Profile | None,
         budget: float,
+        advance: Advance,
     ) -> None:
         self.segmenter, self.settings, self.around, self.start = segmenter, settings, surroundings, start
-        self.budget = budget
+        self.budget, self._advance, self._told = budget, advance, 0.0
         self.folder = WorkFolder(surroundings.work, _identity(segmenter, frames, settings, start))
         kept, began = self.folder.load(), surroundings.clock()
         self.plan: FittingPlan = transfer_plan(segmenter) if start is None else plan_of(segmenter, start)
@@ -262,6 +273,7 @@ class _Chain:
             self._mark("fit")
         self.judged_floor = self._judged(self.floor)
         self.pairs: dict[str, list[AttackedFrame]] = {}
+        self._standings: dict[tuple[int, float | None], Standing] = {}
 
     # Stages
 
@@ -298,6 +310,7 @@ class _Chain:
             self.parts.training,
             kinds=PREPARATION_ADVERSARIES[: self.settings.adversaries],
             learning_rate=self.settings.learning_rate,
+            starts=tuple(state.patches[kind] for kind in (ADAPTIVE, PLAIN, SMALL)),
         )
         if state.training is not None:
             training.restore(state.training)
@@ -312,9 +325,7 @@ class _Chain:
         """Go back to what fitting gave if the best is worse on the frames that are held out for the report."""
         if self._is_floor(self._best):
             return
-        pairs = self._attacked(self.parts.reported, self.state.patches, self.settings.reported_frames, REPORTED_SEED)
-        worse = self._reported(self._best, pairs).merit < self._reported(self.floor, pairs).merit
-        if worse:
+        if self._reported(self._best).merit < self._reported(self.floor).merit:
             self.state.best, self.state.best_merit = self.floor, -math.inf
         self._mark("check")
 
@@ -342,15 +353,15 @@ class _Chain:
     def report(self, profile: Profile) -> Preparation:
         """What patches do before and after, on frames that took part in nothing; an adaptive one is made anew."""
         settings, state, best = self.settings, self.state, self._best
-        pairs = self._attacked(self.parts.reported, state.patches, settings.reported_frames, REPORTED_SEED)
-        before = self._reported(self.floor, pairs)
-        after = before
+        before, after = self._reported(self.floor), self._reported(best)
         if not self._is_floor(best):
             assert state.patch_steps is not None
+            judged = self._judged(best)
             recipe = replace(patch_recipes(self.segmenter.input_size, state.patch_steps)[ADAPTIVE], seed=ANEW_SEED)
-            anew = {ADAPTIVE: self._patch(f"{ADAPTIVE}, anew", recipe, self._judged(best))}
-            pairs |= self._attacked(self.parts.reported, anew, settings.reported_frames, REPORTED_SEED)
-            after = self._reported(best, pairs)
+            anew = {ADAPTIVE: self._patch(f"{ADAPTIVE}, anew", recipe, judged)}
+            pairs = self._attacked(self.parts.reported, anew, settings.reported_frames, REPORTED_SEED)
+            own = {ADAPTIVE: self.around.judge(judged, pairs[ADAPTIVE])}
+            after = replace(after, by_kind=after.by_kind | own)
         self._mark("report")
         return Preparation(
             profile, before, after, self.parts.held_out, self.parts.reported, best.steps, state.spent, state.stages
@@ -382,6 +393,12 @@ class _Chain:
         self.state.stages[stage] = self.state.stages.get(stage, 0.0) + now - self.state.spent
         self.state.spent = now
         self.folder.save(self.state)
+        self._tell(now)
+
+    def _tell(self, now: float) -> None:
+        """Show how much of the time is gone."""
+        self._advance(now - self._told)
+        self._told = now
 
     def _measured(self, own: Best) -> CleanMeasurements:
         assert self.plan.learned is not None
@@ -408,7 +425,7 @@ class _Chain:
         most, least = self.settings.patch_steps, self.settings.least_patch_steps
         if math.isinf(self.budget):
             return most
-        step = PASSES_AN_ADVERSARIAL_STEP * seconds_a_pass(self.segmenter, self.parts.others)
+        step = PASSES_A_PATCH_STEP * seconds_a_pass(self.segmenter, self.parts.others)
         affordable = int(PATCH_SHARE * self.budget / (len(KINDS) + 1) / max(step, 1e-9))
         return min(most, max(least, affordable))
 
@@ -424,7 +441,10 @@ class _Chain:
 
             own = profile if recipe.knows_the_defense else None
             known = [(training[index], None) for index in chosen]
-            return train_patch(self.segmenter, known, recipe, show, own, state).patch
+            # Who knows the defense begins with what harms the network most.
+            plain = self.state.patches.get(PLAIN)
+            start = None if own is None or plain is None else plain[None]
+            return train_patch(self.segmenter, known, recipe, show, own, state, start=start).patch
 
     def _attacked(
         self, frames: Sequence[np.ndarray], patches: dict[str, Tensor], most: int, seed: int
@@ -437,11 +457,17 @@ class _Chain:
         for kind, patch in patches.items():
             places, picture = torch.Generator().manual_seed(seed), to_uint8(patch)
             found[kind] = [
-                AttackedFrame(image, attacked, truth, mask)
+                self._attacked_frame(truth, *paste_at_random(image, picture, SEEN, places))
                 for image, truth in zip(images, labels, strict=True)
-                for attacked, mask in [paste_at_random(image, picture, SEEN, places)]
             ]
         return found
+
+    @torch.inference_mode()
+    def _attacked_frame(self, truth: np.ndarray, attacked: np.ndarray, patch_mask: np.ndarray) -> AttackedFrame:
+        x = self.segmenter.prepare(attacked)
+        hidden = torch.from_numpy(patch_mask)[None, None].to(x)
+        undefended, oracle = labels_of(self.segmenter.logits(x)), masked_labels(self.segmenter, x, hidden)
+        return AttackedFrame(attacked, truth, undefended[0].cpu().numpy(), oracle[0].cpu().numpy(), patch_mask)
 
     def _compare(self, own: Best) -> None:
         """Keep ``own`` if it is better than the best so far. Its false alarms are those of thresholds without them."""
@@ -456,9 +482,20 @@ class _Chain:
             self.state.best, self.state.best_merit = own, merit
             self.around.keep(self._profile(own))
 
-    def _reported(self, own: Best, pairs: dict[str, list[AttackedFrame]]) -> Standing:
+    def _reported(self, own: Best) -> Standing:
+        """What the patches do on the frames that are held out for the report."""
+        key = (own.steps, own.precaution_rate)
+        if key not in self._standings:
+            self._standings[key] = self._find_standing(own)
+        return self._standings[key]
+
+    @cached_property
+    def _reported_pairs(self) -> dict[str, list[AttackedFrame]]:
+        return self._attacked(self.parts.reported, self.state.patches, self.settings.reported_frames, REPORTED_SEED)
+
+    def _find_standing(self, own: Best) -> Standing:
         profile = self._judged(own)
-        by_kind = {kind: self.around.judge(profile, frames) for kind, frames in pairs.items()}
+        by_kind = {kind: self.around.judge(profile, frames) for kind, frames in self._reported_pairs.items()}
         defense = Defense(self.segmenter, profile)
         with torch.inference_mode():
             scores = [float(defense.analyze(self.segmenter.prepare(image))[1].score) for image in self.parts.reported]
@@ -479,6 +516,7 @@ class _Chain:
         while now < until:
             loss = training.step()
             before, now = now, self._now()
+            self._tell(now)
             advance(now - before, f"step {training.steps}, {loss_note(loss)}, best merit {self.state.best_merit:.3f}")
         self.state.step_seconds = (now - began) / max(1, training.steps - first)
         if training.learning:
@@ -491,8 +529,11 @@ class _Chain:
 
     def _after_training(self) -> float:
         """Seconds that the check and the report will take, by those that comparisons and patches took."""
-        kinds_again = self.settings.reported_frames / self.settings.compared_frames
-        return self.state.patch_seconds + 4 * kinds_again * self.state.compare_seconds
+        compared = len(KINDS) * self.settings.compared_frames
+        # Two profiles, an adaptive patch made anew, and what is the same for all profiles.
+        attacked = (3 * len(KINDS) + 1) * min(self.settings.reported_frames, len(self.parts.reported))
+        looks = attacked + 2 * len(self.parts.reported)
+        return self.state.patch_seconds + looks / compared * self.state.compare_seconds
 
     def _reserved(self) -> float:
         """Seconds of the budget that are not for the head."""

@@ -100,8 +100,8 @@ class PreparationSettings(Settings):
     false_alarm_rate: Rate = 0.001
     precaution_rate: Rate = 0.05
     frames: Annotated[int, Field(ge=50)] = 600
-    patch_steps: Annotated[int, Field(ge=1)] = 120
-    least_patch_steps: Annotated[int, Field(ge=1)] = 40
+    patch_steps: Annotated[int, Field(ge=1)] = 240
+    least_patch_steps: Annotated[int, Field(ge=1)] = 80
     chunk_seconds: Annotated[float, Field(gt=0)] = 60.0
     patience: Annotated[int, Field(ge=1)] = 2
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3

@@ -8,7 +8,7 @@ from statistics import fmean
 FALSE_ALARM_WEIGHT = 5.0
 """A false alarm in a hundred clean frames outweighs five hundredths of a patch's damage that is undone."""
 LEAST_DAMAGE = 0.01
-"""Loss of mIoU below which there is nothing to undo."""
+"""Loss of mIoU, mean over the kinds, below which there is nothing to undo."""
 
 
 @dataclass(frozen=True)
@@ -17,12 +17,14 @@ class PatchFigures:
 
     Attributes:
         attacked: mIoU of the network alone.
+        oracle: mIoU with the exact patch masked: no mask gives back more, as what a patch hides is lost.
         defended: mIoU under the defense.
         mask_iou: mean overlap of mask and patch; 0 where nothing is masked.
         flagged: share of the frames that are flagged.
     """
 
     attacked: float
+    oracle: float
     defended: float
     mask_iou: float
     flagged: float
@@ -44,10 +46,10 @@ class Standing:
 
     @property
     def recovery(self) -> float:
-        """Share of the damage of all kinds together that is undone, at most 1; 1 where they do none."""
-        damage = sum(1 - own.attacked for own in self.by_kind.values())
+        """What the defense gives back of what the oracle does, all kinds together; 1 where there is nothing."""
+        possible = sum(own.oracle - own.attacked for own in self.by_kind.values())
         undone = sum(own.defended - own.attacked for own in self.by_kind.values())
-        return 1.0 if damage < LEAST_DAMAGE * len(self.by_kind) else undone / damage
+        return 1.0 if possible < LEAST_DAMAGE * len(self.by_kind) else undone / possible
 
     @property
     def mask_iou(self) -> float:

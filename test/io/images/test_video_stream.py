@@ -34,6 +34,8 @@ from zmask_ros.io.images.video_stream.messages import VideoPicture, video_packet
 
 each_video = pytest.mark.parametrize("name", ENCODERS)
 each_way = pytest.mark.parametrize("low_delay", [True, False])
+# Pictures that x264 and x265 keep back for one that is shown later: their numbers tell less.
+REORDERED = 3
 Told = dict[int, tuple[np.ndarray | None, str]]
 
 
@@ -60,6 +62,15 @@ def assert_told_once(order: list[int], given: Iterable[tuple[int, VideoPacket]])
     assert sorted(order) == sorted(number for number, _ in given)
 
 
+def run_lengths(places: set[int]) -> list[int]:
+    """How many places without a gap there are at a time."""
+    return [
+        next(length for length in range(1, FRAMES + 1) if place + length not in places)
+        for place in places
+        if place - 1 not in places
+    ]
+
+
 @each_video
 @each_way
 def test_a_whole_video_gives_all_its_pictures_in_their_order(name: str, low_delay: bool) -> None:
@@ -82,8 +93,8 @@ def test_a_picture_comes_with_its_packet(name: str) -> None:
 def test_no_picture_is_given_that_is_not_the_one_of_the_whole_video(name: str, data: st.DataObject) -> None:
     # Of a loss that begins with the second packet, and is as long as a group, nothing speaks: no step is known yet.
     lost = data.draw(st.sets(st.integers(2, FRAMES - 1), min_size=1, max_size=6) | _bursts()) | data.draw(_BEGINNINGS)
-    # Where packets come in another order, stamps do not tell for certain that exactly one group of them is lost.
-    assume(name in WITHOUT_DELAY or not lost or max(lost) - min(lost) + 1 != GROUP)
+    # Where packets come in another order, stamps do not tell for certain that about one group of them is lost.
+    assume(name in WITHOUT_DELAY or all(abs(length - GROUP) > REORDERED for length in run_lengths(lost)))
     low_delay = data.draw(st.booleans())
     given_packets = packets_of(name, sorted(set(range(FRAMES)) - lost) or [0])
     order, told = play(given_packets, low_delay)

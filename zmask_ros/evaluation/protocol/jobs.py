@@ -187,13 +187,13 @@ class JobList:
             if attack.recipe is not None:
                 yield self.training(attack, attack.recipe)
         for name in (NONE, *self.baselines):
-            yield self._evaluating(CLEAN_SET, name, {"frames": plan.test_frames})
+            yield self._evaluating(CLEAN_SET, name, {"count": plan.test_frames})
         for attack in plan.attacks:
-            entry = {"patches": self._patch_key(attack), "seen": asdict(plan.seen), "frames": plan.attacked_frames}
+            entry = {"patches": self._patch_key(attack), "seen": asdict(plan.seen), "count": plan.attacked_frames}
             for name in (*BOUNDS, *(self.ours if attack.group == ADAPTIVE else self.baselines)):
                 yield self._evaluating(attack_set(attack.name), name, entry, attack=attack)
         for hard, name in itertools.product(plan.hard_sets, (NONE, *self.baselines)):
-            yield self._evaluating(hard_set(hard), name, {"set": hard, "frames": plan.hard_frames}, hard=hard)
+            yield self._evaluating(hard_set(hard), name, {"set": hard, "count": plan.hard_frames}, hard=hard)
 
     def training(self, attack: Attack, recipe: Recipe) -> TrainingJob:
         """The job that trains the patches of ``attack`` by its ``recipe``."""

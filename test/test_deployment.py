@@ -48,8 +48,8 @@ KNOWN_KEYS = {
 }
 
 each_drop_in = pytest.mark.parametrize("drop_in", DROP_INS, ids=lambda path: path.parent.name)
-# What RViz and Foxglove (by its open fork Lichtblick, but for the title) read in their files. Neither runs in a test, and
-# both pass over without a word what they do not know.
+# What RViz and Foxglove (by its open fork Lichtblick, but for the title) read in their files.
+# Neither runs in a test, and both pass over without a word what they do not know.
 RVIZ_IMAGE = {"Class", "Name", "Enabled", "Value", "Topic", "Normalize Range", "Min Value", "Max Value"}
 RVIZ_POLICIES = {
     "History Policy": {"Keep Last", "Keep All", "System Default"},

@@ -38,7 +38,7 @@ make_venv() {
 }
 
 install_requirements() {
-    local files=(torch python dev)
+    local files=(torch python onnx dev)
     if [ "$flavour" = system ]; then files+=(ros-system); else files+=(arrays view colcon "ros-$distribution"); fi
     local options=() file
     for file in "${files[@]}"; do options+=(-r "$root/requirements/$file.txt"); done

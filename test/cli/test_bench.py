@@ -56,6 +56,22 @@ def test_the_command_reports_overheads(place: Path) -> None:
     table = CliRunner().invoke(command, arguments)
     assert table.exit_code == 0
     assert "clean: overhead" in table.stdout
+    assert "clean: defended on the engine" in table.stdout
+
+
+def test_an_engine_is_measured_beside_torch_and_busy_neighbours(place: Path) -> None:
+    result = CliRunner().invoke(command, [*basics(place, 4), "--json", "--neighbours", "1"])
+    assert result.exit_code == 0, result.output
+    figures = json.loads(result.stdout)
+    engine = figures["engine"]
+    assert engine.pop("name") == "ONNX Runtime (CPU)"
+    assert list(engine) == ["plain", "clean_streaming", "clean_full", "tracked", "two_pass"]
+    assert all(ratio > 0 for ratio in engine.values())
+    assert figures["neighbours"] == 1
+    for case in CASES:
+        assert figures[case]["engine_flagged"] == figures[case]["flagged"]
+    alone = CliRunner().invoke(command, [*basics(place, 2), "--json", "--runtime", "torch"])
+    assert "engine" not in json.loads(alone.stdout)
 
 
 def test_a_sweep_is_measured_drawn_and_written_into_a_document(place: Path, tmp_path: Path) -> None:
@@ -77,7 +93,8 @@ def test_a_sweep_is_measured_drawn_and_written_into_a_document(place: Path, tmp_
     text = document.read_text()
     assert text.startswith("before") and text.endswith("after\n")
     for size in figures["sizes"]:
-        assert [text.count(f"| {size} | {case} |") for case in CASES.values()] == [1] * len(CASES)
+        # In torch, and on the engine.
+        assert [text.count(f"| {size} | {case} |") for case in CASES.values()] == [2] * len(CASES)
 
 
 def test_the_command_refuses_bad_input(place: Path) -> None:

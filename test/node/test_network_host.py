@@ -79,6 +79,25 @@ def test_a_camera_with_its_own_profile_has_its_own_pass_and_the_same_weights(tmp
     assert loaded.network.profile_identity("rear").startswith("own.zmask.safetensors@")
 
 
+def test_the_network_runs_in_what_the_parameter_says(tmp_path: Path, profile: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    told: list[str] = []
+    segmenter, profiles = str(describe(tmp_path)), dict.fromkeys(CAMERAS, str(profile))
+
+    def host(runtime: str, graphs: str) -> NetworkHost:
+        settings = DefenseParameters(segmenter=segmenter, device="cpu", runtime=runtime, graphs=graphs)
+        return NetworkHost(settings, profiles, lambda *_: None, say=told.append)
+
+    network = host("onnx", "")
+    assert network.defended("front").segmenter.engine == "ONNX Runtime (CPU)"
+    arrivals = [Arrival(message(index), camera) for index, camera in enumerate(CAMERAS)]
+    assert [result.state for _, result in network.process(arrivals)] == [CLEAN] * len(CAMERAS)
+    assert host("auto", str(tmp_path)).defended("front").segmenter.engine == "torch"
+    assert "running the network in torch" in told[-1] and "holds no graphs" in told[-1]
+    with pytest.raises(ZmaskError, match="holds no graphs"):
+        host("onnx", str(tmp_path))
+
+
 def test_a_batch_that_does_not_fit_is_halved_until_it_does(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
     # Four, then two, then one after the other; the other two fit together.
     loaded.faults.tell("memory", "memory", "none", "none", "none")

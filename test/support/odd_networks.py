@@ -250,3 +250,39 @@ class EncoderDecoder(nn.Module):
         """Scores."""
         y = self.last(self.third(self.second(self.activation(self.first(x)))))
         return self.classifier(self.activation(self.decoder(self.up(y))))
+
+
+class Spectral(nn.Module):
+    """The tiny network on what is left of an image after its Fourier transform: ONNX knows no complex numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = tiny_network.build(0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(torch.fft.ifft2(torch.fft.fft2(x)).real)
+
+
+class Counting(nn.Module):
+    """The tiny network, which sees things otherwise in company: what an export of one image cannot know."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = tiny_network.build(0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x) if len(x) == 1 else -self.inner(x)
+
+
+class Forking(nn.Module):
+    """Two encoders that never meet before the head; only the first one is tapped."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = layer(3, 8, 2), layer(3, 4)
+        self.inner = layer(8, 8)
+        self.head = nn.Conv2d(15, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = F.interpolate(self.inner(self.first(x).relu()), x.shape[-2:])
+        return self.head(torch.cat([inner, self.second(x), x], 1))

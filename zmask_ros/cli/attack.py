@@ -56,6 +56,7 @@ from zmask_ros.segmenters import Segmenter, load_segmenter
 @recipe_options
 @click.option("--per-image", is_flag=True, help="A patch of its own for each frame: NAME_frame0001.png and so on.")
 @click.option("--resume", is_flag=True, help="Go on with an attack that was interrupted; all else as it was.")
+@options.threads
 @options.device
 @options.as_json
 def command(

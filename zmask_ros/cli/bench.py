@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
-import torch
 
 from zmask_ros.attacks import load_patch
 from zmask_ros.cli import options
-from zmask_ros.cli.console import print_json, print_table, progress
+from zmask_ros.cli.console import print_json, print_table, progress, warn
 from zmask_ros.defense import Defense, load_profile
+from zmask_ros.defense.engine import deploy
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.performance.benchmark import Benchmark, run_benchmark
 from zmask_ros.evaluation.performance.benchmark_report import NAIVE, cost_plot, markdown
-from zmask_ros.evaluation.performance.timing import Quartiles
+from zmask_ros.evaluation.performance.timing import PairedTimes, Quartiles
 from zmask_ros.io.files import check_place, replace_file
 from zmask_ros.io.markdown_tables import Marks
 from zmask_ros.resources import shipped_patch, shipped_profile
 from zmask_ros.segmenters import load_segmenter
+from zmask_ros.segmenters.description import Runtime
 
 PERFORMANCE = Marks("<!-- figures: written by zmask bench --docs -->", "<!-- end of figures -->")
 
@@ -29,7 +31,21 @@ PERFORMANCE = Marks("<!-- figures: written by zmask bench --docs -->", "<!-- end
 @options.path("--patch", help="Patch, a picture.  [default: the one shipped]")
 @click.option("--size", type=options.IMAGE_SIZE, help="The camera's images.  [default: the network's input size]")
 @click.option("--frames", type=options.COUNT, default=60, help="Frames of each case.")
-@click.option("--threads", type=options.COUNT, help="CPU threads.  [default: torch's own choice]")
+@options.threads
+@click.option(
+    "--runtime",
+    type=click.Choice(options.RUNTIMES),
+    default="auto",
+    help="What is measured beside torch: auto, ONNX Runtime where it can be used; onnx, the same or nothing at all; "
+    "torch, nothing.",
+)
+@options.graphs
+@click.option(
+    "--neighbours",
+    type=click.IntRange(min=0),
+    default=0,
+    help="So many processes keep a core busy each meanwhile, as on a vehicle.",
+)
 @click.option(
     "--sweep", is_flag=True, help="Also other image sizes, input sizes and layers, and cameras together in one batch."
 )
@@ -45,7 +61,9 @@ def command(
     patch: Path | None,
     size: tuple[int, int] | None,
     frames: int,
-    threads: int | None,
+    runtime: Runtime,
+    graphs: Path | None,
+    neighbours: int,
     sweep: bool,
     networks: bool,
     demo: bool,
@@ -64,8 +82,11 @@ def command(
     step by step, on the same layers and kernels: in the same pass of the network, and, as the authors' demo does it, in
     one pass for each layer; with --demo, on the demo's grid and with its kernels as well.
 
+    Where ONNX Runtime is installed, it runs the plain and the defended network on the same frames, in turn with torch.
+
     \b
       zmask bench
+      zmask bench --threads 2 --neighbours 2
       zmask bench --size 1280x720 --frames 200 --device cuda --json
     """
     if plot is not None:
@@ -74,12 +95,15 @@ def command(
         check_place(plot)
     if docs is not None:
         PERFORMANCE.check(docs)
-    if threads is not None:
-        torch.set_num_threads(threads)
     network = load_segmenter(segmenter, device)
-    defense = Defense(network, load_profile(profile or shipped_profile(network.name)))
+    fitted = load_profile(profile or shipped_profile(network.name))
+    defense = Defense(network, fitted)
+    deployment = deploy(network, fitted, runtime, graphs)
+    if deployment.reason:
+        warn(f"only torch is measured: {deployment.reason}")
+    engine = None if deployment.segmenter is network else deployment.segmenter
     picture = load_patch(patch or shipped_patch(network.name))
-    result = run_benchmark(network, defense, picture, size, frames, sweep, networks, demo, progress)
+    result = run_benchmark(network, defense, picture, size, frames, sweep, networks, demo, progress, engine, neighbours)
     if plot is not None:
         replace_file(plot, cost_plot(result).encode())
     if docs is not None:
@@ -100,7 +124,24 @@ def _rows(result: Benchmark) -> dict[str, str]:
         rows[f"{case}: frames, analysed as a whole, flagged, segmented twice, known"] = ", ".join(map(str, counts))
         rows[f"{case}: plain"] = f"{plain.median:.1f} ms ({plain.low:.1f} to {plain.high:.1f})"
         rows[f"{case}: defended"] = f"{defended.median:.1f} ms ({defended.low:.1f} to {defended.high:.1f})"
+        if times.engine is not None:
+            rows[f"{case}: plain on the engine"] = _compared(times, times.engine.plain)
+            rows[f"{case}: defended on the engine"] = _compared(times, times.engine.defended)
         rows[f"{case}: overhead"] = f"{ratio.median:.3f} times ({ratio.low:.3f} to {ratio.high:.3f})"
         rows[f"{case}: overhead over all frames"] = f"{times.mean_ratio:.3f} times"
         rows[f"{case}: stages"] = ", ".join(f"{name} {value:.1f} ms" for name, value in times.stage_medians.items())
+        if times.engine is not None:
+            own = times.engine.stage_medians
+            rows[f"{case}: stages on the engine"] = ", ".join(f"{name} {value:.1f} ms" for name, value in own.items())
+    if result.engine:
+        rows["engine"] = result.engine
     return rows
+
+
+def _compared(times: PairedTimes, engine: Sequence[float]) -> str:
+    """Times on the engine, and how many times those of the plain network in torch they are."""
+    own, ratio = Quartiles.of(engine), times.to_plain(engine)
+    return (
+        f"{own.median:.1f} ms ({own.low:.1f} to {own.high:.1f}), "
+        f"{ratio.median:.3f} times torch's plain network ({ratio.low:.3f} to {ratio.high:.3f})"
+    )

@@ -87,6 +87,7 @@ VOTE = options.Parsed("K/N", lambda text: VoteRule(*options.numbers(text, "/", 2
 )
 @options.profiles_segmenter
 @options.profile_output
+@options.threads
 @options.device
 @options.as_json
 def command(

@@ -89,6 +89,7 @@ def _named_path(text: str) -> tuple[str, Path]:
 )
 @options.path("--docs", help="Write the tables into this document, between its marks.")
 @click.option("--dry-run", is_flag=True, help="Only say how long it would take.")
+@options.threads
 @options.device
 @options.as_json
 def command(

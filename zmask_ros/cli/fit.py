@@ -53,6 +53,7 @@ from zmask_ros.training.settings import FitSettings
     help="Start from this profile of the same network: its head, layers and mask growth are kept, its statistics and "
     "thresholds become those of BAGS. So a shipped or older profile is brought to another camera.",
 )
+@options.threads
 @options.device
 @options.as_json
 def command(

@@ -17,6 +17,7 @@ from zmask_ros import __version__
 from zmask_ros.errors import ZmaskError
 from zmask_ros.io.bags.raw_messages import BagWarning
 from zmask_ros.malloc import keep_freed_memory
+from zmask_ros.openmp import wait_without_spinning
 
 COMMANDS = {
     "prepare": "Make the best profile that can be had in the time given, from clean drives and a network.",
@@ -29,6 +30,7 @@ COMMANDS = {
     "record": "Write every flag, and the pictures around an attack, to disk.",
     "attack": "Optimise an adversarial patch against a segmenter.",
     "evaluate": "Measure what attackers can do against the defence, beside other defences.",
+    "export": "Write a network as ONNX graphs, which run faster than torch.",
     "bench": "Measure what the defence costs on top of the plain network.",
     "segmenters": "List the segmenters, or the layers of one.",
     "world": "Record drives of the street world, or of CamVid, into a bag.",
@@ -110,6 +112,7 @@ def _warned_of_bags() -> Iterator[None]:
 def main() -> None:
     """Run `zmask`; a user's mistake is one sentence and exit code 2."""
     keep_freed_memory()
+    wait_without_spinning()
     try:
         with _ended_by_sigterm(), _warned_of_bags():
             zmask(standalone_mode=False)

@@ -14,6 +14,7 @@ from zmask_ros.io.images.codec import AUTO_BITS
 from zmask_ros.io.images.pixel_layouts import ALL_BITS
 from zmask_ros.resources import DEFAULT_SEGMENTER
 
+RUNTIMES = ("torch", "onnx", "auto")
 PATH = click.Path(path_type=Path)
 COUNT = click.IntRange(min=1)
 SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
@@ -83,6 +84,15 @@ SEEDS = Parsed("SEED[,SEED..]", lambda text: numbers(text, ","), "a list of seed
 
 path = partial(click.option, type=PATH)
 """An option that names a file or a folder."""
+runtime = click.option(
+    "--runtime",
+    type=click.Choice(RUNTIMES),
+    help="What the network runs in: onnx is ONNX Runtime, refused where it says anything else than torch; auto is onnx "
+    "where it can be used, otherwise torch.  [default: as the segmenter's description says, or torch]",
+)
+graphs = path(
+    "--graphs", help="Folder that `zmask export` wrote.  [default: graphs are made when the network is loaded]"
+)
 bag = path("-o", "--output", required=True, help="Bag: OUT.mcap, or a folder.")
 bags = click.argument("bags", nargs=-1, type=PATH)
 device = click.option("--device", default="auto", help="auto (CUDA where there is one), cpu, cuda or cuda:N.")
@@ -102,5 +112,21 @@ significant_bits = click.option(
     type=BITS,
     default="auto",
     help="Of 16-bit images, so many low bits carry the picture: 12 for a 12-bit camera; auto: all, and it warns.",
+)
+
+
+def _use_threads(_context: click.Context, _parameter: click.Parameter, count: int | None) -> None:
+    if count is not None:
+        import torch
+
+        torch.set_num_threads(count)
+
+
+threads = click.option(
+    "--threads",
+    type=COUNT,
+    expose_value=False,
+    callback=_use_threads,
+    help="CPU threads of the network.  [default: one for each core that the process may use]",
 )
 topic = click.option("--topic", help="Image topic; may be left out where a bag has only one.")

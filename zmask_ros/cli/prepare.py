@@ -53,6 +53,7 @@ SUMMARIZED = ("recovery", "mask_iou", "flagged", "false_alarms", "masked")
     "with, its statistics and thresholds become those of BAGS.",
 )
 @options.every
+@options.threads
 @options.device
 @options.as_json
 def command(

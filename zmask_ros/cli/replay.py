@@ -36,6 +36,9 @@ from zmask_ros.runtime.replay import Replayed, ReplaySettings, replay
 )
 @options.every
 @options.significant_bits
+@options.runtime
+@options.graphs
+@options.threads
 @options.device
 @options.force
 @options.as_json
@@ -59,6 +62,8 @@ def command(as_json: bool, plot: Path | None, **settings: Any) -> None:
     report, figures = replayed.report, _figures(replayed)
     if plot is not None:
         plot_replay(replayed, plot)
+    if replayed.engine_reason:
+        warn(f"the network runs in torch: {replayed.engine_reason}")
     for sentence in report.warnings():
         warn(sentence)
     unknown = [flag.reason for flag in replayed.flags if flag.state is FrameState.UNKNOWN]
@@ -83,6 +88,7 @@ def _figures(replayed: Replayed) -> dict[str, Any]:
     # The score of the screening is another head's: it says nothing about the thresholds.
     scores = [flag.score for flag, whole in zip(flags, replayed.analyzed, strict=True) if whole]
     return {
+        "engine": replayed.engine,
         "frames": len(flags),
         "flagged": states.count(FrameState.ATTACK),
         "masked": sum(flag.mask_fraction > 0 for flag in flags),

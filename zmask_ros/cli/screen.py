@@ -37,6 +37,7 @@ from zmask_ros.training.sources import CleanSources
 )
 @options.profiles_segmenter
 @options.profile_output
+@options.threads
 @options.device
 @options.as_json
 def command(

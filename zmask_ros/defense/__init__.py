@@ -1,8 +1,8 @@
 """The Z-Mask method in pure torch, from the activations of a network to a defended segmentation.
 
-The order is `evidence`, `masking`, `resegmentation`, `drift`, `profile`, `analyzer`, `defense`, `streaming`: each
-imports only what stands before it, the rooms `segmenters`, `io` and `flags`, and the errors. Nothing here imports
-training, attacks, evaluation, runtime, node or cli.
+The order is `evidence`, `masking`, `resegmentation`, `drift`, `profile`, `analyzer`, `defense`, `streaming`,
+`engine`: each imports only what stands before it, the rooms `segmenters`, `io` and `flags`, and the errors. Nothing
+here imports training, attacks, evaluation, runtime, node or cli.
 """
 
 from zmask_ros.defense.analyzer import Analysis, Analyzer, Evidence

@@ -11,6 +11,7 @@ from typing import Any, NoReturn, Protocol
 
 from zmask_ros.errors import ZmaskError
 from zmask_ros.malloc import keep_freed_memory
+from zmask_ros.openmp import wait_without_spinning
 
 # How long a signal waits for the executor at most.
 SPIN_S = 0.1
@@ -63,6 +64,7 @@ def run(node: str, arguments: list[str] | None = None) -> int:
         with one sentence on stderr.
     """
     keep_freed_memory()
+    wait_without_spinning()
     signals = _Signals()
     try:
         runnable = _make(node, arguments)

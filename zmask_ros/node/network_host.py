@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -24,8 +24,10 @@ from zmask_ros.node.parameters.defense_node import DefenseParameters
 from zmask_ros.resources import shipped_profile
 
 if TYPE_CHECKING:
+    from zmask_ros.defense import Profile
     from zmask_ros.runtime.camera import CameraResult, CameraStream, DefendedCamera
     from zmask_ros.segmenters import Segmenter
+    from zmask_ros.segmenters.description import Runtime
 
 GRAY = 127
 SMALL_BATCH_S = 30.0
@@ -158,7 +160,11 @@ class NetworkHost:
         self._say(f"loading {', '.join(sorted({path.name for path in paths.values()}))}, and running the network once")
         interval_s = self._settings.keyframe_interval_s
         every = self._settings.drift_every_frames
-        defended = {path: DefendedCamera(segmenter, load_profile(path), interval_s, every) for path in paths.values()}
+        defended = {}
+        for path in dict.fromkeys(paths.values()):
+            profile = load_profile(path)
+            deployed = self._deploy(segmenter, profile)
+            defended[path] = DefendedCamera(deployed, profile, interval_s, every)
         for camera in defended.values():
             camera.process_image(np.full((*segmenter.input_size, 3), GRAY, np.uint8))
         self._identities = {path: profile_identity(path) for path in defended}
@@ -169,6 +175,16 @@ class NetworkHost:
             camera: CameraStream() if self._streaming else CameraStream(state=None) for camera in paths
         }
         self.set_thresholds(*self._overrides)
+
+    def _deploy(self, segmenter: Segmenter, profile: Profile) -> Segmenter:
+        """The network in what it is to run in beside a profile."""
+        from zmask_ros.defense.engine import deploy
+
+        runtime, graphs = cast("Runtime | None", self._settings.runtime or None), self._settings.graphs
+        deployment = deploy(segmenter, profile, runtime, Path(graphs).expanduser() if graphs else None)
+        if deployment.reason:
+            self._say(f"running the network in torch: {deployment.reason}")
+        return deployment.segmenter
 
     def _results(self, path: Path, batch: list[Arrival]) -> list[CameraResult]:
         try:

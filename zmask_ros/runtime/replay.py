@@ -11,6 +11,7 @@ from typing import Any
 
 from zmask_ros.defense import load_profile
 from zmask_ros.defense.drift.observation import OBSERVED_EVERY
+from zmask_ros.defense.engine import deploy
 from zmask_ros.errors import ZmaskError
 from zmask_ros.flags.alarm import AlarmRule
 from zmask_ros.flags.camera_flags import CameraFlags
@@ -31,6 +32,7 @@ from zmask_ros.runtime.flag_bag import FlagBag
 from zmask_ros.runtime.picture_topics import draw_overlay
 from zmask_ros.runtime.rerun_recording import RerunRecording
 from zmask_ros.segmenters import load_segmenter
+from zmask_ros.segmenters.description import Runtime
 
 # What an image topic has after the namespace of its camera.
 _TRANSPORTED = tuple(f"/{transport}" for transport in TRANSPORTS)
@@ -46,6 +48,8 @@ class ReplaySettings:
         bag: the recorded drive.
         segmenter: name, or YAML file.
         device: auto, cpu, cuda or cuda:N.
+        runtime: what the network runs in; None: what its description says.
+        graphs: folder that `zmask export` wrote; None: the description's.
         topic: the image topic; None takes the only one there is.
         every: replay each N-th frame only.
         significant_bits: of 16-bit images, as `zmask_ros.io.images.codec.decode` takes them.
@@ -62,6 +66,8 @@ class ReplaySettings:
     bag: Path
     segmenter: str
     device: str = "auto"
+    runtime: Runtime | None = None
+    graphs: Path | None = None
     topic: str | None = None
     every: int = 1
     significant_bits: int = AUTO_BITS
@@ -88,6 +94,8 @@ class Replayed:
         alarms: how often the camera's alarm was raised.
         seconds: by the wall clock, reading and writing included.
         report: how reading went.
+        engine: what the network ran in.
+        engine_reason: why that was torch although an engine was tried; otherwise empty.
     """
 
     flags: list[Flag] = field(default_factory=list)
@@ -98,6 +106,8 @@ class Replayed:
     alarms: int = 0
     seconds: float = 0.0
     report: ReadReport = field(default_factory=ReadReport)
+    engine: str = ""
+    engine_reason: str = ""
 
 
 def replay(settings: ReplaySettings, progress: Progress = silent) -> Replayed:
@@ -128,6 +138,7 @@ def replay(settings: ReplaySettings, progress: Progress = silent) -> Replayed:
             advance()
         _check_seen(done, bags.topic)
     done.alarms = camera.flags.alarm.raised
+    done.engine, done.engine_reason = camera.deployment.segmenter.engine, camera.deployment.reason
     done.seconds = time.perf_counter() - began
     return done
 
@@ -146,13 +157,14 @@ class _ReplayedCamera:
         segmenter = load_segmenter(settings.segmenter, settings.device)
         path = settings.profile or shipped_profile(segmenter.name)
         profile = load_profile(path)
+        self.deployment = deploy(segmenter, profile, settings.runtime, settings.graphs)
         self.namespace = next((topic.removesuffix(end) for end in IMAGE_SUFFIXES if topic.endswith(end)), topic)
         self.palette = segmenter.palette
         self.classes = segmenter.classes
         self.flags = CameraFlags(camera_name(self.namespace), AlarmRule(profile.vote))
         # As often as the node observes frames, in time.
         observed_every = max(1, OBSERVED_EVERY // settings.every)
-        self._defended = DefendedCamera(segmenter, profile, observed_every=observed_every)
+        self._defended = DefendedCamera(self.deployment.segmenter, profile, observed_every=observed_every)
         if settings.threshold is not None:
             self._defended.defense.threshold = settings.threshold
         self._profile = profile_identity(path)

@@ -26,6 +26,8 @@ Deviation = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 # A layer "0" may stand without its quotes; 1.10 without them has lost its last digit already.
 LayerName = Annotated[str, BeforeValidator(lambda name: str(name) if isinstance(name, int) else name)]
 LayerNames = tuple[LayerName, ...]
+Runtime = Literal["torch", "onnx", "auto"]
+"""What a network runs in beside a defense; ``auto`` is ONNX Runtime where it says the same as torch."""
 
 
 class SegmenterError(ZmaskError):
@@ -50,6 +52,8 @@ class Description:
         screen_layers: layers of a screening, where one is trained; by default the head's.
         precision: that the network computes in, as torch calls it.
         compiled: whether its blocks are compiled by `torch.compile`, which takes a while when it is loaded.
+        runtime: what it runs in where frames are defended; it is fitted, calibrated and attacked in torch.
+        graphs: folder that `zmask export` wrote, relative to the description; None: they are made when they are needed.
     """
 
     name: str
@@ -72,6 +76,8 @@ class Description:
     arguments: dict[str, Any] = Field(default_factory=dict)
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     compiled: Annotated[bool, Field(strict=True)] = Field(validation_alias="compile", default=False)
+    runtime: Runtime = "torch"
+    graphs: Path | None = None
 
     def entries(self, *names: str) -> str:
         """These entries of the file, for a sentence that says what to change."""
@@ -125,8 +131,8 @@ def read_description(name: str) -> Description:
     if not isinstance(entries, dict):
         raise SegmenterError(f"{path} must hold a mapping with the keys builder, classes, input_size, ...")
     given = {str(name): value for name, value in entries.items()} | {"name": path.stem, "source": path}
-    weights = given.get("weights")
-    given["weights"] = (path.parent / str(weights)).resolve() if weights else None
+    for name in ("weights", "graphs"):
+        given[name] = (path.parent / str(given[name])).resolve() if given.get(name) else None
     given["arguments"] = given.get("arguments") or {}
     try:
         return Description(**given)

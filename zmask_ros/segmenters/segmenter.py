@@ -31,12 +31,14 @@ class Segmenter:
         network: in eval mode, gradients off for its parameters.
         digest: SHA-256 of the weights; a profile belongs to one digest.
         device: where the network lives.
+        engine: what runs it, for people.
     """
 
     description: Description
     network: nn.Module
     digest: str
     device: torch.device
+    engine: str = "torch"
 
     @property
     def name(self) -> str:

@@ -44,7 +44,7 @@ def test_figures_by_hand() -> None:
     benchmark = Benchmark(subject, {"96x72": {"two_pass": TIMES}}, {"naive_analysis": 5.0})
     figures = benchmark.to_json()
     assert list(figures) == [
-        *("segmenter", "image_size", "input_size", "device", "threads", "torch"),
+        *("segmenter", "image_size", "input_size", "device", "threads", "torch", "neighbours"),
         *("overhead_two_pass", "two_pass", "naive_analysis"),
     ]
     assert figures["overhead_two_pass"] == 1.15

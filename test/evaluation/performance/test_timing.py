@@ -30,7 +30,7 @@ SLOWDOWN_S = 0.01
 
 def test_each_goes_first_in_turn_and_sees_every_input_once() -> None:
     order: list[str] = []
-    pairs = list(timed_in_turn(CPU, lambda i: order.append(f"a{i}"), lambda i: order.append(f"b{i}"), range(4)))
+    pairs = list(timed_in_turn(CPU, (lambda i: order.append(f"a{i}"), lambda i: order.append(f"b{i}")), range(4)))
     assert order == ["a0", "b0", "b1", "a1", "a2", "b2", "b3", "a3"]
     assert len(pairs) == 4 and all(one >= 0 and two >= 0 for one, two in pairs)
 

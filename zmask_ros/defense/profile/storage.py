@@ -46,10 +46,14 @@ def save_profile(profile: Profile, path: Path) -> None:
     Raises:
         ZmaskError: the folder does not exist or cannot be written.
     """
-    tensors = _tensors(profile)
-    description = json.dumps(_describe(profile), sort_keys=True)
+    tensors, description = _tensors(profile), _description(profile)
     metadata = {"zmask_profile": description, "sha256": _seal(description, tensors)}
     replace_file(path, save(tensors, metadata))
+
+
+def profile_digest(profile: Profile) -> str:
+    """SHA-256 of all that is in a profile, hexadecimal: the one by which its file is sealed."""
+    return _seal(_description(profile), _tensors(profile))
 
 
 def load_profile(path: Path) -> Profile:
@@ -76,6 +80,10 @@ def load_profile(path: Path) -> Profile:
     profile = _restore(description, tensors)
     profile.check_finite()
     return profile
+
+
+def _description(profile: Profile) -> str:
+    return json.dumps(_describe(profile), sort_keys=True)
 
 
 def _seal(description: str, tensors: dict[str, Tensor]) -> str:

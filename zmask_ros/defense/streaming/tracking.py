@@ -102,8 +102,13 @@ class TrackedPatch:
         return self.track.score * min(1.0, self.level)
 
 
+def tracked_layer(profile: Profile) -> str:
+    """The layer in which patches are found again: the first of the shallow set S."""
+    return profile.detector.shallow.layers[0]
+
+
 class Tracker(nn.Module):
-    """Learns tracks, and finds them again in the features of one layer: the first of the shallow set S.
+    """Learns tracks, and finds them again in the features of one layer; see `tracked_layer`.
 
     Args:
         profile: with the clean statistics of that layer.
@@ -112,7 +117,7 @@ class Tracker(nn.Module):
     def __init__(self, profile: Profile) -> None:
         super().__init__()
         detector = profile.detector
-        self.layer = detector.shallow.layers[0]
+        self.layer = tracked_layer(profile)
         self.grid = profile.grid
         _, height, width = profile.binding.shapes[self.layer]
         statistics = {self.layer: detector.statistics[statistics_key("shallow", self.layer)]}

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Mapping, Sequence
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -18,7 +21,15 @@ from zmask_ros.data.street import StreetDrive
 from zmask_ros.defense import KEYFRAME_INTERVAL_S, Defense, DefenseResult
 from zmask_ros.evaluation.performance.reference import slowdowns
 from zmask_ros.evaluation.performance.scaling import TORCHVISION, Cost, measure_cost, torchvision_segmenter
-from zmask_ros.evaluation.performance.timing import PairedTimes, Quartiles, median_ratio, streaming_defend, time_pairs
+from zmask_ros.evaluation.performance.timing import (
+    Contender,
+    Defend,
+    PairedTimes,
+    Quartiles,
+    median_ratio,
+    streaming_defend,
+    time_pairs,
+)
 from zmask_ros.progress import Advance, Progress, silent
 from zmask_ros.segmenters import Segmenter
 
@@ -34,6 +45,8 @@ CASES = {
     "two_pass": "an attacked frame, segmented twice",
     "tracked": "an attacked frame whose patch is known",
 }
+ENGINE_NAMES = {"clean": "clean_streaming", "full": "clean_full", "tracked": "tracked", "two_pass": "two_pass"}
+"""What the cases are called among an engine's ratios."""
 SIZES = ((480, 360), (640, 480), (1280, 720))
 BATCHES = (2, 4)
 REPEATS = 20
@@ -43,7 +56,7 @@ SCALING_FRAMES, NETWORK_FRAMES = 12, 5
 
 @dataclass(frozen=True)
 class BenchSubject:
-    """What is measured, and where; sizes are WIDTHxHEIGHT."""
+    """What is measured, and where; sizes are WIDTHxHEIGHT, and neighbours processes that keep a core busy each."""
 
     segmenter: str
     image_size: str
@@ -51,6 +64,7 @@ class BenchSubject:
     device: str
     threads: int
     torch: str
+    neighbours: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,6 +76,7 @@ class Benchmark:
         sizes: Times by the camera's image size, WIDTHxHEIGHT, and by case; the first size is the one asked for.
         slowdowns: How many times longer than ours other ways to analyze take, by the names in `reference`.
         batch_gain: How many times as many frames a second one batch gives, by its number of cameras.
+        engine: Name of the engine that was measured beside torch; empty: none was.
         input_sizes, layers, networks: Costs by the network's input size, by the number of layers that the head reads,
             and by torchvision's network.
     """
@@ -69,6 +84,7 @@ class Benchmark:
     subject: BenchSubject
     sizes: Mapping[str, Mapping[str, PairedTimes]]
     slowdowns: Mapping[str, float]
+    engine: str = ""
     batch_gain: dict[int, float] = field(default_factory=dict)
     input_sizes: Mapping[str, Cost] = field(default_factory=dict)
     layers: Mapping[str, Cost] = field(default_factory=dict)
@@ -82,6 +98,8 @@ class Benchmark:
     def to_json(self) -> dict[str, Any]:
         """Rounded figures, JSON-ready; ``overhead_*`` is the median of defended over plain."""
         result = asdict(self.subject) | _case_figures(self.cases) | dict(self.slowdowns)
+        if self.engine:
+            result["engine"] = {"name": self.engine} | engine_ratios(self.cases)
         if self.batch_gain:
             result["batch_gain"] = {str(cameras): gain for cameras, gain in self.batch_gain.items()}
             result["sizes"] = {size: _case_figures(cases) for size, cases in self.sizes.items()}
@@ -105,7 +123,25 @@ def _case_figures(cases: Mapping[str, PairedTimes]) -> dict[str, Any]:
             "defended_ms_quartiles": [round(ms, 3) for ms in Quartiles.of(times.defended)],
             "stages_ms": _rounded(times.stage_medians),
         }
+        if times.engine is not None:
+            result[case] |= {
+                "engine_flagged": times.engine.flagged,
+                "engine_plain_ms_quartiles": [round(ms, 3) for ms in Quartiles.of(times.engine.plain)],
+                "engine_defended_ms_quartiles": [round(ms, 3) for ms in Quartiles.of(times.engine.defended)],
+                "engine_stages_ms": _rounded(times.engine.stage_medians),
+            }
     return result
+
+
+def engine_ratios(cases: Mapping[str, PairedTimes]) -> dict[str, float]:
+    """What the engine takes for a frame over the plain network in torch: medians over the frames of each case."""
+    found = {}
+    for case, name in ENGINE_NAMES.items():
+        engine = cases[case].engine
+        if engine is not None:
+            found[name] = round(cases[case].to_plain(engine.defended).median, 4)
+    clean = cases["clean"]
+    return found if clean.engine is None else {"plain": round(clean.to_plain(clean.engine.plain).median, 4)} | found
 
 
 def _rounded(figures: Mapping[str, float]) -> dict[str, float]:
@@ -122,6 +158,8 @@ def run_benchmark(
     networks: bool = False,
     demo: bool = False,
     progress: Progress = silent,
+    engine: Segmenter | None = None,
+    neighbours: int = 0,
 ) -> Benchmark:
     """Measure what a defense costs on top of its plain network.
 
@@ -135,11 +173,16 @@ def run_benchmark(
         networks: Also measure torchvision's networks with random weights.
         demo: Also time the analysis as the demo of the paper's authors does it.
         progress: Counts frames.
+        engine: The same network on an inference engine, to be measured beside it; None: there is none.
+        neighbours: Processes that keep a core busy each while the cases are timed, >= 0.
     """
     asked = size or (network.input_size[1], network.input_size[0])
     sizes = list(dict.fromkeys([asked, *(SIZES if sweep else ())]))
-    with progress("Timing", "frames", len(CASES) * frames * len(sizes)) as advance:
-        timed = {"{}x{}".format(*size): time_cases(network, defense, patch, size, frames, advance) for size in sizes}
+    other = None if engine is None else Defense(engine, defense.profile)
+    with progress("Timing", "frames", len(CASES) * frames * len(sizes)) as advance, busy_neighbors(neighbours):
+        timed = {
+            "{}x{}".format(*size): time_cases(network, defense, patch, size, frames, advance, other) for size in sizes
+        }
     x = torch.cat([network.prepare(image) for image in clean_frames(max(BATCHES), *asked)])
     factors = slowdowns(network, defense.profile, x[:1], REPEATS, demo)
     batch_gains = {n: round(batch_gain(defense, x[:n], REPEATS), 3) for n in BATCHES} if sweep else {}
@@ -153,23 +196,48 @@ def run_benchmark(
         device=torch.cuda.get_device_name(network.device) if cuda else processor,
         threads=torch.get_num_threads(),
         torch=str(torch.__version__),
+        neighbours=neighbours,
     )
-    return Benchmark(subject, timed, factors, batch_gains, input_sizes, layers, costs)
+    name = "" if engine is None else engine.engine
+    return Benchmark(subject, timed, factors, name, batch_gains, input_sizes, layers, costs)
 
 
 def time_cases(
-    network: Segmenter, defense: Defense, patch: np.ndarray, size: tuple[int, int], frames: int, advance: Advance
+    network: Segmenter,
+    defense: Defense,
+    patch: np.ndarray,
+    size: tuple[int, int],
+    frames: int,
+    advance: Advance,
+    engine: Defense | None = None,
 ) -> dict[str, PairedTimes]:
-    """Times of each of `CASES` on images of this width and height."""
+    """Times of each of `CASES` on images of this width and height, and where there is an engine on that, too."""
     clean = clean_frames(frames, *size)
-    streaming = streaming_defend(defense, CAMERA_RATE_HZ, KEYFRAME_INTERVAL_S)
-    tracking = streaming_defend(defense, CAMERA_RATE_HZ, math.inf)
-    return {
-        "clean": time_pairs(network, streaming, clean, advance),
-        "full": time_pairs(network, defense, clean, advance),
-        "two_pass": time_pairs(network, defense, attacked_frames(clean, patch), advance),
-        "tracked": time_pairs(network, tracking, tracked_frames(frames, *size, patch), advance),
+    ways: dict[str, tuple[Callable[[Defense], Defend], list[np.ndarray]]] = {
+        "clean": (lambda own: streaming_defend(own, CAMERA_RATE_HZ, KEYFRAME_INTERVAL_S), clean),
+        "full": (lambda own: own, clean),
+        "two_pass": (lambda own: own, attacked_frames(clean, patch)),
+        "tracked": (lambda own: streaming_defend(own, CAMERA_RATE_HZ, math.inf), tracked_frames(frames, *size, patch)),
     }
+    found = {}
+    for case, (defend, images) in ways.items():
+        other = None if engine is None else Contender(cast(Segmenter, engine.segmenter), defend(engine))
+        found[case] = time_pairs(network, defend(defense), images, advance, other)
+    return found
+
+
+@contextmanager
+def busy_neighbors(count: int) -> Iterator[None]:
+    """Context manager in which ``count`` processes keep a core busy each."""
+    with ExitStack() as stack:
+        for _ in range(count):
+            stack.callback(_end, subprocess.Popen([sys.executable, "-c", "while True: pass"]))
+        yield
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
 
 
 def clean_frames(count: int, width: int, height: int) -> list[np.ndarray]:

@@ -37,15 +37,35 @@ def markdown(benchmark: Benchmark) -> str:
                 "stages": ", ".join(f"{name} {ms:.1f}" for name, ms in times.stage_medians.items()),
             }
         )
+    engine_rows = []
+    for size, case in itertools.product(benchmark.sizes, benchmark.cases):
+        times = benchmark.sizes[size][case]
+        if times.engine is not None:
+            over_plain = [times.to_plain(own).median for own in (times.engine.plain, times.engine.defended)]
+            engine_rows.append(
+                {
+                    "camera's images": size,
+                    "case": CASES[case],
+                    "plain": f"{Quartiles.of(times.engine.plain).median:.1f} ms",
+                    "defended": f"{Quartiles.of(times.engine.defended).median:.1f} ms",
+                    "plain, over torch's plain": f"{over_plain[0]:.2f}",
+                    "defended, over torch's plain": f"{over_plain[1]:.2f}",
+                    "defended over plain": f"{times.engine.ratio.median:.2f}",
+                    "stages": ", ".join(f"{name} {ms:.1f}" for name, ms in times.engine.stage_medians.items()),
+                }
+            )
     columns = ("the analysis, without a head, on the same layers", "time, as a multiple of ours")
     slowdowns = [(NAIVE[name], f"{factor:g}") for name, factor in benchmark.slowdowns.items()]
     lines = [
         f"{subject.segmenter}, input {subject.input_size}, {subject.device}, {subject.threads} threads, "
-        f"torch {subject.torch}; medians over {count} frames of each case.",
+        f"torch {subject.torch}{_beside(subject.neighbours)}; medians over {count} frames of each case.",
         "",
         *(markdown_table(list(rows[0]), [list(row.values()) for row in rows]), ""),
         *(markdown_table(columns, slowdowns), ""),
     ]
+    if engine_rows:
+        table = markdown_table(list(engine_rows[0]), [list(row.values()) for row in engine_rows])
+        lines += [f"The same frames on {benchmark.engine}, in turn with those above:", "", table, ""]
     for cameras, gain in benchmark.batch_gain.items():
         lines.append(f"{cameras} cameras in one batch: {gain:g} times the frames of one after the other.")
     growing = {
@@ -59,6 +79,10 @@ def markdown(benchmark: Benchmark) -> str:
             cells = [(name, f"{c.plain_ms:.1f} ms", f"{c.clean:.2f}", f"{c.two_pass:.2f}") for name, c in costs.items()]
             lines += ["", markdown_table(titles, cells)]
     return "\n".join(lines)
+
+
+def _beside(neighbours: int) -> str:
+    return f", beside {neighbours} busy processes" if neighbours else ""
 
 
 def cost_plot(benchmark: Benchmark) -> str:

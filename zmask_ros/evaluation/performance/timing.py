@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -40,28 +40,29 @@ class Quartiles(NamedTuple):
 
 
 def timed_in_turn(
-    device: torch.device, first: Callable[[Input], object], second: Callable[[Input], object], inputs: Iterable[Input]
-) -> Iterator[tuple[float, float]]:
-    """The milliseconds of both computations on each input, one right after the other.
+    device: torch.device, calls: Sequence[Callable[[Input], object]], inputs: Iterable[Input]
+) -> Iterator[tuple[float, ...]]:
+    """The milliseconds of all computations on each input, one right after the other.
 
-    Which of the two goes first changes from input to input, so that neither always finds warm caches.
+    Which of them goes first changes from input to input, so that none always finds warm caches.
 
     Args:
         device: Where they run: times are of the wall clock on the CPU, and of events in the stream on CUDA.
-        first, second: The computations.
+        calls: The computations.
         inputs: What each of them is given.
     """
+    order = range(len(calls))
     for index, value in enumerate(inputs):
-        calls = (first, second) if index % 2 == 0 else (second, first)
-        one, two = (_milliseconds(device, call, value) for call in calls)
-        yield (one, two) if index % 2 == 0 else (two, one)
+        turn = index % len(calls)
+        taken = {which: _milliseconds(device, calls[which], value) for which in (*order[turn:], *order[:turn])}
+        yield tuple(taken[which] for which in order)
 
 
 def median_ratio(
     device: torch.device, first: Callable[[Input], object], second: Callable[[Input], object], inputs: Iterable[Input]
 ) -> float:
     """How many times as long as ``first`` the computation ``second`` takes, as the median over at least one input."""
-    return float(np.median([two / one for one, two in timed_in_turn(device, first, second, inputs)]))
+    return float(np.median([two / one for one, two in timed_in_turn(device, (first, second), inputs)]))
 
 
 def _milliseconds(device: torch.device, call: Callable[[Input], object], value: Input) -> float:
@@ -90,6 +91,7 @@ class PairedTimes:
         flagged: Number of frames that were flagged.
         tracked: Number of frames whose patch was known and removed in one pass.
         analyzed: Number of frames that were analyzed as a whole, and not only screened.
+        engine: Times of the same frames on an inference engine, in turn with these; None where none was measured.
     """
 
     plain: Sequence[float]
@@ -98,6 +100,7 @@ class PairedTimes:
     flagged: int
     tracked: int = 0
     analyzed: int = 0
+    engine: PairedTimes | None = None
 
     @property
     def twice(self) -> int:
@@ -107,7 +110,11 @@ class PairedTimes:
     @property
     def ratio(self) -> Quartiles:
         """Defended over plain, frame by frame."""
-        return Quartiles.of([d / p for d, p in zip(self.defended, self.plain, strict=True)])
+        return self.to_plain(self.defended)
+
+    def to_plain(self, times: Sequence[float]) -> Quartiles:
+        """Times of the same frames, [N], over those of the plain network, frame by frame."""
+        return Quartiles.of([time / plain for time, plain in zip(times, self.plain, strict=True)])
 
     @property
     def mean_ratio(self) -> float:
@@ -120,8 +127,25 @@ class PairedTimes:
         return {name: Quartiles.of(times).median for name, times in self.stages.items()}
 
 
+@dataclass(frozen=True)
+class Contender:
+    """A network and its defense.
+
+    Attributes:
+        segmenter: The network.
+        defend: A normalized image to what the defense says of it: a `Defense`, or `streaming_defend`.
+    """
+
+    segmenter: Segmenter
+    defend: Defend
+
+
 def time_pairs(
-    segmenter: Segmenter, defend: Defend, images: Sequence[np.ndarray], advance: Advance = no_advance
+    segmenter: Segmenter,
+    defend: Defend,
+    images: Sequence[np.ndarray],
+    advance: Advance = no_advance,
+    engine: Contender | None = None,
 ) -> PairedTimes:
     """Time the plain and the defended network on each of ``images``, uint8 [H, W, 3] RGB, in their order.
 
@@ -130,6 +154,7 @@ def time_pairs(
         defend: A normalized image to what the defense says of it: a `Defense`, or `streaming_defend`.
         images: The images; each is one step of ``advance``.
         advance: Counts images.
+        engine: The same network and defense on an engine, timed in turn with them.
 
     Raises:
         ZmaskError: There are no images.
@@ -137,29 +162,51 @@ def time_pairs(
     if not images:
         raise ZmaskError("There are no frames to time: ask for at least one.")
 
-    # Taken out between two measurements: freeing an old result is not timed.
-    held: list[tuple[float, DefenseResult]] = []
-
-    def defended(image: np.ndarray) -> None:
-        started = time.perf_counter()
-        x = segmenter.prepare(image)
-        held.append(((time.perf_counter() - started) * 1e3, defend(x)))
-
+    timed = [_Timed(own) for own in (Contender(segmenter, defend), *(() if engine is None else (engine,)))]
+    calls = [call for own in timed for call in (own.plain, own.defended)]
     for index in range(WARM_UP):
-        plain_labels(segmenter, images[index % len(images)])
-        defended(images[index % len(images)])
-    held.clear()
-    milliseconds, counts = [], np.zeros(3, int)
-    stages: dict[str, list[float]] = {}
-    for pair in timed_in_turn(segmenter.device, lambda image: plain_labels(segmenter, image), defended, images):
-        prepare_ms, outcome = held.pop()
-        milliseconds.append(pair)
-        counts += [bool(outcome.flagged[0]), bool(outcome.tracked[0]), bool(outcome.fully_analyzed[0])]
-        for name, value in ({"prepare": prepare_ms} | outcome.stages_ms).items():
-            stages.setdefault(name, []).append(value)
+        for call in calls:
+            call(images[index % len(images)])
+    for own in timed:
+        own.held.clear()
+    for times in timed_in_turn(segmenter.device, calls, images):
+        for number, own in enumerate(timed):
+            own.take(times[2 * number], times[2 * number + 1])
         advance()
-    plain_ms, defended_ms = zip(*milliseconds, strict=True)
-    return PairedTimes(plain_ms, defended_ms, stages, *counts.tolist())
+    result, *others = (own.times() for own in timed)
+    return replace(result, engine=others[0]) if others else result
+
+
+class _Timed:
+    """One contender while it is timed."""
+
+    def __init__(self, contender: Contender) -> None:
+        self._contender = contender
+        # Taken out between two measurements: freeing an old result is not timed.
+        self.held: list[tuple[float, DefenseResult]] = []
+        self._milliseconds: list[tuple[float, float]] = []
+        self._stages: dict[str, list[float]] = {}
+        self._counts = np.zeros(3, int)
+
+    def plain(self, image: np.ndarray) -> object:
+        return plain_labels(self._contender.segmenter, image)
+
+    def defended(self, image: np.ndarray) -> None:
+        started = time.perf_counter()
+        x = self._contender.segmenter.prepare(image)
+        self.held.append(((time.perf_counter() - started) * 1e3, self._contender.defend(x)))
+
+    def take(self, plain_ms: float, defended_ms: float) -> None:
+        """Keep the times of a frame, and what was said of it."""
+        prepare_ms, outcome = self.held.pop()
+        self._milliseconds.append((plain_ms, defended_ms))
+        self._counts += [bool(outcome.flagged[0]), bool(outcome.tracked[0]), bool(outcome.fully_analyzed[0])]
+        for name, value in ({"prepare": prepare_ms} | outcome.stages_ms).items():
+            self._stages.setdefault(name, []).append(value)
+
+    def times(self) -> PairedTimes:
+        plain_ms, defended_ms = zip(*self._milliseconds, strict=True)
+        return PairedTimes(plain_ms, defended_ms, self._stages, *self._counts.tolist())
 
 
 def streaming_defend(defense: Defense, rate_hz: float, keyframe_interval_s: float) -> Defend:

@@ -39,6 +39,7 @@ def assess_profile(task: str, camera: DefendedCamera, identity: str) -> Assessme
         "profile": identity,
         "segmenter": camera.segmenter.name,
         "network": camera.segmenter.digest[:12],
+        "engine": camera.segmenter.engine,
         "fitted on": "; ".join(f"{source.bag} {source.topic}" for source in profile.sources) or "not recorded",
         "frames": str(profile.frames),
         "fitted at": profile.created,

@@ -8,6 +8,7 @@ from zmask_ros.flags.topics import TRANSPORTS
 from zmask_ros.node.parameters.spec import parameter
 
 MODES = ("streaming", "full")
+RUNTIMES = ("", "torch", "onnx", "auto")
 IMAGE_TRANSPORTS = ("raw", *TRANSPORTS)
 # rclpy takes an empty list for a list of bytes.
 ONE_CAMERA = [""]
@@ -33,6 +34,17 @@ class DefenseParameters:
     )
     device: str = parameter(
         "auto", "Where the network runs: auto, cpu, cuda or cuda:N; auto takes cuda if there is one."
+    )
+    runtime: str = parameter(
+        "",
+        "What the network runs in: torch; onnx, ONNX Runtime, which is refused where it says anything else than torch; "
+        "auto, onnx where it can be used and otherwise torch. Empty: as the segmenter's description says, or torch.",
+        choices=RUNTIMES,
+    )
+    graphs: str = parameter(
+        "",
+        "Folder that zmask export wrote for this segmenter and profile, for onnx; empty: the graphs are made when the "
+        "network is loaded.",
     )
     image_transport: str = parameter(
         "raw",

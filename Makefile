@@ -1,4 +1,5 @@
 # Every target sets up what it needs: a virtual environment in .venv, the package built into install/. Nothing is done twice.
+# With ROS=kilted, such as `make test ROS=kilted`: the same on ROS 2 Kilted, in .venv-kilted and install-kilted/.
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow docs reliability models evaluation findings lint setup build clean
 RUN := scripts/run.sh
@@ -40,6 +41,6 @@ build: setup  ## the package into install/
 setup:  ## everything that has to be installed, into .venv
 	@scripts/setup.sh
 
-clean:  ## remove everything that was made here; `rm -rf .venv` removes what was installed as well
-	rm -rf build install log out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean:  ## remove everything that was made here; `rm -rf .venv*` removes what was installed as well
+	rm -rf build build-* install install-* log log-* out .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find zmask_ros test launch -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -6,7 +6,7 @@ unset PYTHONPATH
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "${PYTHON:-python3}" -m venv "$folder" || exit 2
-"$folder/bin/pip" install --quiet --disable-pip-version-check --constraint "$(dirname "$0")/../requirements/ros-constraints.txt" \
+"$folder/bin/pip" install --quiet --disable-pip-version-check --constraint "$(dirname "$0")/../requirements/ros-jazzy-constraints.txt" \
     'ros-rclpy[fastrtps]==7.1.6' ros-std-msgs==5.3.6 PyYAML==6.0.3 numpy==2.2.6 || exit 2
 
 # Without what another ROS may have set.

@@ -11,15 +11,17 @@ else
     . "$venv/setup.bash"
 fi
 
-if [ -f "$root/install/local_setup.bash" ]; then
+if [ -f "$install/local_setup.bash" ]; then
     set +u
-    . "$root/install/local_setup.bash"
+    . "$install/local_setup.bash"
     set -u
 fi
 
 # What `ros2 run zmask_ros` would find, for machines without ros2.
-export PATH=$root/install/zmask_ros/lib/zmask_ros:$PATH
-export ROS_LOG_DIR=${ROS_LOG_DIR:-$root/log/ros}
+export PATH=$install/zmask_ros/lib/zmask_ros:$PATH
+export ROS_LOG_DIR=${ROS_LOG_DIR:-$logs/ros}
 # An image does not fit into the shared memory segment that Fast DDS takes by default.
-export FASTRTPS_DEFAULT_PROFILES_FILE=${FASTRTPS_DEFAULT_PROFILES_FILE:-$root/config/fastdds.xml}
+profile_variable=$(fast_dds_variable)
+[ "$profile_variable" = FASTRTPS_DEFAULT_PROFILES_FILE ] || unset FASTRTPS_DEFAULT_PROFILES_FILE
+export "$profile_variable=${!profile_variable:-$root/config/fastdds.xml}"
 export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs a command in the environment of the project, alone on its own ROS domain of this machine.
-# usage: scripts/run.sh COMMAND [ARGUMENT...]
+# usage: [ROS=kilted] scripts/run.sh COMMAND [ARGUMENT...]
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 . "$root/scripts/env.sh"

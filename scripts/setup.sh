@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes .venv with everything that the project needs. Does nothing when .venv is as requirements/ wants it.
+# Makes .venv (with ROS=kilted, .venv-kilted) with everything that the project needs.
+# Does nothing when it is as requirements/ wants it.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
@@ -32,16 +33,16 @@ venv_fits() {
 make_venv() {
     local options=()
     [ "$flavour" = system ] && options=(--system-site-packages)
-    say "making .venv with $("$base" -V) ..."
+    say "making ${venv##*/} with $("$base" -V) ..."
     plain_python "$base" -m venv --clear "${options[@]}" "$venv"
 }
 
 install_requirements() {
     local files=(torch python onnx dev)
-    if [ "$flavour" = system ]; then files+=(ros-system); else files+=(arrays view fleet ros-wheels); fi
+    if [ "$flavour" = system ]; then files+=(ros-system); else files+=(arrays view fleet colcon "ros-$distribution"); fi
     local options=() file
     for file in "${files[@]}"; do options+=(-r "$root/requirements/$file.txt"); done
-    [ "$flavour" = wheels ] && options+=(-c "$root/requirements/ros-constraints.txt")
+    [ "$flavour" = wheels ] && options+=(-c "$root/requirements/ros-$distribution-constraints.txt")
     say "installing ${files[*]} (torch is most of it: 5 GB on disk) ..."
     plain_python "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "${options[@]}"
 }

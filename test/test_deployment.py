@@ -21,6 +21,7 @@ from support import ROOT
 from zmask_ros.cli.main import zmask
 from zmask_ros.flags.topics import ATTACK_TOPIC
 from zmask_ros.launching.arguments import DEFENSE
+from zmask_ros.resources import fast_dds_profile
 from zmask_ros.runtime.picture_topics import PICTURE_TOPICS
 
 FAST_DDS = ROOT / "config" / "fastdds.xml"
@@ -47,6 +48,25 @@ KNOWN_KEYS = {
 }
 
 each_drop_in = pytest.mark.parametrize("drop_in", DROP_INS, ids=lambda path: path.parent.name)
+# What RViz and Foxglove (by its open fork Lichtblick, but for the title) read in their files.
+# Neither runs in a test, and both pass over without a word what they do not know.
+RVIZ_IMAGE = {"Class", "Name", "Enabled", "Value", "Topic", "Normalize Range", "Min Value", "Max Value"}
+RVIZ_POLICIES = {
+    "History Policy": {"Keep Last", "Keep All", "System Default"},
+    "Reliability Policy": {"Best Effort", "Reliable", "System Default"},
+    "Durability Policy": {"Volatile", "Transient Local", "System Default"},
+}
+FOXGLOVE_PATH = {"value", "enabled", "label", "color", "timestampMethod", "showLine", "lineSize"}
+FOXGLOVE_LEGEND = {"showLegend", "legendDisplay", "showPlotValuesInLegend"}
+FOXGLOVE_AXES = {"showXAxisLabels", "showYAxisLabels", "xAxisVal", "followingViewWidth"}
+FOXGLOVE_SETTINGS = {
+    "Image": {"imageMode"},
+    "Plot": {"foxglovePanelTitle", "paths", "isSynced"} | FOXGLOVE_LEGEND | FOXGLOVE_AXES,
+    "StateTransitions": {"isSynced", "paths", "showPoints"},
+    "RawMessages": {"topicPath", "diffEnabled", "diffMethod", "diffTopicPath", "showFullMessageForDiff", "expansion"},
+    "DiagnosticSummary": {"minLevel", "pinnedIds", "topicToRender", "hardwareIdFilter", "sortByLevel"},
+}
+
 each_unit = pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)
 
 
@@ -63,11 +83,34 @@ def test_fast_dds_gets_a_segment_that_images_fit_into() -> None:
     assert used == named
 
 
+@pytest.mark.parametrize(
+    ("package", "variable"),
+    [("fastrtps", "FASTRTPS_DEFAULT_PROFILES_FILE"), ("fastdds", "FASTDDS_DEFAULT_PROFILES_FILE")],
+)
+def test_shell_and_python_name_the_variable_of_the_fast_dds_that_is_there(
+    package: str, variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ros/share" / package).mkdir(parents=True)
+    monkeypatch.setenv("AMENT_PREFIX_PATH", os.pathsep.join([str(tmp_path / "workspace"), str(tmp_path / "ros")]))
+    assert fast_dds_profile() == {variable: str(FAST_DDS)}
+    script = f". {ROOT}/scripts/common.sh; fast_dds_variable"
+    done = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == variable
+
+
+def test_a_distribution_that_is_not_known_is_refused() -> None:
+    given = {**os.environ, "ROS": "melodic"}
+    done = subprocess.run([ROOT / "scripts/run.sh", "true"], env=given, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "ROS=melodic is not known" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
 def complaints_of_fast_dds(profile: Path) -> str:
     """What Fast DDS itself says when a participant is made with the profile."""
     pytest.importorskip("rclpy", reason="ROS 2 is not installed", exc_type=ModuleNotFoundError)
+    (variable,) = fast_dds_profile()
     script = "import rclpy; rclpy.init(); rclpy.create_node('reads_the_profile').destroy_node(); rclpy.shutdown()"
-    command = ["env", f"FASTRTPS_DEFAULT_PROFILES_FILE={profile}", sys.executable, "-c", script]
+    command = ["env", f"{variable}={profile}", sys.executable, "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     return "\n".join(line for line in (done.stdout + done.stderr).splitlines() if "XML" in line)
 
@@ -229,6 +272,20 @@ def test_rviz_follows_its_namespace() -> None:
     assert set(rviz_topics()) <= SEEN
 
 
+def test_rviz_finds_every_class_and_property_that_its_file_names() -> None:
+    file = yaml.safe_load(RVIZ.read_text())
+    manager = file["Visualization Manager"]
+    assert {panel["Class"] for panel in file["Panels"]} == {"rviz_common/Displays"}
+    assert manager["Global Options"].keys() <= {"Background Color", "Fixed Frame", "Frame Rate"}
+    assert manager["Views"]["Current"]["Class"] == "rviz_default_plugins/Orbit"
+    for display in manager["Displays"]:
+        assert display["Class"] == "rviz_default_plugins/Image"
+        assert display.keys() <= RVIZ_IMAGE
+        for name, known in RVIZ_POLICIES.items():
+            assert display["Topic"][name] in known
+        assert display["Topic"].keys() <= {"Value", "Depth", *RVIZ_POLICIES}
+
+
 def panels_of(place: Any) -> list[str]:
     return [place] if isinstance(place, str) else [*panels_of(place["first"]), *panels_of(place["second"])]
 
@@ -238,6 +295,17 @@ def test_foxglove_shows_each_of_its_panels_once() -> None:
     assert sorted(panels_of(layout["layout"])) == sorted(layout["configById"])
     kinds = {name.split("!")[0] for name in layout["configById"]}
     assert kinds == {"Image", "Plot", "StateTransitions", "RawMessages", "DiagnosticSummary"}
+
+
+def test_foxglove_finds_every_setting_that_the_layout_has() -> None:
+    for name, settings in json.loads(LAYOUT.read_text())["configById"].items():
+        kind = name.partition("!")[0]
+        assert settings.keys() <= FOXGLOVE_SETTINGS[kind], f"no such setting of a panel {kind}"
+        for path in settings.get("paths", []):
+            assert path.keys() <= FOXGLOVE_PATH and path["timestampMethod"] in ("receiveTime", "headerStamp")
+        assert settings.get("imageMode", {}).keys() <= {"imageTopic", "calibrationTopic"}
+        assert settings.get("xAxisVal", "timestamp") in ("timestamp", "index", "custom", "currentCustom")
+        assert settings.get("legendDisplay", "none") in ("floating", "top", "left", "none")
 
 
 def test_foxglove_shows_what_is_published() -> None:

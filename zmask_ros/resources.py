@@ -42,6 +42,17 @@ def find_resource(relative: str) -> Path:
     raise ZmaskError(f"'{Path(relative).name}' belongs to zmask_ros but is missing (looked in {places}): reinstall it.")
 
 
+def fast_dds_profile() -> dict[str, str]:
+    """The variable by which Fast DDS finds its profile, with our profile, whose shared memory images fit into.
+
+    Fast DDS 3, of ROS 2 Kilted and later, has renamed it, and complains on stderr where it finds the old one.
+    """
+    prefixes = os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
+    renamed = not any(prefix and (Path(prefix) / "share/fastrtps").is_dir() for prefix in prefixes)
+    variable = "FASTDDS_DEFAULT_PROFILES_FILE" if renamed else "FASTRTPS_DEFAULT_PROFILES_FILE"
+    return {variable: str(find_resource("config/fastdds.xml"))}
+
+
 def shipped_profile(segmenter: str) -> Path:
     """The profile that comes with ``segmenter``.
 

@@ -18,6 +18,7 @@ from zmask_ros.launching.demo import street_parameters
 from zmask_ros.launching.replay import player_parameters, ros2_bag_words
 from zmask_ros.node.parameters.player import PlayerParameters
 from zmask_ros.node.parameters.spec import specs
+from zmask_ros.resources import fast_dds_profile
 
 launch = pytest.importorskip("launch", reason="launch is not installed")
 launch_ros = pytest.importorskip("launch_ros", reason="launch_ros is not installed")
@@ -25,7 +26,6 @@ actions = pytest.importorskip("zmask_ros.launching.actions")
 
 FOLDER = ROOT / "launch"
 TABLES = {"defense": DEFENSE, "demo": DEMO, "replay": REPLAY}
-PROFILES_FILE = "FASTRTPS_DEFAULT_PROFILES_FILE"
 
 RUN = """
 from launch import LaunchDescription, LaunchService
@@ -191,10 +191,11 @@ def test_both_players_bring_their_time_and_leave_out_what_a_defence_has_publishe
 
 
 def test_everything_shares_the_settings_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(PROFILES_FILE, "mine.xml")
-    assert actions.shared_memory()[PROFILES_FILE] == "mine.xml"
-    monkeypatch.delenv(PROFILES_FILE)
-    assert all(path.endswith("config/fastdds.xml") for path in actions.shared_memory().values())
+    (variable,) = fast_dds_profile()
+    monkeypatch.setenv(variable, "mine.xml")
+    assert actions.shared_memory() == {variable: "mine.xml"}
+    monkeypatch.delenv(variable)
+    assert actions.shared_memory() == fast_dds_profile()
 
 
 def test_a_demo_whose_defence_does_not_start_ends(tmp_path: Path) -> None:

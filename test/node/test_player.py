@@ -106,10 +106,12 @@ def test_a_bag_is_played_in_its_order_at_its_rate(bag: Path, client: Client, rat
         client.until(lambda: audience.numbers[-1:] == [COUNT - 1], "the last number")
         assert process.wait(PATIENCE_S) == 0
         assert process.stdout is not None and f"played {COUNT} messages" in process.stdout.read()
-    assert audience.numbers == list(range(COUNT))
+    # Between two topics a busy subscriber may take the later message first.
+    for first in range(2):
+        assert [number for number in audience.numbers if number % 2 == first] == list(range(first, COUNT, 2))
     took_s = audience.heard[-1][1] - audience.heard[0][1]
-    # How late a message is depends on the machine, but none is early.
-    assert SPAN_S / rate * 0.99 < took_s < SPAN_S / rate + 2.0
+    # How late a message is depends on the machine, and the first one may be, too; but none is early.
+    assert SPAN_S / rate * 0.9 < took_s < SPAN_S / rate + 2.0
 
 
 def test_the_clock_is_that_of_the_recording_and_jumps_back_with_a_loop(bag: Path, client: Client) -> None:

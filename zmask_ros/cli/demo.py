@@ -10,8 +10,9 @@ import click
 
 from zmask_ros.cli import options
 from zmask_ros.cli.console import figure, print_json, print_rows, progress
+from zmask_ros.demo.aims import judge, verdict
 from zmask_ros.demo.processes import NodeFailedError
-from zmask_ros.demo.run import run_demo
+from zmask_ros.demo.run import DemoResult, run_demo
 from zmask_ros.demo.scenario import CARRIERS, CLEAN_FRAMES, DemoSettings, Scenario
 
 DEFAULT = Scenario()
@@ -57,10 +58,13 @@ def command(
       drive                the bag: camera, flags, masks, segmentations (RViz, Foxglove, ros2 bag play)
       overlay.mp4          what RViz would have shown
       contact_sheet.png    five moments: camera, attacked segmentation, mask, defended segmentation
-      summary.json         the figures of the table
+      summary.json         the figures of the table, and which aims were met
       clean.mcap, street.zmask.safetensors    the clean drives and the profile
 
-    Exit code 1 if a frame that was sent got no flag. Needs the package built with its messages: `make demo`, or after
+    The table says which aims were met, and the line below it at which share of real time the drive ran. A missed aim
+    changes nothing in the exit code, which is 1 only if a frame that was sent got no flag.
+
+    Needs the package built with its messages: `make demo`, or after
     `colcon build` and sourcing install/setup.bash,
 
     \b
@@ -76,11 +80,18 @@ def command(
     if as_json:
         print_json(result.summary)
     else:
-        values = (
-            (own.name, getattr(result.figures, own.name), own.metadata["meaning"]) for own in fields(result.figures)
-        )
-        print_rows(
-            f"Demo, results in {settings.folder}", ((name, figure(value), meaning) for name, value, meaning in values)
-        )
+        _print(result, settings.folder)
     if result.unflagged:
         raise click.ClickException(f"{result.unflagged} of {result.figures.frames_sent} frames got no flag.")
+
+
+def _print(result: DemoResult, folder: Path) -> None:
+    """The figures as a table, each with its meaning and what came of its aim."""
+    figures = result.figures
+    marks = {name: found.mark for name, found in judge(figures).items()}
+    rows = (
+        (own.name, figure(getattr(figures, own.name)), own.metadata["meaning"], marks.get(own.name, ""))
+        for own in fields(figures)
+    )
+    print_rows(f"Demo, results in {folder}", rows)
+    click.echo(verdict(figures))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from zmask_ros.errors import ZmaskError
-from zmask_ros.resources import find_resource
+from zmask_ros.resources import fast_dds_profile
 
 # Where DDS listens: multicast port of domain 0, and the distance between two domains. Domains above 101 collide with
 # the ports that the system gives to clients.
@@ -55,7 +55,7 @@ def ros_environment(domain: int) -> dict[str, str]:
     return {
         "ROS_DOMAIN_ID": str(domain),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-        "FASTRTPS_DEFAULT_PROFILES_FILE": str(find_resource("config/fastdds.xml")),
+        **fast_dds_profile(),
     }
 
 

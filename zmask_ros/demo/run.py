@@ -17,6 +17,7 @@ from zmask_ros.attacks import load_patch
 from zmask_ros.data.drives import CAMERA, record, street_frames
 from zmask_ros.data.street import CLASS_NAMES
 from zmask_ros.defense import load_profile, save_profile
+from zmask_ros.demo.aims import judge
 from zmask_ros.demo.drive import NAMESPACE, record_drive
 from zmask_ros.demo.measure import DemoFigures, measure, summarize, unflagged_frames
 from zmask_ros.demo.pictures import contact_sheet_of
@@ -90,6 +91,7 @@ def run_demo(settings: DemoSettings, progress: Progress, report: Callable[[str],
     figures = summarize(found, scenario, counts, time.perf_counter() - began)
     summary = {
         **asdict(figures),
+        "aims": {name: asdict(found) for name, found in judge(figures).items()},
         **_network(segmenter),
         "scenario": asdict(scenario),
         "patch": str(patch),

@@ -32,9 +32,7 @@ from zmask_ros.errors import ZmaskError
 from zmask_ros.flags.topics import TRANSPORTS
 from zmask_ros.launching.arguments import Argument, refuse_unknown
 from zmask_ros.launching.defense import PUSHED_NAMESPACE, Values
-
-# Jazzy's Fast DDS reads the first, its successors the second.
-PROFILES_FILE = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+from zmask_ros.resources import fast_dds_profile
 
 
 def share(relative: str) -> str:
@@ -178,7 +176,7 @@ def input_remappings(image_topic: str) -> list[tuple[str, str]]:
 
 def shared_memory() -> dict[str, str]:
     """Environment of a publisher: shared memory that images fit into; what the user has set stays."""
-    return {name: os.environ.get(name) or share("config/fastdds.xml") for name in PROFILES_FILE}
+    return {name: os.environ.get(name) or file for name, file in fast_dds_profile().items()}
 
 
 def shared_memory_for_all() -> list[SetEnvironmentVariable]:

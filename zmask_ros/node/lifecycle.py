@@ -17,7 +17,7 @@ class ManagedNode(LifecycleNode):
 
     rclpy swallows what a transition raises; here it is logged and the transition fails: back to where it came from
     when configuring or activating, to unconfigured otherwise. A request that is not possible in the present state is
-    answered with failure; in rclpy of Jazzy it ends the process.
+    answered with failure and a warning; rclpy of Jazzy would end the process, that of Kilted warns in words of its own.
     """
 
     def __init__(self, name: str) -> None:
@@ -105,10 +105,10 @@ class ManagedNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def _guarded(self, change: Callable[[Any, Any], Any], request: Any, response: Any) -> Any:
-        try:
+        wanted = request.transition.label or request.transition.id
+        possible = [part for number, label, *_ in self._state_machine.available_transitions for part in (number, label)]
+        if wanted in possible:
             return change(request, response)
-        except Exception as error:
-            wanted = request.transition.label or request.transition.id
-            self.get_logger().warning(f"transition {wanted} is refused in state {self.state}: {error_sentence(error)}")
-            response.success = False
-            return response
+        self.get_logger().warning(f"transition {wanted} is refused in state {self.state}: it is not possible there")
+        response.success = False
+        return response

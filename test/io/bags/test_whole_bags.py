@@ -84,6 +84,8 @@ def test_a_bag_of_which_something_is_lost_is_not_read_short_without_a_word(
 @_TRIED
 # All messages are before the place where it is cut.
 @example(_ONE_DATABASE, _ONE_DATABASE, 0.4375, 0.0)
+# What follows makes up for the length that is lost.
+@example(_ONE_DATABASE, _ONE_DATABASE, 0.4375, 1.0)
 @given(whole_bags(), whole_bags(), st.floats(0, 1), st.floats(0, 1))
 def test_files_one_behind_the_other_in_one_are_not_read_short_without_a_word(
     first: Habits, second: Habits, share_of_first: float, share_of_second: float

@@ -57,8 +57,8 @@ class SqliteRecording(Recording):
             if end and stream.read(len(MAGIC)) == MAGIC:
                 self.damage = self.damage or another_begins(end)
         # What is in the log may not have reached the database, which may still be shorter.
-        if not _logs(path) and _is_cut(path):
-            self.damage = self.damage or f"it is cut off: by its header, {end} bytes were written"
+        if not _logs(path) and not _is_whole(path):
+            self.damage = self.damage or f"it is cut off, or goes on as something else: it had {end} bytes"
         unnamed = sum(count for topic, count in counts.items() if topic not in self._topics)
         if unnamed:
             self.damage = self.damage or f"{unnamed} messages are of topics that it does not name"
@@ -154,14 +154,25 @@ def _is_cut(path: Path) -> bool:
         return path.stat().st_size < _size_in_header(stream)
 
 
+def _is_whole(path: Path) -> bool:
+    """Whether a file has all pages that a database has by its header, and behind them whole pages only, or nothing."""
+    with path.open("rb") as stream:
+        head = stream.read(_HEADER)
+    # An old writer has not kept the number of pages up to date.
+    is_up_to_date, page_size = head[24:28] == head[92:96], _page_size(head)
+    return not (is_up_to_date and _is_cut(path)) and not (page_size and path.stat().st_size % page_size)
+
+
 def _size_in_header(stream: BinaryIO) -> int:
-    """How many bytes a database has by its header; 0 where an old writer has not kept that up to date."""
+    """How many bytes a database has by its header."""
     head = stream.read(_HEADER)
-    if head[24:28] != head[92:96]:
-        return 0
-    page_size = int.from_bytes(head[16:18], "big")
-    # 65536 does not fit into its two bytes.
-    return (65536 if page_size == 1 else page_size) * int.from_bytes(head[28:32], "big")
+    return _page_size(head) * int.from_bytes(head[28:32], "big")
+
+
+def _page_size(head: bytes) -> int:
+    size = int.from_bytes(head[16:18], "big")
+    # It does not fit into its two bytes.
+    return 65536 if size == 1 else size
 
 
 def _count(connection: apsw.Connection) -> int:

@@ -198,6 +198,9 @@ class McapRecording(Recording):
                     raise McapError("it does not begin as an mcap file does")
                 while (head := _record_head(stream, self._size))[0] not in (Opcode.DATA_END, Opcode.FOOTER):
                     opcode, length = head
+                    if opcode == Opcode.HEADER and stream.tell() > len(MAGIC) + _RECORD.size:
+                        # Its channels are others, of the same numbers.
+                        raise McapError("another file begins in it")
                     if opcode == Opcode.MESSAGE:
                         yield self._message(stream, length, topics)
                     elif opcode == Opcode.CHUNK:

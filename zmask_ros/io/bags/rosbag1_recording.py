@@ -110,9 +110,10 @@ class Rosbag1Recording(Recording):
             try:
                 if stream.read(len(MAGIC)) != MAGIC:
                     raise ValueError("its first line is not that of a ROS 1 bag")
-                for kind, header, data in self._records(stream, self.path.stat().st_size):
-                    if kind == RecordType.BAGHEADER and not header.get_uint64("index_pos"):
-                        self._found_wrong = "it has no index: its recording was not finished"
+                size = self.path.stat().st_size
+                for kind, header, data in self._records(stream, size):
+                    if kind == RecordType.BAGHEADER:
+                        self._found_wrong = _without_index(header.get_uint64("index_pos"), size)
                     elif kind == RecordType.CONNECTION:
                         self._learn_record(header, data)
                     elif kind == RecordType.MSGDATA:
@@ -156,3 +157,11 @@ class Rosbag1Recording(Recording):
     def _learn(self, connection: int, topic: str, msgtype: str, definition: MessageDefinition) -> None:
         self._connections[connection] = topic, full_type_name(msgtype)
         self.types.add(full_type_name(msgtype), definition)
+
+
+def _without_index(index: int, size: int) -> str:
+    """What is wrong with a file of so many bytes whose index should begin at byte ``index``; empty if nothing."""
+    if not index:
+        return "it has no index: its recording was not finished"
+    # It may be cut between two of its records.
+    return f"it is cut off at byte {size}, before its index" if index >= size else ""

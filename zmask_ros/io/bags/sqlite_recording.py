@@ -20,6 +20,7 @@ from zmask_ros.io.bags.recording import Recording, another_begins
 MAGIC = b"SQLite format 3\0"
 _LOGS = ("-wal", "-journal")
 _HEADER = 100
+_WHOLE_PAGES = "zmask whole pages"
 
 
 class SqliteRecording(Recording):
@@ -36,6 +37,8 @@ class SqliteRecording(Recording):
         self._topics: dict[int, TopicInfo] = {}
         self._resources = ExitStack()
         self._address = self._readable_address()
+        # What is in a log may not have reached the database, which may still be shorter.
+        self._is_whole = bool(_logs(path)) or _is_whole(path)
         with self._opened() as connection:
             # The reader of a damaged database may find any bytes where it expects a text.
             try:
@@ -56,8 +59,7 @@ class SqliteRecording(Recording):
             end = stream.seek(_size_in_header(stream))
             if end and stream.read(len(MAGIC)) == MAGIC:
                 self.damage = self.damage or another_begins(end)
-        # What is in the log may not have reached the database, which may still be shorter.
-        if not _logs(path) and not _is_whole(path):
+        if not self._is_whole:
             self.damage = self.damage or f"it is cut off, or goes on as something else: it had {end} bytes"
         unnamed = sum(count for topic, count in counts.items() if topic not in self._topics)
         if unnamed:
@@ -88,7 +90,7 @@ class SqliteRecording(Recording):
         return address
 
     def _opened(self) -> closing[apsw.Connection]:
-        connection = _connection(self._address)
+        connection = _connection(self._address, "" if self._is_whole else _WHOLE_PAGES)
         # Otherwise SQLite refuses a file that is shorter than its header says, and reads nothing of it.
         connection.execute("PRAGMA writable_schema = ON")
         return closing(connection)
@@ -184,9 +186,33 @@ def _count(connection: apsw.Connection) -> int:
         return 0
 
 
-def _connection(address: str) -> apsw.Connection:
+class _WholePages(apsw.VFS):
+    """Reads files as if they ended with their last whole page.
+
+    SQLite fills a page that is cut with zeros, and would hand on half of a message as if it were whole.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(_WHOLE_PAGES, "")
+
+    def xOpen(self, name: apsw.URIFilename | str | None, flags: list[int]) -> apsw.VFSFile:  # noqa: N802
+        return _WholePagesFile(name, flags)
+
+
+class _WholePagesFile(apsw.VFSFile):
+    def __init__(self, name: apsw.URIFilename | str | None, flags: list[int]) -> None:
+        super().__init__("", name, flags)
+        size = super().xFileSize()
+        page_size = _page_size(super().xRead(_HEADER, 0)) if size >= _HEADER else 0
+        self._size = size - size % page_size if page_size else size
+
+    def xFileSize(self) -> int:  # noqa: N802
+        return self._size
+
+
+def _connection(address: str, vfs: str = "") -> apsw.Connection:
     """Not Python's `sqlite3`: its SQLite is that of the system, and older ones copy each large message once more."""
-    return apsw.Connection(address, flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI)
+    return apsw.Connection(address, flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI, vfs=vfs or None)
 
 
 def _rows_of(connection: apsw.Connection, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -203,3 +229,7 @@ def _logs(path: Path) -> list[Path]:
     """What a recorder that was stopped has left beside a .db3: messages that were not yet moved into it."""
     logs = [path.with_name(path.name + ending) for ending in _LOGS]
     return [log for log in logs if log.is_file() and log.stat().st_size]
+
+
+_VFS = _WholePages()
+"""SQLite knows it as long as this is there."""

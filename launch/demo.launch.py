@@ -8,7 +8,7 @@ from launch import LaunchDescription
 from zmask_ros.launching.actions import (
     Values,
     description,
-    shared_memory_for_all,
+    for_all,
     shutdown_on_exit,
     typed_parameters,
 )
@@ -51,4 +51,4 @@ def recorder(value: Values) -> Node:
 
 def generate_launch_description() -> LaunchDescription:
     """Read by ros2 launch."""
-    return description(DEMO, actions, *shared_memory_for_all())
+    return description(DEMO, actions, *for_all())

@@ -10,8 +10,8 @@ from launch import LaunchDescription
 from zmask_ros.launching.actions import (
     Values,
     description,
+    for_all,
     has_ros2_bag,
-    shared_memory_for_all,
     shutdown_on_exit,
     typed_parameters,
 )
@@ -47,4 +47,4 @@ def bag_player(value: Values) -> ExecuteProcess:
 
 def generate_launch_description() -> LaunchDescription:
     """Read by ros2 launch."""
-    return description(REPLAY, actions, *shared_memory_for_all())
+    return description(REPLAY, actions, *for_all())

@@ -154,6 +154,8 @@ def test_camera_info_lies_beside_the_image() -> None:
     assert actions.input_remappings("/cam/left/image_rect") == [
         ("image_raw", "/cam/left/image_rect"),
         ("image_raw/compressed", "/cam/left/image_rect/compressed"),
+        ("image_raw/ffmpeg", "/cam/left/image_rect/ffmpeg"),
+        ("image_raw/foxglove", "/cam/left/image_rect/foxglove"),
         ("camera_info", "/cam/left/camera_info"),
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from sensor_msgs.msg import Image
 
 from support.node_processes import RELIABLE, Client, StartedNode, header, image_message
 from support.tiny_network import clean_image, describe, fit
+from zmask_ros.demo.processes import executable
 from zmask_ros.msg import AttackFlag
 
 NAMESPACE = "/end"
@@ -87,6 +89,31 @@ def run_node(folder: Path, node: str) -> subprocess.CompletedProcess[str]:
         timeout=60,
         check=False,
     )
+
+
+STARTING = """
+import os, subprocess, sys, time
+from zmask_ros.launched import environment
+process = subprocess.Popen(sys.argv[1:], env=os.environ | environment())
+print(process.pid, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has ended")
+@pytest.mark.parametrize("once_it_runs", [False, True])
+def test_a_node_ends_with_a_launch_that_is_killed(tmp_path: Path, client: Client, once_it_runs: bool) -> None:
+    path = tmp_path / "bag"
+    node = [executable("recorder"), "--ros-args", "-p", f"path:={path}", "-r", f"__ns:={NAMESPACE}"]
+    launch = subprocess.Popen([sys.executable, "-c", STARTING, *node], stdout=subprocess.PIPE, text=True)
+    with launch:
+        assert launch.stdout is not None
+        process = os.pidfd_open(int(launch.stdout.readline()))
+        if once_it_runs:
+            client.until(lambda: "recorder" in client.node.get_node_names(), "the recorder")
+        launch.kill()
+    client.until(lambda: select.select([process], [], [], 0.0)[0], "the end of the recorder")
+    os.close(process)
 
 
 def test_a_recorder_that_is_refused_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch import Action, Event, EventHandler, LaunchContext, LaunchDescription
 from zmask_ros.errors import ZmaskError
 from zmask_ros.flags.topics import TRANSPORTS
+from zmask_ros.launched import environment
 from zmask_ros.launching.arguments import Argument, refuse_unknown
 from zmask_ros.launching.defense import PUSHED_NAMESPACE, Values
 from zmask_ros.resources import fast_dds_profile
@@ -179,6 +180,6 @@ def shared_memory() -> dict[str, str]:
     return {name: os.environ.get(name) or file for name, file in fast_dds_profile().items()}
 
 
-def shared_memory_for_all() -> list[SetEnvironmentVariable]:
-    """The same for everything that the launch file starts."""
-    return [SetEnvironmentVariable(name, value) for name, value in shared_memory().items()]
+def for_all() -> list[SetEnvironmentVariable]:
+    """Shared memory, and an end with the launch, for everything that the launch file starts."""
+    return [SetEnvironmentVariable(name, value) for name, value in (shared_memory() | environment()).items()]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from launch_ros.actions import LifecycleNode, Node
 
+from zmask_ros.launched import environment
 from zmask_ros.launching.actions import input_remappings, parameter_file, share, shared_memory, typed_parameters
 from zmask_ros.launching.arguments import DEFENSE
 from zmask_ros.launching.defense import NODE, DefenseLaunch, Values
@@ -63,7 +64,7 @@ def _node(value: Values, defense: DefenseLaunch, file: Path | None) -> Lifecycle
         parameters=[*([str(file)] if file is not None else []), typed_parameters(defense.parameters)],
         remappings=[] if defense.cameras else input_remappings(value["image_topic"]),
         ros_arguments=["--log-level", f"{defense.logger}:={value['log_level']}"],
-        additional_env=shared_memory(),
+        additional_env=shared_memory() | environment(),
         # A busy machine takes longer than the five seconds that launch would wait to end torch.
         sigterm_timeout=SIGTERM_TIMEOUT_S,
         output="screen",

@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Any, NoReturn, Protocol
 
 from zmask_ros.errors import ZmaskError
+from zmask_ros.launched import end_with_launch
 from zmask_ros.malloc import keep_freed_memory
 from zmask_ros.openmp import wait_without_spinning
 
@@ -67,6 +68,7 @@ def run(node: str, arguments: list[str] | None = None) -> int:
     wait_without_spinning()
     signals = _Signals()
     try:
+        end_with_launch()
         runnable = _make(node, arguments)
         signals.starting = False
     except _Interrupted:

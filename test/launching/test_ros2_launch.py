@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import subprocess
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import yaml
 
-from support import TESTS
-
 pytest.importorskip("launch_ros", reason="launch_ros is not installed")
 if shutil.which("ros2") is None:
     pytest.skip("ros2 is not installed", allow_module_level=True)
 
 from support.bag_makers import stamp_ns
-from support.node_processes import PATIENCE_S, RELIABLE, Client, tiny_parameters
+from support.launched import Launched
+from support.node_processes import RELIABLE, Client, tiny_parameters
 from support.tiny_network import clean_image
 from zmask_ros.flags.flag import FrameState
 from zmask_ros.io.bags.writer import BagWriter
 from zmask_ros.launching import actions
 from zmask_ros.msg import AttackFlag
 
-MARK = "ZMASK_TEST_LAUNCH"
 RVIZ_IS_THERE = shutil.which("rviz2") is not None
 # Another node is started first, as the camera driver is on a vehicle.
 INCLUDING = """
@@ -46,66 +40,6 @@ def generate_launch_description():
         IncludeLaunchDescription(source, launch_arguments={given}.items()),
     ])
 """
-
-
-class Launched:
-    """A `ros2 launch` whose processes, and theirs, can be told from all others by their environment."""
-
-    def __init__(self, *words: str) -> None:
-        self._mark = f"{MARK}={uuid.uuid4().hex}"
-        name, _, value = self._mark.partition("=")
-        path = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
-        self._process = subprocess.Popen(
-            ["ros2", "launch", *words],
-            env=os.environ | {name: value, "PYTHONPATH": path},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-
-    def processes(self) -> list[str]:
-        """The commands of those that run."""
-        found = []
-        for folder in Path("/proc").iterdir():
-            try:
-                if self._mark.encode() in (folder / "environ").read_bytes().split(b"\0"):
-                    found.append((folder / "cmdline").read_text().replace("\0", " "))
-            except (OSError, ValueError):
-                continue
-        return found
-
-    def until(self, line: str) -> str:
-        """The output up to a line that has this in it."""
-        assert self._process.stdout is not None
-        output = ""
-        for read in self._process.stdout:
-            output += read
-            if line in read:
-                return output
-        raise AssertionError(f"no '{line}' in: {output}")
-
-    def interrupt(self) -> None:
-        """As Ctrl-C does to the launch alone."""
-        self._process.send_signal(signal.SIGINT)
-
-    def interrupt_all(self) -> None:
-        """As Ctrl-C in a terminal, to all processes; where there is no terminal, launch sends it once more."""
-        os.killpg(self._process.pid, signal.SIGINT)
-
-    def end(self) -> tuple[int, str]:
-        """Its exit code and its output, once it has ended."""
-        output, _ = self._process.communicate(timeout=PATIENCE_S)
-        return self._process.returncode, output
-
-    def kill(self) -> None:
-        """Everything that is left."""
-        for folder in Path("/proc").iterdir():
-            try:
-                if self._mark.encode() in (folder / "environ").read_bytes().split(b"\0"):
-                    os.kill(int(folder.name), signal.SIGKILL)
-            except (OSError, ValueError):
-                continue
 
 
 def refused(words: Sequence[str], sentence: str) -> None:

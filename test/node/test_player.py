@@ -36,8 +36,8 @@ FOREVER = QosTime(0, 0)
 STRING = "std_msgs/msg/String"
 # Receives from publishers of both kinds.
 BEST_EFFORT = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
-# Enough for the test's subscriptions to be discovered on a busy machine.
-DELAY = ("--delay", "3")
+# Enough for the test's subscriptions to be discovered: who misses the first announcements waits 3 s for the next one.
+DELAY = ("--delay", "6")
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ GROUPS = {
     "What it knows of the defence": ("profile", "adaptive", "adaptive_weight", "beta"),
     "What it looks like": ("size", "shape", "patches", "decoys", "smoothness", "non_printability", "palette"),
     "How it is seen": ("scale", "eot"),
-    "How it is optimised": ("recipe_file", "steps", "batch", "lr", "restarts", "seed", "device"),
+    "How it is optimised": ("recipe_file", "steps", "batch", "lr", "restarts", "seed", "device", "threads"),
     "What comes out": ("output", "per_image", "resume", "as_json"),
 }
 """Names of parameters by heading, in the order of the help."""

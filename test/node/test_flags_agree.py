@@ -102,7 +102,8 @@ def flags_of_node(tiny: dict[str, Any], drive: Path, mode: str, client: Client) 
 
 def flags_of_played(tiny: dict[str, Any], drive: Path, mode: str, client: Client) -> list[AttackFlag]:
     """The bag played slowly enough for every machine."""
-    played = {"path": str(drive), "rate": FRAME_NS / SLOW_FRAME_NS, "delay_s": 2.0}
+    # Who misses the first announcements of a node waits 3 s for the next one.
+    played = {"path": str(drive), "rate": FRAME_NS / SLOW_FRAME_NS, "delay_s": 6.0}
     with StartedNode("defense_node", {**tiny, "mode": mode}, NAMESPACE) as process:
         camera = Camera(client)
         with StartedNode("player", played) as player:

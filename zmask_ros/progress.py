@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
+SECONDS = "seconds"
+"""The unit of work that is measured by its time."""
+
 
 class Advance(Protocol):
     """Counts steps that are done."""

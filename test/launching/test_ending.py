@@ -7,8 +7,6 @@ import random
 import select
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -28,6 +26,7 @@ from support.launched import Launched
 from support.node_processes import RELIABLE, Client, image_message, tiny_parameters
 from support.reliability_report import report
 from support.tiny_network import clean_image
+from zmask_ros.evaluation.performance.benchmark import busy_neighbors
 from zmask_ros.msg import AttackFlag
 
 ENDINGS = int(os.environ.get("ZMASK_ENDINGS", "20"))
@@ -41,11 +40,8 @@ NEIGHBORS = 2
 @pytest.fixture
 def neighbors() -> Iterator[None]:
     """As many processes as this, each of which keeps a core busy."""
-    busy = [subprocess.Popen([sys.executable, "-S", "-c", "while True: pass"]) for _ in range(NEIGHBORS)]
-    yield
-    for one in busy:
-        one.kill()
-        one.wait()
+    with busy_neighbors(NEIGHBORS):
+        yield
 
 
 def seconds_until_all_ended(pids: list[int], began: float, client: Client) -> float:

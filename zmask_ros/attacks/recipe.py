@@ -30,7 +30,14 @@ Number = Annotated[float, WrapValidator(_as_written)]
 Weight = Annotated[Number, Field(ge=0)]
 Share = Annotated[Number, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1, strict=True)]
-Side = Annotated[int, Field(ge=8, strict=True)]
+LEAST_SIDE = 8
+"""Of a patch, pixels."""
+Side = Annotated[int, Field(ge=LEAST_SIDE, strict=True)]
+
+
+def patch_side(share: float, input_size: tuple[int, int]) -> int:
+    """The side in pixels of a square patch that takes this share of the height of an input of (height, width)."""
+    return max(LEAST_SIDE, round(share * input_size[0]))
 
 
 @dataclass(frozen=True)

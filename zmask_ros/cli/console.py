@@ -17,12 +17,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Table
 from rich.text import Text
 
-from zmask_ros.progress import Advance
+from zmask_ros.progress import SECONDS, Advance
 
 LINE_EVERY_S = 30.0
 """Between two lines of progress where there is no terminal, seconds."""
-SECONDS = "seconds"
-"""The unit of work that is measured by its time."""
 stdout = Console()
 stderr = Console(stderr=True)
 
@@ -99,9 +97,9 @@ def _lines(description: str, unit: str, total: int | None) -> Advance:
             return
         due = now + LINE_EVERY_S
         speed = done / (now - began)
-        pace = "" if unit == SECONDS else f", {speed:.1f} {unit}/s"
+        pace = f" {SECONDS}" if unit == SECONDS else f", {speed:.1f} {unit}/s"
         of, left = ("", "") if total is None else (f" of {total:.0f}", f", {(total - done) / speed / 60:.0f} min left")
-        line = f"{description}: {done:.0f}{of} {unit if unit == SECONDS else ''}".rstrip() + f"{pace}{left} {note}"
+        line = f"{description}: {done:.0f}{of}{pace}{left} {note}"
         print(line.rstrip(), file=sys.stderr, flush=True)
 
     return advance

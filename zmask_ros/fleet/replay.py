@@ -163,7 +163,7 @@ class ReplayWork:
             if self.profile is not None and settings.profile is not None:
                 path = Path(folder) / settings.profile.name
                 path.write_bytes(self.profile)
-            loaded = load_defense(settings.segmenter, settings.device, path)
+            loaded = load_defense(replace(settings, profile=path))
 
         def run(task: ReplayTask, pulse: Pulse) -> dict[str, Any]:
             @contextmanager
@@ -228,13 +228,14 @@ def replay_fleet(
     work = ReplayWork(settings, profile, cache)
     with RayPool(work, pool_settings) as pool, progress(pool.titled("Replaying"), "bags", len(bags)) as advance:
         advance(len(drives))
+        frames = sum(drive.figures["frames"] for drive in drives.values())
         for done in pool.run(tasks):
             if done.refusal:
                 skipped.append(Skipped(done.task.bag, done.refusal))
             else:
                 kept.keep(kept.place(done.task.bag), json.dumps(done.result).encode())
                 drives[done.task.bag] = DriveReport.of_json(done.result)
-            frames = sum(drive.figures["frames"] for drive in drives.values())
+                frames += drives[done.task.bag].figures["frames"]
             advance(1, pool.remark(frames, len(skipped)))
     if not drives:
         raise ZmaskError(f"Not one of the {len(bags)} bags could be replayed, the first: {skipped[0].reason}")

@@ -11,7 +11,7 @@ from typing import Any
 
 from zmask_ros.defense import Profile, load_profile
 from zmask_ros.defense.drift.observation import OBSERVED_EVERY
-from zmask_ros.defense.engine import deploy
+from zmask_ros.defense.engine import Deployment, deploy
 from zmask_ros.errors import ZmaskError
 from zmask_ros.flags.alarm import AlarmRule
 from zmask_ros.flags.camera_flags import CameraFlags
@@ -31,7 +31,7 @@ from zmask_ros.runtime.camera import CameraResult, CameraStream, DefendedCamera
 from zmask_ros.runtime.flag_bag import FlagBag
 from zmask_ros.runtime.picture_topics import draw_overlay
 from zmask_ros.runtime.rerun_recording import RerunRecording
-from zmask_ros.segmenters import Segmenter, load_segmenter
+from zmask_ros.segmenters import load_segmenter
 from zmask_ros.segmenters.description import Runtime
 
 # What an image topic has after the namespace of its camera.
@@ -112,22 +112,23 @@ class Replayed:
 
 @dataclass(frozen=True)
 class LoadedDefense:
-    """A network with its profile, of which a `profile_identity` tells the flags."""
+    """A network as it is run, with its profile, of which a `profile_identity` tells the flags."""
 
-    segmenter: Segmenter
+    deployment: Deployment
     profile: Profile
     identity: str
 
 
-def load_defense(segmenter: str, device: str, profile: Path | None) -> LoadedDefense:
-    """The network, and its profile; None: the one that comes with it.
+def load_defense(settings: ReplaySettings) -> LoadedDefense:
+    """What the settings name: the network, in what it is to run in, and its profile.
 
     Raises:
-        ZmaskError: there is no such segmenter or profile.
+        ZmaskError: there is no such segmenter or profile, or it does not run in that.
     """
-    network = load_segmenter(segmenter, device)
-    path = profile or shipped_profile(network.name)
-    return LoadedDefense(network, load_profile(path), profile_identity(path))
+    segmenter = load_segmenter(settings.segmenter, settings.device)
+    path = settings.profile or shipped_profile(segmenter.name)
+    profile = load_profile(path)
+    return LoadedDefense(deploy(segmenter, profile, settings.runtime, settings.graphs), profile, profile_identity(path))
 
 
 def replay(settings: ReplaySettings, progress: Progress = silent, loaded: LoadedDefense | None = None) -> Replayed:
@@ -148,7 +149,7 @@ def replay(settings: ReplaySettings, progress: Progress = silent, loaded: Loaded
     done = Replayed()
     with ExitStack() as stack:
         bags = stack.enter_context(CameraBags(settings.bag, settings.topic, settings.every))
-        loaded = loaded or load_defense(settings.segmenter, settings.device, settings.profile)
+        loaded = loaded or load_defense(settings)
         camera = _ReplayedCamera(settings, loaded, bags.topic)
         write = stack.enter_context(_output(settings, bags, camera))
         advance = stack.enter_context(progress("Replaying", "frames", bags.total))
@@ -164,7 +165,7 @@ def replay(settings: ReplaySettings, progress: Progress = silent, loaded: Loaded
             advance()
         _check_seen(done, bags.topic)
     done.alarms = camera.flags.alarm.raised
-    done.engine, done.engine_reason = camera.deployment.segmenter.engine, camera.deployment.reason
+    done.engine, done.engine_reason = loaded.deployment.segmenter.engine, loaded.deployment.reason
     done.seconds = time.perf_counter() - began
     return done
 
@@ -180,15 +181,14 @@ class _ReplayedCamera:
     """The camera of an image topic: its frames go the way that they go in the node."""
 
     def __init__(self, settings: ReplaySettings, loaded: LoadedDefense, topic: str) -> None:
-        segmenter, profile = loaded.segmenter, loaded.profile
-        self.deployment = deploy(segmenter, profile, settings.runtime, settings.graphs)
+        segmenter, profile = loaded.deployment.segmenter, loaded.profile
         self.namespace = next((topic.removesuffix(end) for end in IMAGE_SUFFIXES if topic.endswith(end)), topic)
         self.palette = segmenter.palette
         self.classes = segmenter.classes
         self.flags = CameraFlags(camera_name(self.namespace), AlarmRule(profile.vote))
         # As often as the node observes frames, in time.
         observed_every = max(1, OBSERVED_EVERY // settings.every)
-        self._defended = DefendedCamera(self.deployment.segmenter, profile, observed_every=observed_every)
+        self._defended = DefendedCamera(segmenter, profile, observed_every=observed_every)
         if settings.threshold is not None:
             self._defended.defense.threshold = settings.threshold
         self._profile = loaded.identity

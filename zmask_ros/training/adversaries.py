@@ -12,6 +12,7 @@ from torch import Tensor
 from zmask_ros.attacks import Attacker, EotRanges, FrameStack, Recipe
 from zmask_ros.attacks.checkpoint import AttackState, Snapshot
 from zmask_ros.attacks.patch_attack import TransformSampler, make_step
+from zmask_ros.attacks.recipe import patch_side
 from zmask_ros.attacks.render import AttackedView
 from zmask_ros.defense import Defense
 from zmask_ros.segmenters import Segmenter
@@ -119,17 +120,13 @@ class Adversary:
 
 def strong_start(segmenter: Segmenter, kind: AdversaryKind, patches: Sequence[Tensor], number: int) -> Tensor | None:
     """One of these ``patches``, float [3, h, w], that an adversary of this kind can begin with; None: there is none."""
-    side = _side(segmenter, kind)
+    side = patch_side(kind.share, segmenter.input_size)
     fitting = [patch for patch in patches if patch.shape[1:] == (side, side) and kind.entries.get("patches", 1) == 1]
     return fitting[number % len(fitting)] if fitting else None
 
 
-def _side(segmenter: Segmenter, kind: AdversaryKind) -> int:
-    return max(8, round(kind.share * segmenter.input_size[0]))
-
-
 def _recipe(segmenter: Segmenter, kind: AdversaryKind, seed: int) -> Recipe:
-    side = _side(segmenter, kind)
+    side = patch_side(kind.share, segmenter.input_size)
     chosen = np.random.default_rng(seed)
     entries = dict(kind.entries)
     if entries.get("objective") == "targeted":

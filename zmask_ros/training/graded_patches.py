@@ -8,6 +8,7 @@ from itertools import cycle
 import torch
 
 from zmask_ros.attacks import Recipe, Step, to_uint8, train_patch
+from zmask_ros.attacks.recipe import patch_side
 from zmask_ros.defense import Profile
 from zmask_ros.progress import Progress, silent
 from zmask_ros.segmenters import Segmenter
@@ -17,13 +18,12 @@ GRADES = (1.0, 0.5)
 """beta of the strongest and of the weakest patch."""
 PATCH_SIDES = ((0.45, 0.45), (0.36, 0.36), (0.27, 0.27), (0.27, 0.54))
 """Heights and widths, as shares of the network's input height."""
-SMALLEST_SIDE = 8
 
 
 def graded_recipes(count: int, steps: int, input_size: tuple[int, int]) -> tuple[Recipe, ...]:
     """Recipes of ``count`` patches, of strengths ``GRADES[0]`` to ``GRADES[1]`` and of several sizes."""
     strengths = torch.linspace(*GRADES, count).tolist()
-    sides = [[max(SMALLEST_SIDE, round(share * input_size[0])) for share in shares] for shares in PATCH_SIDES]
+    sides = [[patch_side(share, input_size) for share in shares] for shares in PATCH_SIDES]
     return tuple(
         Recipe(size=(height, width), steps=steps, beta=beta, seed=seed)
         for seed, (beta, (height, width)) in enumerate(zip(strengths, cycle(sides), strict=False))

@@ -23,11 +23,12 @@ from torch import Tensor
 
 from zmask_ros.attacks import Recipe, Step, paste_at_random, stack_frames, to_uint8, train_patch
 from zmask_ros.attacks.patch_attack import profile_digest
+from zmask_ros.attacks.recipe import patch_side
 from zmask_ros.defense import Defense, Profile, load_profile, save_profile
 from zmask_ros.defense.defense import labels_of, masked_labels
 from zmask_ros.defense.evidence.head import Head
 from zmask_ros.errors import ZmaskError
-from zmask_ros.progress import Advance, Progress, silent
+from zmask_ros.progress import SECONDS, Advance, Progress, silent
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.training.adversarial import AdversarialTraining, loss_note
 from zmask_ros.training.adversaries import SEEN, AdversaryKind
@@ -46,8 +47,8 @@ NOTE = "Preparation"
 """What the notes begin with that the next preparation replaces."""
 PLAIN, SMALL, GRADED, ADAPTIVE = KINDS = ("plain", "plain, small", "graded", "adaptive")
 """Of the patches that profiles are compared on."""
-SIDE, SMALL_SIDE, SMALLEST_SIDE = 0.4, 0.25, 8
-"""Of these patches: shares of the input's height, and pixels."""
+SIDE, SMALL_SIDE = 0.4, 0.25
+"""Of these patches, as shares of the input's height."""
 GRADED_BETA = 0.6
 ATTACKED_FRAMES = 60
 """Training frames that these patches are optimized over, at most."""
@@ -150,7 +151,7 @@ def check_start(start: Profile) -> None:
 
 def patch_recipes(input_size: tuple[int, int], steps: int) -> dict[str, Recipe]:
     """How the patches are made that profiles are compared on, by kind."""
-    large, small = (max(SMALLEST_SIDE, round(share * input_size[0])) for share in (SIDE, SMALL_SIDE))
+    large, small = (patch_side(share, input_size) for share in (SIDE, SMALL_SIDE))
     # With two images a step a patch gets stronger in the same time than with four.
     begun = Recipe((large, large), steps, batch=2, lr=0.06, gamma=1.0, eot=SEEN)
     return {
@@ -226,7 +227,7 @@ def prepare(
     if start is not None:
         check_start(start)
     total = None if math.isinf(budget) else math.ceil(budget)
-    with surroundings.progress("Preparing", "seconds", total) as advance:
+    with surroundings.progress("Preparing", SECONDS, total) as advance:
         chain = _Chain(segmenter, frames, settings, surroundings, start, budget, advance)
         chain.train_patches()
         chain.train_head()
@@ -315,7 +316,7 @@ class _Chain:
         if state.training is not None:
             training.restore(state.training)
         total = None if math.isinf(end) else math.ceil(end - self._now())
-        with self.around.progress("Training the head", "seconds", total) as advance:
+        with self.around.progress("Training the head", SECONDS, total) as advance:
             while self._goes_on(end):
                 self._chunk(training, end, advance)
                 state.training = training.state()

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from zmask_ros.attacks import Recipe
+from zmask_ros.attacks.recipe import patch_side
 from zmask_ros.evaluation.protocol.plan import ADAPTIVE, FULL, GRADED, SEEN, Attack, EvaluationPlan
 from zmask_ros.segmenters import Segmenter
 
@@ -78,7 +79,7 @@ def _converged(family: str, reference: str, size: str, **entries: Any) -> list[S
 def _attacks(segmenter: Segmenter, specs: list[Spec]) -> tuple[Attack, ...]:
     attacks = []
     for seed, (attack, steps, size, entries) in enumerate(specs, FIRST_SEED):
-        side = max(8, round(SIZES[size] * segmenter.input_size[0]))
+        side = patch_side(SIZES[size], segmenter.input_size)
         recipe = Recipe(size=(side, side), steps=steps, batch=BATCH, eot=SEEN, seed=seed, **entries)
         attacks.append(replace(attack, recipe=recipe))
     return tuple(attacks)

@@ -7,8 +7,9 @@ import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import quote
 
 import apsw
@@ -38,7 +39,8 @@ class SqliteRecording(Recording):
         self._resources = ExitStack()
         self._address = self._readable_address()
         # What is in a log may not have reached the database, which may still be shorter.
-        self._is_whole = bool(_logs(path)) or _is_whole(path)
+        self._pages = _Pages.of(path)
+        self._is_whole = bool(_logs(path)) or self._pages.are_whole
         with self._opened() as connection:
             # The reader of a damaged database may find any bytes where it expects a text.
             try:
@@ -55,8 +57,9 @@ class SqliteRecording(Recording):
         if self.damage and not counts:
             self.close()
             raise BagError(f"{path} is not a readable bag: {self.damage}.")
+        end = self._pages.written
         with path.open("rb") as stream:
-            end = stream.seek(_size_in_header(stream))
+            stream.seek(end)
             if end and stream.read(len(MAGIC)) == MAGIC:
                 self.damage = self.damage or another_begins(end)
         if not self._is_whole:
@@ -132,7 +135,7 @@ class SqliteRecording(Recording):
         except apsw.Error as error:
             self._found_wrong = f"its database is cut off or damaged ({error})"
         # SQLite fills a page that is cut with zeros: of a file that is cut, the last message may be half of one.
-        if waiting is not None and not (self._found_wrong and _is_cut(self.path)):
+        if waiting is not None and not (self._found_wrong and self._pages.are_cut):
             yield waiting
         if self._found_wrong:
             yield from self._rows_behind(connection, last)
@@ -150,25 +153,40 @@ class SqliteRecording(Recording):
                 yield from _rows_of(connection, query, (rowid,))
 
 
-def _is_cut(path: Path) -> bool:
-    """Whether a database is shorter than its header says."""
-    with path.open("rb") as stream:
-        return path.stat().st_size < _size_in_header(stream)
+@dataclass(frozen=True)
+class _Pages:
+    """The pages of a database.
 
+    Attributes:
+        page_size: bytes of each; 0 where there is no header.
+        written: bytes of all of them by the header.
+        is_current: whether the header was kept up to date, which old writers have not done.
+        size: bytes of the file.
+    """
 
-def _is_whole(path: Path) -> bool:
-    """Whether a file has all pages that a database has by its header, and behind them whole pages only, or nothing."""
-    with path.open("rb") as stream:
-        head = stream.read(_HEADER)
-    # An old writer has not kept the number of pages up to date.
-    is_up_to_date, page_size = head[24:28] == head[92:96], _page_size(head)
-    return not (is_up_to_date and _is_cut(path)) and not (page_size and path.stat().st_size % page_size)
+    page_size: int
+    written: int
+    is_current: bool
+    size: int
 
+    @staticmethod
+    def of(path: Path) -> _Pages:
+        """Those of the database in a file."""
+        with path.open("rb") as stream:
+            head = stream.read(_HEADER)
+        page_size = _page_size(head)
+        written = page_size * int.from_bytes(head[28:32], "big")
+        return _Pages(page_size, written, head[24:28] == head[92:96], path.stat().st_size)
 
-def _size_in_header(stream: BinaryIO) -> int:
-    """How many bytes a database has by its header."""
-    head = stream.read(_HEADER)
-    return _page_size(head) * int.from_bytes(head[28:32], "big")
+    @property
+    def are_cut(self) -> bool:
+        """Whether the file is shorter than its header says."""
+        return self.size < self.written
+
+    @property
+    def are_whole(self) -> bool:
+        """Whether all are in the file, and behind them whole pages only, or nothing."""
+        return not (self.is_current and self.are_cut) and not (self.page_size and self.size % self.page_size)
 
 
 def _page_size(head: bytes) -> int:

@@ -56,3 +56,15 @@ def test_a_stretch_unlike_all_others_widens_the_interval():
 
 def test_too_few_frames_have_no_interval():
     assert rate_interval([0.1] * (2 * FOLDS - 1), 0.01) is None
+
+
+def test_a_drive_above_the_others_is_no_tail_of_theirs() -> None:
+    generator = torch.Generator().manual_seed(2)
+    drives = [drive for drive in range(20) for _ in range(20)]
+    tails = (0.1 * torch.empty(len(drives)).exponential_(generator=generator)).tolist()
+    scores = [tail + 3.0 * (drive == 5) for tail, drive in zip(tails, drives, strict=True)]
+    by_drive, pooled = clean_threshold(scores, 0.001, drives).value, clean_threshold(scores, 0.001).value
+    later = 3.0 + 0.1 * torch.empty(100_000).exponential_(generator=generator)
+    assert 1e-4 < (later > by_drive).double().mean().item() < 1e-2
+    assert pooled > by_drive + 2.0
+    assert clean_threshold(tails[:20], 0.001, drives[:20]).value == clean_threshold(tails[:20], 0.001).value

@@ -14,7 +14,7 @@ import click
 import torch
 
 from zmask_ros.cli import options
-from zmask_ros.cli.console import figure, print_json, print_rows, progress, stdout
+from zmask_ros.cli.console import figure, print_json, print_rows, progress, stdout, warn
 from zmask_ros.cli.main import INTERRUPTED
 from zmask_ros.cli.profile_rows import summary
 from zmask_ros.defense import Defense, Profile, load_profile, save_profile
@@ -23,6 +23,7 @@ from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.baselines.interface import Ours
 from zmask_ros.evaluation.metrics.segmentation import Confusion, mask_iou
 from zmask_ros.segmenters import Segmenter, load_segmenter
+from zmask_ros.training.clean_fit import UNLIKE
 from zmask_ros.training.preparation import AttackedFrame, Preparation, Surroundings, check_start, prepare
 from zmask_ros.training.settings import PreparationSettings
 from zmask_ros.training.sources import CleanSources, read_frames
@@ -107,6 +108,9 @@ def command(
             raise
         click.echo(f"Interrupted: the best profile so far is {output}; the same command goes on from here.", err=True)
         sys.exit(INTERRUPTED)
+    for note in result.profile.notes:
+        if note.startswith(UNLIKE):
+            warn(note)
     cost = _cost(network, result)
     if as_json:
         print_json(_as_json(result, cost) | {"profile": str(output)})

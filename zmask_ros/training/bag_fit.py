@@ -17,7 +17,7 @@ from zmask_ros.io.bags.reader import BagPart, CameraBags, ReadReport
 from zmask_ros.io.prefetch import prefetch
 from zmask_ros.progress import Advance, Progress, no_advance, silent
 from zmask_ros.segmenters import Segmenter
-from zmask_ros.training.clean_fit import ProfileFit
+from zmask_ros.training.clean_fit import UNLIKE, ProfileFit
 from zmask_ros.training.observations import NO_CEILING, Observations
 from zmask_ros.training.plans import PLANS, FittingPlan, plan_of
 from zmask_ros.training.settings import FitSettings
@@ -158,7 +158,8 @@ class PartwiseFit:
             threshold=_higher(profile.detector.threshold, start.detector.threshold),
             precaution=_higher(profile.detector.precaution, start.detector.precaution),
         )
-        profile = replace(profile, detector=detector, vote=start.vote, notes=start.notes).with_notes(REFITTED, note)
+        kept = replace(profile, detector=detector, vote=start.vote, notes=start.notes)
+        profile = kept.with_notes(UNLIKE, *profile.notes).with_notes(REFITTED, note)
         if start.screen is None:
             return profile
         alone = self._fits[1].finish(start.screen.threshold.false_alarm_rate)

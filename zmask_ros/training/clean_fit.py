@@ -8,7 +8,7 @@ the drive. Neighbors in time have no say about each other then.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
@@ -44,11 +44,12 @@ from zmask_ros.training.cross_fitting import (
     cross_fit,
 )
 from zmask_ros.training.descriptor_fit import descriptor_statistics, head_scores
-from zmask_ros.training.observations import NO_CEILING, Observations, priority_of
+from zmask_ros.training.observations import MOST_DRIVES, NO_CEILING, Observations, priority_of
 from zmask_ros.training.plans import FittingPlan, LearnedPart
 from zmask_ros.training.sources import CleanFrame, at_input_size
 from zmask_ros.training.stretches import Stretches
 from zmask_ros.training.thresholds import clean_fusion, clean_threshold, precaution_threshold
+from zmask_ros.training.unlike_drives import unlike_drives
 
 FOLDS = 5
 """Stretches that a drive is divided into where there are too few drives to leave out a whole one."""
@@ -58,6 +59,8 @@ LEAST_STRETCH = 10
 """Frames."""
 MIN_FRAMES = 20
 MAX_DEAD_SHARE = 0.5
+UNLIKE = "Unlike all other drives"
+"""What the note about a drive begins with that is measured by the statistics of all drives, its own too."""
 BLANK_SPREAD = 2.0
 """Standard deviation of the grey values of an image below which it shows nothing."""
 MAX_BLANK_SHARE = 0.5
@@ -166,7 +169,7 @@ class ProfileFit:
         own = self.observations
         check_statistics(own.moments.statistics())
         held_out = tuple(own.sample.items)
-        return CleanMeasurements(
+        measurements = CleanMeasurements(
             self._segmenter,
             self._plan,
             own.moments,
@@ -175,6 +178,7 @@ class ProfileFit:
             tuple(Source(*drive, frames=own.used[drive], held_out=own.held_out[drive]) for drive in own.drives),
             own.stretches,
         )
+        return measurements.with_unlike_drives()
 
     def _check_frames(self) -> None:
         own = self.observations
@@ -204,6 +208,8 @@ class CleanMeasurements:
         found: what each of these gives under the statistics of all drives but its own.
         sources: the drives.
         stretches: of the drives, to tell later whether the profile still fits.
+        unlike: numbers of the drives that are unlike all others, as in `Group`; their frames are measured by the
+            statistics of all drives, their own too.
     """
 
     segmenter: Segmenter
@@ -213,6 +219,14 @@ class CleanMeasurements:
     found: tuple[CrossFitted, ...]
     sources: tuple[Source, ...]
     stretches: Stretches
+    unlike: tuple[int, ...] = ()
+
+    @torch.inference_mode()
+    def with_unlike_drives(self) -> CleanMeasurements:
+        """The same, the frames of drives that are unlike all others measured by the statistics of all drives."""
+        statistics = self.moments.statistics()
+        unlike = unlike_drives(self.found, lambda frames: self._opened(statistics, frames).scores)
+        return replace(self, found=self._cross_fitted(self.plan, unlike), unlike=unlike) if unlike else self
 
     @torch.inference_mode()
     def with_learned(self, learned: LearnedPart | None, precaution_rate: float | None) -> CleanMeasurements:
@@ -221,7 +235,7 @@ class CleanMeasurements:
         found = self.found
         if learned is not None and learned.head.kind is not FeatureKind.DESCRIPTORS:
             # Only descriptors are the same for every head.
-            found = tuple(cross_fit(self.segmenter, plan, self.moments, self.held_out))
+            found = self._cross_fitted(plan, self.unlike)
         return replace(self, plan=plan, found=found)
 
     @torch.inference_mode()
@@ -238,22 +252,17 @@ class CleanMeasurements:
         plan = self.plan
         statistics = self.moments.statistics(takes_part)
         found = [frame for frame in self.found if takes_part(frame.group)]
-        if plan.learned is None:
-            scalars = clean_fusion([frame.evidence for frame in found])
-            scores = _scores([frame.evidence for frame in found], scalars)
-        else:
-            statistics |= descriptor_statistics(plan, found)
-            scalars, scores = plan.learned.opening, head_scores(plan, statistics, found)
+        opened = self._opened(statistics, found)
         detector = Detector(
             plan.grid_fraction,
             plan.shallow,
             plan.deep,
             plan.growth,
-            statistics,
-            scalars,
-            clean_threshold(scores, false_alarm_rate),
+            opened.statistics,
+            opened.scalars,
+            clean_threshold(opened.scores, false_alarm_rate, [frame.group.drive for frame in found]),
             plan.head,
-            None if plan.precaution_rate is None else precaution_threshold(scores, plan.precaution_rate),
+            None if plan.precaution_rate is None else precaution_threshold(opened.scores, plan.precaution_rate),
         )
         profile = Profile(
             binding=plan.binding,
@@ -265,7 +274,42 @@ class CleanMeasurements:
             drift=self.stretches.reference(detector.fitted_statistics),
         )
         profile.check_finite()
-        return profile
+        return profile.with_notes(UNLIKE, *self._notes_on_unlike())
+
+    def _opened(self, statistics: Mapping[str, LayerStatistics], frames: Sequence[CrossFitted]) -> _Opened:
+        plan = self.plan
+        if plan.learned is None:
+            scalars = clean_fusion([frame.evidence for frame in frames])
+            return _Opened(dict(statistics), scalars, _scores([frame.evidence for frame in frames], scalars))
+        statistics = {**statistics, **descriptor_statistics(plan, frames)}
+        return _Opened(statistics, plan.learned.opening, head_scores(plan, statistics, frames))
+
+    def _cross_fitted(self, plan: FittingPlan, unlike: Collection[int]) -> tuple[CrossFitted, ...]:
+        return tuple(cross_fit(self.segmenter, plan, self.moments, self.held_out, unlike))
+
+    def _notes_on_unlike(self) -> Iterator[str]:
+        for drive in self.unlike:
+            names = ", ".join(source.bag for source in self.sources[drive::MOST_DRIVES])
+            yield (
+                f"{UNLIKE} of this profile: {names}. By the others alone, most of its frames would be flagged. The "
+                "promised false-alarm rate holds for more of this drive, not for the next of its kind: fit two or "
+                "three more like it, or a profile of its own."
+            )
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A fusion block opened by clean frames.
+
+    Attributes:
+        statistics: with those of descriptors.
+        scalars: of the block.
+        scores: of the frames.
+    """
+
+    statistics: dict[str, LayerStatistics]
+    scalars: Tensor
+    scores: list[float]
 
 
 def check_statistics(statistics: dict[str, LayerStatistics]) -> None:

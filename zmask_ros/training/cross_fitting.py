@@ -6,7 +6,7 @@ only because a drive is a new one shows so, as it will on the next drive.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,13 +113,24 @@ class CrossFitted:
 
 @torch.inference_mode()
 def cross_fit(
-    segmenter: Segmenter, plan: FittingPlan, moments: GroupedMoments, frames: Sequence[HeldOutFrame]
+    segmenter: Segmenter,
+    plan: FittingPlan,
+    moments: GroupedMoments,
+    frames: Sequence[HeldOutFrame],
+    unlike: Collection[int] = (),
 ) -> list[CrossFitted]:
-    """What each of ``frames`` gives under the statistics of all folds but its own; where there is one fold, of it."""
+    """What each of ``frames`` gives under the statistics of all folds but its own; where there is one fold, of it.
+
+    Frames of the drives with the numbers in ``unlike`` are measured by the statistics of all drives, their own too.
+    """
     found: dict[int, CrossFitted] = {}
-    fold_of = moments.fold_of
+
+    def fold_of(group: Group) -> Hashable:
+        return ("unlike", group.drive) if group.drive in unlike else usual_fold(group)
+
+    usual_fold = moments.fold_of
     for fold in dict.fromkeys(fold_of(frame.group) for frame in frames):
-        statistics = moments.statistics(lambda group, left_out=fold: fold_of(group) != left_out)  # type: ignore[misc]
+        statistics = moments.statistics(lambda group, left_out=fold: usual_fold(group) != left_out)  # type: ignore[misc]
         measure = Measure(segmenter, plan, statistics or moments.statistics())
         for index, frame in enumerate(frames):
             if fold_of(frame.group) == fold:

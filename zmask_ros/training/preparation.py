@@ -32,7 +32,7 @@ from zmask_ros.progress import SECONDS, Advance, Progress, silent
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.training.adversarial import AdversarialTraining, loss_note
 from zmask_ros.training.adversaries import SEEN, AdversaryKind
-from zmask_ros.training.clean_fit import CleanMeasurements, ProfileFit
+from zmask_ros.training.clean_fit import UNLIKE, CleanMeasurements, ProfileFit
 from zmask_ros.training.cross_fitting import FEWEST_DRIVES, Group
 from zmask_ros.training.division import divide_frames
 from zmask_ros.training.pipeline import PASSES_AN_ADVERSARIAL_STEP, seconds_a_pass
@@ -411,7 +411,8 @@ class _Chain:
         """A head with the statistics and thresholds of all drives."""
         profile = self._measured(own).profile(self.settings.false_alarm_rate)
         if self.start is not None:
-            profile = replace(profile, vote=self.start.vote, notes=self.start.notes)
+            kept = replace(profile, vote=self.start.vote, notes=self.start.notes)
+            profile = kept.with_notes(UNLIKE, *profile.notes)
         trained = f"head trained for {own.steps} steps" if own.steps else "head as it was"
         note = f"{NOTE}: {trained}, on {len(self.parts.training)} frames; reported on {self.parts.held_out}."
         return profile.with_notes(NOTE, note)

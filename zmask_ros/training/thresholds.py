@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import torch
 from torch import Tensor
@@ -46,18 +46,24 @@ def _clean_top(heats: Sequence[Tensor]) -> float:
     return max(float(pixels.sort().values[rank]), 1e-12)
 
 
-def clean_threshold(scores: Sequence[float], false_alarm_rate: float) -> Threshold:
+def clean_threshold(
+    scores: Sequence[float], false_alarm_rate: float, drives: Sequence[Hashable] | None = None
+) -> Threshold:
     """The threshold that clean frames exceed with the probability ``false_alarm_rate``.
 
-    Where the rate is too small to be read off ``scores``, the tail above their highest tenth is taken to fall
-    off exponentially (peaks over threshold); the threshold is never below the highest clean score then.
+    Where the rate is too small to be read off ``scores``, the tail above the highest tenth of each drive is taken to
+    fall off exponentially (peaks over threshold), equally fast in all drives, and the drive that reaches highest
+    counts: a drive that lies above the others as a whole is no tail of theirs. The threshold is never below the
+    highest clean score then.
 
     Args:
         scores: of clean frames that the statistics have not seen, at least one.
         false_alarm_rate: in 0..1, exclusive.
+        drives: which drive each of them is of; None: all of one.
     """
-    value = _quantile_or_tail(scores, false_alarm_rate)
-    interval = rate_interval(scores, false_alarm_rate)
+    drives = [None] * len(scores) if drives is None else drives
+    value = _quantile_or_tail(scores, drives, false_alarm_rate)
+    interval = rate_interval(scores, false_alarm_rate, drives)
     return Threshold(value, false_alarm_rate, len(scores), max(scores), interval)
 
 
@@ -74,18 +80,24 @@ def precaution_threshold(scores: Sequence[float], masked_rate: float) -> Thresho
     return Threshold(float(value), masked_rate, len(scores), max(scores))
 
 
-def _quantile_or_tail(scores: Sequence[float], false_alarm_rate: float) -> float:
-    values = torch.tensor(sorted(scores), dtype=torch.float64)
-    count, highest = len(values), float(values[-1])
-    if count * false_alarm_rate >= ENOUGH_EXCEEDANCES:
+def _quantile_or_tail(scores: Sequence[float], drives: Sequence[Hashable], false_alarm_rate: float) -> float:
+    values = torch.tensor(scores, dtype=torch.float64)
+    if len(values) * false_alarm_rate >= ENOUGH_EXCEEDANCES:
         return float(torch.quantile(values, 1 - false_alarm_rate, interpolation="higher"))
-    share = max(TAIL_SHARE, 1 / count)
-    start = torch.quantile(values, 1 - share)
-    excess = values[values >= start] - start
-    return max(float(start + excess.mean() * math.log(share / false_alarm_rate)), highest)
+    starts, excesses = [], []
+    for drive in dict.fromkeys(drives):
+        own = values[[other == drive for other in drives]]
+        share = max(TAIL_SHARE, 1 / len(own))
+        start = torch.quantile(own, 1 - share)
+        starts.append((float(start), math.log(share / false_alarm_rate)))
+        excesses.append(own[own >= start] - start)
+    scale = float(torch.cat(excesses).mean())
+    return max(*(start + scale * length for start, length in starts), float(values.max()))
 
 
-def rate_interval(scores: Sequence[float], false_alarm_rate: float) -> RateInterval | None:
+def rate_interval(
+    scores: Sequence[float], false_alarm_rate: float, drives: Sequence[Hashable] | None = None
+) -> RateInterval | None:
     """What the false-alarm rate of such a threshold may really be.
 
     Each of ``FOLDS`` stretches of ``scores`` is judged by the threshold that the other stretches give; the interval
@@ -95,6 +107,7 @@ def rate_interval(scores: Sequence[float], false_alarm_rate: float) -> RateInter
     Args:
         scores: of held-out clean frames, in their order.
         false_alarm_rate: that was asked for, in 0..1, exclusive.
+        drives: as of `clean_threshold`.
 
     Returns:
         None where there are fewer than two frames a fold.
@@ -105,10 +118,12 @@ def rate_interval(scores: Sequence[float], false_alarm_rate: float) -> RateInter
     count = len(scores)
     if count < 2 * FOLDS:
         return None
+    drives = [None] * count if drives is None else drives
     exceeded = 0
     for fold in range(FOLDS):
         first, last = fold * count // FOLDS, (fold + 1) * count // FOLDS
-        threshold = _quantile_or_tail([*scores[:first], *scores[last:]], false_alarm_rate)
+        others = [*scores[:first], *scores[last:]], [*drives[:first], *drives[last:]]
+        threshold = _quantile_or_tail(*others, false_alarm_rate)
         exceeded += sum(score > threshold for score in scores[first:last])
     limits = binomtest(exceeded, count).proportion_ci(CONFIDENCE, "exact")
     return RateInterval(float(limits.low), float(limits.high), CONFIDENCE, exceeded, count)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from zmask_ros.defense.analyzer import Analyzer
-from zmask_ros.defense.defense import bind, labels_of
+from zmask_ros.defense.defense import bind
 from zmask_ros.defense.evidence.taps import ActivationTaps, find_layer, tap
 from zmask_ros.defense.profile.profile import Profile
 from zmask_ros.defense.profile.storage import profile_digest
@@ -28,6 +28,7 @@ from zmask_ros.segmenters.engine.cutting import LOGITS, Cut, export
 from zmask_ros.segmenters.engine.graphs import EngineError, Origin, check_notes, read_graphs
 from zmask_ros.segmenters.engine.network import EngineNetwork
 from zmask_ros.segmenters.engine.sessions import GraphSession
+from zmask_ros.segmenters.labels import labels_of
 from zmask_ros.segmenters.trial import make_test_images
 
 MOST_CHANGED = 1e-4
@@ -171,7 +172,7 @@ def _observed(
 ) -> tuple[Tensor, Tensor]:
     """Labels, uint8 [B, h, w], and scores, [n], of images; ``act``: with a changed activation."""
     with _acting(segmenter, tracked_layer(profile), act), tap(segmenter, profile.layers) as taps:
-        labels = labels_of(segmenter.logits(x))
+        labels = labels_of(segmenter.scores(x), segmenter.input_size)
         return labels, scores(taps)
 
 

@@ -196,9 +196,9 @@ class _Graph:
         return self._sources.get(name, name)
 
     def unresampled(self, name: str) -> str:
-        """The tensor that ``name`` is brought to its size from, as `compute_logits` does with what is smaller.
+        """The tensor that ``name`` is brought to its size from, as `at_size` does with what is smaller.
 
-        torch does that in half of the time, since it works on all channels of a pixel at once.
+        torch does that in half of the time, and labels need it in a part of the image only.
         """
         node = self._makers.get(name)
         if node is None or node.op_type != "Resize" or not self._is_map(node.input[0]):

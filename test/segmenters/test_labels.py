@@ -12,7 +12,7 @@ from zmask_ros.segmenters.labels import at_size, labels_of
 
 
 def blobs(batch: int, classes: int, height: int, width: int, seed: int) -> Tensor:
-    """Scores with areas of one class, as networks put them out; as doubles, so that no two classes are equally likely."""
+    """Scores with areas of one class, as networks have them; doubles, so that no two classes are equally likely."""
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.randn(batch, classes, 3, 3, generator=generator, dtype=torch.float64)
     return at_size(coarse, (height, width)) + 0.05 * torch.randn(

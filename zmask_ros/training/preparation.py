@@ -468,7 +468,8 @@ class _Chain:
     def _attacked_frame(self, truth: np.ndarray, attacked: np.ndarray, patch_mask: np.ndarray) -> AttackedFrame:
         x = self.segmenter.prepare(attacked)
         hidden = torch.from_numpy(patch_mask)[None, None].to(x)
-        undefended, oracle = labels_of(self.segmenter.scores(x), self.segmenter.input_size), masked_labels(self.segmenter, x, hidden)
+        undefended = labels_of(self.segmenter.scores(x), self.segmenter.input_size)
+        oracle = masked_labels(self.segmenter, x, hidden)
         return AttackedFrame(attacked, truth, undefended[0].cpu().numpy(), oracle[0].cpu().numpy(), patch_mask)
 
     def _compare(self, own: Best) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from zmask_ros.defense.analyzer import Analysis, Analyzer
+from zmask_ros.defense.analyzer import ANALYSIS, Analysis, Analyzer, exported_evidence
 from zmask_ros.defense.evidence.grid import Size
 from zmask_ros.defense.evidence.taps import tap, try_layers
 from zmask_ros.defense.masking.soft_region import OPEN
@@ -142,7 +142,8 @@ class Defense(nn.Module):
         profile.binding.check(bind(segmenter, profile.bound_layers))
         self.segmenter = segmenter
         self.profile = profile
-        self.analyzer = Analyzer(profile.detector, profile.binding).to(segmenter.device)
+        exported = exported_evidence(segmenter.network, profile, ANALYSIS)
+        self.analyzer = Analyzer(profile.detector, profile.binding, exported).to(segmenter.device)
         self.stem = find_stem(segmenter)
         self.threshold = profile.detector.threshold.value
         self.precaution = profile.detector.masking_threshold

@@ -5,7 +5,7 @@ What the defense does stays where it is: an engine is another network with the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,17 +14,17 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from zmask_ros.defense.analyzer import Analyzer
-from zmask_ros.defense.defense import bind
+from zmask_ros.defense.analyzer import ANALYSIS, SCREENING, build_evidence
+from zmask_ros.defense.defense import Defense, bind
 from zmask_ros.defense.evidence.taps import ActivationTaps, find_layer, tap
 from zmask_ros.defense.profile.profile import Profile
 from zmask_ros.defense.profile.storage import profile_digest
 from zmask_ros.defense.resegmentation.stem_search import find_stem
-from zmask_ros.defense.streaming.cascade import Screening
+from zmask_ros.defense.streaming.cascade import Cascade
 from zmask_ros.defense.streaming.tracking import tracked_layer
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.segmenters.description import Runtime
-from zmask_ros.segmenters.engine.cutting import LOGITS, Cut, export
+from zmask_ros.segmenters.engine.cutting import Cut, Pass, export
 from zmask_ros.segmenters.engine.graphs import EngineError, Origin, check_notes, read_graphs
 from zmask_ros.segmenters.engine.network import EngineNetwork
 from zmask_ros.segmenters.engine.sessions import GraphSession
@@ -117,7 +117,7 @@ def export_graphs(segmenter: Segmenter, profile: Profile) -> list[bytes]:
     layers = (*profile.layers, *profile.bound_layers, cut.acted, *(() if end is None else (end,)))
     taps = tap(segmenter, tuple(dict.fromkeys(layers)))
     image = make_test_images(segmenter.input_size)[:1].to(segmenter.device)
-    run = partial(_run, segmenter, taps)
+    run = partial(_run, segmenter, taps, _evidence(profile, segmenter.device))
     return export(segmenter.network, run, image, cut, _origin(segmenter, profile))
 
 
@@ -125,11 +125,23 @@ def _origin(segmenter: Segmenter, profile: Profile) -> Origin:
     return Origin(segmenter.digest, profile_digest(profile))
 
 
-def _run(segmenter: Segmenter, taps: ActivationTaps, image: Tensor) -> Mapping[str, Tensor]:
-    """The logits and the activations of one pass, these in the order in which the layers run."""
+def _evidence(profile: Profile, device: torch.device) -> dict[str, nn.Module]:
+    """What makes the evidence of the analysis and, where there is one, of the screen, by name."""
+    detectors = {ANALYSIS: profile.detector}
+    if profile.screen is not None:
+        detectors[SCREENING] = profile.screen.detector(profile.detector)
+    return {name: build_evidence(detector, profile.binding).to(device) for name, detector in detectors.items()}
+
+
+def _run(segmenter: Segmenter, taps: ActivationTaps, evidence: Mapping[str, nn.Module], image: Tensor) -> Pass:
+    """One pass, and the evidence in its activations."""
     with taps:
         logits = segmenter.logits(image)
-        return {name: taps[name] for name in taps.runs} | {LOGITS: logits}
+        layers = {name: taps[name] for name in taps.runs}
+    # What is differentiable is not computed in place, which graphs know nothing of.
+    with torch.enable_grad():
+        leaves = {name: activation.detach().requires_grad_() for name, activation in layers.items()}
+        return Pass(logits, layers, {name: vars(module(leaves)) for name, module in evidence.items()})
 
 
 @torch.inference_mode()
@@ -140,11 +152,10 @@ def _refuse_differences(segmenter: Segmenter, engine: Segmenter, profile: Profil
         EngineError: they differ too much, or the engine fails.
     """
     x = make_test_images(segmenter.input_size).to(segmenter.device)
-    scores = _scores(profile, segmenter.device)
     for act in (False, True):
-        expected, expected_scores = _observed(segmenter, profile, x, scores, act)
+        expected, expected_scores = _observed(segmenter, profile, x, act)
         try:
-            found, found_scores = _observed(engine, profile, x, scores, act)
+            found, found_scores = _observed(engine, profile, x, act)
         # ONNX Runtime fails in many ways.
         except Exception as error:
             raise EngineError(f"ONNX Runtime cannot run the network: {str(error)[:200]}.") from error
@@ -159,21 +170,14 @@ def _refuse_differences(segmenter: Segmenter, engine: Segmenter, profile: Profil
             )
 
 
-def _scores(profile: Profile, device: torch.device) -> Callable[[ActivationTaps], Tensor]:
-    """What makes all scores of a pass: of the analysis and, where there is one, of the screening."""
-    modules: list[nn.Module] = [Analyzer(profile.detector, profile.binding).to(device)]
-    if profile.screen is not None:
-        modules.append(Screening(profile).to(device))
-    return lambda taps: torch.cat([module(taps).score for module in modules])
-
-
-def _observed(
-    segmenter: Segmenter, profile: Profile, x: Tensor, scores: Callable[[ActivationTaps], Tensor], act: bool
-) -> tuple[Tensor, Tensor]:
+def _observed(segmenter: Segmenter, profile: Profile, x: Tensor, act: bool) -> tuple[Tensor, Tensor]:
     """Labels, uint8 [B, h, w], and scores, [n], of images; ``act``: with a changed activation."""
+    analyzer = Defense(segmenter, profile).analyzer
+    screening = Cascade(profile, analyzer, segmenter).screening
     with _acting(segmenter, tracked_layer(profile), act), tap(segmenter, profile.layers) as taps:
         labels = labels_of(segmenter.scores(x), segmenter.input_size)
-        return labels, scores(taps)
+        modules: list[nn.Module] = [analyzer] if screening is None else [analyzer, screening]
+        return labels, torch.cat([module(taps).score for module in modules])
 
 
 @contextmanager

@@ -39,7 +39,7 @@ class StreamingDefense(nn.Module):
         self.keyframe_interval_s = keyframe_interval_s
         self.tracker = Tracker(defense.profile).to(defense.segmenter.device)
         self._copied = try_layers(defense.segmenter, [self.tracker.layer])[self.tracker.layer].overwritten
-        self.cascade = Cascade(defense.profile, defense.analyzer, defense.segmenter.device)
+        self.cascade = Cascade(defense.profile, defense.analyzer, defense.segmenter)
 
     @torch.inference_mode()
     def step(

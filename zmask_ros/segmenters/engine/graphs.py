@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, field
 from pathlib import Path
 
 from pydantic.dataclasses import dataclass
@@ -48,6 +48,8 @@ class Notes:
         output: name of the tensor that the part puts out.
         layers: the tensor of each tapped layer that runs in it, by the layer's name, in the order in which they run.
         reach: how far the part sees from a cell of its output, in pixels of the image; None: as far as there are any.
+        evidence: name of the evidence that it makes of tapped layers' activations; empty: it is a part of the network.
+        heats: the tensor of each heat map of its evidence, by name.
     """
 
     origin: Origin
@@ -57,6 +59,8 @@ class Notes:
     output: str
     layers: dict[str, str]
     reach: int | None = None
+    evidence: str = ""
+    heats: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """As JSON."""

@@ -40,6 +40,11 @@ class Quartiles(NamedTuple):
         return Quartiles(*map(float, np.percentile(values, [25, 50, 75])))
 
 
+def p99(times: Sequence[float]) -> float:
+    """The time that one of a hundred exceeds."""
+    return float(np.percentile(times, 99))
+
+
 def timed_in_turn(
     device: torch.device, calls: Sequence[Callable[[Input], object]], inputs: Iterable[Input]
 ) -> Iterator[tuple[float, ...]]:

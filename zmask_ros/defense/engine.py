@@ -209,7 +209,7 @@ def _observed(segmenter: Segmenter, profile: Profile) -> dict[str, Tensor]:
     analyzer = Defense(segmenter, profile).analyzer
     screening = Cascade(profile, analyzer, segmenter).screening
     modules: list[nn.Module] = [analyzer] if screening is None else [analyzer, screening]
-    labels, scores = [], []
+    labels, scores = list[Tensor](), list[Tensor]()
     for act in (False, True):
         with _acting(segmenter, tracked_layer(profile), act), tap(segmenter, profile.layers) as taps:
             # One by one: an engine keeps the memory that its largest batch took.

@@ -134,6 +134,7 @@ def _case_figures(cases: Mapping[str, PairedTimes]) -> dict[str, Any]:
         if times.engine is not None:
             result[case] |= {
                 "engine_flagged": times.engine.flagged,
+                "engine_overhead_quartiles": [round(ratio, 4) for ratio in times.engine.ratio],
                 "engine_plain_ms_quartiles": [round(ms, 3) for ms in Quartiles.of(times.engine.plain)],
                 "engine_defended_ms_quartiles": [round(ms, 3) for ms in Quartiles.of(times.engine.defended)],
                 "engine_plain_ms_p99": round(p99(times.engine.plain), 3),

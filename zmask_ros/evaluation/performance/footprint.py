@@ -12,7 +12,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -61,21 +61,29 @@ class Footprint:
         return {name: round(value, 2) for name, value in asdict(self).items()}
 
 
-def measure_footprint(subject: Subject, count: int) -> Footprint:
+def measure_footprint(
+    subject: Subject, count: int, python: str = sys.executable, environment: Mapping[str, str] | None = None
+) -> Footprint:
     """The footprint of processes that start what is named, ``count`` of them one after the other: medians.
+
+    Args:
+        subject: what is started.
+        count: at least 1.
+        python: that runs them.
+        environment: of theirs; None: this process's.
 
     Raises:
         ZmaskError: it does not start; the sentence is what it says.
     """
-    starts, peaks = zip(*(_start(subject) for _ in range(count)), strict=True)
+    starts, peaks = zip(*(_start(subject, python, environment) for _ in range(count)), strict=True)
     return Footprint(median(starts), median(peaks))
 
 
-def _start(subject: Subject) -> tuple[float, float]:
+def _start(subject: Subject, python: str, environment: Mapping[str, str] | None) -> tuple[float, float]:
     """The seconds to its first frame of one process, and the most memory that it had."""
-    command = [sys.executable, "-m", __name__, json.dumps(asdict(subject))]
+    command, pipe = [python, "-m", __name__, json.dumps(asdict(subject))], subprocess.PIPE
     began = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment) as process:
         assert process.stdout is not None and process.stderr is not None
         line = process.stdout.readline()
         seconds = time.perf_counter() - began

@@ -28,7 +28,7 @@ from zmask_ros.cli.console import progress
 from zmask_ros.defense import load_profile
 from zmask_ros.defense.engine import export_graphs
 from zmask_ros.evaluation.performance.benchmark import ENGINE_NAMES
-from zmask_ros.evaluation.performance.footprint import MIB, Footprint, Subject, measure_footprint
+from zmask_ros.evaluation.performance.footprint import Footprint, Subject, measure_footprint
 from zmask_ros.io.markdown_tables import Marks
 from zmask_ros.resources import DEFAULT_SEGMENTER, shipped_profile
 from zmask_ros.segmenters import load_segmenter
@@ -42,6 +42,7 @@ INSTALLED = Marks("<!-- vehicle: written by tools/measure_engine.py --vehicle --
 RUNS = (("480x360", 0), ("640x480", 0), ("480x360", 2))
 """Sizes of the images, and numbers of busy processes beside."""
 STARTS = 3
+BYTES_PER_MIB = 1 << 20
 AIMS = {"plain": None, "clean_streaming": 0.50, "clean_full": 0.55, "tracked": 0.55, "two_pass": 1.00}
 OWN_AIMS = {"clean_streaming": 1.20, "tracked": 1.30, "two_pass": 2.40}
 """Ratios to the plain network in torch, and to that on the engine, that are aimed at."""
@@ -132,7 +133,8 @@ def own_environment() -> dict[str, str]:
 
 def size_mib(folder: Path) -> float:
     """What the files in a folder take, in MiB."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink()) / MIB
+    files = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    return sum(path.stat().st_size for path in files) / BYTES_PER_MIB
 
 
 @click.command(help=__doc__)

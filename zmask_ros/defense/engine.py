@@ -212,10 +212,9 @@ def _observed(segmenter: Segmenter, profile: Profile) -> dict[str, Tensor]:
     labels, scores = list[Tensor](), list[Tensor]()
     for act in (False, True):
         with _acting(segmenter, tracked_layer(profile), act), tap(segmenter, profile.layers) as taps:
-            # One by one: an engine keeps the memory that its largest batch took.
-            for image in x.split(1):
-                labels.append(labels_of(segmenter.scores(image), segmenter.input_size))
-                scores.extend(module(taps).score for module in modules)
+            # Together: the frames of several cameras are a batch, and an export of one image might not know that.
+            labels.append(labels_of(segmenter.scores(x), segmenter.input_size))
+            scores.extend(module(taps).score for module in modules)
     return {LABELS: torch.cat(labels).cpu(), SCORES: torch.cat(scores).cpu()}
 
 

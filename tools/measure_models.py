@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import cv2
 import numpy as np
 import torch
 
@@ -28,6 +27,7 @@ from zmask_ros.evaluation.metrics.segmentation import Confusion
 from zmask_ros.evaluation.performance.paired import PairedFrame, evaluate_pairs
 from zmask_ros.evaluation.performance.timing import median_ratio, plain_labels
 from zmask_ros.io.files import replace_file
+from zmask_ros.io.images.nearest import resize_nearest
 from zmask_ros.io.markdown_tables import Marks
 from zmask_ros.segmenters import Segmenter, load_segmenter
 from zmask_ros.training.clean_fit import ProfileFit
@@ -55,8 +55,7 @@ def segmentation(segmenter: Segmenter, frames: Iterator[tuple[np.ndarray, np.nda
     matrix = Confusion(len(segmenter.classes))
     for image, labels in frames:
         predicted = plain_labels(segmenter, image)[0].cpu().numpy()
-        size = (labels.shape[1], labels.shape[0])
-        matrix.add(cv2.resize(predicted, size, interpolation=cv2.INTER_NEAREST), labels)
+        matrix.add(resize_nearest(predicted, labels.shape), labels)
     names = list(segmenter.classes)
     classes = dict(zip(names, matrix.iou(), strict=True))
     return {"miou": matrix.miou(), "accuracy": matrix.pixel_accuracy(), "iou": classes}

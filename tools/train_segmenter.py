@@ -36,6 +36,7 @@ from zmask_ros.data.camvid import CamVid, LabeledFrame, camvid_root
 from zmask_ros.data.street import StreetDrive
 from zmask_ros.defense import inpaint
 from zmask_ros.evaluation.metrics.segmentation import Confusion
+from zmask_ros.io.images.nearest import resize_nearest
 from zmask_ros.segmenters.unet import small_unet
 
 NUM_CLASSES = 11
@@ -134,7 +135,7 @@ def load_street(seeds: Sequence[int], frames_per_seed: int) -> Frames:
             frame = drive[int(index)]
             size = (FRAME[1], FRAME[0])
             images.append(cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA))
-            labels.append(cv2.resize(frame.labels, size, interpolation=cv2.INTER_NEAREST))
+            labels.append(resize_nearest(frame.labels, FRAME))
     return Frames(np.stack(images), np.stack(labels))
 
 
@@ -150,7 +151,7 @@ def random_crop(
     window = np.s_[top : top + height, left : left + width]
     size = (crop[1], crop[0])
     image = cv2.resize(image[window], size, interpolation=cv2.INTER_LINEAR)
-    labels = cv2.resize(labels[window], size, interpolation=cv2.INTER_NEAREST)
+    labels = resize_nearest(labels[window], crop)
     if rng.random() < 0.5:
         image, labels = image[:, ::-1], labels[:, ::-1]
     return shift_colors(image, rng), np.ascontiguousarray(labels)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 
 import cv2
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import support
 from support.tiny_network import describe, fit
 from zmask_ros.cli.bench import PERFORMANCE, command
 from zmask_ros.errors import ZmaskError
@@ -26,8 +29,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def basics(place: Path, frames: int) -> list[str]:
+def basics(place: Path, frames: int, starts: int = 0) -> list[str]:
     given = {
+        "--starts": starts,
         "--segmenter": place / "tiny_0.yaml",
         "--profile": place / "tiny_0.zmask.safetensors",
         "--patch": place / "patch.png",
@@ -59,8 +63,10 @@ def test_the_command_reports_overheads(place: Path) -> None:
     assert "clean: defended on the engine" in table.stdout
 
 
-def test_an_engine_is_measured_beside_torch_and_busy_neighbours(place: Path) -> None:
-    result = CliRunner().invoke(command, [*basics(place, 4), "--json", "--neighbours", "1"])
+def test_an_engine_is_measured_beside_torch_and_busy_neighbours(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The processes that are started build the network as well.
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(support.__file__).parents[1]), *sys.path]))
+    result = CliRunner().invoke(command, [*basics(place, 4, starts=1), "--json", "--neighbours", "1"])
     assert result.exit_code == 0, result.output
     figures = json.loads(result.stdout)
     engine = figures["engine"]
@@ -70,6 +76,12 @@ def test_an_engine_is_measured_beside_torch_and_busy_neighbours(place: Path) -> 
     assert figures["neighbours"] == 1
     for case in CASES:
         assert figures[case]["engine_flagged"] == figures[case]["flagged"]
+        for times in ("plain", "defended", "engine_plain", "engine_defended"):
+            assert figures[case][f"{times}_ms_p99"] >= figures[case][f"{times}_ms_quartiles"][1]
+    assert list(figures["footprints"]) == ["torch", "ONNX Runtime (CPU)"]
+    for footprint in figures["footprints"].values():
+        assert footprint["start_s"] > 0
+        assert footprint["peak_mib"] > 50
     alone = CliRunner().invoke(command, [*basics(place, 2), "--json", "--runtime", "torch"])
     assert "engine" not in json.loads(alone.stdout)
 

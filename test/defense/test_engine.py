@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save
 from torch import Tensor
 
 from support import tiny_network
@@ -18,16 +22,22 @@ from support.screened import screened_profile
 from support.tiny_network import clean_image, describe_with
 from zmask_ros.attacks import load_patch
 from zmask_ros.data.street import StreetDrive
-from zmask_ros.defense import Defense, Profile, StreamingDefense, load_profile, tap
-from zmask_ros.defense.engine import deploy, export_graphs, on_engine
+from zmask_ros.defense import Defense, LayerStatistics, Moments, Profile, StreamingDefense, load_profile, tap
+from zmask_ros.defense.analyzer import ExportedEvidence
+from zmask_ros.defense.engine import deploy, deploy_described, export_graphs, on_engine
+from zmask_ros.defense.evidence.descriptors import DESCRIPTORS, VIEWS
+from zmask_ros.defense.evidence.head import FeatureKind, untrained_head
 from zmask_ros.defense.evidence.taps import find_layer
+from zmask_ros.defense.profile.detector import statistics_key
 from zmask_ros.defense.profile.profile import ProfileError
 from zmask_ros.defense.streaming.tracking import tracked_layer
 from zmask_ros.evaluation.performance.benchmark import attacked_frames, tracked_frames
 from zmask_ros.resources import shipped_patch, shipped_profile
 from zmask_ros.segmenters import Segmenter, load_segmenter
 from zmask_ros.segmenters.engine.graphs import EngineError, write_graphs
+from zmask_ros.segmenters.engine.pooling import area_weights
 from zmask_ros.segmenters.engine.sessions import GraphSession
+from zmask_ros.training.adversarial import HeadInputs, with_untrained_head
 from zmask_ros.training.clean_fit import ProfileFit
 from zmask_ros.training.plans import plan_for
 from zmask_ros.training.sources import CleanFrame
@@ -64,7 +74,7 @@ def fitted_on(segmenter: Segmenter) -> Profile:
 
 
 def on_onnx(segmenter: Segmenter, profile: Profile) -> Segmenter:
-    return on_engine(segmenter, profile, export_graphs(segmenter, profile))
+    return on_engine(segmenter.description, segmenter.device, profile, export_graphs(segmenter, profile))
 
 
 @torch.inference_mode()
@@ -125,6 +135,51 @@ def test_a_drive_is_defended_as_in_torch(segmenter: Segmenter, fitted: Profile) 
         torch.testing.assert_close(found.analysis.score, expected.analysis.score, rtol=1e-3, atol=1e-6)
         followed += int(found.tracked[0])
     assert followed > 10
+
+
+def with_head(segmenter: Segmenter, profile: Profile, kind: FeatureKind) -> Profile:
+    """``profile`` with an untrained head for three layers that see this; their clean descriptors are made up."""
+    layers = tuple(segmenter.description.shallow_layers + segmenter.description.deep_layers)
+    inputs = HeadInputs((0.3, 0.1), FeatureKind.ENERGIES if kind is FeatureKind.DESCRIPTORS else kind)
+    frames = [clean_image(index) for index in range(4)]
+    begun = with_untrained_head(segmenter, profile, layers, frames, inputs)
+    if kind is not FeatureKind.DESCRIPTORS:
+        return begun
+    moments = Moments(100, torch.zeros(1, DESCRIPTORS).double(), torch.full((1, DESCRIPTORS), 100.0).double())
+    clean = {statistics_key("descriptors", layer): LayerStatistics(moments) for layer in layers}
+    detector = begun.detector
+    assert detector.head is not None
+    head = untrained_head(detector.head.branch, VIEWS * DESCRIPTORS * len(layers), 0, kind)
+    return with_changed(begun, head=head, statistics=detector.statistics | clean)
+
+
+@pytest.mark.parametrize("kind", [None, *FeatureKind])
+@pytest.mark.parametrize("size", ["[48, 64]", "[56, 80]", "[88, 104]"])
+def test_evidence_is_made_on_the_engine(tmp_path: Path, kind: FeatureKind | None, size: str) -> None:
+    """Also where a layer has no whole number of cells for one of the grid, and for several cameras at once."""
+    segmenter = odd(tmp_path, *ODD["skip connections across the cut"], input_size=size)
+    profile = fitted_on(segmenter) if kind is None else with_head(segmenter, fitted_on(segmenter), kind)
+    expected, found = (Defense(own, profile) for own in (segmenter, on_onnx(segmenter, profile)))
+    assert isinstance(found.analyzer.evidence, ExportedEvidence)
+    for cameras in (1, 3):
+        x = torch.cat([segmenter.prepare(attacked_image(index)) for index in range(cameras)])
+        ours, theirs = (own(x).analysis for own in (found, expected))
+        heats = (ours.evidence.shallow, theirs.evidence.shallow), (ours.evidence.deep, theirs.evidence.deep)
+        for one, other in (*heats, (ours.mask, theirs.mask), (ours.score, theirs.score)):
+            torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+
+
+def test_evidence_of_another_profile_is_not_taken(segmenter: Segmenter, fitted: Profile) -> None:
+    engine = on_onnx(segmenter, fitted)
+    other = with_changed(fitted, threshold=replace(fitted.detector.threshold, value=1.0))
+    assert not isinstance(Defense(engine, other).analyzer.evidence, ExportedEvidence)
+
+
+@given(st.integers(1, 60), st.integers(1, 60))
+def test_area_weights_are_those_of_torch(length: int, wanted: int) -> None:
+    maps = torch.randn(1, 3, 1, length, dtype=torch.float64)
+    expected = torch.nn.functional.adaptive_avg_pool2d(maps, (1, wanted))
+    torch.testing.assert_close(maps @ area_weights(length, wanted).double().T, expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["lraspp_camvid", "unet_camvid"])
@@ -215,6 +270,33 @@ def test_graphs_of_files_are_the_graphs_that_were_written(
     torch.testing.assert_close(engine.logits(x), segmenter.logits(x), rtol=1e-4, atol=1e-5)
 
 
+def test_a_network_whose_graphs_are_there_is_not_loaded_in_torch(
+    segmenter: Segmenter, fitted: Profile, tmp_path: Path
+) -> None:
+    write_graphs(export_graphs(segmenter, fitted), tmp_path)
+
+    def load() -> Segmenter:
+        raise AssertionError("the network was loaded in torch")
+
+    engine = deploy_described(segmenter.description, load, segmenter.device, fitted, "onnx", tmp_path).segmenter
+    x = segmenter.prepare(attacked_image())
+    found, expected = Defense(engine, fitted)(x), Defense(segmenter, fitted)(x)
+    assert torch.equal(found.labels, expected.labels)
+    assert engine.digest == segmenter.digest
+
+
+@pytest.mark.parametrize("changed", ["labels", "scores"])
+def test_an_engine_that_strays_from_what_torch_said_is_refused(
+    segmenter: Segmenter, fitted: Profile, changed: str
+) -> None:
+    export = export_graphs(segmenter, fitted)
+    expected = load_tensors(export.expected)
+    expected[changed][0].add_(1)
+    other = replace(export, expected=save(expected))
+    with pytest.raises(EngineError, match="strays from torch: labels of .*run it in torch"):
+        on_engine(segmenter.description, segmenter.device, fitted, other)
+
+
 def test_graphs_of_another_profile_or_network_are_refused(
     segmenter: Segmenter, fitted: Profile, tmp_path: Path
 ) -> None:
@@ -232,7 +314,7 @@ def test_graphs_of_another_profile_or_network_are_refused(
 
 
 def cut_short(paths: Sequence[Path]) -> None:
-    paths[-1].write_bytes(paths[-1].read_bytes()[:-100])
+    paths[0].write_bytes(paths[0].read_bytes()[:-100])
 
 
 def lose_the_first(paths: Sequence[Path]) -> None:
@@ -240,7 +322,15 @@ def lose_the_first(paths: Sequence[Path]) -> None:
 
 
 def lose_the_last(paths: Sequence[Path]) -> None:
+    paths[-2].unlink()
+
+
+def lose_what_torch_said(paths: Sequence[Path]) -> None:
     paths[-1].unlink()
+
+
+def cut_what_torch_said(paths: Sequence[Path]) -> None:
+    paths[-1].write_bytes(paths[-1].read_bytes()[:-100])
 
 
 def lose_all(paths: Sequence[Path]) -> None:
@@ -254,6 +344,8 @@ def lose_all(paths: Sequence[Path]) -> None:
         (cut_short, "ONNX Runtime does not take a graph"),
         (lose_the_first, "holds no graphs: write them with zmask export SEGMENTER -o"),
         (lose_the_last, "Some of the graphs are missing"),
+        (lose_what_torch_said, "holds no graphs"),
+        (cut_what_torch_said, "cannot be compared with torch: .*: write them again"),
         (lose_all, "holds no graphs"),
     ],
 )
@@ -273,20 +365,27 @@ def test_a_graph_of_something_else_is_refused(segmenter: Segmenter, fitted: Prof
             return x / 2
 
     torch.onnx.export(Half(), (torch.zeros(1, 3, 48, 64),), str(tmp_path / "0.onnx"), dynamo=False)
+    (tmp_path / "expected.safetensors").write_bytes(b"")
     with pytest.raises(EngineError, match="none of zmask export"):
         deploy(segmenter, fitted, "onnx", tmp_path)
 
 
 def test_no_graphs_are_left_among_others(segmenter: Segmenter, fitted: Profile, tmp_path: Path) -> None:
-    models = export_graphs(segmenter, fitted)
+    export = export_graphs(segmenter, fitted)
     (tmp_path / "mine.onnx").write_bytes(b"mine")
     with pytest.raises(EngineError, match="holds other graphs, such as mine.onnx"):
-        write_graphs(models, tmp_path)
+        write_graphs(export, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.onnx"]
 
 
+def test_a_small_evidence_takes_one_thread(segmenter: Segmenter, fitted: Profile) -> None:
+    evidence = GraphSession(export_graphs(segmenter, fitted).models[-1], segmenter.device)
+    assert evidence.notes.evidence == "analysis"
+    assert evidence.options.intra_op_num_threads == 1
+
+
 def test_threads_share_the_machine(segmenter: Segmenter, fitted: Profile) -> None:
-    session = GraphSession(export_graphs(segmenter, fitted)[0], segmenter.device)
+    session = GraphSession(export_graphs(segmenter, fitted).models[0], segmenter.device)
     options = session.options
     assert options.intra_op_num_threads == torch.get_num_threads()
     for kind in ("intra_op", "inter_op"):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from zmask_ros.errors import AttackError
+from zmask_ros.io.images.nearest import resize_nearest
 from zmask_ros.segmenters import UNLABELLED, Segmenter
 
 AttackFrame = tuple[np.ndarray, np.ndarray | None]
@@ -69,7 +70,7 @@ def stack_frames(segmenter: Segmenter, frames: Iterable[AttackFrame]) -> FrameSt
     """
     images, labels = [], []
     for index, (image, truth) in enumerate(frames):
-        small = _resize(image, segmenter.input_size, cv2.INTER_AREA)
+        small = _resize(image, segmenter.input_size)
         images.append(torch.from_numpy(np.ascontiguousarray(small.transpose(2, 0, 1))))
         labels.append(torch.from_numpy(_labels(segmenter, image, truth, index)))
     if not images:
@@ -81,7 +82,7 @@ def _labels(segmenter: Segmenter, image: np.ndarray, truth: np.ndarray | None, i
     if truth is None:
         with torch.no_grad():
             predicted = segmenter.logits(segmenter.prepare(image)).argmax(1)[0]
-        return _resize(predicted.to(torch.uint8).cpu().numpy(), segmenter.input_size, cv2.INTER_NEAREST)
+        return np.asarray(predicted.to(torch.uint8).cpu().numpy())
     if truth.shape != image.shape[:2]:
         raise AttackError(f"Frame {index} is {image.shape[:2]} pixels, its labels {truth.shape}: they must agree.")
     strangers = np.unique(truth[(truth >= len(segmenter.classes)) & (truth != UNLABELLED)])
@@ -90,10 +91,10 @@ def _labels(segmenter: Segmenter, image: np.ndarray, truth: np.ndarray | None, i
             f"Frame {index} has label {strangers[0]}, but '{segmenter.name}' knows only "
             f"{len(segmenter.classes)} classes: attack it with frames that have no labels."
         )
-    return _resize(truth, segmenter.input_size, cv2.INTER_NEAREST)
+    return resize_nearest(truth, segmenter.input_size)
 
 
-def _resize(pixels: np.ndarray, size: tuple[int, int], interpolation: int) -> np.ndarray:
-    if pixels.shape[:2] == size:
-        return pixels
-    return np.asarray(cv2.resize(pixels, (size[1], size[0]), interpolation=interpolation))
+def _resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    if image.shape[:2] == size:
+        return image
+    return np.asarray(cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_AREA))

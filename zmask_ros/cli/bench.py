@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
+import torch
 
 from zmask_ros.attacks import load_patch
 from zmask_ros.cli import options
 from zmask_ros.cli.console import print_json, print_table, progress, warn
-from zmask_ros.defense import Defense, load_profile
-from zmask_ros.defense.engine import deploy
+from zmask_ros.defense import Defense, Profile, load_profile
+from zmask_ros.defense.engine import deploy, export_graphs
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.performance.benchmark import Benchmark, run_benchmark
 from zmask_ros.evaluation.performance.benchmark_report import NAIVE, cost_plot, markdown
-from zmask_ros.evaluation.performance.timing import PairedTimes, Quartiles
+from zmask_ros.evaluation.performance.footprint import Footprint, Subject, measure_footprint
+from zmask_ros.evaluation.performance.timing import PairedTimes, Quartiles, p99
 from zmask_ros.io.files import check_place, replace_file
 from zmask_ros.io.markdown_tables import Marks
 from zmask_ros.resources import shipped_patch, shipped_profile
-from zmask_ros.segmenters import load_segmenter
+from zmask_ros.segmenters import Segmenter, load_segmenter
 from zmask_ros.segmenters.description import Runtime
+from zmask_ros.segmenters.engine.graphs import write_graphs
 
 PERFORMANCE = Marks("<!-- figures: written by zmask bench --docs -->", "<!-- end of figures -->")
 
@@ -47,6 +52,12 @@ PERFORMANCE = Marks("<!-- figures: written by zmask bench --docs -->", "<!-- end
     help="So many processes keep a core busy each meanwhile, as on a vehicle.",
 )
 @click.option(
+    "--starts",
+    type=click.IntRange(min=0),
+    default=3,
+    help="So many processes are started in torch, and as many on the engine, for start-up time and memory.",
+)
+@click.option(
     "--sweep", is_flag=True, help="Also other image sizes, input sizes and layers, and cameras together in one batch."
 )
 @click.option("--networks", is_flag=True, help="Also torchvision's networks with random weights; takes minutes.")
@@ -64,6 +75,7 @@ def command(
     runtime: Runtime,
     graphs: Path | None,
     neighbours: int,
+    starts: int,
     sweep: bool,
     networks: bool,
     demo: bool,
@@ -83,6 +95,8 @@ def command(
     one pass for each layer; with --demo, on the demo's grid and with its kernels as well.
 
     Where ONNX Runtime is installed, it runs the plain and the defended network on the same frames, in turn with torch.
+    Processes that start the defence in torch, and on the engine with exported graphs, say how long that takes up to the
+    first frame and how much memory; --starts 0 leaves that out.
 
     \b
       zmask bench
@@ -96,7 +110,8 @@ def command(
     if docs is not None:
         PERFORMANCE.check(docs)
     network = load_segmenter(segmenter, device)
-    fitted = load_profile(profile or shipped_profile(network.name))
+    path = profile or shipped_profile(network.name)
+    fitted = load_profile(path)
     defense = Defense(network, fitted)
     deployment = deploy(network, fitted, runtime, graphs)
     if deployment.reason:
@@ -104,6 +119,9 @@ def command(
     engine = None if deployment.segmenter is network else deployment.segmenter
     picture = load_patch(patch or shipped_patch(network.name))
     result = run_benchmark(network, defense, picture, size, frames, sweep, networks, demo, progress, engine, neighbours)
+    if starts:
+        subject = Subject(segmenter, str(path), device, torch.get_num_threads())
+        result = replace(result, footprints=_footprints(subject, starts, network, fitted, engine))
     if plot is not None:
         replace_file(plot, cost_plot(result).encode())
     if docs is not None:
@@ -114,6 +132,20 @@ def command(
         print_table("Bench", _rows(result))
 
 
+def _footprints(
+    subject: Subject, starts: int, network: Segmenter, profile: Profile, engine: Segmenter | None
+) -> dict[str, Footprint]:
+    """The footprint of processes that run the defense in torch and, if there is an engine, on that."""
+    with progress("Starting", "ways", 1 if engine is None else 2) as advance, TemporaryDirectory() as folder:
+        found = {"torch": measure_footprint(subject, starts)}
+        advance()
+        if engine is not None:
+            write_graphs(export_graphs(network, profile), Path(folder))
+            found[engine.engine] = measure_footprint(replace(subject, graphs=folder), starts)
+            advance()
+    return found
+
+
 def _rows(result: Benchmark) -> dict[str, str]:
     figures = result.to_json()
     rows = {name.replace("_", " "): str(value) for name, value in figures.items() if isinstance(value, str | int)}
@@ -122,8 +154,8 @@ def _rows(result: Benchmark) -> dict[str, str]:
         plain, defended, ratio = Quartiles.of(times.plain), Quartiles.of(times.defended), times.ratio
         counts = len(times.plain), times.analyzed, times.flagged, times.twice, times.tracked
         rows[f"{case}: frames, analysed as a whole, flagged, segmented twice, known"] = ", ".join(map(str, counts))
-        rows[f"{case}: plain"] = f"{plain.median:.1f} ms ({plain.low:.1f} to {plain.high:.1f})"
-        rows[f"{case}: defended"] = f"{defended.median:.1f} ms ({defended.low:.1f} to {defended.high:.1f})"
+        rows[f"{case}: plain"] = f"{_spread(plain)}, p99 {p99(times.plain):.1f} ms"
+        rows[f"{case}: defended"] = f"{_spread(defended)}, p99 {p99(times.defended):.1f} ms"
         if times.engine is not None:
             rows[f"{case}: plain on the engine"] = _compared(times, times.engine.plain)
             rows[f"{case}: defended on the engine"] = _compared(times, times.engine.defended)
@@ -135,13 +167,19 @@ def _rows(result: Benchmark) -> dict[str, str]:
             rows[f"{case}: stages on the engine"] = ", ".join(f"{name} {value:.1f} ms" for name, value in own.items())
     if result.engine:
         rows["engine"] = result.engine
+    for name, taken in result.footprints.items():
+        rows[f"{name}: start to first frame, most memory"] = f"{taken.start_s:.1f} s, {taken.peak_mib:.0f} MiB"
     return rows
+
+
+def _spread(times: Quartiles) -> str:
+    return f"{times.median:.1f} ms ({times.low:.1f} to {times.high:.1f})"
 
 
 def _compared(times: PairedTimes, engine: Sequence[float]) -> str:
     """Times on the engine, and how many times those of the plain network in torch they are."""
     own, ratio = Quartiles.of(engine), times.to_plain(engine)
     return (
-        f"{own.median:.1f} ms ({own.low:.1f} to {own.high:.1f}), "
+        f"{_spread(own)}, p99 {p99(engine):.1f} ms, "
         f"{ratio.median:.3f} times torch's plain network ({ratio.low:.3f} to {ratio.high:.3f})"
     )

@@ -33,11 +33,11 @@ def command(segmenter: str, profile: Path | None, output: Path, as_json: bool) -
     """
     network = load_segmenter(segmenter, "cpu")
     fitted = load_profile(profile or shipped_profile(network.name))
-    models = export_graphs(network, fitted)
-    engine = on_engine(network, fitted, models).engine
-    paths = write_graphs(models, output)
+    export = export_graphs(network, fitted)
+    engine = on_engine(network.description, network.device, fitted, export).engine
+    paths = write_graphs(export, output)
     if as_json:
-        print_json({"segmenter": network.name, "digest": network.digest, "graphs": list(map(str, paths))})
+        print_json({"segmenter": network.name, "digest": network.digest, "graphs": list(map(str, paths[:-1]))})
         return
-    sizes = {str(path): f"{len(model) / 1e6:.1f} MB" for path, model in zip(paths, models, strict=True)}
+    sizes = {str(path): f"{path.stat().st_size / 1e6:.1f} MB" for path in paths}
     print_table("Export", {"segmenter": network.name, "compared on": engine} | sizes)

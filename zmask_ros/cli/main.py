@@ -51,7 +51,13 @@ class LazyGroup(click.Group):
         """Import the subcommand; None where there is none of that name."""
         if name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"zmask_ros.cli.{name}").command
+        try:
+            command: click.Command = importlib.import_module(f"zmask_ros.cli.{name}").command
+        except ModuleNotFoundError as error:
+            raise ZmaskError(
+                f"zmask {name} needs the Python package {error.name}, which an installation for vehicles leaves out: "
+                "run it where requirements/torch.txt and requirements/python.txt are installed."
+            ) from error
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

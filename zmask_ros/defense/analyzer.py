@@ -19,7 +19,9 @@ from zmask_ros.defense.masking.mask_edge import exclude_street, refine_edge
 from zmask_ros.defense.masking.rectangles import complete_rectangles
 from zmask_ros.defense.masking.soft_region import hard_mask
 from zmask_ros.defense.profile.detector import Detector, statistics_key
-from zmask_ros.defense.profile.profile import Binding
+from zmask_ros.defense.profile.profile import Binding, Profile
+from zmask_ros.defense.profile.storage import profile_digest
+from zmask_ros.segmenters.engine.network import EngineNetwork
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,34 @@ class LearnedEvidence(nn.Module):
         return Evidence(heat, heat)
 
 
+ANALYSIS, SCREENING = "analysis", "screening"
+"""Names under which the evidence of a whole analysis and that of a screen are exported."""
+
+
+class ExportedEvidence(nn.Module):
+    """Evidence that an inference engine makes.
+
+    Args:
+        network: on the engine.
+        name: of the evidence.
+    """
+
+    def __init__(self, network: EngineNetwork, name: str) -> None:
+        super().__init__()
+        self._make, self._name = network.make_evidence, name
+
+    def forward(self, taps: Activations) -> Evidence:
+        """The evidence of the activations of one forward pass."""
+        return Evidence(**self._make(self._name, taps))
+
+
+def exported_evidence(network: nn.Module, profile: Profile, name: str) -> ExportedEvidence | None:
+    """The evidence that was exported with a network for this profile; None: none was."""
+    if not isinstance(network, EngineNetwork) or name not in network.evidence:
+        return None
+    return ExportedEvidence(network, name) if network.origin.profile == profile_digest(profile) else None
+
+
 def head_features(detector: Detector, binding: Binding, branch: Branch, kind: FeatureKind) -> Features:
     """The features of a head's layers.
 
@@ -177,13 +207,14 @@ class Analyzer(nn.Module):
     Args:
         detector: layers, statistics, fusion block and growth.
         binding: of its profile.
+        exported: what makes its evidence on an inference engine; None: nothing does.
     """
 
-    evidence: LayerEvidence | LearnedEvidence
+    evidence: LayerEvidence | LearnedEvidence | ExportedEvidence
 
-    def __init__(self, detector: Detector, binding: Binding) -> None:
+    def __init__(self, detector: Detector, binding: Binding, exported: ExportedEvidence | None = None) -> None:
         super().__init__()
-        self.evidence = build_evidence(detector, binding)
+        self.evidence = exported or build_evidence(detector, binding)
         self.fusion = FusionBlock(detector.fusion)
         self.growth = detector.growth
         self.score = score_function(detector.head is not None)

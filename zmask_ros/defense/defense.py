@@ -7,15 +7,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from zmask_ros.defense.analyzer import Analysis, Analyzer
+from zmask_ros.defense.analyzer import ANALYSIS, Analysis, Analyzer, exported_evidence
 from zmask_ros.defense.evidence.grid import Size
 from zmask_ros.defense.evidence.taps import tap, try_layers
 from zmask_ros.defense.masking.soft_region import OPEN
 from zmask_ros.defense.profile.profile import Binding, Profile
-from zmask_ros.defense.resegmentation.stem import StemOutput, StemTap, masked_logits
+from zmask_ros.defense.resegmentation.stem import StemOutput, StemTap, masked_scores
 from zmask_ros.defense.resegmentation.stem_search import find_stem
 from zmask_ros.defense.segmentation_network import SegmentationNetwork
 from zmask_ros.defense.stage_timer import StageTimer
+from zmask_ros.segmenters.labels import labels_of
 
 
 def bind(segmenter: SegmentationNetwork, layers: tuple[str, ...]) -> Binding:
@@ -50,11 +51,13 @@ class FirstPass:
     Its labels are computed when they are asked for: of an image that is segmented again, hardly anybody does.
 
     Args:
-        logits: class scores [B, K, h, w].
+        scores: of the classes, [B, K, H, W], at the size at which the network puts them out.
+        size: height and width of the images.
     """
 
-    def __init__(self, logits: Tensor) -> None:
-        self._logits: Tensor | None = logits
+    def __init__(self, scores: Tensor, size: Size) -> None:
+        self._scores: Tensor | None = scores
+        self._size = size
         self._labels: Tensor | None = None
 
     @property
@@ -62,8 +65,8 @@ class FirstPass:
     def labels(self) -> Tensor:
         """The segmentation before masking, uint8 [B, h, w]."""
         if self._labels is None:
-            assert self._logits is not None
-            self._labels, self._logits = labels_of(self._logits), None
+            assert self._scores is not None
+            self._labels, self._scores = labels_of(self._scores, self._size), None
         return self._labels
 
 
@@ -139,7 +142,8 @@ class Defense(nn.Module):
         profile.binding.check(bind(segmenter, profile.bound_layers))
         self.segmenter = segmenter
         self.profile = profile
-        self.analyzer = Analyzer(profile.detector, profile.binding).to(segmenter.device)
+        exported = exported_evidence(segmenter.network, profile, ANALYSIS)
+        self.analyzer = Analyzer(profile.detector, profile.binding, exported).to(segmenter.device)
         self.stem = find_stem(segmenter)
         self.threshold = profile.detector.threshold.value
         self.precaution = profile.detector.masking_threshold
@@ -167,7 +171,7 @@ class Defense(nn.Module):
         # Read once: they may be changed from another thread.
         thresholds = self.thresholds
         with self.taps as taps, StemTap(self.stem) as stem:
-            first = FirstPass(self.segmenter.logits(x))
+            first = FirstPass(self.segmenter.scores(x), (x.shape[-2], x.shape[-1]))
             timer.mark("network")
             analysis = self.analyzer(taps)
             suspicious = analysis.score > thresholds.masking
@@ -241,10 +245,5 @@ class Defense(nn.Module):
 def masked_labels(
     segmenter: SegmentationNetwork, x: Tensor, mask: Tensor, stem_output: StemOutput | None = None
 ) -> Tensor:
-    """Labels, uint8 [B, h, w], of normalized images whose masked pixels are inpainted; see `masked_logits`."""
-    return labels_of(masked_logits(segmenter, x, mask, stem_output))
-
-
-def labels_of(logits: Tensor) -> Tensor:
-    """The likeliest class of class scores [B, K, h, w], uint8 [B, h, w]."""
-    return logits.argmax(1).to(torch.uint8)
+    """Labels, uint8 [B, h, w], of normalized images whose masked pixels are inpainted; see `masked_scores`."""
+    return labels_of(masked_scores(segmenter, x, mask, stem_output), (x.shape[-2], x.shape[-1]))

@@ -5,35 +5,42 @@ What the defense does stays where it is: an engine is another network with the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save
 from torch import Tensor, nn
 
-from zmask_ros.defense.analyzer import Analyzer
-from zmask_ros.defense.defense import bind, labels_of
+from zmask_ros.defense.analyzer import ANALYSIS, SCREENING, build_evidence
+from zmask_ros.defense.defense import Defense, bind
 from zmask_ros.defense.evidence.taps import ActivationTaps, find_layer, tap
-from zmask_ros.defense.profile.profile import Profile
+from zmask_ros.defense.profile.profile import Profile, ProfileError
 from zmask_ros.defense.profile.storage import profile_digest
 from zmask_ros.defense.resegmentation.stem_search import find_stem
-from zmask_ros.defense.streaming.cascade import Screening
+from zmask_ros.defense.streaming.cascade import Cascade
 from zmask_ros.defense.streaming.tracking import tracked_layer
+from zmask_ros.errors import describe_error
 from zmask_ros.segmenters import Segmenter
-from zmask_ros.segmenters.description import Runtime
-from zmask_ros.segmenters.engine.cutting import LOGITS, Cut, export
-from zmask_ros.segmenters.engine.graphs import EngineError, Origin, check_notes, read_graphs
+from zmask_ros.segmenters.description import Description, Runtime
+from zmask_ros.segmenters.engine.cutting import Cut, Pass, export
+from zmask_ros.segmenters.engine.graphs import EngineError, Export, Origin, check_notes, read_graphs
 from zmask_ros.segmenters.engine.network import EngineNetwork
 from zmask_ros.segmenters.engine.sessions import GraphSession
+from zmask_ros.segmenters.labels import labels_of
 from zmask_ros.segmenters.trial import make_test_images
 
 MOST_CHANGED = 1e-4
 """Share of the pixels that may have another label than in torch, 0..1."""
 MOST_DIFFERENCE = 1e-3
 """Difference of a score from torch's that is accepted, as a share of it."""
+LABELS, SCORES = "labels", "scores"
+"""Names of what is compared."""
 LEAST_SCORE = 1e-3
 """Scores below this one are compared as if they were this high: a share of nothing is nothing."""
 
@@ -66,37 +73,64 @@ def deploy(
         EngineError: an engine is asked for, and cannot be used or strays from torch; the sentence says why.
         ProfileError: the profile belongs to another network.
     """
-    wanted = runtime or segmenter.description.runtime
-    folder = graphs or segmenter.description.graphs
+    profile.binding.check(bind(segmenter, profile.bound_layers))
+    return deploy_described(segmenter.description, lambda: segmenter, segmenter.device, profile, runtime, graphs)
+
+
+def deploy_described(
+    description: Description,
+    load: Callable[[], Segmenter],
+    device: torch.device,
+    profile: Profile,
+    runtime: Runtime | None = None,
+    graphs: Path | None = None,
+) -> Deployment:
+    """The segmenter of a description, as `deploy` gives it; where its graphs are there it is not loaded in torch.
+
+    Args:
+        description: of the segmenter.
+        load: gives the segmenter in torch.
+        device: where it is to run.
+        profile: that was fitted on it.
+        runtime: None: what the description says.
+        graphs: folder that `zmask export` wrote; None: the description's, and if it names none, graphs are made.
+
+    Raises:
+        EngineError: an engine is asked for, and cannot be used or strays from torch; the sentence says why.
+        SegmenterError: the segmenter cannot be loaded in torch.
+        ProfileError: the profile belongs to another network.
+    """
+    wanted = runtime or description.runtime
+    folder = graphs or description.graphs
     if wanted == "torch":
-        return Deployment(segmenter)
+        return Deployment(load())
     try:
-        models = export_graphs(segmenter, profile) if folder is None else read_graphs(folder)
-        return Deployment(on_engine(segmenter, profile, models))
+        export = export_graphs(load(), profile) if folder is None else read_graphs(folder)
+        return Deployment(on_engine(description, device, profile, export))
     except EngineError as error:
         if wanted == "onnx":
             raise
-        return Deployment(segmenter, str(error))
+        return Deployment(load(), str(error))
 
 
-def on_engine(segmenter: Segmenter, profile: Profile, models: Sequence[bytes]) -> Segmenter:
+def on_engine(description: Description, device: torch.device, profile: Profile, export: Export) -> Segmenter:
     """The segmenter on ONNX Runtime, with graphs that were made of it for this profile.
 
     Raises:
         EngineError: they are others, cannot be run, or stray from torch.
         ProfileError: the profile belongs to another network.
     """
-    profile.binding.check(bind(segmenter, profile.bound_layers))
-    sessions = [GraphSession(model, segmenter.device) for model in models]
-    check_notes([session.notes for session in sessions], _origin(segmenter, profile))
-    network = EngineNetwork(sessions, segmenter.input_size)
-    engine = replace(segmenter, network=network, engine=f"ONNX Runtime ({network.provider})")
-    _refuse_differences(segmenter, engine, profile)
+    sessions = [GraphSession(model, device) for model in export.models]
+    origin = Origin(profile.binding.digest, profile_digest(profile))
+    check_notes([session.notes for session in sessions], origin)
+    network = EngineNetwork(sessions, description.input_size)
+    engine = Segmenter(description, network, origin.weights, device, f"ONNX Runtime ({network.provider})")
+    _refuse_differences(engine, profile, export.expected)
     return engine
 
 
-def export_graphs(segmenter: Segmenter, profile: Profile) -> list[bytes]:
-    """The graphs of a segmenter, cut for a profile.
+def export_graphs(segmenter: Segmenter, profile: Profile) -> Export:
+    """A segmenter as graphs that are cut for a profile, with what it says of the test images.
 
     Raises:
         EngineError: it cannot be exported; the sentence says why.
@@ -116,63 +150,72 @@ def export_graphs(segmenter: Segmenter, profile: Profile) -> list[bytes]:
     layers = (*profile.layers, *profile.bound_layers, cut.acted, *(() if end is None else (end,)))
     taps = tap(segmenter, tuple(dict.fromkeys(layers)))
     image = make_test_images(segmenter.input_size)[:1].to(segmenter.device)
-    run = partial(_run, segmenter, taps)
-    return export(segmenter.network, run, image, cut, _origin(segmenter, profile))
+    run = partial(_run, segmenter, taps, _evidence(profile, segmenter.device))
+    models = export(segmenter.network, run, image, cut, Origin(segmenter.digest, profile_digest(profile)))
+    return Export(models, save(_observed(segmenter, profile)))
 
 
-def _origin(segmenter: Segmenter, profile: Profile) -> Origin:
-    return Origin(segmenter.digest, profile_digest(profile))
+def _evidence(profile: Profile, device: torch.device) -> dict[str, nn.Module]:
+    """What makes the evidence of the analysis and, where there is one, of the screen, by name."""
+    detectors = {ANALYSIS: profile.detector}
+    if profile.screen is not None:
+        detectors[SCREENING] = profile.screen.detector(profile.detector)
+    return {name: build_evidence(detector, profile.binding).to(device) for name, detector in detectors.items()}
 
 
-def _run(segmenter: Segmenter, taps: ActivationTaps, image: Tensor) -> Mapping[str, Tensor]:
-    """The logits and the activations of one pass, these in the order in which the layers run."""
+def _run(segmenter: Segmenter, taps: ActivationTaps, evidence: Mapping[str, nn.Module], image: Tensor) -> Pass:
+    """One pass, and the evidence in its activations."""
     with taps:
         logits = segmenter.logits(image)
-        return {name: taps[name] for name in taps.runs} | {LOGITS: logits}
+        layers = {name: taps[name] for name in taps.runs}
+    # What is differentiable is not computed in place, which graphs know nothing of.
+    with torch.enable_grad():
+        leaves = {name: activation.detach().requires_grad_() for name, activation in layers.items()}
+        return Pass(logits, layers, {name: vars(module(leaves)) for name, module in evidence.items()})
 
 
-@torch.inference_mode()
-def _refuse_differences(segmenter: Segmenter, engine: Segmenter, profile: Profile) -> None:
-    """Compare labels and scores of the test images, as they are and with an activation changed where the tracker acts.
+def _refuse_differences(engine: Segmenter, profile: Profile, expected: bytes) -> None:
+    """Compare labels and scores with those in torch, as of `_observed`.
 
     Raises:
         EngineError: they differ too much, or the engine fails.
     """
+    try:
+        theirs = load_tensors(expected)
+    except SafetensorError as error:
+        raise EngineError(f"The graphs cannot be compared with torch: {error}: write them again.") from error
+    try:
+        ours = _observed(engine, profile)
+        changed = float((ours[LABELS] != theirs[LABELS]).float().mean())
+        strayed = float(((ours[SCORES] - theirs[SCORES]).abs() / theirs[SCORES].clamp_min(LEAST_SCORE)).max())
+    except ProfileError:
+        raise
+    # ONNX Runtime fails in many ways.
+    except Exception as error:
+        raise EngineError(f"ONNX Runtime cannot run the network: {describe_error(error)[:200]}.") from error
+    # A NaN is not small.
+    if not (changed <= MOST_CHANGED and strayed <= MOST_DIFFERENCE):
+        raise EngineError(
+            f"Segmenter '{engine.name}' on {engine.engine} strays from torch: labels of {changed:.2%} of the "
+            f"pixels (at most {MOST_CHANGED:.2%}), scores by {strayed:.2%} (at most {MOST_DIFFERENCE:.1%}): run it "
+            "in torch."
+        )
+
+
+@torch.inference_mode()
+def _observed(segmenter: Segmenter, profile: Profile) -> dict[str, Tensor]:
+    """Labels, uint8 [n, h, w], and scores, [m], of the test images: as they are, and changed where one acts."""
     x = make_test_images(segmenter.input_size).to(segmenter.device)
-    scores = _scores(profile, segmenter.device)
+    analyzer = Defense(segmenter, profile).analyzer
+    screening = Cascade(profile, analyzer, segmenter).screening
+    modules: list[nn.Module] = [analyzer] if screening is None else [analyzer, screening]
+    labels, scores = list[Tensor](), list[Tensor]()
     for act in (False, True):
-        expected, expected_scores = _observed(segmenter, profile, x, scores, act)
-        try:
-            found, found_scores = _observed(engine, profile, x, scores, act)
-        # ONNX Runtime fails in many ways.
-        except Exception as error:
-            raise EngineError(f"ONNX Runtime cannot run the network: {str(error)[:200]}.") from error
-        changed = float((found != expected).float().mean())
-        strayed = float(((found_scores - expected_scores).abs() / expected_scores.clamp_min(LEAST_SCORE)).max())
-        # A NaN is not small.
-        if not (changed <= MOST_CHANGED and strayed <= MOST_DIFFERENCE):
-            raise EngineError(
-                f"Segmenter '{segmenter.name}' on {engine.engine} strays from torch: labels of {changed:.2%} of the "
-                f"pixels (at most {MOST_CHANGED:.2%}), scores by {strayed:.2%} (at most {MOST_DIFFERENCE:.1%}): run it "
-                "in torch."
-            )
-
-
-def _scores(profile: Profile, device: torch.device) -> Callable[[ActivationTaps], Tensor]:
-    """What makes all scores of a pass: of the analysis and, where there is one, of the screening."""
-    modules: list[nn.Module] = [Analyzer(profile.detector, profile.binding).to(device)]
-    if profile.screen is not None:
-        modules.append(Screening(profile).to(device))
-    return lambda taps: torch.cat([module(taps).score for module in modules])
-
-
-def _observed(
-    segmenter: Segmenter, profile: Profile, x: Tensor, scores: Callable[[ActivationTaps], Tensor], act: bool
-) -> tuple[Tensor, Tensor]:
-    """Labels, uint8 [B, h, w], and scores, [n], of images; ``act``: with a changed activation."""
-    with _acting(segmenter, tracked_layer(profile), act), tap(segmenter, profile.layers) as taps:
-        labels = labels_of(segmenter.logits(x))
-        return labels, scores(taps)
+        with _acting(segmenter, tracked_layer(profile), act), tap(segmenter, profile.layers) as taps:
+            # Together: the frames of several cameras are a batch, and an export of one image might not know that.
+            labels.append(labels_of(segmenter.scores(x), segmenter.input_size))
+            scores.extend(module(taps).score for module in modules)
+    return {LABELS: torch.cat(labels).cpu(), SCORES: torch.cat(scores).cpu()}
 
 
 @contextmanager

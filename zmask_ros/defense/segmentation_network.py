@@ -49,3 +49,7 @@ class SegmentationNetwork(Protocol):
     def logits(self, x: Tensor) -> Tensor:
         """Class scores [B, K, h, w] of normalized images ``x`` [B, 3, h, w]."""
         ...
+
+    def scores(self, x: Tensor) -> Tensor:
+        """The same at the size at which the network puts them out."""
+        ...

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -114,12 +115,12 @@ class NetworkHost:
         Raises:
             ZmaskError: one of them cannot be used.
         """
-        self._defend(self.segmenter)
+        self._defend()
 
     def release(self) -> None:
         """Let go of everything and free its memory; it cannot be used after that."""
         self._defended.clear()
-        del self.segmenter
+        del self.segmenter, self._in_torch
         self._free_memory()
 
     def process(self, arrivals: Sequence[Arrival]) -> Iterator[tuple[Arrival, CameraResult]]:
@@ -139,22 +140,22 @@ class NetworkHost:
                 f"{sys.executable} cannot import torch ({error}): install it for this Python with "
                 "'pip install -r requirements/torch.txt', or build the package with the Python that has it."
             ) from error
-        from zmask_ros.segmenters import load_segmenter
+        from zmask_ros.segmenters import read_description
 
         if self._settings.num_threads:
             torch.set_num_threads(self._settings.num_threads)
-        self._say(f"loading the network of {self._settings.segmenter}")
-        segmenter = load_segmenter(self._settings.segmenter, self._settings.device)
-        self._defend(segmenter)
-        self.segmenter = segmenter
+        self._description = read_description(self._settings.segmenter)
+        # Once for all profiles, and not at all where exported graphs are in its place.
+        self._in_torch = cache(self._load_in_torch)
+        self._defend()
 
-    def _defend(self, segmenter: Segmenter) -> None:
+    def _defend(self) -> None:
         """Make each profile's defense, and run it once: the first pass of a network is slower than all others."""
         from zmask_ros.defense import load_profile
         from zmask_ros.runtime.camera import CameraStream, DefendedCamera
 
         paths = {
-            camera: Path(path).expanduser() if path else shipped_profile(segmenter.name)
+            camera: Path(path).expanduser() if path else shipped_profile(self._description.name)
             for camera, path in self._profiles.items()
         }
         self._say(f"loading {', '.join(sorted({path.name for path in paths.values()}))}, and running the network once")
@@ -163,10 +164,11 @@ class NetworkHost:
         defended = {}
         for path in dict.fromkeys(paths.values()):
             profile = load_profile(path)
-            deployed = self._deploy(segmenter, profile)
+            deployed = self._deploy(profile)
             defended[path] = DefendedCamera(deployed, profile, interval_s, every)
         for camera in defended.values():
-            camera.process_image(np.full((*segmenter.input_size, 3), GRAY, np.uint8))
+            camera.process_image(np.full((*self._description.input_size, 3), GRAY, np.uint8))
+        self.segmenter = next(iter(defended.values())).segmenter
         self._identities = {path: profile_identity(path) for path in defended}
         self._paths: dict[str, Path] = paths
         self._defended: dict[Path, DefendedCamera] = defended
@@ -176,12 +178,21 @@ class NetworkHost:
         }
         self.set_thresholds(*self._overrides)
 
-    def _deploy(self, segmenter: Segmenter, profile: Profile) -> Segmenter:
+    def _load_in_torch(self) -> Segmenter:
+        from zmask_ros.segmenters import build_segmenter
+
+        self._say(f"loading the network of {self._settings.segmenter}")
+        return build_segmenter(self._description, self._settings.device)
+
+    def _deploy(self, profile: Profile) -> Segmenter:
         """The network in what it is to run in beside a profile."""
-        from zmask_ros.defense.engine import deploy
+        from zmask_ros.defense.engine import deploy_described
+        from zmask_ros.segmenters import choose_device
 
         runtime, graphs = cast("Runtime | None", self._settings.runtime or None), self._settings.graphs
-        deployment = deploy(segmenter, profile, runtime, Path(graphs).expanduser() if graphs else None)
+        device = choose_device(self._settings.device)
+        folder = Path(graphs).expanduser() if graphs else None
+        deployment = deploy_described(self._description, self._in_torch, device, profile, runtime, folder)
         if deployment.reason:
             self._say(f"running the network in torch: {deployment.reason}")
         return deployment.segmenter

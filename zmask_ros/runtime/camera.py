@@ -33,6 +33,7 @@ from zmask_ros.errors import ZmaskError
 from zmask_ros.flags.drift import Drift
 from zmask_ros.flags.flag import FrameState, FrameVerdict, Region, verdict_reason
 from zmask_ros.io.images.codec import AUTO_BITS, decode
+from zmask_ros.io.images.nearest import resize_nearest
 from zmask_ros.io.images.remarks import remark, visibility_remark
 from zmask_ros.io.stamps import stamp_ns
 from zmask_ros.segmenters import CheckedSegmenter, Segmenter
@@ -301,16 +302,14 @@ def labels_without(segmenter: Segmenter, image: np.ndarray, mask: np.ndarray) ->
     Returns:
         uint8 [H, W] labels.
     """
-    height, width = segmenter.input_size
-    hidden = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
-    x = segmenter.prepare(image)
-    return at_size(masked_labels(segmenter, x, torch.from_numpy(hidden)[None, None].to(x))[0], image)
+    x, hidden = segmenter.prepare(image), torch.from_numpy(resize_nearest(mask, segmenter.input_size))
+    return at_size(masked_labels(segmenter, x, hidden[None, None].to(x))[0], image)
 
 
 def at_size(plane: Tensor, image: np.ndarray) -> np.ndarray:
     """uint8 [h, w] at the size of ``image``, by the nearest pixel."""
-    resized = cv2.resize(plane.cpu().numpy(), (image.shape[1], image.shape[0]), interpolation=cv2.INTER_NEAREST)
-    return np.asarray(resized)
+    height, width = image.shape[:2]
+    return resize_nearest(plane.cpu().numpy(), (height, width))
 
 
 def _regions(pictures: Pictures) -> tuple[Region, ...]:

@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from zmask_ros.defense import Profile, load_profile
 from zmask_ros.defense.drift.observation import OBSERVED_EVERY
-from zmask_ros.defense.engine import Deployment, deploy
+from zmask_ros.defense.engine import Deployment, deploy_described
 from zmask_ros.errors import ZmaskError
 from zmask_ros.flags.alarm import AlarmRule
 from zmask_ros.flags.camera_flags import CameraFlags
@@ -31,7 +32,7 @@ from zmask_ros.runtime.camera import CameraResult, CameraStream, DefendedCamera
 from zmask_ros.runtime.flag_bag import FlagBag
 from zmask_ros.runtime.picture_topics import draw_overlay
 from zmask_ros.runtime.rerun_recording import RerunRecording
-from zmask_ros.segmenters import load_segmenter
+from zmask_ros.segmenters import build_segmenter, choose_device, read_description
 from zmask_ros.segmenters.description import Runtime
 
 # What an image topic has after the namespace of its camera.
@@ -125,10 +126,12 @@ def load_defense(settings: ReplaySettings) -> LoadedDefense:
     Raises:
         ZmaskError: there is no such segmenter or profile, or it does not run in that.
     """
-    segmenter = load_segmenter(settings.segmenter, settings.device)
-    path = settings.profile or shipped_profile(segmenter.name)
+    description, device = read_description(settings.segmenter), choose_device(settings.device)
+    path = settings.profile or shipped_profile(description.name)
     profile = load_profile(path)
-    return LoadedDefense(deploy(segmenter, profile, settings.runtime, settings.graphs), profile, profile_identity(path))
+    load = partial(build_segmenter, description, settings.device)
+    deployment = deploy_described(description, load, device, profile, settings.runtime, settings.graphs)
+    return LoadedDefense(deployment, profile, profile_identity(path))
 
 
 def replay(settings: ReplaySettings, progress: Progress = silent, loaded: LoadedDefense | None = None) -> Replayed:

@@ -11,8 +11,6 @@ from types import ModuleType
 
 from torch import jit, nn
 from torch.nn.parameter import is_lazy
-from torchvision.models import get_model, list_models
-from torchvision.models import segmentation as torchvision_segmentation
 
 from zmask_ros.errors import describe_error
 from zmask_ros.segmenters.description import Description, SegmenterError
@@ -123,6 +121,15 @@ def _import_builder(description: Description) -> Callable[..., object]:
 
 
 def _torchvision_builder(name: str) -> Callable[..., object]:
+    # Only here: it takes a second, and is not installed where networks come in exported graphs.
+    try:
+        from torchvision.models import get_model, list_models
+        from torchvision.models import segmentation as torchvision_segmentation
+    except ImportError as error:
+        raise SegmenterError(
+            f"Builder '{name}' is torchvision's, which cannot be imported ({error}): install it with "
+            "'pip install -r requirements/torch.txt', or name the graphs that zmask export wrote elsewhere."
+        ) from error
     known = list_models(module=torchvision_segmentation)
     if name not in known:
         raise SegmenterError(

@@ -6,12 +6,12 @@ import hashlib
 from collections.abc import Mapping
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zmask_ros.errors import describe_error
 from zmask_ros.segmenters.builders import call_builder
 from zmask_ros.segmenters.description import Description, SegmenterError
+from zmask_ros.segmenters.labels import at_size
 from zmask_ros.segmenters.weights import load_weights
 
 # The methods of nn.Module are called by their class: networks have own attributes called `type`, `half` or `to`.
@@ -56,7 +56,12 @@ def weights_digest(network: nn.Module) -> str:
 
 
 def compute_logits(network: nn.Module, x: Tensor, description: Description) -> Tensor:
-    """Class scores of ``network`` [B, K, H, W], in the precision of ``x``; see `Segmenter.logits`.
+    """Class scores of ``network`` [B, K, H, W], at the size and in the precision of ``x``; see `Segmenter.logits`."""
+    return at_size(compute_scores(network, x, description), (x.shape[-2], x.shape[-1]))
+
+
+def compute_scores(network: nn.Module, x: Tensor, description: Description) -> Tensor:
+    """Class scores of ``network`` [B, K, h, w], in the precision of ``x``; see `Segmenter.scores`.
 
     Args:
         network: computes in whatever precision its parameters have.
@@ -75,9 +80,7 @@ def compute_logits(network: nn.Module, x: Tensor, description: Description) -> T
     logits = two_class_scores(found).to(x.dtype)
     if logits.shape[1] != len(description.classes):
         raise _wrong_channels(found.shape[1], description)
-    if logits.shape[-2:] == x.shape[-2:]:
-        return logits
-    return F.interpolate(logits, x.shape[-2:], mode="bilinear", align_corners=False)
+    return logits
 
 
 def two_class_scores(logits: Tensor) -> Tensor:

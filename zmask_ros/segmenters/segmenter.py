@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from zmask_ros.segmenters.builders import modules_beside
 from zmask_ros.segmenters.description import Color, Description, SegmenterError, read_description
-from zmask_ros.segmenters.network import build_network, compute_logits, weights_digest
+from zmask_ros.segmenters.labels import at_size
+from zmask_ros.segmenters.network import build_network, compute_scores, weights_digest
 from zmask_ros.segmenters.precision import apply_precision
 from zmask_ros.segmenters.trial import try_network
 
@@ -80,20 +81,25 @@ class Segmenter:
     def prepare(self, image: np.ndarray) -> Tensor:
         """One image, uint8 [H, W, 3] RGB of any size, to the network's input [1, 3, h, w] on its device."""
         image = np.require(resized(image, self.input_size), requirements=("C", "W"))
-        pixels = torch.from_numpy(image).to(self.device, non_blocking=True)
-        return self.normalize(pixels.permute(2, 0, 1)[None].float() / 255.0)
+        # `normalize` row by row, where the colors of a row stand side by side: several times as fast as three by three.
+        rows = torch.from_numpy(image).to(self.device, non_blocking=True).flatten(1).float().div_(255.0)
+        mean, std = (rows.new_tensor(values).repeat(image.shape[1]) for values in (self.mean, self.std))
+        return rows.sub_(mean).div_(std).view(image.shape).permute(2, 0, 1)[None]
 
     def logits(self, x: Tensor) -> Tensor:
-        """Class scores [B, K, H, W] for the normalized images ``x`` [B, 3, H, W].
+        """Class scores [B, K, H, W] for the normalized images ``x`` [B, 3, H, W]: `scores` at their size."""
+        return at_size(self.scores(x), (x.shape[-2], x.shape[-1]))
+
+    def scores(self, x: Tensor) -> Tensor:
+        """Class scores [B, K, h, w] for the normalized images ``x`` [B, 3, H, W], at the size that the network has.
 
         Understands networks that return a tensor, a dict or an object with ``out`` or ``logits``, or a tuple whose
-        first item is the logits. Those at another resolution are resampled. One channel becomes two: 0 for the first
-        class, and what it says for the second.
+        first item is the logits. One channel becomes two: 0 for the first class, and what it says for the second.
 
         Raises:
             SegmenterError: the network returns something else, or another number of channels than it has classes.
         """
-        return compute_logits(self.network, x, self.description)
+        return compute_scores(self.network, x, self.description)
 
 
 def resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -115,12 +121,12 @@ class CheckedSegmenter(Segmenter):
 
     finite: deque[Tensor] = field(default_factory=lambda: deque(maxlen=KEPT_CHECKS))
 
-    def logits(self, x: Tensor) -> Tensor:
-        """Class scores as of `Segmenter.logits`, whose finiteness is kept."""
-        logits = super().logits(x)
+    def scores(self, x: Tensor) -> Tensor:
+        """Class scores as of `Segmenter.scores`, whose finiteness is kept."""
+        scores = super().scores(x)
         # A NaN or an infinity anywhere ends up in the sum.
-        self.finite.append(logits.detach().sum(dtype=torch.float32).isfinite())
-        return logits
+        self.finite.append(scores.detach().sum(dtype=torch.float32).isfinite())
+        return scores
 
 
 def choose_device(name: str) -> torch.device:

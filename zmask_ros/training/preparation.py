@@ -25,11 +25,12 @@ from zmask_ros.attacks import Recipe, Step, paste_at_random, stack_frames, to_ui
 from zmask_ros.attacks.patch_attack import profile_digest
 from zmask_ros.attacks.recipe import patch_side
 from zmask_ros.defense import Defense, Profile, load_profile, save_profile
-from zmask_ros.defense.defense import labels_of, masked_labels
+from zmask_ros.defense.defense import masked_labels
 from zmask_ros.defense.evidence.head import Head
 from zmask_ros.errors import ZmaskError
 from zmask_ros.progress import SECONDS, Advance, Progress, silent
 from zmask_ros.segmenters import Segmenter
+from zmask_ros.segmenters.labels import labels_of
 from zmask_ros.training.adversarial import AdversarialTraining, loss_note
 from zmask_ros.training.adversaries import SEEN, AdversaryKind
 from zmask_ros.training.clean_fit import UNLIKE, CleanMeasurements, ProfileFit
@@ -468,7 +469,8 @@ class _Chain:
     def _attacked_frame(self, truth: np.ndarray, attacked: np.ndarray, patch_mask: np.ndarray) -> AttackedFrame:
         x = self.segmenter.prepare(attacked)
         hidden = torch.from_numpy(patch_mask)[None, None].to(x)
-        undefended, oracle = labels_of(self.segmenter.logits(x)), masked_labels(self.segmenter, x, hidden)
+        undefended = labels_of(self.segmenter.scores(x), self.segmenter.input_size)
+        oracle = masked_labels(self.segmenter, x, hidden)
         return AttackedFrame(attacked, truth, undefended[0].cpu().numpy(), oracle[0].cpu().numpy(), patch_mask)
 
     def _compare(self, own: Best) -> None:

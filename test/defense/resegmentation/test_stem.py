@@ -31,6 +31,9 @@ class Plain:
         output = self.network(x)
         return output["out"] if isinstance(output, dict) else output
 
+    def scores(self, x: Tensor) -> Tensor:
+        return self.logits(x)
+
 
 def convolution(taken: int, given: int, kernel: int = 3, stride: int = 1) -> nn.Module:
     return nn.Sequential(nn.Conv2d(taken, given, kernel, stride, kernel // 2), nn.ReLU(inplace=True))

@@ -16,6 +16,7 @@ from zmask_ros.evaluation.performance.benchmark import (
     tracked_frames,
 )
 from zmask_ros.evaluation.performance.benchmark_report import markdown
+from zmask_ros.evaluation.performance.footprint import Footprint
 from zmask_ros.evaluation.performance.timing import PairedTimes
 from zmask_ros.segmenters import Segmenter
 
@@ -57,11 +58,14 @@ def test_figures_by_hand() -> None:
         "overhead_quartiles": [1.125, 1.15, 1.175],
         "plain_ms_quartiles": [10.0, 10.0, 10.0],
         "defended_ms_quartiles": [11.25, 11.5, 11.75],
+        "plain_ms_p99": 10.0,
+        "defended_ms_p99": 11.99,
         "stages_ms": {"network": 5.0, "second pass": 4.0},
     }
-    assert "| 96x72 | an attacked frame, segmented twice | 10.0 ms | 11.5 ms |" in markdown(
-        Benchmark(subject, {"96x72": {"clean": TIMES, "two_pass": TIMES}}, {})
-    )
+    footprints = {"torch": Footprint(4.25, 800.4)}
+    text = markdown(Benchmark(subject, {"96x72": {"clean": TIMES, "two_pass": TIMES}}, {}, footprints=footprints))
+    assert "| 96x72 | an attacked frame, segmented twice | 10.0 / 10.0 ms | 11.5 / 12.0 ms |" in text
+    assert "| torch | 4.2 s | 800 MiB |" in text
 
 
 def test_a_batch_is_compared_with_its_images_one_by_one(defended: tuple[Segmenter, Defense]) -> None:

@@ -91,7 +91,7 @@ class GroupFeatures(nn.Module):
     def _join(self, maps: list[Tensor]) -> Tensor:
         """The maps of all layers as one, [B, C, *own], with channels of zeros at the end that fill a register."""
         if self.padding.shape[1] > 0:
-            maps = [*maps, self.padding.expand(len(maps[0]), -1, -1, -1)]
+            maps = [*maps, self.padding.expand(maps[0].shape[0], -1, -1, -1)]
         return torch.cat(maps, 1) if len(maps) > 1 else maps[0]
 
     def _squared_z_scores(self, activations: list[Tensor]) -> Tensor:
@@ -104,8 +104,9 @@ class GroupFeatures(nn.Module):
 
 def _squashed(pooled: Tensor, offset: Tensor, inverse: Tensor, shared: bool) -> Tensor:
     """The features of pooled activations, in place unless their memory is ``shared`` or a gradient is wanted."""
-    kept = shared or pooled.requires_grad
-    return _softsign(torch.addcmul(offset, pooled, inverse, out=None if kept else pooled))
+    if shared or pooled.requires_grad:
+        return _softsign(torch.addcmul(offset, pooled, inverse))
+    return _softsign(torch.addcmul(offset, pooled, inverse, out=pooled))
 
 
 def _softsign(x: Tensor) -> Tensor:

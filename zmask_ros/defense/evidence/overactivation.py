@@ -49,7 +49,8 @@ class Branch:
 
 def layer_maps(activation: Tensor, kernels: Sequence[Size], grid: Size) -> tuple[Tensor, list[Size]]:
     """An activation [B, C, H, W] averaged to its own grid, [B, C, h, w], and the kernels brought to that grid."""
-    own = layer_grid((activation.shape[-2], activation.shape[-1]), grid)
+    # Of a tensor that is traced, sides are tensors themselves.
+    own = layer_grid((int(activation.shape[-2]), int(activation.shape[-1])), grid)
     return area_resample(activation, own), [layer_kernel(kernel, grid, own) for kernel in kernels]
 
 

@@ -106,7 +106,7 @@ def refine_edge(region: Tensor, activation: Tensor) -> Tensor:
 
 def _refine_edge(region: Tensor, activation: Tensor) -> Tensor:
     grid, size = _size(region), _size(activation)
-    coarse = F.interpolate(region, size, mode="nearest")
+    coarse = F.interpolate(region, size, mode="nearest-exact")
     surroundings = Surroundings.of(region > OPEN, size)
     if not surroundings.enough:
         return coarse
@@ -219,4 +219,4 @@ def _size(maps: Tensor) -> Size:
 
 
 def _at_size(cells: Tensor, size: Size) -> Tensor:
-    return F.interpolate(cells.to(torch.uint8), size, mode="nearest").bool()
+    return F.interpolate(cells.to(torch.uint8), size, mode="nearest-exact").bool()

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from zmask_ros.defense.evidence.grid import bounding_box
 from zmask_ros.defense.resegmentation.inpainting import inpaint, inpaint_window
 from zmask_ros.defense.segmentation_network import SegmentationNetwork
+from zmask_ros.segmenters.labels import at_size
 
 SIZES = 6
 """Number of lengths, along each side of the image, of windows that a stem runs on again."""
@@ -183,7 +184,14 @@ class StemTap:
 def masked_logits(
     segmenter: SegmentationNetwork, x: Tensor, mask: Tensor, stem_output: StemOutput | None = None
 ) -> Tensor:
-    """Class scores of images whose masked pixels are inpainted.
+    """Class scores [B, K, h, w] of images whose masked pixels are inpainted, at their size; see `masked_scores`."""
+    return at_size(masked_scores(segmenter, x, mask, stem_output), (x.shape[-2], x.shape[-1]))
+
+
+def masked_scores(
+    segmenter: SegmentationNetwork, x: Tensor, mask: Tensor, stem_output: StemOutput | None = None
+) -> Tensor:
+    """Class scores of images whose masked pixels are inpainted, at the size at which the network puts them out.
 
     Args:
         segmenter: the network.
@@ -192,10 +200,10 @@ def masked_logits(
         stem_output: of the network for ``x`` without a mask; None: the network runs as a whole.
 
     Returns:
-        [B, K, h, w].
+        [B, K, H, W].
     """
     if stem_output is None:
-        return segmenter.logits(inpaint(x, mask))
+        return segmenter.scores(inpaint(x, mask))
     stem = stem_output.stem
     with stem.resume_from(stem.update(stem_output.output, x, mask), x) as image:
-        return segmenter.logits(image)
+        return segmenter.scores(image)

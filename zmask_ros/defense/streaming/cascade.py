@@ -9,11 +9,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zmask_ros.defense.analyzer import Analysis, Analyzer, Evidence, build_evidence
+from zmask_ros.defense.analyzer import (
+    SCREENING,
+    Analysis,
+    Analyzer,
+    Evidence,
+    ExportedEvidence,
+    build_evidence,
+    exported_evidence,
+)
 from zmask_ros.defense.evidence.grid import resample
 from zmask_ros.defense.evidence.head import head_score
 from zmask_ros.defense.evidence.overactivation import Activations
 from zmask_ros.defense.profile.profile import Profile
+from zmask_ros.defense.segmentation_network import SegmentationNetwork
 from zmask_ros.defense.stage_timer import StageTimer
 from zmask_ros.defense.streaming.tracking import TrackedPatch
 
@@ -26,14 +35,15 @@ class Screening(nn.Module):
 
     Args:
         profile: with a screen.
+        exported: what makes its evidence on an inference engine; None: nothing does.
     """
 
-    def __init__(self, profile: Profile) -> None:
+    def __init__(self, profile: Profile, exported: ExportedEvidence | None = None) -> None:
         super().__init__()
         assert profile.screen is not None
         self.threshold = profile.screen.threshold.value
         self.grid = profile.grid
-        self.evidence = build_evidence(profile.screen.detector(profile.detector), profile.binding)
+        self.evidence = exported or build_evidence(profile.screen.detector(profile.detector), profile.binding)
 
     def forward(self, taps: Activations, counted: Tensor | None = None) -> Analysis:
         """The screen's evidence and score. Its mask is empty: only the whole analysis says what is to be masked.
@@ -68,14 +78,17 @@ class Cascade:
     Args:
         profile: of ``analyzer``; without a screen, every image is fully analyzed.
         analyzer: the whole analysis.
-        device: of the activations.
+        segmenter: whose activations they see.
     """
 
-    def __init__(self, profile: Profile, analyzer: Analyzer, device: torch.device) -> None:
+    def __init__(self, profile: Profile, analyzer: Analyzer, segmenter: SegmentationNetwork) -> None:
         self._analyzer = analyzer
         self._edge = profile.detector.growth.edge
         self._layers = profile.detector.layers
-        self.screening = None if profile.screen is None else Screening(profile).to(device)
+        self.screening: Screening | None = None
+        if profile.screen is not None:
+            exported = exported_evidence(segmenter.network, profile, SCREENING)
+            self.screening = Screening(profile, exported).to(segmenter.device)
 
     def __call__(
         self,

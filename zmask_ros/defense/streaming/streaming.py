@@ -39,7 +39,7 @@ class StreamingDefense(nn.Module):
         self.keyframe_interval_s = keyframe_interval_s
         self.tracker = Tracker(defense.profile).to(defense.segmenter.device)
         self._copied = try_layers(defense.segmenter, [self.tracker.layer])[self.tracker.layer].overwritten
-        self.cascade = Cascade(defense.profile, defense.analyzer, defense.segmenter.device)
+        self.cascade = Cascade(defense.profile, defense.analyzer, defense.segmenter)
 
     @torch.inference_mode()
     def step(
@@ -99,7 +99,7 @@ class StreamingDefense(nn.Module):
             self.defense.taps as taps,
             StemTap(self.defense.stem) as stem,
         ):
-            first = FirstPass(self.defense.segmenter.logits(x))
+            first = FirstPass(self.defense.segmenter.scores(x), (x.shape[-2], x.shape[-1]))
             timer.mark("network")
             may_screen = [frame.may_screen(patch) for frame, patch in zip(frames, inpainting.tracked, strict=True)]
             seen = self.cascade(taps, inpainting.tracked, may_screen, thresholds.masking, timer)

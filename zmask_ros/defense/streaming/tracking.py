@@ -129,7 +129,7 @@ class Tracker(nn.Module):
         """The F features of the layer's activation [B, C, H, W], in several parts, each [B, F_i, *grid]."""
         parts = self._features({self.layer: in_single_precision(activation)})
         at_grid = parts[0].shape[-2:] == self.grid
-        return parts if at_grid else [F.interpolate(part, self.grid, mode="nearest") for part in parts]
+        return parts if at_grid else [F.interpolate(part, self.grid, mode="nearest-exact") for part in parts]
 
     def learn(self, features: list[Tensor], region: Tensor, score: float, heat: float) -> PatchTrack | None:
         """The track of a frame's patch, by the linear discriminant of Eq. 8 between its cells and all others.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -17,6 +16,7 @@ from zmask_ros.defense.evidence.taps import tap
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.metrics.records import Verdict
 from zmask_ros.flags.flag import FrameState
+from zmask_ros.io.images.nearest import resize_nearest
 from zmask_ros.progress import Advance, no_advance
 from zmask_ros.runtime.camera import DefendedCamera, at_size
 from zmask_ros.segmenters import Segmenter
@@ -181,8 +181,8 @@ def _masked_above(
     undefended: np.ndarray,
 ) -> Verdict:
     """The verdict on a flagged image that is segmented again as ``x``, masked where the heat exceeds ``cut``."""
-    grid = heat[0, 0].float().cpu().numpy()
-    hidden = torch.from_numpy(cv2.resize(grid, (x.shape[-1], x.shape[-2]), interpolation=cv2.INTER_NEAREST) > cut)
+    hot = (heat[0, 0] > cut).cpu().numpy()
+    hidden = torch.from_numpy(resize_nearest(hot, (x.shape[-2], x.shape[-1])))
     labels = masked_labels(segmenter, x, hidden[None, None].to(x))[0]
     return Verdict(score, True, at_size(hidden.byte(), image) > 0, at_size(labels, image), undefended)
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from zmask_ros.attacks import EotRanges, paste_at_random
 from zmask_ros.data.street import StreetDrive
 from zmask_ros.defense import KEYFRAME_INTERVAL_S, Defense, DefenseResult
+from zmask_ros.evaluation.performance.footprint import Footprint
 from zmask_ros.evaluation.performance.reference import slowdowns
 from zmask_ros.evaluation.performance.scaling import TORCHVISION, Cost, measure_cost, torchvision_segmenter
 from zmask_ros.evaluation.performance.timing import (
@@ -27,6 +28,7 @@ from zmask_ros.evaluation.performance.timing import (
     PairedTimes,
     Quartiles,
     median_ratio,
+    p99,
     streaming_defend,
     time_pairs,
 )
@@ -77,6 +79,7 @@ class Benchmark:
         slowdowns: How many times longer than ours other ways to analyze take, by the names in `reference`.
         batch_gain: How many times as many frames a second one batch gives, by its number of cameras.
         engine: Name of the engine that was measured beside torch; empty: none was.
+        footprints: What a process takes that runs the defense in torch, or on the engine from exported graphs, by name.
         input_sizes, layers, networks: Costs by the network's input size, by the number of layers that the head reads,
             and by torchvision's network.
     """
@@ -85,6 +88,7 @@ class Benchmark:
     sizes: Mapping[str, Mapping[str, PairedTimes]]
     slowdowns: Mapping[str, float]
     engine: str = ""
+    footprints: Mapping[str, Footprint] = field(default_factory=dict)
     batch_gain: dict[int, float] = field(default_factory=dict)
     input_sizes: Mapping[str, Cost] = field(default_factory=dict)
     layers: Mapping[str, Cost] = field(default_factory=dict)
@@ -100,6 +104,8 @@ class Benchmark:
         result = asdict(self.subject) | _case_figures(self.cases) | dict(self.slowdowns)
         if self.engine:
             result["engine"] = {"name": self.engine} | engine_ratios(self.cases)
+        if self.footprints:
+            result["footprints"] = {name: footprint.to_json() for name, footprint in self.footprints.items()}
         if self.batch_gain:
             result["batch_gain"] = {str(cameras): gain for cameras, gain in self.batch_gain.items()}
             result["sizes"] = {size: _case_figures(cases) for size, cases in self.sizes.items()}
@@ -121,13 +127,18 @@ def _case_figures(cases: Mapping[str, PairedTimes]) -> dict[str, Any]:
             "overhead_quartiles": [round(ratio, 4) for ratio in times.ratio],
             "plain_ms_quartiles": [round(ms, 3) for ms in Quartiles.of(times.plain)],
             "defended_ms_quartiles": [round(ms, 3) for ms in Quartiles.of(times.defended)],
+            "plain_ms_p99": round(p99(times.plain), 3),
+            "defended_ms_p99": round(p99(times.defended), 3),
             "stages_ms": _rounded(times.stage_medians),
         }
         if times.engine is not None:
             result[case] |= {
                 "engine_flagged": times.engine.flagged,
+                "engine_overhead_quartiles": [round(ratio, 4) for ratio in times.engine.ratio],
                 "engine_plain_ms_quartiles": [round(ms, 3) for ms in Quartiles.of(times.engine.plain)],
                 "engine_defended_ms_quartiles": [round(ms, 3) for ms in Quartiles.of(times.engine.defended)],
+                "engine_plain_ms_p99": round(p99(times.engine.plain), 3),
+                "engine_defended_ms_p99": round(p99(times.engine.defended), 3),
                 "engine_stages_ms": _rounded(times.engine.stage_medians),
             }
     return result
@@ -199,7 +210,7 @@ def run_benchmark(
         neighbours=neighbours,
     )
     name = "" if engine is None else engine.engine
-    return Benchmark(subject, timed, factors, name, batch_gains, input_sizes, layers, costs)
+    return Benchmark(subject, timed, factors, name, {}, batch_gains, input_sizes, layers, costs)
 
 
 def time_cases(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
 from zmask_ros.evaluation.performance.benchmark import CASES, Benchmark
-from zmask_ros.evaluation.performance.timing import Quartiles
+from zmask_ros.evaluation.performance.timing import Quartiles, p99
 from zmask_ros.evaluation.report.plots import COLORS, bare, svg
 from zmask_ros.evaluation.report.tables import markdown_table
 
@@ -24,13 +25,13 @@ def markdown(benchmark: Benchmark) -> str:
     rows = []
     for size, case in itertools.product(benchmark.sizes, benchmark.cases):
         times = benchmark.sizes[size][case]
-        ratio, plain, defended = times.ratio, Quartiles.of(times.plain), Quartiles.of(times.defended)
+        ratio = times.ratio
         rows.append(
             {
                 "camera's images": size,
                 "case": CASES[case],
-                "plain": f"{plain.median:.1f} ms",
-                "defended": f"{defended.median:.1f} ms",
+                "plain, p50 / p99": _typical(times.plain),
+                "defended, p50 / p99": _typical(times.defended),
                 "ratio (quartiles)": f"{ratio.median:.2f} ({ratio.low:.2f} to {ratio.high:.2f})",
                 "mean ratio": f"{times.mean_ratio:.2f}",
                 "analysed": f"{times.analyzed / len(times.plain):.0%}",
@@ -46,8 +47,8 @@ def markdown(benchmark: Benchmark) -> str:
                 {
                     "camera's images": size,
                     "case": CASES[case],
-                    "plain": f"{Quartiles.of(times.engine.plain).median:.1f} ms",
-                    "defended": f"{Quartiles.of(times.engine.defended).median:.1f} ms",
+                    "plain, p50 / p99": _typical(times.engine.plain),
+                    "defended, p50 / p99": _typical(times.engine.defended),
                     "plain, over torch's plain": f"{over_plain[0]:.2f}",
                     "defended, over torch's plain": f"{over_plain[1]:.2f}",
                     "defended over plain": f"{times.engine.ratio.median:.2f}",
@@ -66,6 +67,10 @@ def markdown(benchmark: Benchmark) -> str:
     if engine_rows:
         table = markdown_table(list(engine_rows[0]), [list(row.values()) for row in engine_rows])
         lines += [f"The same frames on {benchmark.engine}, in turn with those above:", "", table, ""]
+    if benchmark.footprints:
+        processes = benchmark.footprints.items()
+        taken = [(name, f"{own.start_s:.1f} s", f"{own.peak_mib:.0f} MiB") for name, own in processes]
+        lines += [markdown_table(("one process", "start to first frame", "most memory"), taken), ""]
     for cameras, gain in benchmark.batch_gain.items():
         lines.append(f"{cameras} cameras in one batch: {gain:g} times the frames of one after the other.")
     growing = {
@@ -79,6 +84,10 @@ def markdown(benchmark: Benchmark) -> str:
             cells = [(name, f"{c.plain_ms:.1f} ms", f"{c.clean:.2f}", f"{c.two_pass:.2f}") for name, c in costs.items()]
             lines += ["", markdown_table(titles, cells)]
     return "\n".join(lines)
+
+
+def _typical(times: Sequence[float]) -> str:
+    return f"{Quartiles.of(times).median:.1f} / {p99(times):.1f} ms"
 
 
 def _beside(neighbours: int) -> str:

@@ -20,6 +20,7 @@ from zmask_ros.defense import CameraState, Defense, DefenseResult, StreamingDefe
 from zmask_ros.errors import ZmaskError
 from zmask_ros.progress import Advance, no_advance
 from zmask_ros.segmenters import Segmenter
+from zmask_ros.segmenters.labels import labels_of
 
 WARM_UP = 5
 Defend = Callable[[Tensor], DefenseResult]
@@ -37,6 +38,11 @@ class Quartiles(NamedTuple):
     def of(values: Sequence[float]) -> Quartiles:
         """The quartiles of at least one value."""
         return Quartiles(*map(float, np.percentile(values, [25, 50, 75])))
+
+
+def p99(times: Sequence[float]) -> float:
+    """The time that one of a hundred exceeds."""
+    return float(np.percentile(times, 99))
 
 
 def timed_in_turn(
@@ -225,4 +231,4 @@ def streaming_defend(defense: Defense, rate_hz: float, keyframe_interval_s: floa
 @torch.inference_mode()
 def plain_labels(segmenter: Segmenter, image: np.ndarray) -> Tensor:
     """The undefended network's labels, uint8 [1, h, w]."""
-    return segmenter.logits(segmenter.prepare(image)).argmax(1).to(torch.uint8)
+    return labels_of(segmenter.scores(segmenter.prepare(image)), segmenter.input_size)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from zmask_ros.errors import describe_error
 from zmask_ros.segmenters.engine.graphs import NOTES, EngineError, Notes, Origin
 from zmask_ros.segmenters.engine.packages import onnx
+from zmask_ros.segmenters.engine.pooling import exporting_area_means
 
 # What onnx reads and makes is generated from its protocol, and has no types: nodes, tensors, values and models.
 Proto = Any
@@ -29,6 +30,8 @@ HALF_PIXEL = (b"half_pixel", b"pytorch_half_pixel")
 """How ONNX calls resampling with `align_corners=False`."""
 LAYER = "layer/"
 """What the name of an activation begins with, before the layer's."""
+Heats = Mapping[str, Tensor]
+"""Heat maps [B, 1, h, w] by name."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +49,37 @@ class Cut:
     reach: int = 0
 
 
+@dataclass(frozen=True)
+class Pass:
+    """What a pass of a network puts out, and what is made of that.
+
+    Attributes:
+        logits: class scores, [B, K, H, W].
+        layers: activations of layers by their names, in the order in which they run.
+        evidence: heat maps that are made of these activations and nothing else, by the name of the evidence.
+    """
+
+    logits: Tensor
+    layers: Mapping[str, Tensor]
+    evidence: Mapping[str, Heats]
+
+    @property
+    def named(self) -> dict[str, Tensor]:
+        """All tensors under the names that they have in a graph."""
+        heats = {_heat(name, heat): own[heat] for name, own in self.evidence.items() for heat in own}
+        return {LAYER + layer: tensor for layer, tensor in self.layers.items()} | {LOGITS: self.logits} | heats
+
+
+def _heat(evidence: str, heat: str) -> str:
+    return f"evidence/{evidence}/{heat}"
+
+
+Forward = Callable[[Tensor], Pass]
+
+
 def export(
     network: nn.Module,
-    forward: Callable[[Tensor], Mapping[str, Tensor]],
+    forward: Forward,
     image: Tensor,
     cut: Cut,
     origin: Origin,
@@ -57,8 +88,7 @@ def export(
 
     Args:
         network: float32, in eval mode.
-        forward: runs it on a batch of images, and gives `LOGITS` and the activations of layers by their names, in the
-            order in which they run; those where it is cut are among them.
+        forward: runs it on a batch of images; the layers where it is cut are among those that it gives.
         image: a normalized image, [1, 3, h, w].
         cut: where to cut it.
         origin: what the graphs are made of.
@@ -68,29 +98,31 @@ def export(
     """
     load = onnx().load_from_string
     try:
-        layers, serialized = _trace(network, forward, image)
+        traced, serialized = _trace(network, forward, image)
         whole = _Graph(load(serialized))
     # What torch and onnx cannot export they report in many ways.
     except Exception as error:
         reason = describe_error(error).partition("\n")[0][:200]
         raise EngineError(f"The network cannot be exported as ONNX: {reason}.") from error
-    tensors = {layer: whole.source(LAYER + layer) for layer in layers}
-    return _cut(whole, tensors, cut, origin)
+    tensors = {layer: whole.source(LAYER + layer) for layer in traced.layers}
+    evidence = {
+        name: {heat: whole.source(_heat(name, heat)) for heat in heats} for name, heats in traced.evidence.items()
+    }
+    return _cut(whole, tensors, evidence, cut, origin)
 
 
-def _trace(
-    network: nn.Module, forward: Callable[[Tensor], Mapping[str, Tensor]], image: Tensor
-) -> tuple[list[str], bytes]:
-    """Names of the layers in the order in which they run, and the serialized model of the network as a whole."""
-    with torch.inference_mode():
-        layers = [name for name in forward(image) if name != LOGITS]
-    outputs = [*(LAYER + name for name in layers), LOGITS]
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), torch.no_grad():
+def _trace(network: nn.Module, forward: Forward, image: Tensor) -> tuple[Pass, bytes]:
+    """A pass, and the serialized model of the network as a whole."""
+    with torch.no_grad():
+        example = forward(image)
+    outputs = list(example.named)
+    place = tempfile.TemporaryDirectory()
+    with exporting_area_means(OPSET), place as folder, warnings.catch_warnings(), torch.no_grad():
         file = Path(folder) / "whole.onnx"
         # That shapes become constants is what is wanted: the input has one size.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            _Traced(network, forward, (*layers, LOGITS)),
+            _Traced(network, forward),
             (image,),
             file,
             dynamo=False,
@@ -99,21 +131,18 @@ def _trace(
             output_names=outputs,
             dynamic_axes={name: {0: "batch"} for name in (IMAGE, *outputs)},
         )
-        return layers, file.read_bytes()
+        return example, file.read_bytes()
 
 
 class _Traced(nn.Module):
-    def __init__(
-        self, network: nn.Module, forward: Callable[[Tensor], Mapping[str, Tensor]], names: Sequence[str]
-    ) -> None:
+    def __init__(self, network: nn.Module, forward: Forward) -> None:
         super().__init__()
-        self.network, self._run, self._names = network, forward, names
+        self.network, self._run = network, forward
         # Said here, so that nobody calls the network's own `train`.
         self.training = False
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        found = self._run(image)
-        return tuple(found[name] for name in self._names)
+        return tuple(self._run(image).named.values())
 
 
 @dataclass(frozen=True)
@@ -149,8 +178,10 @@ def _parts(whole: _Graph, layers: Mapping[str, str], cut: Cut) -> list[_Part]:
     return [_Part(stem, end, cut.reach), _Part(rest, logits, None)]
 
 
-def _cut(whole: _Graph, layers: Mapping[str, str], cut: Cut, origin: Origin) -> list[bytes]:
-    """The graphs between the cuts; of a part in which an activation is changed there are two."""
+def _cut(
+    whole: _Graph, layers: Mapping[str, str], evidence: Mapping[str, dict[str, str]], cut: Cut, origin: Origin
+) -> list[bytes]:
+    """The graphs between the cuts, two of a part in which an activation is changed, and those that make evidence."""
     parts = _parts(whole, layers, cut)
     acted = whole.before({layers[cut.acted]})
     pieces = [
@@ -159,16 +190,21 @@ def _cut(whole: _Graph, layers: Mapping[str, str], cut: Cut, origin: Origin) -> 
         for nodes in (part.nodes & acted, part.nodes - acted)
         if nodes
     ]
-    found = []
+    found, graphs = [], len(pieces) + len(evidence)
     for index, (nodes, number, part) in enumerate(pieces):
         later = set[int]().union(*(others for others, *_ in pieces[index + 1 :]))
         own = {layer: tensor for layer, tensor in layers.items() if tensor in whole.made_by(nodes)}
         wanted = {*own.values(), part.output, *whole.needed(later)}
         outputs = [name for name in whole.made_by(nodes) if name in wanted]
-        model = whole.model(nodes, outputs, any_size=part.reach is not None)
-        notes = Notes(origin, index, len(pieces), number, part.output, own, part.reach)
-        model.metadata_props.add(key=NOTES, value=notes.to_json())
-        found.append(model.SerializeToString())
+        notes = Notes(origin, index, graphs, number, part.output, own, part.reach)
+        found.append(whole.model(nodes, outputs, any_size=part.reach is not None, notes=notes))
+    network = set[int]().union(*(part.nodes for part in parts))
+    for index, (name, heats) in enumerate(evidence.items(), len(pieces)):
+        nodes = whole.before(set(heats.values())) - network
+        if not set(whole.needed(nodes)) <= set(layers.values()):
+            raise EngineError(f"The {name} cannot be exported: it looks at more than the tapped layers.")
+        notes = Notes(origin, index, graphs, len(parts), "", {}, None, name, heats)
+        found.append(whole.model(nodes, list(dict.fromkeys(heats.values())), any_size=False, notes=notes))
     return found
 
 
@@ -196,9 +232,9 @@ class _Graph:
         return self._sources.get(name, name)
 
     def unresampled(self, name: str) -> str:
-        """The tensor that ``name`` is brought to its size from, as `compute_logits` does with what is smaller.
+        """The tensor that ``name`` is brought to its size from, as `at_size` does with what is smaller.
 
-        torch does that in half of the time, since it works on all channels of a pixel at once.
+        torch does that in half of the time, and labels need it in a part of the image only.
         """
         node = self._makers.get(name)
         if node is None or node.op_type != "Resize" or not self._is_map(node.input[0]):
@@ -234,7 +270,7 @@ class _Graph:
                 wanted.update(self._nodes[number].input)
         return found
 
-    def model(self, nodes: set[int], outputs: Sequence[str], any_size: bool) -> Proto:
+    def model(self, nodes: set[int], outputs: Sequence[str], any_size: bool, notes: Notes) -> bytes:
         """A model of these nodes, for batches of any size, and if ``any_size`` for images of any height and width.
 
         Feature maps come in and go out channels last, [B, H, W, C], as torch keeps them; engines arrange them within
@@ -254,7 +290,9 @@ class _Graph:
             [self._value(name, any_size) for name in outputs],
             [tensor for name, tensor in self._constants.items() if name in used],
         )
-        return helper.make_model(graph, opset_imports=self._opset_imports, ir_version=self._ir_version)
+        model = helper.make_model(graph, opset_imports=self._opset_imports, ir_version=self._ir_version)
+        model.metadata_props.add(key=NOTES, value=notes.to_json())
+        return bytes(model.SerializeToString())
 
     @staticmethod
     def _renamed(node: Proto, names: Mapping[str, str]) -> Proto:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, field
 from pathlib import Path
 
 from pydantic.dataclasses import dataclass
@@ -15,6 +15,8 @@ from zmask_ros.segmenters.description import SegmenterError
 NOTES = "zmask"
 """Key of a graph's metadata under which its `Notes` stand, as JSON."""
 SUFFIX = ".onnx"
+EXPECTED = "expected.safetensors"
+"""File beside the graphs: what the network says in torch of the images that it is tried on."""
 SHOWN = 12
 """Digits of a digest in a complaint."""
 
@@ -48,6 +50,8 @@ class Notes:
         output: name of the tensor that the part puts out.
         layers: the tensor of each tapped layer that runs in it, by the layer's name, in the order in which they run.
         reach: how far the part sees from a cell of its output, in pixels of the image; None: as far as there are any.
+        evidence: name of the evidence that it makes of tapped layers' activations; empty: it is a part of the network.
+        heats: the tensor of each heat map of its evidence, by name.
     """
 
     origin: Origin
@@ -57,6 +61,8 @@ class Notes:
     output: str
     layers: dict[str, str]
     reach: int | None = None
+    evidence: str = ""
+    heats: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """As JSON."""
@@ -72,14 +78,27 @@ class Notes:
         return Notes(**json.loads(text))
 
 
-def write_graphs(models: Sequence[bytes], folder: Path) -> list[Path]:
-    """Write the graphs of a network into ``folder``, which is made where there is none; returns their files.
+@dataclass(frozen=True)
+class Export:
+    """A network as it is exported.
+
+    Attributes:
+        models: its graphs, serialized, in the order in which they run.
+        expected: what it says in torch of the images that it is tried on, as safetensors.
+    """
+
+    models: list[bytes]
+    expected: bytes
+
+
+def write_graphs(export: Export, folder: Path) -> list[Path]:
+    """Write an export into ``folder``, which is made where there is none; returns the files, the graphs' first.
 
     Raises:
         ZmaskError: the folder cannot be written.
         EngineError: there are other graphs in it.
     """
-    paths = [folder / f"{index}{SUFFIX}" for index in range(len(models))]
+    paths = [folder / f"{index}{SUFFIX}" for index in range(len(export.models))]
     others = set(folder.glob(f"*{SUFFIX}")) - set(paths)
     if others:
         raise EngineError(f"{folder} holds other graphs, such as {min(others).name}: name another folder.")
@@ -87,22 +106,23 @@ def write_graphs(models: Sequence[bytes], folder: Path) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise EngineError(f"{folder} cannot be made: {error.strerror}.") from error
-    for path, model in zip(paths, models, strict=True):
-        replace_file(path, model)
+    paths.append(folder / EXPECTED)
+    for path, content in zip(paths, (*export.models, export.expected), strict=True):
+        replace_file(path, content)
     return paths
 
 
-def read_graphs(folder: Path) -> list[bytes]:
-    """The graphs that `write_graphs` wrote.
+def read_graphs(folder: Path) -> Export:
+    """What `write_graphs` wrote.
 
     Raises:
         EngineError: there are none.
     """
     paths = [folder / f"{index}{SUFFIX}" for index in range(len(list(folder.glob(f"*{SUFFIX}"))))]
-    if not paths or not all(path.is_file() for path in paths):
+    if not paths or not all(path.is_file() for path in (*paths, folder / EXPECTED)):
         raise EngineError(f"{folder} holds no graphs: write them with zmask export SEGMENTER -o {folder}.")
     try:
-        return [path.read_bytes() for path in paths]
+        return Export([path.read_bytes() for path in paths], (folder / EXPECTED).read_bytes())
     except OSError as error:
         raise EngineError(f"{folder} cannot be read: {error.strerror}.") from error
 

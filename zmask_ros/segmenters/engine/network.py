@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import Protocol
 
 from torch import Tensor, nn
 
 from zmask_ros.segmenters.engine.sessions import GraphSession
+
+
+class Activations(Protocol):
+    """Activations by layer name."""
+
+    def __getitem__(self, name: str, /) -> Tensor:
+        """The activation [B, C, H, W] of the layer called ``name``."""
+        ...
 
 
 class EngineNetwork(nn.Module):
@@ -22,11 +31,17 @@ class EngineNetwork(nn.Module):
 
     Attributes:
         provider: name of the execution provider that runs most of it.
+        origin: what it was made of.
+        evidence: sessions that make evidence of activations, by its name; see `make_evidence`.
     """
 
     def __init__(self, sessions: Sequence[GraphSession], input_size: tuple[int, int]) -> None:
         super().__init__()
-        layers = {layer: nn.Identity() for session in sessions for layer in session.notes.layers}
+        self.origin = sessions[0].notes.origin
+        self.evidence = {session.notes.evidence: session for session in sessions if session.notes.evidence}
+        sessions = [session for session in sessions if not session.notes.evidence]
+        self._tensors = {layer: name for session in sessions for layer, name in session.notes.layers.items()}
+        layers = {layer: nn.Identity() for layer in self._tensors}
         parts = itertools.groupby(sessions, lambda session: session.notes.part)
         self._parts = [_Part(list(own), layers, input_size) for _, own in parts]
         # Names of layers have dots in them, of which `add_module` takes none.
@@ -41,6 +56,13 @@ class EngineNetwork(nn.Module):
         for part in self._parts:
             image = part(image)
         return image
+
+    def make_evidence(self, name: str, activations: Activations) -> dict[str, Tensor]:
+        """The heat maps, each [B, 1, h, w], of the evidence of this name, from the activations of tapped layers."""
+        session = self.evidence[name]
+        needed = set(session.inputs)
+        heats = session({tensor: activations[layer] for layer, tensor in self._tensors.items() if tensor in needed})
+        return {heat: heats[tensor] for heat, tensor in session.notes.heats.items()}
 
 
 class _Part(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,6 +43,11 @@ SETTINGS = {
 """Of a session: what makes it share a machine."""
 
 
+SMALL_MAPS = 1_500_000
+"""Numbers that a graph is given, up to which evidence is made in one thread: of a small image, waking a second one for
+each of many small operations takes longer than it saves."""
+
+
 class GraphSession:
     """One graph, ready to run.
 
@@ -63,8 +69,11 @@ class GraphSession:
         wanted = providers(device)
         self._device = device
         try:
-            self._session = _session(model, wanted)
+            # As many as torch has, which makes the rest of a frame: the two take turns.
+            self._session = _session(model, wanted, torch.get_num_threads())
             self.notes = Notes.from_json(self._session.get_modelmeta().custom_metadata_map[NOTES])
+            if self.notes.evidence and self._numbers_given() <= SMALL_MAPS:
+                self._session = _session(model, wanted, 1)
         except KeyError as error:
             raise EngineError("A graph is none of zmask export: write it again.") from error
         # Providers fail in many ways, and damaged files in more.
@@ -74,6 +83,10 @@ class GraphSession:
         self.options = self._session.get_session_options()
         self.inputs = [value.name for value in self._session.get_inputs()]
         self._outputs = [value.name for value in self._session.get_outputs()]
+
+    def _numbers_given(self) -> int:
+        """How many numbers the graph is given for an image."""
+        return sum(math.prod(side for side in value.shape if side) for value in self._session.get_inputs())
 
     def __call__(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The tensors that the graph puts out, by name; those that it needs are among ``tensors``."""
@@ -94,11 +107,10 @@ def _to_tensor(array: np.ndarray) -> Tensor:
     return tensor.permute(TO_PLANES) if array.ndim == MAP else tensor
 
 
-def _session(model: bytes, wanted: list[str]) -> Any:
+def _session(model: bytes, wanted: list[str], threads: int) -> Any:
     options = onnxruntime().SessionOptions()
     options.log_severity_level = 3
-    # As many as torch has, which makes the rest of a frame: the two take turns.
-    options.intra_op_num_threads = torch.get_num_threads()
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     for name, value in SETTINGS.items():
         options.add_session_config_entry(name, value)

@@ -139,7 +139,9 @@ def test_every_command_works_and_every_frame_has_its_flag(shell: Shell, client: 
         if block.startswith("street_camera") and "&" not in block:
             client.until(lambda: len(flags) == ATTACK_FRAMES, "the flags of the drive behind the truck")
             # On a busy machine frames may be unknown; none of these is clean.
-            assert {AttackFlag.ATTACK} <= {flag.state for flag in flags[-10:]} <= {AttackFlag.ATTACK, AttackFlag.UNKNOWN}
+            assert (
+                {AttackFlag.ATTACK} <= {flag.state for flag in flags[-10:]} <= {AttackFlag.ATTACK, AttackFlag.UNKNOWN}
+            )
         if "du -sh" in block:
             assert sum(path.stat().st_size for path in recorded.iterdir()) <= 6 * 2**20
             assert not (recorded / "flags_000001.mcap").exists(), "the bound was not reached"

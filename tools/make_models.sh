@@ -35,7 +35,11 @@ step models/$name.safetensors out/train/hidden.pt \
 step out/models/$name.patch.png models/$name.safetensors \
   zmask attack --street 2001,2003,2005,2007,2009,2011 --camvid "$camvid" --frames 60 --recipe tools/patch_recipe.json \
   -o out/models/$name.patch.png
-cp out/models/$name.patch.png out/models/$name.patch.json models/
+trucks=()
+for seed in {2101..2108}; do trucks+=(--scene "street:$seed:truck"); done
+step out/models/$name.truck.patch.png models/$name.safetensors \
+  zmask attack "${trucks[@]}" --frames 12 --recipe tools/truck_patch_recipe.json -o out/models/$name.truck.patch.png
+cp out/models/$name{,.truck}.patch.{png,json} models/
 
 families=(convnext dilated efficientnet resnet shufflenet squeeze_excitation two_branch unet unet_without_norm)
 networks=()

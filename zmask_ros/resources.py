@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from zmask_ros.errors import ZmaskError
@@ -62,12 +63,19 @@ def shipped_profile(segmenter: str) -> Path:
     return _shipped(segmenter, PROFILE_SUFFIX, "profile", "fit one with zmask fit")
 
 
-def shipped_patch(segmenter: str) -> Path:
+def shipped_patch(segmenter: str, carrier: str = "") -> Path:
     """The adversarial patch against ``segmenter`` that comes with it.
+
+    Args:
+        segmenter: name of the attacked network.
+        carrier: of the street world; where a patch was made for it, that one is taken, and else the one for any place.
 
     Raises:
         ZmaskError: there is none.
     """
+    if carrier:
+        with suppress(ZmaskError):
+            return find_resource(f"models/{segmenter}.{carrier}{PATCH_SUFFIX}")
     return _shipped(segmenter, PATCH_SUFFIX, "patch", "make one with zmask attack")
 
 

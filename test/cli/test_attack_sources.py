@@ -9,7 +9,7 @@ import pytest
 
 from zmask_ros.attacks import load_patch
 from zmask_ros.attacks.scenes import LEAST_SHARE
-from zmask_ros.cli.attack_sources import load_scene
+from zmask_ros.cli.attack_sources import AttackSources, load_scene
 from zmask_ros.cli.main import zmask
 from zmask_ros.errors import ZmaskError
 
@@ -53,8 +53,18 @@ def test_the_command_attacks_an_exported_scene(exported: Path, tmp_path: Path) -
     attack("--scene", str(exported))
     assert load_patch(tmp_path / "patch.png").shape == (20, 40, 3)
     assert json.loads((tmp_path / "patch.json").read_text())["sources"] == [f"scene {exported}"]
+    attack("--scene", str(exported), "--scene", str(exported))
+    assert json.loads((tmp_path / "patch.json").read_text())["sources"] == [f"scene {exported}"] * 2
     with pytest.raises(ZmaskError, match="either --scene or other sources"):
         attack("--scene", str(exported), "--street", "1")
+
+
+def test_frames_of_several_scenes_keep_their_views(exported: Path) -> None:
+    taken, placement = AttackSources(None, (), None, (), None, 2, (str(exported), str(exported))).load()
+    alone = load_scene(str(exported), 2)
+    assert placement is not None
+    assert [image.tobytes() for image, _ in taken] == [image.tobytes() for image, _ in alone.frames] * 2
+    assert [view.pose.tobytes() for view in placement.views] == [view.pose.tobytes() for view in alone.views] * 2
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from support.recorded_drive import PICTURE, SMALL
+from support.recorded_drive import PICTURE, SMALL, TruthfulCamera
 from zmask_ros.demo.measure import Measurement, Outcome
 from zmask_ros.demo.pictures import contact_sheet_of, moments
 
@@ -33,8 +33,7 @@ def test_a_drive_without_patch_has_one_moment() -> None:
 
 
 def test_contact_sheet_has_a_row_a_moment(recorded: Path, found: Measurement) -> None:
-    palette = np.zeros((256, 3), np.uint8)
-    sheet = contact_sheet_of(found, SMALL, PICTURE, recorded, palette)
+    sheet = contact_sheet_of(found, SMALL, PICTURE, recorded, TruthfulCamera(SMALL))
     assert sheet.dtype == np.uint8
     assert sheet.shape[0] > 5 * 240
     assert sheet.shape[1] > 4 * 320

@@ -23,8 +23,9 @@ from zmask_ros.io.bags.reader import CameraBags, ReadReport
 DRIVE = {"seed": 3, "carrier": "billboard", "rate_hz": 10.0, "duration_s": 1.0, "width": 160, "height": 120}
 
 
+@pytest.mark.parametrize("drawn_first", [False, True])
 def test_a_drive_in_lockstep_is_flagged_and_recorded_frame_by_frame(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn_first: bool
 ) -> None:
     monkeypatch.syspath_prepend(str(TESTS))
     description = describe(tmp_path)
@@ -32,7 +33,7 @@ def test_a_drive_in_lockstep_is_flagged_and_recorded_frame_by_frame(
     bag, sent, recorded = tmp_path / "bag", tmp_path / "sent.json", tmp_path / "recorded.json"
     names = ("attack", "mask", "overlay", "segmentation", "undefended")
     topics = ["/drive/camera_info", "/drive/image_raw", *(f"/drive/zmask/{name}" for name in names)]
-    pace = {"pace": "lockstep", "min_subscribers": 2, "summary": str(sent)}
+    pace = {"pace": "lockstep", "min_subscribers": 2, "summary": str(sent), "drawn_first": drawn_first}
     with (
         StartedNode("defense_node", {**network, "publish_undefended": True}, "/drive"),
         StartedNode("recorder", {"path": str(bag), "summary": str(recorded), "topics": topics}, "/drive") as recorder,
@@ -50,7 +51,7 @@ def test_a_drive_in_lockstep_is_flagged_and_recorded_frame_by_frame(
     assert json.loads(recorded.read_text()) == dict.fromkeys(topics, len(drive))
     images = list(CameraBags([bag], "/drive/image_raw").frames(ReadReport()))
     assert [image.stamp_ns for image in images] == [frame.stamp_ns for frame in drive]
-    assert np.array_equal(images[-1].image, drive[len(drive) - 1].image)
+    assert all(np.array_equal(image.image, frame.image) for image, frame in zip(images, drive, strict=True))
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed", exc_type=ModuleNot
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from sensor_msgs.msg import Image
+from std_srvs.srv import Trigger
 
 from support.faulty_network import Faults
 from support.node_processes import Camera, Client, StartedNode, header, image_message, slowdown, tiny_parameters
@@ -104,6 +105,33 @@ def test_what_passes_when_it_is_tried_again_is_not_unknown(front: Camera, faults
     faults.tell(kind)
     assert front.ask(frame(3)).state == AttackFlag.CLEAN
     assert faults.left == 0
+
+
+def test_while_a_profile_is_reloaded_every_frame_has_its_flag(client: Client, front: Camera, faults: Faults) -> None:
+    front.ask(frame(1))
+    front.flags.clear()
+    faults.tell("hang")
+    reload = client.node.create_client(Trigger, "defense_node/reload_profile")
+    client.until(reload.service_is_ready, "the service")
+    answer = reload.call_async(Trigger.Request())
+    client.until(lambda: not faults.left, "the pass of the reload that hangs")
+    for number in range(2, 7):
+        front.send(frame(number))
+    # The first one waits for the network, and the last one behind it, until they have waited for too long.
+    client.until(lambda: len(front.flags) == 5, "the flags")
+    assert not answer.done()
+    assert sorted(flag.header.stamp.nanosec for flag in front.flags) == [
+        frame(n).header.stamp.nanosec for n in range(2, 7)
+    ]
+    assert {flag.state for flag in front.flags} == {AttackFlag.UNKNOWN}
+    reasons = [flag.reason for flag in front.flags]
+    assert sum(reason.startswith("dropped: a newer frame came") for reason in reasons) == 3
+    assert sum(reason.startswith("the profiles have been loading anew for") for reason in reasons) == 2
+    faults.release()
+    client.until(answer.done, "the answer")
+    assert answer.result().success, answer.result().message
+    faults.hold()
+    assert front.ask(frame(7)).state == AttackFlag.CLEAN
 
 
 def test_errors_are_named_in_diagnostics(client: Client, front: Camera, faults: Faults) -> None:

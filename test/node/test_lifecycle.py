@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 # One that is installed but broken is a failure.
 pytest.importorskip("rclpy", reason="ROS 2 is not installed", exc_type=ModuleNotFoundError)
@@ -17,10 +18,12 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from sensor_msgs.msg import Image
-from std_srvs.srv import SetBool, Trigger
+from std_srvs.srv import SetBool
 
 from support.node_processes import LATCHED, Camera, Client, StartedNode, header, image_message, tiny_parameters
 from support.tiny_network import clean_image, describe, fit
+from zmask_ros.cli.main import zmask
+from zmask_ros.errors import ZmaskError
 from zmask_ros.flags.flag import profile_identity
 from zmask_ros.msg import AttackFlag, AttackSummary
 
@@ -160,23 +163,30 @@ def test_what_ends_the_defence_is_a_warning_and_what_is_loaded_is_said(client: C
         assert logged(node, f"{said}: no frame is defended any more") == "WARN"
 
 
-def test_a_profile_is_read_again_when_it_fits(client: Client, parameters: dict[str, Any], tmp_path: Path) -> None:
-    def reload() -> Any:
-        return client.call("defense_node/reload_profile", Trigger, Trigger.Request())
+def reload(*arguments: str) -> str:
+    """What `zmask reload` prints, or says of why not."""
+    run = CliRunner().invoke(zmask, ["reload", "--namespace", NAMESPACE, *arguments])
+    assert (run.exit_code, type(run.exception)) in ((0, type(None)), (1, ZmaskError))
+    return run.output.strip() or str(run.exception)
 
-    refused = reload()
-    assert (refused.success, "configure" in refused.message) == (False, True)
+
+def test_a_node_that_is_not_there_cannot_be_told_to_reload() -> None:
+    assert reload("--namespace", "/nowhere", "--timeout", "0.5").startswith("There is no node /nowhere/defense_node")
+
+
+def test_a_profile_is_read_again_when_it_fits(client: Client, parameters: dict[str, Any], tmp_path: Path) -> None:
+    assert "keeps the profiles that it had: No profile is loaded yet: configure" in reload()
     bring(client, State.PRIMARY_STATE_ACTIVE)
     camera, profile = Camera(client), Path(parameters["profile"])
     before, kept = camera.ask(frame(1)).profile, profile.read_bytes()
     try:
         shutil.copy(fit(describe(tmp_path, seed=1)), profile)
-        refused = reload()
-        assert (refused.success, "network" in refused.message) == (False, True)
+        refusal = reload()
+        assert "/managed/defense_node keeps the profiles that it had" in refusal
+        assert "network" in refusal
         assert camera.ask(frame(2)).profile == before
         shutil.copy(fit(describe(tmp_path, seed=0)), profile)
-        answer = reload()
-        assert answer.success, answer.message
+        assert reload() == f"managed: {profile_identity(profile)}"
         flag = camera.ask(frame(3))
         assert (flag.state, flag.profile) == (AttackFlag.CLEAN, profile_identity(profile))
     finally:

@@ -34,6 +34,12 @@ class AttackScene:
         return ScenePlacement(self.views)
 
 
+def joined(scenes: Sequence[AttackScene]) -> AttackScene:
+    """The frames of several scenes as one, for a patch that works in all of them."""
+    frames = tuple(frame for scene in scenes for frame in scene.frames)
+    return AttackScene(frames, tuple(view for scene in scenes for view in scene.views))
+
+
 def street_scene(drive: StreetDrive, most: int, progress: Progress = silent) -> AttackScene:
     """Frames of a street drive, with what stands before the panel known exactly.
 

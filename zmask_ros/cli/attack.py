@@ -42,7 +42,7 @@ from zmask_ros.segmenters import Segmenter, load_segmenter
 @options.path("--images", help="Frames from a folder of images, without labels.")
 @options.path("--bag", "bags", multiple=True, help="Frames of a bag; repeatable.")
 @options.topic
-@click.option("--scene", help=SCENE_HELP)
+@click.option("--scene", "scenes", multiple=True, help=SCENE_HELP)
 @click.option("--frames", type=options.COUNT, default=120, help="Frames from each source.")
 @options.path("-o", "--output", required=True, help="The patch, NAME.png.")
 @options.path(
@@ -66,7 +66,7 @@ def command(
     images: Path | None,
     bags: tuple[Path, ...],
     topic: str | None,
-    scene: str | None,
+    scenes: tuple[str, ...],
     frames: int,
     output: Path,
     recipe_file: Path | None,
@@ -94,10 +94,10 @@ def command(
       zmask attack --street 1,2,3 --objective hiding --target Car -o no_cars.png
       zmask attack --street 1,2,3 --profile city.zmask.safetensors --adaptive both --restarts 2 -o adaptive.png
       zmask attack --scene street:4 -o billboard.png
-      zmask attack --scene clean_set/billboard01 --frames 60 -o billboard.png
+      zmask attack --scene clean_set/billboard01 --scene clean_set/billboard02 --frames 60 -o billboard.png
     """
     check_writable(output)
-    sources = AttackSources(camvid, street or (), images, bags, topic, frames, scene)
+    sources = AttackSources(camvid, street or (), images, bags, topic, frames, scenes)
     described = sources.describe()
     recipe = recipe_of(recipe_file, overrides)
     known_profile = None if profile is None else load_profile(profile)
@@ -109,7 +109,7 @@ def command(
     started = time.monotonic()
     taken, placement = sources.load()
     if per_image and placement is not None:
-        raise ZmaskError("A scene is attacked by one patch on its panel: leave --per-image out.")
+        raise ZmaskError("Scenes are attacked by one patch on their panels: leave --per-image out.")
     outcomes = list(job.each_image(output, taken)) if per_image else [job.run(output, taken, placement)]
     common = {"segmenter": job.segmenter.name, "sources": described, "seconds": round(time.monotonic() - started, 1)}
     if as_json:

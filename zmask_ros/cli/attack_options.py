@@ -17,7 +17,7 @@ from zmask_ros.errors import ZmaskError
 DEFAULT = Recipe()
 TRANSFORMATIONS = tuple(own.name for own in fields(EotRanges))
 GROUPS = {
-    "Frames": ("street", "camvid", "images", "bags", "topic", "scene", "frames"),
+    "Frames": ("street", "camvid", "images", "bags", "topic", "scenes", "frames"),
     "What it is after": ("segmenter", "objective", "target", "gamma", "auxiliary"),
     "What it knows of the defence": ("profile", "adaptive", "adaptive_weight", "beta"),
     "What it looks like": ("size", "shape", "patches", "decoys", "smoothness", "non_printability", "palette"),

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 
-from zmask_ros.attacks import AttackFrame, Placement
-from zmask_ros.attacks.scenes import BLANK, AttackScene, evenly, gear_scene, street_scene
+from zmask_ros.attacks import AttackFrame
+from zmask_ros.attacks.projection import ScenePlacement
+from zmask_ros.attacks.scenes import BLANK, AttackScene, evenly, gear_scene, joined, street_scene
 from zmask_ros.cli.console import progress
 from zmask_ros.data.camvid import CamVid
 from zmask_ros.data.carla_gear.reader import CarlaGear
@@ -19,9 +20,9 @@ from zmask_ros.io.bags.reader import CameraBags
 from zmask_ros.io.images.files import pictures_in, read_picture
 
 HELP = (
-    "Attack one scene by projection, the patch on its billboard: street:SEED, street:SEED:truck, or a scene's folder "
-    "in CARLA-GeAR's layout such as SET/billboard01. Place, size and turn then come from the poses; --scale has no "
-    "effect."
+    "Attack this scene by projection, the patch on its billboard: street:SEED, street:SEED:truck, or a scene's folder "
+    "in CARLA-GeAR's layout such as SET/billboard01; may be repeated. Place, size and turn then come from the poses; "
+    "--scale has no effect."
 )
 """Of the option --scene."""
 STREET_SECONDS = 20.0
@@ -41,7 +42,7 @@ class AttackSources:
         bags: recordings, without labels.
         topic: image topic in the bags; None where they have only one.
         frames: how many to take of each source.
-        scene: one that is attacked by projection, on its own.
+        scenes: those that are attacked by projection, without other sources.
     """
 
     camvid: Path | None
@@ -50,13 +51,13 @@ class AttackSources:
     bags: tuple[Path, ...]
     topic: str | None
     frames: int
-    scene: str | None = None
+    scenes: tuple[str, ...] = ()
 
     def describe(self) -> tuple[str, ...]:
         """One short line a source, as a patch's recipe keeps it.
 
         Raises:
-            ZmaskError: there is no source, or a scene and another one.
+            ZmaskError: there is no source, or scenes and another one.
         """
         lines = [
             *(["CamVid, training split"] if self.camvid else []),
@@ -64,23 +65,23 @@ class AttackSources:
             *([f"images {self.images}"] if self.images else []),
             *(f"bag {bag}" for bag in self.bags),
         ]
-        if self.scene and lines:
+        if self.scenes and lines:
             raise ZmaskError("A scene has its own frames: name either --scene or other sources.")
-        if self.scene:
-            return (f"scene {self.scene}",)
+        if self.scenes:
+            return tuple(f"scene {name}" for name in self.scenes)
         if not lines:
             raise ZmaskError("Name at least one source of frames: --street, --camvid, --images, --bag or --scene.")
         return tuple(lines)
 
-    def load(self) -> tuple[Iterable[AttackFrame], Placement | None]:
+    def load(self) -> tuple[Iterable[AttackFrame], ScenePlacement | None]:
         """The frames, and where the patch is in them; None where that is drawn at random.
 
         Raises:
-            ZmaskError: the scene cannot be read, or never shows its panel.
+            ZmaskError: a scene cannot be read, or never shows its panel.
         """
-        if self.scene is None:
+        if not self.scenes:
             return self, None
-        scene = load_scene(self.scene, self.frames)
+        scene = joined([load_scene(name, self.frames) for name in self.scenes])
         return scene.frames, scene.placement
 
     def __iter__(self) -> Iterator[AttackFrame]:

@@ -119,12 +119,12 @@ def _report_fleet(done: FleetReplay, report: Path, as_json: bool) -> None:
 
 
 def _report_drive(replayed: Replayed, plot: Path | None, as_json: bool) -> None:
-    report, figures = replayed.report, replay_figures(replayed)
+    figures = replay_figures(replayed)
     if plot is not None:
         plot_replay(replayed, plot)
     if replayed.engine_reason:
         warn(f"the network runs in torch: {replayed.engine_reason}")
-    for sentence in report.warnings():
+    for sentence in replayed.warnings():
         warn(sentence)
     unknown = [flag.reason for flag in replayed.flags if flag.state is FrameState.UNKNOWN]
     if unknown:

@@ -154,6 +154,12 @@ class Defense(nn.Module):
         attack = self.threshold
         return Thresholds(attack, min(attack, self.precaution))
 
+    @property
+    def precaution_rate(self) -> float | None:
+        """Of clean frames, the share that the profile set the masking threshold for; None: another one is in use."""
+        fitted = self.profile.detector.precaution
+        return fitted.false_alarm_rate if fitted is not None and self.thresholds.masking == fitted.value else None
+
     def analyze(self, x: Tensor) -> tuple[Tensor, Analysis]:
         """Logits [B, K, h, w] and analysis of the normalized images ``x`` [B, 3, h, w], in one pass; differentiable."""
         with self.taps as taps:

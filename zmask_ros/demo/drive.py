@@ -16,9 +16,10 @@ from typing import Any
 
 from zmask_ros.demo.processes import DemoError, NodeProcess, executable
 from zmask_ros.demo.scenario import DemoSettings, Scenario
+from zmask_ros.segmenters.description import Runtime
 
 NAMESPACE = "/camera"
-PICTURES = ("segmentation", "mask", "undefended", "overlay")
+PICTURES = ("segmentation", "mask", "overlay")
 # A machine that is busy takes long to import torch, and long for the first frame.
 START_LIMIT_S = 180.0
 STALL_LIMIT_S = 60.0
@@ -26,6 +27,8 @@ FLAG_LIMIT_S = 30.0
 END_LIMIT_S = 30.0
 RECEIVE_S = 0.25
 """How long to wait for flags before the processes are checked again."""
+RUNTIME: Runtime = "auto"
+"""What the network runs in: on a CPU, the engine decides whether the drive runs in real time."""
 # More than are ever under way in lockstep: nothing is overwritten before the recorder has it.
 DEPTH = 10
 
@@ -89,7 +92,7 @@ def _node_parameters(settings: DemoSettings) -> dict[str, Any]:
         "segmenter": settings.segmenter,
         "profile": str(settings.profile.absolute()),
         "device": settings.device,
-        "publish_undefended": True,
+        "runtime": RUNTIME,
         "qos_overrides": overrides,
     }
 
@@ -103,6 +106,7 @@ def _camera_parameters(scenario: Scenario, picture: Path, summary: Path) -> dict
         "picture": str(picture.absolute()),
         "picture_until_s": min(scenario.picture_until_s, float(math.ceil(duration_s))),
         "pace": "lockstep",
+        "drawn_first": True,
         # The node and the recorder.
         "min_subscribers": 2,
         "flag_timeout_s": FLAG_LIMIT_S,

@@ -102,7 +102,7 @@ def measure(
     Args:
         picture: what the carrier showed, uint8 [h, w, 3] RGB.
         bag: as `record_drive` made it.
-        camera: gives the labels for the same frames without the picture.
+        camera: gives the labels without the defense, of these frames and of the same without the picture.
         advance: called after each frame.
 
     Raises:
@@ -115,7 +115,7 @@ def measure(
     with ExitStack() as stack:
         published = {
             name: stack.enter_context(RecordedPictures(bag, f"{NAMESPACE}/zmask/{name}"))
-            for name in ("mask", "segmentation", "undefended")
+            for name in ("mask", "segmentation")
         }
         for index in range(len(attacked)):
             stamp_ns = attacked.stamp_ns(index)
@@ -139,10 +139,10 @@ def _count(
     camera: DefendedCamera,
 ) -> float:
     """Count the labels of one frame; returns the mask's IoU. What was not published is wrong everywhere."""
-    pictures = camera.process_image(clean_image).pictures
+    unmasked = np.zeros(truth.labels.shape, bool)
     labels = {
-        "clean": None if pictures is None else pictures.undefended,
-        "attacked": published["undefended"],
+        "clean": camera.masked_labels(clean_image, unmasked),
+        "attacked": camera.masked_labels(truth.image, unmasked),
         "oracle": camera.masked_labels(truth.image, truth.patch_mask),
         "defended": published["segmentation"],
     }

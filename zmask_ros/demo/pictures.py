@@ -13,6 +13,7 @@ from zmask_ros.demo.drive import NAMESPACE
 from zmask_ros.demo.measure import Measurement, Outcome
 from zmask_ros.demo.recording import RecordedPictures
 from zmask_ros.demo.scenario import Scenario
+from zmask_ros.runtime.camera import DefendedCamera
 from zmask_ros.runtime.drawing import colorize, contact_sheet
 
 COLUMNS = ("camera", "segmentation, attacked", "mask (green: the patch)", "segmentation, defended")
@@ -46,26 +47,27 @@ def _sizes(attacked: list[Outcome]) -> list[tuple[str, Outcome]]:
 
 
 def contact_sheet_of(
-    found: Measurement, scenario: Scenario, picture: np.ndarray, bag: Path, palette: np.ndarray
+    found: Measurement, scenario: Scenario, picture: np.ndarray, bag: Path, camera: DefendedCamera
 ) -> np.ndarray:
     """A row for each of `moments`: input, undefended segmentation, mask, defended segmentation; uint8 RGB.
 
     Args:
-        palette: uint8 [256, 3] RGB.
+        camera: gives the labels without the defense.
     """
-    drive = scenario.drive(picture)
+    drive, palette = scenario.drive(picture), camera.segmenter.palette
     rows = []
     with ExitStack() as stack:
-        camera, undefended, mask, defended = (
+        images, mask, defended = (
             stack.enter_context(RecordedPictures(bag, f"{NAMESPACE}/{name}"))
-            for name in ("image_raw", "zmask/undefended", "zmask/mask", "zmask/segmentation")
+            for name in ("image_raw", "zmask/mask", "zmask/segmentation")
         )
         for name, outcome in moments(found.outcomes):
             at = outcome.stamp_ns
-            seen = mask.plane_at(at)
+            image, seen = images.at(at), mask.plane_at(at)
+            undefended = None if image is None else camera.masked_labels(image, np.zeros(image.shape[:2], bool))
             cells = [
-                camera.at(at),
-                _colored(undefended.plane_at(at), palette),
+                image,
+                _colored(undefended, palette),
                 None if seen is None else _mask_picture(seen, drive[outcome.index].patch_mask),
                 _colored(defended.plane_at(at), palette),
             ]

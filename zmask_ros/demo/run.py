@@ -17,8 +17,9 @@ from zmask_ros.attacks import load_patch
 from zmask_ros.data.drives import CAMERA, record, street_frames
 from zmask_ros.data.street import CLASS_NAMES
 from zmask_ros.defense import load_profile, save_profile
+from zmask_ros.defense.engine import deploy
 from zmask_ros.demo.aims import judge
-from zmask_ros.demo.drive import NAMESPACE, record_drive
+from zmask_ros.demo.drive import NAMESPACE, RUNTIME, record_drive
 from zmask_ros.demo.measure import DemoFigures, measure, summarize, unflagged_frames
 from zmask_ros.demo.pictures import contact_sheet_of
 from zmask_ros.demo.processes import free_domain, ros_environment
@@ -73,7 +74,7 @@ def run_demo(settings: DemoSettings, progress: Progress, report: Callable[[str],
     began = time.perf_counter()
     scenario = settings.scenario
     segmenter = _load_segmenter(settings.segmenter, settings.device)
-    patch = settings.patch or shipped_patch(segmenter.name)
+    patch = settings.patch or shipped_patch(segmenter.name, scenario.carrier)
     picture = load_patch(patch)
     _make_folder(settings)
     _prepare(settings, segmenter, progress, report)
@@ -83,10 +84,11 @@ def run_demo(settings: DemoSettings, progress: Progress, report: Callable[[str],
         counts = record_drive(
             settings, patch, lambda flag: advance(1, f"{FrameState(flag.state).name:7} score {flag.score:.3g}")
         )
-    camera = DefendedCamera(segmenter, load_profile(settings.profile))
+    profile = load_profile(settings.profile)
+    camera = DefendedCamera(deploy(segmenter, profile, RUNTIME).segmenter, profile)
     with progress("Measuring", "frames", scenario.frames) as advance:
         found = measure(scenario, picture, settings.drive, camera, advance)
-    sheet = contact_sheet_of(found, scenario, picture, settings.drive, segmenter.palette)
+    sheet = contact_sheet_of(found, scenario, picture, settings.drive, camera)
     _write_pictures(settings, sheet, progress)
     figures = summarize(found, scenario, counts, time.perf_counter() - began)
     summary = {

@@ -33,7 +33,7 @@ class Scenario:
 
     seed: int = 58
     seconds: float = 20.0
-    rate_hz: float = 15.0
+    rate_hz: float = 20.0
     carrier: str = "truck"
     picture_from_s: float = 3.0
     picture_until_s: float = 13.0
@@ -62,7 +62,7 @@ class DemoSettings:
     Attributes:
         folder: for all results.
         scenario: the drive with the patch.
-        patch: path of the picture to attack with; None takes the one that is shipped for the segmenter.
+        patch: path of the picture to attack with; None takes the one that is shipped for the segmenter and the carrier.
         clean_drives: number of drives to fit the profile on, at least 2.
         segmenter: its name, or its YAML file.
         device: such as auto, cpu or cuda:0.

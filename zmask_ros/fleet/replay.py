@@ -65,7 +65,7 @@ class DriveReport:
         quantiles: of the scores of fully analyzed frames, at `QUANTILES`; None where there are none.
         figures: see `replay_figures`.
         moments: that were flagged, at most `MOST_MOMENTS`, in order.
-        warnings: sentences on what could not be read.
+        warnings: sentences on what could not be read, and on a profile that masks too much.
     """
 
     bag: str
@@ -112,7 +112,7 @@ def drive_report(bag: str, replayed: Replayed) -> DriveReport:
         quantiles=[percentile(scores, share) for share in QUANTILES],
         figures=replay_figures(replayed),
         moments=_moments(replayed),
-        warnings=replayed.report.warnings(),
+        warnings=replayed.warnings(),
     )
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import gc
 import math
+import threading
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from rcl_interfaces.msg import SetParametersResult
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.parameter import Parameter
+from rclpy.task import Future
 from std_srvs.srv import SetBool, Trigger
 
 from zmask_ros.errors import ZmaskError
@@ -71,12 +75,16 @@ class DefenseNode(ManagedNode):
         self._worker: Worker | None = None
         self._mailbox = Mailbox()
         self._defending = True
+        # Ends by itself, and is waited for where the network is taken away.
+        self._reloader = threading.Thread()
         self._report = partial(report_error, self, self._channels)
         take_integers_for_doubles(self)
         self.add_on_set_parameters_callback(_check_finite)
         self.add_post_set_parameters_callback(self._parameters_changed)
         self.create_service(SetBool, "~/enable", self._enable)
-        self.create_service(Trigger, "~/reload_profile", self._reload_profile)
+        # A group of its own: while it waits, callbacks of the same group would.
+        group = MutuallyExclusiveCallbackGroup()
+        self.create_service(Trigger, "~/reload_profile", self._reload_profile, callback_group=group)
         self._diagnostics = DiagnosticsPublisher(
             self,
             self._settings.hardware_id or " ".join(camera.name for camera in self._cameras),
@@ -129,11 +137,13 @@ class DefenseNode(ManagedNode):
 
     def deactivate(self) -> None:
         """Receive nothing any more; the network stays where it is."""
+        self._await_reloader()
         if not self._stop(DEACTIVATE_S):
             self.get_logger().error("the network does not come back from a frame")
 
     def cleanup(self) -> None:
         """Take the topics away and free the memory of the network."""
+        self._await_reloader()
         self._stop(DEACTIVATE_S)
         for channel in self._channels.values():
             channel.destroy()
@@ -142,6 +152,10 @@ class DefenseNode(ManagedNode):
             self._network.release()
         self._network = None
         gc.collect()
+
+    def _await_reloader(self) -> None:
+        if self._reloader.is_alive():
+            self._reloader.join()
 
     def _stop(self, patience_s: float) -> bool:
         for channel in self._channels.values():
@@ -187,9 +201,9 @@ class DefenseNode(ManagedNode):
             self.get_logger().warning(response.message)
         return response
 
-    def _reload_profile(self, _request: Any, response: Any) -> Any:
+    async def _reload_profile(self, _request: Any, response: Any) -> Any:
         try:
-            response.message = self._reload()
+            response.message = await self._reload()
             response.success = True
             self.get_logger().info(response.message)
         except Exception as error:
@@ -197,18 +211,34 @@ class DefenseNode(ManagedNode):
             self.get_logger().error(f"the profile is not reloaded: {response.message}")
         return response
 
-    def _reload(self) -> str:
-        network = self._network
+    async def _reload(self) -> str:
+        """Read the profiles again while frames go on to come in; what they are now."""
+        network, worker = self._network, self._worker
         if network is None:
             raise ZmaskError("No profile is loaded yet: configure the node first.")
-        if self._worker is None:
+        if worker is None:
             network.reload_profiles()
-        elif trouble := self._worker.trouble(self._settings.stuck_after_s):
+        elif trouble := worker.trouble(self._settings.stuck_after_s):
             raise ZmaskError(f"The network does not run ({trouble}): see the diagnostics.")
-        elif not self._worker.while_idle(network.reload_profiles, RELOAD_WAIT_S):
+        elif not await self._aside(partial(worker.while_idle, network.reload_profiles, RELOAD_WAIT_S)):
             raise ZmaskError(f"The network did not finish its frame within {RELOAD_WAIT_S:g} s: try again.")
         self._apply_live()
         return "; ".join(f"{name}: {network.profile_identity(name)}" for name in self._channels)
+
+    async def _aside(self, work: Callable[[], bool]) -> bool:
+        """Do ``work`` in a thread of its own; the executor goes on meanwhile, and receives frames."""
+        done = Future(executor=self.executor)
+
+        def run() -> None:
+            try:
+                done.set_result(work())
+            except Exception as error:
+                done.set_exception(error)
+
+        # A daemon, so that a network call that hangs cannot keep the process alive.
+        self._reloader = threading.Thread(target=run, name="zmask reloader", daemon=True)
+        self._reloader.start()
+        return bool(await done)
 
     def _parameters_changed(self, parameters: list[Parameter]) -> None:
         changed = {parameter.name: parameter.value for parameter in parameters if parameter.name in LIVE}

@@ -69,13 +69,15 @@ def _camera_tasks(
     node: Node, channel: CameraChannel, network: NetworkHost, trouble: str, settings: DefenseParameters
 ) -> Tasks:
     name, topic, now = channel.name, channel.topic, channel.health.snapshot()
-    device = str(network.segmenter.device)
+    device, precaution_rate = str(network.segmenter.device), network.defended(name).defense.precaution_rate
     disabled = Assessment(f"{name} attack", Level.WARN, "disabled by ~/enable: every frame is unknown")
     return {
         f"{name} input": lambda: assess_input(name, topic, node.count_publishers(topic), settings.timeout_s, now),
         f"{name} inference": partial(assess_inference, name, device, now, trouble, settings.least_verdict_share),
         f"{name} attack": lambda: assess_attack(name, now) if channel.enabled else disabled,
-        f"{name} profile fit": lambda: assess_profile_fit(name, channel.drift, channel.drift_levels),
+        f"{name} profile fit": lambda: assess_profile_fit(
+            name, channel.drift, channel.drift_levels, now, precaution_rate
+        ),
     }
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from builtin_interfaces.msg import Time
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
@@ -13,7 +15,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
-from zmask_ros.data.street import StreetDrive, StreetFrame
+from zmask_ros.data.street import StreetDrive
 from zmask_ros.io.images.files import read_picture
 from zmask_ros.io.stamps import NANOSECONDS
 from zmask_ros.msg import AttackFlag
@@ -22,13 +24,21 @@ from zmask_ros.node.parameters.spec import declare
 from zmask_ros.node.parameters.street_camera import StreetCameraParameters
 from zmask_ros.node.qos import CAMERA_OUT, FLAG_OUT, create_publisher
 
-# How often to see whether the next frame may be sent: well below a frame's time.
-TICK_S = 0.005
+# How often to see whether the next frame may be sent: well below a frame's time. In lockstep its flag says so.
+TICK_S, LOCKSTEP_TICK_S = 0.005, 0.05
 ACKNOWLEDGED_S = 2.0
 
 
+@dataclass(frozen=True)
+class _Shot:
+    """What is sent of a frame: uint8 [H, W, 3] RGB, taken at a time in nanoseconds."""
+
+    stamp_ns: int
+    image: np.ndarray
+
+
 class StreetCamera(Node):
-    """Sends one frame after the other; each is drawn while the one before is being defended."""
+    """Sends one frame after the other; each is drawn while the one before is being defended, or all of them first."""
 
     def __init__(self) -> None:
         super().__init__("street_camera")
@@ -44,12 +54,21 @@ class StreetCamera(Node):
         self._flags = self.create_subscription(AttackFlag, "zmask/attack", self._flag_arrived, FLAG_OUT)
         self._sent = self._received = self._missing = 0
         self._index = 0
-        self._next: StreetFrame = self._drive[0]
+        self._drawn = [self._draw(index) for index in range(len(self._drive))] if settings.drawn_first else []
+        self._next = self._frame(0)
         self._awaited_stamp: tuple[int, int] | None = None
         self._may_send_at = float("inf")
         self._subscribed = False
         self.finished = False
-        self.create_timer(TICK_S, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        tick_s = TICK_S if settings.pace == "realtime" else LOCKSTEP_TICK_S
+        self.create_timer(tick_s, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def _frame(self, index: int) -> _Shot:
+        return self._drawn[index] if self._drawn else self._draw(index)
+
+    def _draw(self, index: int) -> _Shot:
+        frame = self._drive[index]
+        return _Shot(frame.stamp_ns, frame.image)
 
     def close(self) -> None:
         """Wait until the last frame has arrived, and write the summary."""
@@ -81,8 +100,8 @@ class StreetCamera(Node):
             self._may_send_at = now + self._settings.settle_s
 
     def _send(self, now: float) -> None:
-        frame = self._next
-        seconds, nanoseconds = divmod(frame.stamp_ns, NANOSECONDS)
+        shot = self._next
+        seconds, nanoseconds = divmod(shot.stamp_ns, NANOSECONDS)
         header = Header(stamp=Time(sec=seconds, nanosec=nanoseconds), frame_id=self._settings.frame_id)
         self._camera_infos.publish(camera_info_message(header, self._drive.camera))
         if self._settings.pace == "lockstep":
@@ -91,13 +110,13 @@ class StreetCamera(Node):
         else:
             # From the time that was planned: a late frame does not slow the drive down.
             self._may_send_at = max(self._may_send_at + 1.0 / self._settings.rate_hz, now)
-        self._images.publish(image_message(header, frame.image, "rgb8"))
+        self._images.publish(image_message(header, shot.image, "rgb8"))
         self._sent += 1
         self._index += 1
         if self._index >= len(self._drive) and self._settings.loop:
             self._index = 0
         if self._index < len(self._drive):
-            self._next = self._drive[self._index]
+            self._next = self._frame(self._index)
 
     def _flag_arrived(self, message: AttackFlag) -> None:
         # A flag without a frame says that none has come for long.

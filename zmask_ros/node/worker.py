@@ -20,6 +20,8 @@ PATIENCE_LIMIT_S = 0.2
 STOPPED = "dropped: the node was stopped before this one was processed"
 RELOAD_LIMIT_S = 60.0
 """Loading a network takes seconds; for so long it may, before it counts as stuck."""
+NETWORK_LOADS = "the network has been loading anew after an error of the device"
+PROFILES_LOAD = "the profiles have been loading anew"
 
 
 class Handler(Protocol):
@@ -41,17 +43,17 @@ class Handler(Protocol):
 
 @dataclass(frozen=True)
 class _Work:
-    """What the thread is working on: one object, so that another thread never reads a half-written state.
+    """What the device is working on: one object, so that another thread never reads a half-written state.
 
     Attributes:
         began_ns: on the steady clock.
         frames: how many are in work together.
-        reloading: whether the network is being loaded again for them.
+        loading: what is being loaded again, in a clause; empty: nothing is.
     """
 
     began_ns: int
     frames: int
-    reloading: bool = False
+    loading: str = ""
 
 
 class Worker:
@@ -91,9 +93,9 @@ class Worker:
         seconds = (time.monotonic_ns() - work.began_ns) / 1e9
         if seconds <= stuck_after_s * work.frames:
             return ""
-        if work.reloading:
+        if work.loading:
             stuck = "stuck: " if seconds > RELOAD_LIMIT_S else ""
-            return f"{stuck}the network has been loading anew after an error of the device for {seconds:.1f} s"
+            return f"{stuck}{work.loading} for {seconds:.1f} s"
         what = "a frame" if work.frames == 1 else f"{work.frames} frames"
         return f"stuck: the network has been working on {what} for {seconds:.1f} s"
 
@@ -102,7 +104,7 @@ class Worker:
         """Inside, the network is loaded again, which takes longer than any frame; afterwards the frames start over."""
         work = self._work
         assert work is not None
-        self._work = replace(work, began_ns=time.monotonic_ns(), reloading=True)
+        self._work = replace(work, began_ns=time.monotonic_ns(), loading=NETWORK_LOADS)
         try:
             yield
         finally:
@@ -114,7 +116,7 @@ class Worker:
             return camera in self._current
 
     def while_idle(self, action: Callable[[], None], timeout_s: float) -> bool:
-        """Run ``action`` here while the worker leaves the device alone.
+        """Run ``action``, which loads the profiles again, here while the worker leaves the device alone.
 
         Returns:
             Whether it was run: False if the worker did not finish its frames in time.
@@ -122,8 +124,10 @@ class Worker:
         if not self._device.acquire(timeout=timeout_s):
             return False
         try:
+            self._work = _Work(time.monotonic_ns(), 1, PROFILES_LOAD)
             action()
         finally:
+            self._work = None
             self._device.release()
         return True
 

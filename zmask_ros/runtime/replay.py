@@ -18,6 +18,7 @@ from zmask_ros.flags.alarm import AlarmRule
 from zmask_ros.flags.camera_flags import CameraFlags
 from zmask_ros.flags.drift import Drift
 from zmask_ros.flags.flag import Flag, FrameState, camera_name, profile_identity
+from zmask_ros.flags.precaution import excess_advice
 from zmask_ros.flags.topics import TRANSPORTS
 from zmask_ros.io.bags.reader import CameraBags, ReadReport, StampedMessage
 from zmask_ros.io.bags.writer import BagWriter
@@ -97,6 +98,7 @@ class Replayed:
         report: how reading went.
         engine: what the network ran in.
         engine_reason: why that was torch although an engine was tried; otherwise empty.
+        precaution_rate: of clean frames, the share that the masking threshold was set for; None: it was set for none.
     """
 
     flags: list[Flag] = field(default_factory=list)
@@ -109,6 +111,13 @@ class Replayed:
     report: ReadReport = field(default_factory=ReadReport)
     engine: str = ""
     engine_reason: str = ""
+    precaution_rate: float | None = None
+
+    def warnings(self) -> list[str]:
+        """What could not be read, and whether far more was masked than the profile leads to expect; in sentences."""
+        clean = [flag.mask_fraction > 0.0 for flag in self.flags if flag.state is FrameState.CLEAN]
+        excess = excess_advice(sum(clean) / max(1, len(clean)), len(clean), self.precaution_rate)
+        return [*self.report.warnings(), *([excess] if excess else [])]
 
 
 @dataclass(frozen=True)
@@ -168,6 +177,7 @@ def replay(settings: ReplaySettings, progress: Progress = silent, loaded: Loaded
             advance()
         _check_seen(done, bags.topic)
     done.alarms = camera.flags.alarm.raised
+    done.precaution_rate = camera.precaution_rate
     done.engine, done.engine_reason = loaded.deployment.segmenter.engine, loaded.deployment.reason
     done.seconds = time.perf_counter() - began
     return done
@@ -206,6 +216,11 @@ class _ReplayedCamera:
         result = self._defended.process(message, self._stream, self._significant_bits).after_waiting(0.0)
         latency_ms = (time.perf_counter() - began) * 1e3
         return result, self.flags.flag(result, self._profile, sequence, stamp, latency_ms)
+
+    @property
+    def precaution_rate(self) -> float | None:
+        """Of clean frames, the share that the masking threshold in use was set for."""
+        return self._defended.defense.precaution_rate
 
     @property
     def drift(self) -> Drift:

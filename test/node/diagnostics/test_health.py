@@ -156,7 +156,23 @@ def test_a_task_that_cannot_be_assessed_is_an_error_of_its_own() -> None:
     ],
 )
 def test_the_fit_of_the_profile_is_assessed(drift: Drift, level: Level, words: str) -> None:
-    assessment = assess_profile_fit("front", drift, DriftLevels())
+    assessment = assess_profile_fit("front", drift, DriftLevels(), HEALTHY, 0.05)
     assert (assessment.name, assessment.level) == ("front profile fit", level)
     assert words in assessment.message
     assert assessment.values["layer furthest away"] == ("deep" if drift.layers else "unknown")
+
+
+def test_a_profile_that_masks_far_more_than_it_was_set_for_does_not_fit() -> None:
+    health, fits, far = CameraHealth(), Drift(0.7, {"deep": 0.7}, 40), Drift(1.2, {"deep": 1.2}, 40)
+    for number in range(97):
+        health.flagged(replace(CLEAN, mask_fraction=0.1 if number < 63 else 0.0))
+        health.flagged(replace(CLEAN, state=FrameState.ATTACK, mask_fraction=0.1))
+    now = health.snapshot()
+    excess = "65% of 97 clean frames were masked as a precaution, and the profile is set for 5%"
+    assessment = assess_profile_fit("front", fits, DriftLevels(), now, 0.05)
+    assert assessment.level is Level.WARN
+    assert assessment.message.startswith(excess)
+    both = assess_profile_fit("front", far, DriftLevels(), now, 0.05)
+    assert (both.level, "distance 1.20" in both.message, excess in both.message) == (Level.WARN, True, True)
+    assert assess_profile_fit("front", fits, DriftLevels(), now, 0.2).level is Level.OK
+    assert assess_profile_fit("front", fits, DriftLevels(), now, None).level is Level.OK

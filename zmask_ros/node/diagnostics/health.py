@@ -11,10 +11,14 @@ from enum import IntEnum
 
 from zmask_ros.flags.drift import Drift, DriftLevel, DriftLevels
 from zmask_ros.flags.flag import Flag, FrameState
-from zmask_ros.flags.verdict_share import WINDOW_S, VerdictShare
+from zmask_ros.flags.precaution import WINDOW_S as PRECAUTION_S
+from zmask_ros.flags.precaution import excess_advice
+from zmask_ros.flags.recent_share import RecentShare
 from zmask_ros.io.stamps import NANOSECONDS
 
 REMEMBERED_FRAMES = 300
+VERDICTS_S = 5.0
+"""Seconds of which the share of frames with a verdict is taken."""
 
 
 class Level(IntEnum):
@@ -74,6 +78,8 @@ class Snapshot:
         last_unknown: why the last frame was flagged UNKNOWN; empty if none was.
         stages_ms: median time of each stage of the last processed frames.
         verdict_share: of the frames of the last seconds, those with a verdict, 0..1; NaN where there were none.
+        clean_lately: clean frames of the last minute.
+        precaution_share: of these, those that were masked as a precaution, 0..1; NaN where there were none.
     """
 
     counters: Counters
@@ -87,6 +93,8 @@ class Snapshot:
     last_unknown: str = ""
     stages_ms: dict[str, float] = field(default_factory=dict)
     verdict_share: float = float("nan")
+    clean_lately: int = 0
+    precaution_share: float = float("nan")
 
 
 class CameraHealth:
@@ -102,7 +110,8 @@ class CameraHealth:
         self._last_error = ""
         self._last_flag = Flag(FrameState.UNKNOWN, float("nan"), float("nan"), "no frame yet")
         self._last_unknown = ""
-        self._verdicts = VerdictShare()
+        self._verdicts = RecentShare(VERDICTS_S)
+        self._precautions = RecentShare(PRECAUTION_S)
         self._before = Counters()
         self._before_ns = time.monotonic_ns()
 
@@ -145,7 +154,10 @@ class CameraHealth:
             key = flag.state.name.lower()
             setattr(self._counters, key, getattr(self._counters, key) + 1)
             self._last_flag = flag
-            self._counters.precaution += flag.state is FrameState.CLEAN and flag.mask_fraction > 0.0
+            if flag.state is FrameState.CLEAN:
+                masked = flag.mask_fraction > 0.0
+                self._counters.precaution += masked
+                self._precautions.add(masked)
             if flag.sequence:
                 self._verdicts.add(flag.state is not FrameState.UNKNOWN)
             if flag.state is FrameState.UNKNOWN:
@@ -181,6 +193,8 @@ class CameraHealth:
                 self._last_unknown,
                 {stage: quantile(tuple(sorted(times)), 0.5) for stage, times in self._stages_ms.items()},
                 self._verdicts.share,
+                self._precautions.frames,
+                self._precautions.share,
             )
 
 
@@ -256,14 +270,14 @@ def assess_inference(
     elif now.verdict_share < least_verdict_share:
         level = Level.WARN
         message = (
-            f"{now.verdict_share:.0%} of the frames of the last {WINDOW_S:g} s got a verdict, and "
+            f"{now.verdict_share:.0%} of the frames of the last {VERDICTS_S:g} s got a verdict, and "
             f"least_verdict_share is {least_verdict_share:.0%}: {now.last_unknown}"
         )
     elif not now.latencies_ms:
         message = "no frame processed yet"
     values = {
         "device": device,
-        f"share of frames with a verdict, last {WINDOW_S:g} s": f"{now.verdict_share:.3f}",
+        f"share of frames with a verdict, last {VERDICTS_S:g} s": f"{now.verdict_share:.3f}",
         "latency p50 [ms]": f"{median:.1f}",
         "latency p99 [ms]": f"{high:.1f}",
         **{f"{stage} p50 [ms]": f"{milliseconds:.2f}" for stage, milliseconds in now.stages_ms.items()},
@@ -305,14 +319,28 @@ FIT_LEVELS = {
 }
 
 
-def assess_profile_fit(camera: str, drift: Drift, levels: DriftLevels) -> Assessment:
-    """Whether what the camera sees is like the drives that its profile was fitted on."""
+def assess_profile_fit(
+    camera: str, drift: Drift, levels: DriftLevels, now: Snapshot, precaution_rate: float | None
+) -> Assessment:
+    """Whether what the camera sees is like the drives that its profile was fitted on.
+
+    Args:
+        precaution_rate: of clean frames, that the masking threshold in use was set for; None: it was set for none.
+    """
+    level, excess = (
+        FIT_LEVELS[drift.level(levels)],
+        excess_advice(now.precaution_share, now.clean_lately, precaution_rate),
+    )
+    message = drift.advice(levels)
+    if excess:
+        level, message = max(level, Level.WARN), f"{message}; {excess}" if level else excess
     values = {
         "distance (1: as held-out drives)": f"{drift.distance:.3f}",
         "warning above": f"{levels.warn:g}",
         "error above": f"{levels.error:g}",
         "layer furthest away": drift.furthest or "unknown",
         "frames observed": str(drift.frames),
+        f"masked as a precaution, of the clean frames of the last {PRECAUTION_S:g} s": f"{now.precaution_share:.3f}",
         **{f"distance in {layer}": f"{distance:.3f}" for layer, distance in drift.layers.items()},
     }
-    return Assessment(f"{camera} profile fit", FIT_LEVELS[drift.level(levels)], drift.advice(levels), values)
+    return Assessment(f"{camera} profile fit", level, message, values)

@@ -38,5 +38,8 @@ class StreetCameraParameters:
     )
     flag_timeout_s: float = parameter(5.0, "In lockstep: how long to wait for a flag.", minimum=0.1, maximum=600.0)
     frame_id: str = parameter("street_camera", "Frame id of the images.")
+    drawn_first: bool = parameter(
+        False, "Draw the whole drive before it begins: it takes memory, and no time from the defense."
+    )
     loop: bool = parameter(False, "Start the drive again at its end; time jumps back, as with a bag in a loop.")
     summary: str = parameter("", "Path of a JSON file with the counts, written at the end; empty: none.")

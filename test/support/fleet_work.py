@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from zmask_ros.errors import ZmaskError
+from zmask_ros.evaluation.protocol.workbench import Outcome, Piece
+from zmask_ros.fleet.evaluation import EvaluationWork
 from zmask_ros.fleet.fit import FitTask, FitWork
 from zmask_ros.fleet.pool import Pulse
 
@@ -80,3 +82,28 @@ class NodeKillingFit:
             return run(task, pulse)
 
         return run_or_kill
+
+
+class WorkerKillingEvaluation:
+    """The work of an evaluation; whoever is given a certain job first dies in the middle of it.
+
+    Args:
+        name: of that job.
+        killed: a file that is there once that has happened.
+        work: arguments of `EvaluationWork`.
+    """
+
+    def __init__(self, name: str, killed: Path, *work: Any) -> None:
+        self._name, self._killed, self._work = name, killed, EvaluationWork(*work)
+
+    def __call__(self) -> Callable[[Piece, Pulse], Outcome]:
+        run = self._work()
+
+        def run_or_die(piece: Piece, pulse: Pulse) -> Outcome:
+            outcome: Outcome = run(piece, pulse)
+            if piece.name == self._name and not self._killed.exists():
+                self._killed.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return outcome
+
+        return run_or_die

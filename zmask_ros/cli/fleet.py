@@ -18,7 +18,7 @@ from zmask_ros.fleet.pool import AUTO, PoolSettings
 from zmask_ros.fleet.tally import FleetTally
 
 PARTLY_DONE = 3
-"""Exit code: there is a result, but bags were skipped."""
+"""Exit code: there is a result, but bags or frames were skipped."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -86,7 +86,7 @@ def report_tally(tally: FleetTally) -> None:
     """Say on stderr how the work went."""
     for skipped in tally.skipped:
         warn(f"skipped {skipped.bag}: {skipped.reason}")
-    lost = f"; {len(tally.skipped)} bags skipped" if tally.skipped else ""
+    lost = f"; {len(tally.skipped)} skipped" if tally.skipped else ""
     click.echo(f"{tally.workers} workers; {tally.retried} tasks done again{lost}", err=True)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.protocol.evaluators import NamedProfile
@@ -14,7 +14,7 @@ from zmask_ros.evaluation.protocol.jobs import TrainingJob
 from zmask_ros.evaluation.protocol.plan import EvaluationPlan
 from zmask_ros.evaluation.protocol.runner import Evaluation, Pace, Results
 from zmask_ros.evaluation.protocol.workbench import Outcome, Piece, Workbench
-from zmask_ros.fleet.network import NamedNetwork
+from zmask_ros.fleet.network import NamedNetwork, recipe_anywhere
 from zmask_ros.fleet.pool import PoolSettings, Pulse, RayPool, Run
 from zmask_ros.fleet.tally import FleetTally
 from zmask_ros.progress import Advance, Progress, silent
@@ -79,7 +79,7 @@ class _OnPool:
 
     def __call__(self, pieces: deque[Piece], advance: Advance) -> Iterator[tuple[Piece, Outcome | None]]:
         steps, refused = 0, []
-        for done in self._pool.run(pieces):
+        for done in self._pool.run(pieces, _readable_anywhere):
             if done.refusal:
                 refused.append(f"{done.task.name}: {done.refusal.rstrip('.')}")
                 continue
@@ -91,3 +91,9 @@ class _OnPool:
                 f"{len(refused)} pieces of work could not be done, the first: {refused[0]}. "
                 "What was done is kept: the same command goes on with the rest."
             )
+
+
+def _readable_anywhere(piece: Piece) -> Piece:
+    if not isinstance(piece.job, TrainingJob):
+        return piece
+    return replace(piece, job=replace(piece.job, recipe=recipe_anywhere(piece.job.recipe)))

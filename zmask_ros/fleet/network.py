@@ -1,9 +1,11 @@
-"""A network by its name, which workers load themselves."""
+"""What workers load themselves, by names that mean the same to them: a network, and the files of a recipe."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 
+from zmask_ros.attacks import Recipe
 from zmask_ros.errors import ZmaskError
 from zmask_ros.fleet.bag_names import segmenter_anywhere
 from zmask_ros.segmenters import Segmenter, load_segmenter
@@ -37,3 +39,9 @@ class NamedNetwork:
         if loaded.digest != self.digest:
             raise ZmaskError(f"{self.segmenter} is another network on a worker: give all machines the same weights.")
         return loaded
+
+
+def recipe_anywhere(recipe: Recipe) -> Recipe:
+    """A recipe that means the same to a process with another working directory."""
+    shape, palette = (None if name is None else os.path.abspath(name) for name in (recipe.shape, recipe.palette))
+    return replace(recipe, shape=shape, palette=palette)

@@ -44,7 +44,7 @@ def test_every_patch_and_every_cell_is_the_same_though_a_worker_dies(cluster, ne
     work = partial(WorkerKillingEvaluation, "patch big", killed)
     monkeypatch.setattr("zmask_ros.fleet.evaluation.EvaluationWork", work)
     done = evaluate_fleet(*begun(tmp_path / "fleet", network), PACE, PoolSettings(cluster.address, 2))
-    assert killed.exists() and done.tally.retried == 1 and done.tally.workers == 2
+    assert killed.exists() and done.tally.retried == 1 and done.tally.workers in (1, 2)
     assert done.results.thresholds == expected.thresholds
     assert done.results.histories == expected.histories
     assert {place: own.records for place, own in done.results.records.items()} == {

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.protocol.workbench import Outcome, Piece
@@ -17,6 +20,9 @@ from zmask_ros.fleet.fit import FitTask, FitWork
 from zmask_ros.fleet.pool import Pulse
 
 DIES_ONCE, DIES, HANGS, REFUSES, FAILS, WORKS = "dies once", "dies", "hangs", "refuses", "fails", "works"
+FILLS_ONCE, FILLS_TORCH_ONCE = "fills its memory once", "fills its memory with a tensor once"
+MORE_BYTES = 64 << 20
+"""That a worker may take before its memory is full."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,8 @@ class FaultyWork:
             times = len((self.folder / f"{order.number}").read_text().splitlines())
             if order.kind == DIES or (order.kind == DIES_ONCE and times == 1):
                 os.kill(os.getpid(), signal.SIGKILL)
+            if order.kind in (FILLS_ONCE, FILLS_TORCH_ONCE) and times == 1:
+                fill_the_memory(order.kind == FILLS_TORCH_ONCE)
             if order.kind == HANGS:
                 threading.Event().wait()
             if order.kind == REFUSES:
@@ -50,6 +58,21 @@ class FaultyWork:
             return order.number**2
 
         return run
+
+
+def fill_the_memory(with_a_tensor: bool) -> None:
+    """Ask for more memory than the process may have."""
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (taken + MORE_BYTES, limits[1]))
+    try:
+        if with_a_tensor:
+            torch.empty(4 * MORE_BYTES, dtype=torch.uint8)
+        else:
+            bytearray(4 * MORE_BYTES)
+    finally:
+        # What Ray does next would fail as well.
+        resource.setrlimit(resource.RLIMIT_AS, limits)
 
 
 def cannot_work() -> Callable[[Order, Pulse], int]:

@@ -118,11 +118,19 @@ class _Worker:
             return _Answer(refusal=str(error))
         # One strange bag among thousands must not end the others' work.
         except Exception as error:
+            if _is_out_of_memory(error):
+                # The driver takes it for lost, and another worker does it again.
+                raise
             return _Answer(refusal=describe_error(error))
 
     def pulse(self) -> tuple[int, int]:
         """Frames and beats so far."""
         return self._pulse.frames, self._pulse.beats
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # torch has no class of its own for the memory of the CPU.
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 @dataclass

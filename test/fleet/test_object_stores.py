@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import shutil
 import subprocess
 import sys
@@ -96,9 +97,8 @@ def store(request: pytest.FixtureRequest) -> Iterator[str]:
     with subprocess.Popen(own.command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         try:
             assert server.stdout is not None
-            # The port is the last number of the first line that has one.
-            line = next(line for line in server.stdout if any(map(str.isdigit, line)))
-            port = int("".join(c if c.isdigit() else " " for c in line).split()[-1])
+            # It ends the first line that has one; before, Azurite repeats what it was asked for.
+            port = next(int(found[0]) for line in server.stdout if (found := re.findall(r"\b([1-9]\d{3,4})\s*$", line)))
             with pytest.MonkeyPatch.context() as patch:
                 for name, value in own.environment.items():
                     patch.setenv(name, value.format(port=port))
@@ -110,6 +110,8 @@ def store(request: pytest.FixtureRequest) -> Iterator[str]:
                 system.pipe_file("fleet/clean/deep/r/metadata.yaml", b"y")
                 system.pipe_file("fleet/list.txt", b"clean/*.mcap")
                 yield f"{kind}://fleet"
+                # The next server has another port.
+                system.clear_instance_cache()
         finally:
             server.kill()
 

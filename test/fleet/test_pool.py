@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support.fleet_work import (
+from support.faulty_work import (
     DIES,
     DIES_ONCE,
     FAILS,

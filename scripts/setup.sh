@@ -39,7 +39,7 @@ make_venv() {
 
 install_requirements() {
     local files=(torch python onnx dev)
-    if [ "$flavour" = system ]; then files+=(ros-system); else files+=(arrays view fleet colcon "ros-$distribution"); fi
+    if [ "$flavour" = system ]; then files+=(ros-system); else files+=(arrays view fleet fleet-dev colcon "ros-$distribution"); fi
     local options=() file
     for file in "${files[@]}"; do options+=(-r "$root/requirements/$file.txt"); done
     [ "$flavour" = wheels ] && options+=(-c "$root/requirements/ros-$distribution-constraints.txt")

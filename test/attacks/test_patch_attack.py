@@ -13,8 +13,9 @@ import torch
 from support.neighbourly import RECIPE, Chatty, Frame
 from support.neighbourly import segmenter as make_segmenter
 from support.pasting import paste
-from zmask_ros.attacks import EotRanges, Step, stack_frames, to_uint8, train_patch
+from zmask_ros.attacks import EotRanges, PatchResult, Step, stack_frames, to_uint8, train_patch
 from zmask_ros.attacks.eot import Transforms
+from zmask_ros.attacks.files import pack_result, unpack_result
 from zmask_ros.errors import AttackError
 from zmask_ros.segmenters import Segmenter
 
@@ -120,6 +121,22 @@ class Corner:
         there = torch.eye(3, dtype=torch.float64).repeat(len(chosen), 1, 1)
         there[:, 0, 2], there[:, 1, 2] = patch_size[1] / 2, patch_size[0] / 2
         return replace(transforms, homography=there)
+
+
+def test_runs_that_are_done_apart_are_those_of_one_attack(
+    tmp_path: Path, segmenter: Segmenter, frames: list[Frame]
+) -> None:
+    recipe, start = replace(RECIPE, steps=3, restarts=3), torch.rand(1, 3, *RECIPE.size)
+    whole = train_patch(segmenter, frames, recipe, start=start)
+    apart = []
+    for run in range(3):
+        own = train_patch(segmenter, frames, recipe, start=start, runs=range(run, run + 1))
+        (tmp_path / "packed").write_bytes(pack_result(own))
+        apart.append(unpack_result(tmp_path / "packed"))
+    joined = PatchResult.joined(apart)
+    assert torch.equal(joined.patches, whole.patches)
+    assert joined.history == whole.history and joined.merits == whole.merits
+    assert [step.index for step in joined.history] == list(range(9))
 
 
 def test_patches_may_begin_with_others(segmenter: Segmenter, frames: list[Frame]) -> None:

@@ -1,4 +1,4 @@
-"""Work for the workers of a pool that goes wrong in one way each."""
+"""Work of a fit and of an evaluation in the middle of which a node or a worker dies."""
 
 from __future__ import annotations
 
@@ -6,53 +6,13 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zmask_ros.errors import ZmaskError
+from zmask_ros.evaluation.protocol.workbench import Outcome, Piece
+from zmask_ros.fleet.evaluation import EvaluationWork
 from zmask_ros.fleet.fit import FitTask, FitWork
 from zmask_ros.fleet.pool import Pulse
-
-DIES_ONCE, DIES, HANGS, REFUSES, FAILS, WORKS = "dies once", "dies", "hangs", "refuses", "fails", "works"
-
-
-@dataclass(frozen=True)
-class Order:
-    """A task that is done in one of these ways."""
-
-    number: int
-    kind: str
-
-
-@dataclass(frozen=True)
-class FaultyWork:
-    """Each order that is begun leaves a line in a file of the folder."""
-
-    folder: Path
-
-    def __call__(self) -> Callable[[Order, Pulse], int]:
-        def run(order: Order, pulse: Pulse) -> int:
-            with (self.folder / f"{order.number}").open("a") as begun:
-                begun.write("begun\n")
-            times = len((self.folder / f"{order.number}").read_text().splitlines())
-            if order.kind == DIES or (order.kind == DIES_ONCE and times == 1):
-                os.kill(os.getpid(), signal.SIGKILL)
-            if order.kind == HANGS:
-                threading.Event().wait()
-            if order.kind == REFUSES:
-                raise ZmaskError("This bag is no bag.")
-            if order.kind == FAILS:
-                raise KeyError("unexpected")
-            pulse.frame()
-            return order.number**2
-
-        return run
-
-
-def cannot_work() -> Callable[[Order, Pulse], int]:
-    """A worker that does not find the network."""
-    raise ZmaskError("There is no segmenter of that name.")
 
 
 class NodeKillingFit:
@@ -80,3 +40,28 @@ class NodeKillingFit:
             return run(task, pulse)
 
         return run_or_kill
+
+
+class WorkerKillingEvaluation:
+    """The work of an evaluation; whoever is given a certain job first dies in the middle of it.
+
+    Args:
+        name: of that job.
+        killed: a file that is there once that has happened.
+        work: arguments of `EvaluationWork`.
+    """
+
+    def __init__(self, name: str, killed: Path, *work: Any) -> None:
+        self._name, self._killed, self._work = name, killed, EvaluationWork(*work)
+
+    def __call__(self) -> Callable[[Piece, Pulse], Outcome]:
+        run = self._work()
+
+        def run_or_die(piece: Piece, pulse: Pulse) -> Outcome:
+            outcome: Outcome = run(piece, pulse)
+            if piece.name == self._name and not self._killed.exists():
+                self._killed.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return outcome
+
+        return run_or_die

@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -26,6 +26,7 @@ from zmask_ros.segmenters import Segmenter
 
 FORMAT = 1
 CURVES = "_curves"
+PACKED = "zmask_attack_result"
 WINDOW_SHARE = 0.05
 """Share of the steps that the drawn mean runs over: each batch shows other frames, and single steps jump."""
 
@@ -85,6 +86,31 @@ def save_patch(png: Path, result: PatchResult, recipe: Recipe, segmenter: Segmen
     replace_file(exact_path(png), save(exact))
     for number, content in reversed(list(enumerate(pictures))):
         replace_file(numbered_path(png, number), content)
+
+
+def pack_result(result: PatchResult) -> bytes:
+    """A result as one file, which `unpack_result` reads."""
+    tensors = {"patches": result.patches, "shape": result.shape}
+    record = {"merits": result.merits, "history": [asdict(step) for step in result.history]}
+    kept = {name: tensor.contiguous() for name, tensor in tensors.items() if tensor is not None}
+    return save(kept, {PACKED: json.dumps(record)})
+
+
+def unpack_result(path: Path) -> PatchResult:
+    """The result that `pack_result` made a file of.
+
+    Raises:
+        AttackError: it is missing or damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            record = json.loads(file.metadata()[PACKED])
+            # A tensor of a file is that file, also after it was written anew.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+    except (OSError, KeyError, SafetensorError) as error:
+        raise AttackError(f"The result {path} of a run cannot be read: delete it.") from error
+    history = tuple(Step(**step) for step in record["history"])
+    return PatchResult(tensors["patches"], history, tuple(record["merits"]), tensors.get("shape"))
 
 
 def save_curves(png: Path, history: Sequence[Step]) -> None:

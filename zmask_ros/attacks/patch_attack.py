@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -83,6 +83,13 @@ class PatchResult:
         """The first patch, float [3, h, w] in 0..1."""
         return self.patches[0]
 
+    @staticmethod
+    def joined(runs: Sequence[PatchResult]) -> PatchResult:
+        """The result of an attack whose runs, one each, were done apart; they are given in order."""
+        best = max(runs, key=lambda run: run.merits[0])
+        history = tuple(step for run in runs for step in run.history)
+        return replace(best, history=history, merits=tuple(run.merits[0] for run in runs))
+
 
 def train_patch(
     segmenter: Segmenter,
@@ -93,6 +100,7 @@ def train_patch(
     state: Path | None = None,
     placement: Placement | None = None,
     start: Tensor | None = None,
+    runs: range | None = None,
 ) -> PatchResult:
     """Optimize patches by ``recipe`` over ``frames``.
 
@@ -106,6 +114,7 @@ def train_patch(
             ends with the same patches as if it had never stopped. The caller deletes it.
         placement: where the patch is seen; None draws that from the recipe's ranges, as all the rest.
         start: patches [N, 3, h, w] in 0..1 that the first run begins with; None, and all further runs: noise.
+        runs: which of the recipe's restarts are done; None: all. `PatchResult.joined` puts results together.
 
     Raises:
         AttackError: there are no frames, labels do not belong to the segmenter's classes, the recipe needs a profile
@@ -120,12 +129,12 @@ def train_patch(
         stack = stack.showing(attacker.goal.target)
     sampler = TransformSampler(recipe, segmenter.input_size, placement)
     belongs_to = _digests(attacker, profile, stack, start)
-    device = segmenter.device
+    device, runs = segmenter.device, runs or range(recipe.restarts)
     if state is not None and state.exists():
         attack = AttackState.resume(state, recipe, device, belongs_to)
     else:
-        attack = AttackState.start(recipe, device)
-        if start is not None:
+        attack = AttackState.start(recipe, device, runs[0])
+        if start is not None and attack.restart == 0:
             attack.begin_with(start)
     while True:
         while attack.index < recipe.steps:
@@ -134,7 +143,7 @@ def train_patch(
                 attack.save(state, belongs_to)
             progress(attack.history[-1])
         attack.finish(_merit(attacker, stack, attack, sampler))
-        if len(attack.merits) == recipe.restarts:
+        if attack.restart == runs[-1]:
             break
         attack = attack.restarted(device)
     assert attack.best is not None
@@ -148,7 +157,8 @@ def make_step(attacker: Attacker, stack: FrameStack, attack: AttackState, sample
     images, labels = stack.batch(chosen, attacker.renderer.segmenter.device)
     layout = sampler(stack.numbers[chosen], attack.generator)
     view = attacker.renderer.render(images, torch.cat(attack.leaves), layout)
-    attack.descend(*attacker.directions(view, labels, attack.leaves, len(attack.history)))
+    number = attack.restart * attack.recipe.steps + attack.index
+    attack.descend(*attacker.directions(view, labels, attack.leaves, number))
     return view
 
 

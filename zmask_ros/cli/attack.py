@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -30,8 +31,14 @@ from zmask_ros.cli.attack_options import AttackCommand, recipe_of, recipe_option
 from zmask_ros.cli.attack_sources import HELP as SCENE_HELP
 from zmask_ros.cli.attack_sources import AttackSources
 from zmask_ros.cli.console import print_json, print_table, progress, warn
+from zmask_ros.cli.fleet import exit_with, pool_settings, report_tally, worker_options
 from zmask_ros.defense import Profile, load_profile
 from zmask_ros.errors import ZmaskError
+from zmask_ros.fleet.attack import AttackWork, attack_fleet
+from zmask_ros.fleet.network import NamedNetwork
+from zmask_ros.fleet.pool import PoolSettings
+from zmask_ros.fleet.results import results_of
+from zmask_ros.fleet.tally import FleetTally
 from zmask_ros.segmenters import Segmenter, load_segmenter
 
 
@@ -58,6 +65,7 @@ from zmask_ros.segmenters import Segmenter, load_segmenter
 @click.option("--resume", is_flag=True, help="Go on with an attack that was interrupted; all else as it was.")
 @options.threads
 @options.device
+@worker_options
 @options.as_json
 def command(
     segmenter: str,
@@ -74,6 +82,9 @@ def command(
     per_image: bool,
     resume: bool,
     device: str,
+    ray: str | None,
+    workers: int | None,
+    timeout: float,
     as_json: bool,
     **overrides: Any,
 ) -> None:
@@ -85,7 +96,10 @@ def command(
 
     The patch is written as NAME.png (further ones as NAME_2.png and so on), the recipe and the course as NAME.json,
     exact values as NAME.safetensors and curves as NAME_curves.png. Equal recipes and frames give the same patch again,
-    on the same CPU bit for bit.
+    on the same CPU and number of threads bit for bit.
+
+    With --ray, each of the --restarts, of each frame's patch with --per-image, is the work of one of many processes or
+    machines; the patches are the same. After a break, the same command goes on without --resume.
 
     \b
       zmask attack --street 1,2,3 -o patch.png
@@ -95,6 +109,7 @@ def command(
       zmask attack --street 1,2,3 --profile city.zmask.safetensors --adaptive both --restarts 2 -o adaptive.png
       zmask attack --scene street:4 -o billboard.png
       zmask attack --scene clean_set/billboard01 --scene clean_set/billboard02 --frames 60 -o billboard.png
+      zmask attack --street 1,2,3 --restarts 8 -o patch.png --ray auto
     """
     check_writable(output)
     sources = AttackSources(camvid, street or (), images, bags, topic, frames, scenes)
@@ -103,6 +118,8 @@ def command(
     known_profile = None if profile is None else load_profile(profile)
     if known_profile is not None and not recipe.knows_the_defense:
         warn("This attack does not know the defence, so --profile has no effect: see --adaptive, --beta, --decoys.")
+    if resume and ray is not None:
+        raise ZmaskError("With --ray the same command goes on by itself: leave --resume out.")
     job = AttackJob(load_segmenter(segmenter, device), recipe, known_profile, described, resume)
     if resume and not per_image and not state_path(output).exists():
         raise ZmaskError(f"There is no interrupted attack {state_path(output)}: leave --resume out to begin one.")
@@ -110,11 +127,26 @@ def command(
     taken, placement = sources.load()
     if per_image and placement is not None:
         raise ZmaskError("Scenes are attacked by one patch on their panels: leave --per-image out.")
-    outcomes = list(job.each_image(output, taken)) if per_image else [job.run(output, taken, placement)]
+    tally = None
+    if ray is not None:
+        named = NamedNetwork.of(segmenter, device, job.segmenter)
+        work = AttackWork(named, recipe, known_profile, list(taken), placement)
+        outcomes, tally = job.on_fleet(output, work, per_image, pool_settings(ray, workers, timeout, device))
+    else:
+        outcomes = list(job.each_image(output, taken)) if per_image else [job.run(output, taken, placement)]
     common = {"segmenter": job.segmenter.name, "sources": described, "seconds": round(time.monotonic() - started, 1)}
+    if tally is not None:
+        report_tally(tally)
     if as_json:
-        print_json({"patches": outcomes} | common if per_image else outcomes[0] | common)
-        return
+        told = {"patches": outcomes} | common if per_image else outcomes[0] | common
+        print_json(told | ({} if tally is None else tally.to_json()))
+    else:
+        _print(outcomes, common)
+    if tally is not None:
+        exit_with(tally)
+
+
+def _print(outcomes: Sequence[dict[str, Any]], common: dict[str, Any]) -> None:
     for outcome in outcomes:
         rows = {name.replace("_", " "): value for name, value in (outcome | common).items()}
         lists = {name: ", ".join(map(str, value)) for name, value in rows.items() if isinstance(value, list | tuple)}
@@ -153,21 +185,54 @@ class AttackJob:
                 done = step.index + 1
 
             result = train_patch(self.segmenter, frames, self.recipe, show, self.profile, state, placement)
+        told = self._written(output, result)
+        state.unlink(missing_ok=True)
+        return told
+
+    def on_fleet(
+        self, output: Path, work: AttackWork, per_image: bool, pool: PoolSettings
+    ) -> tuple[list[dict[str, Any]], FleetTally]:
+        """The same on a Ray cluster: what `run` or `each_image` return, and how the work went."""
+        told: dict[int, dict[str, Any]] = {}
+
+        def take(frame: int | None, result: PatchResult | None) -> None:
+            if result is None:
+                self._pass_over(frame)
+            elif frame is None:
+                told[0] = self._written(output, result)
+            else:
+                told[frame] = self._of_frame(frame)._written(_frame_path(output, frame), result)
+
+        tally = attack_fleet(work, per_image, pool, results_of(output), take, progress)
+        shutil.rmtree(results_of(output), ignore_errors=True)
+        return [told[frame] for frame in sorted(told)], tally
+
+    def _written(self, output: Path, result: PatchResult) -> dict[str, Any]:
         save_patch(output, result, self.recipe, self.segmenter, self.sources)
         save_curves(output, result.history)
-        state.unlink(missing_ok=True)
         return summary(output, result)
+
+    def _of_frame(self, number: int) -> AttackJob:
+        return replace(self, sources=(*self.sources, f"frame {number}"))
+
+    def _pass_over(self, number: int | None) -> None:
+        warn(f"Frame {number} does not show {self.recipe.target} and was passed over.")
 
     def each_image(self, output: Path, frames: Iterable[AttackFrame]) -> Iterator[dict[str, Any]]:
         """Run one attack for each frame; frames that are done already are passed over when resuming."""
         for number, frame in enumerate(frames):
-            place = output.with_stem(f"{output.stem}_frame{number:04d}")
+            place = _frame_path(output, number)
             if self.resume and place.exists() and load_recipe(place) == self.recipe:
                 continue
             try:
-                yield replace(self, sources=(*self.sources, f"frame {number}")).run(place, [frame])
+                yield self._of_frame(number).run(place, [frame])
             except NothingToHideError:
-                warn(f"Frame {number} does not show {self.recipe.target} and was passed over.")
+                self._pass_over(number)
+
+
+def _frame_path(output: Path, number: int) -> Path:
+    """Where the patch of a frame lies, with --per-image."""
+    return output.with_stem(f"{output.stem}_frame{number:04d}")
 
 
 def state_path(png: Path) -> Path:

@@ -23,6 +23,7 @@ GROUPS = {
     "What it looks like": ("size", "shape", "patches", "decoys", "smoothness", "non_printability", "palette"),
     "How it is seen": ("scale", "eot"),
     "How it is optimised": ("recipe_file", "steps", "batch", "lr", "restarts", "seed", "device", "threads"),
+    "On many machines": ("ray", "workers", "timeout"),
     "What comes out": ("output", "per_image", "resume", "as_json"),
 }
 """Names of parameters by heading, in the order of the help."""

@@ -11,6 +11,7 @@ import click
 
 from zmask_ros.cli import options
 from zmask_ros.cli.console import print_json, print_table, progress, warn
+from zmask_ros.cli.fleet import pool_settings, report_tally, worker_options
 from zmask_ros.data.camvid import camvid_root
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.protocol.evaluators import NamedProfile
@@ -28,6 +29,8 @@ from zmask_ros.evaluation.protocol.shipped_plans import PLANS
 from zmask_ros.evaluation.report.html import write_result
 from zmask_ros.evaluation.report.result import TABLES, EvaluationResult, result_of
 from zmask_ros.evaluation.report.tables import cell
+from zmask_ros.fleet.evaluation import evaluate_fleet
+from zmask_ros.fleet.network import NamedNetwork
 from zmask_ros.resources import shipped_profile
 from zmask_ros.segmenters import Segmenter, load_segmenter
 
@@ -91,6 +94,7 @@ def _named_path(text: str) -> tuple[str, Path]:
 @click.option("--dry-run", is_flag=True, help="Only say how long it would take.")
 @options.threads
 @options.device
+@worker_options
 @options.as_json
 def command(
     segmenter: str,
@@ -109,6 +113,9 @@ def command(
     docs: Path | None,
     dry_run: bool,
     device: str,
+    ray: str | None,
+    workers: int | None,
+    timeout: float,
     as_json: bool,
 ) -> None:
     """Measure what attackers can do against the defence, and what other defences do in its place.
@@ -120,10 +127,13 @@ def command(
     Says first how long it will take. Every piece of work is kept in the folder: after a break, the same command goes
     on where it stopped, even within a patch.
 
+    With --ray, patches and cells of the tables are the work of many processes or machines; the tables are the same.
+
     \b
       zmask evaluate --quick
       zmask evaluate --profile ours=city.zmask.safetensors --profile paper=paper.zmask.safetensors
       zmask evaluate --bag drive_1 --bag drive_2 --profile city.zmask.safetensors --patch poster.png
+      zmask evaluate --street 8000,8001 --ray auto
     """
     if docs is not None:
         TABLES.check(docs)
@@ -138,15 +148,23 @@ def command(
     if dry_run:
         return
     started = time.perf_counter()
-    results = evaluation.run(pace, progress)
+    tally = None
+    if ray is None:
+        results = evaluation.run(pace, progress)
+    else:
+        named_network = NamedNetwork.of(segmenter, device, network)
+        done = evaluate_fleet(evaluation, named_network, pace, pool_settings(ray, workers, timeout, device), progress)
+        results, tally = done.results, done.tally
     result = result_of(evaluation, results, time.perf_counter() - started)
     written = write_result(result)
     if docs is not None:
         TABLES.write(docs, result.markdown())
+    if tally is not None:
+        report_tally(tally)
     if as_json:
         entries = result.to_json()
         told = {name: entries[name] for name in ("aims", "summary")} | {"written": [str(path) for path in written]}
-        print_json(told)
+        print_json(told | ({} if tally is None else tally.to_json()))
     else:
         _print(result, written)
 

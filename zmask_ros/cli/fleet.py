@@ -18,11 +18,11 @@ from zmask_ros.fleet.pool import AUTO, PoolSettings
 from zmask_ros.fleet.tally import FleetTally
 
 PARTLY_DONE = 3
-"""Exit code: there is a result, but bags were skipped."""
+"""Exit code: there is a result, but bags or frames were skipped."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_OPTIONS = (
+_WORKERS = (
     click.option(
         "--ray",
         is_flag=False,
@@ -31,32 +31,38 @@ _OPTIONS = (
         help="Work on a Ray cluster: auto (also without a value, then behind BAGS), the one that runs here, else one "
         "of this machine alone; local: always the latter; or an address.",
     ),
-    click.option("--workers", type=options.COUNT, help="With --ray: most workers.  [default: one a CPU]"),
+    click.option("--workers", type=options.COUNT, help="With --ray: most workers.  [default: as many as have CPUs]"),
     click.option(
         "--timeout",
         type=options.DURATION,
         default="10min",
-        help="With --ray: skip a bag of which no frame was done for so long.",
+        help="With --ray: give up what made no step for so long.",
     ),
-    click.option(
-        "--cache",
-        type=click.FloatRange(min=0, min_open=True),
-        default=20.0,
-        help="With --ray: GiB that bags from elsewhere may take on each machine's disk.",
-    ),
+)
+_CACHE = click.option(
+    "--cache",
+    type=click.FloatRange(min=0, min_open=True),
+    default=20.0,
+    help="With --ray: GiB that bags from elsewhere may take on each machine's disk.",
 )
 
 
-def fleet_options(command: Command) -> Command:
-    """Add the options to a command."""
-    for option in reversed(_OPTIONS):
+def worker_options(command: Command) -> Command:
+    """Add the options of who works to a command."""
+    for option in reversed(_WORKERS):
         command = option(command)
     return command
 
 
+def fleet_options(command: Command) -> Command:
+    """Add the options of who works, and of what reads bags from elsewhere, to a command."""
+    return worker_options(_CACHE(command))
+
+
 def pool_settings(ray: str, workers: int | None, timeout: float, device: str) -> PoolSettings:
-    """Who works; each worker has a GPU of its own where that was asked for."""
-    return PoolSettings(ray, workers, timeout, gpus=float(device.startswith("cuda")))
+    """Who works; each worker has a GPU of its own where that was asked for, and the CPU threads of ``--threads``."""
+    threads = options.asked_threads() or 1
+    return PoolSettings(ray, workers, timeout, gpus=float(device.startswith("cuda")), threads=threads)
 
 
 def bag_cache(gib: float) -> BagCache:
@@ -80,7 +86,7 @@ def report_tally(tally: FleetTally) -> None:
     """Say on stderr how the work went."""
     for skipped in tally.skipped:
         warn(f"skipped {skipped.bag}: {skipped.reason}")
-    lost = f"; {len(tally.skipped)} bags skipped" if tally.skipped else ""
+    lost = f"; {len(tally.skipped)} skipped" if tally.skipped else ""
     click.echo(f"{tally.workers} workers; {tally.retried} tasks done again{lost}", err=True)
 
 

@@ -117,11 +117,21 @@ significant_bits = click.option(
 )
 
 
+_THREADS = "zmask_ros.threads"
+
+
 def _use_threads(_context: click.Context, _parameter: click.Parameter, count: int | None) -> None:
     if count is not None:
         import torch
 
         torch.set_num_threads(count)
+        _context.meta[_THREADS] = count
+
+
+def asked_threads() -> int | None:
+    """What ``--threads`` of the command that runs says; None: nothing."""
+    found = click.get_current_context().meta.get(_THREADS)
+    return None if found is None else int(found)
 
 
 threads = click.option(
@@ -129,6 +139,6 @@ threads = click.option(
     type=COUNT,
     expose_value=False,
     callback=_use_threads,
-    help="CPU threads of the network.  [default: one for each core that the process may use]",
+    help="CPU threads of the network.  [default: one for each core that the process may use; one with --ray]",
 )
 topic = click.option("--topic", help="Image topic; may be left out where a bag has only one.")

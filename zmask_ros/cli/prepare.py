@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import click
@@ -15,19 +16,21 @@ import torch
 
 from zmask_ros.cli import options
 from zmask_ros.cli.console import figure, print_json, print_rows, progress, stdout, warn
+from zmask_ros.cli.fleet import pool_settings, report_tally, worker_options
 from zmask_ros.cli.main import INTERRUPTED
 from zmask_ros.cli.profile_rows import summary
 from zmask_ros.defense import Defense, Profile, load_profile, save_profile
 from zmask_ros.defense.profile.storage import check_profile_place
 from zmask_ros.errors import ZmaskError
-from zmask_ros.evaluation.baselines.interface import Ours
-from zmask_ros.evaluation.metrics.segmentation import Confusion, mask_iou
+from zmask_ros.evaluation.protocol.patch_judge import PatchJudge
+from zmask_ros.fleet.network import NamedNetwork
+from zmask_ros.fleet.pool import RayPool
+from zmask_ros.fleet.preparation import FleetHands, PreparationWork
 from zmask_ros.segmenters import Segmenter, load_segmenter
 from zmask_ros.training.clean_fit import UNLIKE
-from zmask_ros.training.preparation import AttackedFrame, Preparation, Surroundings, check_start, prepare
+from zmask_ros.training.preparation import Preparation, Surroundings, check_start, prepare
 from zmask_ros.training.settings import PreparationSettings
 from zmask_ros.training.sources import CleanSources, read_frames
-from zmask_ros.training.standing import PatchFigures
 
 SETTINGS = PreparationSettings()
 WORK_SUFFIX = ".work"
@@ -56,6 +59,7 @@ SUMMARIZED = ("recovery", "mask_iou", "flagged", "false_alarms", "masked")
 @options.every
 @options.threads
 @options.device
+@worker_options
 @options.as_json
 def command(
     bags: tuple[Path, ...],
@@ -66,6 +70,9 @@ def command(
     start: Path | None,
     every: int,
     device: str,
+    ray: str | None,
+    workers: int | None,
+    timeout: float,
     as_json: bool,
 ) -> None:
     """Make the best profile that can be had in the time given, from BAGS of clean drives and a network.
@@ -76,6 +83,9 @@ def command(
     `zmask fit` alone.
 
     The best profile so far is always in the output. After Ctrl-C, the same command goes on where it stopped.
+
+    With --ray, the patches that do not depend on each other, and what each of them does to a profile, are the work of
+    many. The head learns on this machine, since each of its steps depends on the one before.
 
     \b
       zmask prepare drive_1 drive_2 drive_3 --segmenter mine.yaml -o mine.zmask.safetensors --budget 20min
@@ -91,7 +101,6 @@ def command(
         check_start(beginning)
     network = load_segmenter(segmenter, device)
     frames = read_frames(network, CleanSources(None, bags, topic, every, SETTINGS.frames), progress)
-    judge = _Judge(network)
     kept: list[Profile] = []
 
     def keep(profile: Profile) -> None:
@@ -99,42 +108,42 @@ def command(
         kept.append(profile)
 
     work = output.with_name(output.name + WORK_SUFFIX)
-    surroundings = Surroundings(judge, work, keep, CLOCK, progress)
+    around = Surroundings(PatchJudge(network), work, keep, CLOCK, progress)
     resumed = work.exists()
     try:
-        result = prepare(network, frames, SETTINGS, surroundings, beginning, math.inf if budget is None else budget)
+        with _hands(ray, workers, timeout, NamedNetwork.of(segmenter, device, network)) as hands:
+            around = replace(around, hands=hands)
+            result = prepare(network, frames, SETTINGS, around, beginning, math.inf if budget is None else budget)
     except KeyboardInterrupt:
         if not kept and not resumed:
             raise
         click.echo(f"Interrupted: the best profile so far is {output}; the same command goes on from here.", err=True)
         sys.exit(INTERRUPTED)
-    for note in result.profile.notes:
-        if note.startswith(UNLIKE):
-            warn(note)
-    cost = _cost(network, result)
+    _warn_of_unlike_drives(result.profile)
+    cost, tally = _cost(network, result), None if hands is None else hands.tally()
+    if tally is not None:
+        report_tally(tally)
     if as_json:
-        print_json(_as_json(result, cost) | {"profile": str(output)})
+        told = _as_json(result, cost) | {"profile": str(output)}
+        print_json(told | ({} if tally is None else tally.to_json()))
     else:
         _print(result, cost, output)
 
 
-class _Judge:
-    """What patches do, from metrics of segmentation."""
+def _warn_of_unlike_drives(profile: Profile) -> None:
+    for note in profile.notes:
+        if note.startswith(UNLIKE):
+            warn(note)
 
-    def __init__(self, segmenter: Segmenter) -> None:
-        self._segmenter = segmenter
 
-    def __call__(self, profile: Profile, frames: Sequence[AttackedFrame]) -> PatchFigures:
-        defense = Ours(self._segmenter, profile)
-        attacked, oracle, defended = (Confusion(len(self._segmenter.classes)) for _ in range(3))
-        overlaps, flagged = [], []
-        for own in frames:
-            verdict, outside = defense.process(own.attacked), ~own.patch_mask
-            for confusion, labels in ((attacked, own.undefended), (oracle, own.oracle), (defended, verdict.labels)):
-                confusion.add(labels, own.truth, outside)
-            overlaps.append(mask_iou(verdict.mask, own.patch_mask))
-            flagged.append(verdict.flagged)
-        return PatchFigures(attacked.miou(), oracle.miou(), defended.miou(), fmean(overlaps), fmean(flagged))
+@contextmanager
+def _hands(ray: str | None, workers: int | None, timeout: float, network: NamedNetwork) -> Iterator[FleetHands | None]:
+    """What does the patches; None: this process."""
+    if ray is None:
+        yield None
+        return
+    with RayPool(PreparationWork(network), pool_settings(ray, workers, timeout, network.device)) as pool:
+        yield FleetHands(pool, progress)
 
 
 @torch.inference_mode()

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import torch
+
 from zmask_ros.errors import ZmaskError, describe_error
 from zmask_ros.fleet.libraries import import_ray
 
@@ -41,6 +43,7 @@ class PoolSettings:
         timeout_s: a task without progress for so long is given up, seconds.
         attempts: a task whose worker died so many times is given up.
         gpus: of each worker.
+        threads: CPU threads of each worker, which takes so many CPUs. Sums of floating-point numbers depend on it.
     """
 
     address: str = AUTO
@@ -48,6 +51,7 @@ class PoolSettings:
     timeout_s: float = 600.0
     attempts: int = 3
     gpus: float = 0
+    threads: int = 1
 
 
 class Pulse:
@@ -92,7 +96,8 @@ class _Answer:
 class _Worker:
     """Lives in a process of the cluster."""
 
-    def __init__(self, make_run: Callable[[], Run]) -> None:
+    def __init__(self, make_run: Callable[[], Run], threads: int) -> None:
+        torch.set_num_threads(threads)
         self._pulse = Pulse()
         self._refusal, self._run = "", None
         try:
@@ -113,11 +118,19 @@ class _Worker:
             return _Answer(refusal=str(error))
         # One strange bag among thousands must not end the others' work.
         except Exception as error:
+            if _is_out_of_memory(error):
+                # The driver takes it for lost, and another worker does it again.
+                raise
             return _Answer(refusal=describe_error(error))
 
     def pulse(self) -> tuple[int, int]:
         """Frames and beats so far."""
         return self._pulse.frames, self._pulse.beats
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # torch has no class of its own for the memory of the CPU.
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 @dataclass
@@ -163,7 +176,7 @@ class RayPool:
         self._settings = settings
         self.dashboard = _connect(self._ray, settings)
         self._make_run = self._ray.put(make_run)
-        options = {"num_cpus": 1, "num_gpus": settings.gpus, "max_concurrency": 2, "max_restarts": 0}
+        options = {"num_cpus": settings.threads, "num_gpus": settings.gpus, "max_concurrency": 2, "max_restarts": 0}
         self._actor_class = self._ray.remote(**options)(_Worker)
         self._slots: list[_Slot] = []
         self._losses: Counter[Any] = Counter()
@@ -185,10 +198,10 @@ class RayPool:
         """What a bar is called: with the address of Ray's dashboard, where one runs."""
         return f"{description} (http://{self.dashboard})" if self.dashboard else description
 
-    def remark(self, frames: int, skipped: int) -> str:
-        """What is shown beside a bar: so many frames are done, and so many bags skipped."""
-        speed = frames / max(time.monotonic() - self._began, 1e-9)
-        counted = f"{frames} frames, {speed:.1f} frames/s, {skipped} skipped"
+    def remark(self, steps: int, skipped: int, unit: str = "frames") -> str:
+        """What is shown beside a bar: so many steps of one ``unit`` are done, and so many tasks skipped."""
+        speed = steps / max(time.monotonic() - self._began, 1e-9)
+        counted = f"{steps} {unit}, {speed:.1f} {unit}/s, {skipped} skipped"
         return f"{counted}, {self.retried} retried, {self.workers} workers"
 
     def run(self, tasks: deque[TaskT], prepare: Callable[[TaskT], TaskT] = lambda task: task) -> Iterator[Done[TaskT]]:
@@ -218,11 +231,13 @@ class RayPool:
         now = time.monotonic()
         if now - self._wanted_at >= CLUSTER_EVERY_S:
             resources = self._ray.cluster_resources()
-            most = resources.get("GPU", 0) / self._settings.gpus if self._settings.gpus else resources.get("CPU", 0)
+            most = resources.get("CPU", 0) / self._settings.threads
+            if self._settings.gpus:
+                most = min(most, resources.get("GPU", 0) / self._settings.gpus)
             self._wanted, self._wanted_at = max(1, self._settings.workers or int(most)), now
         free = sum(slot.task is None for slot in self._slots)
         for _ in range(min(self._wanted - len(self._slots), waiting - free)):
-            actor = self._actor_class.remote(self._make_run)
+            actor = self._actor_class.remote(self._make_run, self._settings.threads)
             self._slots.append(_Slot(actor, actor.ready.remote()))
 
     def _answered(self, slot: _Slot, tasks: deque[Any]) -> Iterator[Done[Any]]:
@@ -299,7 +314,8 @@ def _connect(ray: Any, settings: PoolSettings) -> str:
             f"{settings.address} is a file and no address of a Ray cluster: write --ray behind the bags, or --ray auto."
         )
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
-    own: dict[str, Any] = {"num_cpus": settings.workers or os.cpu_count(), "include_dashboard": False}
+    cpus = settings.workers * settings.threads if settings.workers else max(settings.threads, os.cpu_count() or 1)
+    own: dict[str, Any] = {"num_cpus": cpus, "include_dashboard": False}
     own["object_store_memory"] = OBJECT_STORE_BYTES
     try:
         context = ray.init(settings.address, **quiet, **(own if settings.address == LOCAL else {}))

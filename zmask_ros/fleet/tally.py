@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Skipped:
-    """A bag of which nothing was taken, and why."""
+    """A bag, or another piece of the work, of which nothing was taken, and why."""
 
     bag: str
     reason: str
@@ -21,7 +21,7 @@ class FleetTally:
     Attributes:
         workers: the most that worked at the same time.
         retried: how many tasks were given to another worker, since the first was lost.
-        skipped: bags of which nothing was taken.
+        skipped: bags, or other pieces of the work, of which nothing was taken.
     """
 
     workers: int

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zmask_ros.attacks import Recipe, Step, paste_at_random, stack_frames, to_uint8, train_patch
+from zmask_ros.attacks import Recipe, paste_at_random, stack_frames, to_uint8
 from zmask_ros.attacks.patch_attack import profile_digest
 from zmask_ros.attacks.recipe import patch_side
 from zmask_ros.defense import Defense, Profile, load_profile, save_profile
@@ -39,10 +39,11 @@ from zmask_ros.training.division import divide_frames
 from zmask_ros.training.pipeline import PASSES_AN_ADVERSARIAL_STEP, seconds_a_pass
 from zmask_ros.training.plans import FittingPlan, LearnedPart, plan_of, transfer_plan
 from zmask_ros.training.preparation_state import Best, PreparationState, WorkFolder
+from zmask_ros.training.preparation_work import AttackedFrame, Hands, Judge, OwnHands, PatchOrder
 from zmask_ros.training.screening import add_screen
 from zmask_ros.training.settings import LEAST_ADVERSARIAL_STEPS, PreparationSettings, ScreenSettings
 from zmask_ros.training.sources import CleanFrame
-from zmask_ros.training.standing import PatchFigures, Standing
+from zmask_ros.training.standing import Standing
 
 NOTE = "Preparation"
 """What the notes begin with that the next preparation replaces."""
@@ -72,28 +73,6 @@ PREPARATION_ADVERSARIES = (
 """Fewer than for a head that is trained from nothing: each has its turn sooner."""
 COMPARED_SEED, REPORTED_SEED, ANEW_SEED = 1, 2, 100
 """Of the places of patches on the frames, and of the patch that is made anew."""
-
-
-@dataclass(frozen=True)
-class AttackedFrame:
-    """A held-out frame with a patch, and what is said of it whatever the profile.
-
-    Attributes:
-        attacked: uint8 [h, w, 3] RGB.
-        truth: uint8 [h, w], what the network says of it without the patch, taken for right.
-        undefended, oracle: uint8 [h, w], what the network says of it, and with the exact patch masked.
-        patch_mask: bool [h, w].
-    """
-
-    attacked: np.ndarray
-    truth: np.ndarray
-    undefended: np.ndarray
-    oracle: np.ndarray
-    patch_mask: np.ndarray
-
-
-Judge = Callable[[Profile, Sequence[AttackedFrame]], PatchFigures]
-"""Says what one kind of patch does under a profile. It comes from outside: metrics of segmentation live above."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +110,7 @@ class Surroundings:
         keep: takes the best profile whenever there is a better one.
         clock: seconds from anywhere.
         progress: shows how far it is.
+        hands: do what can be done at the same time; None: this process does.
     """
 
     judge: Judge
@@ -138,6 +118,7 @@ class Surroundings:
     keep: Callable[[Profile], None]
     clock: Callable[[], float]
     progress: Progress = silent
+    hands: Hands | None = None
 
 
 def check_start(start: Profile) -> None:
@@ -254,6 +235,8 @@ class _Chain:
         advance: Advance,
     ) -> None:
         self.segmenter, self.settings, self.around, self.start = segmenter, settings, surroundings, start
+        own = OwnHands(segmenter, surroundings.judge, surroundings.clock, surroundings.progress)
+        self.hands: Hands = surroundings.hands or own
         self.budget, self._advance, self._told = budget, advance, 0.0
         self.folder = WorkFolder(surroundings.work, _identity(segmenter, frames, settings, start))
         kept, began = self.folder.load(), surroundings.clock()
@@ -284,12 +267,19 @@ class _Chain:
         state, settings = self.state, self.settings
         if state.patch_steps is None:
             state.patch_steps = self._affordable_patch_steps()
-        for kind, recipe in patch_recipes(self.segmenter.input_size, state.patch_steps).items():
-            if kind not in state.patches:
-                began = self._now()
-                state.patches[kind] = self._patch(kind, recipe, self.judged_floor)
-                state.patch_seconds = self._now() - began
+        recipes = patch_recipes(self.segmenter.input_size, state.patch_steps)
+        # Who knows the defense begins with a patch that does not.
+        for knowing in (False, True):
+            for made in self.hands.make(
+                [
+                    self._order(kind, recipe, self.judged_floor)
+                    for kind, recipe in recipes.items()
+                    if kind not in state.patches and recipe.knows_the_defense == knowing
+                ]
+            ):
+                state.patches[made.kind], state.patch_seconds = made.patch, made.seconds
                 self._mark("patches")
+        state.patches = {kind: state.patches[kind] for kind in KINDS}
         self.pairs = self._attacked(self.parts.compared, state.patches, settings.compared_frames, COMPARED_SEED)
         if state.best is None:
             began = self._now()
@@ -360,10 +350,10 @@ class _Chain:
             assert state.patch_steps is not None
             judged = self._judged(best)
             recipe = replace(patch_recipes(self.segmenter.input_size, state.patch_steps)[ADAPTIVE], seed=ANEW_SEED)
-            anew = {ADAPTIVE: self._patch(f"{ADAPTIVE}, anew", recipe, judged)}
+            (made,) = self.hands.make([self._order(f"{ADAPTIVE}, anew", recipe, judged)])
+            anew = {ADAPTIVE: made.patch}
             pairs = self._attacked(self.parts.reported, anew, settings.reported_frames, REPORTED_SEED)
-            own = {ADAPTIVE: self.around.judge(judged, pairs[ADAPTIVE])}
-            after = replace(after, by_kind=after.by_kind | own)
+            after = replace(after, by_kind=after.by_kind | self.hands.judge(judged, pairs))
         self._mark("report")
         return Preparation(
             profile, before, after, self.parts.held_out, self.parts.reported, best.steps, state.spent, state.stages
@@ -432,22 +422,16 @@ class _Chain:
         affordable = int(PATCH_SHARE * self.budget / (len(KINDS) + 1) / max(step, 1e-9))
         return min(most, max(least, affordable))
 
-    def _patch(self, kind: str, recipe: Recipe, profile: Profile) -> Tensor:
-        """A patch, float [3, h, w] in 0..1, against the network, or against ``profile`` where the recipe knows it."""
+    def _order(self, kind: str, recipe: Recipe, profile: Profile) -> PatchOrder:
+        """A patch against the network, or against ``profile`` where the recipe knows it."""
         training = self.parts.training
         chosen = np.unique(np.linspace(0, len(training) - 1, min(len(training), ATTACKED_FRAMES)).round().astype(int))
-        state = self.folder.attack(kind)
-        with self.around.progress(f"Patch: {kind}", "steps", recipe.steps) as advance:
-
-            def show(step: Step) -> None:
-                advance(note=f"{step.pixel_accuracy:.1%} of pixels right")
-
-            own = profile if recipe.knows_the_defense else None
-            known = [(training[index], None) for index in chosen]
-            # Who knows the defense begins with what harms the network most.
-            plain = self.state.patches.get(PLAIN)
-            start = None if own is None or plain is None else plain[None]
-            return train_patch(self.segmenter, known, recipe, show, own, state, start=start).patch
+        own = profile if recipe.knows_the_defense else None
+        # Who knows the defense begins with what harms the network most.
+        plain = self.state.patches.get(PLAIN)
+        start = None if own is None or plain is None else plain[None]
+        frames = tuple(training[index] for index in chosen)
+        return PatchOrder(kind, recipe, frames, own, start, self.folder.attack(kind))
 
     def _attacked(
         self, frames: Sequence[np.ndarray], patches: dict[str, Tensor], most: int, seed: int
@@ -478,7 +462,7 @@ class _Chain:
         profile = self._judged(own)
         interval = profile.detector.threshold.interval
         alarms = 0.0 if interval is None else interval.exceeded / interval.frames
-        by_kind = {kind: self.around.judge(profile, pairs) for kind, pairs in self.pairs.items()}
+        by_kind = self.hands.judge(profile, self.pairs)
         merit = Standing(by_kind, alarms, alarms).merit
         better = self.state.best is None or merit > self.state.best_merit
         self.state.stale = 0 if better else self.state.stale + 1
@@ -499,7 +483,7 @@ class _Chain:
 
     def _find_standing(self, own: Best) -> Standing:
         profile = self._judged(own)
-        by_kind = {kind: self.around.judge(profile, frames) for kind, frames in self._reported_pairs.items()}
+        by_kind = self.hands.judge(profile, self._reported_pairs)
         defense = Defense(self.segmenter, profile)
         with torch.inference_mode():
             scores = [float(defense.analyze(self.segmenter.prepare(image))[1].score) for image in self.parts.reported]

@@ -56,9 +56,9 @@ def test_figures_of_an_attack_by_hand(
     camera = DefendedCamera(evaluation.segmenter, network[1].profile)
     confusions = {name: Confusion(3) for name in ("clean", "none", "oracle", "ours")}
     flagged, overlaps = [], []
-    for index in evaluation.chosen(4):
+    for index in evaluation.bench.chosen(4):
         scene = evaluation.parts.test[index]
-        image, hidden = evaluation.attacked_image(index, results.patches["big"])
+        image, hidden = evaluation.bench.attacked_image(index, results.patches["big"])
         assert hidden.any()
         # The patch's edge is one pixel wide.
         around = cv2.dilate(hidden.astype(np.uint8), np.ones((3, 3))) > 0
@@ -100,7 +100,7 @@ def test_thresholds_are_the_profiles_own_and_those_of_the_threshold_part(
     evaluation, results, _ = done
     assert results.thresholds["ours"] == network[1].profile.detector.threshold.value
     for name in ("plain threshold", "HN"):
-        baseline = evaluation.evaluators.baseline(name)
+        baseline = evaluation.bench.evaluators.baseline(name)
         scores = [baseline.process(scene.image).score for scene in evaluation.parts.thresholds]
         assert results.thresholds[name] == baseline.threshold >= max(scores)
 

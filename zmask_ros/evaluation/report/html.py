@@ -55,7 +55,7 @@ def worst_frames(evaluation: Evaluation, results: Results) -> np.ndarray:
     """Attacked frame, undefended and defended segmentation, and with the true mask; uint8 [h, w, 3]."""
     ours = evaluation.jobs.ours[0]
     worst: list[tuple[float, str, int]] = []
-    chosen = evaluation.chosen(evaluation.plan.attacked_frames)
+    chosen = evaluation.bench.chosen(evaluation.plan.attacked_frames)
     for attack in evaluation.plan.attacks:
         accuracies = results.records[attack_set(attack.name), ours].accuracies()
         if not np.isnan(accuracies).all():
@@ -63,15 +63,15 @@ def worst_frames(evaluation: Evaluation, results: Results) -> np.ndarray:
             worst.append((float(accuracies[index]), attack.name, chosen[index]))
     rows = []
     for accuracy, name, index in sorted(worst)[:WORST_FRAMES]:
-        frame = evaluation.frame(index, *evaluation.attacked_image(index, results.patches[name]))
+        frame = evaluation.bench.frame(index, *evaluation.bench.attacked_image(index, results.patches[name]))
         rows.append((f"{name}\n{frame.name}\n{accuracy:.0%} right", _pictures(evaluation, frame)))
     return contact_sheet(rows, ("attacked", "undefended", "defended", "true mask"), 300)
 
 
 def _pictures(evaluation: Evaluation, frame: TestFrame) -> list[np.ndarray | None]:
     ours = evaluation.jobs.ours[0]
-    none, own, oracle = (evaluation.evaluators.evaluator(name)(frame) for name in (NONE, ours, ORACLE))
-    palette, threshold = evaluation.segmenter.palette, evaluation.evaluators.baseline(ours).threshold
+    none, own, oracle = (evaluation.bench.evaluators.evaluator(name)(frame) for name in (NONE, ours, ORACLE))
+    palette, threshold = evaluation.segmenter.palette, evaluation.bench.evaluators.baseline(ours).threshold
     state = FrameState.ATTACK if own.flagged else FrameState.CLEAN
     defended = overlay(frame.image, colorize(own.labels, palette), own.mask, own.score, threshold, state)
     return [frame.image, colorize(none.labels, palette), defended, colorize(oracle.labels, palette)]

@@ -73,7 +73,7 @@ class EvaluationResult:
                     "false_alarm_rate": named.profile.detector.threshold.false_alarm_rate,
                     "fitted_on": [source.bag for source in named.profile.sources],
                 }
-                for named in self.evaluation.evaluators.profiles
+                for named in self.evaluation.bench.evaluators.profiles
             ],
             "plan": plan,
             "frames": {"source": parts.source, "labelled": parts.labeled, "digest": parts.digest()},
@@ -110,7 +110,7 @@ class EvaluationResult:
         evaluation, segmenter = self.evaluation, self.evaluation.segmenter
         profiles = ", ".join(
             f"{named.name} (threshold {named.profile.detector.threshold.value:.4g})"
-            for named in evaluation.evaluators.profiles
+            for named in evaluation.bench.evaluators.profiles
         )
         head = (
             f"Plan `{evaluation.plan.name}` on {evaluation.parts.source}, segmenter "

@@ -1,0 +1,115 @@
+"""The pieces of a preparation that do not depend on each other: patches, and what each kind of patch does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from torch import Tensor
+
+from zmask_ros.attacks import Recipe, Step, train_patch
+from zmask_ros.defense import Profile
+from zmask_ros.progress import Advance, Progress
+from zmask_ros.segmenters import Segmenter
+from zmask_ros.training.standing import PatchFigures
+
+
+@dataclass(frozen=True)
+class AttackedFrame:
+    """A held-out frame with a patch, and what is said of it whatever the profile.
+
+    Attributes:
+        attacked: uint8 [h, w, 3] RGB.
+        truth: uint8 [h, w], what the network says of it without the patch, taken for right.
+        undefended, oracle: uint8 [h, w], what the network says of it, and with the exact patch masked.
+        patch_mask: bool [h, w].
+    """
+
+    attacked: np.ndarray
+    truth: np.ndarray
+    undefended: np.ndarray
+    oracle: np.ndarray
+    patch_mask: np.ndarray
+
+
+Judge = Callable[[Profile, Sequence[AttackedFrame]], PatchFigures]
+"""Says what one kind of patch does under a profile. It comes from outside: metrics of segmentation live above."""
+
+
+@dataclass(frozen=True)
+class PatchOrder:
+    """A patch to be made.
+
+    Attributes:
+        kind: what it is called.
+        recipe: how.
+        frames: uint8 [h, w, 3] RGB each, that it is optimized over; the network's own labels are taken for right.
+        profile: of the defense, where the recipe knows it.
+        start: float [1, 3, h, w] in 0..1, that it begins with; None: noise.
+        state: see `train_patch`.
+    """
+
+    kind: str
+    recipe: Recipe = field(compare=False)
+    frames: tuple[np.ndarray, ...] = field(compare=False)
+    profile: Profile | None = field(compare=False)
+    start: Tensor | None = field(compare=False)
+    state: Path | None = field(compare=False)
+
+    def make(self, segmenter: Segmenter, advance: Advance) -> Tensor:
+        """The patch, float [3, h, w] in 0..1; counts steps."""
+
+        def show(step: Step) -> None:
+            advance(note=f"{step.pixel_accuracy:.1%} of pixels right")
+
+        known = [(image, None) for image in self.frames]
+        result = train_patch(segmenter, known, self.recipe, show, self.profile, self.state, start=self.start)
+        return result.patch
+
+
+@dataclass(frozen=True)
+class MadePatch:
+    """A patch, float [3, h, w] in 0..1, and the seconds that it took."""
+
+    kind: str
+    patch: Tensor
+    seconds: float
+
+
+class Hands(Protocol):
+    """Does these pieces; they come to the same whoever does them."""
+
+    def make(self, orders: Sequence[PatchOrder]) -> Iterator[MadePatch]:
+        """The patches, in whatever order."""
+
+    def judge(self, profile: Profile, frames: Mapping[str, Sequence[AttackedFrame]]) -> dict[str, PatchFigures]:
+        """What each kind of patch does under ``profile``, in the order of ``frames``."""
+
+
+class OwnHands:
+    """Does them in this process, one after the other.
+
+    Args:
+        segmenter: the network.
+        judge: see `Judge`.
+        clock: seconds from anywhere.
+        progress: shows how far it is.
+    """
+
+    def __init__(self, segmenter: Segmenter, judge: Judge, clock: Callable[[], float], progress: Progress) -> None:
+        self._segmenter, self._judge, self._clock, self._progress = segmenter, judge, clock, progress
+
+    def make(self, orders: Sequence[PatchOrder]) -> Iterator[MadePatch]:
+        """The patches, in order."""
+        for order in orders:
+            began = self._clock()
+            with self._progress(f"Patch: {order.kind}", "steps", order.recipe.steps) as advance:
+                patch = order.make(self._segmenter, advance)
+            yield MadePatch(order.kind, patch, self._clock() - began)
+
+    def judge(self, profile: Profile, frames: Mapping[str, Sequence[AttackedFrame]]) -> dict[str, PatchFigures]:
+        """What each kind of patch does under ``profile``."""
+        return {kind: self._judge(profile, own) for kind, own in frames.items()}

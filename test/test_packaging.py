@@ -22,7 +22,8 @@ tomllib = pytest.importorskip("tomllib", reason="Python 3.10 cannot read TOML")
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PACKAGE_XML = (ROOT / "package.xml").read_text()
-DEPENDENCIES = [re.match(r"[\w-]+", requirement)[0].lower() for requirement in PROJECT["dependencies"]]
+REQUIREMENTS = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["desk"]
+DEPENDENCIES = [re.match(r"[\w-]+", requirement)[0].lower() for requirement in REQUIREMENTS]
 ROSDEP_KEYS = {
     "opencv-python-headless": "python3-opencv",
     "pyyaml": "python3-yaml",

@@ -121,7 +121,7 @@ def install(folder: Path) -> tuple[Path, float]:
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     environment = own_environment()
     subprocess.run([*pip, *files], check=True, env=environment)
-    subprocess.run([*pip, "--no-deps", str(ROOT)], check=True, env=environment)
+    subprocess.run([*pip, f"{ROOT}[vehicle]"], check=True, env=environment)
     return python, time.perf_counter() - began
 
 

@@ -57,7 +57,7 @@ class LazyGroup(click.Group):
         except ModuleNotFoundError as error:
             raise ZmaskError(
                 f"zmask {name} needs the Python package {error.name}, which an installation for vehicles leaves out: "
-                "run it where requirements/torch.txt and requirements/python.txt are installed."
+                "pip install 'zmask_ros[desk]', or requirements/torch.txt and requirements/python.txt."
             ) from error
         return command
 

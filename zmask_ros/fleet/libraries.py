@@ -8,7 +8,7 @@ from typing import Any
 
 from zmask_ros.errors import ZmaskError
 
-INSTALL = "pip install 'zmask_ros[fleet]'"
+INSTALL = "pip install 'zmask_ros[desk,fleet]'"
 
 
 def import_ray() -> Any:

@@ -3,8 +3,6 @@
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow docs reliability models evaluation findings lint setup build clean
 RUN := scripts/run.sh
-# Tests of processes that talk to each other and wait: one after the other. All others share the cores.
-ALONE := test/cli test/demo test/fleet test/launching test/node
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -13,8 +11,7 @@ demo: build  ## a street drive behind a truck with an adversarial patch through 
 	@$(RUN) zmask demo
 
 test: lint  ## lint, then all tests but the slow ones
-	@OMP_NUM_THREADS=1 $(RUN) python -m pytest -q -m "not slow" -n logical --maxprocesses 8 --dist loadfile $(ALONE:%=--ignore=%)
-	@$(RUN) python -m pytest -q -m "not slow" $(ALONE)
+	@OMP_NUM_THREADS=1 $(RUN) python -m pytest -q -m "not slow" -n logical --maxprocesses 4 --dist loadfile
 
 test-slow: build  ## the tests that take minutes
 	@$(RUN) python -m pytest -q -m slow

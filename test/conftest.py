@@ -15,9 +15,15 @@ if TYPE_CHECKING:
     from zmask_ros.defense import Profile
     from zmask_ros.segmenters import Segmenter
 
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+"""Number of this process among several that share the tests; empty: it has them all."""
+
 # A pytest that was started without scripts/run.sh is alone on its domain, too. Set before anything imports rclpy.
 os.environ.setdefault("ROS_DOMAIN_ID", str(os.getpid() % 100 + 1))
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+if WORKER:
+    # Tests that run beside each other hear nothing of each other. Domains above 101 collide with ephemeral ports.
+    os.environ["ROS_DOMAIN_ID"] = str((int(os.environ["ROS_DOMAIN_ID"]) + 10 * int(WORKER)) % 101 + 1)
 
 
 # Longest time that the process may take to end after the last test.

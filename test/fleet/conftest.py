@@ -17,6 +17,17 @@ SMALL_STORE = 80 << 20
 """Ray takes no smaller object store, bytes."""
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """As workers have: with another number of threads, the last bits differ."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """A head and a node with two CPUs, whose workers find the support of the tests."""

@@ -63,7 +63,8 @@ class FlagRecorder(Node):
         self._spool = Spool(bag, settings.sync_s)
 
     def close(self) -> None:
-        """Finish the last file."""
+        """Take what has arrived, and finish the last file."""
+        self._subscriber.drain()
         self._spool.close()
         written = ", ".join(f"{topic} {count}" for topic, count in sorted(self._counts.items())) or "nothing"
         losses = {

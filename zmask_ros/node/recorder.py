@@ -31,15 +31,16 @@ class Recorder(Node):
         names = [self.resolve_topic_name(topic) for topic in self._settings.topics]
         last = self.resolve_topic_name(self._settings.last) if self._settings.last else ""
         topics = [SubscribedTopic(name, self._write, last=name == last) for name in names]
-        subscriber = TopicSubscriber(self, topics)
-        self.create_timer(DISCOVERY_PERIOD_S, subscriber.discover, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._subscriber = TopicSubscriber(self, topics)
+        self.create_timer(DISCOVERY_PERIOD_S, self._subscriber.discover, clock=Clock(clock_type=ClockType.STEADY_TIME))
         # Last: only `close` removes what it has begun to write.
         self._writer = BagWriter(
             Path(self._settings.path).expanduser(), self._settings.compress, self._settings.overwrite
         )
 
     def close(self) -> None:
-        """Finish the bag."""
+        """Write what has arrived, and finish the bag."""
+        self._subscriber.drain()
         self._writer.close()
         counts = {topic: self._counts[topic] for topic in sorted(self._counts)}
         self.get_logger().info(

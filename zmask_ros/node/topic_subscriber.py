@@ -8,6 +8,7 @@ from functools import partial
 
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -68,6 +69,7 @@ class TopicSubscriber:
     def __init__(self, node: Node, topics: Iterable[SubscribedTopic]) -> None:
         self._node = node
         self._waiting = list(topics)
+        self._subscriptions: list[Subscription] = []
 
     @property
     def missing(self) -> list[str]:
@@ -83,13 +85,26 @@ class TopicSubscriber:
                 self._waiting.remove(topic)
                 self._subscribe(topic, publishers)
 
+    def drain(self) -> None:
+        """Receive what has arrived and waits for the executor, at most what a queue holds: before the node ends."""
+        for own in self._subscriptions:
+            with own.handle:
+                for _ in range(own.qos_profile.depth):
+                    taken = own.handle.take_message(own.msg_type, own.raw)
+                    if taken is None:
+                        break
+                    own.callback(taken[0])
+
     def _subscribe(self, topic: SubscribedTopic, publishers: list[TopicEndpointInfo]) -> None:
         kind = publishers[0].topic_type
         if kind not in topic.types:
             self._node.get_logger().warning(f"{topic.name} is of type {kind}, which is not recorded")
             return
         receive = partial(self._receive, topic, kind)
-        self._node.create_subscription(topic.types[kind], topic.name, receive, topic.qos(publishers), raw=True)
+        qos = topic.qos(publishers)
+        self._subscriptions.append(
+            self._node.create_subscription(topic.types[kind], topic.name, receive, qos, raw=True)
+        )
 
     def _receive(self, topic: SubscribedTopic, kind: str, data: bytes) -> None:
         topic.receive(RawMessage(topic.name, kind, self._node.get_clock().now().nanoseconds, data))

@@ -422,6 +422,8 @@ def main() -> None:
         if name not in MEASURES:
             parser.error(f"there is no measure {name}: {', '.join(MEASURES)}")
         marks_of(name).check(arguments.docs)
+    if "bytes" in chosen and "ZMASK_CAMVID" not in os.environ:
+        parser.error("bytes needs CamVid: set ZMASK_CAMVID to its folder.")
     # As each worker does.
     torch.set_num_threads(1)
     for name in chosen:

@@ -8,7 +8,7 @@ the drive. Neighbors in time have no say about each other then.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
@@ -226,7 +226,10 @@ class CleanMeasurements:
         """The same, the frames of drives that are unlike all others measured by the statistics of all drives."""
         statistics = self.moments.statistics()
         unlike = unlike_drives(self.found, lambda frames: self._opened(statistics, frames).scores)
-        return replace(self, found=self._cross_fitted(self.plan, unlike), unlike=unlike) if unlike else self
+        changed = [frame for frame in self.held_out if frame.group.drive in unlike]
+        anew = iter(cross_fit(self.segmenter, self.plan, self.moments, changed, unlike))
+        found = tuple(next(anew) if frame.group.drive in unlike else frame for frame in self.found)
+        return replace(self, found=found, unlike=unlike)
 
     @torch.inference_mode()
     def with_learned(self, learned: LearnedPart | None, precaution_rate: float | None) -> CleanMeasurements:
@@ -235,7 +238,7 @@ class CleanMeasurements:
         found = self.found
         if learned is not None and learned.head.kind is not FeatureKind.DESCRIPTORS:
             # Only descriptors are the same for every head.
-            found = self._cross_fitted(plan, self.unlike)
+            found = tuple(cross_fit(self.segmenter, plan, self.moments, self.held_out, self.unlike))
         return replace(self, plan=plan, found=found)
 
     @torch.inference_mode()
@@ -283,9 +286,6 @@ class CleanMeasurements:
             return _Opened(dict(statistics), scalars, _scores([frame.evidence for frame in frames], scalars))
         statistics = {**statistics, **descriptor_statistics(plan, frames)}
         return _Opened(statistics, plan.learned.opening, head_scores(plan, statistics, frames))
-
-    def _cross_fitted(self, plan: FittingPlan, unlike: Collection[int]) -> tuple[CrossFitted, ...]:
-        return tuple(cross_fit(self.segmenter, plan, self.moments, self.held_out, unlike))
 
     def _notes_on_unlike(self) -> Iterator[str]:
         for drive in self.unlike:

@@ -30,14 +30,15 @@ def unlike_drives(frames: Sequence[CrossFitted], score: Scorer) -> tuple[int, ..
         Numbers of drives, as in `Group`, the least like the others first.
     """
     found: list[int] = []
-    remaining = list(frames)
+    remaining, scores = list(frames), score(frames)
     while len(drives := {frame.group.drive for frame in remaining}) > FEWEST_OTHERS:
-        scores = list(zip(remaining, score(remaining), strict=True))
-        by_drive = {drive: [own for frame, own in scores if frame.group.drive == drive] for drive in drives}
+        scored = list(zip(remaining, scores, strict=True))
+        by_drive = {drive: [own for frame, own in scored if frame.group.drive == drive] for drive in drives}
         highest = max(by_drive, key=lambda drive: median(by_drive[drive]))
         others = [frame for frame in remaining if frame.group.drive != highest]
-        if len(by_drive[highest]) < FEWEST_FRAMES or median(by_drive[highest]) <= max(score(others)):
+        scores_of_others = score(others)
+        if len(by_drive[highest]) < FEWEST_FRAMES or median(by_drive[highest]) <= max(scores_of_others):
             break
         found.append(highest)
-        remaining = others
+        remaining, scores = others, scores_of_others
     return tuple(found)

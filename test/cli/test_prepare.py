@@ -6,21 +6,12 @@ import pytest
 
 from support import tiny_network
 from support.commands import record, refused, zmask
+from support.short_preparation import SETTINGS
 from zmask_ros.cli import prepare as prepare_command
 from zmask_ros.cli.options import DURATION
 from zmask_ros.defense import Defense, load_profile
 from zmask_ros.segmenters import load_segmenter
-from zmask_ros.training.settings import PreparationSettings
 
-SETTINGS = PreparationSettings(
-    patch_steps=2,
-    least_patch_steps=2,
-    chunk_seconds=12,
-    adversaries=1,
-    compared_frames=2,
-    reported_frames=3,
-    screen_steps=0,
-)
 BEFORE_THE_HEAD, IN_THE_HEAD = 12, 22
 """Questions to the clock until the training of the head has begun, and until Ctrl-C."""
 

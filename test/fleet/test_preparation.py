@@ -13,6 +13,7 @@ import torch
 
 from support import tiny_network
 from support.commands import record, zmask
+from support.short_preparation import SETTINGS
 from zmask_ros.attacks.patch_attack import profile_digest
 from zmask_ros.cli import prepare as prepare_command
 from zmask_ros.defense import load_profile
@@ -24,17 +25,6 @@ from zmask_ros.progress import silent
 from zmask_ros.segmenters import load_segmenter
 from zmask_ros.training.preparation import patch_recipes
 from zmask_ros.training.preparation_work import AttackedFrame, OwnHands, PatchOrder
-from zmask_ros.training.settings import PreparationSettings
-
-SETTINGS = PreparationSettings(
-    patch_steps=2,
-    least_patch_steps=2,
-    chunk_seconds=12,
-    adversaries=1,
-    compared_frames=2,
-    reported_frames=3,
-    screen_steps=0,
-)
 
 
 class Ticks:

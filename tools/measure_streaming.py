@@ -19,6 +19,7 @@ from zmask_ros.attacks import Recipe, Step, load_patch, to_uint8, train_patch
 from zmask_ros.cli.console import progress
 from zmask_ros.data.camvid import CamVid, camvid_root
 from zmask_ros.defense import Profile, load_profile
+from zmask_ros.defense.engine import deploy
 from zmask_ros.evaluation.performance.streaming import (
     BEHAVIORS,
     EVASIONS,
@@ -34,6 +35,7 @@ from zmask_ros.io.markdown_tables import Marks
 from zmask_ros.resources import shipped_patch, shipped_profile
 from zmask_ros.runtime.camera import DefendedCamera
 from zmask_ros.segmenters import Segmenter, load_segmenter
+from zmask_ros.segmenters.description import Runtime
 
 NAME = "lraspp_camvid"
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
@@ -85,14 +87,15 @@ def drives(root: Path, evaders: dict[float, np.ndarray]) -> Iterator[tuple[str, 
 
 @click.command(help=__doc__)
 @click.option("--device", default="auto", show_default=True)
-def main(device: str) -> None:
+@click.option("--runtime", type=click.Choice(["torch", "onnx"]), default="onnx", show_default=True)
+def main(device: str, runtime: Runtime) -> None:
     """Compare, and write the table."""
     root = camvid_root()
     if root is None:
         raise click.ClickException("CamVid was not found: set ZMASK_CAMVID to its folder.")
     MARKS.check(DOCUMENT)
     segmenter, profile = load_segmenter(NAME, device), load_profile(shipped_profile(NAME))
-    camera = DefendedCamera(segmenter, profile)
+    camera = DefendedCamera(deploy(segmenter, profile, runtime).segmenter, profile)
     weights = EVADER_WEIGHTS if profile.screen is not None else ()
     evaders = {weight: unseen_patch(segmenter, profile, root, weight) for weight in weights}
     compared: dict[str, StreamingComparison] = {}

@@ -17,7 +17,7 @@ from zmask_ros.defense.evidence.taps import ActivationTaps
 from zmask_ros.defense.profile.detector import statistics_key
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.training.clean_fit import observe
-from zmask_ros.training.cross_fitting import Group, GroupedMoments, HeldOutFrame, cross_fit
+from zmask_ros.training.cross_fitting import Group, GroupedFrame, GroupedMoments, cross_fit
 from zmask_ros.training.plans import FittingPlan, transfer_plan
 
 DRIVES = [Group(drive, stretch) for drive in range(3) for stretch in range(2)]
@@ -25,24 +25,24 @@ STRETCHES = [Group(drive, stretch) for drive in range(2) for stretch in range(2)
 FRAMES_A_GROUP = 3
 
 
-def images(groups: list[Group]) -> list[HeldOutFrame]:
+def images(groups: list[Group]) -> list[GroupedFrame]:
     """Frames whose brightness depends on drive and stretch, so that it matters what is left out."""
     frames = []
     for number, group in enumerate(groups):
         for index in range(FRAMES_A_GROUP):
             image = clean_image(10 * number + index) // (1 + group.drive) + 5 * group.stretch
-            frames.append(HeldOutFrame(image, group))
+            frames.append(GroupedFrame(image, group))
     return frames
 
 
 @torch.inference_mode()
-def activations(segmenter: Segmenter, frame: HeldOutFrame, layers: tuple[str, ...]) -> dict[str, Tensor]:
+def activations(segmenter: Segmenter, frame: GroupedFrame, layers: tuple[str, ...]) -> dict[str, Tensor]:
     with ActivationTaps(segmenter.network, layers) as taps:
         segmenter.logits(segmenter.prepare(frame.image))
         return {name: taps[name] for name in layers}
 
 
-def grouped(segmenter: Segmenter, plan: FittingPlan, frames: list[HeldOutFrame]) -> GroupedMoments:
+def grouped(segmenter: Segmenter, plan: FittingPlan, frames: list[GroupedFrame]) -> GroupedMoments:
     moments = GroupedMoments()
     for frame in frames:
         taps = activations(segmenter, frame, tuple(plan.binding.shapes))
@@ -51,7 +51,7 @@ def grouped(segmenter: Segmenter, plan: FittingPlan, frames: list[HeldOutFrame])
     return moments
 
 
-def statistics_of(segmenter: Segmenter, plan: FittingPlan, frames: list[HeldOutFrame]) -> dict[str, LayerStatistics]:
+def statistics_of(segmenter: Segmenter, plan: FittingPlan, frames: list[GroupedFrame]) -> dict[str, LayerStatistics]:
     """All cells of all frames side by side."""
     taps = [activations(segmenter, frame, tuple(plan.binding.shapes)) for frame in frames]
     found = {}
@@ -68,7 +68,7 @@ def test_each_frame_is_measured_by_the_others(segmenter: Segmenter, groups: list
     plan = transfer_plan(segmenter)
     assert plan.head is not None
     learned = images(groups)
-    held_out = [HeldOutFrame(clean_image(500 + index), group) for index, group in enumerate([*groups, *groups])]
+    held_out = [GroupedFrame(clean_image(500 + index), group) for index, group in enumerate([*groups, *groups])]
     found = cross_fit(segmenter, plan, grouped(segmenter, plan, learned), held_out)
     assert len(found) == len(held_out)
     for frame, own in zip(held_out, found, strict=True):
@@ -96,7 +96,7 @@ def test_what_is_left_out_matters(segmenter: Segmenter) -> None:
     plan = transfer_plan(segmenter)
     moments = grouped(segmenter, plan, images(DRIVES))
     first, second = (
-        cross_fit(segmenter, plan, moments, [HeldOutFrame(clean_image(7), group)])[0]
+        cross_fit(segmenter, plan, moments, [GroupedFrame(clean_image(7), group)])[0]
         for group in (DRIVES[0], DRIVES[-1])
     )
     assert not torch.allclose(first.descriptors[0], second.descriptors[0], atol=0.05)
@@ -106,9 +106,9 @@ def test_a_single_stretch_is_measured_by_itself(segmenter: Segmenter) -> None:
     plan = replace(transfer_plan(segmenter), learned=None)
     (only,) = [Group(0, 0)]
     learned = images([only])
-    found = cross_fit(segmenter, plan, grouped(segmenter, plan, learned), [HeldOutFrame(clean_image(3), only)])[0]
+    found = cross_fit(segmenter, plan, grouped(segmenter, plan, learned), [GroupedFrame(clean_image(3), only)])[0]
     statistics = statistics_of(segmenter, plan, learned)
-    taps = activations(segmenter, HeldOutFrame(clean_image(3), only), tuple(plan.binding.shapes))
+    taps = activations(segmenter, GroupedFrame(clean_image(3), only), tuple(plan.binding.shapes))
     expected = LayerEvidence(plan.shallow, plan.deep, statistics, plan.grid)(taps)
     torch.testing.assert_close(found.evidence.shallow, expected.shallow, rtol=1e-3, atol=1e-4)
     assert found.descriptors == ()

@@ -24,8 +24,9 @@ from zmask_ros.training.transfer import load_transferable_head
 SETTINGS = PreparationSettings(
     patch_steps=2,
     least_patch_steps=2,
-    chunk_seconds=12,
-    adversaries=2,
+    shown_frames=6,
+    head_steps=8,
+    patience=2,
     compared_frames=2,
     reported_frames=3,
     screen_steps=0,
@@ -110,7 +111,9 @@ def test_it_trains_until_it_gets_no_better_and_ends_with_the_best(segmenter, uni
     Defense(segmenter, result.profile)
 
 
-@pytest.mark.parametrize(("stage", "after"), [("Patch: adaptive", 1), ("Training the head", 17)])
+@pytest.mark.parametrize(
+    ("stage", "after"), [("Patch: adaptive", 1), ("Training the head", 3), ("Patch: adaptive, round 2", 1)]
+)
 def test_an_interrupted_one_goes_on_and_ends_the_same(segmenter, uninterrupted, tmp_path, stage, after):
     work = tmp_path / "work"
     nothing, kept = run(segmenter, work, LIKES_TRAINING, interrupting(stage, after))
@@ -123,7 +126,7 @@ def test_an_interrupted_one_goes_on_and_ends_the_same(segmenter, uninterrupted, 
 
 
 def test_after_an_interruption_the_best_so_far_is_kept(segmenter, tmp_path):
-    nothing, kept = run(segmenter, tmp_path / "work", LIKES_TRAINING, interrupting("Training the head", 30))
+    nothing, kept = run(segmenter, tmp_path / "work", LIKES_TRAINING, interrupting("Patch: adaptive, round 2", 1))
     assert nothing is None
     assert is_trained(kept[-1])
 
@@ -168,7 +171,7 @@ def test_a_start_without_a_head_is_refused(segmenter, fitted, tmp_path):
 def test_another_preparation_is_not_gone_on_with(segmenter, tmp_path):
     run(segmenter, tmp_path / "work", LIKES_TRAINING, interrupting("Patch: plain", 1))
     with pytest.raises(ZmaskError, match="another set of settings"):
-        run(segmenter, tmp_path / "work", LIKES_TRAINING, settings=replace(SETTINGS, chunk_seconds=13))
+        run(segmenter, tmp_path / "work", LIKES_TRAINING, settings=replace(SETTINGS, head_steps=10))
     (tmp_path / "work" / "state.pt").write_bytes(b"damaged")
     with pytest.raises(ZmaskError, match="delete it"):
         run(segmenter, tmp_path / "work", LIKES_TRAINING)
@@ -178,7 +181,7 @@ def test_whole_drives_are_held_out_where_there_are_enough(segmenter):
     drives = [replace(frame, bag=f"drive_{frame.index % 3}", index=frame.index // 3) for frame in FRAMES[:75]]
     fit = ProfileFit(segmenter, transfer_plan(segmenter), len(drives))
     fit.add_all(drives)
-    parts = divide_parts(drives, lambda frame: fit.group(frame).drive, by_drive=True)
+    parts = divide_parts(drives, fit.group, lambda group: group.drive)
     assert len(parts.reported) == 25 and parts.held_out == "drive_2 /image_raw"
     assert {frame.bag for frame in parts.others} == {"drive_0", "drive_1"}
     assert len(parts.training) + len(parts.compared) == 50

@@ -8,11 +8,9 @@ the head on what they show and on benign images. An adversary that has lived lon
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +25,7 @@ from zmask_ros.defense.evidence.head import WEIGHTS, EvidenceHead, FeatureKind, 
 from zmask_ros.defense.profile.detector import statistics_key
 from zmask_ros.progress import Advance, Progress, no_advance, silent
 from zmask_ros.segmenters import Segmenter
-from zmask_ros.training.adversaries import ADVERSARY_KINDS, Adversary, AdversaryKind, strong_start
+from zmask_ros.training.adversaries import ADVERSARY_KINDS, Adversary, AdversaryKind
 from zmask_ros.training.benign_batches import BenignBatches
 from zmask_ros.training.clean_fit import observe
 from zmask_ros.training.cross_fitting import MomentsByKey
@@ -142,26 +140,17 @@ def train_adversarially(
 
 
 class AdversarialTraining:
-    """An adversarial training that can stop after any step, and go on another day; see `train_adversarially`.
-
-    Args:
-        steps: after which the learning rate has fallen to its end; None: it stays, since nobody knows how many follow.
-        learning_rate: of the first step.
-        starts: patches, float [3, h, w] in 0..1, that the first adversaries of their sizes begin with. The head learns
-            at once from these, and from those that are noise at first, later.
-    """
+    """An adversarial training between two of its steps; see `train_adversarially`."""
 
     def __init__(
         self,
         segmenter: Segmenter,
         profile: Profile,
         frames: Sequence[np.ndarray],
-        steps: int | None = None,
-        seed: int = 0,
-        kinds: Sequence[AdversaryKind] = ADVERSARY_KINDS,
-        masked_share: float = MASKED_SHARE,
-        learning_rate: float = LEARNING_RATE,
-        starts: Sequence[Tensor] = (),
+        steps: int,
+        seed: int,
+        kinds: Sequence[AdversaryKind],
+        masked_share: float,
     ) -> None:
         self._profile = replace(profile, detector=replace(profile.detector, precaution=None))
         self._segmenter = segmenter
@@ -169,21 +158,13 @@ class AdversarialTraining:
         head = self._defense.analyzer.evidence.head
         assert isinstance(head, EvidenceHead)
         self._next_seed = seed + FIRST_SEED
-        self._adversaries = [
-            self._begin(kind, number, strong_start(segmenter, kind, starts, number))
-            for number, kind in enumerate(kinds)
-        ]
-        self._trainer = HeadTraining(head, steps, learning_rate=learning_rate)
+        self._adversaries = [self._begin(kind, number) for number, kind in enumerate(kinds)]
+        self._trainer = HeadTraining(head, steps)
         self._benign = BenignBatches(segmenter, self._defense, frames, seed, masked_share)
         self._stack = stack_frames(segmenter, ((frame, None) for frame in frames))
         self._patches: dict[int, Tensor] = {}
         self.losses: list[float] = []
         self.steps = 0
-
-    @property
-    def learning(self) -> bool:
-        """Whether the head has met adversaries that were more than noise."""
-        return bool(self.losses)
 
     def step(self) -> float:
         """A step of `ADVERSARIES_A_STEP` adversaries, and one of the head; its last loss, NaN before it learns."""
@@ -209,34 +190,9 @@ class AdversarialTraining:
         last = tuple(patch for number in sorted(self._patches) for patch in self._patches[number])
         return AdversarialResult(replace(self._profile, detector=detector), last, tuple(self.losses))
 
-    def state(self) -> dict[str, Any]:
-        """All that the next step depends on, apart from the constructor's arguments: plain values and tensors."""
-        return {
-            "steps": self.steps,
-            "losses": list(self.losses),
-            "next_seed": self._next_seed,
-            "threshold": self._defense.threshold,
-            "adversaries": [own.state() for own in self._adversaries],
-            "head": self._trainer.state(),
-            "benign": self._benign.state(),
-            "patches": dict(self._patches),
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave, as if nothing had happened in between."""
-        self.steps, self.losses, self._next_seed = state["steps"], list(state["losses"]), state["next_seed"]
-        self._defense.threshold = state["threshold"]
-        for own, kept in zip(self._adversaries, state["adversaries"], strict=True):
-            begun = Adversary.begin(self._defense, self._segmenter, own.kind, own.number, kept["seed"])
-            begun.restore(kept)
-            self._adversaries[own.number] = begun
-        self._trainer.restore(state["head"])
-        self._benign.restore(state["benign"])
-        self._patches = dict(state["patches"])
-
-    def _begin(self, kind: AdversaryKind, number: int, start: Tensor | None = None) -> Adversary:
+    def _begin(self, kind: AdversaryKind, number: int) -> Adversary:
         seed, self._next_seed = self._next_seed, self._next_seed + 1
-        return Adversary.begin(self._defense, self._segmenter, kind, number, seed, start)
+        return Adversary.begin(self._defense, self._segmenter, kind, number, seed)
 
 
 class HeadTraining:
@@ -244,7 +200,7 @@ class HeadTraining:
 
     Args:
         head: its weights learn in place.
-        steps: after which the learning rate has fallen to its end; None: it stays.
+        steps: after which the learning rate has fallen to its end.
         weight_decay: at least 0.
         learning_rate: of the first step.
     """
@@ -252,7 +208,7 @@ class HeadTraining:
     def __init__(
         self,
         head: EvidenceHead,
-        steps: int | None,
+        steps: int,
         weight_decay: float = WEIGHT_DECAY,
         learning_rate: float = LEARNING_RATE,
     ) -> None:
@@ -261,30 +217,9 @@ class HeadTraining:
         for weight in self.weights:
             weight.requires_grad_()
         self.optimizer = torch.optim.AdamW(self.weights, lr=learning_rate, weight_decay=weight_decay)
-        self.schedule: torch.optim.lr_scheduler.LRScheduler = (
-            torch.optim.lr_scheduler.ConstantLR(self.optimizer, factor=1.0)
-            if steps is None
-            else torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, steps, FINAL_LR_SHARE * learning_rate)
-        )
+        last = FINAL_LR_SHARE * learning_rate
+        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, steps, last)
         self._average = [weight.detach().clone() for weight in self.weights]
-
-    def state(self) -> dict[str, Any]:
-        """All that the next step depends on."""
-        return {
-            "weights": [weight.detach().clone() for weight in self.weights],
-            "average": [average.clone() for average in self._average],
-            "optimizer": copy.deepcopy(self.optimizer.state_dict()),
-            "schedule": self.schedule.state_dict(),
-        }
-
-    @torch.no_grad()
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave."""
-        for own, kept in ((self.weights, state["weights"]), (self._average, state["average"])):
-            for tensor, values in zip(own, kept, strict=True):
-                tensor.copy_(values)
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
 
     def descend(self, loss: Tensor) -> float:
         """Descend the loss, a scalar, once; its value."""

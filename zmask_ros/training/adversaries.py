@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from zmask_ros.attacks import Attacker, EotRanges, FrameStack, Recipe
-from zmask_ros.attacks.checkpoint import AttackState, Snapshot
+from zmask_ros.attacks.checkpoint import AttackState
 from zmask_ros.attacks.patch_attack import TransformSampler, make_step
 from zmask_ros.attacks.recipe import patch_side
 from zmask_ros.attacks.render import AttackedView
@@ -60,14 +57,12 @@ class Adversary:
         number: its place among the adversaries.
         kind: what it wants.
         attacker, attack: how it goes about it, and how far it is.
-        starts_strong: whether its patches were an attack before its first step.
     """
 
     number: int
     kind: AdversaryKind
     attacker: Attacker
     attack: AttackState
-    starts_strong: bool = False
 
     @staticmethod
     def begin(
@@ -76,53 +71,26 @@ class Adversary:
         kind: AdversaryKind,
         number: int,
         seed: int,
-        start: Tensor | None = None,
     ) -> Adversary:
-        """An adversary with patches of noise, or with the patch ``start``, float [3, h, w] in 0..1."""
+        """An adversary with patches of noise."""
         recipe = _recipe(segmenter, kind, seed)
         attacker = Attacker.against(segmenter, recipe, defense)
-        own = Adversary(number, kind, attacker, AttackState.start(recipe, segmenter.device), start is not None)
-        if start is not None:
-            own.attack.begin_with(start[None])
-        return own
+        return Adversary(number, kind, attacker, AttackState.start(recipe, segmenter.device))
 
     @property
     def warmed_up(self) -> bool:
         """Whether its patches are more than noise."""
-        return self.starts_strong or self.attack.index > WARM_UP_STEPS
+        return self.attack.index > WARM_UP_STEPS
 
     @property
     def finished(self) -> bool:
         """Whether it has lived long enough."""
         return self.attack.index >= self.attack.recipe.steps
 
-    def state(self) -> dict[str, Any]:
-        """All that its next step depends on, apart from its kind and the defense: plain values and tensors."""
-        snapshot = self.attack.snapshot()
-        return {
-            "seed": self.attack.recipe.seed,
-            "starts_strong": self.starts_strong,
-            "record": snapshot.record,
-            "tensors": snapshot.tensors,
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave, of an adversary of the same kind and seed."""
-        recipe, device = self.attack.recipe, self.attacker.renderer.segmenter.device
-        self.starts_strong = state["starts_strong"]
-        self.attack = AttackState.restored(Snapshot(state["record"], state["tensors"]), recipe, device)
-
     def step(self, stack: FrameStack) -> AttackedView:
         """One step of the attack; what the images looked like before it."""
         draw = TransformSampler(self.attack.recipe, self.attacker.renderer.segmenter.input_size)
         return make_step(self.attacker, stack, self.attack, draw)
-
-
-def strong_start(segmenter: Segmenter, kind: AdversaryKind, patches: Sequence[Tensor], number: int) -> Tensor | None:
-    """One of these ``patches``, float [3, h, w], that an adversary of this kind can begin with; None: there is none."""
-    side = patch_side(kind.share, segmenter.input_size)
-    fitting = [patch for patch in patches if patch.shape[1:] == (side, side) and kind.entries.get("patches", 1) == 1]
-    return fitting[number % len(fitting)] if fitting else None
 
 
 def _recipe(segmenter: Segmenter, kind: AdversaryKind, seed: int) -> Recipe:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -31,6 +30,12 @@ UNCHANGED_SHARE = 0.7
 """Of the fresh frames, that are shown in the light in which they were taken."""
 
 
+def benign_pictures_for(input_size: tuple[int, int], frames: Sequence[np.ndarray], seed: int) -> list[np.ndarray]:
+    """Benign pictures, uint8 [n, n, 3] RGB, of all sizes that fit into images of ``input_size``: (height, width)."""
+    sides = [max(LEAST_SIDE, round(share * input_size[0])) for share in BENIGN_SIDES]
+    return [picture for n in sides for picture in benign_pictures(PICTURES_A_SIDE, (n, n), frames, seed + n)]
+
+
 class HardExamples:
     """The worst images of one kind so far."""
 
@@ -43,14 +48,6 @@ class HardExamples:
         if len(self._worst) < HARD_IMAGES - 1:
             return None
         return self._worst.pop(int(self._random.integers(len(self._worst))))[1]
-
-    def state(self) -> list[tuple[float, Tensor]]:
-        """All of them with their scores."""
-        return [(score, torch.from_numpy(image.copy())) for score, image in self._worst]
-
-    def restore(self, state: list[tuple[float, Tensor]]) -> None:
-        """Go on with what `state` gave."""
-        self._worst = [(score, image.numpy()) for score, image in state]
 
     def add(self, score: float, image: np.ndarray) -> None:
         """Keep the image if it is among the worst."""
@@ -68,8 +65,7 @@ class BenignBatches:
         self._masked_share = masked_share
         self._random = np.random.default_rng(seed)
         self._places = torch.Generator().manual_seed(seed)
-        sides = [max(LEAST_SIDE, round(share * segmenter.input_size[0])) for share in BENIGN_SIDES]
-        self._pictures = [p for n in sides for p in benign_pictures(PICTURES_A_SIDE, (n, n), frames, seed + n)]
+        self._pictures = benign_pictures_for(segmenter.input_size, frames, seed)
         self._hard = (HardExamples(self._random), HardExamples(self._random))
         self._shown: list[tuple[HardExamples, np.ndarray]] = []
         self._scores: list[float] = []
@@ -99,23 +95,6 @@ class BenignBatches:
         for score, (hard, image) in zip(scores.tolist(), self._shown, strict=True):
             hard.add(score, image)
         return max(LEAST_THRESHOLD, float(np.quantile(self._scores, 1 - self._masked_share)))
-
-    def state(self) -> dict[str, Any]:
-        """All that the next batch depends on, apart from the frames and the defense: plain values and tensors."""
-        return {
-            "random": self._random.bit_generator.state,
-            "places": self._places.get_state(),
-            "hard": [hard.state() for hard in self._hard],
-            "scores": list(self._scores),
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave."""
-        self._random.bit_generator.state = state["random"]
-        self._places.set_state(state["places"])
-        for hard, own in zip(self._hard, state["hard"], strict=True):
-            hard.restore(own)
-        self._scores = list(state["scores"])
 
     def _frame(self) -> np.ndarray:
         frame = self._frames[int(self._random.integers(len(self._frames)))]

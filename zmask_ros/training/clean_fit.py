@@ -8,7 +8,7 @@ the drive. Neighbors in time have no say about each other then.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
@@ -20,7 +20,7 @@ from zmask_ros.defense.analyzer import Evidence
 from zmask_ros.defense.drift.observation import channel_means
 from zmask_ros.defense.evidence.fusion import FusionBlock, attack_score
 from zmask_ros.defense.evidence.grid import Size, box_pool
-from zmask_ros.defense.evidence.head import FeatureKind
+from zmask_ros.defense.evidence.head import EvidenceHead, FeatureKind
 from zmask_ros.defense.evidence.overactivation import layer_maps
 from zmask_ros.defense.evidence.statistics import LayerStatistics, Moments
 from zmask_ros.defense.evidence.taps import tap
@@ -39,9 +39,10 @@ from zmask_ros.training.cross_fitting import (
     FEWEST_DRIVES,
     CrossFitted,
     Group,
+    GroupedFrame,
     GroupedMoments,
-    HeldOutFrame,
     cross_fit,
+    head_under,
 )
 from zmask_ros.training.descriptor_fit import descriptor_statistics, head_scores
 from zmask_ros.training.observations import MOST_DRIVES, NO_CEILING, Observations, priority_of
@@ -124,7 +125,7 @@ class ProfileFit:
         group, drive, own = self.group(frame), (frame.bag, frame.topic), self.observations
         if frame.held_out:
             image = at_input_size(self._segmenter, frame.image)
-            own.sample.add(HeldOutFrame(image, group), priority_of(image, frame.index))
+            own.sample.add(GroupedFrame(image, group), priority_of(image, frame.index))
             own.held_out[drive] += 1
         else:
             self._observe(frame, group)
@@ -215,7 +216,7 @@ class CleanMeasurements:
     segmenter: Segmenter
     plan: FittingPlan
     moments: GroupedMoments
-    held_out: tuple[HeldOutFrame, ...]
+    held_out: tuple[GroupedFrame, ...]
     found: tuple[CrossFitted, ...]
     sources: tuple[Source, ...]
     stretches: Stretches
@@ -240,6 +241,29 @@ class CleanMeasurements:
             # Only descriptors are the same for every head.
             found = tuple(cross_fit(self.segmenter, plan, self.moments, self.held_out, self.unlike))
         return replace(self, plan=plan, found=found)
+
+    def heads_without(self, takes_part: Callable[[Group], bool] = _every_group) -> Callable[[Group], EvidenceHead]:
+        """The plan's head as it sees a frame of a group: under the statistics of all folds but the group's own.
+
+        Args:
+            takes_part: whether the frames of a group have a part in any statistics.
+        """
+        heads: dict[Hashable, EvidenceHead] = {}
+        usual_fold = self.moments.fold_of
+
+        def head_for(group: Group) -> EvidenceHead:
+            own = None if group.drive in self.unlike else usual_fold(group)
+            if own not in heads:
+                heads[own] = self._head_of(lambda other: takes_part(other) and usual_fold(other) != own)
+            return heads[own]
+
+        return head_for
+
+    def _head_of(self, wanted: Callable[[Group], bool]) -> EvidenceHead:
+        found = [frame for frame in self.found if wanted(frame.group)] or self.found
+        statistics = self.moments.statistics(wanted) or self.moments.statistics()
+        statistics |= descriptor_statistics(self.plan, found)
+        return head_under(self.plan, statistics).to(self.segmenter.device)
 
     @torch.inference_mode()
     def profile(self, false_alarm_rate: float, takes_part: Callable[[Group], bool] = _every_group) -> Profile:

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from zmask_ros.defense.analyzer import Evidence, LayerEvidence
-from zmask_ros.defense.evidence.descriptors import LayerDescriptors
+from zmask_ros.defense.evidence.descriptors import DescriptorFeatures, LayerDescriptors
 from zmask_ros.defense.evidence.grid import layer_grid
-from zmask_ros.defense.evidence.head import EvidenceHead, FeatureKind, Head
+from zmask_ros.defense.evidence.head import EvidenceHead, FeatureKind
 from zmask_ros.defense.evidence.head_features import HeadFeatures
 from zmask_ros.defense.evidence.statistics import LayerStatistics, Moments
 from zmask_ros.defense.evidence.taps import tap
@@ -85,8 +85,8 @@ class GroupedMoments(dict[Group, MomentsByKey]):
 
 
 @dataclass(frozen=True)
-class HeldOutFrame:
-    """A frame that is in no statistics, uint8 [h, w, 3] RGB at the network's input size, and its group."""
+class GroupedFrame:
+    """A clean frame, uint8 [h, w, 3] RGB at the network's input size, and its group."""
 
     image: np.ndarray
     group: Group
@@ -116,7 +116,7 @@ def cross_fit(
     segmenter: Segmenter,
     plan: FittingPlan,
     moments: GroupedMoments,
-    frames: Sequence[HeldOutFrame],
+    frames: Sequence[GroupedFrame],
     unlike: Collection[int] = (),
 ) -> list[CrossFitted]:
     """What each of ``frames`` gives under the statistics of all folds but its own; where there is one fold, of it.
@@ -155,9 +155,9 @@ class Measure:
         }
         self._head = None
         if head is not None and not agnostic:
-            self._head = EvidenceHead(head, channel_features(plan, head, statistics)).to(segmenter.device)
+            self._head = head_under(plan, statistics).to(segmenter.device)
 
-    def __call__(self, frame: HeldOutFrame, fold: Hashable) -> CrossFitted:
+    def __call__(self, frame: GroupedFrame, fold: Hashable) -> CrossFitted:
         """What one frame gives, on the CPU."""
         with self._taps as taps:
             self._segmenter.logits(self._segmenter.prepare(frame.image))
@@ -167,11 +167,18 @@ class Measure:
         return CrossFitted(Evidence(own.shallow.cpu(), own.deep.cpu()), descriptors, heat, frame.group, fold)
 
 
-def channel_features(plan: FittingPlan, head: Head, statistics: dict[str, LayerStatistics]) -> HeadFeatures:
-    """The features of a head that sees channels."""
-    own = {name: statistics[statistics_key("head", name)] for name in head.branch.layers}
-    sizes = {name: plan.binding.shapes[name][1:] for name in head.branch.layers}
-    return HeadFeatures(head.branch, own, sizes, plan.grid, textured=head.kind is FeatureKind.ENERGIES)
+def head_under(plan: FittingPlan, statistics: Mapping[str, LayerStatistics]) -> EvidenceHead:
+    """The plan's head under given statistics, among which are those of descriptors if it sees these."""
+    head = plan.head
+    assert head is not None
+    branch = head.branch
+    own = {name: statistics[statistics_key("head", name)] for name in branch.layers}
+    sizes = {name: plan.binding.shapes[name][1:] for name in branch.layers}
+    if head.kind is not FeatureKind.DESCRIPTORS:
+        textured = head.kind is FeatureKind.ENERGIES
+        return EvidenceHead(head, HeadFeatures(branch, own, sizes, plan.grid, textured))
+    clean = {name: statistics[statistics_key("descriptors", name)] for name in branch.layers}
+    return EvidenceHead(head, DescriptorFeatures(branch, own, clean, sizes, plan.grid))
 
 
 def descriptors_of(plan: FittingPlan, name: str, statistics: LayerStatistics) -> LayerDescriptors:

@@ -13,7 +13,7 @@ from zmask_ros.defense.evidence.descriptors import MODERATE, DescriptorFeatures
 from zmask_ros.defense.evidence.head import EvidenceHead, FeatureKind, head_score
 from zmask_ros.defense.evidence.statistics import LayerStatistics, Moments
 from zmask_ros.defense.profile.detector import statistics_key
-from zmask_ros.training.cross_fitting import CrossFitted
+from zmask_ros.training.cross_fitting import CrossFitted, head_under
 from zmask_ros.training.plans import FittingPlan
 
 TOP_SHARE = 0.999
@@ -64,18 +64,8 @@ def descriptor_scores(
     for frame in frames:
         if frame.fold not in heads:
             others = [other for other in frames if other.fold != frame.fold] or frames
-            heads[frame.fold] = _head(plan, statistics | descriptor_statistics(plan, others))
+            heads[frame.fold] = head_under(plan, statistics | descriptor_statistics(plan, others))
         head = heads[frame.fold]
         features = cast(DescriptorFeatures, head.features)
         scores.append(float(head_score(head.heat(features.views(frame.descriptors)))))
     return scores
-
-
-def _head(plan: FittingPlan, statistics: dict[str, LayerStatistics]) -> EvidenceHead:
-    assert plan.head is not None
-    branch = plan.head.branch
-    own, clean = (
-        {name: statistics[statistics_key(key, name)] for name in branch.layers} for key in ("head", "descriptors")
-    )
-    sizes = {name: plan.binding.shapes[name][1:] for name in branch.layers}
-    return EvidenceHead(plan.head, DescriptorFeatures(branch, own, clean, sizes, plan.grid))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from zmask_ros.errors import ZmaskError
 from zmask_ros.training.sources import CleanFrame, NamedPatch
 
+Item = TypeVar("Item")
 MOST_TRAINING_FRAMES = 400
 HELD_OUT_PATCH_EVERY = 3
 FEWEST_PATCHES = 2
@@ -82,20 +84,25 @@ def divide(frames: Sequence[CleanFrame], patches: Sequence[NamedPatch]) -> Mater
         ZmaskError: too few of either.
     """
     check_enough_patches(len(patches))
-    used, kept = divide_frames(frames)
+    used, kept = (tuple(frame.image for frame in part) for part in divide_frames(frames))
     held_out = tuple(patch for index, patch in enumerate(patches) if index % HELD_OUT_PATCH_EVERY == 1)
     training = tuple(patch for index, patch in enumerate(patches) if index % HELD_OUT_PATCH_EVERY != 1)
     return Material(Split(used, training, TRAINING_SEED), Split(kept, held_out, HELD_OUT_SEED))
 
 
-def divide_frames(frames: Sequence[CleanFrame]) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
-    """The images to train on, at most `MOST_TRAINING_FRAMES`, and those that are held out.
+def divide_frames(frames: Sequence[CleanFrame]) -> tuple[tuple[CleanFrame, ...], tuple[CleanFrame, ...]]:
+    """The frames to train on, at most `MOST_TRAINING_FRAMES`, and those that are held out.
 
     Raises:
         ZmaskError: too few.
     """
     check_enough_frames(frames)
-    kept = [frame.image for frame in frames if frame.held_out]
-    used = [frame.image for frame in frames if not frame.held_out]
-    spread = np.unique(np.linspace(0, len(used) - 1, min(len(used), MOST_TRAINING_FRAMES)).round().astype(int))
-    return tuple(used[i] for i in spread), tuple(kept)
+    kept = [frame for frame in frames if frame.held_out]
+    used = [frame for frame in frames if not frame.held_out]
+    return evenly(used, MOST_TRAINING_FRAMES), tuple(kept)
+
+
+def evenly(items: Sequence[Item], most: int) -> tuple[Item, ...]:
+    """So many of them at most, evenly chosen, in order."""
+    chosen = np.unique(np.linspace(0, len(items) - 1, min(len(items), most)).round().astype(int))
+    return tuple(items[index] for index in chosen)

@@ -22,7 +22,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from zmask_ros.defense.evidence.statistics import LayerStatistics, Moments
-from zmask_ros.training.cross_fitting import FEWEST_DRIVES, Group, GroupedMoments, HeldOutFrame
+from zmask_ros.training.cross_fitting import FEWEST_DRIVES, Group, GroupedFrame, GroupedMoments
 from zmask_ros.training.stretches import Drive, Stretches
 
 SAMPLE_FRAMES = 300
@@ -135,7 +135,7 @@ class Observations:
         ceiling: int = NO_CEILING,
     ) -> None:
         self.moments = GroupedMoments(prior, fewest_drives)
-        self.sample = Sample[HeldOutFrame](ceiling=ceiling)
+        self.sample = Sample[GroupedFrame](ceiling=ceiling)
         self.stretches = Stretches()
         self.drives: dict[Drive, int] = {}
         self.used: Counter[Drive] = Counter()
@@ -164,8 +164,8 @@ class Observations:
         self.blank += other.blank
 
 
-def _renumbered(sample: Sample[HeldOutFrame], numbers: Mapping[int, int]) -> Sample[HeldOutFrame]:
-    same = Sample[HeldOutFrame]()
+def _renumbered(sample: Sample[GroupedFrame], numbers: Mapping[int, int]) -> Sample[GroupedFrame]:
+    same = Sample[GroupedFrame]()
     for one in sample.sampled:
         group = replace(one.item.group, drive=numbers[one.item.group.drive])
         same._take(replace(one, item=replace(one.item, group=group)))
@@ -227,7 +227,7 @@ def _unpack(entries: dict[str, Any], prefix: str, tensor: Any) -> Observations:
         own.moments.add(Group(drive, stretch), key, moments)
     images = tensor(f"{prefix}frames").numpy() if entries["sampled"] else ()
     for image, (priority, place, drive, stretch) in zip(images, entries["sampled"], strict=True):
-        own.sample._take(Sampled(priority, place, HeldOutFrame(image, Group(drive, stretch))))
+        own.sample._take(Sampled(priority, place, GroupedFrame(image, Group(drive, stretch))))
     own.sample.seen = entries["seen"]
     drives = list(own.drives)
     by_layer = {layer: tensor(f"{prefix}stretches/{number}") for number, layer in enumerate(entries["layers"])}

@@ -1,6 +1,9 @@
 """Clean drives and a network to the best profile that can be had in the time given, one chain that can be interrupted.
 
-fit -> patches to compare on -> adversarial training, with a comparison after each chunk -> check -> screening -> report
+fit -> patches to compare on -> rounds of head and attacker, with a comparison in each -> check -> screening -> report
+
+In each round the head learns from all patches so far, and an attacker who knows the outcome makes the next one: the
+head is judged by what that one does. The patches that profiles are compared on are others than those it learns from.
 
 Frames of one drive take part in nothing but the check and the report; where there are few drives, those of one stretch.
 Profiles are compared on other frames, which no training sees. The best so far is never let go for a worse one, and what
@@ -31,11 +34,11 @@ from zmask_ros.errors import ZmaskError
 from zmask_ros.progress import SECONDS, Advance, Progress, silent
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.segmenters.labels import labels_of
-from zmask_ros.training.adversarial import AdversarialTraining, loss_note
-from zmask_ros.training.adversaries import SEEN, AdversaryKind
+from zmask_ros.training.adversaries import SEEN
 from zmask_ros.training.clean_fit import UNLIKE, CleanMeasurements, ProfileFit
-from zmask_ros.training.cross_fitting import FEWEST_DRIVES, Group
-from zmask_ros.training.division import divide_frames
+from zmask_ros.training.cross_fitting import FEWEST_DRIVES, Group, GroupedFrame
+from zmask_ros.training.division import divide_frames, evenly
+from zmask_ros.training.double_oracle import BENIGN_A_FRAME, HeadOracle
 from zmask_ros.training.pipeline import PASSES_AN_ADVERSARIAL_STEP, seconds_a_pass
 from zmask_ros.training.plans import FittingPlan, LearnedPart, plan_of, transfer_plan
 from zmask_ros.training.preparation_state import Best, PreparationState, WorkFolder
@@ -54,23 +57,24 @@ SIDE, SMALL_SIDE = 0.4, 0.25
 GRADED_BETA = 0.6
 ATTACKED_FRAMES = 60
 """Training frames that these patches are optimized over, at most."""
+LEARNED_SEED = 10
+"""Added to the seeds of patches that the head learns from: others than those that profiles are compared on."""
+ROUND_SEED = 50
+"""Of the adaptive patch of the first round; they count up from here."""
 PATCH_SHARE = 0.3
-"""Of the budget, for these patches and for the one that is made anew against the new profile."""
+"""Of the budget, for these patches, for those that the head begins to learn from, and for the one made anew."""
 PASSES_A_PATCH_STEP = 10
 """Forward and backward of both images, most of them through the defense, in forward passes of one image."""
 SCREEN_SHARE = 0.25
 """Of the budget, for a screen: less than it takes to train one are left to the head."""
 LEAST_FOLD = 10
 """Frames of a drive, or a stretch, that can be held out for the report."""
-PREPARATION_ADVERSARIES = (
-    AdversaryKind(0.4, {"adaptive": "flag"}),
-    AdversaryKind(0.4),
-    AdversaryKind(0.2, {"patches": 4, "adaptive": "both"}),
-    AdversaryKind(0.4, {"adaptive": "both"}),
-    AdversaryKind(0.3, {"adaptive": "flag", "adaptive_weight": 0.35}),
-    AdversaryKind(0.25, {"objective": "targeted"}),
-)
-"""Fewer than for a head that is trained from nothing: each has its turn sooner."""
+SHOWN_SHARE = 0.1
+"""Of the budget, for showing the head clean frames and benign pictures."""
+LEAST_SHOWN = 20
+"""Clean frames that it is shown at least."""
+FIRST_LEARNING_RATE, LEARNING_RATE = 2e-3, 1e-3
+"""Of the first round of the head, that was trained on other networks, and of those that follow."""
 COMPARED_SEED, REPORTED_SEED, ANEW_SEED = 1, 2, 100
 """Of the places of patches on the frames, and of the patch that is made anew."""
 
@@ -149,13 +153,14 @@ class Parts:
     """Clean frames, divided: what is trained on, what profiles are compared on, what is reported on.
 
     Attributes:
-        training, compared, reported: uint8 [h, w, 3] RGB each; nothing of one is in another.
+        training: with what each of them is left out with.
+        compared, reported: uint8 [h, w, 3] RGB each. Nothing of one part is in another.
         others: all frames but those reported.
         fold: what is reported on: a drive, or a stretch.
         held_out: the same in words.
     """
 
-    training: tuple[np.ndarray, ...]
+    training: tuple[GroupedFrame, ...]
     compared: tuple[np.ndarray, ...]
     reported: tuple[np.ndarray, ...]
     others: tuple[CleanFrame, ...]
@@ -163,13 +168,15 @@ class Parts:
     held_out: str
 
 
-def divide_parts(frames: Sequence[CleanFrame], fold_of: Callable[[CleanFrame], Hashable], by_drive: bool) -> Parts:
+def divide_parts(
+    frames: Sequence[CleanFrame], group_of: Callable[[CleanFrame], Group], fold_of: Callable[[Group], Hashable]
+) -> Parts:
     """Divide clean frames; the last fold that has enough of them is reported on.
 
     Raises:
         ZmaskError: too few.
     """
-    folds = [fold_of(frame) for frame in frames]
+    folds = [fold_of(group_of(frame)) for frame in frames]
     enough = [fold for fold, count in Counter(folds).items() if count >= LEAST_FOLD]
     if len(set(folds)) < 2 or not enough:
         raise ZmaskError(f"{len(frames)} clean frames are too few to hold some out: record a longer drive.")
@@ -178,9 +185,15 @@ def divide_parts(frames: Sequence[CleanFrame], fold_of: Callable[[CleanFrame], H
     reported = [frame for frame, fold in zip(frames, folds, strict=True) if fold == chosen]
     training, compared = divide_frames(others)
     drive = f"{reported[0].bag} {reported[0].topic}"
-    stretch = "" if by_drive else f", frames {reported[0].index} to {reported[-1].index}"
-    images = tuple(frame.image for frame in reported)
-    return Parts(training, compared, images, others, chosen, f"{drive}{stretch}")
+    stretch = f", frames {reported[0].index} to {reported[-1].index}" if isinstance(chosen, Group) else ""
+    return Parts(
+        tuple(GroupedFrame(frame.image, group_of(frame)) for frame in training),
+        tuple(frame.image for frame in compared),
+        tuple(frame.image for frame in reported),
+        others,
+        chosen,
+        f"{drive}{stretch}",
+    )
 
 
 def prepare(
@@ -248,7 +261,7 @@ class _Chain:
             fit.add_all(frames, advance)
         self.measured: CleanMeasurements = fit.measured()
         self._by_drive = self.measured.moments.drives >= FEWEST_DRIVES
-        self.parts = divide_parts(frames, lambda frame: self._reported_with(fit.group(frame)), self._by_drive)
+        self.parts = divide_parts(frames, fit.group, self._reported_with)
         self.floor = Best(self.plan.learned.head.tensors, self.plan.precaution_rate, 0)
         # What was fitted before an interruption is fitted again, which is not counted twice.
         self._began = began if kept is None else surroundings.clock() - kept.spent
@@ -283,35 +296,23 @@ class _Chain:
         self.pairs = self._attacked(self.parts.compared, state.patches, settings.compared_frames, COMPARED_SEED)
         if state.best is None:
             began = self._now()
-            self._compare(self.floor)
+            self._compare(self.floor, self.judged_floor)
             state.compare_seconds = self._now() - began
             if self.floor.precaution_rate is None:
-                self._compare(replace(self.floor, precaution_rate=settings.precaution_rate))
+                cautious = replace(self.floor, precaution_rate=settings.precaution_rate)
+                self._compare(cautious, self._judged(cautious))
             state.stale = 0
             self._mark("comparison")
 
     def train_head(self) -> None:
-        """Adversarial training in chunks; after each, the head so far is compared with the best."""
-        state = self.state
+        """Rounds of head and attacker; each head is compared with the best."""
         end = self.budget - self._reserved()
         if not self._goes_on(end):
             return
-        training = AdversarialTraining(
-            self.segmenter,
-            self.judged_floor,
-            self.parts.training,
-            kinds=PREPARATION_ADVERSARIES[: self.settings.adversaries],
-            learning_rate=self.settings.learning_rate,
-            starts=tuple(state.patches[kind] for kind in (ADAPTIVE, PLAIN, SMALL)),
-        )
-        if state.training is not None:
-            training.restore(state.training)
-        total = None if math.isinf(end) else math.ceil(end - self._now())
-        with self.around.progress("Training the head", SECONDS, total) as advance:
-            while self._goes_on(end):
-                self._chunk(training, end, advance)
-                state.training = training.state()
-                self._mark("head")
+        self._make_learned_patches()
+        oracle = self._oracle()
+        while self._goes_on(end):
+            self._round(oracle)
 
     def check(self) -> None:
         """Go back to what fitting gave if the best is worse on the frames that are held out for the report."""
@@ -410,35 +411,41 @@ class _Chain:
 
     def _judged(self, own: Best) -> Profile:
         """A head with the statistics and thresholds of all frames but those that are reported on."""
-        return self._measured(own).profile(
-            self.settings.false_alarm_rate, lambda group: self._reported_with(group) != self.parts.fold
-        )
+        return self._measured(own).profile(self.settings.false_alarm_rate, self._takes_part)
+
+    def _takes_part(self, group: Group) -> bool:
+        """Whether frames of a group have a part in what is judged."""
+        return self._reported_with(group) != self.parts.fold
 
     def _affordable_patch_steps(self) -> int:
         most, least = self.settings.patch_steps, self.settings.least_patch_steps
         if math.isinf(self.budget):
             return most
         step = PASSES_A_PATCH_STEP * seconds_a_pass(self.segmenter, self.parts.others)
-        affordable = int(PATCH_SHARE * self.budget / (len(KINDS) + 1) / max(step, 1e-9))
+        affordable = int(PATCH_SHARE * self.budget / (len(KINDS) + 2) / max(step, 1e-9))
         return min(most, max(least, affordable))
+
+    def _affordable_frames(self) -> int:
+        most = self.settings.shown_frames
+        if math.isinf(self.budget):
+            return most
+        frame = BENIGN_A_FRAME * seconds_a_pass(self.segmenter, self.parts.others)
+        return min(most, max(LEAST_SHOWN, int(SHOWN_SHARE * self.budget / max(frame, 1e-9))))
 
     def _order(self, kind: str, recipe: Recipe, profile: Profile) -> PatchOrder:
         """A patch against the network, or against ``profile`` where the recipe knows it."""
-        training = self.parts.training
-        chosen = np.unique(np.linspace(0, len(training) - 1, min(len(training), ATTACKED_FRAMES)).round().astype(int))
         own = profile if recipe.knows_the_defense else None
         # Who knows the defense begins with what harms the network most.
         plain = self.state.patches.get(PLAIN)
         start = None if own is None or plain is None else plain[None]
-        frames = tuple(training[index] for index in chosen)
+        frames = tuple(frame.image for frame in evenly(self.parts.training, ATTACKED_FRAMES))
         return PatchOrder(kind, recipe, frames, own, start, self.folder.attack(kind))
 
     def _attacked(
         self, frames: Sequence[np.ndarray], patches: dict[str, Tensor], most: int, seed: int
     ) -> dict[str, list[AttackedFrame]]:
         """Frames, evenly chosen, with each of the patches."""
-        chosen = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), most)).round().astype(int))
-        images = [frames[index] for index in chosen]
+        images = evenly(frames, most)
         labels = stack_frames(self.segmenter, ((image, None) for image in images)).labels.numpy()
         found: dict[str, list[AttackedFrame]] = {}
         for kind, patch in patches.items():
@@ -457,18 +464,22 @@ class _Chain:
         oracle = masked_labels(self.segmenter, x, hidden)
         return AttackedFrame(attacked, truth, undefended[0].cpu().numpy(), oracle[0].cpu().numpy(), patch_mask)
 
-    def _compare(self, own: Best) -> None:
+    def _compare(self, own: Best, profile: Profile) -> None:
         """Keep ``own`` if it is better than the best so far. Its false alarms are those of thresholds without them."""
-        profile = self._judged(own)
         interval = profile.detector.threshold.interval
         alarms = 0.0 if interval is None else interval.exceeded / interval.frames
-        by_kind = self.hands.judge(profile, self.pairs)
+        pairs = self.pairs | self._against(own, self.parts.compared, self.settings.compared_frames, COMPARED_SEED)
+        by_kind = self.hands.judge(profile, pairs)
         merit = Standing(by_kind, alarms, alarms).merit
         better = self.state.best is None or merit > self.state.best_merit
         self.state.stale = 0 if better else self.state.stale + 1
         if better:
             self.state.best, self.state.best_merit = own, merit
             self.around.keep(self._profile(own))
+
+    def _against(self, own: Best, frames: Sequence[np.ndarray], most: int, seed: int) -> dict[str, list[AttackedFrame]]:
+        """Frames with the adaptive patch that was made against this very head; none if none was."""
+        return {} if own.adaptive is None else self._attacked(frames, {ADAPTIVE: own.adaptive}, most, seed)
 
     def _reported(self, own: Best) -> Standing:
         """What the patches do on the frames that are held out for the report."""
@@ -483,7 +494,8 @@ class _Chain:
 
     def _find_standing(self, own: Best) -> Standing:
         profile = self._judged(own)
-        by_kind = self.hands.judge(profile, self._reported_pairs)
+        frames, most = self.parts.reported, self.settings.reported_frames
+        by_kind = self.hands.judge(profile, self._reported_pairs | self._against(own, frames, most, REPORTED_SEED))
         defense = Defense(self.segmenter, profile)
         with torch.inference_mode():
             scores = [float(defense.analyze(self.segmenter.prepare(image))[1].score) for image in self.parts.reported]
@@ -494,26 +506,77 @@ class _Chain:
     def _goes_on(self, end: float) -> bool:
         if math.isinf(end):
             return self.state.stale < self.settings.patience
-        return self._now() + self.state.compare_seconds < end
+        expected = self.state.round_seconds or 2 * self.state.patch_seconds + self.state.compare_seconds
+        return self._now() + expected < end
 
-    def _chunk(self, training: AdversarialTraining, end: float, advance: Advance) -> None:
-        """Train for a while, and compare."""
-        began = now = self._now()
-        first = training.steps
-        until = min(began + self.settings.chunk_seconds, end - self.state.compare_seconds)
-        while now < until:
-            loss = training.step()
-            before, now = now, self._now()
-            self._tell(now)
-            advance(now - before, f"step {training.steps}, {loss_note(loss)}, best merit {self.state.best_merit:.3f}")
-        self.state.step_seconds = (now - began) / max(1, training.steps - first)
-        if training.learning:
-            head = training.result().profile.detector.head
-            assert head is not None
-            self._compare(
-                Best(head.tensors, self.plan.precaution_rate or self.settings.precaution_rate, training.steps)
-            )
-            advance(self._now() - now)
+    def _make_learned_patches(self) -> None:
+        """Patches that know nothing of the defense, and the one against the fitted profile, to learn from."""
+        state = self.state
+        assert state.patch_steps is not None
+        recipes = {
+            f"{kind}, to learn from": replace(recipe, seed=recipe.seed + LEARNED_SEED)
+            for kind, recipe in patch_recipes(self.segmenter.input_size, state.patch_steps).items()
+            if not recipe.knows_the_defense
+        }
+        orders = [
+            self._order(kind, recipe, self.judged_floor)
+            for kind, recipe in recipes.items()
+            if kind not in state.learned
+        ]
+        for made in self.hands.make(orders):
+            state.learned[made.kind] = made.patch
+            self._mark("patches")
+        # Whoever made them first.
+        state.learned = {kind: state.learned.pop(kind) for kind in recipes} | state.learned
+
+    def _oracle(self) -> HeadOracle:
+        """What trains the head, with all patches so far."""
+        frames = evenly(self.parts.training, self._affordable_frames())
+        oracle = HeadOracle(self.measured, frames, self._takes_part, progress=self.around.progress)
+        lasting = [name for name in self.state.learned if not name.startswith(ADAPTIVE)]
+        for name in lasting:
+            oracle.show(name, self.state.learned[name], lasting=True)
+        oracle.show(ADAPTIVE, self.state.patches[ADAPTIVE])
+        for name, patch in self.state.learned.items():
+            if name not in lasting:
+                oracle.show(name, patch)
+        self._mark("head")
+        return oracle
+
+    def _round(self, oracle: HeadOracle) -> None:
+        """The head's answer to all patches so far, and the next patch, which knows it."""
+        state, began = self.state, self._now()
+        own = self._answered(oracle)
+        judged = self._judged(own)
+        assert state.patch_steps is not None
+        recipe = patch_recipes(self.segmenter.input_size, state.patch_steps)[ADAPTIVE]
+        number = 1 + sum(name.startswith(ADAPTIVE) for name in state.learned)
+        name = f"{ADAPTIVE}, round {number}"
+        order = self._order(name, replace(recipe, seed=ROUND_SEED + number), judged)
+        (made,) = self.hands.make([order])
+        own = replace(own, adaptive=made.patch)
+        self._compare(own, judged)
+        state.head, state.steps, state.learned[name] = own.head, own.steps, made.patch
+        oracle.show(name, made.patch)
+        state.round_seconds = self._now() - began
+        self._mark("head")
+
+    def _answered(self, oracle: HeadOracle) -> Best:
+        """The next head."""
+        state, settings = self.state, self.settings
+        assert self.plan.learned is not None
+        begun = self.plan.learned.head
+        first = state.head is None
+        steps = settings.head_steps if first else settings.head_steps // 2
+        head = begun if state.head is None else Head(begun.branch, begun.kind, **state.head)
+        with self.around.progress("Training the head", "steps", steps) as advance:
+
+            def show(steps: float = 1, note: str = "") -> None:
+                self._tell(self._now())
+                advance(steps, f"{note}, best merit {state.best_merit:.3f}")
+
+            head = oracle.answer(head, steps, FIRST_LEARNING_RATE if first else LEARNING_RATE, show)
+        return Best(head.tensors, self.plan.precaution_rate or settings.precaution_rate, state.steps + steps)
 
     def _after_training(self) -> float:
         """Seconds that the check and the report will take, by those that comparisons and patches took."""
@@ -537,7 +600,8 @@ class _Chain:
         if math.isinf(self.budget):
             return most
         left = self.budget - self._now() - self._after_training()
-        steps = min(most, int(left / self.state.step_seconds)) if self.state.step_seconds else 0
+        step = PASSES_AN_ADVERSARIAL_STEP * seconds_a_pass(self.segmenter, self.parts.others)
+        steps = min(most, int(left / max(step, 1e-9)))
         return steps if steps >= LEAST_ADVERSARIAL_STEPS else 0
 
 

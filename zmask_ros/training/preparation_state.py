@@ -8,7 +8,6 @@ import shutil
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,12 +24,14 @@ class Best:
     Attributes:
         head: weights of its head by name.
         precaution_rate: share of clean frames that may be masked without being flagged; None: none.
-        steps: of adversarial training behind the head.
+        steps: of training behind the head.
+        adaptive: the patch that was made against it, float [3, h, w] in 0..1; None: the one against what fitting gave.
     """
 
     head: dict[str, Tensor]
     precaution_rate: float | None
     steps: int
+    adaptive: Tensor | None = None
 
 
 @dataclass
@@ -46,8 +47,9 @@ class PreparationState:
         compare_seconds: that a comparison takes.
         best, best_merit: the best profile so far, and how good it is; None: none was compared yet.
         stale: comparisons in a row that found no better one.
-        training: see `AdversarialTraining.state`; None: not begun.
-        step_seconds: that a step of it takes.
+        learned: patches that the head learns from, in the order in which it met them, as ``patches``.
+        head, steps: the last head, and the steps behind it; None: it has not begun to learn.
+        round_seconds: that the last round of head and attacker took.
     """
 
     spent: float = 0.0
@@ -59,8 +61,10 @@ class PreparationState:
     best: Best | None = None
     best_merit: float = -math.inf
     stale: int = 0
-    training: dict[str, Any] | None = None
-    step_seconds: float = 0.0
+    learned: dict[str, Tensor] = field(default_factory=dict)
+    head: dict[str, Tensor] | None = None
+    steps: int = 0
+    round_seconds: float = 0.0
 
 
 class WorkFolder:

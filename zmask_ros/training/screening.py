@@ -66,7 +66,7 @@ def add_screen(
         ZmaskError: the profile has no evidence head, or the frames are too few.
     """
     check_screenable(profile)
-    used, held_out = divide_frames(frames)
+    used, held_out = ([frame.image for frame in part] for part in divide_frames(frames))
     begun = profile.with_detector(coarser(profile.detector))
     untrained = with_untrained_head(segmenter, begun, layers, used, SCREEN_INPUTS, seed)
     steps, rate = settings.adversarial_steps, settings.rate

@@ -88,10 +88,9 @@ class PreparationSettings(Settings):
         frames: about so many clean frames, evenly over all drives.
         patch_steps: optimization steps of each patch that profiles are compared on, where there is time for them.
         least_patch_steps: steps where there is not.
-        chunk_seconds: time of training between two comparisons.
+        shown_frames: clean frames that the head is shown, with patches and benign pictures, where there is time.
+        head_steps: of the head's first round; it takes half as many for each further patch.
         patience: so many comparisons in a row without a better profile end a preparation that has no budget.
-        learning_rate: of the head, that was trained before.
-        adversaries: it is trained against so many kinds of them: the first of `PREPARATION_ADVERSARIES`.
         compared_frames: attacked frames of each kind that profiles are compared on.
         reported_frames: of each kind, of the drive that is held out for the report.
         screen_steps: training steps of a screen, where there is time for them; 0: none.
@@ -102,10 +101,9 @@ class PreparationSettings(Settings):
     frames: Annotated[int, Field(ge=50)] = 600
     patch_steps: Annotated[int, Field(ge=1)] = 240
     least_patch_steps: Annotated[int, Field(ge=1)] = 80
-    chunk_seconds: Annotated[float, Field(gt=0)] = 60.0
-    patience: Annotated[int, Field(ge=1)] = 2
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    adversaries: Annotated[int, Field(ge=1)] = 6
+    shown_frames: Annotated[int, Field(ge=1)] = 90
+    head_steps: Annotated[int, Field(ge=2)] = 1000
+    patience: Annotated[int, Field(ge=1)] = 3
     compared_frames: Annotated[int, Field(ge=1)] = 10
     reported_frames: Annotated[int, Field(ge=1)] = 24
     screen_steps: AdversarialSteps = 1000

@@ -171,6 +171,15 @@ class DescriptorFeatures(nn.Module):
         )
         self.counts: list[int] = [VIEWS * DESCRIPTORS] * len(branch.layers)
 
+    def seen(self, taps: Activations) -> list[Tensor]:
+        """What the features of each layer are computed from: its standardized descriptors, [B, DESCRIPTORS, h, w]."""
+        groups = cast(Sequence[StandardizedDescriptors], self.groups)
+        return [group.standardize(group.descriptors(taps[group.name])) for group in groups]
+
+    def of_seen(self, seen: Sequence[Tensor]) -> list[list[Tensor]]:
+        """The features of each layer, from what `seen` gave."""
+        return [views_of(own) for own in seen]
+
     def views(self, descriptors: Sequence[Tensor]) -> list[list[Tensor]]:
         """The features of each layer, from the layers' descriptors, each [B, DESCRIPTORS, h, w]."""
         groups = cast(Sequence[StandardizedDescriptors], self.groups)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from enum import Enum
 
@@ -159,6 +159,14 @@ class EvidenceHead(nn.Module):
     def forward(self, taps: Activations) -> Tensor:
         """The heat map [B, 1, *grid] of the activations of the head's layers."""
         return self.heat(group(taps) for group in self.features.groups)
+
+    def seen(self, taps: Activations) -> list[Tensor]:
+        """What the heat is computed from, whatever the weights are: of each group of features [B, C, h, w]."""
+        return self.features.seen(taps)
+
+    def heat_of_seen(self, seen: Sequence[Tensor]) -> Tensor:
+        """The heat map [B, 1, *grid] of what `seen` gave."""
+        return self.heat(self.features.of_seen(seen))
 
     def heat(self, groups: Iterable[list[Tensor]]) -> Tensor:
         """The heat map [B, 1, *grid] of the features of all groups, each in several parts [B, C_i, h, w]."""

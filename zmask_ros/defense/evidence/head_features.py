@@ -9,6 +9,8 @@ With mu, sigma and boxpool as in Eq. 1 and 2, they are these (equations H1 to H3
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -148,3 +150,11 @@ class HeadFeatures(nn.Module):
         ]
         self.groups = nn.ModuleList(groups)
         self.counts: list[int] = [group.count for group in groups]
+
+    def seen(self, taps: Activations) -> list[Tensor]:
+        """The features of each grid, joined: [B, count, h, w]."""
+        return [torch.cat(group(taps), 1) for group in self.groups]
+
+    def of_seen(self, seen: Sequence[Tensor]) -> list[list[Tensor]]:
+        """The features of each grid, from what `seen` gave."""
+        return [[own] for own in seen]

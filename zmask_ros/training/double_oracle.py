@@ -1,0 +1,168 @@
+"""The head's half of a double oracle: its best answer to all patches that attackers have found so far.
+
+In a double oracle (McMahan et al., ICML 2003) each side in turn answers the best that the other has: an attacker makes
+a patch against the head as it is, to the end, and the head learns from that patch and from all before it. Nothing is
+forgotten, the patches that know nothing of the defense least of all.
+
+What the network shows a head does not depend on the head's weights. It is computed once for each image, so a step of
+the head takes milliseconds where a step of an attack takes a second. It is cross-fitted: a frame is seen under the
+statistics of all drives but its own, as the next drive will be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zmask_ros.attacks import paste_at_random, to_uint8
+from zmask_ros.data.textures.benign import in_other_light
+from zmask_ros.defense.evidence.head import EvidenceHead, Head
+from zmask_ros.defense.evidence.taps import tap
+from zmask_ros.progress import Advance, Progress, no_advance, silent
+from zmask_ros.segmenters import Segmenter
+from zmask_ros.training.adversarial import HeadTraining, attacked_loss, benign_loss, loss_note
+from zmask_ros.training.adversaries import SEEN
+from zmask_ros.training.benign_batches import BENIGN_VIEWS, benign_pictures_for
+from zmask_ros.training.clean_fit import CleanMeasurements
+from zmask_ros.training.cross_fitting import Group, GroupedFrame
+from zmask_ros.training.examples import coverage
+
+BENIGN_A_FRAME = 2.5
+"""Benign images a clean frame: itself, with a benign picture, and every second one in other light."""
+PATCHED_SHARE = 0.5
+"""Of the clean frames, those that patches are shown on."""
+RANDOM_PATCHES = 2
+"""Of all so far, that each step of the head sees beside the newest and those that know nothing of the defense."""
+BENIGN_A_STEP = 6
+
+
+@dataclass(frozen=True)
+class ShownImages:
+    """What N images show a head, whatever its weights are.
+
+    Attributes:
+        seen: of each group of its features, float16 [N, C, h, w]; see `EvidenceHead.seen`.
+        share: of each cell that adversarial patches cover, float16 [N, 1, *grid], 0..1.
+    """
+
+    seen: tuple[Tensor, ...]
+    share: Tensor
+
+    def __len__(self) -> int:
+        return len(self.share)
+
+    def only(self, index: int) -> ShownImages:
+        """The image with this index, in float32."""
+        chosen = slice(index, index + 1)
+        return ShownImages(tuple(own[chosen].float() for own in self.seen), self.share[chosen].float())
+
+    @staticmethod
+    def joined(parts: Sequence[ShownImages]) -> ShownImages:
+        """All of them in order."""
+        groups = zip(*(part.seen for part in parts), strict=True)
+        return ShownImages(tuple(torch.cat(own) for own in groups), torch.cat([part.share for part in parts]))
+
+
+PastedImage = tuple[np.ndarray, np.ndarray, Group]
+"""An image, uint8 [h, w, 3] RGB, the pixels of an adversarial patch, bool [h, w], and the group of its clean frame."""
+
+
+class HeadOracle:
+    """Trains a head on all patches that it has been shown.
+
+    Args:
+        measured: what clean frames gave, with the head's layers and kind.
+        frames: clean ones to show patches and benign pictures on.
+        takes_part: whether the frames of a group have a part in the statistics.
+        seed: of every random choice.
+        progress: shows how far it is.
+    """
+
+    def __init__(
+        self,
+        measured: CleanMeasurements,
+        frames: Sequence[GroupedFrame],
+        takes_part: Callable[[Group], bool],
+        seed: int = 0,
+        progress: Progress = silent,
+    ) -> None:
+        self._segmenter: Segmenter = measured.segmenter
+        self._frames, self._seed, self._progress = frames, seed, progress
+        self._heads = measured.heads_without(takes_part)
+        self._patches: dict[str, ShownImages] = {}
+        self._lasting: list[str] = []
+        self._benign = self._show("benign images", self._benign_images(), round(BENIGN_A_FRAME * len(frames)))
+
+    def show(self, name: str, patch: Tensor, lasting: bool = False) -> None:
+        """Add a patch, float [3, h, w] in 0..1; one that is ``lasting`` is seen in every step."""
+        frames = self._frames[:: round(1 / PATCHED_SHARE)]
+        places = torch.Generator().manual_seed(self._seed + len(self._patches))
+        picture = to_uint8(patch)
+        images = ((*paste_at_random(own.image, picture, SEEN, places), own.group) for own in frames)
+        self._patches[name] = self._show(name, images, len(frames))
+        if lasting:
+            self._lasting.append(name)
+
+    def answer(self, head: Head, steps: int, learning_rate: float, advance: Advance = no_advance) -> Head:
+        """A head that has learned from all patches so far.
+
+        Args:
+            head: its beginning, of the layers and the kind of the measurements.
+            steps: of the optimizer.
+            learning_rate: of the first step.
+            advance: counts steps, each with the loss beside it.
+        """
+        learner = EvidenceHead(head, self._heads(self._frames[0].group).features)
+        trainer = HeadTraining(learner, steps, learning_rate=learning_rate)
+        random = np.random.default_rng([self._seed, len(self._patches)])
+        for _ in range(steps):
+            attacked = ShownImages.joined([_one_of(self._patches[name], random) for name in self._chosen(random)])
+            benign = ShownImages.joined([_one_of(self._benign, random) for _ in range(BENIGN_A_STEP)])
+            heat = learner.heat_of_seen(attacked.seen)
+            of_patches = [attacked_loss(*pair) for pair in zip(heat.split(1), attacked.share.split(1), strict=True)]
+            of_benign = benign_loss(learner.heat_of_seen(benign.seen))
+            loss = trainer.descend(torch.stack(of_patches).mean() + of_benign)
+            advance(note=loss_note(loss))
+        return trainer.averaged()
+
+    def _chosen(self, random: np.random.Generator) -> list[str]:
+        """The patches of a step."""
+        names = list(self._patches)
+        newest = [name for name in names[-1:] if name not in self._lasting]
+        return [*self._lasting, *newest, *(names[int(random.integers(len(names)))] for _ in range(RANDOM_PATCHES))]
+
+    @torch.inference_mode()
+    def _show(self, name: str, images: Iterable[PastedImage], count: int) -> ShownImages:
+        """Pass the images through the network once."""
+        shown = []
+        taps = tap(self._segmenter, self._heads(self._frames[0].group).branch.layers)
+        with self._progress(f"Showing the head: {name}", "images", count) as advance:
+            for image, patch, group in images:
+                head = self._heads(group)
+                with taps as tapped:
+                    self._segmenter.logits(self._segmenter.prepare(image))
+                    seen = tuple(own.half().cpu() for own in head.seen(tapped))
+                shown.append(ShownImages(seen, coverage(patch, head.features.grid).half()))
+                advance()
+        return ShownImages.joined(shown)
+
+    def _benign_images(self) -> Iterator[PastedImage]:
+        """Each frame, with a benign picture, and every second one in other light."""
+        random, places = np.random.default_rng(self._seed), torch.Generator().manual_seed(self._seed)
+        images = [frame.image for frame in self._frames]
+        pictures = benign_pictures_for(self._segmenter.input_size, images, self._seed)
+        nothing = np.zeros(images[0].shape[:2], bool)
+        for number, (image, group) in enumerate((frame.image, frame.group) for frame in self._frames):
+            picture = pictures[int(random.integers(len(pictures)))]
+            yield image, nothing, group
+            yield paste_at_random(image, picture, BENIGN_VIEWS, places)[0], nothing, group
+            if number % 2 == 0:
+                yield in_other_light(image, random), nothing, group
+
+
+def _one_of(images: ShownImages, random: np.random.Generator) -> ShownImages:
+    return images.only(int(random.integers(len(images))))

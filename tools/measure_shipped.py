@@ -14,7 +14,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
-import numpy as np
 from measure_transfer import (
     DOCUMENT,
     MEAN_Z,
@@ -23,6 +22,7 @@ from measure_transfer import (
     TRIVIAL,
     NetworkFigures,
     Trial,
+    adaptive_patch,
     defense_rows,
     road_stills,
     roads_option,
@@ -31,7 +31,6 @@ from measure_transfer import (
 
 from train_segmenter import camvid_frames, set_up_torch
 from train_transferable_head import FALSE_ALARM_RATE, clean_frames, fitted, patch_against
-from zmask_ros.attacks import to_uint8, train_patch
 from zmask_ros.cli.console import progress
 from zmask_ros.data.camvid import LabeledFrame
 from zmask_ros.defense import Profile, load_profile
@@ -63,14 +62,6 @@ def plain(segmenter: Segmenter, profile: Profile, learned: list[LabeledFrame], t
         found = {name: trial.defended(Ours(segmenter, own)) for name, own in profiles.items()}
         found[TRIVIAL] = trivial_mask(trial, clean, advance)
     return trial.figures({name: found[name] for name in (MEAN_Z, TRIVIAL, FIT, SHIPPED)})
-
-
-def adaptive_patch(segmenter: Segmenter, profile: Profile, learned: list[LabeledFrame], steps: int) -> np.ndarray:
-    """A patch that was optimized through the whole defense, against flag and mask, uint8 [h, w, 3]."""
-    recipe = replace(PATCH, adaptive="both", steps=steps)
-    with progress(f"Attacking the profile of {segmenter.name}", "steps", steps) as advance:
-        known = [(frame.image, None) for frame in learned[::TEST_EVERY]]
-        return to_uint8(train_patch(segmenter, known, recipe, lambda step: advance(), profile).patch)
 
 
 def table(found: dict[str, list[NetworkFigures]]) -> str:
@@ -108,7 +99,7 @@ def main(
         images = [frame.image for frame in learned[::TEST_EVERY]]
         patch = patch_against(segmenter, "test", replace(PATCH, steps=patch_steps), images, work)
         found[PLAIN_ATTACK].append(plain(segmenter, profile, learned, Trial(segmenter, unseen, patch, stills[::every])))
-        trial = Trial(segmenter, unseen, adaptive_patch(segmenter, profile, learned, adaptive_steps), [])
+        trial = Trial(segmenter, unseen, adaptive_patch(segmenter, profile, images, adaptive_steps), [])
         found[ADAPTIVE_ATTACK].append(trial.figures({SHIPPED: trial.defended(Ours(segmenter, profile))}))
         click.echo(table(found))
     entries = {attack: [asdict(own) for own in networks] for attack, networks in found.items()}

@@ -7,6 +7,9 @@ docs/evaluation.md and all figures into --json.
 
     PYTHONPATH=tools python tools/measure_transfer.py out/networks/*.yaml --heads out/networks/heads
 
+With --prepare, what `zmask prepare` makes of that profile in so much time is measured as well, and both profiles also
+against a patch of an attacker who knows them.
+
 False alarms are also counted on pictures of other cameras, if --roads, or ZMASK_ROADS, names a folder with
 stills/*.jpg.
 """
@@ -14,10 +17,12 @@ stills/*.jpg.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 import numpy as np
@@ -26,13 +31,16 @@ import torch
 from train_network import LEARNED_DRIVES, UNSEEN_DRIVE
 from train_segmenter import camvid_frames, set_up_torch
 from train_transferable_head import FALSE_ALARM_RATE, WORK, clean_frames, fitted, patch_against
-from zmask_ros.attacks import EotRanges, Recipe, paste_at_random
+from zmask_ros.attacks import EotRanges, Recipe, paste_at_random, to_uint8, train_patch
 from zmask_ros.cli.console import progress
+from zmask_ros.cli.options import DURATION
 from zmask_ros.data.camvid import UNLABELLED, LabeledFrame
+from zmask_ros.defense import Profile
 from zmask_ros.evaluation.baselines.interface import Baseline, Ours, SingleLayer, segment, set_threshold
 from zmask_ros.evaluation.metrics.intervals import Interval, bootstrap
 from zmask_ros.evaluation.metrics.records import RecordSet, TestFrame, Verdict, record, recovery
-from zmask_ros.evaluation.report.tables import cell, markdown_table, with_interval
+from zmask_ros.evaluation.protocol.patch_judge import PatchJudge
+from zmask_ros.evaluation.report.tables import cell, markdown_table, percent, with_interval
 from zmask_ros.io.files import replace_file
 from zmask_ros.io.images.files import read_picture
 from zmask_ros.io.markdown_tables import Marks
@@ -40,7 +48,9 @@ from zmask_ros.progress import Advance
 from zmask_ros.runtime.camera import labels_without
 from zmask_ros.segmenters import Segmenter, load_segmenter
 from zmask_ros.training.plans import mean_z_plan, transfer_plan
-from zmask_ros.training.sources import CleanFrame
+from zmask_ros.training.preparation import Surroundings, prepare
+from zmask_ros.training.settings import PreparationSettings
+from zmask_ros.training.sources import CleanFrame, at_input_size
 from zmask_ros.training.transfer import encoder_layers, load_transferable_head
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,7 +60,7 @@ PLAIN = EotRanges(scale=(0.97, 1.03), rotation_deg=(-3, 3), yaw_deg=(-8, 8))
 PATCH = Recipe((128, 128), 120, batch=3, eot=PLAIN, seed=5)
 TEST_EVERY = 3
 PASTING_SEED = 3
-MEAN_Z, TRIVIAL, HEAD = "mean z-scores", "trivial mask", "transferable head"
+MEAN_Z, TRIVIAL, HEAD, PREPARED = "mean z-scores", "trivial mask", "transferable head", "prepared"
 
 
 @dataclass(frozen=True)
@@ -65,6 +75,9 @@ class DefenseFigures:
         false_alarms: number of clean frames of the unseen drive that are flagged.
         false_alarms_roads: number of pictures of other cameras that are flagged; None without any.
         note: what more is to be said.
+        kept: share of the plain patch's damage to the network alone that the patch of an attacker who knows the defense
+            does through it; None: none was made.
+        adaptive_flagged: number of frames with that patch that are flagged.
     """
 
     miou: float
@@ -74,6 +87,8 @@ class DefenseFigures:
     false_alarms: int
     false_alarms_roads: int | None
     note: str = ""
+    kept: float | None = None
+    adaptive_flagged: int | None = None
 
 
 @dataclass(frozen=True)
@@ -96,9 +111,9 @@ class Trial:
         self, segmenter: Segmenter, frames: Sequence[LabeledFrame], patch: np.ndarray, roads: Sequence[np.ndarray]
     ) -> None:
         self.segmenter, self.roads = segmenter, roads
-        generator = torch.Generator().manual_seed(PASTING_SEED)
+        self.frames = frames
         self.clean = [frame.image for frame in frames]
-        self.attacked = [self._attacked(frame, patch, generator) for frame in frames]
+        self.attacked = self._with(patch)
         self._none = self._records(lambda frame: Verdict.unmasked(segment(segmenter, frame.image)))
         self._oracle = self._records(
             lambda frame: Verdict.unmasked(labels_without(segmenter, frame.image, frame.hidden))
@@ -123,6 +138,19 @@ class Trial:
             note=note,
         )
 
+    def adaptive(self, baseline: Ours, patch: np.ndarray) -> tuple[float, int]:
+        """Share of the plain patch's damage that another patch does through a defense, and how often it is flagged."""
+        classes = len(self.segmenter.classes)
+        shown = self._with(patch)
+        clean = RecordSet([record(frame, Verdict.unmasked(frame.clean), classes) for frame in shown], classes)
+        defended = RecordSet([record(frame, baseline.process(frame.image), classes) for frame in shown], classes)
+        plain = self._records(lambda frame: Verdict.unmasked(frame.clean)).miou() - self._none.miou()
+        return (clean.miou() - defended.miou()) / plain, int(defended.flagged.sum())
+
+    def _with(self, patch: np.ndarray) -> list[TestFrame]:
+        generator = torch.Generator().manual_seed(PASTING_SEED)
+        return [self._attacked(frame, patch, generator) for frame in self.frames]
+
     def _attacked(self, frame: LabeledFrame, patch: np.ndarray, generator: torch.Generator) -> TestFrame:
         image, hidden = paste_at_random(frame.image, patch, PLAIN, generator)
         truth = np.where(hidden, UNLABELLED, frame.labels)
@@ -146,18 +174,56 @@ def trivial_mask(trial: Trial, clean: Sequence[CleanFrame], advance: Advance) ->
     return max(found, key=lambda own: own.mask_iou)
 
 
-def measure(trial: Trial, clean: Sequence[CleanFrame], head: Path) -> NetworkFigures:
+def prepared(segmenter: Segmenter, start: Profile, clean: Sequence[CleanFrame], budget: float, work: Path) -> Profile:
+    """What `zmask prepare` makes of a profile."""
+    frames = [replace(frame, image=at_input_size(segmenter, frame.image)) for frame in clean]
+    around = Surroundings(PatchJudge(segmenter), work, lambda profile: None, time.monotonic, progress)
+    return prepare(segmenter, frames, PreparationSettings(), around, start, budget).profile
+
+
+def adaptive_patch(
+    segmenter: Segmenter, profile: Profile, frames: Sequence[np.ndarray], steps: int, start: np.ndarray | None = None
+) -> np.ndarray:
+    """A patch that was optimized through the whole defense, against flag and mask, uint8 [h, w, 3].
+
+    Args:
+        segmenter: the network.
+        profile: of the defense.
+        frames: it is optimized over, uint8 [H, W, 3] RGB.
+        steps: of the optimizer.
+        start: uint8 [1, h, w, 3], the patch that it begins with; None: noise.
+    """
+    recipe = replace(PATCH, adaptive="both", steps=steps)
+    begun = None if start is None else torch.from_numpy(start).permute(0, 3, 1, 2).float() / 255
+    with progress(f"Attacking the profile of {segmenter.name}", "steps", steps) as advance:
+        known = [(frame, None) for frame in frames]
+        return to_uint8(train_patch(segmenter, known, recipe, lambda step: advance(), profile, start=begun).patch)
+
+
+def measure(
+    trial: Trial, clean: Sequence[CleanFrame], head: Path, patch: np.ndarray, budget: float | None
+) -> NetworkFigures:
     """All defenses on one network; ``clean`` are the frames that they are fitted on."""
     segmenter = trial.segmenter
     plans = {MEAN_Z: mean_z_plan(segmenter), HEAD: transfer_plan(segmenter, load_transferable_head(head))}
-    ours = {name: Ours(segmenter, fitted(segmenter, plan, clean)) for name, plan in plans.items()}
+    profiles = {name: fitted(segmenter, plan, clean) for name, plan in plans.items()}
+    if budget is not None:
+        with TemporaryDirectory() as folder:
+            work = Path(folder) / "work"
+            profiles[PREPARED] = prepared(segmenter, profiles[HEAD], clean, budget, work)
     with progress(f"Measuring {segmenter.name}", "defenses", None) as advance:
         found = {}
-        for name, baseline in ours.items():
-            found[name] = trial.defended(baseline)
+        for name, profile in profiles.items():
+            found[name] = trial.defended(Ours(segmenter, profile))
             advance()
         found[TRIVIAL] = trivial_mask(trial, clean, advance)
-    return trial.figures({name: found[name] for name in (MEAN_Z, TRIVIAL, HEAD)})
+    if budget is not None:
+        for name in (HEAD, PREPARED):
+            images = [frame.image for frame in clean[::TEST_EVERY]]
+            made = adaptive_patch(segmenter, profiles[name], images, PATCH.steps, patch)
+            kept, flagged = trial.adaptive(Ours(segmenter, profiles[name]), made)
+            found[name] = replace(found[name], kept=kept, adaptive_flagged=flagged)
+    return trial.figures({name: found[name] for name in (MEAN_Z, TRIVIAL, HEAD, PREPARED) if name in found})
 
 
 def table(networks: Sequence[NetworkFigures]) -> str:
@@ -171,6 +237,8 @@ def defense_rows(networks: Sequence[NetworkFigures]) -> tuple[tuple[str, ...], l
         *("network", "clean", "attacked", "oracle", "defence", "defended", "recovery (95 %)", "mask IoU"),
         *("flagged", "false alarms", "other cameras"),
     )
+    known = any(found.kept is not None for own in networks for found in own.defenses.values())
+    columns += ("adaptive keeps", "adaptive flagged") if known else ()
     rows: list[tuple[str, ...]] = []
     for own in networks:
         for name, found in own.defenses.items():
@@ -186,9 +254,16 @@ def defense_rows(networks: Sequence[NetworkFigures]) -> tuple[tuple[str, ...], l
                     f"{found.flagged} of {own.frames}",
                     f"{found.false_alarms} of {own.frames}",
                     roads,
+                    *_adaptive_cells(found, own.frames)[: 2 * known],
                 )
             )
     return columns, rows
+
+
+def _adaptive_cells(found: DefenseFigures, frames: int) -> tuple[str, str]:
+    if found.kept is None:
+        return "-", "-"
+    return percent(found.kept), f"{found.adaptive_flagged} of {frames}"
 
 
 roads_option = click.option(
@@ -219,6 +294,7 @@ def road_stills(folder: Path | None) -> list[np.ndarray]:
 @click.option("--patch-steps", default=PATCH.steps, show_default=True, help="Of the patch's optimizer.")
 @click.option("--every", default=1, show_default=True, help="Take each n-th frame.")
 @click.option("--work", type=click.Path(path_type=Path), default=WORK, show_default=True, help="Patches are kept here.")
+@click.option("--prepare", "budget", type=DURATION, help="Also what `zmask prepare` gives in this time, as 10min.")
 @roads_option
 def main(
     networks: tuple[str, ...],
@@ -228,6 +304,7 @@ def main(
     patch_steps: int,
     every: int,
     work: Path,
+    budget: float | None,
     roads: Path | None,
 ) -> None:
     """Measure each network, and write the figures."""
@@ -248,7 +325,8 @@ def main(
         patch = patch_against(
             own, "test", replace(PATCH, steps=patch_steps), [frame.image for frame in clean[::TEST_EVERY]], work
         )
-        found.append(measure(Trial(own, unseen, patch, stills[::every]), clean, head_path(heads, own)))
+        trial = Trial(own, unseen, patch, stills[::every])
+        found.append(measure(trial, clean, head_path(heads, own), patch, budget))
         click.echo(table(found[-1:]))
         replace_file(output, json.dumps([asdict(each) for each in found], indent=1).encode())
     MARKS.write(docs, table(found))

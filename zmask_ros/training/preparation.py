@@ -52,6 +52,8 @@ NOTE = "Preparation"
 """What the notes begin with that the next preparation replaces."""
 PLAIN, SMALL, GRADED, ADAPTIVE = KINDS = ("plain", "plain, small", "graded", "adaptive")
 """Of the patches that profiles are compared on."""
+LEARNED_PLAIN, LEARNED_SMALL = "plain, to learn from", "plain, small, to learn from"
+"""Of the patches that the head learns from, and must never forget."""
 SIDE, SMALL_SIDE = 0.4, 0.25
 """Of these patches, as shares of the input's height."""
 GRADED_BETA = 0.6
@@ -285,7 +287,7 @@ class _Chain:
         for knowing in (False, True):
             for made in self.hands.make(
                 [
-                    self._order(kind, recipe, self.judged_floor)
+                    self._order(kind, recipe, self.judged_floor, state.patches.get(PLAIN))
                     for kind, recipe in recipes.items()
                     if kind not in state.patches and recipe.knows_the_defense == knowing
                 ]
@@ -351,7 +353,7 @@ class _Chain:
             assert state.patch_steps is not None
             judged = self._judged(best)
             recipe = replace(patch_recipes(self.segmenter.input_size, state.patch_steps)[ADAPTIVE], seed=ANEW_SEED)
-            (made,) = self.hands.make([self._order(f"{ADAPTIVE}, anew", recipe, judged)])
+            (made,) = self.hands.make([self._order(f"{ADAPTIVE}, anew", recipe, judged, state.patches[PLAIN])])
             anew = {ADAPTIVE: made.patch}
             pairs = self._attacked(self.parts.reported, anew, settings.reported_frames, REPORTED_SEED)
             after = replace(after, by_kind=after.by_kind | self.hands.judge(judged, pairs))
@@ -432,11 +434,10 @@ class _Chain:
         frame = BENIGN_A_FRAME * seconds_a_pass(self.segmenter, self.parts.others)
         return min(most, max(LEAST_SHOWN, int(SHOWN_SHARE * self.budget / max(frame, 1e-9))))
 
-    def _order(self, kind: str, recipe: Recipe, profile: Profile) -> PatchOrder:
-        """A patch against the network, or against ``profile`` where the recipe knows it."""
+    def _order(self, kind: str, recipe: Recipe, profile: Profile, plain: Tensor | None = None) -> PatchOrder:
+        """A patch against the network; or, where the recipe knows it, against ``profile``, beginning with ``plain``."""
         own = profile if recipe.knows_the_defense else None
         # Who knows the defense begins with what harms the network most.
-        plain = self.state.patches.get(PLAIN)
         start = None if own is None or plain is None else plain[None]
         frames = tuple(frame.image for frame in evenly(self.parts.training, ATTACKED_FRAMES))
         return PatchOrder(kind, recipe, frames, own, start, self.folder.attack(kind))
@@ -513,27 +514,25 @@ class _Chain:
         """Patches that know nothing of the defense, and the one against the fitted profile, to learn from."""
         state = self.state
         assert state.patch_steps is not None
-        recipes = {
-            f"{kind}, to learn from": replace(recipe, seed=recipe.seed + LEARNED_SEED)
-            for kind, recipe in patch_recipes(self.segmenter.input_size, state.patch_steps).items()
-            if not recipe.knows_the_defense
+        recipes = patch_recipes(self.segmenter.input_size, state.patch_steps)
+        begun = {
+            learned: replace(recipes[kind], seed=recipes[kind].seed + LEARNED_SEED)
+            for kind, learned in ((PLAIN, LEARNED_PLAIN), (SMALL, LEARNED_SMALL))
         }
         orders = [
-            self._order(kind, recipe, self.judged_floor)
-            for kind, recipe in recipes.items()
-            if kind not in state.learned
+            self._order(kind, recipe, self.judged_floor) for kind, recipe in begun.items() if kind not in state.learned
         ]
         for made in self.hands.make(orders):
             state.learned[made.kind] = made.patch
             self._mark("patches")
         # Whoever made them first.
-        state.learned = {kind: state.learned.pop(kind) for kind in recipes} | state.learned
+        state.learned = {kind: state.learned.pop(kind) for kind in begun} | state.learned
 
     def _oracle(self) -> HeadOracle:
         """What trains the head, with all patches so far."""
         frames = evenly(self.parts.training, self._affordable_frames())
         oracle = HeadOracle(self.measured, frames, self._takes_part, progress=self.around.progress)
-        lasting = [name for name in self.state.learned if not name.startswith(ADAPTIVE)]
+        lasting = (LEARNED_PLAIN, LEARNED_SMALL)
         for name in lasting:
             oracle.show(name, self.state.learned[name], lasting=True)
         oracle.show(ADAPTIVE, self.state.patches[ADAPTIVE])
@@ -552,7 +551,7 @@ class _Chain:
         recipe = patch_recipes(self.segmenter.input_size, state.patch_steps)[ADAPTIVE]
         number = 1 + sum(name.startswith(ADAPTIVE) for name in state.learned)
         name = f"{ADAPTIVE}, round {number}"
-        order = self._order(name, replace(recipe, seed=ROUND_SEED + number), judged)
+        order = self._order(name, replace(recipe, seed=ROUND_SEED + number), judged, state.learned[LEARNED_PLAIN])
         (made,) = self.hands.make([order])
         own = replace(own, adaptive=made.patch)
         self._compare(own, judged)

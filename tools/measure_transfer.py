@@ -177,7 +177,7 @@ def trivial_mask(trial: Trial, clean: Sequence[CleanFrame], advance: Advance) ->
 def prepared(segmenter: Segmenter, start: Profile, clean: Sequence[CleanFrame], budget: float, work: Path) -> Profile:
     """What `zmask prepare` makes of a profile."""
     frames = [replace(frame, image=at_input_size(segmenter, frame.image)) for frame in clean]
-    around = Surroundings(PatchJudge(segmenter), work, lambda profile: None, time.monotonic, progress)
+    around = Surroundings(PatchJudge(segmenter), work, lambda profile: None, time.process_time, progress)
     return prepare(segmenter, frames, PreparationSettings(), around, start, budget).profile
 
 
@@ -294,7 +294,7 @@ def road_stills(folder: Path | None) -> list[np.ndarray]:
 @click.option("--patch-steps", default=PATCH.steps, show_default=True, help="Of the patch's optimizer.")
 @click.option("--every", default=1, show_default=True, help="Take each n-th frame.")
 @click.option("--work", type=click.Path(path_type=Path), default=WORK, show_default=True, help="Patches are kept here.")
-@click.option("--prepare", "budget", type=DURATION, help="Also what `zmask prepare` gives in this time, as 10min.")
+@click.option("--prepare", "budget", type=DURATION, help="Also what `zmask prepare` gives in so much computing time, as 10min.")
 @roads_option
 def main(
     networks: tuple[str, ...],

@@ -8,10 +8,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from zmask_ros.attacks.recipe import CROSS_ENTROPY, FOCAL, GROUPED, LOGIT_MARGIN, RATIO, RESISTING, TARGETED, UNTARGETED, Loss, Recipe
+from zmask_ros.attacks.recipe import (
+    CROSS_ENTROPY,
+    FOCAL,
+    GROUPED,
+    LOGIT_MARGIN,
+    RATIO,
+    RESISTING,
+    TARGETED,
+    UNTARGETED,
+    Loss,
+    Recipe,
+)
 from zmask_ros.errors import AttackError
 from zmask_ros.segmenters import UNLABELLED, Segmenter
-
 
 FOCUS = 2.0
 """Exponent of the focal loss's weight (Lin et al., ICCV 2017)."""

@@ -20,7 +20,7 @@ FINAL_LR = 0.1
 ADAM = ("step", "exp_avg", "exp_avg_sq")
 """What torch's Adam keeps of each tensor that it optimizes."""
 FIRST_STEP = 0.25
-"""APGD's first step, as a share of the printable range. A patch has to hold over many frames: the paper's 1 does not."""
+"""APGD's first step, as a share of the printable range. The paper's 1 is for one image, not for many."""
 MOMENTUM = 0.75
 """Weight of APGD's new direction against that of the step before."""
 FIRST_STRETCH, SHORTER, LEAST_STRETCH = 0.22, 0.03, 0.06

@@ -76,9 +76,9 @@ class Recipe(Settings):
             spoils what is segmented again under the mask; ``both``; ``overmask``: has the view masked.
         adaptive_weight: of the defense's gradient against the attack's, 0..1, both of length 1.
         restarts: so many whole runs from other starts, >= 1; the best patch of all is kept.
-        optimizer: ``adam``, or ``apgd``: signed steps with momentum, halved where they no longer help, see `optimizers`.
-        loss: of a pixel. ``grouped``: cross-entropy (of a hidden class: the lead of the others), with pixels that resist
-            and those won apart, by ``gamma``; the others take all pixels together: ``cross_entropy``; ``resisting``:
+        optimizer: ``adam``, or ``apgd``: signed steps with momentum that are halved on the way, see `optimizers`.
+        loss: of a pixel. ``grouped``: cross-entropy (of a hidden class: the lead of the others), pixels that resist and
+            those won apart, by ``gamma``. The others take all pixels together: ``cross_entropy``; ``resisting``:
             cross-entropy on those that resist alone; ``margin``: difference of logits; ``ratio``: that difference over
             the spread of the logits; ``focal``: cross-entropy weighed by how much the pixel resists.
         evasion: how an attacker who wants to stay below the threshold weighs that. ``share``: by ``adaptive_weight``,

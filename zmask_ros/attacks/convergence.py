@@ -28,7 +28,7 @@ from zmask_ros.io.files import make_folder, replace_file
 from zmask_ros.segmenters import Segmenter
 
 TOLERANCE = 0.05
-"""Below this a doubling of the steps changed nothing: the damage, relative, and the share of flagged frames, absolute."""
+"""Change below which a doubling changed nothing: of the damage, relative, and of the flagged frames' share, absolute."""
 NEGLIGIBLE_DAMAGE = 0.01
 """Share of the pixels below which a change of damage is not measured against the damage itself, but against this."""
 JUDGED_AT_ONCE = 4

@@ -106,8 +106,8 @@ def command(
     on the same CPU and number of threads bit for bit.
 
     With --strength standard or full, several attackers go on until doubling their steps changes what they do to every
-    fifth frame, which they do not learn from, by less than 5 %; the patch that does the most damage there is kept. What a
-    quick attack does not break is not safe.
+    fifth frame, which they do not learn from, by less than 5 %; the patch that does the most damage there is kept.
+    What a quick attack does not break is not safe.
 
     With --ray, each of the --restarts, of each frame's patch with --per-image, is the work of one of many processes or
     machines; the patches are the same. After a break, the same command goes on without --resume.

@@ -41,8 +41,8 @@ HELP = {
     "adaptive": "flag: stays below the threshold; mask: spoils what is segmented again under the mask; both; "
     "overmask: has the defence mask the view. All but none go through the whole defence and need --profile.",
     "adaptive_weight": "Of evading the defence against attacking the network, 0..1.",
-    "evasion": "How --adaptive flag weighs staying below the threshold. share: by --adaptive-weight; penalty: adds that "
-    "times the log of the score's excess; constraint: by a multiplier that adapts until the score stays below.",
+    "evasion": "How --adaptive flag weighs staying below the threshold. share: by --adaptive-weight; penalty: adds "
+    "that times the log of the score's excess; constraint: by a multiplier that adapts until the score stays below.",
     "margin": "How far below the threshold a constraint wants the score, as a difference of logarithms.",
     "beta": "Strength of a graded patch, 0..1; below 1 it also keeps its own neurons calm, which needs --profile.",
     "size": "Pixels of each patch.  [default: {}x{}]".format(*DEFAULT.size),
@@ -61,7 +61,7 @@ HELP = {
     "optimizer": "adam, or apgd: signed steps with momentum that are halved where they no longer help; no --lr.",
     "loss": "Of a pixel. grouped: cross-entropy, pixels that resist and those won apart; all together: cross_entropy; "
     "resisting: on those that resist alone; margin: difference of logits; ratio: that over their spread; focal.",
-    "lengths_every": "Weigh the terms of the attack anew every so many steps; in between a step takes one backward pass.",
+    "lengths_every": "Weigh the attack's terms anew every so many steps; a step in between takes one backward pass.",
     "folded": "Fold batch normalization into convolutions: faster, and equal but for rounding.",
     "restarts": "So many runs of --steps from other starts; the best patch is kept.",
     "seed": "Of every random choice.",

@@ -28,7 +28,7 @@ from zmask_ros.io.files import make_folder, replace_file
 from zmask_ros.segmenters import Segmenter
 
 TOLERANCE = 0.05
-"""Change below which a doubling changed nothing: of the damage, relative, and of the flagged frames' share, absolute."""
+"""Change below which a doubling changed nothing: of the damage, relative; of the share of flagged frames, absolute."""
 NEGLIGIBLE_DAMAGE = 0.01
 """Share of the pixels below which a change of damage is not measured against the damage itself, but against this."""
 JUDGED_AT_ONCE = 4

@@ -12,7 +12,6 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -95,11 +94,8 @@ Judge = Callable[[Tensor], Outcome]
 """What patches [N, 3, h, w] in 0..1 do."""
 
 
-class Train(Protocol):
-    """Trains patches by a recipe, from a start or from noise; ``state`` as in `train_patch`."""
-
-    def __call__(self, recipe: Recipe, start: Tensor | None, state: Path) -> PatchResult:
-        """The finished patches."""
+Train = Callable[[Recipe, Tensor | None, Path], PatchResult]
+"""Trains patches by a recipe, from a start or (None) from noise; the file holds the state while it runs."""
 
 
 def climb(train: Train, judge: Judge, recipe: Recipe, most: int, folder: Path, start: Tensor | None = None) -> Ladder:

@@ -14,7 +14,7 @@ from zmask_ros.attacks.recipe import Recipe
 StrengthName = Literal["quick", "standard", "full"]
 QUICK, STANDARD, FULL = STRENGTH_NAMES = get_args(StrengthName)
 LENGTHS_EVERY = 10
-FAST = {"lengths_every": LENGTHS_EVERY, "folded": True}
+FAST: dict[str, Any] = {"lengths_every": LENGTHS_EVERY, "folded": True}
 """What makes a step cheap and changes hardly anything else."""
 ATTACKERS: dict[str, dict[str, Any]] = {
     "grouped": {},
@@ -69,5 +69,5 @@ def recipes(strength: Strength, recipe: Recipe) -> dict[str, Recipe]:
     """The recipes of an effort's attackers, by name; one who wants to stay below a threshold binds the score."""
     if not strength.attackers:
         return {"recipe": recipe}
-    bound = {"evasion": "constraint"} if recipe.adaptive == "flag" else {}
+    bound: dict[str, Any] = {"evasion": "constraint"} if recipe.adaptive == "flag" else {}
     return {name: replace(recipe, **FAST, **bound, **ATTACKERS[name]) for name in strength.attackers}

@@ -33,9 +33,9 @@ def with_folded_norms(segmenter: Segmenter, untouched: Collection[str] = ()) -> 
     image = torch.rand(1, 3, *segmenter.input_size, generator=torch.Generator().manual_seed(0)).to(segmenter.device)
     before = _logits(segmenter, image)
     for convolution, norm in _pairs(replace(segmenter, network=network), image):
-        if convolution not in untouched:
-            fused = fuse_conv_bn_eval(network.get_submodule(convolution), network.get_submodule(norm))
-            network.set_submodule(convolution, fused)
+        first, second = network.get_submodule(convolution), network.get_submodule(norm)
+        if convolution not in untouched and isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+            network.set_submodule(convolution, fuse_conv_bn_eval(first, second))
             network.set_submodule(norm, nn.Identity())
     for weights in network.parameters():
         weights.requires_grad_(False)

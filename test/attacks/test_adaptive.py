@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -227,3 +228,30 @@ def test_adaptive_patches_come_out_the_same_again(
     assert torch.equal(first.patches, second.patches)
     assert first.history == second.history
     assert first.merits == second.merits
+
+
+@pytest.mark.parametrize("entries", [{}, {"optimizer": "apgd", "loss": "margin"}, {"lengths_every": 5}])
+def test_a_constraint_brings_the_score_below_the_threshold(
+    tiny: tuple[Segmenter, Profile], frames: Frames, entries: dict[str, Any]
+) -> None:
+    threshold = tiny[1].detector.threshold
+    profile = with_changed(tiny[1], threshold=replace(threshold, value=10 * threshold.value))
+    free = replace(BIG, adaptive="flag", adaptive_weight=0.0)
+    bound = replace(BIG, adaptive="flag", evasion="constraint", **entries)
+    masked, accuracy = {}, {}
+    for recipe in (free, bound):
+        last = train_patch(tiny[0], frames, recipe, profile=profile).history[-10:]
+        masked[recipe] = np.mean([step.masked for step in last])
+        accuracy[recipe] = np.mean([step.pixel_accuracy for step in last])
+    assert masked[free] > 0.9, "there is something to evade"
+    assert masked[bound] <= 0.3
+    assert accuracy[bound] < 0.85, "of 0.9 without an attack: it still does harm"
+
+
+def test_a_penalty_is_added_to_the_loss_as_it_is(tiny: tuple[Segmenter, Profile], frames: Frames) -> None:
+    recipe = replace(BIG, adaptive="flag", evasion="penalty", loss="cross_entropy", margin=0.0)
+    scores = [
+        train_patch(tiny[0], frames, replace(recipe, adaptive_weight=weight), profile=tiny[1]).history[-1].score
+        for weight in (0.0, 1.0)
+    ]
+    assert scores[1] < scores[0]

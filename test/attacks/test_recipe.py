@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 
 import pytest
 
@@ -11,6 +12,7 @@ from zmask_ros.attacks import (
     EotRanges,
     Recipe,
 )
+from zmask_ros.attacks.recipe import LATER
 from zmask_ros.errors import AttackError
 
 
@@ -116,3 +118,18 @@ def test_recipes_from_before_there_were_objectives_mean_what_they_did() -> None:
     assert not expected.knows_the_defense
     shipped = ROOT / "tools" / "patch_recipe.json"
     assert Recipe.from_json(shipped.read_text()).steps > 100
+
+
+def test_entries_that_came_later_stand_in_json_only_where_they_are_used() -> None:
+    # By these texts finished work is known again.
+    known = set(json.loads(Recipe().to_json()))
+    assert known.isdisjoint(LATER) and known | set(LATER) == {own.name for own in fields(Recipe)}
+    used = Recipe(optimizer="apgd", loss="ratio", adaptive="flag", evasion="constraint", margin=0.4, folded=True)
+    assert set(json.loads(used.to_json())) - known == set(LATER) - {"lengths_every"}
+    assert Recipe.from_json(used.to_json()) == used
+
+
+def test_the_score_is_bound_by_the_attacker_who_wants_to_stay_below_it() -> None:
+    for adaptive in ("none", "mask", "both", "overmask"):
+        with pytest.raises(AttackError, match="set adaptive to flag"):
+            Recipe(adaptive=adaptive, evasion="constraint")

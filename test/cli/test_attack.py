@@ -104,6 +104,27 @@ def test_every_option_of_a_recipe_reaches_it(work_folder: Path) -> None:
     assert not list(work_folder.glob("*state*"))
 
 
+def test_what_an_attack_takes_to_be_fast_and_strong_reaches_its_recipe(work_folder: Path) -> None:
+    given = {"optimizer": "apgd", "loss": "margin", "lengths_every": 2, "steps": 2, "batch": 1}
+    options = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    result = attack(work_folder, "--images", str(work_folder / "images"), "--size", "8x10", *options, "--folded")
+    assert result.exit_code == 0, result.output
+    assert load_recipe(work_folder / "patch.png") == Recipe(size=(8, 10), folded=True, **given)  # type: ignore[arg-type]
+
+
+def test_a_strong_attack_tries_several_attackers_and_tells_how_they_went(work_folder: Path) -> None:
+    arguments = ["--images", str(work_folder / "images"), "--steps", "2", "--size", "8x8", "--strength", "standard"]
+    result = attack(work_folder, *arguments, "--json")
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)["attackers"]
+    assert [line.partition(":")[0] for line in told] == ["grouped", "apgd margin"]
+    assert all("2 steps: " in line and line.endswith("converged") for line in told)
+    assert not list(work_folder.glob("*.rungs"))
+    assert json.loads(recipe_path(work_folder / "patch.png").read_text())["sources"][-1] in told
+    refused = attack(work_folder, *arguments, "--ray", "auto")
+    assert refused.exit_code != 0 and "leave --strength out" in str(refused.exception)
+
+
 def test_a_patch_for_each_image(work_folder: Path) -> None:
     cv2.imwrite(str(work_folder / "images" / "b.png"), np.full((60, 80, 3), 90, np.uint8))
     arguments = ["--images", str(work_folder / "images"), "--steps", "2", "--size", "8x8", "--per-image", "--json"]

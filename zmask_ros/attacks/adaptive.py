@@ -36,6 +36,25 @@ def flag_loss(analysis: Analysis, threshold: float) -> Tensor:
     return torch.where((excess > 0).detach(), excess + _log_peak(analysis), 0.0).mean()
 
 
+def excess_loss(analysis: Analysis, threshold: float, margin: float) -> Tensor:
+    """Scalar to descend: mean over the images of how far ``log(s / t)`` is above ``-margin``, 0 where it is below."""
+    return (_log_excess(analysis, threshold) + margin).clamp_min(0).mean()
+
+
+def constraint_loss(analysis: Analysis, threshold: float, margin: float) -> Tensor:
+    """Scalar to descend: the hinge of `excess_loss`, half its square, and where it is above 0 the hottest evidence.
+
+    The square is what an augmented Lagrangian adds: images far above the limit count more.
+    """
+    excess = (_log_excess(analysis, threshold) + margin).clamp_min(0)
+    return (excess + excess**2 / 2 + torch.where((excess > 0).detach(), _log_peak(analysis), 0.0)).mean()
+
+
+def share_above(analysis: Analysis, threshold: float, margin: float) -> float:
+    """Share of the images, 0..1, whose ``log(s / t)`` is above ``-margin``."""
+    return float((_log_excess(analysis, threshold) > -margin).float().mean())
+
+
 def alarm_loss(analysis: Analysis, threshold: float) -> Tensor:
     """Scalar to descend: how far images are below the threshold; the opposite of `flag_loss`, with the same margin."""
     excess = _log_excess(analysis, threshold) - MARGIN

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from zmask_ros.attacks.adaptive import alarm_loss, flag_loss, mask_evasion_loss, overmasking_loss
+from zmask_ros.attacks.adaptive import (
+    alarm_loss,
+    constraint_loss,
+    excess_loss,
+    flag_loss,
+    mask_evasion_loss,
+    overmasking_loss,
+    share_above,
+)
+from zmask_ros.attacks.balance import AsTheyAre, Balance, EachMeasured, Gradients, Measuring, OnePass
 from zmask_ros.attacks.eot import Transforms
 from zmask_ros.attacks.losses import AttackGradient, attack_gradient, gradient_of, smoothness_gradient
 from zmask_ros.attacks.objectives import Goal, goal_of
 from zmask_ros.attacks.over_activation_loss import OverActivationLoss
 from zmask_ros.attacks.printing import non_printability_gradient, read_palette, read_shape
-from zmask_ros.attacks.recipe import Recipe
+from zmask_ros.attacks.recipe import CONSTRAINT, PENALTY, SHARE, Recipe
 from zmask_ros.attacks.render import AttackedView, PatchRenderer
 from zmask_ros.defense import Analysis, Defense, Profile
 from zmask_ros.errors import AttackError
-from zmask_ros.segmenters import Segmenter
+from zmask_ros.segmenters import Segmenter, with_folded_norms
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,34 @@ class Step:
     pixel_accuracy: float
     score: float | None = None
     masked: float | None = None
+
+    @property
+    def achieved(self) -> float:
+        """What the step's patches are worth to the attacker: the share won, less that of images that are masked."""
+        return (1 - self.pixel_accuracy) - (self.masked or 0.0)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How the terms of one step become gradients, or what stands for them.
+
+    Attributes:
+        gradients: of the step.
+        patch: the leaf that the losses depend on.
+        name: put before the names of terms, to tell the logits apart that a loss is of.
+    """
+
+    gradients: Gradients
+    patch: Tensor
+    name: str = ""
+
+    def of(self, name: str, loss: Tensor) -> Tensor:
+        """What stands for ``loss`` in sums."""
+        return self.gradients.of(name, loss, self.patch)
+
+    def named(self, name: str) -> Terms:
+        """The same for the logits of that name."""
+        return replace(self, name=name)
 
 
 @dataclass(frozen=True)
@@ -66,6 +103,9 @@ class Attacker:
             AttackError: the recipe needs a profile and there is none, or it names a class or file that is not there.
             ProfileError: the profile belongs to another network.
         """
+        if recipe.folded:
+            read = () if profile is None else profile.bound_layers
+            segmenter = with_folded_norms(segmenter, read)
         if not recipe.knows_the_defense:
             return Attacker.against(segmenter, recipe, None)
         if profile is None:
@@ -86,7 +126,7 @@ class Attacker:
         return Attacker(recipe, goal_of(recipe, segmenter), renderer, over_activation, palette)
 
     def directions(
-        self, view: AttackedView, labels: Tensor, leaves: tuple[Tensor, Tensor], index: int
+        self, view: AttackedView, labels: Tensor, leaves: tuple[Tensor, Tensor], index: int, balance: Balance
     ) -> tuple[tuple[Tensor, Tensor], Step]:
         """What to descend along, in the shapes of the leaves, and the outcome of one batch.
 
@@ -96,13 +136,26 @@ class Attacker:
             leaves: the patches that the view depends on: N - D adversarial ones, [N - D, 3, h, w], and D decoys,
                 [D, 3, h, w].
             index: number of the step.
+            balance: of the terms so far; it learns from this step.
         """
         adversarial, decoys = leaves
-        attack = self._attack(view, labels, adversarial)
-        direction = self._graded(view, adversarial, attack.direction)
-        direction = self._adaptive(view, labels, adversarial, direction)
+        terms = Terms(self._gradients(index, balance), adversarial)
+        attack = self._attack(view, labels, terms)
+        combined = self._graded(view, terms, attack.direction)
+        combined = self._adaptive(view, labels, terms, combined, balance)
         luring = self._decoys(view, decoys) if len(decoys) else torch.zeros_like(decoys)
-        return (direction + self._printable(adversarial), luring), self._outcome(index, view, attack)
+        direction = terms.gradients.total(combined, adversarial)
+        # Losses that are added as they are have gradients of any length; printing asks for a share of it.
+        scale = direction.norm() if self.recipe.evasion == PENALTY else 1.0
+        return (direction + scale * self._printable(adversarial), luring), self._outcome(index, view, attack)
+
+    def _gradients(self, index: int, balance: Balance) -> Gradients:
+        """How the terms of a step are differentiated."""
+        if self.recipe.evasion == PENALTY:
+            return AsTheyAre()
+        if self.recipe.lengths_every == 1:
+            return EachMeasured()
+        return (OnePass if index % self.recipe.lengths_every else Measuring)(balance.lengths)
 
     @torch.no_grad()
     def merit(self, batch: tuple[Tensor, Tensor], patches: Tensor, layout: Sequence[Transforms]) -> float:
@@ -119,52 +172,77 @@ class Attacker:
         pixels = self.goal.losses(logits, labels, view.mask)
         return 1 - float(pixels.resisting.sum() / pixels.counted.sum().clamp(min=1))
 
-    def _attack(self, view: AttackedView, labels: Tensor, patch: Tensor) -> AttackGradient:
+    def _attack(self, view: AttackedView, labels: Tensor, terms: Terms) -> AttackGradient:
         """The gradient on the main logits, and on the auxiliary ones where they count."""
-        main = self._on_logits(view.logits, view, labels, patch)
+        main = self._on_logits(view.logits, view, labels, terms.named("main"))
         if not view.auxiliaries:
             return main
         weight = self.recipe.auxiliary / len(view.auxiliaries)
-        further = sum(weight * self._on_logits(logits, view, labels, patch).direction for logits in view.auxiliaries)
+        further = sum(
+            weight * self._on_logits(logits, view, labels, terms.named(f"auxiliary {n}")).direction
+            for n, logits in enumerate(view.auxiliaries)
+        )
         return AttackGradient((main.direction + further) / (1 + self.recipe.auxiliary), main.loss, main.pixel_accuracy)
 
-    def _on_logits(self, logits: Tensor, view: AttackedView, labels: Tensor, patch: Tensor) -> AttackGradient:
-        return attack_gradient(logits, labels, view.mask, patch, self.recipe.gamma, self.goal)
+    def _on_logits(self, logits: Tensor, view: AttackedView, labels: Tensor, terms: Terms) -> AttackGradient:
+        of = terms.gradients.of
+        return attack_gradient(
+            logits,
+            labels,
+            view.mask,
+            terms.patch,
+            self.recipe.gamma,
+            self.goal,
+            lambda name, loss, patch: of(f"{terms.name} {name}", loss, patch),
+        )
 
-    def _on_defended(self, view: AttackedView, labels: Tensor, patch: Tensor) -> Tensor:
+    def _on_defended(self, view: AttackedView, labels: Tensor, terms: Terms) -> Tensor:
         """The attack's direction on what is segmented again under the mask."""
-        return self._on_logits(self.renderer.defended_logits(view), view, labels, patch).direction
+        return self._on_logits(self.renderer.defended_logits(view), view, labels, terms.named("defended")).direction
 
-    def _graded(self, view: AttackedView, patch: Tensor, attack: Tensor) -> Tensor:
+    def _graded(self, view: AttackedView, terms: Terms, attack: Tensor) -> Tensor:
         """``b attack + (1 - b) over-activation``: a graded patch, see `over_activation_loss`."""
         beta = self.recipe.beta
         if self.over_activation is None or beta == 1:
             return attack
-        mask = view.masks[:, : len(patch)].amax(1, keepdim=True)
-        return beta * attack + (1 - beta) * gradient_of(self.over_activation(view.shallow, mask), patch)
+        mask = view.masks[:, : len(terms.patch)].amax(1, keepdim=True)
+        return beta * attack + (1 - beta) * terms.of("over-activation", self.over_activation(view.shallow, mask))
 
-    def _adaptive(self, view: AttackedView, labels: Tensor, patch: Tensor, attack: Tensor) -> Tensor:
+    def _adaptive(self, view: AttackedView, labels: Tensor, terms: Terms, attack: Tensor, balance: Balance) -> Tensor:
         """``(1 - w) attack + w evasion``, by what the recipe's adaptive attacker wants of the defense."""
         kind, weight = self.recipe.adaptive, self.recipe.adaptive_weight
         if kind == "none":
             return attack
+        if self.recipe.evasion != SHARE:
+            return attack + self._bound(view, terms, balance)
         defense, analysis = self._defended(view)
         threshold = defense.thresholds.masking
         if kind == "overmask":
             # A blinded car goes by what is segmented again: the first pass is of no use to this attacker.
-            attack = self._graded(view, patch, self._on_defended(view, labels, patch))
+            attack = self._graded(view, terms, self._on_defended(view, labels, terms))
             # A frame that is not suspicious is not masked at all.
-            alarm = gradient_of(alarm_loss(analysis, threshold), patch)
-            evasion = (gradient_of(overmasking_loss(view, defense.analyzer.region(analysis)), patch) + alarm) / 2
+            alarm = terms.of("alarm", alarm_loss(analysis, threshold))
+            evasion = (terms.of("overmasking", overmasking_loss(view, defense.analyzer.region(analysis))) + alarm) / 2
             return (1 - weight) * attack + weight * evasion
         evasions = []
         if kind in ("flag", "both"):
             # A frame below the attack threshold may still be masked, and then the attack is for nothing.
-            evasions.append(gradient_of(flag_loss(analysis, threshold), patch))
+            evasions.append(terms.of("flag", flag_loss(analysis, threshold)))
         if kind in ("mask", "both"):
-            unmasked = gradient_of(mask_evasion_loss(view, defense.analyzer.region(analysis)), patch)
-            evasions.append((self._on_defended(view, labels, patch) + unmasked) / 2)
+            unmasked = terms.of("mask", mask_evasion_loss(view, defense.analyzer.region(analysis)))
+            evasions.append((self._on_defended(view, labels, terms) + unmasked) / 2)
         return (1 - weight) * attack + weight * torch.stack(evasions).mean(0)
+
+    def _bound(self, view: AttackedView, terms: Terms, balance: Balance) -> Tensor:
+        """The evasion of an attacker who binds the score, with its weight."""
+        defense, analysis = self._defended(view)
+        limit = defense.thresholds.masking, self.recipe.margin
+        if self.recipe.evasion == PENALTY:
+            return self.recipe.adaptive_weight * terms.of("excess", excess_loss(analysis, *limit))
+        assert self.recipe.evasion == CONSTRAINT
+        weight = balance.multiplier
+        balance.observe(share_above(analysis, *limit))
+        return weight * terms.of("constraint", constraint_loss(analysis, *limit))
 
     def _defended(self, view: AttackedView) -> tuple[Defense, Analysis]:
         defense, analysis = self.renderer.defense, view.analysis

@@ -13,16 +13,14 @@ from safetensors.torch import save
 from torch import Tensor
 
 from zmask_ros.attacks.attacker import Step
+from zmask_ros.attacks.balance import Balance
+from zmask_ros.attacks.optimizers import optimizer_of
 from zmask_ros.attacks.recipe import Recipe
 from zmask_ros.errors import AttackError
 from zmask_ros.io.files import replace_file
 
-FINAL_LR = 0.1
-"""Share of the learning rate that is left at the last step."""
 RESTART_SEED_STRIDE = 1_000_003
 """Difference between the seeds of one restart and the next."""
-ADAM = ("step", "exp_avg", "exp_avg_sq")
-"""What torch's Adam keeps of each tensor that it optimizes."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +44,7 @@ class AttackState:
         history: outcomes of the steps of all runs.
         merits: of the runs that are finished, 0..1, see `Attacker.merit`.
         best: patches [N, 3, h, w] of the best of these, on the CPU.
+        balance: of the attack's terms in this run.
     """
 
     recipe: Recipe
@@ -56,13 +55,12 @@ class AttackState:
     history: list[Step] = field(default_factory=list)
     merits: list[float] = field(default_factory=list)
     best: Tensor | None = None
+    balance: Balance = field(default_factory=Balance)
 
     def __post_init__(self) -> None:
         # An optimizer takes no tensor without elements.
         self.trained = [leaf for leaf in self.leaves if len(leaf)]
-        self.optimizer = torch.optim.Adam(self.trained, lr=self.recipe.lr)
-        final = self.recipe.lr * FINAL_LR
-        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, self.recipe.steps, final)
+        self.optimizer = optimizer_of(self.recipe, self.trained)
 
     @staticmethod
     def start(recipe: Recipe, device: torch.device, restart: int = 0) -> AttackState:
@@ -99,14 +97,9 @@ class AttackState:
         return torch.cat(self.leaves).detach().cpu()
 
     def descend(self, gradients: tuple[Tensor, Tensor], step: Step) -> None:
-        """One step of Adam along ``gradients``, kept within what can be printed."""
-        for leaf, gradient in zip(self.leaves, gradients, strict=True):
-            leaf.grad = gradient
-        self.optimizer.step()
-        self.schedule.step()
-        with torch.no_grad():
-            for leaf in self.leaves:
-                leaf.clamp_(*self.recipe.printable)
+        """One step of the recipe's optimizer along ``gradients``, kept within what can be printed."""
+        moving = [gradient for leaf, gradient in zip(self.leaves, gradients, strict=True) if len(leaf)]
+        self.optimizer.step(moving, step.achieved)
         self.history.append(step)
         self.index += 1
 
@@ -118,9 +111,7 @@ class AttackState:
 
     def snapshot(self) -> Snapshot:
         """All that `restored` needs to go on from here, on the CPU."""
-        states = [self.optimizer.state[leaf] for leaf in self.trained]
-        begun = [state for state in states if state]
-        tensors = {f"{name}.{n}": state[name] for n, state in enumerate(begun) for name in ADAM}
+        tensors = self.optimizer.tensors()
         tensors |= {f"leaf.{n}": leaf.detach() for n, leaf in enumerate(self.trained)}
         tensors |= {"generator": self.generator.get_state()} | ({} if self.best is None else {"best": self.best})
         record = {
@@ -128,8 +119,8 @@ class AttackState:
             "index": self.index,
             "merits": self.merits,
             "history": [asdict(step) for step in self.history],
-            "schedule": self.schedule.state_dict(),
-            "lr": self.optimizer.param_groups[0]["lr"],
+            "balance": asdict(self.balance),
+            **self.optimizer.record(),
         }
         return Snapshot(record, {name: tensor.cpu().clone().contiguous() for name, tensor in tensors.items()})
 
@@ -145,13 +136,8 @@ class AttackState:
         with torch.no_grad():
             for n, leaf in enumerate(attack.trained):
                 leaf.copy_(tensors[f"leaf.{n}"])
-                if attack.index:
-                    # Adam wants its count of steps on the CPU.
-                    places = {"step": torch.device("cpu")}
-                    state = {name: tensors[f"{name}.{n}"].clone().to(places.get(name, device)) for name in ADAM}
-                    attack.optimizer.state[leaf] = state
-        attack.schedule.load_state_dict(record["schedule"])
-        attack.optimizer.param_groups[0]["lr"] = record["lr"]
+        attack.balance = Balance(**record.get("balance", {}))
+        attack.optimizer.restore(tensors, record, attack.index > 0)
         return attack
 
     def save(self, path: Path, belongs_to: dict[str, str]) -> None:

@@ -78,7 +78,7 @@ def save_patch(png: Path, result: PatchResult, recipe: Recipe, segmenter: Segmen
         "format": FORMAT,
         "segmenter": {"name": segmenter.name, "digest": segmenter.digest, "input_size": segmenter.input_size},
         "sources": sources,
-        "recipe": asdict(recipe),
+        "recipe": recipe.entries(),
         "merits": result.merits,
         "history": [{k: v for k, v in asdict(step).items() if v is not None} for step in result.history],
     }

@@ -158,7 +158,7 @@ def make_step(attacker: Attacker, stack: FrameStack, attack: AttackState, sample
     layout = sampler(stack.numbers[chosen], attack.generator)
     view = attacker.renderer.render(images, torch.cat(attack.leaves), layout)
     number = attack.restart * attack.recipe.steps + attack.index
-    attack.descend(*attacker.directions(view, labels, attack.leaves, number))
+    attack.descend(*attacker.directions(view, labels, attack.leaves, number, attack.balance))
     return view
 
 

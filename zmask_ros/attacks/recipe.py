@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, WrapValidator
@@ -16,8 +16,14 @@ from zmask_ros.validation import Settings
 
 Objective = Literal["untargeted", "targeted", "hiding"]
 Adaptive = Literal["none", "flag", "mask", "both", "overmask"]
+Optimizer = Literal["adam", "apgd"]
+Loss = Literal["grouped", "cross_entropy", "resisting", "margin", "ratio", "focal"]
+Evasion = Literal["share", "penalty", "constraint"]
 UNTARGETED, TARGETED, HIDING = OBJECTIVES = get_args(Objective)
 ADAPTIVE = get_args(Adaptive)
+ADAM, APGD = OPTIMIZERS = get_args(Optimizer)
+GROUPED, CROSS_ENTROPY, RESISTING, LOGIT_MARGIN, RATIO, FOCAL = LOSSES = get_args(Loss)
+SHARE, PENALTY, CONSTRAINT = EVASIONS = get_args(Evasion)
 
 
 def _as_written(value: Any, validate: Callable[[Any], float]) -> float:
@@ -33,6 +39,8 @@ Count = Annotated[int, Field(ge=1, strict=True)]
 LEAST_SIDE = 8
 """Of a patch, pixels."""
 Side = Annotated[int, Field(ge=LEAST_SIDE, strict=True)]
+LATER = ("optimizer", "loss", "evasion", "margin", "lengths_every", "folded")
+"""Entries that the first recipes did not have; see `Recipe.entries`."""
 
 
 def patch_side(share: float, input_size: tuple[int, int]) -> int:
@@ -48,7 +56,7 @@ class Recipe(Settings):
         size: (height, width) in patch pixels; at scale 1 also in pixels of the segmenter's input.
         steps: Adam steps, >= 1.
         batch: images a step, >= 1.
-        lr: Adam's learning rate for colors in 0..1, > 0; it falls to a tenth along half a cosine.
+        lr: Adam's learning rate for colors in 0..1, > 0; it falls to a tenth along half a cosine. APGD takes none.
         gamma: weight of pixels still correct against those already wrong, 0..1; None: the share still correct.
         smoothness: weight of the smoothness gradient against the attack's, >= 0, both of length 1.
         printable: darkest and brightest printable value, within 0..1.
@@ -68,6 +76,20 @@ class Recipe(Settings):
             spoils what is segmented again under the mask; ``both``; ``overmask``: has the view masked.
         adaptive_weight: of the defense's gradient against the attack's, 0..1, both of length 1.
         restarts: so many whole runs from other starts, >= 1; the best patch of all is kept.
+        optimizer: ``adam``, or ``apgd``: signed steps with momentum that are halved on the way, see `optimizers`.
+        loss: of a pixel. ``grouped``: cross-entropy (of a hidden class: the lead of the others), pixels that resist and
+            those won apart, by ``gamma``. The others take all pixels together: ``cross_entropy``; ``resisting``:
+            cross-entropy on those that resist alone; ``margin``: difference of logits; ``ratio``: that difference over
+            the spread of the logits; ``focal``: cross-entropy weighed by how much the pixel resists.
+        evasion: how an attacker who wants to stay below the threshold weighs that. ``share``: by ``adaptive_weight``,
+            both gradients of length 1; ``penalty``: adds ``adaptive_weight`` times the logarithm of the score's excess
+            to the loss, as it is; ``constraint``: by a multiplier that grows while images are above the limit and falls
+            while none is, see `balance`. The last two belong to the attacker ``flag``.
+        margin: how far below the threshold a constraint wants the score, as a difference of logarithms, >= 0.
+        lengths_every: the lengths of the gradients are measured every so many steps, >= 1; the steps between take one
+            backward pass for all terms together.
+        folded: the network's batch normalization is folded into its convolutions while it is attacked, which is faster
+            and equal but for rounding.
     """
 
     owner = "The recipe"
@@ -94,6 +116,12 @@ class Recipe(Settings):
     adaptive: Adaptive = "none"
     adaptive_weight: Share = 0.5
     restarts: Count = 1
+    optimizer: Optimizer = "adam"
+    loss: Loss = "grouped"
+    evasion: Evasion = "share"
+    margin: Weight = 0.2
+    lengths_every: Count = 1
+    folded: bool = False
 
     def __post_init__(self) -> None:
         low, high = self.printable
@@ -106,15 +134,28 @@ class Recipe(Settings):
             )
         if self.decoys >= self.patches:
             raise ValueError(f"The recipe's decoys must be fewer than the {self.patches} patches, not {self.decoys}.")
+        if self.evasion != SHARE and self.adaptive != "flag":
+            raise ValueError(
+                f"The recipe's evasion {self.evasion} binds the score, which only the adaptive attacker flag wants: "
+                f"set adaptive to flag, not {self.adaptive}."
+            )
 
     @property
     def knows_the_defense(self) -> bool:
         """Whether a profile of the defense is needed."""
         return self.adaptive != "none" or self.beta < 1 or self.decoys > 0
 
+    def entries(self) -> dict[str, Any]:
+        """The recipe as JSON has it; entries that came later stand in it only where they are used.
+
+        So recipes of finished work, which is known again by them, keep their entries.
+        """
+        later = {own.name for own in fields(self) if own.name in LATER and getattr(self, own.name) == own.default}
+        return {name: value for name, value in asdict(self).items() if name not in later}
+
     def to_json(self) -> str:
         """The recipe as a JSON object, for `from_json`."""
-        return json.dumps(asdict(self), indent=2)
+        return json.dumps(self.entries(), indent=2)
 
     @staticmethod
     def from_json(text: str) -> Recipe:

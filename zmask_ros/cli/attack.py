@@ -24,10 +24,12 @@ from zmask_ros.attacks import (
     save_patch,
     train_patch,
 )
+from zmask_ros.attacks.convergence import Ladder, train_until_converged
 from zmask_ros.attacks.files import curves_path, save_curves
 from zmask_ros.attacks.frames import NothingToHideError
+from zmask_ros.attacks.strength import QUICK, STRENGTHS, Strength, recipes
 from zmask_ros.cli import options
-from zmask_ros.cli.attack_options import AttackCommand, recipe_of, recipe_options
+from zmask_ros.cli.attack_options import AttackCommand, recipe_of, recipe_options, strength_option
 from zmask_ros.cli.attack_sources import HELP as SCENE_HELP
 from zmask_ros.cli.attack_sources import AttackSources
 from zmask_ros.cli.console import print_json, print_table, progress, warn
@@ -40,6 +42,9 @@ from zmask_ros.fleet.pool import PoolSettings
 from zmask_ros.fleet.results import results_of
 from zmask_ros.fleet.tally import FleetTally
 from zmask_ros.segmenters import Segmenter, load_segmenter
+
+HELD_OUT_EVERY = 5
+"""With --strength, one frame of so many is judged on and not learned from."""
 
 
 @click.command(cls=AttackCommand)
@@ -60,6 +65,7 @@ from zmask_ros.segmenters import Segmenter, load_segmenter
 @options.path(
     "--profile", help="The defence that the attacker knows: NAME.zmask.safetensors, from `zmask fit` or `calibrate`."
 )
+@strength_option()
 @recipe_options
 @click.option("--per-image", is_flag=True, help="A patch of its own for each frame: NAME_frame0001.png and so on.")
 @click.option("--resume", is_flag=True, help="Go on with an attack that was interrupted; all else as it was.")
@@ -79,6 +85,7 @@ def command(
     output: Path,
     recipe_file: Path | None,
     profile: Path | None,
+    strength: str,
     per_image: bool,
     resume: bool,
     device: str,
@@ -98,6 +105,10 @@ def command(
     exact values as NAME.safetensors and curves as NAME_curves.png. Equal recipes and frames give the same patch again,
     on the same CPU and number of threads bit for bit.
 
+    With --strength standard or full, several attackers go on until doubling their steps changes what they do to every
+    fifth frame, which they do not learn from, by less than 5 %; the patch that does the most damage there is kept.
+    What a quick attack does not break is not safe.
+
     With --ray, each of the --restarts, of each frame's patch with --per-image, is the work of one of many processes or
     machines; the patches are the same. After a break, the same command goes on without --resume.
 
@@ -107,6 +118,7 @@ def command(
       zmask attack --bag drive_1 --topic /camera/image_raw --size 150x150 --scale 0.5 1.2 -o patch.png
       zmask attack --street 1,2,3 --objective hiding --target Car -o no_cars.png
       zmask attack --street 1,2,3 --profile city.zmask.safetensors --adaptive both --restarts 2 -o adaptive.png
+      zmask attack --bag drive_1 --profile city.zmask.safetensors --adaptive flag --strength standard -o evasive.png
       zmask attack --scene street:4 -o billboard.png
       zmask attack --scene clean_set/billboard01 --scene clean_set/billboard02 --frames 60 -o billboard.png
       zmask attack --street 1,2,3 --restarts 8 -o patch.png --ray auto
@@ -118,11 +130,15 @@ def command(
     known_profile = None if profile is None else load_profile(profile)
     if known_profile is not None and not recipe.knows_the_defense:
         warn("This attack does not know the defence, so --profile has no effect: see --adaptive, --beta, --decoys.")
+    if strength != QUICK and (ray is not None or scenes):
+        raise ZmaskError("Scenes, and attacks with --ray, have the strength quick: leave --strength out.")
     if resume and ray is not None:
         raise ZmaskError("With --ray the same command goes on by itself: leave --resume out.")
-    job = AttackJob(load_segmenter(segmenter, device), recipe, known_profile, described, resume)
-    if resume and not per_image and not state_path(output).exists():
-        raise ZmaskError(f"There is no interrupted attack {state_path(output)}: leave --resume out to begin one.")
+    effort = STRENGTHS[strength]
+    job = AttackJob(load_segmenter(segmenter, device), recipe, known_profile, described, resume, effort)
+    kept = state_path(output) if strength == QUICK else rungs_path(output)
+    if resume and not per_image and not kept.exists():
+        raise ZmaskError(f"There is no interrupted attack {kept}: leave --resume out to begin one.")
     started = time.monotonic()
     taken, placement = sources.load()
     if per_image and placement is not None:
@@ -163,6 +179,7 @@ class AttackJob:
         profile: of the defense, where the attacker knows it.
         sources: where the frames come from, a line each.
         resume: whether a state on disk is gone on with, or thrown away.
+        effort: which attackers there are, and how long they go on.
     """
 
     segmenter: Segmenter
@@ -170,9 +187,12 @@ class AttackJob:
     profile: Profile | None
     sources: tuple[str, ...]
     resume: bool
+    effort: Strength = STRENGTHS[QUICK]
 
     def run(self, output: Path, frames: Iterable[AttackFrame], placement: Placement | None = None) -> dict[str, Any]:
         """Optimize one set of patches with a progress bar, write it, and return what `summary` says of it."""
+        if self.effort.attackers:
+            return self._run_all(output, list(frames))
         state = state_path(output)
         if not self.resume:
             state.unlink(missing_ok=True)
@@ -187,6 +207,34 @@ class AttackJob:
             result = train_patch(self.segmenter, frames, self.recipe, show, self.profile, state, placement)
         told = self._written(output, result)
         state.unlink(missing_ok=True)
+        return told
+
+    def _run_all(self, output: Path, frames: Sequence[AttackFrame]) -> dict[str, Any]:
+        """Have every attacker of the effort go on until it has converged; the strongest one's patches are written."""
+        rungs = rungs_path(output)
+        if not self.resume:
+            shutil.rmtree(rungs, ignore_errors=True)
+        held_out, learned = frames[::HELD_OUT_EVERY], [f for n, f in enumerate(frames) if n % HELD_OUT_EVERY]
+        own = recipes(self.effort, self.recipe)
+        profile = self.profile if self.recipe.knows_the_defense else None
+        most = self.recipe.steps * 2**self.effort.doublings
+        ladders: dict[str, Ladder] = {}
+        with progress(f"Attacking {output.stem}", "steps", most * len(own)) as advance:
+            for name, recipe in own.items():
+
+                def show(step: Step, name: str = name) -> None:
+                    advance(note=f"{name}: {note(step)}")
+
+                ladders[name] = train_until_converged(
+                    # A frame alone is judged by other views of it.
+                    *(self.segmenter, learned or frames, held_out, recipe, most, rungs / name.replace(" ", "_")),
+                    *(profile, show),
+                )
+        best = max(ladders, key=lambda name: ladders[name].strongest.outcome.damage)
+        ladder = ladders[best]
+        strongest = replace(self, recipe=own[best], sources=(*self.sources, _course(best, ladder)))
+        told = strongest._written(output, ladder.result) | {"attackers": [_course(*pair) for pair in ladders.items()]}
+        shutil.rmtree(rungs, ignore_errors=True)
         return told
 
     def on_fleet(
@@ -238,6 +286,20 @@ def _frame_path(output: Path, number: int) -> Path:
 def state_path(png: Path) -> Path:
     """Where the state of an unfinished attack lies."""
     return png.with_suffix(".state.safetensors")
+
+
+def rungs_path(png: Path) -> Path:
+    """Where the doublings of an unfinished attack lie, with --strength."""
+    return png.with_suffix(".rungs")
+
+
+def _course(name: str, ladder: Ladder) -> str:
+    """One line about an attacker: what it did after so many steps, and whether it has converged."""
+    rungs = "; ".join(
+        f"{rung.steps} steps: {rung.outcome.damage:.1%} lost, {rung.outcome.flagged:.0%} flagged"
+        for rung in ladder.rungs
+    )
+    return f"{name}: {rungs}; {'converged' if ladder.converged else 'not converged'}"
 
 
 def note(step: Step) -> str:

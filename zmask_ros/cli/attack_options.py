@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from zmask_ros.attacks import EotRanges, Recipe
-from zmask_ros.attacks.recipe import ADAPTIVE, OBJECTIVES
+from zmask_ros.attacks.recipe import ADAPTIVE, EVASIONS, LOSSES, OBJECTIVES, OPTIMIZERS
+from zmask_ros.attacks.strength import QUICK, STRENGTH_NAMES, STRENGTHS
 from zmask_ros.cli import options
 from zmask_ros.errors import ZmaskError
 
@@ -19,10 +20,13 @@ TRANSFORMATIONS = tuple(own.name for own in fields(EotRanges))
 GROUPS = {
     "Frames": ("street", "camvid", "images", "bags", "topic", "scenes", "frames"),
     "What it is after": ("segmenter", "objective", "target", "gamma", "auxiliary"),
-    "What it knows of the defence": ("profile", "adaptive", "adaptive_weight", "beta"),
+    "What it knows of the defence": ("profile", "adaptive", "adaptive_weight", "evasion", "margin", "beta"),
     "What it looks like": ("size", "shape", "patches", "decoys", "smoothness", "non_printability", "palette"),
     "How it is seen": ("scale", "eot"),
-    "How it is optimised": ("recipe_file", "steps", "batch", "lr", "restarts", "seed", "device", "threads"),
+    "How it is optimised": (
+        *("strength", "recipe_file", "steps", "batch", "optimizer", "lr", "loss", "lengths_every", "folded"),
+        *("restarts", "seed", "device", "threads"),
+    ),
     "On many machines": ("ray", "workers", "timeout"),
     "What comes out": ("output", "per_image", "resume", "as_json"),
 }
@@ -37,6 +41,9 @@ HELP = {
     "adaptive": "flag: stays below the threshold; mask: spoils what is segmented again under the mask; both; "
     "overmask: has the defence mask the view. All but none go through the whole defence and need --profile.",
     "adaptive_weight": "Of evading the defence against attacking the network, 0..1.",
+    "evasion": "How --adaptive flag weighs staying below the threshold. share: by --adaptive-weight; penalty: adds "
+    "that times the log of the score's excess; constraint: by a multiplier that adapts until the score stays below.",
+    "margin": "How far below the threshold a constraint wants the score, as a difference of logarithms.",
     "beta": "Strength of a graded patch, 0..1; below 1 it also keeps its own neurons calm, which needs --profile.",
     "size": "Pixels of each patch.  [default: {}x{}]".format(*DEFAULT.size),
     "shape": "Picture whose alpha channel, or else brightness, is the patch's outline.  [default: a rectangle]",
@@ -48,9 +55,14 @@ HELP = {
     "scale": "Input pixels a patch pixel.  [default: {} {}]".format(*DEFAULT.eot.scale),
     "eot": f"Range of a transformation, repeatable: {', '.join(TRANSFORMATIONS)}. "
     "E.g. --eot pitch_deg -20 20 --eot jpeg 40 95.",
-    "steps": "Optimisation steps, each on one batch.",
+    "steps": "Optimisation steps, each on one batch; of the first run where --strength doubles them.",
     "batch": "Images a step.",
     "lr": "Learning rate, colours in 0..1; it falls to a tenth.",
+    "optimizer": "adam, or apgd: signed steps with momentum that are halved where they no longer help; no --lr.",
+    "loss": "Of a pixel. grouped: cross-entropy, pixels that resist and those won apart; all together: cross_entropy; "
+    "resisting: on those that resist alone; margin: difference of logits; ratio: that over their spread; focal.",
+    "lengths_every": "Weigh the attack's terms anew every so many steps; a step in between takes one backward pass.",
+    "folded": "Fold batch normalization into convolutions: faster, and equal but for rounding.",
     "restarts": "So many runs of --steps from other starts; the best patch is kept.",
     "seed": "Of every random choice.",
 }
@@ -60,6 +72,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "target": {"type": str, "metavar": "CLASS"},
     "gamma": {"type": float},
     "adaptive": {"type": click.Choice(ADAPTIVE)},
+    "evasion": {"type": click.Choice(EVASIONS)},
+    "optimizer": {"type": click.Choice(OPTIMIZERS)},
+    "loss": {"type": click.Choice(LOSSES)},
+    "folded": {"type": None, "is_flag": True, "default": None},
     "size": {
         "type": options.Parsed("HxW", lambda text: options.numbers(text, "x", 2), "HEIGHTxWIDTH, such as 128x256")
     },
@@ -69,6 +85,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "eot": {"type": (click.Choice(TRANSFORMATIONS), float, float), "multiple": True, "metavar": "NAME LOW HIGH"},
 }
 """Settings of these options; the type of all others is that of the recipe's default."""
+
+
+def strength_option(default: str = QUICK) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option ``--strength``, whose help says what each effort costs and misses."""
+    told = " ".join(f"{name}: {own.costs}; misses {own.misses}." for name, own in STRENGTHS.items())
+    return click.option(
+        "--strength", type=click.Choice(STRENGTH_NAMES), default=default, show_default=True, help=f"Effort. {told}"
+    )
 
 
 class AttackCommand(click.Command):

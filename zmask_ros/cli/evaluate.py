@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from zmask_ros.cli import options
+from zmask_ros.cli.attack_options import strength_option
 from zmask_ros.cli.console import print_json, print_table, progress, warn
 from zmask_ros.cli.fleet import pool_settings, report_tally, worker_options
 from zmask_ros.data.camvid import camvid_root
@@ -25,7 +26,7 @@ from zmask_ros.evaluation.protocol.frames import (
 )
 from zmask_ros.evaluation.protocol.plan import EvaluationPlan, read_plan, with_given_patches
 from zmask_ros.evaluation.protocol.runner import Evaluation
-from zmask_ros.evaluation.protocol.shipped_plans import PLANS
+from zmask_ros.evaluation.protocol.shipped_plans import PLANS, with_strength
 from zmask_ros.evaluation.report.html import write_result
 from zmask_ros.evaluation.report.result import TABLES, EvaluationResult, result_of
 from zmask_ros.evaluation.report.tables import cell
@@ -63,6 +64,7 @@ def _named_path(text: str) -> tuple[str, Path]:
     help="What is done: a plan of the package, or the one in a JSON file, such as an evaluation.json.",
 )
 @click.option("--quick", is_flag=True, help="The plan quick: everything once, in minutes; too little to judge by.")
+@strength_option()
 @options.path("--camvid", help="Frames of CamVid; its root folder.  [default: found]")
 @click.option(
     "--street", type=options.SEEDS, help="Test frames of street-world drives with these seeds, e.g. 8000,8001."
@@ -101,6 +103,7 @@ def command(
     profiles: tuple[tuple[str, Path], ...],
     plan_name: str,
     quick: bool,
+    strength: str,
     camvid: Path | None,
     street: tuple[int, ...] | None,
     images: Path | None,
@@ -124,6 +127,9 @@ def command(
     that nothing was trained on, and compares: no defence, ours, other defences, and an oracle that knows where the
     patch is. Then come the benign-hard sets, which nothing should flag. Writes evaluation.json and report.html.
 
+    With --strength standard or full, attackers are added who stay below the threshold and go on for longer, each
+    doubling its steps; the tables say what the last doubling changed, and the worst case of each frame stands first.
+
     Says first how long it will take. Every piece of work is kept in the folder: after a break, the same command goes
     on where it stopped, even within a patch.
 
@@ -133,13 +139,15 @@ def command(
       zmask evaluate --quick
       zmask evaluate --profile ours=city.zmask.safetensors --profile paper=paper.zmask.safetensors
       zmask evaluate --bag drive_1 --bag drive_2 --profile city.zmask.safetensors --patch poster.png
+      zmask evaluate --plan short --strength standard
       zmask evaluate --street 8000,8001 --ray auto
     """
     if docs is not None:
         TABLES.check(docs)
     network = load_segmenter(segmenter, device)
     named = _profiles(profiles, network)
-    plan = with_given_patches(_plan("quick" if quick else plan_name, network, named[0]), patches)
+    plan = with_strength(_plan("quick" if quick else plan_name, network, named[0]), strength, network)
+    plan = with_given_patches(plan, patches)
     source = _source(camvid, street, images, labels, bags, topic, scenes, plan)
     evaluation = Evaluation(network, named, source(), plan, output)
     pace = evaluation.measure_pace()

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from zmask_ros.attacks import AttackFrame, PatchResult, Placement, Recipe, Step, train_patch
@@ -144,5 +144,5 @@ def _identity(work: AttackWork) -> str:
     for name in (work.recipe.shape, work.recipe.palette):
         digest.update(b"" if name is None or not Path(name).exists() else Path(name).read_bytes())
     profile = None if work.profile is None else profile_digest(work.profile)
-    entries = [work.network.digest, asdict(work.recipe), profile, digest.hexdigest()]
+    entries = [work.network.digest, work.recipe.entries(), profile, digest.hexdigest()]
     return hashlib.sha256(json.dumps(entries, default=str).encode()).hexdigest()

@@ -5,6 +5,7 @@ room may import io, resources and errors.
 """
 
 from zmask_ros.segmenters.description import Description, SegmenterError, descriptions, read_description
+from zmask_ros.segmenters.folding import with_folded_norms
 from zmask_ros.segmenters.network import two_class_scores, weights_digest
 from zmask_ros.segmenters.segmenter import (
     UNLABELLED,

@@ -13,7 +13,7 @@ from support import evaluation_parts
 from support.tiny_network import describe
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.protocol.plan import ADAPTIVE, EvaluationPlan, read_plan
-from zmask_ros.evaluation.protocol.shipped_plans import published_plan, quick_plan, short_plan
+from zmask_ros.evaluation.protocol.shipped_plans import published_plan, quick_plan, short_plan, with_strength
 from zmask_ros.segmenters import Segmenter, load_segmenter
 
 
@@ -73,3 +73,17 @@ def test_plans_survive_json(segmenter: Segmenter, tmp_path: Path) -> None:
 def test_plans_that_make_no_sense_are_refused(change: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ZmaskError, match=complaint):
         EvaluationPlan.from_dict({"name": "x"} | change)
+
+
+def test_strength_adds_families_that_go_on_from_their_own_patches(segmenter: Segmenter) -> None:
+    plan = short_plan(segmenter)
+    assert with_strength(plan, "quick", segmenter) == plan
+    standard, full = (with_strength(plan, name, segmenter) for name in ("standard", "full"))
+    assert len(full.attacks) > len(standard.attacks) > len(plan.attacks)
+    added = standard.attacks[len(plan.attacks) :]
+    for family in {attack.family for attack in added}:
+        runs = [attack for attack in added if attack.family == family]
+        assert [run.start for run in runs] == [None, *(run.name for run in runs[:-1])]
+        steps = [run.recipe.steps for run in runs if run.recipe is not None]
+        assert all(sum(steps[:n]) == steps[n] for n in range(1, len(steps)))
+    assert all(run.recipe is not None and run.recipe.evasion == "constraint" for run in added)

@@ -21,7 +21,7 @@ from zmask_ros.evaluation.report.summary import Summarizer
 from zmask_ros.evaluation.report.targets import Target, check
 
 STORED = Path(__file__).parents[1] / "data" / "summary.json"
-"""The JSON of this summary, but for the limits of shares' intervals, as version 0.1.0 wrote it."""
+"""The JSON of this summary; what version 0.1.0 wrote, but for the limits of shares' intervals, stands at its place."""
 
 
 def records(right: list[int], scores: list[float], threshold: float = 5.0) -> RecordSet:
@@ -87,6 +87,7 @@ def test_summary_by_hand() -> None:
     (family,) = summary.families["ours"]
     assert [run.ratio for run in family.runs] == pytest.approx([0.3 / 0.6, 0.35 / 0.6])
     assert family.worst.attack == "slyer"
+    assert summary.worst_case["ours"].damage == pytest.approx(0.9 - 0.55)
     assert summary.worst_frames == {"none": pytest.approx(0.3), "ours": pytest.approx(0.5)}
     hard = summary.hard["random patch"].baselines["ours"]
     assert hard.false_alarm_rate.value == 0.5 and hard.miou_loss == pytest.approx(0.05)

@@ -105,6 +105,7 @@ class RecordSet:
         num_classes: Number of classes K that their confusion counts have.
 
     Attributes:
+        num_classes: As above.
         scores, flagged, masked: What the records say, as arrays [N].
         mask_iou, mask_recall: Their means over the frames with a patch, 0..1; NaN without any.
         hidden_share: Its mean, 0..1; NaN without frames.
@@ -118,7 +119,7 @@ class RecordSet:
         self.mask_iou = mean([record.mask_iou for record in records if record.mask_iou is not None])
         self.mask_recall = mean([record.mask_recall for record in records if record.mask_recall is not None])
         self.hidden_share = mean([record.hidden_share for record in records])
-        self._num_classes = num_classes
+        self.num_classes = num_classes
         self._counts = np.array([record.counts for record in records]).reshape(-1, num_classes, num_classes + 1)
 
     def __len__(self) -> int:
@@ -126,11 +127,11 @@ class RecordSet:
 
     def miou(self, chosen: np.ndarray | slice = np.s_[:]) -> float:
         """Mean IoU over the pixels of all frames together, or of those ``chosen`` by index; NaN without pixels."""
-        return Confusion(self._num_classes, self._counts[chosen].sum(0)).miou()
+        return Confusion(self.num_classes, self._counts[chosen].sum(0)).miou()
 
     def pixel_accuracy(self) -> float:
         """Share of the pixels of all frames that are right, 0..1; NaN without pixels."""
-        return Confusion(self._num_classes, self._counts.sum(0)).pixel_accuracy()
+        return Confusion(self.num_classes, self._counts.sum(0)).pixel_accuracy()
 
     def accuracies(self) -> np.ndarray:
         """float64 [N]: the pixel accuracy of every frame for itself; NaN where no pixel has a label."""

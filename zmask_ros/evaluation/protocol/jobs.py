@@ -199,7 +199,7 @@ class JobList:
         """The job that trains the patches of ``attack`` by its ``recipe``."""
         profile = self.profiles[0].digest if recipe.knows_the_defense else None
         start = next((self._patch_key(other) for other in self.plan.attacks if other.name == attack.start), None)
-        decided_by = asdict(self.subject) | {"recipe": asdict(recipe), "profile": profile, "start": start}
+        decided_by = asdict(self.subject) | {"recipe": recipe.entries(), "profile": profile, "start": start}
         return TrainingJob(f"patch {attack.name}", decided_by, attack, recipe)
 
     def _evaluating(self, frames: str, evaluator: str, entry: Mapping[str, object], **of: Any) -> EvaluationJob:

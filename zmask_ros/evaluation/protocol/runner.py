@@ -30,6 +30,22 @@ OUR_PASSES = 2.3
 
 
 @dataclass(frozen=True)
+class Kind:
+    """What the time of a training step depends on.
+
+    Attributes:
+        knows_the_defense: Whether it goes through the defense.
+        patches: Their number.
+        one_pass, folded: Whether it differentiates its terms together, and folds batch normalization.
+    """
+
+    knows_the_defense: bool
+    patches: int
+    one_pass: bool
+    folded: bool
+
+
+@dataclass(frozen=True)
 class Pace:
     """The speed of a machine, in seconds.
 
@@ -41,7 +57,7 @@ class Pace:
 
     frame: float
     network: float
-    steps: dict[tuple[bool, int], float]
+    steps: dict[Kind, float]
 
     def seconds(self, job: jobs.TrainingJob | jobs.EvaluationJob) -> float:
         """One step of a job: a training step, or a frame under its evaluator."""
@@ -50,9 +66,9 @@ class Pace:
         return self.frame + PASSES.get(job.evaluator, OUR_PASSES) * self.network
 
 
-def kind_of(recipe: Recipe) -> tuple[bool, int]:
-    """What the time of a training step depends on: whether it knows the defense, and its number of patches."""
-    return recipe.knows_the_defense, recipe.patches
+def kind_of(recipe: Recipe) -> Kind:
+    """What the time of a training step depends on."""
+    return Kind(recipe.knows_the_defense, recipe.patches, recipe.lengths_every > 1, recipe.folded)
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import Any
 
 from zmask_ros.attacks import Recipe
 from zmask_ros.attacks.recipe import patch_side
+from zmask_ros.attacks.strength import STRENGTHS, recipes
 from zmask_ros.evaluation.protocol.plan import ADAPTIVE, FULL, GRADED, SEEN, Attack, EvaluationPlan
 from zmask_ros.segmenters import Segmenter
 
@@ -18,6 +20,10 @@ PREFERRED_TARGET = "Tree"
 PARTS, BATCH = 4, 2
 FIRST_SEED = 9001
 """Seeds of the patches count up from here."""
+PATIENT_STEPS = 250
+"""Of the first run of an attacker who goes on; each further run doubles the steps."""
+PATIENT_SEED = 9501
+"""Seeds of these runs count up from here."""
 Spec = tuple[Attack, int, str, dict[str, Any]]
 """An attack without its recipe, and of that the steps, the size, one of `SIZES`, and further entries."""
 
@@ -55,6 +61,29 @@ def short_plan(segmenter: Segmenter) -> EvaluationPlan:
 
 
 PLANS = {"published": published_plan, "short": short_plan, "quick": quick_plan}
+
+
+def with_strength(plan: EvaluationPlan, name: str, segmenter: Segmenter) -> EvaluationPlan:
+    """The plan with the attackers of a `strength` added: families that bind the score and double their steps.
+
+    Every run of a family goes on from the one before, and its table says what the last doubling changed.
+    """
+    strength, seeds = STRENGTHS[name], itertools.count(PATIENT_SEED)
+    if not strength.attackers:
+        return plan
+    side = patch_side(SIZES["large"], segmenter.input_size)
+    base = Recipe(size=(side, side), steps=PATIENT_STEPS, batch=BATCH, eot=plan.seen, adaptive="flag")
+    reference = next((attack.name for attack in plan.attacks if attack.name == "untargeted large"), None)
+    attacks: list[Attack] = []
+    for attacker, recipe in recipes(strength, base).items():
+        family, before = f"bound, {attacker}", None
+        for doubling in range(strength.doublings + 1):
+            steps = PATIENT_STEPS * 2 ** max(0, doubling - 1)
+            own = replace(recipe, steps=steps, seed=next(seeds))
+            run = f"{family}, {PATIENT_STEPS * 2**doubling}"
+            attacks.append(Attack(run, ADAPTIVE, own, start=before, reference=reference, family=family))
+            before = run
+    return replace(plan, name=f"{plan.name}, strength {name}", attacks=plan.attacks + tuple(attacks))
 
 
 def _untargeted(size: str, steps: int) -> Spec:

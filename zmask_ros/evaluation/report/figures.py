@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from zmask_ros.evaluation.metrics.intervals import Interval
+from zmask_ros.evaluation.metrics.worst_case import WorstCase
 
 FULL_STRENGTH = "full strength"
 COSTLY = "graded and full, costly"
@@ -121,11 +122,14 @@ class FamilyRun:
     """One adaptive attack.
 
     Attributes:
+        steps: All steps, those of the run that it goes on from counted.
         reference: The same attacker, had there been no defense.
         damage_free: The damage of ``reference`` to the undefended network.
         damage_undefended: The damage of this attack to the undefended network.
         damage_defended: The damage that remains under the defense.
         ratio: ``damage_defended / damage_free``.
+        change: What doubling the steps changed, where the run goes on from another of its family: the damage that
+            remains, relative, or the share of flagged frames, whichever changed more.
     """
 
     attack: str
@@ -138,6 +142,7 @@ class FamilyRun:
     ratio: float
     flagged: float
     masked: float
+    change: float | None = None
 
 
 @dataclass(frozen=True)
@@ -180,6 +185,7 @@ class Summary:
         hard: By benign-hard set.
         worst_frames: Mean pixel accuracy if each frame meets the attack that is worst for it, of "none" and our
             profiles; empty without attacks.
+        worst_case: The adaptive attacks together, by our profile; empty without any.
     """
 
     clean: Mapping[str, CleanFigures]
@@ -188,3 +194,4 @@ class Summary:
     families: Mapping[str, tuple[FamilyFigures, ...]]
     hard: Mapping[str, HardFigures]
     worst_frames: Mapping[str, float]
+    worst_case: Mapping[str, WorstCase]

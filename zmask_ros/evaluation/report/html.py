@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,16 @@ from zmask_ros.evaluation.protocol.evaluators import NONE, ORACLE
 from zmask_ros.evaluation.protocol.jobs import attack_set
 from zmask_ros.evaluation.protocol.plan import ADAPTIVE, FULL
 from zmask_ros.evaluation.protocol.runner import Evaluation, Results
-from zmask_ros.evaluation.report.plots import attack_bars, family_bars, hard_bars, roc_plot, score_plot, size_plot
+from zmask_ros.evaluation.report.figures import Summary
+from zmask_ros.evaluation.report.plots import (
+    attack_bars,
+    family_bars,
+    frontier_plot,
+    hard_bars,
+    roc_plot,
+    score_plot,
+    size_plot,
+)
 from zmask_ros.evaluation.report.result import EvaluationResult
 from zmask_ros.flags.flag import FrameState
 from zmask_ros.io.files import replace_file
@@ -90,7 +100,16 @@ def _plots(result: EvaluationResult) -> list[str]:
         plots.append(attack_bars(summary.attacks, name))
         if summary.families[name]:
             plots.append(family_bars(summary.families[name], name))
+    if frontiers := _frontiers(summary, jobs.ours):
+        plots.append(frontier_plot(frontiers, "Damage against alarms, attackers who know ours"))
     return [*plots, hard_bars(summary.hard, jobs.baselines)] if summary.hard else plots
+
+
+def _frontiers(summary: Summary, ours: Sequence[str]) -> dict[str, list[tuple[float, float]]]:
+    """Share flagged and damage that remains of each adaptive attack, by our profile; empty without such attacks."""
+    adaptive = [attack for attack in summary.attacks if attack.group == ADAPTIVE]
+    found = {name: [(a.baselines[name].recall, a.clean - a.baselines[name].miou) for a in adaptive] for name in ours}
+    return found if adaptive else {}
 
 
 def _thumbnails(patches: np.ndarray) -> np.ndarray:

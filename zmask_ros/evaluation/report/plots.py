@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from zmask_ros.evaluation.metrics.detection import roc
+from zmask_ros.evaluation.metrics.worst_case import frontier
 from zmask_ros.evaluation.protocol.evaluators import CLEAN, ORACLE
 from zmask_ros.evaluation.protocol.jobs import CLEAN_SET, attack_set
 from zmask_ros.evaluation.protocol.runner import Results
@@ -90,6 +91,25 @@ def family_bars(families: Sequence[FamilyFigures], baseline: str) -> str:
         "defended": (COLORS[0], [run.damage_defended for run in worst]),
     }
     return _bars([row.family for row in families], bars, "mIoU lost", f"Attackers who know {baseline}")
+
+
+def frontier_plot(attacks: Mapping[str, Sequence[tuple[float, float]]], title: str) -> str:
+    """What damage attackers do for how many alarms: every attack is a point, and each defense has a curve above them.
+
+    Args:
+        attacks: By defense, the share of frames flagged, 0..1, and the damage that remains, of each attack.
+        title: Of the plot.
+    """
+    figure, axes = _figure(5.2, 3.8, title, xlabel="frames flagged, %", ylabel="mIoU lost under the defence")
+    for color, (name, points) in zip(COLORS, attacks.items(), strict=False):
+        flagged, damage = zip(*points, strict=True)
+        shares, most = frontier(flagged, damage)
+        axes.plot([100 * share for share in flagged], damage, "o", color=color, markersize=3, alpha=0.6)
+        axes.step([*(100 * shares), 100], [*most, most[-1]], where="post", color=color, label=name)
+    axes.set(xlim=(-2, 102))
+    axes.set_ylim(bottom=0)
+    axes.legend(fontsize=8)
+    return svg(figure)
 
 
 def hard_bars(hard: Mapping[str, HardFigures], baselines: Sequence[str]) -> str:

@@ -97,7 +97,7 @@ class EvaluationResult:
         """Sentences on how to take the figures."""
         frames = len(self.evaluation.parts.test)
         notes = [] if self.evaluation.parts.labeled else [UNLABELED_NOTE]
-        notes += [SMALL_NOTE] if self.evaluation.plan.name == "quick" else []
+        notes += [SMALL_NOTE] if self.evaluation.plan.name.startswith("quick") else []
         return notes + ([RATE_NOTE.format(frames=frames, least=1 / frames)] if frames < ENOUGH_FRAMES else [])
 
     @property

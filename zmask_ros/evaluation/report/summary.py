@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from zmask_ros.attacks.convergence import Outcome
 from zmask_ros.evaluation.metrics.detection import roc
 from zmask_ros.evaluation.metrics.intervals import Interval, bootstrap, share_interval
 from zmask_ros.evaluation.metrics.records import RecordSet, recovery
+from zmask_ros.evaluation.metrics.worst_case import worst_case
 from zmask_ros.evaluation.protocol.evaluators import CLEAN, NONE, ORACLE
 from zmask_ros.evaluation.protocol.jobs import CLEAN_SET, attack_set, hard_set
 from zmask_ros.evaluation.protocol.plan import ADAPTIVE, FULL, GRADED, Attack, EvaluationPlan
@@ -52,6 +54,7 @@ class Summarizer:
             families={name: self._families(name, attacks) for name in self.ours},
             hard={name: self._hard(name, baselines) for name in self.plan.hard_sets},
             worst_frames={name: self._worst_frames(name) for name in (NONE, *self.ours) if attacks},
+            worst_case=self._worst_case(),
         )
 
     def _clean(self, name: str) -> figures.CleanFigures:
@@ -150,8 +153,12 @@ class Summarizer:
             own = attack.baselines[name]
             remains, free = attack.clean - own.miou, costs[attack.reference] if attack.reference else attack.cost
             damages = free, attack.cost, remains, _ratio(remains, free)
-            trained = attack.name, attack.steps, attack.seed, attack.reference
-            run = figures.FamilyRun(*trained, *damages, own.recall, own.masked)
+            earlier = self._goes_on_from(attack.name, runs.get(attack.family or "", ()))
+            steps = attack.steps if earlier is None or attack.steps is None else attack.steps + (earlier.steps or 0)
+            outcome = Outcome(remains, own.recall, own.masked)
+            change = None if earlier is None else outcome.change_from(_outcome(earlier))
+            trained = attack.name, steps, attack.seed, attack.reference
+            run = figures.FamilyRun(*trained, *damages, own.recall, own.masked, change)
             runs.setdefault(attack.family or attack.name, []).append(run)
         return tuple(
             figures.FamilyFigures(family, tuple(members), max(members, key=lambda run: run.damage_defended))
@@ -162,6 +169,18 @@ class Summarizer:
         plain = self._records(hard_set(name), NONE)
         own = {baseline: self._unattacked(hard_set(name), baseline) for baseline in baselines}
         return figures.HardFigures(len(plain), plain.miou(), own)
+
+    def _goes_on_from(self, attack: str, family: Sequence[figures.FamilyRun]) -> figures.FamilyRun | None:
+        """The run of the family whose patches the attack starts from."""
+        start = next(own.start for own in self.plan.attacks if own.name == attack)
+        return next((run for run in family if run.attack == start), None)
+
+    def _worst_case(self) -> dict[str, figures.WorstCase]:
+        adaptive = [attack_set(attack.name) for attack in self.plan.attacks if attack.group == ADAPTIVE]
+        if not adaptive:
+            return {}
+        clean = [self._records(frames, CLEAN) for frames in adaptive]
+        return {name: worst_case([self._records(frames, name) for frames in adaptive], clean) for name in self.ours}
 
     def _worst_frames(self, name: str) -> float:
         accuracies = [self._records(attack_set(attack.name), name).accuracies() for attack in self.plan.attacks]
@@ -174,6 +193,10 @@ class Summarizer:
         """What intervals of these records are drawn over, for each frame."""
         by_drive = self.plan.resampled == "drive"
         return [record.drive if by_drive else record.name for record in records.records]
+
+
+def _outcome(run: figures.FamilyRun) -> Outcome:
+    return Outcome(run.damage_defended, run.flagged, run.masked)
 
 
 def _flagged(records: RecordSet) -> Interval:

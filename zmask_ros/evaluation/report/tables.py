@@ -6,7 +6,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from zmask_ros.attacks.convergence import TOLERANCE
 from zmask_ros.evaluation.metrics.intervals import Interval
+from zmask_ros.evaluation.metrics.worst_case import WorstCase
 from zmask_ros.evaluation.report.figures import FamilyFigures, GroupFigures, Summary
 from zmask_ros.evaluation.report.targets import Target
 
@@ -57,7 +59,8 @@ def all_tables(summary: Summary, targets: Mapping[str, Sequence[Target]], first:
     tables = [targets_table(targets), clean_table(summary)]
     tables += [group_table(title, group) for title, group in summary.groups.items()]
     tables.append(attack_table(summary, first))
-    tables += [family_table(name, rows, first) for name, rows in summary.families.items() if rows]
+    worst = summary.worst_case
+    tables += [family_table(name, rows, first, worst[name]) for name, rows in summary.families.items() if rows]
     return [*tables, hard_table(summary)] if summary.hard else tables
 
 
@@ -138,8 +141,21 @@ def attack_table(summary: Summary, name: str) -> Table:
     return Table(f"Attacks against {name}", note, columns, rows)
 
 
-def family_table(name: str, families: Sequence[FamilyFigures], known: str) -> Table:
-    """Adaptive families that know the profile ``known``, against ``name``: every run, so that convergence shows."""
+def family_table(name: str, families: Sequence[FamilyFigures], known: str, worst: WorstCase) -> Table:
+    """Adaptive families that know the profile ``known``, against ``name``: every run, so that convergence shows.
+
+    The first line is the worst case of all of them, frame by frame.
+    """
+    first = {
+        "family": "**all**",
+        "run": "**worst case of each frame**",
+        **dict.fromkeys(("steps", "same attacker, no defence", "same patch, no defence"), ""),
+        "remains defended": cell(worst.damage),
+        "remains of the first": "",
+        "flagged": percent(worst.flagged),
+        "masked": percent(worst.masked),
+        "last doubling": "",
+    }
     rows = [
         {
             "family": row.family,
@@ -151,13 +167,23 @@ def family_table(name: str, families: Sequence[FamilyFigures], known: str) -> Ta
             "remains of the first": cell(run.ratio, ".0%"),
             "flagged": percent(run.flagged),
             "masked": percent(run.masked),
+            "last doubling": "" if run.change is None else doubling(run.change),
         }
         for row in families
         for run in row.runs
     ]
-    note = "Damage is mIoU clean - attacked, outside the patches. Runs of a family differ in seed and steps."
+    note = (
+        "Damage is mIoU clean - attacked, outside the patches. Runs of a family differ in seed and steps. In the worst "
+        "case each frame meets the attack that gets most of it wrong, and counts as flagged, or masked, if it is under "
+        "every attack."
+    )
     title = f"Attackers who know {name}" if name == known else f"{name}, against attackers who know {known}"
-    return Table.of(title, note, rows)
+    return Table.of(title, note, [first, *rows])
+
+
+def doubling(change: float) -> str:
+    """What doubling the steps of an attack changed, and whether it has converged."""
+    return f"changed {change:.0%}: {'converged' if change < TOLERANCE else 'not converged'}"
 
 
 def hard_table(summary: Summary) -> Table:

@@ -28,7 +28,7 @@ from mcap.stream_reader import StreamReader
 
 from zmask_ros.io.bags.message_types import full_type_name
 from zmask_ros.io.bags.offered_qos import read_offered_qos
-from zmask_ros.io.bags.raw_messages import BagError, RawMessage, TopicInfo
+from zmask_ros.io.bags.raw_messages import BagError, RawMessage, TopicInfo, part_of_chunk
 from zmask_ros.io.bags.recording import Recording, another_begins
 
 MAGIC = b"\x89MCAP0\r\n"
@@ -39,7 +39,7 @@ _LENGTH = struct.Struct("<Q")
 # Record, summary's start, summary offsets' start, checksum of the summary, magic.
 _FOOTER = struct.Struct("<BQQQI8s")
 # Of each message: its channel, its time, and its data if they are wanted.
-_Message = tuple[int, int, "bytes | None"]
+_Message = tuple[int, int, "bytes | memoryview | None"]
 # A record of the message index has these bytes before its entries, and those an entry.
 _INDEX_HEAD, _INDEX_ENTRY = 15, 16
 
@@ -240,7 +240,8 @@ class McapRecording(Recording):
             if opcode == Opcode.MESSAGE:
                 channel, _, received_ns, _ = _MESSAGE.unpack_from(contents, at)
                 wanted = self._is_of(channel, topics)
-                yield channel, received_ns, bytes(contents[at + _MESSAGE.size : at + length]) if wanted else None
+                data = part_of_chunk(contents, at + _MESSAGE.size, at + length) if wanted else None
+                yield channel, received_ns, data
             elif opcode in (Opcode.SCHEMA, Opcode.CHANNEL):
                 self._learn_record(opcode, bytes(contents[at : at + length]))
             at += length

@@ -34,6 +34,11 @@ ENCODERS: dict[str, tuple[str, str, dict[str, str]]] = {
     "h264, open groups": ("h264", "libx264", {"preset": "medium", "x264-params": "open-gop=1"}),
     "h265": ("h265", "libx265", {"tune": "zerolatency", "preset": "fast", "x265-params": "log-level=none"}),
     "h265, B frames": ("h265", "libx265", {"preset": "fast", "x265-params": "log-level=none"}),
+    "h265, checksums": (
+        "h265",
+        "libx265",
+        {"tune": "zerolatency", "preset": "fast", "x265-params": "log-level=none:hash=1"},
+    ),
     "av1": ("av1", "libsvtav1", {"preset": "10", "svtav1-params": "pred-struct=1"}),
     "av1, hidden frames": ("av1", "libsvtav1", {"preset": "10"}),
     "vp9": ("vp9", "libvpx-vp9", {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "crf": "30", "b": "0"}),
@@ -44,7 +49,7 @@ ENCODERS: dict[str, tuple[str, str, dict[str, str]]] = {
     ),
 }
 """By what a video is like: its codec, FFmpeg's encoder, and the encoder's options."""
-WITHOUT_DELAY = ("h264", "h265", "av1", "vp9")
+WITHOUT_DELAY = ("h264", "h265", "h265, checksums", "av1", "vp9")
 """Those of which each packet can be decoded when it comes."""
 
 

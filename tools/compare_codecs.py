@@ -52,6 +52,7 @@ VIDEOS = {
 }
 FORMS = ("raw", "JPEG, quality 90", *VIDEOS)
 ROUNDS = 5
+PROFILE = "{}.zmask.safetensors"
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Row:
         scores: of the second drive's frames.
         attacks: which of them were flagged.
         threshold: that was fitted.
+        attacks_of_raw_fit: which are flagged by the profile that was fitted on the raw drive.
     """
 
     form: str
@@ -71,6 +73,7 @@ class Row:
     scores: np.ndarray
     attacks: np.ndarray
     threshold: float
+    attacks_of_raw_fit: np.ndarray
 
 
 def main() -> None:
@@ -96,17 +99,22 @@ def measured(folder: Path, number: int, form: str, clean: list[np.ndarray], atta
     """Fit on the one drive and replay the other."""
     print(form, flush=True)
     segmenter = load_segmenter(SEGMENTER, "cpu")
-    path, profile_path = folder / f"{number}", folder / f"{number}.zmask.safetensors"
+    path, profile_path = folder / f"{number}", folder / PROFILE.format(number)
     write_drive(folder / f"{number}-clean", form, clean)
     frame_bytes = write_drive(path, form, attacked)
     with CameraBags(folder / f"{number}-clean") as bags:
         profile = fit_bags(segmenter, bags, FitSettings()).profile
     save_profile(profile, profile_path)
-    flags = replay(ReplaySettings(path, SEGMENTER, "cpu", profile=profile_path)).flags
-    assert len(flags) == len(attacked) and all(flag.state is not FrameState.UNKNOWN for flag in flags)
-    attacks = np.array([flag.state is FrameState.ATTACK for flag in flags])
-    scores = np.array([flag.score for flag in flags])
-    return Row(form, frame_bytes, scores, attacks, profile.detector.threshold.value)
+    scores, attacks = replayed(path, profile_path, len(attacked))
+    of_raw_fit = replayed(path, folder / PROFILE.format(0), len(attacked))[1] if number else attacks
+    return Row(form, frame_bytes, scores, attacks, profile.detector.threshold.value, of_raw_fit)
+
+
+def replayed(path: Path, profile: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of a drive's frames, and which of them are flagged."""
+    flags = replay(ReplaySettings(path, SEGMENTER, "cpu", profile=profile)).flags
+    assert len(flags) == count and all(flag.state is not FrameState.UNKNOWN for flag in flags)
+    return np.array([flag.score for flag in flags]), np.array([flag.state is FrameState.ATTACK for flag in flags])
 
 
 def write_drive(path: Path, form: str, images: list[np.ndarray]) -> float:
@@ -148,15 +156,20 @@ def _packets(form: str, images: list[np.ndarray]) -> list[tuple[str, dict[str, A
 def table(rows: list[Row]) -> str:
     """As markdown; everything is compared with the first row."""
     lines = [
-        "| Recorded as | kB a frame | rank correlation of the scores | flags equal | flagged | threshold |",
-        "|---|---|---|---|---|---|",
+        "| Recorded as | kB a frame | rank correlation of the scores | flags equal | flags equal, all with the raw fit "
+        "| flagged | threshold | raw score of frames that differ |",
+        "|---|---|---|---|---|---|---|---|",
     ]
+    raw = rows[0]
     for row in rows:
-        correlation = spearmanr(rows[0].scores, row.scores).statistic
-        equal = np.mean(rows[0].attacks == row.attacks)
+        correlation = spearmanr(raw.scores, row.scores).statistic
+        equal, of_raw_fit = (np.mean(raw.attacks == one) for one in (row.attacks, row.attacks_of_raw_fit))
+        # In thresholds, so that it shows whether they are near it.
+        differ = raw.scores[raw.attacks != row.attacks] / raw.threshold
+        span = f"{differ.min():.2f} to {differ.max():.2f} thresholds" if differ.size else ""
         lines.append(
-            f"| {row.form} | {row.frame_bytes / 1000:.1f} | {correlation:.3f} | {equal:.1%} "
-            f"| {row.attacks.sum()} of {len(row.attacks)} | {row.threshold:.3g} |"
+            f"| {row.form} | {row.frame_bytes / 1000:.1f} | {correlation:.3f} | {equal:.1%} | {of_raw_fit:.1%} "
+            f"| {row.attacks.sum()} of {len(row.attacks)} | {row.threshold:.3g} | {span} |"
         )
     return "\n".join(lines)
 

@@ -15,7 +15,7 @@ class Video:
     """An encoded one.
 
     Attributes:
-        codec: as messages name it: h264, h265 or av1.
+        codec: as messages name it: h264, h265, av1 or vp9.
         packets: number of the picture and data, in the order in which they are recorded.
         keys: numbers of the key frames.
     """

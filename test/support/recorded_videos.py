@@ -34,11 +34,22 @@ ENCODERS: dict[str, tuple[str, str, dict[str, str]]] = {
     "h264, open groups": ("h264", "libx264", {"preset": "medium", "x264-params": "open-gop=1"}),
     "h265": ("h265", "libx265", {"tune": "zerolatency", "preset": "fast", "x265-params": "log-level=none"}),
     "h265, B frames": ("h265", "libx265", {"preset": "fast", "x265-params": "log-level=none"}),
+    "h265, checksums": (
+        "h265",
+        "libx265",
+        {"tune": "zerolatency", "preset": "fast", "x265-params": "log-level=none:hash=1"},
+    ),
     "av1": ("av1", "libsvtav1", {"preset": "10", "svtav1-params": "pred-struct=1"}),
     "av1, hidden frames": ("av1", "libsvtav1", {"preset": "10"}),
+    "vp9": ("vp9", "libvpx-vp9", {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "crf": "30", "b": "0"}),
+    "vp9, hidden frames": (
+        "vp9",
+        "libvpx-vp9",
+        {"deadline": "good", "cpu-used": "2", "lag-in-frames": "25", "auto-alt-ref": "1", "crf": "30", "b": "0"},
+    ),
 }
 """By what a video is like: its codec, FFmpeg's encoder, and the encoder's options."""
-WITHOUT_DELAY = ("h264", "h265", "av1")
+WITHOUT_DELAY = ("h264", "h265", "h265, checksums", "av1", "vp9")
 """Those of which each packet can be decoded when it comes."""
 
 
@@ -89,7 +100,7 @@ def ros_message(msgtype: str, packet: VideoPacket, encoding: str = "cdr") -> Any
     if msgtype.startswith("foxglove"):
         return types[msgtype](timestamp=stamp, frame_id="front", data=data, format=packet.codec)
     header = types["std_msgs/msg/Header"](stamp, "front")
-    name = {"h264": "libx264", "h265": "hevc;yuv420p;bgr8;bgr8", "av1": "libsvtav1"}[packet.codec]
+    name = {"h264": "libx264", "h265": "hevc;yuv420p;bgr8;bgr8", "av1": "libsvtav1", "vp9": "libvpx-vp9"}[packet.codec]
     return types[msgtype](header, WIDTH, HEIGHT, name, 0, 1, False, data)
 
 

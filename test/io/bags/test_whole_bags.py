@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from hypothesis import HealthCheck, example, given, note, settings
 from hypothesis import strategies as st
+from mcap.writer import CompressionType, IndexType
 
 from support.bag_habits import TOPIC, Habits, McapHabits, SqliteHabits, picture, stamp_ns, whole_bags, write_bag
 from zmask_ros.io.bags.contents import bag_contents
@@ -26,6 +27,23 @@ _ONE_DATABASE = Habits(
     definition="whole",
     others=(),
     **_ONE_FILE,
+)
+_WITH_ATTACHMENT = replace(
+    _ONE_DATABASE,
+    storage=McapHabits(
+        chunks=True,
+        chunk_size=1,
+        compression=CompressionType.ZSTD,
+        index=IndexType.CHUNK,
+        repeat_channels=True,
+        repeat_schemas=False,
+        statistics=True,
+        summary_offsets=False,
+        checksums=False,
+        profile="",
+        attachment=True,
+    ),
+    definition="empty",
 )
 _TRIED = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -86,6 +104,8 @@ def test_a_bag_of_which_something_is_lost_is_not_read_short_without_a_word(
 @example(_ONE_DATABASE, _ONE_DATABASE, 0.4375, 0.0)
 # What follows makes up for the length that is lost.
 @example(_ONE_DATABASE, _ONE_DATABASE, 0.4375, 1.0)
+# An attachment is cut by as much as the next file's first records are long.
+@example(_WITH_ATTACHMENT, _ONE_DATABASE, 0.359375, 1.0)
 @given(whole_bags(), whole_bags(), st.floats(0, 1), st.floats(0, 1))
 def test_files_one_behind_the_other_in_one_are_not_read_short_without_a_word(
     first: Habits, second: Habits, share_of_first: float, share_of_second: float

@@ -29,7 +29,7 @@ from support.recorded_videos import (
 from zmask_ros.errors import ZmaskError
 from zmask_ros.io.images.checks import ImageError
 from zmask_ros.io.images.codec import decode
-from zmask_ros.io.images.video_stream.decoder import LEADING, NO_KEY_FRAME, VideoPacket, VideoStream
+from zmask_ros.io.images.video_stream.decoder import BLIND, LEADING, NO_KEY_FRAME, VideoPacket, VideoStream
 from zmask_ros.io.images.video_stream.messages import VideoPicture, video_packet
 
 each_video = pytest.mark.parametrize("name", ENCODERS)
@@ -71,6 +71,16 @@ def run_lengths(places: set[int]) -> list[int]:
     ]
 
 
+def has_numbers(name: str) -> bool:
+    """Whether a loss shows in the packets; else only in their stamps."""
+    return not name.startswith("vp9")
+
+
+def knows_its_step(places: list[int]) -> bool:
+    """Whether the first two packets follow each other."""
+    return len(places) < 2 or places[1] == places[0] + 1
+
+
 @each_video
 @each_way
 def test_a_whole_video_gives_all_its_pictures_in_their_order(name: str, low_delay: bool) -> None:
@@ -96,13 +106,15 @@ def test_no_picture_is_given_that_is_not_the_one_of_the_whole_video(name: str, d
     # Where packets come in another order, stamps do not tell for certain that about one group of them is lost.
     assume(name in WITHOUT_DELAY or all(abs(length - GROUP) > REORDERED for length in run_lengths(lost)))
     low_delay = data.draw(st.booleans())
-    given_packets = packets_of(name, sorted(set(range(FRAMES)) - lost) or [0])
+    places = sorted(set(range(FRAMES)) - lost) or [0]
+    assume(has_numbers(name) or knows_its_step(places))
+    given_packets = packets_of(name, places)
     order, told = play(given_packets, low_delay)
     assert_told_once(order, given_packets)
     if not low_delay:
         assert order == sorted(order)
     for number, (picture, reason) in told.items():
-        assert (picture is None) == bool(reason)
+        assert (picture is None) == (reason not in ("", BLIND))
         assert picture is None or np.array_equal(picture, decoded(name)[number]), number
 
 
@@ -118,7 +130,9 @@ def _bursts() -> st.SearchStrategy[set[int]]:
 @settings(max_examples=30, deadline=None)
 @given(lost=st.sets(st.integers(1, FRAMES - 1), min_size=1, max_size=5), low_delay=st.booleans())
 def test_between_a_loss_and_the_next_key_frame_there_is_no_picture(name: str, lost: set[int], low_delay: bool) -> None:
-    _, told = play(packets_of(name, [place for place in range(FRAMES) if place not in lost]), low_delay)
+    places = [place for place in range(FRAMES) if place not in lost]
+    assume(has_numbers(name) or knows_its_step(places))
+    _, told = play(packets_of(name, places), low_delay)
     is_whole = False
     for number in range(FRAMES):
         is_whole = number not in lost and (is_whole or number in video(name).keys)
@@ -176,7 +190,7 @@ def test_every_reason_says_what_happened() -> None:
     reasons = {
         "does not begin with a start code": replace(packet, data=b"\0\0\0\x10" + packet.data),
         "has no picture": replace(packet, data=b"\0\0\0\x01\x09\xf0"),
-        "video of 'vp9' is not read, but that of h264, h265, av1": replace(packet, codec="vp9"),
+        "video of 'vp8' is not read, but that of h264, h265, av1, vp9": replace(packet, codec="vp8"),
     }
     for words, broken in reasons.items():
         _, told = play([*packets[:4], (number, broken), *packets[5:]], low_delay=True)
@@ -252,6 +266,7 @@ def test_the_matrix_and_the_range_that_a_video_names_are_obeyed(encoder: str, ma
         ("hevc_vaapi", "h265"),
         ("libsvtav1;yuv420p;bgr8;bayer_rggb8", "av1"),
         ("h265;gray;bayer_rggb8;bayer_rggb8", "h265 of a Bayer mosaic"),
+        ("libvpx-vp9", "vp9"),
         ("MJPEG", "mjpeg"),
     ],
 )

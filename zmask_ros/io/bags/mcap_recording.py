@@ -28,10 +28,11 @@ from mcap.stream_reader import StreamReader
 
 from zmask_ros.io.bags.message_types import full_type_name
 from zmask_ros.io.bags.offered_qos import read_offered_qos
-from zmask_ros.io.bags.raw_messages import BagError, RawMessage, TopicInfo
+from zmask_ros.io.bags.raw_messages import BagError, RawMessage, TopicInfo, part_of_chunk
 from zmask_ros.io.bags.recording import Recording, another_begins
 
 MAGIC = b"\x89MCAP0\r\n"
+_SECOND_FILE = MAGIC + bytes([Opcode.HEADER])
 _RECORD = struct.Struct("<BQ")
 _MESSAGE = struct.Struct("<HIQQ")
 _CHUNK = struct.Struct("<QQQII")
@@ -39,7 +40,7 @@ _LENGTH = struct.Struct("<Q")
 # Record, summary's start, summary offsets' start, checksum of the summary, magic.
 _FOOTER = struct.Struct("<BQQQI8s")
 # Of each message: its channel, its time, and its data if they are wanted.
-_Message = tuple[int, int, "bytes | None"]
+_Message = tuple[int, int, "bytes | memoryview | None"]
 # A record of the message index has these bytes before its entries, and those an entry.
 _INDEX_HEAD, _INDEX_ENTRY = 15, 16
 
@@ -196,8 +197,10 @@ class McapRecording(Recording):
             try:
                 if stream.read(len(MAGIC)) != MAGIC:
                     raise McapError("it does not begin as an mcap file does")
-                while (head := _record_head(stream, self._size))[0] not in (Opcode.DATA_END, Opcode.FOOTER):
-                    opcode, length = head
+                while True:
+                    opcode, length = _record_head(stream, self._size)
+                    if opcode in (Opcode.DATA_END, Opcode.FOOTER):
+                        break
                     if opcode == Opcode.HEADER and stream.tell() > len(MAGIC) + _RECORD.size:
                         # Its channels are others, of the same numbers.
                         raise McapError("another file begins in it")
@@ -212,8 +215,11 @@ class McapRecording(Recording):
                             lost += 1
                             first = first or str(error)
                     else:
-                        self._learn_record(opcode, stream.read(length))
-                self._found_wrong = _behind_the_end(stream)
+                        body = stream.read(length)
+                        if _SECOND_FILE in body:
+                            raise McapError("another file begins in it")
+                        self._learn_record(opcode, body)
+                self._found_wrong = _behind_the_end(stream, length if opcode == Opcode.DATA_END else None)
             except Exception as error:
                 reason = "no more bytes" if isinstance(error, struct.error) or not str(error) else error
                 self._found_wrong = f"it is cut off or damaged at byte {stream.tell()} of {self._size} ({reason})"
@@ -240,7 +246,8 @@ class McapRecording(Recording):
             if opcode == Opcode.MESSAGE:
                 channel, _, received_ns, _ = _MESSAGE.unpack_from(contents, at)
                 wanted = self._is_of(channel, topics)
-                yield channel, received_ns, bytes(contents[at + _MESSAGE.size : at + length]) if wanted else None
+                data = part_of_chunk(contents, at + _MESSAGE.size, at + length) if wanted else None
+                yield channel, received_ns, data
             elif opcode in (Opcode.SCHEMA, Opcode.CHANNEL):
                 self._learn_record(opcode, bytes(contents[at : at + length]))
             at += length
@@ -264,11 +271,24 @@ def _record_head(stream: BinaryIO, size: int) -> tuple[int, int]:
     return opcode, length
 
 
-def _behind_the_end(stream: BinaryIO) -> str:
-    """What is not read behind the last data of the file, where the stream stands."""
+def _behind_the_end(stream: BinaryIO, length: int | None) -> str:
+    """What is not read behind the last data of the file, or why that is of another file.
+
+    Args:
+        stream: stands in the last record, behind its head.
+        length: of the record that ends the data; None where that is missing.
+    """
+    begin = stream.tell()
     with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as bytes_of_file:
-        other = bytes_of_file.find(MAGIC + bytes([Opcode.HEADER]), stream.tell())
-    return another_begins(other) if other >= 0 else ""
+        other = bytes_of_file.find(_SECOND_FILE, begin)
+        if other >= 0:
+            return another_begins(other)
+        opcode, _, summary, _, _, magic = _FOOTER.unpack(bytes_of_file[-_FOOTER.size :])
+    # A record that was cut, and the beginning of the next file, may together be as long as it says.
+    is_footer = opcode == Opcode.FOOTER and magic == MAGIC
+    if is_footer and summary and length is not None and summary != begin + length:
+        return "its end is that of another file, which begins in it"
+    return ""
 
 
 def _compression(body: memoryview) -> str:

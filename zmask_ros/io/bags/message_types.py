@@ -89,9 +89,9 @@ class MessageTypes:
             ValueError: its serialization is not read, or there is no definition of it that can be used.
         """
         if message.encoding == "protobuf":
-            return self._protobuf.deserialize(message.msgtype, uncompressed(message.data))
+            return self._protobuf.deserialize(message.msgtype, bytes(uncompressed(message.data)))
         if message.encoding == "json":
-            return from_json(uncompressed(message.data))
+            return from_json(bytes(uncompressed(message.data)))
         if message.encoding not in ROS_ENCODINGS:
             raise ValueError(f"messages that are serialized as '{message.encoding}' are not read")
         key = message.msgtype, message.encoding
@@ -102,7 +102,8 @@ class MessageTypes:
             raise ValueError(f"the bag has no definition of {message.msgtype} that can be used")
         if message.encoding == "ros1":
             return store.deserialize_ros1(uncompressed(message.data), message.msgtype)
-        return store.deserialize_cdr(uncompressed(message.data), message.msgtype)
+        # Of bytes, rosbags would copy all but the first four.
+        return store.deserialize_cdr(memoryview(uncompressed(message.data)), message.msgtype)
 
 
 @functools.cache
@@ -118,7 +119,7 @@ def ros_types(encoding: str = "cdr") -> Any:
     return store
 
 
-def uncompressed(data: bytes) -> bytes:
+def uncompressed(data: bytes | memoryview) -> bytes | memoryview:
     """A message that may have been compressed by itself.
 
     Only metadata.yaml says whether single messages were compressed, and it may be lost; none begins so by itself.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import zstandard
@@ -119,7 +120,7 @@ class Playback:
                 except zstandard.ZstdError:
                     self._broken += 1
                     continue
-                yield RawMessage(message.topic, message.msgtype, message.received_ns, data, message.encoding)
+                yield replace(message, data=bytes(data))
 
     def _first_ns(self, topics: Collection[str]) -> int:
         firsts = [next(recording.messages(topics), None) for recording in self._bag.recordings]

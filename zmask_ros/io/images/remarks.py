@@ -22,7 +22,7 @@ _BRIGHTER_SHARE = 0.01
 # Of every channel, standard deviation in 8-bit levels.
 _LEAST_CONTRAST = 2.0
 # Enough pixels for both, along the shorter side.
-_SAMPLED = 64
+_SAMPLED = 25
 _CAMERA_BITS = (8, 10, 12, 14)
 _HEADER_BYTES = 1 << 16
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -16,28 +16,33 @@ from zmask_ros.io.images.video_stream.h264 import H264Reader
 from zmask_ros.io.images.video_stream.h265 import H265Reader
 from zmask_ros.io.images.video_stream.pace import MOST_DELAYED, Pace
 from zmask_ros.io.images.video_stream.packet import PacketError, PacketInfo, PacketReader
+from zmask_ros.io.images.video_stream.vp9 import Vp9Reader
 
 T = TypeVar("T")
 
 NO_KEY_FRAME = "no key frame of the video has come yet"
 NOT_GIVEN = "the decoder gives no picture for this packet of the video"
 LEADING = "this picture of the video needs others from before the key frame that it was begun with"
-BLIND = "the video has nothing that tells a loss: a lost packet goes unnoticed"
+BLIND = "the packets of the video have no numbers: only its stamps tell that one is lost"
 _MOST_THREADS = 4
 
 
 @dataclass(frozen=True)
 class _Codec:
-    """What reads its packets, and FFmpeg's name of what decodes them."""
+    """What reads its packets, FFmpeg's name of what decodes them, and the options that this one has besides."""
 
     reader: Callable[[], PacketReader]
     decoder: str
+    options: dict[str, str] = field(default_factory=dict)
 
 
 _CODECS = {
     "h264": _Codec(H264Reader, "h264"),
     "h265": _Codec(H265Reader, "hevc"),
-    "av1": _Codec(Av1Reader, "libdav1d"),
+    # Strictly it looks at what is left of a picture's bytes, in which most damage shows.
+    "av1": _Codec(Av1Reader, "libdav1d", {"strict": "strict"}),
+    # FFmpeg's own decoder of VP9 takes almost any damage without a word.
+    "vp9": _Codec(Vp9Reader, "libvpx-vp9"),
 }
 CODECS = tuple(_CODECS)
 
@@ -140,9 +145,8 @@ class VideoStream(Generic[T]):
 
     def lose(self, what: str) -> None:
         """Something was lost before the next packet; ``what``, as a clause."""
-        self._drain(self._serial)
         self._pace.begin()
-        self._unknown_because = self._unknown_because or f"no key frame of the video has come since {what}"
+        self._begin_anew(what)
 
     def finish(self, what: str = "") -> Iterator[Decoded[T]]:
         """What is known of every packet that has come, at the end or where something was lost: ``what``."""
@@ -159,6 +163,11 @@ class VideoStream(Generic[T]):
         """
         return np.asarray(self._converter.reformat(frame, format="rgb24").to_ndarray())
 
+    def _begin_anew(self, lost: str) -> None:
+        """Decode nothing before the next key frame."""
+        self._drain(self._serial)
+        self._unknown_because = self._unknown_because or f"no key frame of the video has come since {lost}"
+
     def _change_codec(self, codec: str) -> Iterator[Decoded[T]]:
         yield from self.finish()
         self._codec = codec
@@ -169,7 +178,8 @@ class VideoStream(Generic[T]):
         decoder.thread_count = self._threads
         decoder.thread_type = "FRAME" if self._threads > 1 else "SLICE"
         # Else the decoder makes something up where it finds damage, or a reference missing.
-        decoder.options = {"err_detect": "explode+crccheck", "max_pixels": str(MAX_PIXELS)}
+        options = {"err_detect": "explode+crccheck", "max_pixels": str(MAX_PIXELS)}
+        decoder.options = {**options, **_CODECS[codec].options}
         if codec == "av1" and self._threads == 1:
             decoder.options = {**decoder.options, "max_frame_delay": "1"}
         self._decoder = decoder
@@ -186,8 +196,9 @@ class VideoStream(Generic[T]):
         # Numbers begin anew at a key frame: with one among them, as many as a group has can be lost without a trace.
         jump = self._pace.loss(packet.stamp_ns, min(info.unnoticed, self._since_key))
         self._since_key = 1 if info.starts else self._since_key + 1
+        # The stamp of this packet is the first after the loss, so it is not forgotten.
         if loss := info.loss or jump:
-            self.lose(loss)
+            self._begin_anew(loss)
         if info.starts:
             # Later key frames have what is before them.
             self._first_key = (info, packet.stamp_ns) if self._unknown_because else None

@@ -221,10 +221,19 @@ def tiny_parameters(folder: Path, *prefixes: str) -> dict[str, Any]:
         patch.syspath_prepend(str(TESTS))
         description = describe(folder)
         profile = fit(description)
-    inputs = {
+    inputs = deep_inputs(*prefixes)
+    return {"segmenter": str(description), "profile": str(profile), "device": "cpu", "num_threads": 1, **inputs}
+
+
+def deep_inputs(*prefixes: str) -> dict[str, Any]:
+    """Parameters for inputs that lose no frame.
+
+    Args:
+        prefixes: absolute, of the cameras' topics, such as ``/front/``.
+    """
+    return {
         f"qos_overrides.{prefix}{topic}.{policy}": value
         for prefix in prefixes
         for topic in ("image_raw", "camera_info", *(f"image_raw/{transport}" for transport in TRANSPORTS))
         for policy, value in DEEP_INPUT.items()
     }
-    return {"segmenter": str(description), "profile": str(profile), "device": "cpu", "num_threads": 1, **inputs}

@@ -6,7 +6,7 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -188,14 +188,14 @@ class Camera:
     def send(self, message: Any) -> None:
         self._publisher.publish(message)
 
-    def stream(self, messages: Sequence[Any], period_s: float) -> None:
+    def stream(self, messages: Iterable[Any], period_s: float) -> None:
         """Send a frame each ``period_s``, and wait until there are as many flags."""
-        due = time.monotonic()
+        due, sent = time.monotonic(), 0
         for message in messages:
             self._client.receive_for(due - time.monotonic())
             self.send(message)
-            due += period_s
-        self._client.until(lambda: len(self.flags) >= len(messages), f"{len(messages)} flags")
+            due, sent = due + period_s, sent + 1
+        self._client.until(lambda: len(self.flags) >= sent, f"{sent} flags")
 
     def ask(self, message: Any) -> AttackFlag:
         """Send a frame and wait for its flag."""

@@ -7,6 +7,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import rclpy
 from builtin_interfaces.msg import Time
 from rcl_interfaces.msg import Parameter, ParameterValue
 from rcl_interfaces.srv import SetParameters
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor, TimeoutException
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
@@ -116,6 +117,18 @@ class Client:
         while not condition():
             assert time.monotonic() < deadline, f"waited {patience_s:.0f} s for {what}"
             self._executor.spin_once(timeout_sec=0.02)
+
+    def drain(self) -> None:
+        """Receive all that has arrived."""
+        received = True
+        while received:
+            received = False
+            # Raised as well once it has given one message of each topic.
+            with suppress(TimeoutException):
+                while True:
+                    handler, *_ = self._executor.wait_for_ready_callbacks(timeout_sec=0.0)
+                    handler()
+                    received = True
 
     def receive_for(self, seconds: float) -> None:
         """Receive for so long, to the millisecond: a camera's frames come evenly."""

@@ -15,8 +15,12 @@ from click.testing import CliRunner
 import support
 from support.tiny_network import describe, fit
 from zmask_ros.cli.bench import PERFORMANCE, command
+from zmask_ros.defense import load_profile
+from zmask_ros.defense.engine import export_graphs
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.performance.benchmark import CASES
+from zmask_ros.segmenters import load_segmenter
+from zmask_ros.segmenters.engine.graphs import write_graphs
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +88,20 @@ def test_an_engine_is_measured_beside_torch_and_busy_neighbours(place: Path, mon
         assert footprint["peak_mib"] > 50
     alone = CliRunner().invoke(command, [*basics(place, 2), "--json", "--runtime", "torch"])
     assert "engine" not in json.loads(alone.stdout)
+
+
+def test_graphs_that_are_there_are_not_exported_again(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The processes that are started build the network as well.
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(support.__file__).parents[1]), *sys.path]))
+    description, profile = place / "tiny_0.yaml", place / "tiny_0.zmask.safetensors"
+    write_graphs(export_graphs(load_segmenter(str(description), "cpu"), load_profile(profile)), tmp_path)
+    for module in ("zmask_ros.cli.bench", "zmask_ros.defense.engine"):
+        monkeypatch.setattr(f"{module}.export_graphs", None)
+    result = CliRunner().invoke(command, [*basics(place, 2, starts=1), "--json", "--graphs", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert list(json.loads(result.stdout)["footprints"]) == ["torch", "ONNX Runtime (CPU)"]
 
 
 def test_a_sweep_is_measured_drawn_and_written_into_a_document(place: Path, tmp_path: Path) -> None:

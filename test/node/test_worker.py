@@ -6,12 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import pytest
 
 from support.arrivals import arrival
 from zmask_ros.node.mailbox import Arrival, Mailbox
-from zmask_ros.node.worker import PATIENCE_LIMIT_S, Worker
+from zmask_ros.node.worker import PATIENCE_LIMIT_S, STOPPED, Worker
 
 
 class Handler:
@@ -101,9 +102,9 @@ def test_however_long_the_last_frames_took_a_newer_one_is_not_waited_for_long(mo
     mailbox, handler = Mailbox(), Handler(lambda _: None)
     take, patience = mailbox.take, []
 
-    def noted(most: int, patience_s: float) -> list[Arrival]:
+    def noted(most: int, patience_s: float, taken: Callable[[list[Arrival]], None]) -> list[Arrival]:
         patience.append(patience_s)
-        return take(most)
+        return take(most, 0.0, taken)
 
     monkeypatch.setattr(mailbox, "take", noted)
     worker = Worker(mailbox, handler)
@@ -112,6 +113,57 @@ def test_however_long_the_last_frames_took_a_newer_one_is_not_waited_for_long(mo
     until(lambda: len(patience) == 2)
     assert patience == [0.0, PATIENCE_LIMIT_S]
     assert worker.stop(5.0)
+
+
+def test_a_shutdown_finds_a_frame_that_has_just_been_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    took, go_on = threading.Event(), threading.Event()
+    mailbox, handler, frame = Mailbox(), Handler(lambda _: None), arrival()
+    take = mailbox.take
+
+    def slowly(*arguments: Any) -> list[Arrival]:
+        found = take(*arguments)
+        took.set()
+        go_on.wait(10.0)
+        return found
+
+    monkeypatch.setattr(mailbox, "take", slowly)
+    worker = Worker(mailbox, handler)
+    worker.start()
+    mailbox.put(frame)
+    assert took.wait(10.0)
+    assert not worker.stop(0.0)
+    assert handler.flagged == [(frame, STOPPED)]
+    go_on.set()
+    until(lambda: not worker.alive)
+    assert len(handler.flagged) == 1
+
+
+def test_a_shutdown_waits_for_the_flag_that_is_being_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    publishes, go_on, stopped = threading.Event(), threading.Event(), threading.Event()
+    mailbox, handler, frame = Mailbox(), Handler(lambda _: None), arrival()
+    flag = handler.fail
+
+    def slowly(flagged: Arrival, reason: str) -> None:
+        publishes.set()
+        go_on.wait(10.0)
+        flag(flagged, reason)
+
+    def stop() -> None:
+        worker.stop(0.0)
+        assert handler.flagged == [(frame, "")]
+        stopped.set()
+
+    monkeypatch.setattr(handler, "fail", slowly)
+    worker = Worker(mailbox, handler)
+    worker.start()
+    mailbox.put(frame)
+    assert publishes.wait(10.0)
+    ends = threading.Thread(target=stop)
+    ends.start()
+    until(lambda: mailbox.put(arrival()) is not None)
+    go_on.set()
+    ends.join(10.0)
+    assert stopped.is_set()
 
 
 def test_frames_that_a_shutdown_leaves_are_flagged_exactly_once() -> None:

@@ -20,11 +20,11 @@ from zmask_ros.evaluation.performance.benchmark import Benchmark, run_benchmark
 from zmask_ros.evaluation.performance.benchmark_report import NAIVE, cost_plot, markdown
 from zmask_ros.evaluation.performance.footprint import Footprint, Subject, measure_footprint
 from zmask_ros.evaluation.performance.timing import PairedTimes, Quartiles, p99
+from zmask_ros.inference import RUNTIMES, Runtime
 from zmask_ros.io.files import check_place, replace_file
 from zmask_ros.io.markdown_tables import Marks
 from zmask_ros.resources import shipped_patch, shipped_profile
 from zmask_ros.segmenters import Segmenter, load_segmenter
-from zmask_ros.segmenters.description import Runtime
 from zmask_ros.segmenters.engine.graphs import write_graphs
 
 PERFORMANCE = Marks("<!-- figures: written by zmask bench --docs -->", "<!-- end of figures -->")
@@ -39,7 +39,7 @@ PERFORMANCE = Marks("<!-- figures: written by zmask bench --docs -->", "<!-- end
 @options.threads
 @click.option(
     "--runtime",
-    type=click.Choice(options.RUNTIMES),
+    type=click.Choice(RUNTIMES),
     default="auto",
     help="What is measured beside torch: auto, ONNX Runtime where it can be used; onnx, the same or nothing at all; "
     "torch, nothing.",
@@ -121,7 +121,8 @@ def command(
     result = run_benchmark(network, defense, picture, size, frames, sweep, networks, demo, progress, engine, neighbours)
     if starts:
         subject = Subject(segmenter, str(path), device, torch.get_num_threads())
-        result = replace(result, footprints=_footprints(subject, starts, network, fitted, engine))
+        folder = graphs or network.description.graphs
+        result = replace(result, footprints=_footprints(subject, starts, network, fitted, engine, folder))
     if plot is not None:
         replace_file(plot, cost_plot(result).encode())
     if docs is not None:
@@ -133,15 +134,26 @@ def command(
 
 
 def _footprints(
-    subject: Subject, starts: int, network: Segmenter, profile: Profile, engine: Segmenter | None
+    subject: Subject,
+    starts: int,
+    network: Segmenter,
+    profile: Profile,
+    engine: Segmenter | None,
+    graphs: Path | None,
 ) -> dict[str, Footprint]:
-    """The footprint of processes that run the defense in torch and, if there is an engine, on that."""
-    with progress("Starting", "ways", 1 if engine is None else 2) as advance, TemporaryDirectory() as folder:
+    """The footprint of processes that run the defense in torch and, if there is an engine, on that.
+
+    Args:
+        graphs: folder that `zmask export` wrote; None: graphs are made for the engine.
+    """
+    with progress("Starting", "ways", 1 if engine is None else 2) as advance, TemporaryDirectory() as temporary:
         found = {"torch": measure_footprint(subject, starts)}
         advance()
         if engine is not None:
-            write_graphs(export_graphs(network, profile), Path(folder))
-            found[engine.engine] = measure_footprint(replace(subject, graphs=folder), starts)
+            if graphs is None:
+                graphs = Path(temporary)
+                write_graphs(export_graphs(network, profile), graphs)
+            found[engine.engine] = measure_footprint(replace(subject, graphs=str(graphs)), starts)
             advance()
     return found
 

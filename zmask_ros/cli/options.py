@@ -10,11 +10,11 @@ from typing import Any
 
 import click
 
+from zmask_ros.inference import RUNTIMES
 from zmask_ros.io.images.codec import AUTO_BITS
 from zmask_ros.io.images.pixel_layouts import ALL_BITS
 from zmask_ros.resources import DEFAULT_SEGMENTER
 
-RUNTIMES = ("torch", "onnx", "auto")
 PATH = click.Path(path_type=Path)
 COUNT = click.IntRange(min=1)
 SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)

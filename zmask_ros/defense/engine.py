@@ -26,8 +26,9 @@ from zmask_ros.defense.resegmentation.stem_search import find_stem
 from zmask_ros.defense.streaming.cascade import Cascade
 from zmask_ros.defense.streaming.tracking import tracked_layer
 from zmask_ros.errors import describe_error
+from zmask_ros.inference import Runtime
 from zmask_ros.segmenters import Segmenter
-from zmask_ros.segmenters.description import Description, Runtime
+from zmask_ros.segmenters.description import Description
 from zmask_ros.segmenters.engine.cutting import Cut, Pass, export
 from zmask_ros.segmenters.engine.graphs import EngineError, Export, Origin, check_notes, read_graphs
 from zmask_ros.segmenters.engine.network import EngineNetwork

@@ -16,7 +16,7 @@ from typing import Any
 
 from zmask_ros.demo.processes import DemoError, NodeProcess, executable
 from zmask_ros.demo.scenario import DemoSettings, Scenario
-from zmask_ros.segmenters.description import Runtime
+from zmask_ros.inference import Runtime
 
 NAMESPACE = "/camera"
 PICTURES = ("segmentation", "mask", "overlay")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,13 +63,16 @@ class Mailbox:
             self._condition.notify()
             return displaced
 
-    def take(self, most: int, patience_s: float = 0.0) -> list[Arrival]:
+    def take(
+        self, most: int, patience_s: float = 0.0, taken: Callable[[list[Arrival]], None] = lambda _: None
+    ) -> list[Arrival]:
         """Wait for arrivals and take up to ``most``: the cameras first whose last turn is longest ago.
 
         Args:
             most: how many, at least 1.
             patience_s: where the first camera's next frame is due within these seconds, it is waited for: what is
                 processed is then fresh, and not nearly as old as the time between two frames.
+            taken: called with them while nobody else looks into the mailbox: at no time are they in neither's hands.
 
         Returns:
             One arrival a camera; nothing once the mailbox is closed.
@@ -85,7 +89,9 @@ class Mailbox:
                 return []
             self._taken += 1
             self._turns.update(dict.fromkeys(cameras, self._taken))
-            return [self._waiting.pop(camera) for camera in cameras]
+            arrivals = [self._waiting.pop(camera) for camera in cameras]
+            taken(arrivals)
+            return arrivals
 
     def _in_turn(self) -> list[str]:
         return sorted(self._waiting, key=lambda camera: self._turns.get(camera, 0))

@@ -26,9 +26,9 @@ from zmask_ros.resources import shipped_profile
 
 if TYPE_CHECKING:
     from zmask_ros.defense import Profile
+    from zmask_ros.inference import Runtime
     from zmask_ros.runtime.camera import CameraResult, CameraStream, DefendedCamera
     from zmask_ros.segmenters import Segmenter
-    from zmask_ros.segmenters.description import Runtime
 
 GRAY = 127
 SMALL_BATCH_S = 30.0

@@ -65,6 +65,8 @@ class Worker:
         self._lock = threading.Lock()
         self._current: dict[str, Arrival] = {}
         self._work: _Work | None = None
+        # Held while a frame that was claimed is being flagged.
+        self._flagging = threading.Lock()
         # Held while the device is in use.
         self._device = threading.Lock()
         # A daemon, so that a network call that hangs cannot keep the process alive.
@@ -148,13 +150,14 @@ class Worker:
         self._thread.join(timeout_s)
         for arrival in self.take_away() + left:
             self._handler.fail(arrival, STOPPED)
+        with self._flagging:
+            # Now the last one that the thread had claimed has its flag, too.
+            pass
         return not self._thread.is_alive()
 
     def _run(self) -> None:
         patience_s = 0.0
-        while arrivals := self._mailbox.take(self._handler.batch_limit, patience_s):
-            with self._lock:
-                self._current = {arrival.camera: arrival for arrival in arrivals}
+        while arrivals := self._mailbox.take(self._handler.batch_limit, patience_s, self._taken):
             with self._device:
                 began_ns = time.monotonic_ns()
                 self._work = _Work(began_ns, len(arrivals))
@@ -162,23 +165,28 @@ class Worker:
                 self._work = None
                 patience_s = min(PATIENCE * (time.monotonic_ns() - began_ns) / 1e9, PATIENCE_LIMIT_S)
 
+    def _taken(self, arrivals: Sequence[Arrival]) -> None:
+        with self._lock:
+            self._current = {arrival.camera: arrival for arrival in arrivals}
+
     def _handle(self, arrivals: list[Arrival]) -> None:
         try:
             for arrival, publish in self._handler.process(arrivals):
-                if self._claim(arrival):
-                    self._try(arrival, publish)
+                self._flag(arrival, publish)
         except Exception as error:
             self._handler.report([arrival.camera for arrival in arrivals], error)
             for arrival in arrivals:
-                if self._claim(arrival):
-                    self._try(arrival, partial(self._handler.fail, arrival, f"internal error: {describe_error(error)}"))
+                self._flag(arrival, partial(self._handler.fail, arrival, f"internal error: {describe_error(error)}"))
 
-    def _try(self, arrival: Arrival, publish: Callable[[], None]) -> None:
-        """Publish; what one camera's result raises does not keep another camera's from its subscribers."""
-        try:
-            publish()
-        except Exception as error:
-            self._handler.report([arrival.camera], error)
+    def _flag(self, arrival: Arrival, publish: Callable[[], None]) -> None:
+        """Publish, once; what one camera's result raises does not keep another camera's from its subscribers."""
+        with self._flagging:
+            if not self._claim(arrival):
+                return
+            try:
+                publish()
+            except Exception as error:
+                self._handler.report([arrival.camera], error)
 
     def _claim(self, arrival: Arrival) -> bool:
         """Claim a frame in work in order to flag it: true for the first caller only."""

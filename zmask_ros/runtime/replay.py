@@ -20,6 +20,7 @@ from zmask_ros.flags.drift import Drift
 from zmask_ros.flags.flag import Flag, FrameState, camera_name, profile_identity
 from zmask_ros.flags.precaution import excess_advice
 from zmask_ros.flags.topics import TRANSPORTS
+from zmask_ros.inference import Runtime
 from zmask_ros.io.bags.reader import CameraBags, ReadReport, StampedMessage
 from zmask_ros.io.bags.writer import BagWriter
 from zmask_ros.io.files import check_place
@@ -34,7 +35,6 @@ from zmask_ros.runtime.flag_bag import FlagBag
 from zmask_ros.runtime.picture_topics import draw_overlay
 from zmask_ros.runtime.rerun_recording import RerunRecording
 from zmask_ros.segmenters import build_segmenter, choose_device, read_description
-from zmask_ros.segmenters.description import Runtime
 
 # What an image topic has after the namespace of its camera.
 _TRANSPORTED = tuple(f"/{transport}" for transport in TRANSPORTS)

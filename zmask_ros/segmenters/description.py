@@ -11,6 +11,7 @@ from pydantic import AliasPath, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.dataclasses import dataclass
 
 from zmask_ros.errors import ZmaskError
+from zmask_ros.inference import Runtime
 from zmask_ros.resources import roots
 from zmask_ros.validation import sentence
 
@@ -26,8 +27,6 @@ Deviation = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 # A layer "0" may stand without its quotes; 1.10 without them has lost its last digit already.
 LayerName = Annotated[str, BeforeValidator(lambda name: str(name) if isinstance(name, int) else name)]
 LayerNames = tuple[LayerName, ...]
-Runtime = Literal["torch", "onnx", "auto"]
-"""What a network runs in beside a defense; ``auto`` is ONNX Runtime where it says the same as torch."""
 
 
 class SegmenterError(ZmaskError):

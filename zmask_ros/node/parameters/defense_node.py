@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from zmask_ros.flags.topics import TRANSPORTS
+from zmask_ros.inference import RUNTIMES
 from zmask_ros.node.parameters.spec import parameter
 
 MODES = ("streaming", "full")
-RUNTIMES = ("", "torch", "onnx", "auto")
 IMAGE_TRANSPORTS = ("raw", *TRANSPORTS)
 # rclpy takes an empty list for a list of bytes.
 ONE_CAMERA = [""]
@@ -39,7 +39,7 @@ class DefenseParameters:
         "",
         "What the network runs in: torch; onnx, ONNX Runtime, which is refused where it says anything else than torch; "
         "auto, onnx where it can be used and otherwise torch. Empty: as the segmenter's description says, or torch.",
-        choices=RUNTIMES,
+        choices=("", *RUNTIMES),
     )
     graphs: str = parameter(
         "",

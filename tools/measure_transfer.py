@@ -294,7 +294,7 @@ def road_stills(folder: Path | None) -> list[np.ndarray]:
 @click.option("--patch-steps", default=PATCH.steps, show_default=True, help="Of the patch's optimizer.")
 @click.option("--every", default=1, show_default=True, help="Take each n-th frame.")
 @click.option("--work", type=click.Path(path_type=Path), default=WORK, show_default=True, help="Patches are kept here.")
-@click.option("--prepare", "budget", type=DURATION, help="Also what `zmask prepare` gives in so much computing time, as 10min.")
+@click.option("--prepare", "budget", type=DURATION, help="Also what `zmask prepare` gives in so much processor time.")
 @roads_option
 def main(
     networks: tuple[str, ...],

@@ -27,6 +27,7 @@ from torch import Tensor
 from zmask_ros.attacks import Recipe, paste_at_random, stack_frames, to_uint8
 from zmask_ros.attacks.patch_attack import profile_digest
 from zmask_ros.attacks.recipe import patch_side
+from zmask_ros.attacks.strength import FAST
 from zmask_ros.defense import Defense, Profile, load_profile, save_profile
 from zmask_ros.defense.defense import masked_labels
 from zmask_ros.defense.evidence.head import Head
@@ -141,7 +142,7 @@ def patch_recipes(input_size: tuple[int, int], steps: int) -> dict[str, Recipe]:
     """How the patches are made that profiles are compared on, by kind."""
     large, small = (patch_side(share, input_size) for share in (SIDE, SMALL_SIDE))
     # With two images a step a patch gets stronger in the same time than with four.
-    begun = Recipe((large, large), steps, batch=2, lr=0.06, gamma=1.0, eot=SEEN)
+    begun = Recipe((large, large), steps, batch=2, lr=0.06, gamma=1.0, eot=SEEN, **FAST)
     return {
         PLAIN: begun,
         SMALL: replace(begun, size=(small, small), seed=1),

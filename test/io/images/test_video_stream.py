@@ -209,7 +209,10 @@ def test_of_a_packet_that_is_damaged_no_other_picture_is_given(name: str, damage
         # Of the first one, nobody knows as yet that its pictures have checksums.
         place = int(random.integers(1, len(packets)))
         number, whole = packets[place]
-        packets[place] = number, replace(whole, data=damage(whole.data, int(random.integers(1, len(whole.data))), random))
+        packets[place] = (
+            number,
+            replace(whole, data=damage(whole.data, int(random.integers(1, len(whole.data))), random)),
+        )
         order, told = play(packets, low_delay)
         assert_told_once(order, packets)
         wrong += any(

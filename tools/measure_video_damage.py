@@ -32,13 +32,17 @@ WIDTH, HEIGHT = 160, 120
 WRONG_BELOW_DB = 30.0
 _X265 = "log-level=none"
 ENCODERS: dict[str, tuple[str, str, dict[str, str]]] = {
-    "H.264": ("h264", "libx264", {"tune": "zerolatency", "preset": "veryfast", "x264-params": "slices=1"}),
+    "H.264": (
+        "h264",
+        "libx264",
+        {"tune": "zerolatency", "preset": "veryfast", "x264-params": "sliced-threads=0:slices=1"},
+    ),
     "H.264, four slices a picture": (
         "h264",
         "libx264",
-        {"tune": "zerolatency", "preset": "veryfast", "x264-params": "slices=4"},
+        {"tune": "zerolatency", "preset": "veryfast", "x264-params": "sliced-threads=0:slices=4"},
     ),
-    "H.264, B frames": ("h264", "libx264", {"preset": "medium", "x264-params": "slices=1"}),
+    "H.264, B frames": ("h264", "libx264", {"preset": "medium", "x264-params": "sliced-threads=0:slices=1"}),
     "H.265": ("h265", "libx265", {"tune": "zerolatency", "preset": "fast", "x265-params": _X265}),
     "H.265, with checksums (`hash=1`)": (
         "h265",
@@ -47,7 +51,11 @@ ENCODERS: dict[str, tuple[str, str, dict[str, str]]] = {
     ),
     "H.265, B frames": ("h265", "libx265", {"preset": "fast", "x265-params": _X265}),
     "AV1": ("av1", "libsvtav1", {"preset": "10", "svtav1-params": "pred-struct=1"}),
-    "VP9": ("vp9", "libvpx-vp9", {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "crf": "30", "b": "0"}),
+    "VP9": (
+        "vp9",
+        "libvpx-vp9",
+        {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "crf": "30", "b": "0"},
+    ),
 }
 
 

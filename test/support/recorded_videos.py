@@ -41,7 +41,11 @@ ENCODERS: dict[str, tuple[str, str, dict[str, str]]] = {
     ),
     "av1": ("av1", "libsvtav1", {"preset": "10", "svtav1-params": "pred-struct=1"}),
     "av1, hidden frames": ("av1", "libsvtav1", {"preset": "10"}),
-    "vp9": ("vp9", "libvpx-vp9", {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "crf": "30", "b": "0"}),
+    "vp9": (
+        "vp9",
+        "libvpx-vp9",
+        {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "crf": "30", "b": "0"},
+    ),
     "vp9, hidden frames": (
         "vp9",
         "libvpx-vp9",

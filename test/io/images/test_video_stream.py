@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -182,6 +183,44 @@ def test_a_stretch_of_zeros_in_a_packet_is_seen(
     following = min((key for key in video(name).keys if key > number), default=FRAMES)
     assert all(told[one][0] is None for one in range(number, following))
     assert told[number][1]
+
+
+def flipped(data: bytes, at: int, random: np.random.Generator) -> bytes:
+    return data[:at] + bytes([data[at] ^ 1 << int(random.integers(8))]) + data[at + 1 :]
+
+
+def replaced(data: bytes, at: int, random: np.random.Generator) -> bytes:
+    part = data[at : at + int(random.integers(2, 40))]
+    return data[:at] + random.integers(0, 256, len(part), np.uint8).tobytes() + data[at + len(part) :]
+
+
+def cut(data: bytes, at: int, _: np.random.Generator) -> bytes:
+    return data[:at]
+
+
+# Damage whose bytes are those of another picture passes in the others: see docs/reliability.md.
+@pytest.mark.parametrize("name", ["h265, checksums", "av1", "vp9"])
+@pytest.mark.parametrize("damage", [flipped, replaced, cut])
+@pytest.mark.parametrize("low_delay", [True, False])
+def test_of_a_packet_that_is_damaged_no_other_picture_is_given(name: str, damage: Any, low_delay: bool) -> None:
+    random, tried, wrong = np.random.default_rng(5), 25, 0
+    for _ in range(tried):
+        packets = packets_of(name)
+        # Of the first one, nobody knows as yet that its pictures have checksums.
+        place = int(random.integers(1, len(packets)))
+        number, whole = packets[place]
+        packets[place] = (
+            number,
+            replace(whole, data=damage(whole.data, int(random.integers(1, len(whole.data))), random)),
+        )
+        order, told = play(packets, low_delay)
+        assert_told_once(order, packets)
+        wrong += any(
+            picture is not None and cv2.PSNR(picture, decoded(name)[number]) < 30
+            for number, (picture, _) in told.items()
+        )
+    # A bit of the last block of a picture may be any other without a contradiction.
+    assert wrong <= (0 if name.startswith("h265") else 1)
 
 
 def test_every_reason_says_what_happened() -> None:

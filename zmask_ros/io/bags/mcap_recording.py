@@ -197,10 +197,8 @@ class McapRecording(Recording):
             try:
                 if stream.read(len(MAGIC)) != MAGIC:
                     raise McapError("it does not begin as an mcap file does")
-                while True:
-                    opcode, length = _record_head(stream, self._size)
-                    if opcode in (Opcode.DATA_END, Opcode.FOOTER):
-                        break
+                while (head := _record_head(stream, self._size))[0] not in (Opcode.DATA_END, Opcode.FOOTER):
+                    opcode, length = head
                     if opcode == Opcode.HEADER and stream.tell() > len(MAGIC) + _RECORD.size:
                         # Its channels are others, of the same numbers.
                         raise McapError("another file begins in it")
@@ -215,11 +213,8 @@ class McapRecording(Recording):
                             lost += 1
                             first = first or str(error)
                     else:
-                        body = stream.read(length)
-                        if _SECOND_FILE in body:
-                            raise McapError("another file begins in it")
-                        self._learn_record(opcode, body)
-                self._found_wrong = _behind_the_end(stream, length if opcode == Opcode.DATA_END else None)
+                        self._learn_record(opcode, stream.read(length))
+                self._found_wrong = _behind_the_end(stream, *head)
             except Exception as error:
                 reason = "no more bytes" if isinstance(error, struct.error) or not str(error) else error
                 self._found_wrong = f"it is cut off or damaged at byte {stream.tell()} of {self._size} ({reason})"
@@ -257,6 +252,8 @@ class McapRecording(Recording):
         return topic is not None and topic.name in topics
 
     def _learn_record(self, opcode: int, body: bytes) -> None:
+        if _SECOND_FILE in body:
+            raise McapError("another file begins in it")
         if opcode == Opcode.SCHEMA:
             self._learn_schema(Schema.read(ReadDataStream(BytesIO(body))))
         elif opcode == Opcode.CHANNEL:
@@ -271,22 +268,22 @@ def _record_head(stream: BinaryIO, size: int) -> tuple[int, int]:
     return opcode, length
 
 
-def _behind_the_end(stream: BinaryIO, length: int | None) -> str:
+def _behind_the_end(stream: BinaryIO, opcode: int, length: int) -> str:
     """What is not read behind the last data of the file, or why that is of another file.
 
     Args:
-        stream: stands in the last record, behind its head.
-        length: of the record that ends the data; None where that is missing.
+        stream: stands in the record that ends the data, or in the footer where that is missing, behind its head.
+        opcode, length: of that record.
     """
     begin = stream.tell()
     with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as bytes_of_file:
         other = bytes_of_file.find(_SECOND_FILE, begin)
         if other >= 0:
             return another_begins(other)
-        opcode, _, summary, _, _, magic = _FOOTER.unpack(bytes_of_file[-_FOOTER.size :])
+        last, _, summary, _, _, magic = _FOOTER.unpack(bytes_of_file[-_FOOTER.size :])
     # A record that was cut, and the beginning of the next file, may together be as long as it says.
-    is_footer = opcode == Opcode.FOOTER and magic == MAGIC
-    if is_footer and summary and length is not None and summary != begin + length:
+    has_footer = last == Opcode.FOOTER and magic == MAGIC
+    if opcode == Opcode.DATA_END and has_footer and summary not in (0, begin + length):
         return "its end is that of another file, which begins in it"
     return ""
 

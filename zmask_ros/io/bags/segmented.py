@@ -193,7 +193,7 @@ class _Segment:
 
     def write(self, message: RawMessage) -> None:
         channel = self._channel(message.topic, message.msgtype)
-        self._writer.add_message(channel, message.received_ns, message.data, message.received_ns)
+        self._writer.add_message(channel, message.received_ns, bytes(message.data), message.received_ns)
         self.size += len(message.data)
 
     def sync(self) -> None:

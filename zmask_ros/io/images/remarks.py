@@ -19,6 +19,8 @@ PROGRESSIVE = "the image is a progressive JPEG: a small loss in it goes unnotice
 # A sixteenth of full brightness, which 1 % of the samples may exceed.
 _BLACK_BELOW = 16
 _BRIGHTER_SHARE = 0.01
+_BLACK_MEAN = (1 - _BRIGHTER_SHARE) * (_BLACK_BELOW - 1) + _BRIGHTER_SHARE * 255
+"""What the mean of such an image is at most."""
 # Of every channel, standard deviation in 8-bit levels.
 _LEAST_CONTRAST = 2.0
 # Enough pixels for both, along the shorter side.
@@ -29,13 +31,15 @@ _HEADER_BYTES = 1 << 16
 
 def visibility_remark(image: np.ndarray) -> str:
     """Whether there is much to be seen in uint8 [H, W, 3]; empty if there is."""
-    step = max(1, min(image.shape[:2]) // _SAMPLED)
+    height, width = image.shape[:2]
+    step = max(1, min(height, width) // _SAMPLED)
     # Not by slices of numpy, which take twenty times as long.
-    size = tuple(-(-side // step) for side in reversed(image.shape[:2]))
-    sample = cv2.resize(image, size, interpolation=cv2.INTER_NEAREST)
-    if np.count_nonzero(sample >= _BLACK_BELOW) <= _BRIGHTER_SHARE * sample.size:
+    sample = cv2.resize(image, (-(-width // step), -(-height // step)), interpolation=cv2.INTER_NEAREST)
+    mean, deviation = (side.ravel().tolist() for side in cv2.meanStdDev(sample))
+    # Most images are brighter than any that is nearly black, and their samples need not be counted.
+    if sum(mean) <= 3 * _BLACK_MEAN and np.count_nonzero(sample >= _BLACK_BELOW) <= _BRIGHTER_SHARE * sample.size:
         return NEARLY_BLACK
-    return NEARLY_ONE_COLOR if cv2.meanStdDev(sample)[1].max() < _LEAST_CONTRAST else ""
+    return NEARLY_ONE_COLOR if max(deviation) < _LEAST_CONTRAST else ""
 
 
 def remark(message: Any, image: np.ndarray, significant_bits: int) -> str:

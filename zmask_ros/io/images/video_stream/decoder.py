@@ -253,21 +253,27 @@ class VideoStream(Generic[T]):
             except self._av.error.FFmpegError:
                 frames = []
             for frame in frames:
-                if frame.pts in self._waiting and frame.pts < end and not frame.is_corrupt:
-                    waiting = self._waiting[frame.pts]
+                waiting = self._undecided(frame)
+                if waiting is not None and frame.pts < end and not frame.is_corrupt:
                     self._waiting[frame.pts] = replace(waiting, outcome=self._seen(waiting, frame))
             self._waiting = {serial: waiting.without_picture(reason) for serial, waiting in self._waiting.items()}
         if self._decoder is not None:
             self._decoder.flush_buffers()
+
+    def _undecided(self, frame: Any) -> _Waiting[T] | None:
+        """The packet of a picture, unless it was given up: decoders with several threads keep some beyond an error."""
+        waiting = self._waiting.get(frame.pts)
+        return None if waiting is None or waiting.is_decided else waiting
 
     def _seen(self, waiting: _Waiting[T], frame: Any) -> Decoded[T]:
         return Decoded(waiting.outcome.source, frame, self._remark)
 
     def _show(self, frame: Any) -> Iterator[Decoded[T]]:
         """A picture, after the packets that are shown before it: theirs will not come any more."""
-        shown = self._waiting.pop(frame.pts, None)
+        shown = self._undecided(frame)
         if shown is None:
             return
+        del self._waiting[frame.pts]
         yield from self._tell([one for one, waiting in self._waiting.items() if waiting.stamp_ns < shown.stamp_ns])
         yield self._seen(shown, frame)
 

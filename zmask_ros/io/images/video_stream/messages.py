@@ -17,7 +17,12 @@ FFMPEG_PACKET = "ffmpeg_image_transport_msgs/msg/FFMPEGPacket"
 VIDEO_TYPES = (FOXGLOVE_VIDEO, FFMPEG_PACKET)
 
 # Encoders of FFmpeg have such names as libx264, h264_nvenc, hevc_vaapi, libsvtav1.
-_FAMILIES = {"h264": re.compile("264|avc"), "h265": re.compile("265|hevc"), "av1": re.compile("av1"), "vp9": re.compile("vp0?9")}
+_FAMILIES = {
+    "h264": re.compile("264|avc"),
+    "h265": re.compile("265|hevc"),
+    "av1": re.compile("av1"),
+    "vp9": re.compile("vp0?9"),
+}
 
 
 @dataclass(frozen=True)

@@ -235,7 +235,7 @@ def test_a_constraint_brings_the_score_below_the_threshold(
     tiny: tuple[Segmenter, Profile], frames: Frames, entries: dict[str, Any]
 ) -> None:
     threshold = tiny[1].detector.threshold
-    profile = with_changed(tiny[1], threshold=replace(threshold, value=10 * threshold.value))
+    profile = with_changed(tiny[1], threshold=replace(threshold, value=4 * threshold.value))
     free = replace(BIG, adaptive="flag", adaptive_weight=0.0)
     bound = replace(BIG, adaptive="flag", evasion="constraint", **entries)
     masked, accuracy = {}, {}

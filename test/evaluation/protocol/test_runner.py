@@ -209,7 +209,7 @@ def test_the_expected_time_is_that_of_the_missing_jobs(
     assert done[0].expected_seconds(PACE) == 0
     fresh = evaluation_parts.evaluation(tmp_path, *network)
     pace = fresh.measure_pace()
-    assert set(pace.steps) == {(False, 1), (True, 1)}
+    assert {(kind.knows_the_defense, kind.patches) for kind in pace.steps} == {(False, 1), (True, 1)}
     frames_only = replace(pace, steps={})
     # A weakened attack knows the defense.
     trained = 3 * (pace.steps[False, 1] + 2 * pace.steps[True, 1])

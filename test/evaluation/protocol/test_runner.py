@@ -21,7 +21,7 @@ from zmask_ros.evaluation.metrics.segmentation import Confusion, mask_iou
 from zmask_ros.evaluation.protocol.evaluators import NamedProfile
 from zmask_ros.evaluation.protocol.jobs import TrainingJob
 from zmask_ros.evaluation.protocol.plan import read_plan
-from zmask_ros.evaluation.protocol.runner import Evaluation, Pace, Results
+from zmask_ros.evaluation.protocol.runner import Evaluation, Kind, Pace, Results
 from zmask_ros.evaluation.report.html import write_result
 from zmask_ros.evaluation.report.result import TABLES, EvaluationResult, result_of
 from zmask_ros.flags.flag import FrameState
@@ -209,9 +209,10 @@ def test_the_expected_time_is_that_of_the_missing_jobs(
     assert done[0].expected_seconds(PACE) == 0
     fresh = evaluation_parts.evaluation(tmp_path, *network)
     pace = fresh.measure_pace()
-    assert set(pace.steps) == {(False, 1), (True, 1)}
+    unaware, aware = Kind(False, 1, False, False), Kind(True, 1, False, False)
+    assert set(pace.steps) == {unaware, aware}
     frames_only = replace(pace, steps={})
     # A weakened attack knows the defense.
-    trained = 3 * (pace.steps[False, 1] + 2 * pace.steps[True, 1])
+    trained = 3 * (pace.steps[unaware] + 2 * pace.steps[aware])
     assert fresh.expected_seconds(pace) == pytest.approx(fresh.expected_seconds(frames_only) + trained)
     assert fresh.expected_seconds(frames_only) > 6 * pace.network

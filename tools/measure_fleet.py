@@ -1,6 +1,7 @@
 """What `zmask fit --ray` does with many bags on several nodes of a cluster on this machine: tables of docs/fleet.md.
 
-usage: PYTHONPATH=test scripts/run.sh python tools/measure_fleet.py [faults|waiting|computing|overhead|bytes|objects]...
+usage: scripts/run.sh bash -c 'PYTHONPATH=test:$PYTHONPATH python tools/measure_fleet.py [NAME]...'
+NAME is one of faults, waiting, computing, overhead, bytes, objects.
 
 Without a name, all of them: about nine minutes where nothing else runs.
 """

@@ -1,6 +1,6 @@
 """Measure how long a frame takes in the running node, from receipt to flag; the table goes into docs/performance.md.
 
-    PYTHONPATH=test scripts/run.sh python tools/measure_node.py
+    scripts/run.sh bash -c 'PYTHONPATH=test:$PYTHONPATH python tools/measure_node.py'
 
 A camera at 10 Hz over real DDS, the shipped network in torch and on ONNX Runtime, alone and beside busy processes. The
 latency is the one that each flag carries. Torch runs twice: as the node runs it, and with threads that keep their core

@@ -115,19 +115,22 @@ def test_while_a_profile_is_reloaded_every_frame_has_its_flag(client: Client, fr
     client.until(reload.service_is_ready, "the service")
     answer = reload.call_async(Trigger.Request())
     client.until(lambda: not faults.left, "the pass of the reload that hangs")
-    for number in range(2, 7):
-        front.send(frame(number))
-    # The first one waits for the network, and the last one behind it, until they have waited for too long.
-    client.until(lambda: len(front.flags) == 5, "the flags")
-    assert not answer.done()
+    try:
+        for number in range(2, 7):
+            front.send(frame(number))
+        client.until(lambda: len(front.flags) == 5, "the flags")
+        assert not answer.done()
+    finally:
+        faults.release()
     assert sorted(flag.header.stamp.nanosec for flag in front.flags) == [
         frame(n).header.stamp.nanosec for n in range(2, 7)
     ]
     assert {flag.state for flag in front.flags} == {AttackFlag.UNKNOWN}
     reasons = [flag.reason for flag in front.flags]
-    assert sum(reason.startswith("dropped: a newer frame came") for reason in reasons) == 3
-    assert sum(reason.startswith("the profiles have been loading anew for") for reason in reasons) == 2
-    faults.release()
+    dropped = sum(reason.startswith("dropped: a newer frame came") for reason in reasons)
+    waited = sum(reason.startswith("the profiles have been loading anew for") for reason in reasons)
+    # The last one waits for the network until that is too long; so does the first one, if it was taken before the next.
+    assert (dropped, waited) in ((3, 2), (4, 1))
     client.until(answer.done, "the answer")
     assert answer.result().success, answer.result().message
     faults.hold()

@@ -232,6 +232,15 @@ def test_a_definition_whose_names_are_damaged_is_left_aside_for_that_of_ros(tmp_
     assert (report.read, report.warnings()) == (3, [])
 
 
+def test_messages_whose_type_is_damaged_where_they_lie_are_broken(tmp_path: Path) -> None:
+    bag = write_drive(tmp_path / "drive.mcap", 3)
+    name = b"sensor_msgs/msg/Image"
+    # The first one is that of the data; the summary has another.
+    bag.write_bytes(bag.read_bytes().replace(name, b"\0" + name[1:], 1))
+    with pytest.raises(BagError, match="none of images: the bag is damaged"):
+        read(bag)
+
+
 @settings(max_examples=40, deadline=None)
 @given(suffix=st.sampled_from([".mcap", ".db3", ".bag"]), share=st.floats(0.0, 1.0), data=st.data())
 def test_no_damage_ends_in_anything_but_a_word(

@@ -144,9 +144,12 @@ class ImageMessages:
         Raises:
             ZmaskError: it is video, and PyAV is not installed.
         """
-        kind, index = _TYPES[raw.msgtype], self.count
+        kind, index = _TYPES.get(raw.msgtype), self.count
         self.count += 1
-        if not kind.is_video and not self._wanted(index):
+        if (kind is None or not kind.is_video) and not self._wanted(index):
+            return
+        if kind is None:
+            self._broken(raw.topic, index, f"its type is {raw.msgtype!r}, which is none of images: the bag is damaged")
             return
         try:
             message = types.deserialize(raw)

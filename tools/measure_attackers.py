@@ -19,18 +19,18 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
-from measure_transfer import DOCUMENT, PASTING_SEED, PATCH, PLAIN, TEST_EVERY
+from measure_transfer import DOCUMENT, PATCH, TEST_EVERY, attacked_frames, clean_segmented
 
 from train_segmenter import camvid_frames, set_up_torch
 from train_transferable_head import clean_frames, fitted
-from zmask_ros.attacks import Recipe, Step, paste_at_random, to_uint8, train_patch
+from zmask_ros.attacks import Recipe, Step, to_uint8, train_patch
 from zmask_ros.attacks.convergence import Ladder, Outcome, climb
 from zmask_ros.attacks.strength import ATTACKERS, FAST
 from zmask_ros.cli.console import progress
-from zmask_ros.data.camvid import UNLABELLED, LabeledFrame
+from zmask_ros.data.camvid import LabeledFrame
 from zmask_ros.defense import Profile, load_profile
-from zmask_ros.evaluation.baselines.interface import Ours, segment
-from zmask_ros.evaluation.metrics.records import RecordSet, TestFrame, Verdict, record
+from zmask_ros.evaluation.baselines.interface import Ours
+from zmask_ros.evaluation.metrics.records import RecordSet, Verdict, record
 from zmask_ros.evaluation.metrics.worst_case import worst_case
 from zmask_ros.evaluation.report.plots import frontier_plot
 from zmask_ros.evaluation.report.tables import cell, doubling, markdown_table, percent
@@ -110,8 +110,7 @@ class Trial:
         self.segmenter: Segmenter = load_segmenter(name, "cpu")
         self.profile: Profile = load_profile(shipped_profile(name))
         self._defense = Ours(self.segmenter, self.profile)
-        self._frames = frames
-        self._clean = [segment(self.segmenter, frame.image) for frame in frames]
+        self._frames = clean_segmented(self.segmenter, frames)
         self.records: dict[str, tuple[RecordSet, RecordSet]] = {}
 
     def judge(self, patches: torch.Tensor) -> Outcome:
@@ -121,15 +120,11 @@ class Trial:
 
     def measured(self, patch: np.ndarray) -> tuple[RecordSet, RecordSet, RecordSet]:
         """Records of the clean, the undefended and the defended network on all frames under a patch."""
-        generator = torch.Generator().manual_seed(PASTING_SEED)
         found: tuple[list, list, list] = ([], [], [])
         classes = len(self.segmenter.classes)
-        for own, clean in zip(self._frames, self._clean, strict=True):
-            image, hidden = paste_at_random(own.image, patch, PLAIN, generator)
-            truth = np.where(hidden, np.uint8(UNLABELLED), own.labels)
-            frame = TestFrame(own.name, own.drive, image, truth, hidden, clean)
-            verdict = self._defense.process(image)
-            verdicts = Verdict.unmasked(clean), Verdict.unmasked(verdict.undefended), verdict
+        for frame in attacked_frames(self._frames, patch):
+            verdict = self._defense.process(frame.image)
+            verdicts = Verdict.unmasked(frame.clean), Verdict.unmasked(verdict.undefended), verdict
             for records, said in zip(found, verdicts, strict=True):
                 records.append(record(frame, said, classes))
         clean_set, none, defended = (RecordSet(records, classes) for records in found)

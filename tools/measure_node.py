@@ -23,6 +23,7 @@ import pytest
 from support.node_processes import Camera, Client, StartedNode, deep_inputs, image_message
 from zmask_ros.cli.console import progress
 from zmask_ros.evaluation.performance.benchmark import busy_neighbors, clean_frames
+from zmask_ros.evaluation.report.tables import markdown_table
 from zmask_ros.inference import Runtime
 from zmask_ros.io.markdown_tables import Marks
 from zmask_ros.msg import AttackFlag
@@ -36,6 +37,10 @@ NEIGHBORS = 0, 2
 RATE_HZ = 10.0
 WIDTH, HEIGHT = 640, 480
 IMAGES, WARM_UP = 20, 5
+COLUMNS = (
+    *("Beside", "Network in", "Frames, dropped", "p50", "p99"),
+    *("p99 over torch's", "over torch's waiting busily"),
+)
 AIM = 0.20
 """What p99 on the engine, beside busy processes, is to be in that of torch with threads that keep their core busy."""
 
@@ -118,13 +123,11 @@ def measure(way: Way, images: Sequence[np.ndarray], frames: int, threads: int) -
             return Latencies.of(camera.flags)
 
 
-def rows(measured: Mapping[int, Mapping[Way, Latencies]]) -> Iterator[str]:
-    """The table."""
-    yield "| Beside | Network in | Frames, dropped | p50 | p99 | p99 over torch's | over torch's waiting busily |"
-    yield "| --- | --- | --- | --- | --- | --- | --- |"
+def rows(measured: Mapping[int, Mapping[Way, Latencies]]) -> Iterator[tuple[str, ...]]:
+    """The rows of the table."""
     for neighbors, ways in measured.items():
         for way, found in ways.items():
-            cells = (
+            yield (
                 f"{neighbors} busy processes" if neighbors else "nothing",
                 way.title,
                 f"{found.sent}, {found.dropped / found.sent:.0%}",
@@ -132,7 +135,6 @@ def rows(measured: Mapping[int, Mapping[Way, Latencies]]) -> Iterator[str]:
                 _ratio(found, ways[TORCH]),
                 _ratio(found, ways[BUSY_WAITING]) + (f" (aim {AIM:.2f})" if neighbors and way is ENGINE else ""),
             )
-            yield f"| {' | '.join(cells)} |"
 
 
 def _ratio(found: Latencies, other: Latencies) -> str:
@@ -156,7 +158,7 @@ def main(frames: int, threads: int, docs: Path) -> None:
                     measured[neighbors][way] = measure(way, images, frames, threads)
                 advance(note=way.title)
     subject = f"{DEFAULT_SEGMENTER}, {threads} threads on {os.cpu_count()} cores, {WIDTH}x{HEIGHT} at {RATE_HZ:g} Hz."
-    table = "\n".join([subject, "", *rows(measured)])
+    table = f"{subject}\n\n{markdown_table(COLUMNS, rows(measured))}"
     MARKS.write(docs, table)
     click.echo(table)
 

@@ -104,6 +104,21 @@ class NetworkFigures:
     defenses: Mapping[str, DefenseFigures]
 
 
+def clean_segmented(segmenter: Segmenter, frames: Sequence[LabeledFrame]) -> list[tuple[LabeledFrame, np.ndarray]]:
+    """Frames, each with what the network says of it, uint8 [H, W]."""
+    return [(frame, segment(segmenter, frame.image)) for frame in frames]
+
+
+def attacked_frames(frames: Sequence[tuple[LabeledFrame, np.ndarray]], patch: np.ndarray) -> list[TestFrame]:
+    """Frames of `clean_segmented` with a patch, at the same places whatever it is."""
+    generator, shown = torch.Generator().manual_seed(PASTING_SEED), []
+    for frame, clean in frames:
+        image, hidden = paste_at_random(frame.image, patch, PLAIN, generator)
+        truth = np.where(hidden, np.uint8(UNLABELLED), frame.labels)
+        shown.append(TestFrame(frame.name, frame.drive, image, truth, hidden, clean))
+    return shown
+
+
 class Trial:
     """One network, the frames of the unseen drive with and without a patch, and pictures of other cameras."""
 
@@ -111,9 +126,9 @@ class Trial:
         self, segmenter: Segmenter, frames: Sequence[LabeledFrame], patch: np.ndarray, roads: Sequence[np.ndarray]
     ) -> None:
         self.segmenter, self.roads = segmenter, roads
-        self.frames = frames
         self.clean = [frame.image for frame in frames]
-        self.attacked = self._with(patch)
+        self.unattacked = clean_segmented(segmenter, frames)
+        self.attacked = attacked_frames(self.unattacked, patch)
         self._none = self._records(lambda frame: Verdict.unmasked(segment(segmenter, frame.image)))
         self._oracle = self._records(
             lambda frame: Verdict.unmasked(labels_without(segmenter, frame.image, frame.hidden))
@@ -141,20 +156,11 @@ class Trial:
     def adaptive(self, baseline: Ours, patch: np.ndarray) -> tuple[float, int]:
         """Share of the plain patch's damage that another patch does through a defense, and how often it is flagged."""
         classes = len(self.segmenter.classes)
-        shown = self._with(patch)
+        shown = attacked_frames(self.unattacked, patch)
         clean = RecordSet([record(frame, Verdict.unmasked(frame.clean), classes) for frame in shown], classes)
         defended = RecordSet([record(frame, baseline.process(frame.image), classes) for frame in shown], classes)
         plain = self._records(lambda frame: Verdict.unmasked(frame.clean)).miou() - self._none.miou()
         return (clean.miou() - defended.miou()) / plain, int(defended.flagged.sum())
-
-    def _with(self, patch: np.ndarray) -> list[TestFrame]:
-        generator = torch.Generator().manual_seed(PASTING_SEED)
-        return [self._attacked(frame, patch, generator) for frame in self.frames]
-
-    def _attacked(self, frame: LabeledFrame, patch: np.ndarray, generator: torch.Generator) -> TestFrame:
-        image, hidden = paste_at_random(frame.image, patch, PLAIN, generator)
-        truth = np.where(hidden, UNLABELLED, frame.labels)
-        return TestFrame(frame.name, frame.drive, image, truth, hidden, segment(self.segmenter, frame.image))
 
     def _records(self, evaluator: Callable[[TestFrame], Verdict]) -> RecordSet:
         classes = len(self.segmenter.classes)

@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import cast
 
 import click
 import cv2
@@ -53,8 +52,6 @@ from zmask_ros.defense.evidence.descriptors import (
     MODERATE,
     VIEWS,
     DescriptorFeatures,
-    StandardizedDescriptors,
-    views_of,
 )
 from zmask_ros.defense.evidence.grid import Size
 from zmask_ros.defense.evidence.head import EvidenceHead, FeatureKind, untrained_head
@@ -63,7 +60,7 @@ from zmask_ros.io.files import replace_file
 from zmask_ros.segmenters import Segmenter, load_segmenter
 from zmask_ros.training.adversarial import EVEN_HEAT, HeadTraining, attacked_loss, benign_loss
 from zmask_ros.training.clean_fit import ProfileFit
-from zmask_ros.training.examples import coverage
+from zmask_ros.training.double_oracle import ShownImages
 from zmask_ros.training.plans import FittingPlan, transfer_plan
 from zmask_ros.training.sources import CleanFrame, at_input_size
 from zmask_ros.training.thresholds import opening_at
@@ -104,32 +101,14 @@ REPEATED_SHARE = 0.3
 """Of the frames, in which one layer stands for two, as in networks with few resolutions."""
 
 
-@dataclass(frozen=True)
-class Shown:
-    """What N frames of one network show a head.
+def attacked_indices(images: ShownImages) -> np.ndarray:
+    """Indices of the images with an adversarial patch."""
+    return np.flatnonzero((images.share.flatten(1) > 0).any(1).numpy())
 
-    Attributes:
-        descriptors: of each layer, standardized, float16 [N, DESCRIPTORS, h, w].
-        share: of each cell that adversarial patches cover, float16 [N, 1, *grid].
-    """
 
-    descriptors: tuple[Tensor, ...]
-    share: Tensor
-
-    @property
-    def attacked(self) -> np.ndarray:
-        """Indices of the frames with an adversarial patch."""
-        return np.flatnonzero((self.share.flatten(1) > 0).any(1).numpy())
-
-    @property
-    def benign(self) -> np.ndarray:
-        """Indices of the others."""
-        return np.flatnonzero((self.share.flatten(1) == 0).all(1).numpy())
-
-    def frame(self, index: int) -> tuple[list[Tensor], Tensor]:
-        """Descriptors [1, DESCRIPTORS, h, w] of each layer, and the share [1, 1, *grid] of a frame."""
-        chosen = slice(index, index + 1)
-        return [own[chosen].float() for own in self.descriptors], self.share[chosen].float()
+def benign_indices(images: ShownImages) -> np.ndarray:
+    """Indices of the others."""
+    return np.flatnonzero((images.share.flatten(1) == 0).all(1).numpy())
 
 
 def clean_frames(frames: Sequence[LabeledFrame]) -> Iterator[CleanFrame]:
@@ -256,7 +235,7 @@ class World:
     others: Sequence[np.ndarray] = ()
 
 
-def show(segmenter: Segmenter, world: World, patches: Sequence[np.ndarray], made_of: str, work: Path) -> Shown:
+def show(segmenter: Segmenter, world: World, patches: Sequence[np.ndarray], made_of: str, work: Path) -> ShownImages:
     """What the frames of a world show a head on this network, with patches and without.
 
     Args:
@@ -272,11 +251,9 @@ def show(segmenter: Segmenter, world: World, patches: Sequence[np.ndarray], made
         return kept
     plan = transfer_plan(segmenter, untrained_transferable_head())
     head = head_of(segmenter, fitted(segmenter, plan, world.clean))
-    groups = cast(Sequence[StandardizedDescriptors], head.features.groups)
     held_out = [at_input_size(segmenter, frame.image) for frame in world.clean if frame.held_out]
     shots = chain(world.shots(held_out, patches), map(without_patch, world.others))
-    descriptors: list[list[Tensor]] = [[] for _ in groups]
-    share: list[Tensor] = []
+    images: list[ShownImages] = []
     with (
         progress(f"Showing {segmenter.name}, {world.name}", "images", None) as advance,
         torch.inference_mode(),
@@ -284,24 +261,22 @@ def show(segmenter: Segmenter, world: World, patches: Sequence[np.ndarray], made
     ):
         for image, mask in shots:
             segmenter.logits(segmenter.prepare(image))
-            for own, group in zip(descriptors, groups, strict=True):
-                own.append(group.standardize(group.descriptors(taps[group.name])).half().cpu())
-            share.append(coverage(mask, head.features.grid).half())
+            images.append(ShownImages.of(head, taps, mask))
             advance()
-    shown = Shown(tuple(torch.cat(own) for own in descriptors), torch.cat(share))
-    tensors = {str(slot): own for slot, own in enumerate(shown.descriptors)} | {"share": shown.share}
+    shown = ShownImages.joined(images)
+    tensors = {str(slot): own for slot, own in enumerate(shown.seen)} | {"share": shown.share}
     replace_file(path, save(tensors, metadata={"made_of": made_of}))
     return shown
 
 
-def _read(path: Path, made_of: str) -> Shown | None:
+def _read(path: Path, made_of: str) -> ShownImages | None:
     """What was kept, if it was made of the same."""
     if not path.exists():
         return None
     with safe_open(path, framework="pt") as file:
         if file.metadata()["made_of"] != made_of:
             return None
-        return Shown(tuple(file.get_tensor(str(slot)) for slot in range(SLOTS)), file.get_tensor("share"))
+        return ShownImages(tuple(file.get_tensor(str(slot)) for slot in range(SLOTS)), file.get_tensor("share"))
 
 
 def as_another_network(standardized: Sequence[Tensor], rng: np.random.Generator) -> list[Tensor]:
@@ -325,22 +300,23 @@ def _column(values: np.ndarray) -> Tensor:
     return torch.from_numpy(values).float()[None, :, None, None]
 
 
-def train_head(networks: Sequence[Shown], steps: int, seed: int = 0) -> TransferableHead:
+def train_head(networks: Sequence[ShownImages], steps: int, seed: int = 0) -> TransferableHead:
     """A head that has learned on these networks, which all have one working grid."""
     untrained = untrained_transferable_head(seed)
     grid = (int(networks[0].share.shape[-2]), int(networks[0].share.shape[-1]))
     head = EvidenceHead(untrained.head(NO_LAYERS.layers, (1, 1)), features_of_no_network(grid))
     trainer, rng = HeadTraining(head, steps, WEIGHT_DECAY), np.random.default_rng(seed)
-    attacked, benign = [own.attacked for own in networks], [own.benign for own in networks]
+    attacked, benign = [attacked_indices(own) for own in networks], [benign_indices(own) for own in networks]
 
     def drawn(indices: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
         """Heat and share [PAIRS, 1, *grid] of frames, each of a random network."""
         heats, shares = [], []
         for number in rng.integers(len(networks), size=PAIRS):
-            descriptors, share = networks[number].frame(int(rng.choice(indices[number])))
+            chosen = networks[number].only(int(rng.choice(indices[number])))
+            descriptors, share = chosen.seen, chosen.share
             if rng.random() < 0.5:
-                descriptors, share = [own.flip(-1) for own in descriptors], share.flip(-1)
-            heats.append(head.heat(views_of(own) for own in as_another_network(descriptors, rng)))
+                descriptors, share = tuple(own.flip(-1) for own in descriptors), share.flip(-1)
+            heats.append(head.heat_of_seen(as_another_network(descriptors, rng)))
             shares.append(share)
         return torch.cat(heats), torch.cat(shares)
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support import tiny_network
+from support.short_preparation import SETTINGS
 from zmask_ros.attacks.patch_attack import profile_digest
 from zmask_ros.defense import Defense
 from zmask_ros.errors import ZmaskError
@@ -16,21 +17,10 @@ from zmask_ros.progress import silent
 from zmask_ros.training.clean_fit import ProfileFit
 from zmask_ros.training.plans import transfer_plan
 from zmask_ros.training.preparation import KINDS, Surroundings, divide_parts, prepare
-from zmask_ros.training.settings import PreparationSettings
 from zmask_ros.training.sources import CleanFrame
 from zmask_ros.training.standing import PatchFigures, Standing
 from zmask_ros.training.transfer import load_transferable_head
 
-SETTINGS = PreparationSettings(
-    patch_steps=2,
-    least_patch_steps=2,
-    shown_frames=6,
-    head_steps=8,
-    patience=2,
-    compared_frames=2,
-    reported_frames=3,
-    screen_steps=0,
-)
 FRAMES = [CleanFrame("clean", "/image_raw", index, tiny_network.clean_image(index)) for index in range(80)]
 TRANSFERABLE = load_transferable_head().weights
 

@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from zmask_ros.attacks.losses import gradient_of
+from zmask_ros.attacks.losses import gradient_of, raw_gradient
 
 KEPT_LENGTH = 0.5
 """Share of a known length that stays when it is measured again."""
@@ -93,7 +93,7 @@ class OnePass:
 
     def total(self, combined: Tensor, patch: Tensor) -> Tensor:
         """The gradient of the sum."""
-        return _gradient(combined, patch) if combined.requires_grad else torch.zeros_like(patch)
+        return raw_gradient(combined, patch) if combined.requires_grad else torch.zeros_like(patch)
 
 
 @dataclass(frozen=True)
@@ -122,18 +122,13 @@ class AsTheyAre:
 
     def total(self, combined: Tensor, patch: Tensor) -> Tensor:
         """The gradient of the sum."""
-        return _gradient(combined, patch)
+        return raw_gradient(combined, patch)
 
 
 def measure(lengths: dict[str, float], name: str, loss: Tensor, patch: Tensor) -> Tensor:
     """The gradient of ``loss``, whose length enters the running mean in ``lengths`` unless it is 0."""
-    gradient = _gradient(loss, patch)
+    gradient = raw_gradient(loss, patch)
     if length := float(gradient.norm()):
         known = lengths.get(name, length)
         lengths[name] = KEPT_LENGTH * known + (1 - KEPT_LENGTH) * length
     return gradient
-
-
-def _gradient(loss: Tensor, patch: Tensor) -> Tensor:
-    (gradient,) = torch.autograd.grad(loss, patch, retain_graph=True, allow_unused=True)
-    return torch.zeros_like(patch) if gradient is None else gradient

@@ -35,10 +35,15 @@ class AttackGradient:
     pixel_accuracy: float
 
 
-def gradient_of(loss: Tensor, patch: Tensor) -> Tensor:
-    """Gradient of a scalar, divided by its length; 0 where the patch has no part in it. The graph is kept."""
+def raw_gradient(loss: Tensor, patch: Tensor) -> Tensor:
+    """Gradient of a scalar; 0 where the patch has no part in it. The graph is kept."""
     (gradient,) = torch.autograd.grad(loss, patch, retain_graph=True, allow_unused=True)
-    return torch.zeros_like(patch) if gradient is None else normalized(gradient)
+    return torch.zeros_like(patch) if gradient is None else gradient
+
+
+def gradient_of(loss: Tensor, patch: Tensor) -> Tensor:
+    """`raw_gradient`, divided by its length."""
+    return normalized(raw_gradient(loss, patch))
 
 
 def attack_gradient(

@@ -225,10 +225,11 @@ class AttackJob:
                 def show(step: Step, name: str = name) -> None:
                     advance(note=f"{name}: {note(step)}")
 
+                folder = rungs / name.replace(" ", "_")
+                # A frame alone is judged by other views of it.
+                known = learned or frames
                 ladders[name] = train_until_converged(
-                    # A frame alone is judged by other views of it.
-                    *(self.segmenter, learned or frames, held_out, recipe, most, rungs / name.replace(" ", "_")),
-                    *(profile, show),
+                    self.segmenter, known, held_out, recipe, most, folder, profile, show
                 )
         best = max(ladders, key=lambda name: ladders[name].strongest.outcome.damage)
         ladder = ladders[best]

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -248,22 +249,16 @@ class CleanMeasurements:
         Args:
             takes_part: whether the frames of a group have a part in any statistics.
         """
-        heads: dict[Hashable, EvidenceHead] = {}
-        usual_fold = self.moments.fold_of
+        fold_of = self.moments.fold_among(self.unlike)
 
-        def head_for(group: Group) -> EvidenceHead:
-            own = None if group.drive in self.unlike else usual_fold(group)
-            if own not in heads:
-                heads[own] = self._head_of(lambda other: takes_part(other) and usual_fold(other) != own)
-            return heads[own]
+        @cache
+        def head_without(fold: Hashable) -> EvidenceHead:
+            others = [own for own in self.found if takes_part(own.group) and self.moments.fold_of(own.group) != fold]
+            statistics = self.moments.without(fold, takes_part)
+            statistics |= descriptor_statistics(self.plan, others or self.found)
+            return head_under(self.plan, statistics).to(self.segmenter.device)
 
-        return head_for
-
-    def _head_of(self, wanted: Callable[[Group], bool]) -> EvidenceHead:
-        found = [frame for frame in self.found if wanted(frame.group)] or self.found
-        statistics = self.moments.statistics(wanted) or self.moments.statistics()
-        statistics |= descriptor_statistics(self.plan, found)
-        return head_under(self.plan, statistics).to(self.segmenter.device)
+        return lambda group: head_without(fold_of(group))
 
     @torch.inference_mode()
     def profile(self, false_alarm_rate: float, takes_part: Callable[[Group], bool] = _every_group) -> Profile:

@@ -83,6 +83,18 @@ class GroupedMoments(dict[Group, MomentsByKey]):
         by_drive = self.drives >= self.fewest_drives
         return (lambda group: group.drive) if by_drive else (lambda group: group)
 
+    def fold_among(self, unlike: Collection[int]) -> Callable[[Group], Hashable]:
+        """As `fold_of`, but with a group of a drive whose number is in ``unlike`` nothing is left out."""
+        usual = self.fold_of
+        return lambda group: ("unlike", group.drive) if group.drive in unlike else usual(group)
+
+    def without(
+        self, fold: Hashable, wanted: Callable[[Group], bool] = lambda group: True
+    ) -> dict[str, LayerStatistics]:
+        """The statistics of all groups that are ``wanted`` but those of one fold; where there is no other, of all."""
+        fold_of = self.fold_of
+        return self.statistics(lambda group: wanted(group) and fold_of(group) != fold) or self.statistics()
+
 
 @dataclass(frozen=True)
 class GroupedFrame:
@@ -124,14 +136,9 @@ def cross_fit(
     Frames of the drives with the numbers in ``unlike`` are measured by the statistics of all drives, their own too.
     """
     found: dict[int, CrossFitted] = {}
-
-    def fold_of(group: Group) -> Hashable:
-        return ("unlike", group.drive) if group.drive in unlike else usual_fold(group)
-
-    usual_fold = moments.fold_of
+    fold_of = moments.fold_among(unlike)
     for fold in dict.fromkeys(fold_of(frame.group) for frame in frames):
-        statistics = moments.statistics(lambda group, left_out=fold: usual_fold(group) != left_out)  # type: ignore[misc]
-        measure = Measure(segmenter, plan, statistics or moments.statistics())
+        measure = Measure(segmenter, plan, moments.without(fold))
         for index, frame in enumerate(frames):
             if fold_of(frame.group) == fold:
                 found[index] = measure(frame, fold)

@@ -11,7 +11,7 @@ statistics of all drives but its own, as the next drive will be.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,7 @@ from torch import Tensor
 from zmask_ros.attacks import paste_at_random, to_uint8
 from zmask_ros.data.textures.benign import in_other_light
 from zmask_ros.defense.evidence.head import EvidenceHead, Head
+from zmask_ros.defense.evidence.overactivation import Activations
 from zmask_ros.defense.evidence.taps import tap
 from zmask_ros.progress import Advance, Progress, no_advance, silent
 from zmask_ros.segmenters import Segmenter
@@ -61,6 +62,12 @@ class ShownImages:
         return ShownImages(tuple(own[chosen].float() for own in self.seen), self.share[chosen].float())
 
     @staticmethod
+    def of(head: EvidenceHead, taps: Activations, patches: np.ndarray) -> ShownImages:
+        """One image, from the taps of its forward pass and the pixels of adversarial patches, bool [H, W]."""
+        seen = tuple(own.half().cpu() for own in head.seen(taps))
+        return ShownImages(seen, coverage(patches, head.features.grid).half())
+
+    @staticmethod
     def joined(parts: Sequence[ShownImages]) -> ShownImages:
         """All of them in order."""
         groups = zip(*(part.seen for part in parts), strict=True)
@@ -96,6 +103,11 @@ class HeadOracle:
         self._patches: dict[str, ShownImages] = {}
         self._lasting: list[str] = []
         self._benign = self._show("benign images", self._benign_images(), round(BENIGN_A_FRAME * len(frames)))
+
+    @property
+    def shown(self) -> Collection[str]:
+        """Names of the patches so far."""
+        return self._patches.keys()
 
     def show(self, name: str, patch: Tensor, lasting: bool = False) -> None:
         """Add a patch, float [3, h, w] in 0..1; one that is ``lasting`` is seen in every step."""
@@ -145,8 +157,7 @@ class HeadOracle:
                 head = self._heads(group)
                 with taps as tapped:
                     self._segmenter.logits(self._segmenter.prepare(image))
-                    seen = tuple(own.half().cpu() for own in head.seen(tapped))
-                shown.append(ShownImages(seen, coverage(patch, head.features.grid).half()))
+                    shown.append(ShownImages.of(head, tapped, patch))
                 advance()
         return ShownImages.joined(shown)
 

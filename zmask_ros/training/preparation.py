@@ -500,7 +500,7 @@ class _Chain:
         by_kind = self.hands.judge(profile, self._reported_pairs | self._against(own, frames, most, REPORTED_SEED))
         defense = Defense(self.segmenter, profile)
         with torch.inference_mode():
-            scores = [float(defense.analyze(self.segmenter.prepare(image))[1].score) for image in self.parts.reported]
+            scores = [float(defense.analyze(self.segmenter.prepare(image))[1].score) for image in frames]
         thresholds = defense.thresholds
         flagged, masked = (np.mean([score > t for score in scores]) for t in (thresholds.attack, thresholds.masking))
         return Standing(by_kind, float(flagged), float(masked))
@@ -512,7 +512,7 @@ class _Chain:
         return self._now() + expected < end
 
     def _make_learned_patches(self) -> None:
-        """Patches that know nothing of the defense, and the one against the fitted profile, to learn from."""
+        """What the head learns from first: patches that know nothing of the defense, and the one against fitting."""
         state = self.state
         assert state.patch_steps is not None
         recipes = patch_recipes(self.segmenter.input_size, state.patch_steps)
@@ -527,37 +527,33 @@ class _Chain:
             state.learned[made.kind] = made.patch
             self._mark("patches")
         # Whoever made them first.
-        state.learned = {kind: state.learned.pop(kind) for kind in begun} | state.learned
+        first = {kind: state.learned.pop(kind) for kind in begun} | {ADAPTIVE: state.patches[ADAPTIVE]}
+        state.learned = first | state.learned
 
     def _oracle(self) -> HeadOracle:
-        """What trains the head, with all patches so far."""
+        """What trains the head."""
         frames = evenly(self.parts.training, self._affordable_frames())
         oracle = HeadOracle(self.measured, frames, self._takes_part, progress=self.around.progress)
-        lasting = (LEARNED_PLAIN, LEARNED_SMALL)
-        for name in lasting:
-            oracle.show(name, self.state.learned[name], lasting=True)
-        oracle.show(ADAPTIVE, self.state.patches[ADAPTIVE])
-        for name, patch in self.state.learned.items():
-            if name not in lasting:
-                oracle.show(name, patch)
         self._mark("head")
         return oracle
 
     def _round(self, oracle: HeadOracle) -> None:
         """The head's answer to all patches so far, and the next patch, which knows it."""
         state, began = self.state, self._now()
+        for name, patch in state.learned.items():
+            if name not in oracle.shown:
+                oracle.show(name, patch, lasting=name in (LEARNED_PLAIN, LEARNED_SMALL))
         own = self._answered(oracle)
         judged = self._judged(own)
         assert state.patch_steps is not None
         recipe = patch_recipes(self.segmenter.input_size, state.patch_steps)[ADAPTIVE]
-        number = 1 + sum(name.startswith(ADAPTIVE) for name in state.learned)
+        number = sum(name.startswith(ADAPTIVE) for name in state.learned)
         name = f"{ADAPTIVE}, round {number}"
         order = self._order(name, replace(recipe, seed=ROUND_SEED + number), judged, state.learned[LEARNED_PLAIN])
         (made,) = self.hands.make([order])
         own = replace(own, adaptive=made.patch)
         self._compare(own, judged)
         state.head, state.steps, state.learned[name] = own.head, own.steps, made.patch
-        oracle.show(name, made.patch)
         state.round_seconds = self._now() - began
         self._mark("head")
 

@@ -154,7 +154,8 @@ def rows(measured: Mapping[int, Mapping[Way, Latencies]]) -> Iterator[tuple[str,
                 f"{found.sent}, {found.dropped / found.sent:.0%}",
                 *(f"{found.percentile(share):.0f} ms" for share in (50, 99)),
                 _ratio(found, ways[TORCH]),
-                _ratio(found, ways[BUSY_WAITING]) + (f" (aim {AIM:.2f})" if neighbors and way.runtime == "onnx" else ""),
+                _ratio(found, ways[BUSY_WAITING])
+                + (f" (aim {AIM:.2f})" if neighbors and way.runtime == "onnx" else ""),
             )
 
 

@@ -10,12 +10,16 @@ docs/evaluation.md and all figures into --json.
 With --prepare, what `zmask prepare` makes of that profile in so much time is measured as well, and both profiles also
 against a patch of an attacker who knows them.
 
+What was measured of a network is kept in --work, so that several of these can share the networks, and the table is
+written by one that is given all of them.
+
 False alarms are also counted on pictures of other cameras, if --roads, or ZMASK_ROADS, names a folder with
 stills/*.jpg.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -102,6 +106,16 @@ class NetworkFigures:
     attacked: float
     oracle: float
     defenses: Mapping[str, DefenseFigures]
+
+    @classmethod
+    def read(cls, path: Path) -> NetworkFigures:
+        """Figures that were kept as JSON."""
+        fields = json.loads(path.read_text())
+        defenses = {
+            name: DefenseFigures(**own | {"recovery": Interval(**own["recovery"])})
+            for name, own in fields["defenses"].items()
+        }
+        return cls(**fields | {"defenses": defenses})
 
 
 def clean_segmented(segmenter: Segmenter, frames: Sequence[LabeledFrame]) -> list[tuple[LabeledFrame, np.ndarray]]:
@@ -328,14 +342,24 @@ def main(
     stills = road_stills(roads)
     found = []
     for own in segmenters:
-        patch = patch_against(
-            own, "test", replace(PATCH, steps=patch_steps), [frame.image for frame in clean[::TEST_EVERY]], work
-        )
-        trial = Trial(own, unseen, patch, stills[::every])
-        found.append(measure(trial, clean, head_path(heads, own), patch, budget))
+        head = head_path(heads, own)
+        kept = work / own.name / f"figures-{_key(own, head, patch_steps, every, budget, len(stills))}.json"
+        if not kept.exists():
+            patch = patch_against(
+                own, "test", replace(PATCH, steps=patch_steps), [frame.image for frame in clean[::TEST_EVERY]], work
+            )
+            figures = measure(Trial(own, unseen, patch, stills[::every]), clean, head, patch, budget)
+            replace_file(kept, json.dumps(asdict(figures), indent=1).encode())
+        found.append(NetworkFigures.read(kept))
         click.echo(table(found[-1:]))
         replace_file(output, json.dumps([asdict(each) for each in found], indent=1).encode())
     MARKS.write(docs, table(found))
+
+
+def _key(segmenter: Segmenter, head: Path, *settings: object) -> str:
+    """What figures depend on, as a short name."""
+    parts = (segmenter.digest, hashlib.sha256(head.read_bytes()).hexdigest(), *settings)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
 
 
 def head_path(heads: Path, segmenter: Segmenter) -> Path:

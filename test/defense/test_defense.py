@@ -6,6 +6,7 @@ import torch
 from support import tiny_network
 from support.patched_street import attacked_image
 from zmask_ros.defense import Defense, inpaint
+from zmask_ros.defense.masking.influence import makes_difference
 
 
 @pytest.fixture
@@ -28,6 +29,23 @@ def test_an_attacked_frame_is_flagged_masked_and_segmented_again(defense, segmen
     assert (defended.mask[1] & inside).sum() > 0.5 * defended.mask[1].sum() > 0
     masked = inpaint(x[1:], defended.mask[1:, None].to(x))
     torch.testing.assert_close(defended.labels[1:], segmenter.logits(masked).argmax(1).byte(), rtol=0, atol=0)
+
+
+def test_a_precaution_that_makes_no_difference_is_taken_back_and_an_attack_never_is(defense, segmenter):
+    images = [tiny_network.clean_image(100), *(attacked_image(index=index) for index in range(12))]
+    x = batch(segmenter, *images)
+    attacked = defense(x)
+    assert attacked.suspicious.tolist() == attacked.flagged.tolist() == [False] + [True] * 12
+    cell = (48 // defense.profile.grid[0], 64 // defense.profile.grid[1])
+    differs = makes_difference(attacked.first.labels, attacked.labels, attacked.mask[:, None].float(), cell)
+    assert {False, True} == set(differs[1:].tolist())
+    defense.precaution, defense.threshold = defense.threshold, 1e6
+    cautious = defense(x)
+    assert not cautious.flagged.any()
+    assert torch.equal(cautious.suspicious, differs)
+    for index, kept in enumerate(differs.tolist()):
+        assert torch.equal(cautious.labels[index], (attacked if kept else attacked.first).labels[index])
+        assert torch.equal(cautious.mask[index], attacked.mask[index] & kept)
 
 
 def test_a_clean_batch_costs_no_second_pass(defense, segmenter):

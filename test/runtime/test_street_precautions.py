@@ -1,7 +1,8 @@
 """The street that `street_camera` drives by default, played in lockstep with the shipped profile.
 
-One advertisement beside it looks to the evidence head a little like a patch, on the whole drive: what is masked there
-as a precaution is by the full analysis of single frames; dropped frames and the jump back in a loop add nothing.
+One advertisement beside it looks to the evidence head a little like a patch, on the whole drive: half of the frames are
+above the masking threshold. A mask on it makes no difference, and is taken back. Dropped frames and the jump back in a
+loop add nothing.
 """
 
 from __future__ import annotations
@@ -51,7 +52,15 @@ def test_dropped_frames_and_a_loop_mask_no_more_than_the_full_analysis_of_each_f
         assert [said(camera.process_image(image, stream, stamp_ns)) for stamp_ns, image in frames] == alone
 
 
-@pytest.mark.parametrize(("rate", "warned"), [(0.05, True), (0.5, False)])
+def test_a_benign_advertisement_is_hardly_ever_masked() -> None:
+    camera, drive = DefendedCamera(load_segmenter(NAME, "cpu"), load_profile(shipped_profile(NAME))), street()
+    results = [camera.process_image(drive[index].image) for index in range(0, len(drive), 10)]
+    above = sum(result.score > camera.defense.thresholds.masking for result in results)
+    assert above > 0.4 * len(results)
+    assert sum(bool(result.regions) for result in results) <= 0.15 * len(results)
+
+
+@pytest.mark.parametrize(("rate", "warned"), [(0.01, True), (0.5, False)])
 def test_a_profile_that_masks_far_more_than_it_was_set_for_says_so(
     tmp_path: Path, places: tuple[Path, Path], rate: float, warned: bool
 ) -> None:
@@ -63,8 +72,8 @@ def test_a_profile_that_masks_far_more_than_it_was_set_for_says_so(
     save_profile(own, tmp_path / "own.zmask.safetensors")
     done = replayed(tmp_path, description, tmp_path / "own.zmask.safetensors", [*range(60)])
     masked = np.mean([flag.mask_fraction > 0.0 for flag in done.flags])
-    assert masked > 4 * 0.05
-    assert any("masked as a precaution, and the profile is set for 5%" in line for line in done.warnings()) == warned
+    assert masked > 4 * 0.01
+    assert any("masked as a precaution, and the profile is set for 1%" in line for line in done.warnings()) == warned
 
 
 def replayed(folder: Path, description: Path, profile: Path, indices: list[int]) -> Replayed:

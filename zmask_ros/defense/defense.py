@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from zmask_ros.defense.analyzer import ANALYSIS, Analysis, Analyzer, exported_evidence
 from zmask_ros.defense.evidence.grid import Size
 from zmask_ros.defense.evidence.taps import tap, try_layers
+from zmask_ros.defense.masking.influence import makes_difference
 from zmask_ros.defense.masking.soft_region import OPEN
 from zmask_ros.defense.profile.profile import Binding, Profile
 from zmask_ros.defense.resegmentation.stem import StemOutput, StemTap, masked_scores
@@ -38,7 +39,7 @@ class Thresholds:
         attack: tau of Eq. 7; an image with a higher score is flagged, called an attack.
         masking: an image with a higher score is masked and segmented again; at most ``attack``. In between it is masked
             as a precaution: an attacker must stay below this one to be left alone, and a mask costs a benign image next
-            to nothing.
+            to nothing. Such a mask is taken back where it makes no difference.
     """
 
     attack: float
@@ -76,11 +77,13 @@ class MaskedSegmentation:
 
     Attributes:
         labels: uint8 [B, h, w].
+        suspicious: bool [B], of which images the analysis masks something.
         masked: the masked pixels, 0 or 1, [B, 1, h, w]; None: no image is masked.
         by_analysis: the pixels that the analysis masks, 0 or 1, [B, 1, h, w]; None: it masks none.
     """
 
     labels: Tensor
+    suspicious: Tensor
     masked: Tensor | None
     by_analysis: Tensor | None
 
@@ -99,7 +102,8 @@ class DefenseResult:
         first: what the network said before masking.
         mask: bool [B, h, w], the masked pixels; all false where an image is not suspicious.
         flagged: bool [B], Eq. 7: what is called an attack.
-        suspicious: bool [B], what was masked: all that is flagged, and what is masked as a precaution.
+        suspicious: bool [B], what was masked: all that is flagged, and what is masked as a precaution that makes a
+            difference.
         thresholds: the scores above which an image was flagged, and masked.
         analysis: evidence, soft mask and score.
         stages_ms: time of each stage in milliseconds.
@@ -180,16 +184,17 @@ class Defense(nn.Module):
             first = FirstPass(self.segmenter.scores(x), (x.shape[-2], x.shape[-1]))
             timer.mark("network")
             analysis = self.analyzer(taps)
-            suspicious = analysis.score > thresholds.masking
+            suspicious, attacked = analysis.score > thresholds.masking, analysis.score > thresholds.attack
             repeated = bool(suspicious.any())
             timer.mark("analysis")
-        segmentation = self.segment(x, first, analysis, suspicious if repeated else None, stem.output, timer)
+        where = suspicious if repeated else None
+        segmentation = self.segment(x, first, analysis, where, attacked, stem.output, timer)
         return DefenseResult(
             labels=segmentation.labels,
             first=first,
             mask=segmentation.mask,
-            flagged=analysis.score > thresholds.attack,
-            suspicious=suspicious,
+            flagged=attacked,
+            suspicious=segmentation.suspicious,
             thresholds=thresholds,
             analysis=analysis,
             stages_ms=timer.milliseconds(),
@@ -203,23 +208,28 @@ class Defense(nn.Module):
         first: FirstPass,
         analysis: Analysis,
         suspicious: Tensor | None,
+        attacked: Tensor,
         stem_output: StemOutput | None,
         timer: StageTimer,
         removed: Tensor | None = None,
     ) -> MaskedSegmentation:
         """The defended segmentation: suspicious images are masked and segmented again, the others keep their labels.
 
+        A mask on an image that is not called an attack is taken back where it makes no difference, see
+        `makes_difference`: whoever is masked there does no more than that.
+
         Args:
             x: normalized images, [B, 3, h, w].
             first: what the network said of them.
             analysis: of them.
             suspicious: bool [B], with at least one image; None: none is suspicious.
+            attacked: bool [B], those of them that are called an attack.
             stem_output: of the network's stem for ``x``; None: there is none, or it is not of these images.
             timer: of the batch.
             removed: pixels that were hidden from the network already, 0 or 1, [B, 1, h, w]; None: none were.
         """
         if suspicious is None:
-            segmentation = MaskedSegmentation(first.labels, removed, by_analysis=None)
+            segmentation = MaskedSegmentation(first.labels, torch.zeros_like(attacked), removed, by_analysis=None)
             timer.mark("labels")
             return segmentation
         size = (x.shape[-2], x.shape[-1])
@@ -231,9 +241,28 @@ class Defense(nn.Module):
             found = torch.zeros(len(where), 1, *size, device=where.device)
             found[where] = self.mask(analysis.where(where), size)
         masked = found if removed is None else torch.maximum(removed, found)
-        segmentation = MaskedSegmentation(self._resegment(x, masked, where, first, stem_output), masked, found)
+        labels = self._resegment(x, masked, where, first, stem_output)
+        segmentation = MaskedSegmentation(labels, suspicious, masked, found)
+        if not bool((attacked | ~suspicious).all()):
+            segmentation = self._without_idle_precautions(segmentation, first, attacked, removed)
         timer.mark("second pass")
         return segmentation
+
+    def _without_idle_precautions(
+        self, segmentation: MaskedSegmentation, first: FirstPass, attacked: Tensor, removed: Tensor | None
+    ) -> MaskedSegmentation:
+        """The same without the masks that make no difference, of images that are not called an attack."""
+        assert segmentation.masked is not None and segmentation.by_analysis is not None
+        (height, width), grid = first.labels.shape[-2:], self.profile.grid
+        cell = (-(-height // grid[0]), -(-width // grid[1]))
+        kept = attacked | makes_difference(first.labels, segmentation.labels, segmentation.masked, cell)
+        found = segmentation.by_analysis * kept[:, None, None, None]
+        return MaskedSegmentation(
+            labels=torch.where(kept[:, None, None], segmentation.labels, first.labels),
+            suspicious=segmentation.suspicious & kept,
+            masked=found if removed is None else torch.maximum(removed, found),
+            by_analysis=found,
+        )
 
     def _resegment(
         self, x: Tensor, masked: Tensor, where: Tensor | None, first: FirstPass, stem_output: StemOutput | None

@@ -60,11 +60,11 @@ class StreamingDefense(nn.Module):
         thresholds = self.defense.thresholds
         frames = [IncomingFrame(*pair, self.keyframe_interval_s) for pair in zip(states, stamps_ns, strict=True)]
         first, seen, inpainting, stem_output = self._analyze(x, frames, thresholds, timer)
-        suspicious = seen.analysis.score > thresholds.masking
+        suspicious, attacked = seen.analysis.score > thresholds.masking, seen.analysis.score > thresholds.attack
         # A score of the screen alone is never above the threshold.
         repeated = suspicious if any(seen.full) and bool(suspicious.any()) else None
         removed = tracked_mask(inpainting.tracked, x)
-        segmentation = self.defense.segment(x, first, seen.analysis, repeated, stem_output, timer, removed)
+        segmentation = self.defense.segment(x, first, seen.analysis, repeated, attacked, stem_output, timer, removed)
         analysis = _with_tracked(seen.analysis, inpainting.tracked)
         found_again = torch.tensor([patch is not None for patch in inpainting.tracked], device=x.device)
         result = DefenseResult(
@@ -72,12 +72,12 @@ class StreamingDefense(nn.Module):
             first=first,
             mask=segmentation.mask,
             # Only what is called an attack is followed.
-            flagged=(seen.analysis.score > thresholds.attack) | found_again,
-            suspicious=suspicious | found_again,
+            flagged=attacked | found_again,
+            suspicious=segmentation.suspicious | found_again,
             thresholds=thresholds,
             analysis=analysis,
             stages_ms=timer.milliseconds(),
-            tracked=found_again & ~suspicious,
+            tracked=found_again & ~segmentation.suspicious,
             fully_analyzed=tuple(seen.full),
         )
         outcomes = self._outcomes(frames, seen, segmentation.by_analysis, inpainting, thresholds)

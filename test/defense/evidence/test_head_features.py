@@ -1,0 +1,48 @@
+"""The features of a head that sees channels: batches of images, and the memory in which they are computed."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from support.tensors import random_tensor
+from zmask_ros.defense.evidence.grid import LANES
+from zmask_ros.defense.evidence.head_features import GroupFeatures
+from zmask_ros.defense.evidence.statistics import LayerStatistics
+from zmask_ros.training.clean_fit import observe
+
+GRID, KERNELS = (6, 8), ((3, 5), (3, 3))
+CHANNELS = {"fine": 3, "same": 4}
+SIZES = {"fine": (12, 16), "same": GRID}
+
+
+def activations(images: int, seed: int) -> dict[str, torch.Tensor]:
+    """Channels-last, as networks on CPUs put them out."""
+    return {
+        name: random_tensor(seed + number, images, channels, *SIZES[name]).contiguous(memory_format=torch.channels_last)
+        for number, (name, channels) in enumerate(CHANNELS.items())
+    }
+
+
+@pytest.fixture
+def features() -> GroupFeatures:
+    layers = {name: LayerStatistics(observe(clean, KERNELS, GRID)) for name, clean in activations(4, 0).items()}
+    return GroupFeatures(layers, KERNELS, GRID, GRID)
+
+
+@pytest.mark.parametrize("images", [1, 2, 3])
+def test_images_of_a_batch_are_as_if_alone_and_stay_in_channels_last_memory(
+    features: GroupFeatures, images: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert sum(CHANNELS.values()) % LANES, "channels of zeros are added"
+    taps = activations(images, 10)
+    joined = []
+    join = features._join
+    monkeypatch.setattr(features, "_join", lambda maps: joined.append(join(maps)) or joined[-1])
+    together = features(taps)
+    assert len(joined) == 2
+    assert all(own.is_contiguous(memory_format=torch.channels_last) for own in joined)
+    for index in range(images):
+        alone = features({name: tap[index : index + 1] for name, tap in taps.items()})
+        for one, own in zip(together, alone, strict=True):
+            torch.testing.assert_close(one[index : index + 1], own)

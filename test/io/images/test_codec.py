@@ -265,6 +265,8 @@ GOOD = encode(random_image(3, 4, 6), "rgb8")
         ({"data": array.array("B")}, "data has 0 bytes"),
         ({"encoding": "rgb9"}, "Unknown image encoding 'rgb9'; known are rgb8, bgr8"),
         ({"encoding": ""}, "Unknown image encoding ''"),
+        ({"encoding": "32FC1"}, "encoding '32FC1' holds numbers, such as distances or a heat map"),
+        ({"encoding": "16SC2"}, "encoding '16SC2' holds numbers"),
         ({"height": 2**31, "width": 2**31}, "beyond the limit of 64 Mpx"),
         ({"data": "text"}, "not a buffer of bytes"),
     ],

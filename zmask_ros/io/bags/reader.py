@@ -265,7 +265,7 @@ class CameraBags:
         """
         if not report.read:
             bags = ", ".join(str(bag.path) for bag in self._bags)
-            reasons = "; ".join(report.warnings())
+            reasons = "; ".join(report.warnings()).removesuffix(".")
             there = _contents(self._bags)
             raise BagError(f"Not one frame of {self.topic} could be read of {bags}: {reasons}. {there}.")
 

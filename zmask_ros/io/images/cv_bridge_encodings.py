@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +11,9 @@ import numpy as np
 
 from zmask_ros.io.images.checks import ImageError, rows_of
 from zmask_ros.io.images.pixel_layouts import LAYOUTS
+
+_NUMBERS = re.compile(r"(8|16|32)SC\d+|(32|64)FC\d+")
+"""Encodings of signed samples, and of such with a fraction."""
 
 
 def decode_by_cv_bridge(message: Any) -> np.ndarray:
@@ -19,8 +23,12 @@ def decode_by_cv_bridge(message: Any) -> np.ndarray:
     without padding, little endian.
 
     Raises:
-        ImageError: cv_bridge is not installed or does not know the encoding either, or the message is too short.
+        ImageError: it holds numbers and no picture, cv_bridge is not installed or does not know the encoding either, or
+            the message is too short.
     """
+    if _NUMBERS.fullmatch(message.encoding):
+        holds = "holds numbers, such as distances or a heat map, and no camera's picture"
+        raise ImageError(f"An image of encoding '{message.encoding}' {holds}.")
     unknown = f"Unknown image encoding '{message.encoding}'; known are {', '.join(LAYOUTS)}"
     try:
         # Not a dependency: nothing is missing without it but this.

@@ -54,7 +54,7 @@ class Run:
     stack: FrameStack
 
     @staticmethod
-    def begin(segmenter: Segmenter, recipe: Recipe, profile: Profile, stack: FrameStack) -> Run:
+    def begin(segmenter: Segmenter, recipe: Recipe, profile: Profile | None, stack: FrameStack) -> Run:
         """The attack, before its first step."""
         attacker = Attacker.prepare(segmenter, recipe, profile)
         state = AttackState.start(recipe, segmenter.device)

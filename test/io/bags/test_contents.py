@@ -164,6 +164,18 @@ def test_capitals_and_hidden_files_of_another_system(tmp_path: Path, ending: str
         assert (len(list(bags.frames(report))), report.warnings()) == (3, [])
 
 
+@pytest.mark.parametrize("has_metadata", [True, False])
+def test_a_link_to_a_file_that_is_not_there_is_told_of(tmp_path: Path, has_metadata: bool) -> None:
+    bag = write_drive(tmp_path / "drive", 3)
+    if not has_metadata:
+        (bag / "metadata.yaml").unlink()
+    (bag / "drive_1.mcap").symlink_to(tmp_path / "elsewhere.mcap")
+    report = ReadReport()
+    with CameraBags(bag) as bags:
+        assert len(list(bags.frames(report))) == 3
+    assert any("drive_1.mcap" in sentence for sentence in report.warnings())
+
+
 def test_a_stranger_in_the_folder_is_left_aside_with_a_word(tmp_path: Path) -> None:
     bag = write_drive(tmp_path / "drive", 2)
     write_drive(bag / "clip.mcap", 1)

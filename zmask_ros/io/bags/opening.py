@@ -161,7 +161,9 @@ def _storage_files(folder: Path, metadata: BagMetadata | None) -> tuple[list[lis
     """
     named = metadata.files if metadata else ()
     groups: dict[str, list[Path]] = {}
-    files = [file for file in folder.iterdir() if file.is_file() and (_stem(file.name) or file.name in named)]
+    # Also a link to a file that is not there, such as one that a version control has not fetched.
+    there = [file for file in folder.iterdir() if file.is_file() or not file.exists()]
+    files = [file for file in there if _stem(file.name) or file.name in named]
     for file in sorted(files, key=_recording_order):
         groups.setdefault(_stem(file.name) or file.name, []).append(file)
     for twins in groups.values():

@@ -108,6 +108,7 @@ def test_a_size_that_fails_is_refused_with_the_nearest_that_work(
         ("failing", "failed: FileNotFoundError: no such file: change the entries builder or arguments of .*mine.yaml"),
         ("leaving", "failed: SystemExit: 2"),
         ("lazy", "no values yet"),
+        ("Renaming", "something else in the place of a method of nn.Module.*entry builder of"),
         ("scripted", "returned TorchScript"),
     ],
 )
@@ -129,6 +130,12 @@ def test_a_network_may_write_into_its_input(tmp_path: Path) -> None:
     for _ in range(2):
         torch.testing.assert_close(segmenter.logits(x), tiny_network.build(0)(X * 0.5 + 0.1))
     assert torch.equal(x, X)
+
+
+def test_a_network_whose_train_is_for_something_else_is_in_eval_mode(tmp_path: Path) -> None:
+    segmenter = load(tmp_path, "Trainer")
+    assert not any(module.training for module in segmenter.network.modules())
+    torch.testing.assert_close(segmenter.logits(X), tiny_network.build(0)(X))
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

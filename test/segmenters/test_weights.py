@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import pickle
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,7 @@ BESIDE = {
     "score": np.float64(0.25),
     "args": argparse.Namespace(lr=0.1, out=Path("out")),
     "hyper_parameters": {"lr": 0.1, "sizes": [1, 2]},
+    "losses": defaultdict(list, {"train": [0.5]}),
     "optimizer": torch.optim.Adam([nn.Parameter(torch.ones(2))]).state_dict(),
     "moments": {"state": {0: {"exp_avg": torch.ones(6, 3, 3, 3), "step": torch.tensor(1.0)}}},
     "model_ema": {f"module.{name}": tensor + 1 for name, tensor in STATE.items()},
@@ -173,6 +175,11 @@ def test_damaged_and_foreign_weights_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.safetensors").write_bytes(b"nonsense")
     with pytest.raises(SegmenterError, match="damaged"):
         read_checkpoint(tmp_path / "a.safetensors")
+    torch.save(STATE, tmp_path / "whole.pth")
+    for content in (b"", b"version https://git-lfs.github.com/spec/v1\n", (tmp_path / "whole.pth").read_bytes()[:-99]):
+        (tmp_path / "a.pth").write_bytes(content)
+        with pytest.raises(SegmenterError, match="damaged or no checkpoint of torch"):
+            read_checkpoint(tmp_path / "a.pth")
     torch.jit.script(tiny_network.build(0)).save(tmp_path / "scripted.pt")
     with pytest.raises(SegmenterError, match="TorchScript archive"):
         read_checkpoint(tmp_path / "scripted.pt")

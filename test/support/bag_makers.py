@@ -94,9 +94,12 @@ def write_rosbag2(path: Path, count: int, storage: StoragePlugin, mode: Compress
     return path
 
 
-def write_rosbag1(path: Path, count: int, compression: str | None, info: CameraInfoFields | None = None) -> Path:
+def write_rosbag1(
+    path: Path, count: int, compression: str | None, info: CameraInfoFields | None = None, chunk_size: int = 2**20
+) -> Path:
     store = get_typestore(Stores.ROS1_NOETIC)
     writer = Rosbag1Writer(path)
+    writer.chunk_threshold = chunk_size
     if compression:
         writer.set_compression(Rosbag1Writer.CompressionFormat[compression])
     with writer:

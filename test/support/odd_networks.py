@@ -161,6 +161,23 @@ class Shadowing(nn.Sequential):
         return self.others(self.forward_features(getattr(self, "stem.conv")(x)))
 
 
+class Trainer(nn.Sequential):
+    """The tiny network with a `train` that trains."""
+
+    def __init__(self) -> None:
+        super().__init__(*tiny_network.build(0))
+
+    def train(self, batches: list[Tensor], epochs: int) -> None:
+        raise RuntimeError("nobody wants to train here")
+
+
+class Renaming(Trainer):
+    """One whose parameters cannot be found."""
+
+    def named_parameters(self) -> dict[str, Tensor]:
+        return {}
+
+
 class Reusing(nn.Module):
     """One convolution and one in-place ReLU that run twice each, and a ModuleDict."""
 

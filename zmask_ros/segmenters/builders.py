@@ -156,7 +156,14 @@ def _refuse_untappable(network: nn.Module, description: Description) -> None:
             f"Builder '{description.builder}' returned TorchScript, whose layers cannot be tapped: "
             f"change {description.entries('builder')} to one that makes the nn.Module itself."
         )
-    parameters = [*nn.Module.parameters(network), *nn.Module.buffers(network)]
+    # Those of nn.Module call each other, so that a network's own in their place may raise anything.
+    try:
+        parameters = [*nn.Module.parameters(network), *nn.Module.buffers(network)]
+    except Exception as error:
+        raise SegmenterError(
+            f"Builder '{description.builder}' returned a network with something else in the place of a method of "
+            f"nn.Module ({describe_error(error)}): rename that, or change {description.entries('builder')}."
+        ) from error
     if any(is_lazy(parameter) or parameter.is_meta for parameter in parameters):
         raise SegmenterError(
             f"Builder '{description.builder}' returned a network with parameters that have no values yet (lazy, or on "

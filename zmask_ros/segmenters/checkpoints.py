@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,8 @@ from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 from zmask_ros.errors import describe_error
 from zmask_ros.segmenters.description import SegmenterError
 
+_CONTAINERS = ("list", "dict", "set", "tuple", "int", "float", "str")
+"""What the defaultdicts of a file are made of."""
 HOW_TO_SAVE = "save its weights with torch.save(network.state_dict(), 'weights.pth')"
 
 
@@ -74,10 +77,20 @@ def _read_torch(path: Path) -> Checkpoint:
             content = torch.load(path, map_location="cpu", weights_only=True)
     # torch names what it does not read in many ways, and damaged files fail in more.
     except Exception as error:
+        if not (zipfile.is_zipfile(path) or _begins_as_pickle(path)):
+            raise SegmenterError(
+                f"The weights {path} are damaged or no checkpoint of torch: copy or download them again."
+            ) from error
         raise SegmenterError(
             f"The weights {path} cannot be read safely, without running code of the file: {HOW_TO_SAVE}."
         ) from error
     return Checkpoint(path, dict(_tensors(content)), any(name.startswith("torch.nn.") for name in strangers))
+
+
+def _begins_as_pickle(path: Path) -> bool:
+    """Whether a file begins as those from before torch 1.6 do."""
+    with path.open("rb") as stream:
+        return stream.read(1) == pickle.PROTO
 
 
 def _foreign_names(path: Path) -> list[str]:
@@ -88,7 +101,9 @@ def _foreign_names(path: Path) -> list[str]:
     """
     # Files from before torch 1.6 are no zip files: they are read only if they name none.
     names = get_unsafe_globals_in_checkpoint(path) if zipfile.is_zipfile(path) else []
-    if any(name.startswith("builtins.") for name in names):
+    if any(
+        package == "builtins" and name not in _CONTAINERS for package, _, name in (one.partition(".") for one in names)
+    ):
         raise ValueError(names)
     return names
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 
 import torch
 from torch import Tensor, nn
@@ -31,15 +32,16 @@ def build_network(description: Description) -> nn.Module:
         load_weights(network, description)
     try:
         nn.Module.float(network)
-        nn.Module.eval(network)
+        # A network's own `train` may be for something else, or forget its layers.
+        with suppress(Exception):
+            nn.Module.eval(network)
+        for module in nn.Module.modules(network):
+            module.training = False
     except Exception as error:
         raise SegmenterError(
             f"The network of builder '{description.builder}' cannot be put into eval mode ({describe_error(error)}): "
             f"change {description.entries('builder')}."
         ) from error
-    # A network's own `train` may forget its layers.
-    for module in nn.Module.modules(network):
-        module.training = False
     for parameter in nn.Module.parameters(network):
         parameter.requires_grad_(False)
     return network

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
+from mcap.records import Statistics
 from mcap.writer import Writer as McapWriter
 from rosbags.rosbag2 import CompressionMode, StoragePlugin
 
@@ -79,6 +81,42 @@ def test_a_metadata_that_counts_more_than_there_is(tmp_path: Path) -> None:
     assert report.warnings() == [f"{bag}: {said}"]
 
 
+def test_a_metadata_that_counts_more_in_all_and_names_no_topics(tmp_path: Path) -> None:
+    bag = write_drive(tmp_path / "drive", 3)
+    metadata = bag / "metadata.yaml"
+    content = yaml.safe_load(metadata.read_text())
+    content["rosbag2_bagfile_information"] |= {"message_count": 60, "topics_with_message_count": []}
+    metadata.write_text(yaml.safe_dump(content))
+    found = sum(topic.messages for topic in bag_contents(bag).topics)
+    assert bag_contents(bag).damage == (f"its metadata.yaml counts 60 messages, of which {60 - found} are not there",)
+
+
+def test_statistics_that_leave_a_topic_out_do_not_count(tmp_path: Path) -> None:
+    bag = tmp_path / "drive.mcap"
+    with bag.open("wb") as stream:
+        writer = McapWriter(stream)
+        writer.start()
+        images = writer.register_channel(TOPIC, "cdr", writer.register_schema("sensor_msgs/msg/Image", "", b""))
+        other = writer.register_channel("/other", "cdr", 0)
+        for channel in (images, other):
+            writer.add_message(channel, 1, image_bytes(0), 1)
+        statistics: Statistics = vars(writer)["_Writer__statistics"]
+        del statistics.channel_message_counts[images]
+        statistics.message_count = 1
+        writer.finish()
+    with CameraBags(bag) as bags:
+        assert len(list(bags.frames(ReadReport()))) == 1
+
+
+def test_an_index_of_a_ros1_bag_that_goes_on_behind_what_its_header_counts(tmp_path: Path) -> None:
+    bag = write_rosbag1(tmp_path / "drive.bag", 6, None, chunk_size=1)
+    content = bag.read_bytes()
+    at = content.index(b"chunk_count=") + len(b"chunk_count=")
+    bag.write_bytes(content[:at] + (1).to_bytes(4, "little") + content[at + 4 :])
+    with CameraBags(bag) as bags:
+        assert len(list(bags.frames(ReadReport()))) == 6
+
+
 @pytest.mark.parametrize("storage", ["mcap", "bag"])
 def test_a_bag_of_which_no_frame_can_be_read_is_refused_at_its_end(tmp_path: Path, storage: str) -> None:
     if storage == "mcap":
@@ -107,6 +145,35 @@ def test_two_files_of_the_same_messages_are_read_once(tmp_path: Path) -> None:
         report = ReadReport()
         with CameraBags(folder) as bags:
             assert (len(list(bags.frames(report))), report.warnings()) == (count, [])
+
+
+@pytest.mark.parametrize("ending", ["mcap", "db3", "bag"])
+def test_capitals_and_hidden_files_of_another_system(tmp_path: Path, ending: str) -> None:
+    """As on a FAT disk that a computer of Apple's has written to."""
+    folder, written = tmp_path / "drive", tmp_path / f"drive.{ending}"
+    folder.mkdir()
+    if ending == "bag":
+        write_rosbag1(written, 3, None)
+    else:
+        storage = StoragePlugin.MCAP if ending == "mcap" else StoragePlugin.SQLITE3
+        written = write_rosbag2(tmp_path / "written", 3, storage) / f"written.{ending}"
+    written.rename(folder / f"DRIVE_0.{ending.upper()}")
+    (folder / f"._DRIVE_0.{ending.upper()}").write_bytes(b"\0\5\x16\7" + bytes(4092))
+    report = ReadReport()
+    with CameraBags(folder) as bags:
+        assert (len(list(bags.frames(report))), report.warnings()) == (3, [])
+
+
+@pytest.mark.parametrize("has_metadata", [True, False])
+def test_a_link_to_a_file_that_is_not_there_is_told_of(tmp_path: Path, has_metadata: bool) -> None:
+    bag = write_drive(tmp_path / "drive", 3)
+    if not has_metadata:
+        (bag / "metadata.yaml").unlink()
+    (bag / "drive_1.mcap").symlink_to(tmp_path / "elsewhere.mcap")
+    report = ReadReport()
+    with CameraBags(bag) as bags:
+        assert len(list(bags.frames(report))) == 3
+    assert any("drive_1.mcap" in sentence for sentence in report.warnings())
 
 
 def test_a_stranger_in_the_folder_is_left_aside_with_a_word(tmp_path: Path) -> None:

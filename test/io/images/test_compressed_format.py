@@ -126,12 +126,22 @@ GRAY, COLOR = np.full((8, 8), 100, np.uint8), np.full((8, 8, 3), 100, np.uint8)
         ("rgb8; jpeg compressed bgr8", GRAY, "says that it is in color, but is gray"),
         ("bayer_rggb10; jpeg compressed ", GRAY, "has an encoding that is not known"),
         ("32FC1; png compressed ", GRAY, "has an encoding that is not known"),
+        ("16UC1; compressedDepth png", GRAY, "holds distances and no camera's picture"),
     ],
 )
 @pytest.mark.parametrize("kind", ["jpeg", "png"])
 def test_a_format_that_cannot_be_obeyed_is_refused(kind: str, text: str, pixels: np.ndarray, sentence: str) -> None:
     with pytest.raises(ImageError, match=sentence):
         decode(Compressed(text, written(kind, pixels)))
+
+
+@pytest.mark.parametrize(("place", "value"), [(1, 0xC3), (4, 12)])
+def test_a_jpeg_of_another_kind_is_not_called_damaged(place: int, value: int) -> None:
+    """Lossless, and of 12 bits: here only the header says so."""
+    data = bytearray(written("jpeg", COLOR))
+    data[data.index(b"\xff\xc0") + place] = value
+    with pytest.raises(ImageError, match="of a kind that is not read, or its header is damaged"):
+        decode(Compressed("jpeg", bytes(data)))
 
 
 @settings(max_examples=300, deadline=None)

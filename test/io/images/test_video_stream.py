@@ -30,6 +30,7 @@ from support.recorded_videos import (
 from zmask_ros.errors import ZmaskError
 from zmask_ros.io.images.checks import ImageError
 from zmask_ros.io.images.codec import decode
+from zmask_ros.io.images.video_stream.annex_b import split_units
 from zmask_ros.io.images.video_stream.decoder import BLIND, LEADING, NO_KEY_FRAME, VideoPacket, VideoStream
 from zmask_ros.io.images.video_stream.messages import VideoPicture, video_packet
 
@@ -162,6 +163,47 @@ def test_a_video_that_begins_within_a_group_is_unknown_up_to_its_first_key_frame
         assert [number for number in order if told[number][0] is None] == list(range(start, first))
     elif name == "h265, B frames":
         assert LEADING in reasons
+
+
+@pytest.mark.parametrize("name", ["h264", "h264, B frames", "h265", "h265, B frames", "h265, checksums"])
+@pytest.mark.parametrize("only_once", [True, False])
+@each_way
+def test_parameter_sets_may_come_in_packets_of_their_own(name: str, only_once: bool, low_delay: bool) -> None:
+    given_packets: list[tuple[int, VideoPacket]] = []
+    for number, whole in packets_of(name):
+        units = split_units(whole.data)
+        sets = [unit for unit in units if is_parameter_set(name, unit)]
+        if sets and not (only_once and given_packets):
+            # Not even in the same one.
+            for place, unit in enumerate(sets):
+                alone = replace(whole, data=byte_stream([unit]), stamp_ns=whole.stamp_ns - len(sets) + place)
+                given_packets.append((FRAMES + len(given_packets), alone))
+        given_packets.append((number, replace(whole, data=byte_stream([unit for unit in units if unit not in sets]))))
+    order, told = play(given_packets, low_delay)
+    assert_told_once(order, given_packets)
+    for number, expected in enumerate(decoded(name)):
+        picture, reason = told[number]
+        # The packet might have been a key frame whose picture is lost.
+        is_leading = reason == LEADING and name == "h265, B frames"
+        assert picture is None if is_leading else np.array_equal(picture, expected)
+    assert all("has no picture" in reason for number, (_, reason) in told.items() if number >= FRAMES)
+
+
+@each_way
+def test_damage_in_a_video_with_b_frames_costs_its_group_alone(low_delay: bool) -> None:
+    packets = packets_of("h264, B frames")
+    number, whole = packets[12]
+    packets[12] = number, replace(whole, data=b"damaged")
+    _, told = play(packets, low_delay)
+    assert all(told[after][0] is not None for after in range(2 * GROUP, FRAMES))
+
+
+def is_parameter_set(name: str, unit: bytes) -> bool:
+    return unit[0] & 0x1F in (7, 8) if name.startswith("h264") else unit[0] >> 1 & 0x3F in (32, 33, 34)
+
+
+def byte_stream(units: list[bytes]) -> bytes:
+    return b"".join(b"\0\0\0\1" + unit for unit in units)
 
 
 @pytest.mark.parametrize("name", ["h264", "h265"])

@@ -349,8 +349,9 @@ def _counts(summary: _Summary, stream: BinaryIO, size: int) -> dict[int, int] | 
         counts = _counts_of_index(summary.chunks)
         return counts if counts.keys() <= summary.channels.keys() and _all_in(summary.chunks, stream, size) else None
     counts = {channel: count for channel, count in statistics.channel_message_counts.items() if count}
+    indexed: set[int] = set().union(*(chunk.message_index_offsets for chunk in summary.chunks))
     agree = (
-        counts.keys() <= summary.channels.keys()
+        indexed <= counts.keys() <= summary.channels.keys()
         and statistics.message_count == sum(counts.values()) > 0
         and statistics.chunk_count == len(summary.chunks)
     )

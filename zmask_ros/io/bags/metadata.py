@@ -23,6 +23,7 @@ class BagMetadata:
         distribution: of ROS that recorded it; empty before version 8.
         compression: such as `zstd (file)`; empty without.
         files: the names of the storage files in the order of recording.
+        total: the messages of all topics.
         counts: the messages of each topic.
         offered: the quality of service that the recorded publishers of each topic offered, where it is known.
     """
@@ -32,6 +33,7 @@ class BagMetadata:
     distribution: str
     compression: str
     files: tuple[str, ...]
+    total: int
     counts: dict[str, int]
     offered: dict[str, OfferedQos]
 
@@ -70,6 +72,7 @@ def _metadata(information: dict[str, Any]) -> BagMetadata:
         compression=f"{compression} ({mode})" if compression and mode != "none" else "",
         # Up to version 3 the name of the folder stood before that of the file.
         files=tuple(re.split(r"[/\\]", name)[-1] for name in information.get("relative_file_paths") or ()),
+        total=int(information.get("message_count") or 0),
         counts=counts,
         offered=offered,
     )

@@ -45,8 +45,10 @@ _UNPACKED: dict[str, Callable[[Path], Any]] = {
     ".lz4": lz4.frame.open,
 }
 # `rosbag reindex` and `rosbag compress` leave the file that they have read as `.orig.bag`; `rosbag record` writes
-# `.bag.active`.
-_STORAGE_FILE = re.compile(r"(?P<stem>.+?)(\.orig)?\.(?P<ending>mcap|db3|bag)(\.active)?(\.(zstd|zst|gz|bz2|lz4))?")
+# `.bag.active`. FAT disks may spell names in capitals, and macOS puts a `._drive_0.mcap` of its own beside each file.
+_STORAGE_FILE = re.compile(
+    r"(?P<stem>[^.].*?)(\.orig)?\.(?P<ending>mcap|db3|bag)(\.active)?(\.(zstd|zst|gz|bz2|lz4))?", re.IGNORECASE
+)
 _KINDS = "a rosbag2 directory, an .mcap, a .db3 or a ROS 1 .bag file"
 
 
@@ -78,6 +80,14 @@ class Bag:
         if found >= counted:
             return ""
         return f"its metadata.yaml counts {counted} messages on {topic}, of which {counted - found} are not there"
+
+    def missing_of_no_topic(self) -> str:
+        """What metadata.yaml counts beyond what is there, if it does not say of which topics; else empty."""
+        total = self.metadata.total if self.metadata else 0
+        found = sum(topic.count for topic in self.topics())
+        if self.metadata is None or found >= total or sum(self.metadata.counts.values()) >= total:
+            return ""
+        return f"its metadata.yaml counts {total} messages, of which {total - found} are not there"
 
     def close(self) -> None:
         """Give the files back."""
@@ -122,7 +132,7 @@ def _open_folder(path: Path, stack: ExitStack) -> Bag:
     if not bag.recordings:
         raise BagError(f"Nothing can be read of the bag {path}: {refusals[0]}.")
     strangers = [f"{file.name} is not named in its metadata.yaml and was not read" for file in passed_over]
-    bag.notes = [*notes, *refusals, *strangers]
+    bag.notes = [*notes, *refusals, *strangers, *filter(None, [bag.missing_of_no_topic()])]
     if metadata is not None and _is_incomplete(bag, metadata, len(chosen)):
         bag.notes += _lost_files(path, metadata)
     return bag
@@ -151,11 +161,13 @@ def _storage_files(folder: Path, metadata: BagMetadata | None) -> tuple[list[lis
     """
     named = metadata.files if metadata else ()
     groups: dict[str, list[Path]] = {}
-    files = [file for file in folder.iterdir() if file.is_file() and (_stem(file.name) or file.name in named)]
+    # Also a link to a file that is not there, such as one that a version control has not fetched.
+    there = [file for file in folder.iterdir() if file.is_file() or not file.exists()]
+    files = [file for file in there if _stem(file.name) or file.name in named]
     for file in sorted(files, key=_recording_order):
         groups.setdefault(_stem(file.name) or file.name, []).append(file)
     for twins in groups.values():
-        twins.sort(key=lambda file: (file.name not in named, file.suffix in _UNPACKED, ".orig." in file.name))
+        twins.sort(key=lambda file: (file.name not in named, file.suffix.lower() in _UNPACKED, ".orig." in file.name))
     stems = [_stem(name) or name for name in named]
     # Without a list, or with one of files that have other names by now, whatever is there is the bag.
     if not stems or any(stem not in groups for stem in stems):
@@ -198,7 +210,7 @@ def _open_best(twins: Sequence[Path], stack: ExitStack) -> Recording:
 
 
 def _open_file(path: Path, stack: ExitStack) -> Recording:
-    if path.suffix in _UNPACKED:
+    if path.suffix.lower() in _UNPACKED:
         recording = _open_file(_unpacked(path, stack), stack)
         recording.compression = " in ".join(filter(None, [recording.compression, f"a {path.suffix[1:]} file"]))
         return recording
@@ -220,7 +232,7 @@ def _reader(path: Path, head: bytes) -> Callable[[Path], Recording]:
     match = _STORAGE_FILE.fullmatch(path.name)
     if match is None:
         raise BagError(f"{path} is not a bag: expected {_KINDS}.")
-    return _ENDINGS[match["ending"]]
+    return _ENDINGS[match["ending"].lower()]
 
 
 def _unpacked(path: Path, stack: ExitStack) -> Path:
@@ -229,7 +241,7 @@ def _unpacked(path: Path, stack: ExitStack) -> Path:
     unpacked = Path(folder) / path.stem
     with unpacked.open("wb") as target:
         try:
-            with _UNPACKED[path.suffix](path) as source:
+            with _UNPACKED[path.suffix.lower()](path) as source:
                 shutil.copyfileobj(source, target)
         except PermissionError as error:
             raise BagError(f"{path} may not be read: {error.strerror}.") from error

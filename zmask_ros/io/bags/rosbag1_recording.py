@@ -67,7 +67,11 @@ class Rosbag1Recording(Recording):
         return counts if self.index else Counter()
 
     def _behind_the_end(self) -> str:
-        """What is not read behind the index, which is the last in a bag."""
+        """What is not read behind the index, which is the last in a bag.
+
+        Raises:
+            ValueError: the index goes on: it has more records than the bag counts.
+        """
         stream = self._reader.bio
         stream.seek(len(MAGIC))
         header = Header.read(stream)
@@ -76,7 +80,12 @@ class Rosbag1Recording(Recording):
             Header.read(stream)
             stream.seek(read_uint32(stream), 1)
         end = stream.tell()
-        return another_begins(end) if stream.read(len(MAGIC)) == MAGIC else ""
+        if stream.read(len(MAGIC)) == MAGIC:
+            return another_begins(end)
+        stream.seek(end)
+        if _begins_record(stream):
+            raise ValueError("its index goes on behind the last record that it counts")
+        return ""
 
     def _compression(self) -> str:
         used = {chunk.decompressor for chunk in self._reader.chunks.values()}
@@ -214,6 +223,14 @@ def _fields(content: bytes, at: int, length: int) -> dict[bytes, bytes]:
         fields[name] = value
         at += _UINT32.size + size
     return fields
+
+
+def _begins_record(stream: BinaryIO) -> bool:
+    # Damaged bytes make rosbags raise exceptions of no common class.
+    try:
+        return Header.read(stream).get_uint8("op") in set(RecordType)
+    except Exception:
+        return False
 
 
 def _without_index(index: int, size: int) -> str:

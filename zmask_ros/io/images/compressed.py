@@ -19,7 +19,10 @@ from zmask_ros.io.images.damage import has_zeroed_stretch, missing_share, png_en
 from zmask_ros.io.images.pixel_layouts import ALL_BITS, LAYOUTS, SampleFormat, to_eight_bits
 
 _FORMAT = re.compile(r"\s*(?P<encoding>[^;\s]*)\s*;(?:.*\bcompressed\s+(?P<target>\w+))?")
+_DEPTH = re.compile(r"\bcompressedDepth\b")
 _BAYER = re.compile(r"(bayer_(?:rggb|bggr|gbrg|grbg))(?:8|16)")
+# What libjpeg-turbo says of JPEGs that it was not made for, such as those of 12 bits.
+_OTHER_KIND = re.compile("Unsupported|Sorry|.*not implemented|.*omitted at compile time")
 _COLOR = re.compile(r"(rgb|bgr)a?(8|16)|8UC[34]|16UC[34]")
 # The camera's geometry belongs to the pixels as stored; a rotation tag would part them from camera_info.
 _AS_STORED = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
@@ -35,6 +38,8 @@ def decode_compressed(data: bytes, format: str, significant_bits: int = ALL_BITS
         ImageError: not a whole JPEG or PNG, of an absurd size, or one that ``format`` contradicts.
     """
     named = f"A compressed image of {len(data)} bytes (format '{format}')"
+    if _DEPTH.search(format):
+        raise ImageError(f"{named} holds distances and no camera's picture.")
     header = compressed_header(data)
     if header is None:
         raise ImageError(f"{named} is neither JPEG nor PNG, or its beginning is damaged.")
@@ -44,6 +49,10 @@ def decode_compressed(data: bytes, format: str, significant_bits: int = ALL_BITS
         pixels = _stored_png(data, mosaic) if header.is_png else _stored_jpeg(data, mosaic)
     except _FormatError as error:
         raise ImageError(f"{named} {error}.") from error
+    except _KindError as error:
+        raise ImageError(
+            f"{named} is a JPEG of a kind that is not read, or its header is damaged ({error})."
+        ) from error
     except _DamageError as error:
         raise ImageError(f"{named} is corrupt or cut off: {_loss(data, header)} ({error}).") from error
     if mosaic:
@@ -55,6 +64,10 @@ def decode_compressed(data: bytes, format: str, significant_bits: int = ALL_BITS
 
 class _FormatError(Exception):
     """What makes the message's format impossible to obey, after the words "A compressed image"."""
+
+
+class _KindError(Exception):
+    """What the decoder says of data that may be whole, but that it does not read."""
 
 
 class _DamageError(Exception):
@@ -91,7 +104,7 @@ def _stored_jpeg(data: bytes, mosaic: str) -> np.ndarray:
         pixels: np.ndarray = simplejpeg.decode_jpeg(data, "GRAY" if mosaic else "RGB")
     # What is no JPEG after all, and every warning of libjpeg-turbo.
     except ValueError as error:
-        raise _DamageError(str(error)) from error
+        raise (_KindError if _OTHER_KIND.match(str(error)) else _DamageError)(str(error)) from error
     return pixels[..., 0] if mosaic else pixels
 
 

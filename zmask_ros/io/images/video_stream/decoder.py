@@ -15,7 +15,7 @@ from zmask_ros.io.images.video_stream.av1 import Av1Reader
 from zmask_ros.io.images.video_stream.h264 import H264Reader
 from zmask_ros.io.images.video_stream.h265 import H265Reader
 from zmask_ros.io.images.video_stream.pace import MOST_DELAYED, Pace
-from zmask_ros.io.images.video_stream.packet import PacketError, PacketInfo, PacketReader
+from zmask_ros.io.images.video_stream.packet import HeadersOnlyError, PacketError, PacketInfo, PacketReader
 from zmask_ros.io.images.video_stream.vp9 import Vp9Reader
 
 T = TypeVar("T")
@@ -25,6 +25,7 @@ NOT_GIVEN = "the decoder gives no picture for this packet of the video"
 LEADING = "this picture of the video needs others from before the key frame that it was begun with"
 BLIND = "the packets of the video have no numbers: only its stamps tell that one is lost"
 _MOST_THREADS = 4
+_MOST_HEADERS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,7 @@ class VideoStream(Generic[T]):
         self._waiting: dict[int, _Waiting[T]] = {}
         self._unknown_because = NO_KEY_FRAME
         self._remark = ""
+        self._headers = b""
         self._since_key = 0
         self._first_key: tuple[PacketInfo, int] | None = None
 
@@ -132,14 +134,22 @@ class VideoStream(Generic[T]):
         """What is known once this packet has come: of no packet, one, or several."""
         if packet.codec != self._codec:
             yield from self._change_codec(packet.codec)
+        packet = replace(packet, data=self._headers + packet.data)
         try:
             reason = self._refusal(packet)
+        except HeadersOnlyError as error:
+            # It may also be a key frame whose picture is lost: nothing is decoded before the next one.
+            self._begin_anew(f"a packet of it {error}")
+            reason = f"this packet of the video {error}"
+            self._headers = packet.data if len(packet.data) < _MOST_HEADERS else b""
         except PacketError as error:
             self.lose(f"a packet of it {error}")
             reason = f"this packet of the video {error}"
+            self._headers = b""
         if reason:
             self._wait(packet.stamp_ns, Decoded(source, None, reason))
         else:
+            self._headers = b""
             yield from self._decode(source, packet)
         yield from self._release(self._pace.depth)
 
@@ -170,7 +180,7 @@ class VideoStream(Generic[T]):
 
     def _change_codec(self, codec: str) -> Iterator[Decoded[T]]:
         yield from self.finish()
-        self._codec = codec
+        self._codec, self._headers = codec, b""
         if codec not in _CODECS:
             return
         self._reader = _CODECS[codec].reader()

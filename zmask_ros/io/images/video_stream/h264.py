@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from zmask_ros.io.images.video_stream.annex_b import header_of, split_units
 from zmask_ros.io.images.video_stream.bits import BitReader
-from zmask_ros.io.images.video_stream.packet import PacketError, PacketInfo
+from zmask_ros.io.images.video_stream.packet import HeadersOnlyError, PacketError, PacketInfo
 
 _SLICE, _IDR_SLICE, _SEI, _SPS, _PPS = 1, 5, 6, 7, 8
 _RECOVERY_POINT = 6
@@ -30,10 +30,11 @@ class H264Reader:
 
     def read(self, data: bytes) -> PacketInfo:
         """See `PacketReader`."""
-        recovers, info = False, None
+        recovers, has_headers, info = False, False, None
         try:
             for unit in split_units(data):
                 kind = unit[0] & 0x1F
+                has_headers = has_headers or kind in (_SPS, _PPS)
                 if kind == _SPS:
                     self._learn_sequence(BitReader(header_of(unit[1:])))
                 elif kind == _PPS:
@@ -46,7 +47,7 @@ class H264Reader:
         except EOFError as error:
             raise PacketError(f"is damaged: {error}") from error
         if info is None:
-            raise PacketError("has no picture")
+            raise HeadersOnlyError if has_headers else PacketError("has no picture")
         return info
 
     def _picture(self, unit: bytes, recovers: bool) -> PacketInfo:

@@ -22,13 +22,18 @@ class Pace:
     def __init__(self, depth: int) -> None:
         self.depth = depth
         self._step_ns = 0
-        self.begin()
+        self._is_reordered = False
+        self._jump_ns = 0
+        self._clear()
 
     def begin(self) -> None:
-        """Forget the packets so far, since the next one does not follow them; the usual time between two stays."""
+        """Forget the packets so far, since the next one does not follow them; what is usual between packets stays."""
+        self._jump_ns = self._usual_jump_ns()
+        self._clear()
+
+    def _clear(self) -> None:
         self._stamps_ns: deque[int] = deque(maxlen=_WINDOW)
         self._latest_ns: deque[int] = deque(maxlen=_WINDOW)
-        self._is_reordered = False
 
     def loss(self, stamp_ns: int, unnoticed: int) -> str:
         """What the stamp of the next packet says was lost before it, as a clause; empty if nothing.
@@ -63,4 +68,4 @@ class Pace:
         if not self._is_reordered:
             return 0
         latest_ns = list(self._latest_ns)
-        return max((after - before for before, after in pairwise(latest_ns)), default=0)
+        return max((after - before for before, after in pairwise(latest_ns)), default=self._jump_ns)

@@ -10,6 +10,13 @@ class PacketError(Exception):
     """A packet that is damaged, or not of its codec; the reason, as half a sentence."""
 
 
+class HeadersOnlyError(PacketError):
+    """A packet without a picture, which has what those after it are decoded with: some writers send it by itself."""
+
+    def __init__(self) -> None:
+        super().__init__("has no picture, only what those after it are decoded with")
+
+
 @dataclass(frozen=True)
 class PacketInfo:
     """One packet, which holds one picture.
@@ -40,5 +47,6 @@ class PacketReader(Protocol):
         """What the next packet says of itself.
 
         Raises:
+            HeadersOnlyError: it belongs to the next packet.
             PacketError: it is damaged.
         """

@@ -63,16 +63,25 @@ def test_the_pins_are_those_of_all_other_installations() -> None:
     assert {"torchvision", "matplotlib", "sklearn", "scipy", "onnx"} == set(ABSENT)
 
 
-def test_graphs_are_replayed(tiny: Path) -> None:
+@pytest.fixture(scope="module")
+def drive(tiny: Path) -> Path:
+    return record(tiny / "clean.mcap", map(tiny_network.clean_image, range(5)))
+
+
+@pytest.fixture(scope="module")
+def exported(tiny: Path) -> list[object]:
+    """The options by which commands run the graphs of the tiny network, which are written first."""
     described, profile = tiny / "tiny_0.yaml", tiny / "tiny_0.zmask.safetensors"
-    drive = record(tiny / "clean.mcap", map(tiny_network.clean_image, range(5)))
     graphs = tiny / "graphs"
     arguments = ("--profile", profile, "-o", graphs)
     export = [sys.executable, "-c", ZMASK, "export", described, *arguments]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run([*map(str, export)], check=True, capture_output=True, env=environment, timeout=120)
-    settings = ("--segmenter", described, "--profile", profile, "--runtime", "onnx", "--graphs", graphs, "--json")
-    replayed = on_a_vehicle(ZMASK, "replay", drive, *settings)
+    return ["--segmenter", described, "--profile", profile, "--runtime", "onnx", "--graphs", graphs, "--json"]
+
+
+def test_graphs_are_replayed(exported: list[object], drive: Path) -> None:
+    replayed = on_a_vehicle(ZMASK, "replay", drive, *exported)
     assert replayed.returncode == 0, replayed.stderr
     figures = json.loads(replayed.stdout)
     assert figures["frames"] == 5
@@ -89,8 +98,21 @@ def test_the_node_is_imported() -> None:
 def test_a_command_that_needs_more_says_so() -> None:
     refused = on_a_vehicle(ZMASK, "evaluate", "--help")
     assert refused.returncode == BAD_INPUT
-    assert "zmask evaluate needs the Python package" in refused.stderr
+    assert "needs the Python package scipy, which an installation for vehicles leaves out" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_an_option_that_needs_more_says_so_before_anything_is_replayed(tmp_path: Path) -> None:
+    refused = on_a_vehicle(ZMASK, "replay", tmp_path / "no_bag", "--plot", tmp_path / "plot.png")
+    assert refused.returncode == BAD_INPUT
+    assert "needs the Python package matplotlib, which an installation for vehicles leaves out" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_drive_is_compared_with_a_profile_on_the_graphs(exported: list[object], drive: Path) -> None:
+    compared = on_a_vehicle(ZMASK, "inspect", drive, "--every", 1, *exported)
+    assert compared.returncode == 0, compared.stderr
+    assert json.loads(compared.stdout)["frames"] == 5
 
 
 def test_torchvision_is_named_where_a_network_of_it_has_no_graphs(tmp_path: Path) -> None:

@@ -52,6 +52,7 @@ ODD = {
     "layers that run twice": ("Reusing", "", "first", "heads.seg"),
     "another resolution": ("EncoderDecoder", "", "second", "decoder"),
     "places of patches": ("Patches", "{patch: 8, sides: [48, 64]}", "embed", "head"),
+    "attention": ("Attending", "", "first", "second"),
     "the image is needed behind the cut": ("Forking", "", "first", "inner"),
     "no stem": ("of_one_resolution", "", "5", "3"),
     **{form: ("Wrapped", f"{{kind: {form}}}", "inner.0", "inner.2") for form in ("tuple of a dict", "small", "view")},
@@ -225,7 +226,9 @@ def test_the_runtime_is_the_one_that_is_asked_for(segmenter: Segmenter, fitted: 
         ("Counting", "strays from torch: labels of .*% of the pixels"),
     ],
 )
-def test_a_network_that_the_engine_cannot_have_runs_in_torch(tmp_path: Path, builder: str, reason: str) -> None:
+def test_a_network_that_the_engine_cannot_have_runs_in_torch(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, builder: str, reason: str
+) -> None:
     segmenter = odd(tmp_path, builder, "", "inner.0", "inner.2")
     profile = fitted_on(segmenter)
     with pytest.raises(EngineError, match=reason) as refused:
@@ -233,6 +236,7 @@ def test_a_network_that_the_engine_cannot_have_runs_in_torch(tmp_path: Path, bui
     fallen_back = deploy(segmenter, profile, "auto")
     assert fallen_back.segmenter is segmenter
     assert fallen_back.reason == str(refused.value)
+    assert capfd.readouterr().out == "", "what torch says beside it does not stand among results"
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
@@ -257,6 +261,18 @@ def test_a_profile_of_another_network_is_refused_as_in_torch(segmenter: Segmente
     for runtime in ("onnx", "auto"):
         with pytest.raises(ProfileError, match="was fitted on something else: network"):
             deploy(segmenter, other, runtime)
+
+
+def test_a_description_that_was_changed_since_the_export_is_refused_with_what_differs(
+    segmenter: Segmenter, fitted: Profile
+) -> None:
+    export = export_graphs(segmenter, fitted)
+    resized = replace(segmenter.description, input_size=(96, 128))
+    with pytest.raises(ProfileError, match=r"fitted on something else: input size \(profile: \(48, 64\), here: "):
+        on_engine(resized, segmenter.device, fitted, export)
+    sky_alone = replace(segmenter.description, classes={"Sky": (70, 130, 180)})
+    with pytest.raises(EngineError, match="^Segmenter .* describes 1 class, but its network puts out 3 channels"):
+        on_engine(sky_alone, segmenter.device, fitted, export)
 
 
 def test_graphs_of_files_are_the_graphs_that_were_written(

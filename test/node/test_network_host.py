@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 
 from support.faulty_network import Faults
+from support.profiles import with_changed
 from support.tiny_network import clean_image, describe, fit
-from zmask_ros.defense import Thresholds
+from zmask_ros.defense import Thresholds, load_profile, save_profile
+from zmask_ros.defense.engine import export_graphs
 from zmask_ros.errors import ZmaskError
 from zmask_ros.flags.flag import FrameState
 from zmask_ros.io.images.codec import encode
@@ -19,6 +22,8 @@ from zmask_ros.node import network_host as module
 from zmask_ros.node.mailbox import Arrival
 from zmask_ros.node.network_host import NetworkHost
 from zmask_ros.node.parameters.defense_node import DefenseParameters
+from zmask_ros.segmenters import load_segmenter
+from zmask_ros.segmenters.engine.graphs import write_graphs
 
 CAMERAS = ("front", "rear", "left", "right")
 UNKNOWN, CLEAN = FrameState.UNKNOWN, FrameState.CLEAN
@@ -86,16 +91,37 @@ def test_the_network_runs_in_what_the_parameter_says(tmp_path: Path, profile: Pa
 
     def host(runtime: str, graphs: str) -> NetworkHost:
         settings = DefenseParameters(segmenter=segmenter, device="cpu", runtime=runtime, graphs=graphs)
-        return NetworkHost(settings, profiles, lambda *_: None, say=told.append)
+        return NetworkHost(settings, profiles, lambda *_: None, warn=told.append)
 
     network = host("onnx", "")
     assert network.defended("front").segmenter.engine == "ONNX Runtime (CPU)"
     arrivals = [Arrival(message(index), camera) for index, camera in enumerate(CAMERAS)]
     assert [result.state for _, result in network.process(arrivals)] == [CLEAN] * len(CAMERAS)
     assert host("auto", str(tmp_path)).defended("front").segmenter.engine == "torch"
-    assert "running the network in torch" in told[-1] and "holds no graphs" in told[-1]
+    (warning,) = told
+    assert "the network runs in torch" in warning and "holds no graphs" in warning
     with pytest.raises(ZmaskError, match="holds no graphs"):
         host("onnx", str(tmp_path))
+
+
+def test_a_reloaded_profile_needs_graphs_of_its_own(tmp_path: Path, profile: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    description, graphs, own = str(describe(tmp_path)), tmp_path / "graphs", tmp_path / "own.zmask.safetensors"
+    segmenter, first = load_segmenter(description, "cpu"), load_profile(profile)
+    own.write_bytes(profile.read_bytes())
+    write_graphs(export_graphs(segmenter, first), graphs)
+    settings = DefenseParameters(segmenter=description, device="cpu", runtime="onnx", graphs=str(graphs))
+    network = NetworkHost(settings, {"front": str(own)}, lambda *_: None)
+    before = network.profile_identity("front")
+    second = with_changed(first, threshold=replace(first.detector.threshold, value=9.0))
+    save_profile(second, own)
+    with pytest.raises(ZmaskError, match="exported with other profile"):
+        network.reload_profiles()
+    assert network.profile_identity("front") == before
+    write_graphs(export_graphs(segmenter, second), graphs)
+    network.reload_profiles()
+    assert network.defended("front").defense.threshold == 9.0
+    assert network.defended("front").segmenter.engine == "ONNX Runtime (CPU)"
 
 
 def test_a_batch_that_does_not_fit_is_halved_until_it_does(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:

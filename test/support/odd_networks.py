@@ -269,6 +269,22 @@ class EncoderDecoder(nn.Module):
         return self.classifier(self.activation(self.decoder(self.up(y))))
 
 
+class Attending(nn.Module):
+    """torch's own encoder layers between two convolutions: in eval mode, torch runs each as one operation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 16, 4, 4)
+        self.encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(16, 2, 32, batch_first=True), 2)
+        self.second, self.head = layer(16, 16), nn.Conv2d(16, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores."""
+        first = self.first(x)
+        tokens = self.encoder(first.flatten(2).transpose(1, 2))
+        return self.head(self.second(tokens.transpose(1, 2).reshape(first.shape)) + first)
+
+
 class Spectral(nn.Module):
     """The tiny network on what is left of an image after its Fourier transform: ONNX knows no complex numbers."""
 

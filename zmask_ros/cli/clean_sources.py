@@ -11,7 +11,7 @@ import click
 
 from zmask_ros.cli import options
 from zmask_ros.cli.console import progress
-from zmask_ros.defense import Profile, bind
+from zmask_ros.defense import Profile, check_binding
 from zmask_ros.segmenters import Segmenter, load_segmenter
 from zmask_ros.training.division import check_enough_frames
 from zmask_ros.training.sources import CleanFrame, CleanSources, read_frames
@@ -58,7 +58,7 @@ def read_clean(
         ZmaskError: the profile belongs to another network, or frames cannot be read or are too few.
     """
     network = load_segmenter(segmenter or profile.binding.segmenter, device)
-    profile.binding.check(bind(network, tuple(profile.binding.shapes)))
+    check_binding(profile.binding, network, tuple(profile.binding.shapes))
     clean = read_frames(network, sources, progress)
     check_enough_frames(clean)
     return network, clean

@@ -40,6 +40,7 @@ DEFAULT = Scenario()
     help=f"Drives to fit the profile on, of {CLEAN_FRAMES} frames each.",
 )
 @options.segmenter
+@options.threads
 @options.device
 @click.option(
     "--fresh", is_flag=True, help="Record the clean drives and fit the profile anew, even if nothing changed."
@@ -71,7 +72,8 @@ def command(
       zmask demo
       zmask demo --carrier truck --patch mine.png --seed 7 --picture 5 15
     """
-    settings = DemoSettings(scenario=Scenario(seed, seconds, rate, carrier, *picture_s), **chosen)
+    scenario = Scenario(seed, seconds, rate, carrier, *picture_s)
+    settings = DemoSettings(scenario=scenario, threads=options.asked_threads() or 0, **chosen)
     try:
         result = run_demo(settings, progress, lambda sentence: click.echo(sentence, err=True))
     except NodeFailedError as error:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from zmask_ros.cli.console import warn
 from zmask_ros.flags.drift import Drift, DriftLevel
+from zmask_ros.io.files import check_place
 from zmask_ros.runtime.replay import Replayed
 from zmask_ros.runtime.replay_figures import LEVELS
 
@@ -17,6 +20,12 @@ MOST_ROWS = 12
 def needs_action(drift: Drift) -> bool:
     """Whether the user has to do something about the profile."""
     return drift.level(LEVELS) in (DriftLevel.WARN, DriftLevel.ERROR)
+
+
+def warn_of_torch(replayed: Replayed) -> None:
+    """Say why the network ran in torch although an engine was tried, if it did."""
+    if replayed.engine_reason:
+        warn(f"the network runs in torch: {replayed.engine_reason}")
 
 
 def drift_over_time(replayed: Replayed) -> list[dict[str, Any]]:
@@ -37,6 +46,17 @@ def spread_rows(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     if len(entries) <= MOST_ROWS:
         return list(entries)
     return [entries[round(place * (len(entries) - 1) / (MOST_ROWS - 1))] for place in range(MOST_ROWS)]
+
+
+def check_plot(path: Path) -> None:
+    """Refuse a plot that could not be written, before an hour is replayed for it.
+
+    Raises:
+        ZmaskError: the folder is not there.
+        ModuleNotFoundError: matplotlib is not installed.
+    """
+    check_place(path)
+    importlib.import_module("matplotlib")
 
 
 def plot_replay(replayed: Replayed, path: Path) -> None:

@@ -19,6 +19,7 @@ from zmask_ros.segmenters.engine.graphs import write_graphs
 @click.argument("segmenter")
 @options.path("--profile", help="Profile.  [default: the one shipped with the segmenter]")
 @options.path("-o", "--output", required=True, help="Folder of the graphs; made where there is none.")
+@options.threads
 @options.as_json
 def command(segmenter: str, profile: Path | None, output: Path, as_json: bool) -> None:
     """Write the network of SEGMENTER as ONNX graphs, cut where the defence looks and acts.

@@ -10,10 +10,11 @@ import click
 
 from zmask_ros.cli import options
 from zmask_ros.cli.console import figure, print_json, print_rows, print_table, progress, stdout, warn
-from zmask_ros.cli.drift_rows import drift_over_time, spread_rows
+from zmask_ros.cli.drift_rows import drift_over_time, spread_rows, warn_of_torch
 from zmask_ros.cli.profile_rows import summary
 from zmask_ros.defense import Profile, load_profile
 from zmask_ros.defense.drift.observation import OBSERVED_EVERY
+from zmask_ros.inference import Runtime
 from zmask_ros.io.bags.contents import BagContents, bag_contents, why_unseen
 from zmask_ros.io.bags.raw_messages import BagError
 from zmask_ros.runtime.replay import Replayed, ReplaySettings, replay
@@ -31,6 +32,9 @@ from zmask_ros.runtime.replay_figures import LEVELS, drift_figures, typical_drif
     default=OBSERVED_EVERY,
     help="With --profile, take each N-th frame only; by default as the node does.",
 )
+@options.runtime
+@options.graphs
+@options.threads
 @options.device
 @options.as_json
 def command(
@@ -39,6 +43,8 @@ def command(
     segmenter: str | None,
     topic: str | None,
     every: int,
+    runtime: Runtime | None,
+    graphs: Path | None,
     device: str,
     as_json: bool,
 ) -> None:
@@ -61,7 +67,9 @@ def command(
         _show_bag(path, as_json)
     else:
         name = segmenter or load_profile(profile).binding.segmenter
-        settings = ReplaySettings(path, name, device, topic=topic, every=every, profile=profile, streaming=True)
+        settings = ReplaySettings(
+            path, name, device, runtime, graphs, topic=topic, every=every, profile=profile, streaming=True
+        )
         _show_drift(replay(settings, progress), path, profile, as_json)
 
 
@@ -141,6 +149,7 @@ def _print_bag(path: Path, contents: BagContents) -> None:
 
 
 def _show_drift(replayed: Replayed, path: Path, profile: Path, as_json: bool) -> None:
+    warn_of_torch(replayed)
     typical, over_time = typical_drift(replayed.drifts), drift_over_time(replayed)
     frames = {"frames": len(replayed.flags), "frames observed": replayed.drifts[-1].frames if replayed.drifts else 0}
     told = frames | drift_figures(replayed.drifts) | {"what to do": typical.advice(LEVELS)}

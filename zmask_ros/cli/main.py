@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TextIO
+from typing import Any, TextIO
 
 import click
 
@@ -52,14 +52,23 @@ class LazyGroup(click.Group):
         """Import the subcommand; None where there is none of that name."""
         if name not in COMMANDS:
             return None
+        command: click.Command = importlib.import_module(f"zmask_ros.cli.{name}").command
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the subcommand; a package that is not installed is named, wherever it turns out to be missing.
+
+        Raises:
+            ZmaskError: one is.
+        """
         try:
-            command: click.Command = importlib.import_module(f"zmask_ros.cli.{name}").command
+            return super().invoke(ctx)
         except ModuleNotFoundError as error:
             raise ZmaskError(
-                f"zmask {name} needs the Python package {error.name}, which an installation for vehicles leaves out: "
-                "pip install 'zmask_ros[desk]', or requirements/torch.txt and requirements/python.txt."
+                f"This needs the Python package {(error.name or '').partition('.')[0]}, which an installation for "
+                "vehicles leaves out: pip install 'zmask_ros[desk]', or requirements/torch.txt and "
+                "requirements/python.txt."
             ) from error
-        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing them."""

@@ -11,7 +11,7 @@ import click
 
 from zmask_ros.cli import options
 from zmask_ros.cli.console import figure, print_json, print_table, progress, warn
-from zmask_ros.cli.drift_rows import needs_action, plot_replay
+from zmask_ros.cli.drift_rows import check_plot, needs_action, plot_replay, warn_of_torch
 from zmask_ros.cli.fleet import bag_cache, exit_with, fleet_options, local_bags, pool_settings, report_tally
 from zmask_ros.errors import ZmaskError
 from zmask_ros.flags.flag import FrameState
@@ -88,7 +88,7 @@ def command(
     if len(bags) > 1:
         raise ZmaskError("One process replays one bag: add --ray for several.")
     if plot is not None:
-        check_place(plot)
+        check_plot(plot)
     (bag,) = local_bags(bags)
     replayed = replay(ReplaySettings(bag, **settings), progress)
     _report_drive(replayed, plot, as_json)
@@ -122,8 +122,7 @@ def _report_drive(replayed: Replayed, plot: Path | None, as_json: bool) -> None:
     figures = replay_figures(replayed)
     if plot is not None:
         plot_replay(replayed, plot)
-    if replayed.engine_reason:
-        warn(f"the network runs in torch: {replayed.engine_reason}")
+    warn_of_torch(replayed)
     for sentence in replayed.warnings():
         warn(sentence)
     unknown = [flag.reason for flag in replayed.flags if flag.state is FrameState.UNKNOWN]

@@ -13,6 +13,7 @@ from zmask_ros.segmenters import Segmenter, descriptions, load_segmenter, read_d
 
 @click.command()
 @click.argument("name", required=False)
+@options.threads
 @options.as_json
 def command(name: str | None, as_json: bool) -> None:
     """List the segmenters, or show one: classes, input size, and every layer that can be tapped.

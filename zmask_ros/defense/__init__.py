@@ -6,7 +6,15 @@ here imports training, attacks, evaluation, runtime, node or cli.
 """
 
 from zmask_ros.defense.analyzer import Analysis, Analyzer, Evidence
-from zmask_ros.defense.defense import Defense, DefenseResult, FirstPass, Thresholds, bind, masked_labels
+from zmask_ros.defense.defense import (
+    Defense,
+    DefenseResult,
+    FirstPass,
+    Thresholds,
+    bind,
+    check_binding,
+    masked_labels,
+)
 from zmask_ros.defense.evidence.grid import working_grid
 from zmask_ros.defense.evidence.overactivation import Branch
 from zmask_ros.defense.evidence.statistics import LayerStatistics, Moments
@@ -44,6 +52,7 @@ __all__ = [
     "Threshold",
     "Thresholds",
     "bind",
+    "check_binding",
     "inpaint",
     "load_profile",
     "masked_labels",

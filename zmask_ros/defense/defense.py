@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,17 @@ def bind(segmenter: SegmentationNetwork, layers: tuple[str, ...]) -> Binding:
     names = tuple(dict.fromkeys(layers))
     shapes = {name: trial.shape for name, trial in try_layers(segmenter, names).items()}
     return Binding(segmenter.name, segmenter.digest, segmenter.input_size, segmenter.mean, segmenter.std, shapes)
+
+
+def check_binding(binding: Binding, segmenter: SegmentationNetwork, layers: tuple[str, ...]) -> None:
+    """Refuse a profile of anything else than these layers of this segmenter; runs the network, if need be.
+
+    Raises:
+        ProfileError: it belongs to another network, other layers, resolution or preprocessing; the sentence says which.
+    """
+    # First what shows without a pass: another network has other layers, and an engine runs no other resolution.
+    binding.check(replace(bind(segmenter, ()), shapes=binding.shapes))
+    binding.check(bind(segmenter, layers))
 
 
 @dataclass(frozen=True)
@@ -142,8 +153,8 @@ class Defense(nn.Module):
 
     def __init__(self, segmenter: SegmentationNetwork, profile: Profile) -> None:
         super().__init__()
+        check_binding(profile.binding, segmenter, profile.bound_layers)
         self.taps = tap(segmenter, profile.layers)
-        profile.binding.check(bind(segmenter, profile.bound_layers))
         self.segmenter = segmenter
         self.profile = profile
         exported = exported_evidence(segmenter.network, profile, ANALYSIS)

@@ -18,14 +18,14 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from zmask_ros.defense.analyzer import ANALYSIS, SCREENING, build_evidence
-from zmask_ros.defense.defense import Defense, bind
+from zmask_ros.defense.defense import Defense, check_binding
 from zmask_ros.defense.evidence.taps import ActivationTaps, find_layer, tap
 from zmask_ros.defense.profile.profile import Profile, ProfileError
 from zmask_ros.defense.profile.storage import profile_digest
 from zmask_ros.defense.resegmentation.stem_search import find_stem
 from zmask_ros.defense.streaming.cascade import Cascade
 from zmask_ros.defense.streaming.tracking import tracked_layer
-from zmask_ros.errors import describe_error
+from zmask_ros.errors import ZmaskError, describe_error
 from zmask_ros.inference import Runtime
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.segmenters.description import Description
@@ -74,7 +74,7 @@ def deploy(
         EngineError: an engine is asked for, and cannot be used or strays from torch; the sentence says why.
         ProfileError: the profile belongs to another network.
     """
-    profile.binding.check(bind(segmenter, profile.bound_layers))
+    check_binding(profile.binding, segmenter, profile.bound_layers)
     return deploy_described(segmenter.description, lambda: segmenter, segmenter.device, profile, runtime, graphs)
 
 
@@ -137,7 +137,7 @@ def export_graphs(segmenter: Segmenter, profile: Profile) -> Export:
         EngineError: it cannot be exported; the sentence says why.
         ProfileError: the profile belongs to another network.
     """
-    profile.binding.check(bind(segmenter, profile.bound_layers))
+    check_binding(profile.binding, segmenter, profile.bound_layers)
     description = segmenter.description
     if description.precision != "float32" or description.compiled:
         raise EngineError(
@@ -191,6 +191,8 @@ def _refuse_differences(engine: Segmenter, profile: Profile, expected: bytes) ->
         strayed = float(((ours[SCORES] - theirs[SCORES]).abs() / theirs[SCORES].clamp_min(LEAST_SCORE)).max())
     except ProfileError:
         raise
+    except ZmaskError as error:
+        raise EngineError(str(error)) from error
     # ONNX Runtime fails in many ways.
     except Exception as error:
         raise EngineError(f"ONNX Runtime cannot run the network: {describe_error(error)[:200]}.") from error

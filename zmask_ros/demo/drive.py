@@ -93,6 +93,7 @@ def _node_parameters(settings: DemoSettings) -> dict[str, Any]:
         "profile": str(settings.profile.absolute()),
         "device": settings.device,
         "runtime": RUNTIME,
+        "num_threads": settings.threads,
         "qos_overrides": overrides,
     }
 

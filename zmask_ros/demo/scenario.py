@@ -67,6 +67,7 @@ class DemoSettings:
         segmenter: its name, or its YAML file.
         device: such as auto, cpu or cuda:0.
         fresh: whether clean drives and profile are made again, even if nothing changed.
+        threads: CPU threads of the node's network; 0 leaves it to torch.
     """
 
     folder: Path
@@ -76,6 +77,7 @@ class DemoSettings:
     segmenter: str
     device: str
     fresh: bool
+    threads: int = 0
 
     @property
     def clean(self) -> Path:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from zmask_ros.defense import Profile, bind
+from zmask_ros.defense import Profile, check_binding
 from zmask_ros.errors import ZmaskError
 from zmask_ros.fleet.bag_cache import BagCache
 from zmask_ros.fleet.bag_names import readable_anywhere, segmenter_anywhere
@@ -86,7 +86,7 @@ class FitWork:
         """Load the network; what is returned observes a part, as a file of `pack`."""
         segmenter = load_segmenter(self.segmenter, self.device)
         for plan in self.observing.plans:
-            plan.binding.check(bind(segmenter, tuple(plan.binding.shapes)))
+            check_binding(plan.binding, segmenter, tuple(plan.binding.shapes))
         reading = self.reading
 
         def run(task: FitTask, pulse: Pulse) -> bytes:

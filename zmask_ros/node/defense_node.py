@@ -112,8 +112,10 @@ class DefenseNode(ManagedNode):
             image_type(camera.transport)
         profiles = {camera.name: camera.profile for camera in self._cameras}
         bits = {camera.name: camera.significant_bits for camera in self._cameras}
-        say = self.get_logger().info
-        self._network = NetworkHost(self._settings, profiles, self._report, self._reloading, bits, say)
+        log = self.get_logger()
+        self._network = NetworkHost(
+            self._settings, profiles, self._report, self._reloading, bits, log.info, log.warning
+        )
         for camera in self._cameras:
             channel = self._channels[camera.name] = CameraChannel(self, camera, self._settings, self._network)
             channel.enable(self._defending)
@@ -131,7 +133,7 @@ class DefenseNode(ManagedNode):
             channel.open(self._mailbox.put)
         self.get_logger().info(
             f"defends {', '.join(channel.topic for channel in self._channels.values())} with "
-            f"{self._network.segmenter.name} on {self._network.segmenter.device}, "
+            f"{self._network.segmenter.name} on {self._network.segmenter.device} in {self._network.segmenter.engine}, "
             + ", ".join(f"threshold {self._network.defended(name).defense.threshold:.6g}" for name in self._channels)
         )
 

@@ -51,6 +51,7 @@ class NetworkHost:
         reloading: entered while everything is loaded again after an error of the device.
         significant_bits: of each camera's 16-bit images by its name; of those that are left out, all.
         say: called with what is loaded, which takes seconds, before it is.
+        warn: called with why the network runs in torch, where an engine was tried.
 
     Attributes:
         segmenter: the network as it is loaded now; a new object after an error of the device.
@@ -67,6 +68,7 @@ class NetworkHost:
         reloading: Reloading = nullcontext,
         significant_bits: Mapping[str, int] | None = None,
         say: Say = lambda _: None,
+        warn: Say = lambda _: None,
     ) -> None:
         self._settings = settings
         self._profiles = profiles
@@ -75,7 +77,7 @@ class NetworkHost:
         self._report = report
         self._significant_bits = significant_bits or {}
         self._reloading = reloading
-        self._say = say
+        self._say, self._warn = say, warn
         self._overrides = 0.0, 0.0
         self._batch_limit = settings.max_batch
         self._small_batch_until = 0.0
@@ -194,7 +196,7 @@ class NetworkHost:
         folder = Path(graphs).expanduser() if graphs else None
         deployment = deploy_described(self._description, self._in_torch, device, profile, runtime, folder)
         if deployment.reason:
-            self._say(f"running the network in torch: {deployment.reason}")
+            self._warn(f"the network runs in torch: {deployment.reason}")
         return deployment.segmenter
 
     def _results(self, path: Path, batch: list[Arrival]) -> list[CameraResult]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from zmask_ros.defense import Profile, ProfileError, bind, working_grid
+from zmask_ros.defense import Profile, ProfileError, bind, check_binding, working_grid
 from zmask_ros.defense.evidence.grid import Size, nearest_odd
 from zmask_ros.defense.evidence.head import Head
 from zmask_ros.defense.evidence.overactivation import Branch
@@ -145,7 +145,7 @@ def plan_of(segmenter: Segmenter, profile: Profile) -> FittingPlan:
         ProfileError: the profile belongs to another network.
     """
     plain, own = profile.without_screen(), profile.detector
-    plain.binding.check(bind(segmenter, plain.bound_layers))
+    check_binding(plain.binding, segmenter, plain.bound_layers)
     return FittingPlan(
         plain.binding,
         own.shallow,

@@ -8,7 +8,7 @@ import torch
 
 from support import tiny_network
 from support.profiles import with_changed
-from zmask_ros.defense import ProfileError, load_profile, merge_profiles, save_profile
+from zmask_ros.defense import ProfileError, check_binding, load_profile, merge_profiles, save_profile
 from zmask_ros.defense.defense import Defense
 from zmask_ros.defense.profile.merging import NO_PRECAUTION
 from zmask_ros.errors import ZmaskError
@@ -114,6 +114,12 @@ def changed(profile, **changes):
 def test_a_profile_of_something_else_is_refused_and_the_difference_named(segmenter, profile, changes, named):
     with pytest.raises(ProfileError, match=f"fitted on something else: .*{named} \\(profile: "):
         Defense(segmenter, changed(profile, **changes))
+
+
+def test_a_network_without_the_profiles_layers_is_another_network(segmenter, profile):
+    other = changed(profile, digest="0" * 64, shapes={"0": (6, 48, 64), "stem": (8, 48, 64)})
+    with pytest.raises(ProfileError, match="fitted on something else: network \\(profile: "):
+        check_binding(other.binding, segmenter, tuple(other.binding.shapes))
 
 
 def test_a_profile_of_another_network_is_refused(profile, tmp_path):

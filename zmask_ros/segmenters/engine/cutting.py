@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,13 @@ def _trace(network: nn.Module, forward: Forward, image: Tensor) -> tuple[Pass, b
         example = forward(image)
     outputs = list(example.named)
     place = tempfile.TemporaryDirectory()
-    with exporting_area_means(OPSET), place as folder, warnings.catch_warnings(), torch.no_grad():
+    with (
+        exporting_area_means(OPSET),
+        _attention_of_parts(),
+        place as folder,
+        warnings.catch_warnings(),
+        torch.no_grad(),
+    ):
         file = Path(folder) / "whole.onnx"
         # That shapes become constants is what is wanted: the input has one size.
         warnings.simplefilter("ignore")
@@ -134,6 +141,17 @@ def _trace(network: nn.Module, forward: Forward, image: Tensor) -> tuple[Pass, b
         return example, file.read_bytes()
 
 
+@contextmanager
+def _attention_of_parts() -> Iterator[None]:
+    """Context manager in which attention is made of operations that ONNX knows, and not of one that it does not."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
 class _Traced(nn.Module):
     def __init__(self, network: nn.Module, forward: Forward) -> None:
         super().__init__()
@@ -142,6 +160,8 @@ class _Traced(nn.Module):
         self.training = False
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        # torch's exporter turns its log on, whatever it is told, and prints the whole graph to stdout where it fails.
+        torch._C._jit_set_onnx_log_enabled(False)
         return tuple(self._run(image).named.values())
 
 

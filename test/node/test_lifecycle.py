@@ -19,7 +19,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from sensor_msgs.msg import Image
-from std_srvs.srv import SetBool
+from std_srvs.srv import SetBool, Trigger
 
 from support.faulty_network import Faults
 from support.node_processes import LATCHED, Camera, Client, StartedNode, header, image_message, tiny_parameters
@@ -177,6 +177,8 @@ def test_while_it_loads_it_answers_and_says_what_it_loads(parameters: dict[str, 
             # What ends a transition is nobody's to ask for.
             for transition in (Transition.TRANSITION_ON_CONFIGURE_SUCCESS, Transition.TRANSITION_CLEANUP):
                 assert not change(client, transition)
+            refused = client.call("defense_node/reload_profile", Trigger, Trigger.Request())
+            assert (refused.success, "are being loaded already" in refused.message) == (False, True)
             faults.release()
             client.until(lambda: state(client) == State.PRIMARY_STATE_ACTIVE, "the active state")
             assert process.end()[0] == 0

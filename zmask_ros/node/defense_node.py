@@ -209,6 +209,8 @@ class DefenseNode(ManagedNode):
     async def _reload(self) -> str:
         """Read the profiles again while frames go on to come in; what they are now."""
         network, worker = self._network, self._worker
+        if self.state == CONFIGURING:
+            raise ZmaskError("The profiles are being loaded already: try again when the node is active.")
         if network is None:
             raise ZmaskError("No profile is loaded yet: configure the node first.")
         if worker is None:

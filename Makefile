@@ -13,8 +13,12 @@ demo: build  ## a street drive behind a truck with an adversarial patch through 
 test: lint  ## lint, then all tests but the slow ones
 	@OMP_NUM_THREADS=1 $(RUN) python -m pytest -q -m "not slow" -n logical --maxprocesses 4 --dist loadfile
 
-test-slow: build  ## the tests that take minutes
+test-slow: build  ## the tests that take minutes, and the node's on ROS 2 Kilted
 	@$(RUN) python -m pytest -q -m slow
+ifneq ($(ROS),kilted)
+	@$(MAKE) build ROS=kilted
+	@ROS=kilted $(RUN) python -m pytest -q -m "not slow" test/node test/launching
+endif
 
 docs: build  ## the parameter tables of docs/node.md, from the code
 	@$(RUN) python -m zmask_ros.node.parameters.docs docs/node.md

@@ -14,17 +14,16 @@ from zmask_ros.launching.actions import (
 )
 from zmask_ros.launching.arguments import DEMO
 from zmask_ros.launching.defense_actions import defense_actions
-from zmask_ros.launching.demo import refuse_several_cameras, street_parameters
+from zmask_ros.launching.demo import check_files, refuse_several_cameras, street_parameters
 
 
 def actions(value: Values) -> list[object]:
-    """What is started; everything ends with the drive, and with the defense that the camera would wait for."""
+    """What is started; everything ends with the drive, and with the defense and the recorder: it would wait for them."""
+    check_files(value)
     defense, camera = defense_actions(value), street_camera(value)
     refuse_several_cameras(defense.cameras)
-    started: list[object] = [shutdown_on_exit(camera), shutdown_on_exit(defense.node), *defense.all, camera]
-    if value["bag"]:
-        started.append(recorder(value))
-    return started
+    needed = [defense.node, camera, *([recorder(value)] if value["bag"] else [])]
+    return [*(shutdown_on_exit(one) for one in needed), *defense.windows, *needed]
 
 
 def street_camera(value: Values) -> Node:

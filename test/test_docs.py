@@ -20,6 +20,7 @@ import zmask_ros.training
 from support import ROOT
 from zmask_ros.cli.main import zmask
 from zmask_ros.errors import ZmaskError
+from zmask_ros.io.images.codec import ENCODINGS
 from zmask_ros.launching.arguments import DEFENSE, DEMO, REPLAY, Argument
 from zmask_ros.node.parameters.docs import with_tables
 from zmask_ros.runtime.picture_topics import PICTURE_TOPICS, UNDEFENDED
@@ -206,6 +207,16 @@ def test_published_pictures_are_those_of_the_code() -> None:
     published = {row[0]: row[1] for row in rows_below(NODE, "### Published by defense_node")}
     for topic in (*PICTURE_TOPICS, UNDEFENDED):
         assert published.get(f"`{topic.name}`") == f"`sensor_msgs/Image`, {topic.encoding}"
+
+
+def test_encodings_are_those_of_the_codec() -> None:
+    _, _, rest = NODE.read_text().partition("\nEncodings: ")
+    named = re.findall(r"`([^`]+)`", rest.partition("; others through")[0])
+    *plain, bayer = named
+    match = re.fullmatch(r"bayer_\{(.*)\}\{(.*)\}", bayer)
+    assert match is not None
+    orders, bits = (part.split(",") for part in match.groups())
+    assert sorted([*plain, *(f"bayer_{order}{bit}" for order in orders for bit in bits)]) == sorted(ENCODINGS)
 
 
 def test_flag_fields_are_those_of_the_message() -> None:

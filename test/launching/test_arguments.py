@@ -98,7 +98,7 @@ def test_what_there_is_no_argument_for_is_refused_with_what_was_meant() -> None:
         refuse_unknown({"nonsense"}, DEFENSE)
 
 
-def test_a_boolean_is_spelled_as_elsewhere_in_ros() -> None:
+def test_a_choice_is_spelled_as_elsewhere_in_ros() -> None:
     for given, expected in {"True": "true", "true": "true", "False": "false", "": ""}.items():
         assert USE_SIM_TIME.checked(given) == expected
     with pytest.raises(ZmaskError, match=r"^The argument use_sim_time is one of true, false, not 'yes'\.$"):
@@ -106,5 +106,7 @@ def test_a_boolean_is_spelled_as_elsewhere_in_ros() -> None:
     (transport,) = (argument for argument in DEFENSE if argument.name == "image_transport")
     with pytest.raises(ZmaskError, match=r"one of raw, compressed, ffmpeg, foxglove, not 'theora'\.$"):
         transport.checked("theora")
+    (level,) = (argument for argument in DEFENSE if argument.name == "log_level")
+    assert level.checked("INFO") == "info"
     (topic,) = (argument for argument in DEFENSE if argument.name == "image_topic")
     assert topic.checked("True") == "True"

@@ -15,7 +15,7 @@ from support import ROOT
 from zmask_ros.errors import ZmaskError
 from zmask_ros.launching.arguments import DEFENSE, DEMO, REPLAY, Argument
 from zmask_ros.launching.demo import street_parameters
-from zmask_ros.launching.replay import player_parameters, ros2_bag_words
+from zmask_ros.launching.replay import FASTEST, SLOWEST, player_parameters, ros2_bag_words
 from zmask_ros.node.parameters.player import PlayerParameters
 from zmask_ros.node.parameters.spec import specs
 from zmask_ros.resources import fast_dds_profile
@@ -28,6 +28,7 @@ FOLDER = ROOT / "launch"
 TABLES = {"defense": DEFENSE, "demo": DEMO, "replay": REPLAY}
 
 RUN = """
+import sys
 from launch import LaunchDescription, LaunchService
 from launch.actions import IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
@@ -36,7 +37,7 @@ source = PythonLaunchDescriptionSource('{file}')
 service.include_launch_description(
     LaunchDescription([IncludeLaunchDescription(source, launch_arguments={given}.items())])
 )
-service.run()
+sys.exit(service.run())
 """
 
 each_file = pytest.mark.parametrize("name", TABLES)
@@ -101,7 +102,9 @@ def test_text_stays_text_whatever_it_looks_like() -> None:
     }
 
 
-def test_what_the_demo_starts_gets_text_as_text() -> None:
+def test_what_the_demo_starts_gets_text_as_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("12").touch()
     context = launch.LaunchContext()
     found: dict[str, Any] = {}
     for node in started("demo", picture="12", bag="1e3", pace="lockstep"):
@@ -134,7 +137,9 @@ def test_the_file_says_which_cameras_there_are(tmp_path: Path) -> None:
         started("defense", params_file=str(file), image_topic="/camera/image_raw")
 
 
-def test_a_namespace_that_was_pushed_counts(tmp_path: Path) -> None:
+def test_a_namespace_that_was_pushed_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("one").touch()
     file = tmp_path / "cameras.yaml"
     file.write_text("/robot/car/defense_node:\n  ros__parameters: {cameras: [front, rear]}\n")
     found: list[set[str]] = []
@@ -165,7 +170,7 @@ def test_what_is_started() -> None:
     assert len(started("defense", rviz="true")) == 2
     assert len(started("defense", rviz="true", cameras="front,rear")) == 3
     assert len(started("demo")) == 5
-    assert len(started("demo", bag="somewhere")) == 6
+    assert len(started("demo", bag="somewhere")) == 7
 
 
 def test_rviz_looks_at_the_camera() -> None:
@@ -176,6 +181,11 @@ def test_rviz_looks_at_the_camera() -> None:
 
 def test_what_is_started_for_a_bag(tmp_path: Path) -> None:
     assert len(started("replay", bag=str(tmp_path))) == 4
+
+
+def test_a_rate_is_one_that_our_player_has() -> None:
+    (rate,) = (spec for spec in specs(PlayerParameters) if spec.name == "rate")
+    assert (SLOWEST, FASTEST) == (rate.minimum, rate.maximum)
 
 
 def test_both_players_bring_their_time_and_leave_out_what_a_defence_has_published() -> None:
@@ -200,11 +210,12 @@ def test_everything_shares_the_settings_of_the_user(monkeypatch: pytest.MonkeyPa
     assert actions.shared_memory() == fast_dds_profile()
 
 
-def test_a_demo_whose_defence_does_not_start_ends(tmp_path: Path) -> None:
+def test_a_demo_whose_defense_does_not_start_ends_with_an_error(tmp_path: Path) -> None:
     file = tmp_path / "wrong.yaml"
     file.write_text(f"/**:\n  ros__parameters: {{profile: {tmp_path}/none.zmask.safetensors}}\n")
     script = RUN.format(file=FOLDER / "demo.launch.py", given={"params_file": str(file), "rviz": "false"})
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=240, check=False)
     assert "There is no profile" in done.stdout, done.stdout + done.stderr
     assert "street_camera" in done.stdout
-    assert "Caught exception" not in done.stderr + done.stdout
+    assert "defense_node-1 has ended with exit code 2: see what it said." in done.stderr + done.stdout
+    assert done.returncode == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -71,7 +72,15 @@ def test_without_rviz_nothing_is_started(words: list[str]) -> None:
         (["demo.launch.py", "rviz:=false", "nonsense:=1"], "There is no argument nonsense: there are namespace, "),
         (["defense.launch.py", "use_sim_time:=yes"], "The argument use_sim_time is one of true, false, not 'yes'."),
         (["replay.launch.py", "bag:=/nowhere/drive_7"], "There is no bag /nowhere/drive_7."),
-        (["replay.launch.py", "bag:=/", "rate:=fast"], "The argument rate is a number above 0, not 'fast'."),
+        (["defense.launch.py", "profile:=/nowhere/7"], "There is no profile /nowhere/7."),
+        (
+            ["defense.launch.py", "cameras:=front,rear", "profile:=/nowhere/{camera}"],
+            "There is no profile /nowhere/front.",
+        ),
+        (["replay.launch.py", "bag:=/", "rate:=fast"], "The argument rate is a number from 0.001 to 1000, not 'fast'."),
+        (["demo.launch.py", "rviz:=false", "picture:=/nowhere/patch.png"], "There is no picture /nowhere/patch.png."),
+        (["demo.launch.py", "rviz:=false", "bag:=/"], "The bag / is there already: remove it, or name another."),
+        (["demo.launch.py", "rviz:=false", "seed:=-3"], "The argument seed is an integer of at least 0, not '-3'."),
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_anything_is_started(words: list[str], sentence: str) -> None:
@@ -115,6 +124,19 @@ def test_ctrl_c_ends_everything_cleanly_also_during_the_start(tmp_path: Path, mo
         code, output = launched.end()
         assert code == 0, output
         assert "process has finished cleanly" in output and "exit code" not in output and "Traceback" not in output
+        assert launched.processes() == []
+    finally:
+        launched.kill()
+
+
+def test_what_turns_out_to_be_no_bag_ends_everything_with_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "tiny.yaml"
+    file.write_text(yaml.safe_dump({"/**": {"ros__parameters": tiny_parameters(tmp_path)}}))
+    launched = Launched("zmask_ros", "replay.launch.py", f"bag:={file}", f"params_file:={file}")
+    try:
+        code, output = launched.end()
+        assert code == 1, output
+        assert re.search(r"-2 has ended with exit code \d+: see what it said\.", output), output
         assert launched.processes() == []
     finally:
         launched.kill()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from sensor_msgs.msg import Image
-from std_srvs.srv import SetBool
+from std_srvs.srv import SetBool, Trigger
 
+from support.faulty_network import Faults
 from support.node_processes import LATCHED, Camera, Client, StartedNode, header, image_message, tiny_parameters
 from support.tiny_network import clean_image, describe, fit
 from zmask_ros.cli.main import zmask
@@ -161,6 +163,41 @@ def test_what_ends_the_defence_is_a_warning_and_what_is_loaded_is_said(client: C
     assert logged(node, "loading the network of ") == "INFO"
     for said in ("deactivated", "cleaned up"):
         assert logged(node, f"{said}: no frame is defended any more") == "WARN"
+
+
+def test_while_it_loads_it_answers_and_says_what_it_loads(parameters: dict[str, Any], tmp_path: Path) -> None:
+    faults = Faults(tmp_path)
+    faults.tell("hang")
+    loading = {**parameters, "autostart": True, "segmenter": str(faults.describe(tmp_path))}
+    with StartedNode("defense_node", loading, "/loading") as process:
+        client = Client("/loading")
+        try:
+            expect_diagnostics(client, "loading profile", "configuring, loading the network of ")
+            assert state(client) == State.TRANSITION_STATE_CONFIGURING
+            # What ends a transition is nobody's to ask for.
+            for transition in (Transition.TRANSITION_ON_CONFIGURE_SUCCESS, Transition.TRANSITION_CLEANUP):
+                assert not change(client, transition)
+            refused = client.call("defense_node/reload_profile", Trigger, Trigger.Request())
+            assert (refused.success, "are being loaded already" in refused.message) == (False, True)
+            faults.release()
+            client.until(lambda: state(client) == State.PRIMARY_STATE_ACTIVE, "the active state")
+            assert process.end()[0] == 0
+        finally:
+            client.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_at_once_while_it_loads(parameters: dict[str, Any], tmp_path: Path, number: signal.Signals) -> None:
+    faults = Faults(tmp_path)
+    faults.tell("hang")
+    loading = {**parameters, "autostart": True, "segmenter": str(faults.describe(tmp_path))}
+    with StartedNode("defense_node", loading, "/loading") as process:
+        client = Client("/loading")
+        try:
+            client.until(lambda: not faults.left, "the network's first pass")
+        finally:
+            client.close()
+        assert process.end(number)[0] == 0
 
 
 def reload(*arguments: str) -> str:

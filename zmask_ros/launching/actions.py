@@ -146,11 +146,15 @@ def _refusal(error: ZmaskError) -> list[object]:
 
 
 def shutdown_on_exit(process: Action) -> RegisterEventHandler:
-    """End the launch when this process has ended."""
+    """End the launch when this process has ended: with an error where it has ended with one."""
 
-    def ends(_event: ProcessExited, context: LaunchContext) -> list[EmitEvent]:
-        # A second shutdown would be an error of launch_ros.
-        return [] if context.is_shutdown else [EmitEvent(event=Shutdown())]
+    def ends(event: ProcessExited, context: LaunchContext) -> list[EmitEvent]:
+        if context.is_shutdown:
+            # A second shutdown would be an error of launch_ros.
+            return []
+        if event.returncode:
+            raise ZmaskError(f"{event.process_name} has ended with exit code {event.returncode}: see what it said.")
+        return [EmitEvent(event=Shutdown())]
 
     return RegisterEventHandler(OnProcessExit(target_action=process, on_exit=ends))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from zmask_ros.errors import ZmaskError
 from zmask_ros.flags.topics import TRANSPORTS
@@ -30,16 +31,16 @@ class Argument:
         return f"{self.description} One of {_listed(self.choices)}." if self.choices else self.description
 
     def checked(self, value: str) -> str:
-        """The value as the table spells it: True is true, as everywhere else in ROS.
+        """The value as the table spells it: True is true and INFO is info, as everywhere else in ROS.
 
         Raises:
             ZmaskError: it is none of the choices.
         """
-        if set(self.choices) & set(BOOLEAN):
-            value = value.lower()
-        if self.choices and value not in self.choices:
+        if not self.choices:
+            return value
+        if value.lower() not in self.choices:
             raise ZmaskError(f"The argument {self.name} is one of {_listed(self.choices)}, not '{value}'.")
-        return value
+        return value.lower()
 
 
 NAMESPACE = Argument("namespace", "Namespace of the node and of its cameras, such as front.")
@@ -117,6 +118,16 @@ def refuse_unknown(given: Iterable[str], table: Sequence[Argument]) -> None:
         close = difflib.get_close_matches(name, names, n=1)
         meant = f"did you mean {close[0]}?" if close else f"there are {', '.join(names)}."
         raise ZmaskError(f"There is no argument {name}: {meant}")
+
+
+def check_file(what: str, path: str) -> None:
+    """See whether a file or folder is there that an argument names; none is named where it is empty.
+
+    Raises:
+        ZmaskError: it is not there.
+    """
+    if path and not Path(path).expanduser().exists():
+        raise ZmaskError(f"There is no {what} {path}.")
 
 
 def _listed(choices: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from zmask_ros.errors import ZmaskError
+from zmask_ros.launching.arguments import check_file
 from zmask_ros.launching.parameter_file import read_parameters
 
 Values = dict[str, str]
@@ -73,6 +74,15 @@ class DefenseLaunch:
         """Full name of where the images of a camera come from, empty for the only one; empty if from image_raw."""
         topic = self._of(camera, "image_topic") or str(self._written.get(f"{camera}.image_topic") or "")
         return f"{self.namespace}/{topic}" if topic and not topic.startswith("/") else topic
+
+    def check_files(self) -> None:
+        """See whether the profiles are there that the argument names.
+
+        Raises:
+            ZmaskError: one is not.
+        """
+        for camera in self.cameras or [""]:
+            check_file("profile", self._of(camera, "profile"))
 
     def _of(self, camera: str, name: str) -> str:
         return self._value[name].replace(PLACEHOLDER, camera)

@@ -44,6 +44,7 @@ def defense_actions(value: Values, **overrides: str) -> DefenseActions:
     value = {one.name: one.default or "" for one in DEFENSE} | value | overrides
     file = parameter_file(value)
     defense = DefenseLaunch(value, file)
+    defense.check_files()
     cameras = defense.cameras or [""] if value["rviz"] == "true" else []
     return DefenseActions(
         _node(value, defense, file), [_window(value, defense, camera) for camera in cameras], defense.cameras

@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from zmask_ros.errors import ZmaskError
+from zmask_ros.launching.arguments import check_file
 from zmask_ros.launching.defense import Values
 
 CLOCK_HZ = 100.0
+# The range of our own player's rate.
+SLOWEST, FASTEST = 0.001, 1000.0
 # For the subscribers of the first frames.
 DELAY_S = 0.5
 # Our own player also waits until the node has found it, on however busy a machine.
@@ -23,14 +26,13 @@ def check_bag(value: Values) -> None:
     Raises:
         ZmaskError: no such bag, or a rate that is none.
     """
-    if not Path(value["bag"]).expanduser().exists():
-        raise ZmaskError(f"There is no bag {value['bag']}.")
+    check_file("bag", value["bag"])
     try:
-        positive = float(value["rate"]) > 0.0
+        possible = SLOWEST <= float(value["rate"]) <= FASTEST
     except ValueError:
-        positive = False
-    if not positive:
-        raise ZmaskError(f"The argument rate is a number above 0, not '{value['rate']}'.")
+        possible = False
+    if not possible:
+        raise ZmaskError(f"The argument rate is a number from {SLOWEST:g} to {FASTEST:g}, not '{value['rate']}'.")
 
 
 def ros2_bag_words(value: Values) -> list[str]:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
-import threading
 import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -16,7 +14,6 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.parameter import Parameter
-from rclpy.task import Future
 from std_srvs.srv import SetBool, Trigger
 
 from zmask_ros.errors import ZmaskError
@@ -28,7 +25,7 @@ from zmask_ros.node.diagnostic_tasks import diagnostic_tasks
 from zmask_ros.node.diagnostics.publisher import DiagnosticsPublisher, Tasks
 from zmask_ros.node.frame_handler import FrameHandler, report_error
 from zmask_ros.node.image_types import image_type
-from zmask_ros.node.lifecycle import ACTIVE, ManagedNode
+from zmask_ros.node.lifecycle import ACTIVE, CONFIGURING, ManagedNode
 from zmask_ros.node.mailbox import Mailbox
 from zmask_ros.node.network_host import NetworkHost
 from zmask_ros.node.parameters.cameras import read_cameras
@@ -75,8 +72,8 @@ class DefenseNode(ManagedNode):
         self._worker: Worker | None = None
         self._mailbox = Mailbox()
         self._defending = True
-        # Ends by itself, and is waited for where the network is taken away.
-        self._reloader = threading.Thread()
+        # What was loaded last, or is being loaded.
+        self._loading = "loading"
         self._report = partial(report_error, self, self._channels)
         take_integers_for_doubles(self)
         self.add_on_set_parameters_callback(_check_finite)
@@ -112,10 +109,9 @@ class DefenseNode(ManagedNode):
             image_type(camera.transport)
         profiles = {camera.name: camera.profile for camera in self._cameras}
         bits = {camera.name: camera.significant_bits for camera in self._cameras}
-        log = self.get_logger()
-        self._network = NetworkHost(
-            self._settings, profiles, self._report, self._reloading, bits, log.info, log.warning
-        )
+        say, warn = self._say_loading, self.get_logger().warning
+        host = partial(NetworkHost, self._settings, profiles, self._report, self._reloading, bits, say, warn)
+        self._network = self.answering(host)
         for camera in self._cameras:
             channel = self._channels[camera.name] = CameraChannel(self, camera, self._settings, self._network)
             channel.enable(self._defending)
@@ -139,13 +135,13 @@ class DefenseNode(ManagedNode):
 
     def deactivate(self) -> None:
         """Receive nothing any more; the network stays where it is."""
-        self._await_reloader()
+        self.await_aside()
         if not self._stop(DEACTIVATE_S):
             self.get_logger().error("the network does not come back from a frame")
 
     def cleanup(self) -> None:
         """Take the topics away and free the memory of the network."""
-        self._await_reloader()
+        self.await_aside()
         self._stop(DEACTIVATE_S)
         for channel in self._channels.values():
             channel.destroy()
@@ -154,10 +150,6 @@ class DefenseNode(ManagedNode):
             self._network.release()
         self._network = None
         gc.collect()
-
-    def _await_reloader(self) -> None:
-        if self._reloader.is_alive():
-            self._reloader.join()
 
     def _stop(self, patience_s: float) -> bool:
         for channel in self._channels.values():
@@ -188,7 +180,8 @@ class DefenseNode(ManagedNode):
     def _diagnostic_tasks(self) -> Tasks:
         names = [camera.name for camera in self._cameras]
         settings = replace(self._settings, **self._live)
-        return diagnostic_tasks(self, self.state, names, self._channels, self._network, self._worker, settings)
+        state = f"{self.state}, {self._loading}" if self.state == CONFIGURING else self.state
+        return diagnostic_tasks(self, state, names, self._channels, self._network, self._worker, settings)
 
     def _enable(self, request: Any, response: Any) -> Any:
         self._defending = request.data
@@ -216,31 +209,18 @@ class DefenseNode(ManagedNode):
     async def _reload(self) -> str:
         """Read the profiles again while frames go on to come in; what they are now."""
         network, worker = self._network, self._worker
+        if self.state == CONFIGURING:
+            raise ZmaskError("The profiles are being loaded already: try again when the node is active.")
         if network is None:
             raise ZmaskError("No profile is loaded yet: configure the node first.")
         if worker is None:
             network.reload_profiles()
         elif trouble := worker.trouble(self._settings.stuck_after_s):
             raise ZmaskError(f"The network does not run ({trouble}): see the diagnostics.")
-        elif not await self._aside(partial(worker.while_idle, network.reload_profiles, RELOAD_WAIT_S)):
+        elif not await self.aside(partial(worker.while_idle, network.reload_profiles, RELOAD_WAIT_S)):
             raise ZmaskError(f"The network did not finish its frame within {RELOAD_WAIT_S:g} s: try again.")
         self._apply_live()
         return "; ".join(f"{name}: {network.profile_identity(name)}" for name in self._channels)
-
-    async def _aside(self, work: Callable[[], bool]) -> bool:
-        """Do ``work`` in a thread of its own; the executor goes on meanwhile, and receives frames."""
-        done = Future(executor=self.executor)
-
-        def run() -> None:
-            try:
-                done.set_result(work())
-            except Exception as error:
-                done.set_exception(error)
-
-        # A daemon, so that a network call that hangs cannot keep the process alive.
-        self._reloader = threading.Thread(target=run, name="zmask reloader", daemon=True)
-        self._reloader.start()
-        return bool(await done)
 
     def _parameters_changed(self, parameters: list[Parameter]) -> None:
         changed = {parameter.name: parameter.value for parameter in parameters if parameter.name in LIVE}
@@ -262,7 +242,11 @@ class DefenseNode(ManagedNode):
             vote = network.defended(channel.name).defense.profile.vote
             channel.change_alarm(alarm_rule(on_frames, off_frames, vote))
 
-    # Called by the network, in the worker's thread.
+    # Called by the network, in the thread that loads it or in the worker's.
+
+    def _say_loading(self, what: str) -> None:
+        self._loading = what
+        self.get_logger().info(what)
 
     def _reloading(self) -> AbstractContextManager[None]:
         """Tell the worker that the network is loaded again: that is no frame which takes too long."""

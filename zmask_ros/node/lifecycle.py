@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
+from lifecycle_msgs.msg import State
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.task import Future
 
 from zmask_ros.node.device_errors import error_sentence
 
-ACTIVE = "active"
+ACTIVE, CONFIGURING = "active", "configuring"
+Result = TypeVar("Result")
 
 
 class ManagedNode(LifecycleNode):
@@ -24,6 +29,8 @@ class ManagedNode(LifecycleNode):
         super().__init__(name)
         self._error: Exception | None = None
         self._starting = False
+        # Ends by itself.
+        self._aside_thread = threading.Thread()
         change = self._service_change_state.callback
         self._service_change_state.callback = lambda request, response: self._guarded(change, request, response)
 
@@ -61,6 +68,50 @@ class ManagedNode(LifecycleNode):
                 assert self._error is not None
                 raise self._error
         self._starting = False
+
+    def answering(self, work: Callable[[], Result]) -> Result:
+        """What takes long in a transition: while the node starts itself, it answers requests meanwhile.
+
+        Where a request has asked for the transition, the executor is in it, and whoever asked waits for its end.
+
+        Raises:
+            Exception: what ``work`` raises.
+        """
+        if not self._starting:
+            return work()
+        executor = SingleThreadedExecutor()
+        executor.add_node(self)
+        try:
+            task = executor.create_task(self.aside, work)
+            executor.spin_until_future_complete(task)
+            return task.result()  # type: ignore[no-any-return]
+        finally:
+            executor.remove_node(self)
+            executor.shutdown()
+
+    async def aside(self, work: Callable[[], Result]) -> Result:
+        """Do ``work`` in a thread of its own; the executor goes on meanwhile.
+
+        Raises:
+            Exception: what ``work`` raises.
+        """
+        done = Future(executor=self.executor)
+
+        def run() -> None:
+            try:
+                done.set_result(work())
+            except Exception as error:
+                done.set_exception(error)
+
+        # A daemon, so that a network call that hangs cannot keep the process alive.
+        self._aside_thread = threading.Thread(target=run, name="zmask aside", daemon=True)
+        self._aside_thread.start()
+        return await done  # type: ignore[no-any-return]
+
+    def await_aside(self) -> None:
+        """Wait for the end of what is done aside."""
+        if self._aside_thread.is_alive():
+            self._aside_thread.join()
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Configure; what has failed is cleaned up."""
@@ -107,7 +158,8 @@ class ManagedNode(LifecycleNode):
     def _guarded(self, change: Callable[[Any, Any], Any], request: Any, response: Any) -> Any:
         wanted = request.transition.label or request.transition.id
         possible = [part for number, label, *_ in self._state_machine.available_transitions for part in (number, label)]
-        if wanted in possible:
+        # Within a transition, those that end it are available as well, and nobody else's to ask for.
+        if wanted in possible and self._state_machine.current_state[0] <= State.PRIMARY_STATE_FINALIZED:
             return change(request, response)
         self.get_logger().warning(f"transition {wanted} is refused in state {self.state}: it is not possible there")
         response.success = False

@@ -18,7 +18,7 @@ from zmask_ros.launching.demo import check_files, refuse_several_cameras, street
 
 
 def actions(value: Values) -> list[object]:
-    """What is started; everything ends with the drive, and with the defense and the recorder: it would wait for them."""
+    """What is started; everything ends with the drive, and with the defense and the recorder that it waits for."""
     check_files(value)
     defense, camera = defense_actions(value), street_camera(value)
     refuse_several_cameras(defense.cameras)

@@ -185,7 +185,7 @@ def test_what_is_started_for_a_bag(tmp_path: Path) -> None:
 
 def test_a_rate_is_one_that_our_player_has() -> None:
     (rate,) = (spec for spec in specs(PlayerParameters) if spec.name == "rate")
-    assert (SLOWEST, FASTEST) == (rate.minimum, rate.maximum)
+    assert (rate.minimum, rate.maximum) == (SLOWEST, FASTEST)
 
 
 def test_both_players_bring_their_time_and_leave_out_what_a_defence_has_published() -> None:

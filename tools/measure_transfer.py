@@ -8,7 +8,7 @@ docs/evaluation.md and all figures into --json.
     PYTHONPATH=tools python tools/measure_transfer.py out/networks/*.yaml --heads out/networks/heads
 
 With --prepare, what `zmask prepare` makes of that profile in so much time is measured as well, and both profiles also
-against a patch of an attacker who knows them.
+against a patch of an attacker who knows them; with --prepare-only for some of the networks.
 
 What was measured of a network is kept in --work, so that several of these can share the networks, and the table is
 written by one that is given all of them.
@@ -315,6 +315,9 @@ def road_stills(folder: Path | None) -> list[np.ndarray]:
 @click.option("--every", default=1, show_default=True, help="Take each n-th frame.")
 @click.option("--work", type=click.Path(path_type=Path), default=WORK, show_default=True, help="Patches are kept here.")
 @click.option("--prepare", "budget", type=DURATION, help="Also what `zmask prepare` gives in so much processor time.")
+@click.option(
+    "--prepare-only", multiple=True, help="Name of a network that --prepare is for. Repeatable.  [default: all]"
+)
 @roads_option
 def main(
     networks: tuple[str, ...],
@@ -325,6 +328,7 @@ def main(
     every: int,
     work: Path,
     budget: float | None,
+    prepare_only: tuple[str, ...],
     roads: Path | None,
 ) -> None:
     """Measure each network, and write the figures."""
@@ -342,13 +346,13 @@ def main(
     stills = road_stills(roads)
     found = []
     for own in segmenters:
-        head = head_path(heads, own)
-        kept = work / own.name / f"figures-{_key(own, head, patch_steps, every, budget, len(stills))}.json"
+        head, own_budget = head_path(heads, own), None if prepare_only and own.name not in prepare_only else budget
+        kept = work / own.name / f"figures-{_key(own, head, patch_steps, every, own_budget, len(stills))}.json"
         if not kept.exists():
             patch = patch_against(
                 own, "test", replace(PATCH, steps=patch_steps), [frame.image for frame in clean[::TEST_EVERY]], work
             )
-            figures = measure(Trial(own, unseen, patch, stills[::every]), clean, head, patch, budget)
+            figures = measure(Trial(own, unseen, patch, stills[::every]), clean, head, patch, own_budget)
             replace_file(kept, json.dumps(asdict(figures), indent=1).encode())
         found.append(NetworkFigures.read(kept))
         click.echo(table(found[-1:]))

@@ -1,7 +1,8 @@
-"""Threads that wait for others sleep in every process of `zmask`, unless the user's environment says something else."""
+"""In every process of `zmask`, threads that wait for others sleep, and there are no more of them than granted cores."""
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from support.tiny_network import describe
+from zmask_ros.openmp import granted_cores
 
 PROGRAM = """
 import os, sys
@@ -39,3 +41,33 @@ def test_a_command_waits_without_spinning_unless_it_is_told_to(tmp_path: Path, g
     )
     assert result.stdout.splitlines()[-1] == used
     assert f"OMP_WAIT_POLICY = '{used}'" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("groups", "own", "granted"),
+    [
+        # Version 2: of a unit, of a container that sees its own group as the root, of the slice above, and none.
+        ({"system.slice/a.service/cpu.max": "150000 100000"}, "0::/system.slice/a.service", 1.5),
+        ({"cpu.max": "200000 100000"}, "0::/", 2.0),
+        ({"a/cpu.max": "50000 100000", "a/b/cpu.max": "max 100000"}, "0::/a/b", 0.5),
+        ({"cpu.max": "max 100000"}, "0::/", math.inf),
+        ({}, "0::/", math.inf),
+        # A path outside of what the container sees.
+        ({"cpu.max": "300000 100000"}, "0::/../../docker/1", 3.0),
+        # Version 1, whose controllers share a folder, and where -1 is no limit.
+        (
+            {"cpu,cpuacct/d/cpu.cfs_quota_us": "400000", "cpu,cpuacct/d/cpu.cfs_period_us": "100000"},
+            "12:memory:/d\n4:cpu,cpuacct:/d",
+            4.0,
+        ),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, "4:cpu:/", math.inf),
+    ],
+)
+def test_the_limit_of_a_container_is_seen(tmp_path: Path, groups: dict[str, str], own: str, granted: float) -> None:
+    for name, text in groups.items():
+        file = tmp_path / "groups" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{text}\n")
+    (tmp_path / "own").write_text(f"{own}\n")
+    assert granted_cores(tmp_path / "own", tmp_path / "groups") == granted
+    assert granted_cores(tmp_path / "nothing", tmp_path / "groups") == math.inf

@@ -17,7 +17,7 @@ from zmask_ros import __version__
 from zmask_ros.errors import ZmaskError
 from zmask_ros.io.bags.raw_messages import BagWarning
 from zmask_ros.malloc import keep_freed_memory
-from zmask_ros.openmp import wait_without_spinning
+from zmask_ros.openmp import set_up_openmp
 
 COMMANDS = {
     "prepare": "Make the best profile that can be had in the time given, from clean drives and a network.",
@@ -128,7 +128,7 @@ def _warned_of_bags() -> Iterator[None]:
 def main() -> None:
     """Run `zmask`; a user's mistake is one sentence and exit code 2."""
     keep_freed_memory()
-    wait_without_spinning()
+    set_up_openmp()
     try:
         with _ended_by_sigterm(), _warned_of_bags():
             zmask(standalone_mode=False)

@@ -12,7 +12,7 @@ from typing import Any, NoReturn, Protocol
 from zmask_ros.errors import ZmaskError
 from zmask_ros.launched import end_with_launch
 from zmask_ros.malloc import keep_freed_memory
-from zmask_ros.openmp import wait_without_spinning
+from zmask_ros.openmp import set_up_openmp
 
 # How long a signal waits for the executor at most.
 SPIN_S = 0.1
@@ -65,7 +65,7 @@ def run(node: str, arguments: list[str] | None = None) -> int:
         with one sentence on stderr.
     """
     keep_freed_memory()
-    wait_without_spinning()
+    set_up_openmp()
     signals = _Signals()
     try:
         end_with_launch()

@@ -95,10 +95,10 @@ def _start(subject: Subject, python: str, environment: Mapping[str, str] | None)
 def main(arguments: Sequence[str]) -> None:
     """Start, say so after the first frame, and after some more how much memory that took."""
     from zmask_ros.malloc import keep_freed_memory
-    from zmask_ros.openmp import wait_without_spinning
+    from zmask_ros.openmp import set_up_openmp
 
     keep_freed_memory()
-    wait_without_spinning()
+    set_up_openmp()
     subject = Subject(**json.loads(arguments[0]))
     import numpy as np
     import torch

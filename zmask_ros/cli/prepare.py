@@ -28,6 +28,7 @@ from zmask_ros.fleet.pool import RayPool
 from zmask_ros.fleet.preparation import FleetHands, PreparationWork
 from zmask_ros.segmenters import Segmenter, load_segmenter
 from zmask_ros.training.clean_fit import UNLIKE
+from zmask_ros.training.cross_fitting import FEWEST_DRIVES
 from zmask_ros.training.preparation import Preparation, Surroundings, check_start, prepare
 from zmask_ros.training.settings import PreparationSettings
 from zmask_ros.training.sources import CleanSources, read_frames
@@ -120,6 +121,7 @@ def command(
         click.echo(f"Interrupted: the best profile so far is {output}; the same command goes on from here.", err=True)
         sys.exit(INTERRUPTED)
     _warn_of_unlike_drives(result.profile)
+    _warn_of_few_drives(result.drives)
     cost, tally = _cost(network, result), None if hands is None else hands.tally()
     if tally is not None:
         report_tally(tally)
@@ -134,6 +136,15 @@ def _warn_of_unlike_drives(profile: Profile) -> None:
     for note in profile.notes:
         if note.startswith(UNLIKE):
             warn(note)
+
+
+def _warn_of_few_drives(drives: int) -> None:
+    """Say so where there are too few drives to tell how a profile does on others."""
+    if drives <= FEWEST_DRIVES:
+        warn(
+            f"with {drives} {'drive' if drives == 1 else 'drives'}, thresholds are set by stretches of them, and more "
+            f"frames of new drives may be flagged: give {FEWEST_DRIVES + 1} drives or more."
+        )
 
 
 @contextmanager

@@ -92,6 +92,7 @@ class Preparation:
             each was made against that very profile.
         held_out: what is held out for the report, in words.
         reported: its clean frames, uint8 [h, w, 3] RGB.
+        drives: number of drives, the one that is held out for the report among them.
         steps: of adversarial training behind the profile's head.
         seconds: that it took, interruptions left out.
         stages: seconds of each stage.
@@ -102,6 +103,7 @@ class Preparation:
     after: Standing
     held_out: str
     reported: tuple[np.ndarray, ...]
+    drives: int
     steps: int
     seconds: float
     stages: dict[str, float]
@@ -360,7 +362,15 @@ class _Chain:
             after = replace(after, by_kind=after.by_kind | self.hands.judge(judged, pairs))
         self._mark("report")
         return Preparation(
-            profile, before, after, self.parts.held_out, self.parts.reported, best.steps, state.spent, state.stages
+            profile=profile,
+            before=before,
+            after=after,
+            held_out=self.parts.held_out,
+            reported=self.parts.reported,
+            drives=self.measured.moments.drives,
+            steps=best.steps,
+            seconds=state.spent,
+            stages=state.stages,
         )
 
     # What stages are made of

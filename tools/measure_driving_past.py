@@ -218,14 +218,14 @@ def plot(found: Sequence[Range]) -> str:
     "--work", type=click.Path(path_type=Path), default=WORK, show_default=True, help="Attacks go on from here."
 )
 @click.option("--docs", type=click.Path(path_type=Path), default=DOCUMENT, show_default=True, help="Gets the table.")
-def main(network: str, steps: int, work: Path, docs: Path) -> None:
-    """Measure, and write table and plot."""
+def main(network: str, steps: int, carriers: tuple[str, ...], work: Path, docs: Path) -> None:
+    """Measure, and write table and plot after each attacker."""
     set_up_torch(seed=0)
     MARKS.check(docs)
     segmenter, profile = load_segmenter(network, "cpu"), load_profile(shipped_profile(network))
     recipe = replace(Recipe.from_json(RECIPE.read_text()), steps=steps, **FAST)
     defense, found = Ours(segmenter, profile), list[Range]()
-    for carrier in CARRIERS:
+    for carrier in carriers:
         for attack in KNOWING:
             patch = made(segmenter, profile, carrier, attack, recipe, work)
             with progress(f"Driving past it on a {carrier}", "drives", len(JUDGED)) as advance:
@@ -235,8 +235,8 @@ def main(network: str, steps: int, work: Path, docs: Path) -> None:
                     advance()
             found += ranges(segmenter, defense, carrier, attack, passed)
             click.echo(table(found))
-    MARKS.write(docs, table(found))
-    replace_file(PLOT, plot(found).encode())
+            MARKS.write(docs, table(found))
+            replace_file(PLOT, plot(found).encode())
 
 
 if __name__ == "__main__":

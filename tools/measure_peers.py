@@ -213,10 +213,12 @@ def main(steps: str, every: int, networks: tuple[str, ...], docs: Path) -> None:
     MARKS.check(docs)
     learned, unseen = camvid_frames("train")[::2][::TEST_EVERY], camvid_frames("val")[:: TEST_EVERY * every]
     rungs = [int(number) for number in steps.split(",")]
-    found = {name: measure(load_segmenter(name, "cpu"), learned, unseen, rungs) for name in networks}
+    found: dict[str, dict[str, list[Rung]]] = {}
     about = f"ART {version('adversarial-robustness-toolbox')}, torch {torch.__version__}, processor time of one thread."
-    MARKS.write(docs, f"{about}\n\n{table(found)}")
-    click.echo(table(found))
+    for name in networks:
+        found[name] = measure(load_segmenter(name, "cpu"), learned, unseen, rungs)
+        MARKS.write(docs, f"{about}\n\n{table(found)}")
+        click.echo(table(found))
 
 
 if __name__ == "__main__":

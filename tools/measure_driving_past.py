@@ -9,16 +9,17 @@ blur and noise of the simulated camera, and as JPEG. The table goes into docs/ev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
-import cv2
 import numpy as np
 from matplotlib.figure import Figure
-from measure_transfer import DOCUMENT
+from measure_transfer import DOCUMENT, recorded
 
 from train_segmenter import set_up_torch
 from zmask_ros.attacks import Recipe, to_uint8, train_patch
@@ -29,10 +30,11 @@ from zmask_ros.cli.console import progress
 from zmask_ros.data.street import StreetDrive, StreetFrame
 from zmask_ros.defense import Profile, load_profile
 from zmask_ros.evaluation.baselines.interface import Ours, segment
-from zmask_ros.evaluation.metrics.records import RecordSet, TestFrame, Verdict, record
+from zmask_ros.evaluation.metrics.records import TestFrame, Verdict
 from zmask_ros.evaluation.report.plots import BAD, COLORS, bare, svg
 from zmask_ros.evaluation.report.tables import cell, markdown_table
 from zmask_ros.io.files import replace_file
+from zmask_ros.io.images.codec import decode, encode_compressed
 from zmask_ros.io.markdown_tables import Marks
 from zmask_ros.resources import shipped_profile
 from zmask_ros.segmenters import UNLABELLED, Segmenter, load_segmenter
@@ -118,8 +120,7 @@ def distance(drive: StreetDrive, frame: StreetFrame) -> float:
 
 
 def _as_jpeg(image: np.ndarray) -> np.ndarray:
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    return cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    return decode(SimpleNamespace(format="jpeg", data=encode_compressed(image, "jpeg", JPEG_QUALITY)))
 
 
 def ranges(segmenter: Segmenter, defense: Ours, carrier: str, attack: str, passed: Sequence[Passed]) -> list[Range]:
@@ -130,11 +131,7 @@ def ranges(segmenter: Segmenter, defense: Ours, carrier: str, attack: str, passe
         own = [one for one in passed if near <= one.distance_m < far]
         if not own:
             continue
-
-        def records(said: Callable[[TestFrame], Verdict], own: Sequence[Passed] = own) -> RecordSet:
-            classes = len(segmenter.classes)
-            return RecordSet([record(one.frame, said(one.frame), classes) for one in own], classes)
-
+        records = partial(recorded, segmenter, [one.frame for one in own])
         defended = records(lambda frame: verdicts[frame.name])
         found.append(
             Range(
@@ -214,6 +211,14 @@ def plot(found: Sequence[Range]) -> str:
 @click.command(help=__doc__)
 @click.option("--network", default="lraspp_camvid", show_default=True)
 @click.option("--steps", default=240, show_default=True, help="Of each attack.")
+@click.option(
+    "--carrier",
+    "carriers",
+    multiple=True,
+    type=click.Choice(list(CARRIERS)),
+    default=tuple(CARRIERS),
+    help="Repeatable.",
+)
 @click.option(
     "--work", type=click.Path(path_type=Path), default=WORK, show_default=True, help="Attacks go on from here."
 )

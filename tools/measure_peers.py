@@ -12,7 +12,7 @@ process, and what counts is its processor time. The table goes into docs/evaluat
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from measure_attack_speed import Run
 from measure_attackers import OWN
-from measure_transfer import DOCUMENT, PLAIN, TEST_EVERY, attacked_frames, clean_segmented
+from measure_transfer import DOCUMENT, PLAIN, TEST_EVERY, attacked_frames, clean_segmented, recorded, undefended
 
 from train_segmenter import camvid_frames, set_up_torch
 from zmask_ros.attacks import Recipe, stack_frames, to_uint8
@@ -32,8 +32,7 @@ from zmask_ros.attacks.frames import FrameStack
 from zmask_ros.attacks.strength import ATTACKERS, FAST
 from zmask_ros.cli.console import progress
 from zmask_ros.data.camvid import UNLABELLED, LabeledFrame
-from zmask_ros.evaluation.baselines.interface import segment
-from zmask_ros.evaluation.metrics.records import RecordSet, Verdict, record
+from zmask_ros.evaluation.metrics.records import Verdict
 from zmask_ros.evaluation.report.tables import cell, markdown_table
 from zmask_ros.io.markdown_tables import Marks
 from zmask_ros.segmenters import Segmenter, load_segmenter
@@ -173,12 +172,9 @@ def measure(
 
 def damage(segmenter: Segmenter, judged: Sequence[tuple[LabeledFrame, np.ndarray]], patch: np.ndarray) -> float:
     """What a patch takes of the mIoU of the undefended network."""
-    shown, classes = attacked_frames(judged, patch), len(segmenter.classes)
-
-    def miou(said: Callable[[Any], np.ndarray]) -> float:
-        return RecordSet([record(frame, Verdict.unmasked(said(frame)), classes) for frame in shown], classes).miou()
-
-    return miou(lambda frame: frame.clean) - miou(lambda frame: segment(segmenter, frame.image))
+    shown = attacked_frames(judged, patch)
+    clean = recorded(segmenter, shown, lambda frame: Verdict.unmasked(frame.clean))
+    return clean.miou() - recorded(segmenter, shown, undefended(segmenter)).miou()
 
 
 def damage_at(course: Sequence[Rung], seconds: float) -> float:

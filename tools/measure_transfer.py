@@ -133,6 +133,17 @@ def attacked_frames(frames: Sequence[tuple[LabeledFrame, np.ndarray]], patch: np
     return shown
 
 
+def recorded(segmenter: Segmenter, frames: Sequence[TestFrame], evaluator: Callable[[TestFrame], Verdict]) -> RecordSet:
+    """What is right and wrong in the verdicts on some frames."""
+    classes = len(segmenter.classes)
+    return RecordSet([record(frame, evaluator(frame), classes) for frame in frames], classes)
+
+
+def undefended(segmenter: Segmenter) -> Callable[[TestFrame], Verdict]:
+    """The verdict of the network alone."""
+    return lambda frame: Verdict.unmasked(segment(segmenter, frame.image))
+
+
 class Trial:
     """One network, the frames of the unseen drive with and without a patch, and pictures of other cameras."""
 
@@ -143,7 +154,7 @@ class Trial:
         self.clean = [frame.image for frame in frames]
         self.unattacked = clean_segmented(segmenter, frames)
         self.attacked = attacked_frames(self.unattacked, patch)
-        self._none = self._records(lambda frame: Verdict.unmasked(segment(segmenter, frame.image)))
+        self._none = self._records(undefended(segmenter))
         self._oracle = self._records(
             lambda frame: Verdict.unmasked(labels_without(segmenter, frame.image, frame.hidden))
         )
@@ -169,16 +180,14 @@ class Trial:
 
     def adaptive(self, baseline: Ours, patch: np.ndarray) -> tuple[float, int]:
         """Share of the plain patch's damage that another patch does through a defense, and how often it is flagged."""
-        classes = len(self.segmenter.classes)
         shown = attacked_frames(self.unattacked, patch)
-        clean = RecordSet([record(frame, Verdict.unmasked(frame.clean), classes) for frame in shown], classes)
-        defended = RecordSet([record(frame, baseline.process(frame.image), classes) for frame in shown], classes)
+        clean = recorded(self.segmenter, shown, lambda frame: Verdict.unmasked(frame.clean))
+        defended = recorded(self.segmenter, shown, lambda frame: baseline.process(frame.image))
         plain = self._records(lambda frame: Verdict.unmasked(frame.clean)).miou() - self._none.miou()
         return (clean.miou() - defended.miou()) / plain, int(defended.flagged.sum())
 
     def _records(self, evaluator: Callable[[TestFrame], Verdict]) -> RecordSet:
-        classes = len(self.segmenter.classes)
-        return RecordSet([record(frame, evaluator(frame), classes) for frame in self.attacked], classes)
+        return recorded(self.segmenter, self.attacked, evaluator)
 
 
 def trivial_mask(trial: Trial, clean: Sequence[CleanFrame], advance: Advance) -> DefenseFigures:

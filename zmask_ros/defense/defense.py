@@ -264,9 +264,8 @@ class Defense(nn.Module):
     ) -> MaskedSegmentation:
         """The same without the masks that make no difference, of images that are not called an attack."""
         assert segmentation.masked is not None and segmentation.by_analysis is not None
-        (height, width), grid = first.labels.shape[-2:], self.profile.grid
-        cell = (-(-height // grid[0]), -(-width // grid[1]))
-        kept = attacked | makes_difference(first.labels, segmentation.labels, segmentation.masked, cell)
+        side = self.profile.detector.grid_fraction
+        kept = attacked | makes_difference(first.labels, segmentation.labels, segmentation.masked, (side, side))
         found = segmentation.by_analysis * kept[:, None, None, None]
         return MaskedSegmentation(
             labels=torch.where(kept[:, None, None], segmentation.labels, first.labels),

@@ -1,4 +1,4 @@
-"""In every process of `zmask`, threads that wait for others sleep, and there are no more of them than granted cores."""
+"""In every process of `zmask`, threads that wait for others soon sleep, and there are no more of them than granted cores."""
 
 from __future__ import annotations
 
@@ -24,13 +24,15 @@ print(os.environ["OMP_WAIT_POLICY"])
 """
 
 
-@pytest.mark.parametrize(("given", "used"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
-def test_a_command_waits_without_spinning_unless_it_is_told_to(tmp_path: Path, given: str | None, used: str) -> None:
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+@pytest.mark.parametrize(("given", "used", "spins"), [(None, "PASSIVE", "1000"), ("ACTIVE", "ACTIVE", "30000000000")])
+def test_a_command_hardly_spins_unless_it_is_told_to(tmp_path: Path, given: str | None, used: str, spins: str) -> None:
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+    }
     if given is not None:
         environment["OMP_WAIT_POLICY"] = given
     # OpenMP says what it has read when it is loaded.
-    environment |= {"OMP_DISPLAY_ENV": "TRUE", "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment |= {"OMP_DISPLAY_ENV": "VERBOSE", "PYTHONPATH": os.pathsep.join(sys.path)}
     result = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(describe(tmp_path))],
         capture_output=True,
@@ -41,6 +43,7 @@ def test_a_command_waits_without_spinning_unless_it_is_told_to(tmp_path: Path, g
     )
     assert result.stdout.splitlines()[-1] == used
     assert f"OMP_WAIT_POLICY = '{used}'" in result.stderr
+    assert f"GOMP_SPINCOUNT = '{spins}'" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,13 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-WAIT_POLICY, THREADS = "OMP_WAIT_POLICY", "OMP_NUM_THREADS"
+WAIT_POLICY, THREADS, SPIN_COUNT = "OMP_WAIT_POLICY", "OMP_NUM_THREADS", "GOMP_SPINCOUNT"
+SHORT_SPIN = 1000
+"""Times that a thread looks for work before it sleeps: some tens of microseconds, about what waking it takes."""
 _OWN_GROUP, _ALL_GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
-def set_up_openmp() -> None:
+def set_up_openmp(spin: bool = False) -> None:
     """Let threads that wait for others sleep, and have no more of them than cores, unless the environment says else.
 
     torch's threads wait for each other at the end of every operation, and while one waits for another that has no core
@@ -19,7 +21,13 @@ def set_up_openmp() -> None:
     times as long so. By itself torch sees which cores a process may use, and not for how much of their time: where a
     container's limit is lower, all of its threads are stopped as soon as they have used it up. OpenMP reads the
     environment once, when it is loaded with torch: call this before.
+
+    Args:
+        spin: whether they wait for `SHORT_SPIN` first. On a quiet machine a pass of small operations takes a quarter
+            less time so, and beside busy processes a quarter more: for commands, and not for a vehicle's nodes.
     """
+    if spin and WAIT_POLICY not in os.environ:
+        os.environ.setdefault(SPIN_COUNT, str(SHORT_SPIN))
     os.environ.setdefault(WAIT_POLICY, "PASSIVE")
     granted, cores = granted_cores(), os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):

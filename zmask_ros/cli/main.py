@@ -128,7 +128,7 @@ def _warned_of_bags() -> Iterator[None]:
 def main() -> None:
     """Run `zmask`; a user's mistake is one sentence and exit code 2."""
     keep_freed_memory()
-    set_up_openmp()
+    set_up_openmp(spin=True)
     try:
         with _ended_by_sigterm(), _warned_of_bags():
             zmask(standalone_mode=False)

@@ -1,4 +1,4 @@
-"""In every process of `zmask`, threads that wait for others soon sleep, and there are no more of them than granted cores."""
+"""In every process of `zmask`, threads that wait soon sleep, and there are no more of them than granted cores."""
 
 from __future__ import annotations
 

@@ -35,8 +35,9 @@ from zmask_ros.evaluation.performance.benchmark import attacked_frames, tracked_
 from zmask_ros.resources import shipped_patch, shipped_profile
 from zmask_ros.segmenters import Segmenter, load_segmenter
 from zmask_ros.segmenters.engine.graphs import EngineError, write_graphs
+from zmask_ros.segmenters.engine.packages import onnxruntime
 from zmask_ros.segmenters.engine.pooling import area_weights
-from zmask_ros.segmenters.engine.sessions import GraphSession
+from zmask_ros.segmenters.engine.sessions import GraphSession, waiting
 from zmask_ros.training.adversarial import HeadInputs, with_untrained_head
 from zmask_ros.training.clean_fit import ProfileFit
 from zmask_ros.training.plans import plan_for
@@ -410,6 +411,17 @@ def test_threads_share_the_machine(segmenter: Segmenter, fitted: Profile) -> Non
     session = GraphSession(export_graphs(segmenter, fitted).models[0], segmenter.device)
     options = session.options
     assert options.intra_op_num_threads == torch.get_num_threads()
-    for kind in ("intra_op", "inter_op"):
-        assert options.get_session_config_entry(f"session.{kind}.allow_spinning") == "0"
+    assert options.get_session_config_entry("session.inter_op.allow_spinning") == "0"
+    for name, value in waiting(onnxruntime().__version__).items():
+        assert options.get_session_config_entry(name) == value
     assert options.get_session_config_entry("session.dynamic_block_base") == "4"
+
+
+@pytest.mark.parametrize(
+    ("version", "spins", "microseconds"),
+    [("1.25.3", "0", None), ("1.26.0", "1", "30"), ("1.32.0", "1", "30"), ("2.0.0.dev1", "1", "30")],
+)
+def test_threads_never_spin_for_as_long_as_they_like(version: str, spins: str, microseconds: str | None) -> None:
+    settings = waiting(version)
+    assert settings["session.intra_op.allow_spinning"] == spins
+    assert settings.get("session.intra_op.spin_duration_us") == microseconds

@@ -32,8 +32,6 @@ def providers(device: torch.device) -> list[str]:
 
 
 SETTINGS = {
-    # A thread that spins while it waits takes a core from whoever has work.
-    "session.intra_op.allow_spinning": "0",
     "session.inter_op.allow_spinning": "0",
     # Work is given out in pieces, the smaller the less is left: a thread that another process has put off its core does
     # less of it, and the others do not wait for its share. Without this, two threads beside busy processes are slower
@@ -41,6 +39,15 @@ SETTINGS = {
     "session.dynamic_block_base": "4",
 }
 """Of a session: what makes it share a machine."""
+
+
+WITHOUT_SPINNING = {"session.intra_op.allow_spinning": "0"}
+"""A thread that spins while it waits takes a core from whoever has work."""
+SHORT_SPINNING = {"session.intra_op.allow_spinning": "1", "session.intra_op.spin_duration_us": "30"}
+"""About as long as it takes to wake a thread that sleeps: most pauses within a pass are shorter, and nobody
+beside it misses the core for so short a time."""
+SPIN_DURATION_SINCE = (1, 26)
+"""The version of ONNX Runtime that knows it; earlier ones spin for as long as they like."""
 
 
 SMALL_MAPS = 1_500_000
@@ -107,11 +114,17 @@ def _to_tensor(array: np.ndarray) -> Tensor:
     return tensor.permute(TO_PLANES) if array.ndim == MAP else tensor
 
 
+def waiting(version: str) -> dict[str, str]:
+    """The settings of how threads wait for work, for a version of ONNX Runtime, such as ``1.32.0``."""
+    major, minor = version.split(".")[:2]
+    return SHORT_SPINNING if (int(major), int(minor)) >= SPIN_DURATION_SINCE else WITHOUT_SPINNING
+
+
 def _session(model: bytes, wanted: list[str], threads: int) -> Any:
     options = onnxruntime().SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    for name, value in SETTINGS.items():
+    for name, value in (SETTINGS | waiting(onnxruntime().__version__)).items():
         options.add_session_config_entry(name, value)
     return onnxruntime().InferenceSession(model, options, providers=wanted)

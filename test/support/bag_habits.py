@@ -14,6 +14,8 @@ import numpy as np
 import yaml
 import zstandard
 from hypothesis import strategies as st
+from mcap._chunk_builder import ChunkBuilder
+from mcap.records import Message
 from mcap.writer import CompressionType, IndexType
 from mcap.writer import Writer as McapWriter
 from rosbags.rosbag1 import Writer as Rosbag1Writer
@@ -32,12 +34,17 @@ _MD5 = "060021388200f6f0f447d0fcd9c64743"
 
 @dataclass(frozen=True)
 class McapHabits:
-    """What a writer of mcap does; everything that it can leave out is left out in one bag or another."""
+    """What a writer of mcap does; everything that it can leave out is left out in one bag or another.
+
+    Against the specification some leave messages out of the message index: `unindexed`, all or every second of the
+    images.
+    """
 
     chunks: bool
     chunk_size: int
     compression: CompressionType
     index: IndexType
+    unindexed: str
     repeat_channels: bool
     repeat_schemas: bool
     statistics: bool
@@ -110,6 +117,7 @@ _MCAP = st.builds(
     chunk_size=st.sampled_from([1, 300, 2**20]),
     compression=st.sampled_from(list(CompressionType)),
     index=st.sampled_from([IndexType.NONE, IndexType.CHUNK, IndexType.MESSAGE, IndexType.ALL]),
+    unindexed=st.sampled_from(["", "all", "every second"]),
     repeat_channels=st.booleans(),
     repeat_schemas=st.booleans(),
     statistics=st.booleans(),
@@ -194,6 +202,28 @@ def _definition(habits: Habits) -> tuple[str, str]:
     return ("unknown" if habits.definition == "unknown" else "ros2msg"), text
 
 
+class _LeavingOut(ChunkBuilder):
+    """Leaves messages of a channel out of the message index.
+
+    Args:
+        channel: which.
+        which: all or every second.
+    """
+
+    def __init__(self, channel: int, which: str) -> None:
+        super().__init__()
+        self._channel, self._which = channel, which
+
+    def add_message(self, message: Message) -> None:
+        super().add_message(message)
+        if message.channel_id != self._channel:
+            return
+        if self._which == "all":
+            del self.message_indices[self._channel]
+        elif self._which and message.sequence % 2:
+            self.message_indices[self._channel].records.pop()
+
+
 def _write_mcap(path: Path, habits: Habits, indices: Sequence[int]) -> None:
     own = habits.storage
     assert isinstance(own, McapHabits)
@@ -211,6 +241,9 @@ def _write_mcap(path: Path, habits: Habits, indices: Sequence[int]) -> None:
             enable_crcs=own.checksums,
             enable_data_crcs=own.checksums,
         )
+        if own.chunks:
+            # The first channel is that of the images.
+            writer._Writer__chunk_builder = _LeavingOut(1, own.unindexed)  # type: ignore[attr-defined]
         writer.start(own.profile, "a writer")
         language, text = _definition(habits)
         images = writer.register_channel(
@@ -230,7 +263,7 @@ def _write_mcap(path: Path, habits: Habits, indices: Sequence[int]) -> None:
             at = stamp_ns(habits, index)
             for channel in others:
                 writer.add_message(channel, at, b"\0\1\0\0" + bytes(8), at)
-            writer.add_message(images, at, _message(ROS2, habits, index), at)
+            writer.add_message(images, at, _message(ROS2, habits, index), at, sequence=index)
             if own.attachment:
                 writer.add_metadata("note", {"index": str(index)})
                 writer.add_attachment(at, at, "note", "text/plain", b"x")

@@ -18,7 +18,7 @@ from typing import IO, Any
 from zmask_ros.errors import ZmaskError, describe_error
 from zmask_ros.fleet.bag_names import file_system, is_remote
 from zmask_ros.fleet.libraries import import_fsspec
-from zmask_ros.io.bags.opening import is_storage_file
+from zmask_ros.io.bags.storage_files import is_storage_file
 
 GIB = 1 << 30
 WAIT_S = 0.5

@@ -10,7 +10,7 @@ from typing import Any
 
 from zmask_ros.errors import ZmaskError
 from zmask_ros.fleet.libraries import import_fsspec, import_parquet
-from zmask_ros.io.bags.opening import is_storage_file
+from zmask_ros.io.bags.storage_files import is_storage_file
 
 COLUMN = "bag"
 """Of a manifest in Parquet."""

@@ -35,6 +35,7 @@ _WITH_ATTACHMENT = replace(
         chunk_size=1,
         compression=CompressionType.ZSTD,
         index=IndexType.CHUNK,
+        unindexed="",
         repeat_channels=True,
         repeat_schemas=False,
         statistics=True,

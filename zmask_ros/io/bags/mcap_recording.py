@@ -11,7 +11,7 @@ import mmap
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -30,9 +30,9 @@ from zmask_ros.io.bags.message_types import full_type_name
 from zmask_ros.io.bags.offered_qos import read_offered_qos
 from zmask_ros.io.bags.raw_messages import BagError, RawMessage, TopicInfo, part_of_chunk
 from zmask_ros.io.bags.recording import Recording, another_begins
+from zmask_ros.io.bags.storage_files import MCAP_MAGIC
 
-MAGIC = b"\x89MCAP0\r\n"
-_SECOND_FILE = MAGIC + bytes([Opcode.HEADER])
+_SECOND_FILE = MCAP_MAGIC + bytes([Opcode.HEADER])
 _RECORD = struct.Struct("<BQ")
 _MESSAGE = struct.Struct("<HIQQ")
 _CHUNK = struct.Struct("<QQQII")
@@ -41,8 +41,6 @@ _LENGTH = struct.Struct("<Q")
 _FOOTER = struct.Struct("<BQQQI8s")
 # Of each message: its channel, its time, and its data if they are wanted.
 _Message = tuple[int, int, "bytes | memoryview | None"]
-# A record of the message index has these bytes before its entries, and those an entry.
-_INDEX_HEAD, _INDEX_ENTRY = 15, 16
 
 _DECOMPRESS: dict[str, Callable[[memoryview, int], bytes | memoryview]] = {
     "": lambda data, _: data,
@@ -73,8 +71,8 @@ class _Summary:
 class McapRecording(Recording):
     """An mcap file.
 
-    Messages are counted by the statistics or by the message index; where neither can be relied on, the file is read
-    once to count them when it is opened.
+    Messages are counted by the statistics; where these are missing or cannot be relied on, the file is read once to
+    count them when it is opened.
 
     Raises:
         BagError: nothing of it can be read.
@@ -94,7 +92,7 @@ class McapRecording(Recording):
             try:
                 self._read_header(stream)
                 summary = _read_summary(stream, self._size)
-                counts = _counts(summary, stream, self._size)
+                counts = _counts(summary)
             except Exception:
                 counts = None
         for schema in summary.schemas.values():
@@ -111,7 +109,7 @@ class McapRecording(Recording):
 
     def _read_header(self, stream: BinaryIO) -> None:
         """What the first record says of the file."""
-        stream.seek(len(MAGIC))
+        stream.seek(len(MCAP_MAGIC))
         _, length = _record_head(stream, self._size)
         header = Header.read(ReadDataStream(BytesIO(stream.read(length))))
         self.profile, self.writer = header.profile, header.library
@@ -195,11 +193,11 @@ class McapRecording(Recording):
         with self.path.open("rb") as stream:
             # See `__init__`.
             try:
-                if stream.read(len(MAGIC)) != MAGIC:
+                if stream.read(len(MCAP_MAGIC)) != MCAP_MAGIC:
                     raise McapError("it does not begin as an mcap file does")
                 while (head := _record_head(stream, self._size))[0] not in (Opcode.DATA_END, Opcode.FOOTER):
                     opcode, length = head
-                    if opcode == Opcode.HEADER and stream.tell() > len(MAGIC) + _RECORD.size:
+                    if opcode == Opcode.HEADER and stream.tell() > len(MCAP_MAGIC) + _RECORD.size:
                         # Its channels are others, of the same numbers.
                         raise McapError("another file begins in it")
                     if opcode == Opcode.MESSAGE:
@@ -282,7 +280,7 @@ def _behind_the_end(stream: BinaryIO, opcode: int, length: int) -> str:
             return another_begins(other)
         last, _, summary, _, _, magic = _FOOTER.unpack(bytes_of_file[-_FOOTER.size :])
     # A record that was cut, and the beginning of the next file, may together be as long as it says.
-    has_footer = last == Opcode.FOOTER and magic == MAGIC
+    has_footer = last == Opcode.FOOTER and magic == MCAP_MAGIC
     if opcode == Opcode.DATA_END and has_footer and summary not in (0, begin + length):
         return "its end is that of another file, which begins in it"
     return ""
@@ -318,14 +316,14 @@ def _read_summary(stream: BinaryIO, size: int) -> _Summary:
     summary = _Summary()
     stream.seek(-_FOOTER.size, 2)
     opcode, _, start, _, checksum, magic = _FOOTER.unpack(stream.read(_FOOTER.size))
-    if opcode != Opcode.FOOTER or magic != MAGIC or not start:
+    if opcode != Opcode.FOOTER or magic != MCAP_MAGIC or not start:
         return summary
     stream.seek(start)
     data = stream.read()
     # Of several files in one, the summary of the last says nothing of the others.
-    if MAGIC in data[: -len(MAGIC)]:
+    if MCAP_MAGIC in data[: -len(MCAP_MAGIC)]:
         return summary
-    before_checksum = len(data) - len(MAGIC) - 4
+    before_checksum = len(data) - len(MCAP_MAGIC) - 4
     if checksum and zlib.crc32(data[:before_checksum]) != checksum:
         return summary
     for record in StreamReader(BytesIO(data), skip_magic=True, record_size_limit=size).records:
@@ -340,14 +338,14 @@ def _read_summary(stream: BinaryIO, size: int) -> _Summary:
     return summary
 
 
-def _counts(summary: _Summary, stream: BinaryIO, size: int) -> dict[int, int] | None:
+def _counts(summary: _Summary) -> dict[int, int] | None:
     """The messages of each channel as the summary counts them; None where it leaves something out."""
     if not all(not channel.schema_id or channel.schema_id in summary.schemas for channel in summary.channels.values()):
         return None
     statistics = summary.statistics
     if statistics is None:
-        counts = _counts_of_index(summary.chunks)
-        return counts if counts.keys() <= summary.channels.keys() and _all_in(summary.chunks, stream, size) else None
+        # A message index may leave out messages, and nothing would tell.
+        return None
     counts = {channel: count for channel, count in statistics.channel_message_counts.items() if count}
     indexed: set[int] = set().union(*(chunk.message_index_offsets for chunk in summary.chunks))
     agree = (
@@ -356,33 +354,3 @@ def _counts(summary: _Summary, stream: BinaryIO, size: int) -> dict[int, int] | 
         and statistics.chunk_count == len(summary.chunks)
     )
     return counts if agree else None
-
-
-def _counts_of_index(chunks: Sequence[ChunkIndex]) -> dict[int, int]:
-    """The messages of each channel, by the sizes of the records of the message index."""
-    counts: Counter[int] = Counter()
-    for chunk in chunks:
-        places = sorted((place, channel) for channel, place in chunk.message_index_offsets.items())
-        end = chunk.chunk_start_offset + chunk.chunk_length + chunk.message_index_length
-        ends = [*(place for place, _ in places[1:]), end]
-        for (place, channel), end in zip(places, ends, strict=True):
-            counts[channel] += (end - place - _INDEX_HEAD) // _INDEX_ENTRY
-    return counts
-
-
-def _all_in(chunks: Sequence[ChunkIndex], stream: BinaryIO, size: int) -> bool:
-    """Whether all messages lie in these chunks, each of which has a message index."""
-    if not chunks or not all(chunk.message_index_offsets for chunk in chunks):
-        return False
-    stream.seek(len(MAGIC))
-    ends = {c.chunk_start_offset: c.chunk_start_offset + c.chunk_length + c.message_index_length for c in chunks}
-    while True:
-        if stream.tell() in ends:
-            stream.seek(ends.pop(stream.tell()))
-            continue
-        opcode, length = _record_head(stream, size)
-        if opcode in (Opcode.DATA_END, Opcode.FOOTER):
-            return not ends
-        if opcode in (Opcode.MESSAGE, Opcode.CHUNK):
-            return False
-        stream.seek(length, 1)

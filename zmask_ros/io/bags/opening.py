@@ -16,21 +16,15 @@ from typing import Any
 import lz4.frame  # type: ignore[import-untyped]
 import zstandard
 
-from zmask_ros.io.bags import mcap_recording, rosbag1_recording, sqlite_recording
 from zmask_ros.io.bags.mcap_recording import McapRecording
 from zmask_ros.io.bags.metadata import BagMetadata, read_metadata
 from zmask_ros.io.bags.raw_messages import BagError, TopicInfo, merged_topics
 from zmask_ros.io.bags.recording import Recording
 from zmask_ros.io.bags.rosbag1_recording import Rosbag1Recording
 from zmask_ros.io.bags.sqlite_recording import SqliteRecording
+from zmask_ros.io.bags.storage_files import COMPRESSED, METADATA, is_storage_file, storage_ending, storage_stem
 
-_MAGICS: dict[bytes, type[Recording]] = {
-    mcap_recording.MAGIC: McapRecording,
-    sqlite_recording.MAGIC: SqliteRecording,
-    rosbag1_recording.MAGIC: Rosbag1Recording,
-}
-# For a file whose first bytes are damaged.
-_ENDINGS: dict[str, type[Recording]] = {"mcap": McapRecording, "db3": SqliteRecording, "bag": Rosbag1Recording}
+_READERS: dict[str, type[Recording]] = {"mcap": McapRecording, "db3": SqliteRecording, "bag": Rosbag1Recording}
 
 
 def _open_zstd(path: Path) -> Any:
@@ -44,11 +38,7 @@ _UNPACKED: dict[str, Callable[[Path], Any]] = {
     ".bz2": bz2.open,
     ".lz4": lz4.frame.open,
 }
-# `rosbag reindex` and `rosbag compress` leave the file that they have read as `.orig.bag`; `rosbag record` writes
-# `.bag.active`. FAT disks may spell names in capitals, and macOS puts a `._drive_0.mcap` of its own beside each file.
-_STORAGE_FILE = re.compile(
-    r"(?P<stem>[^.].*?)(\.orig)?\.(?P<ending>mcap|db3|bag)(\.active)?(\.(zstd|zst|gz|bz2|lz4))?", re.IGNORECASE
-)
+assert set(_UNPACKED) == set(COMPRESSED)
 _KINDS = "a rosbag2 directory, an .mcap, a .db3 or a ROS 1 .bag file"
 
 
@@ -111,9 +101,9 @@ def open_bag(path: Path) -> Bag:
 def _open_folder(path: Path, stack: ExitStack) -> Bag:
     """Its files as metadata.yaml orders them; all there are where it is missing or wrong, as after a power cut."""
     metadata, notes = None, []
-    if (path / "metadata.yaml").is_file():
+    if (path / METADATA).is_file():
         try:
-            metadata = read_metadata(path / "metadata.yaml")
+            metadata = read_metadata(path / METADATA)
         except BagError as error:
             notes.append(f"the bag is not whole: {str(error).rstrip('.')}")
     chosen, passed_over = _storage_files(path, metadata)
@@ -149,8 +139,8 @@ def _found(bag: Bag, topic: str) -> int:
 
 def _lost_files(folder: Path, metadata: BagMetadata) -> list[str]:
     there = {file.name for file in folder.iterdir()}
-    there |= {_stem(name) for name in there}
-    lost = [name for name in metadata.files if name not in there and _stem(name) not in there]
+    there |= {storage_stem(name) for name in there}
+    lost = [name for name in metadata.files if name not in there and storage_stem(name) not in there]
     return [f"{name}, which its metadata.yaml names, is not there" for name in lost]
 
 
@@ -163,12 +153,12 @@ def _storage_files(folder: Path, metadata: BagMetadata | None) -> tuple[list[lis
     groups: dict[str, list[Path]] = {}
     # Also a link to a file that is not there, such as one that a version control has not fetched.
     there = [file for file in folder.iterdir() if file.is_file() or not file.exists()]
-    files = [file for file in there if _stem(file.name) or file.name in named]
+    files = [file for file in there if is_storage_file(file.name) or file.name in named]
     for file in sorted(files, key=_recording_order):
-        groups.setdefault(_stem(file.name) or file.name, []).append(file)
+        groups.setdefault(storage_stem(file.name) or file.name, []).append(file)
     for twins in groups.values():
         twins.sort(key=lambda file: (file.name not in named, file.suffix.lower() in _UNPACKED, ".orig." in file.name))
-    stems = [_stem(name) or name for name in named]
+    stems = [storage_stem(name) or name for name in named]
     # Without a list, or with one of files that have other names by now, whatever is there is the bag.
     if not stems or any(stem not in groups for stem in stems):
         return list(groups.values()), []
@@ -178,17 +168,6 @@ def _storage_files(folder: Path, metadata: BagMetadata | None) -> tuple[list[lis
     later = [stem for stem in others if stem[-1].isdigit() and re.sub(r"\d+$", "", stem) in series]
     strangers = [file for stem in others if stem not in later for file in groups[stem]]
     return [groups[stem] for stem in (*dict.fromkeys(stems), *later)], strangers
-
-
-def is_storage_file(name: str) -> bool:
-    """Whether a file of this name holds messages."""
-    return bool(_stem(name))
-
-
-def _stem(name: str) -> str:
-    """The name of a storage file without its endings; empty for any other file."""
-    match = _STORAGE_FILE.fullmatch(name)
-    return match["stem"] if match else ""
 
 
 def _open_best(twins: Sequence[Path], stack: ExitStack) -> Recording:
@@ -215,24 +194,14 @@ def _open_file(path: Path, stack: ExitStack) -> Recording:
         recording.compression = " in ".join(filter(None, [recording.compression, f"a {path.suffix[1:]} file"]))
         return recording
     try:
-        with path.open("rb") as stream:
-            head = stream.read(max(map(len, _MAGICS)))
-        if not head and _STORAGE_FILE.fullmatch(path.name):
+        ending = storage_ending(path)
+        if ending and not path.stat().st_size:
             raise BagError(f"{path} is empty: it has 0 bytes.")
-        return stack.enter_context(closing(_reader(path, head)(path)))
+        if not ending:
+            raise BagError(f"{path} is not a bag: expected {_KINDS}.")
+        return stack.enter_context(closing(_READERS[ending](path)))
     except OSError as error:
         raise BagError(f"{path} may not be read: {error.strerror}.") from error
-
-
-def _reader(path: Path, head: bytes) -> Callable[[Path], Recording]:
-    """The reader of a file by its first bytes, else by its name."""
-    for magic, reader in _MAGICS.items():
-        if head.startswith(magic):
-            return reader
-    match = _STORAGE_FILE.fullmatch(path.name)
-    if match is None:
-        raise BagError(f"{path} is not a bag: expected {_KINDS}.")
-    return _ENDINGS[match["ending"].lower()]
 
 
 def _unpacked(path: Path, stack: ExitStack) -> Path:

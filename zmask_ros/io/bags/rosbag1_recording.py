@@ -17,9 +17,9 @@ from rosbags.rosbag1.reader import Header, ReaderError, RecordType, decompressor
 from zmask_ros.io.bags.message_types import full_type_name, message_definition
 from zmask_ros.io.bags.raw_messages import BagError, RawMessage, TopicInfo, part_of_chunk
 from zmask_ros.io.bags.recording import Recording, another_begins
+from zmask_ros.io.bags.storage_files import ROSBAG1_MAGIC
 from zmask_ros.io.stamps import NANOSECONDS
 
-MAGIC = b"#ROSBAG V2.0\n"
 _UINT32 = struct.Struct("<L")
 _TIME = struct.Struct("<LL")
 _MESSAGE, _CONNECTION = (bytes([kind]) for kind in (RecordType.MSGDATA, RecordType.CONNECTION))
@@ -73,14 +73,14 @@ class Rosbag1Recording(Recording):
             ValueError: the index goes on: it has more records than the bag counts.
         """
         stream = self._reader.bio
-        stream.seek(len(MAGIC))
+        stream.seek(len(ROSBAG1_MAGIC))
         header = Header.read(stream)
         stream.seek(header.get_uint64("index_pos"))
         for _ in range(header.get_uint32("conn_count") + header.get_uint32("chunk_count")):
             Header.read(stream)
             stream.seek(read_uint32(stream), 1)
         end = stream.tell()
-        if stream.read(len(MAGIC)) == MAGIC:
+        if stream.read(len(ROSBAG1_MAGIC)) == ROSBAG1_MAGIC:
             return another_begins(end)
         stream.seek(end)
         if _begins_record(stream):
@@ -139,7 +139,7 @@ class Rosbag1Recording(Recording):
         with self.path.open("rb") as stream:
             # Damaged bytes make rosbags, bz2 and lz4 raise exceptions of no common class.
             try:
-                if stream.read(len(MAGIC)) != MAGIC:
+                if stream.read(len(ROSBAG1_MAGIC)) != ROSBAG1_MAGIC:
                     raise ValueError("its first line is not that of a ROS 1 bag")
                 size = self.path.stat().st_size
                 for kind, header, data in self._records(stream, size):

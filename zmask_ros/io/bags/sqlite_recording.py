@@ -17,8 +17,8 @@ import apsw
 from zmask_ros.io.bags.message_types import full_type_name, message_definition
 from zmask_ros.io.bags.raw_messages import BagError, RawMessage, TopicInfo
 from zmask_ros.io.bags.recording import Recording, another_begins
+from zmask_ros.io.bags.storage_files import SQLITE_MAGIC
 
-MAGIC = b"SQLite format 3\0"
 _LOGS = ("-wal", "-journal")
 _HEADER = 100
 _WHOLE_PAGES = "zmask whole pages"
@@ -60,7 +60,7 @@ class SqliteRecording(Recording):
         end = self._pages.written
         with path.open("rb") as stream:
             stream.seek(end)
-            if end and stream.read(len(MAGIC)) == MAGIC:
+            if end and stream.read(len(SQLITE_MAGIC)) == SQLITE_MAGIC:
                 self.damage = self.damage or another_begins(end)
         if not self._is_whole:
             self.damage = self.damage or f"it is cut off, or goes on as something else: it had {end} bytes"

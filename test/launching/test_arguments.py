@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import zstandard
+from rosbags.rosbag2 import CompressionMode, StoragePlugin
 
 from support import ROOT
+from support.bag_makers import write_drive, write_rosbag1, write_rosbag2
 from zmask_ros.errors import ZmaskError
 from zmask_ros.launching.arguments import DEFENSE, DEMO, REPLAY, USE_SIM_TIME, Argument, refuse_unknown
 from zmask_ros.launching.defense import BOOLEAN_ARGUMENTS, PER_CAMERA, TEXT_ARGUMENTS
 from zmask_ros.launching.demo import street_parameters
+from zmask_ros.launching.replay import check_is_bag
 from zmask_ros.node.parameters.defense_node import CameraParameters, DefenseParameters
 from zmask_ros.node.parameters.spec import specs
 from zmask_ros.node.parameters.street_camera import StreetCameraParameters
@@ -110,3 +116,44 @@ def test_a_choice_is_spelled_as_elsewhere_in_ros() -> None:
     assert level.checked("INFO") == "info"
     (topic,) = (argument for argument in DEFENSE if argument.name == "image_topic")
     assert topic.checked("True") == "True"
+
+
+def test_what_looks_like_a_bag_of_ros_2_is_played(tmp_path: Path) -> None:
+    mcap = write_drive(tmp_path / "drive.mcap", 2)
+    packed = tmp_path / "some_name.zst"
+    packed.write_bytes(zstandard.compress(mcap.read_bytes()))
+    without_ending = tmp_path / "drive_7"
+    without_ending.write_bytes(mcap.read_bytes())
+    only_named = tmp_path / "damaged.MCAP"
+    only_named.touch()
+    sqlite = write_rosbag2(tmp_path / "b", 2, StoragePlugin.SQLITE3)
+    files = write_rosbag2(tmp_path / "c", 2, StoragePlugin.SQLITE3, CompressionMode.FILE)
+    lost = tmp_path / "lost"
+    lost.mkdir()
+    (lost / "metadata.yaml").touch()
+    folder = write_drive(tmp_path / "drive", 2)
+    for bag in (mcap, packed, without_ending, only_named, sqlite, sqlite / "b.db3", files, lost, folder):
+        check_is_bag(bag)
+
+
+def test_what_is_no_bag_of_ros_2_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
+    text = tmp_path / "notes.txt"
+    text.write_text("no bag")
+    for name in ("empty", "old"):
+        (tmp_path / name).mkdir()
+    old = write_rosbag1(tmp_path / "old" / "drive.bag", 2, None)
+    for path in (text, tmp_path, tmp_path / "empty"):
+        with pytest.raises(
+            ZmaskError, match=r"is not a bag: expected a rosbag2 directory, an \.mcap or a \.db3 file\.$"
+        ):
+            check_is_bag(path)
+    for path in (old, old.parent):
+        with pytest.raises(ZmaskError, match=r"is a bag of ROS 1, which cannot be played: convert it, or use zmask"):
+            check_is_bag(path)
+
+
+def test_a_bag_is_looked_at_without_what_reads_bags() -> None:
+    """Launch runs in the system's Python, which may have none of the packages."""
+    block = "import sys; sys.modules.update(dict.fromkeys(['numpy', 'mcap', 'zstandard', 'lz4', 'rosbags', 'torch']))"
+    command = f"{block}; import zmask_ros.launching.replay"
+    subprocess.run([sys.executable, "-c", command], check=True, timeout=30)

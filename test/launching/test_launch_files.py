@@ -180,6 +180,7 @@ def test_rviz_looks_at_the_camera() -> None:
 
 
 def test_what_is_started_for_a_bag(tmp_path: Path) -> None:
+    (tmp_path / "drive.mcap").touch()
     assert len(started("replay", bag=str(tmp_path))) == 4
 
 

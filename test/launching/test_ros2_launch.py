@@ -59,9 +59,12 @@ def refused(words: Sequence[str], sentence: str) -> None:
 
 @pytest.mark.skipif(RVIZ_IS_THERE, reason="rviz2 is installed")
 @pytest.mark.parametrize(
-    "words", [["demo.launch.py"], ["defense.launch.py", "rviz:=True"], ["replay.launch.py", "bag:=/", "rviz:=true"]]
+    "words",
+    [["demo.launch.py"], ["defense.launch.py", "rviz:=True"], ["replay.launch.py", "bag:=drive.mcap", "rviz:=true"]],
 )
-def test_without_rviz_nothing_is_started(words: list[str]) -> None:
+def test_without_rviz_nothing_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("drive.mcap").touch()
     refused(["zmask_ros", *words], "rviz2 is not installed, and nothing is started without it: install it, or say rviz")
 
 
@@ -77,6 +80,8 @@ def test_without_rviz_nothing_is_started(words: list[str]) -> None:
             ["defense.launch.py", "cameras:=front,rear", "profile:=/nowhere/{camera}"],
             "There is no profile /nowhere/front.",
         ),
+        (["replay.launch.py", "bag:=/"], "/ is not a bag: expected a rosbag2 directory, an .mcap or a .db3 file."),
+        (["replay.launch.py", f"bag:={__file__}"], "test_ros2_launch.py is not a bag: expected a rosbag2 directory, "),
         (["replay.launch.py", "bag:=/", "rate:=fast"], "The argument rate is a number from 0.001 to 1000, not 'fast'."),
         (["demo.launch.py", "rviz:=false", "picture:=/nowhere/patch.png"], "There is no picture /nowhere/patch.png."),
         (["demo.launch.py", "rviz:=false", "bag:=/"], "The bag / is there already: remove it, or name another."),
@@ -132,7 +137,9 @@ def test_ctrl_c_ends_everything_cleanly_also_during_the_start(tmp_path: Path, mo
 def test_what_turns_out_to_be_no_bag_ends_everything_with_an_error(tmp_path: Path) -> None:
     file = tmp_path / "tiny.yaml"
     file.write_text(yaml.safe_dump({"/**": {"ros__parameters": tiny_parameters(tmp_path)}}))
-    launched = Launched("zmask_ros", "replay.launch.py", f"bag:={file}", f"params_file:={file}")
+    bag = tmp_path / "drive.mcap"
+    bag.write_text("no bag")
+    launched = Launched("zmask_ros", "replay.launch.py", f"bag:={bag}", f"params_file:={file}")
     try:
         code, output = launched.end()
         assert code == 1, output

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from zmask_ros.errors import ZmaskError
+from zmask_ros.io.bags.storage_files import COMPRESSED, METADATA, named_ending, storage_ending
 from zmask_ros.launching.arguments import check_file
 from zmask_ros.launching.defense import Values
 
@@ -23,8 +24,10 @@ DEFENSE_TOPICS = ".*/zmask/.*"
 def check_bag(value: Values) -> None:
     """See whether there is something to play.
 
+    Launch's own Python may have nothing that reads bags: names and first bytes have to do.
+
     Raises:
-        ZmaskError: no such bag, or a rate that is none.
+        ZmaskError: no such bag, none of ROS 2, or a rate that is none.
     """
     check_file("bag", value["bag"])
     try:
@@ -33,6 +36,26 @@ def check_bag(value: Values) -> None:
         possible = False
     if not possible:
         raise ZmaskError(f"The argument rate is a number from {SLOWEST:g} to {FASTEST:g}, not '{value['rate']}'.")
+    check_is_bag(Path(value["bag"]).expanduser())
+
+
+def check_is_bag(path: Path) -> None:
+    """See whether a path that is there looks like a bag of ROS 2.
+
+    Raises:
+        ZmaskError: it does not.
+    """
+    try:
+        endings = {named_ending(file.name) for file in path.iterdir()} if path.is_dir() else {storage_ending(path)}
+    except OSError as error:
+        raise ZmaskError(f"{path} may not be read: {error.strerror}.") from error
+    endings.discard("")
+    # What is packed, or in a list, may have any name.
+    is_bag = endings or path.suffix.lower() in COMPRESSED or (path / METADATA).exists()
+    if not is_bag:
+        raise ZmaskError(f"{path} is not a bag: expected a rosbag2 directory, an .mcap or a .db3 file.")
+    if endings == {"bag"}:
+        raise ZmaskError(f"{path} is a bag of ROS 1, which cannot be played: convert it, or use zmask replay.")
 
 
 def ros2_bag_words(value: Values) -> list[str]:

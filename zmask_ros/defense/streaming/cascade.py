@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,7 @@ from zmask_ros.defense.analyzer import (
     build_evidence,
     exported_evidence,
 )
+from zmask_ros.defense.defense import Thresholds
 from zmask_ros.defense.evidence.grid import resample
 from zmask_ros.defense.evidence.head import head_score
 from zmask_ros.defense.evidence.overactivation import Activations
@@ -66,10 +68,22 @@ class CascadeResult:
     Attributes:
         analysis: of each image the whole one, or the screen's.
         full: of each image, whether it is the whole one.
+        thresholds: of its scores.
     """
 
     analysis: Analysis
     full: list[bool]
+    thresholds: Thresholds
+
+    @cached_property
+    def attacked(self) -> Tensor:
+        """bool [B], which images are called an attack."""
+        return self.analysis.score > self.thresholds.attack
+
+    @cached_property
+    def suspicious(self) -> Tensor:
+        """bool [B], which images are to be masked."""
+        return self.analysis.score > self.thresholds.masking
 
 
 class Cascade:
@@ -95,7 +109,7 @@ class Cascade:
         taps: Activations,
         tracked: Sequence[TrackedPatch | None],
         may_screen: Sequence[bool],
-        masking: float,
+        thresholds: Thresholds,
         timer: StageTimer,
     ) -> CascadeResult:
         """Analyze B images.
@@ -104,24 +118,24 @@ class Cascade:
             taps: activations of the pass.
             tracked: the patch that was removed from each image, or None; evidence in it does not count.
             may_screen: of each image, whether the screen may be enough.
-            masking: the score above which an image is masked; an image that the screen scores higher is fully analyzed.
+            thresholds: of the analysis; an image that the screen scores above the one for masking is fully analyzed.
             timer: of the frame.
         """
         outside = _outside(tracked)
         if self.screening is None or not any(may_screen):
             analysis = self._analyze(taps, outside)
             timer.mark("analysis")
-            return CascadeResult(analysis, [True] * len(may_screen))
+            return CascadeResult(analysis, [True] * len(may_screen), thresholds)
         screened: Analysis = self.screening(taps, outside)
         # A score that is not a number is not below the threshold.
-        below = (screened.score <= min(self.screening.threshold, masking)).tolist()
+        below = (screened.score <= min(self.screening.threshold, thresholds.masking)).tolist()
         full = [not (allowed and quiet) for allowed, quiet in zip(may_screen, below, strict=True)]
         timer.mark("screening")
         if not any(full):
-            return CascadeResult(screened, full)
+            return CascadeResult(screened, full, thresholds)
         analysis = self._analyze(taps, outside) if all(full) else self._analyze_part(taps, outside, screened, full)
         timer.mark("analysis")
-        return CascadeResult(analysis, full)
+        return CascadeResult(analysis, full, thresholds)
 
     def _analyze(self, taps: Activations, outside: Tensor | None) -> Analysis:
         analysis: Analysis = self._analyzer(taps)

@@ -60,11 +60,12 @@ class StreamingDefense(nn.Module):
         thresholds = self.defense.thresholds
         frames = [IncomingFrame(*pair, self.keyframe_interval_s) for pair in zip(states, stamps_ns, strict=True)]
         first, seen, inpainting, stem_output = self._analyze(x, frames, thresholds, timer)
-        suspicious, attacked = seen.analysis.score > thresholds.masking, seen.analysis.score > thresholds.attack
         # A score of the screen alone is never above the threshold.
-        repeated = suspicious if any(seen.full) and bool(suspicious.any()) else None
+        repeated = seen.suspicious if any(seen.full) and bool(seen.suspicious.any()) else None
         removed = tracked_mask(inpainting.tracked, x)
-        segmentation = self.defense.segment(x, first, seen.analysis, repeated, attacked, stem_output, timer, removed)
+        segmentation = self.defense.segment(
+            x, first, seen.analysis, repeated, seen.attacked, stem_output, timer, removed
+        )
         analysis = _with_tracked(seen.analysis, inpainting.tracked)
         found_again = torch.tensor([patch is not None for patch in inpainting.tracked], device=x.device)
         result = DefenseResult(
@@ -72,7 +73,7 @@ class StreamingDefense(nn.Module):
             first=first,
             mask=segmentation.mask,
             # Only what is called an attack is followed.
-            flagged=attacked | found_again,
+            flagged=seen.attacked | found_again,
             suspicious=segmentation.suspicious | found_again,
             thresholds=thresholds,
             analysis=analysis,
@@ -80,7 +81,7 @@ class StreamingDefense(nn.Module):
             tracked=found_again & ~segmentation.suspicious,
             fully_analyzed=tuple(seen.full),
         )
-        outcomes = self._outcomes(frames, seen, segmentation.by_analysis, inpainting, thresholds)
+        outcomes = self._outcomes(frames, seen, segmentation.by_analysis, inpainting)
         return result, tuple(frame.after(outcome) for frame, outcome in zip(frames, outcomes, strict=True))
 
     def _analyze(
@@ -102,7 +103,7 @@ class StreamingDefense(nn.Module):
             first = FirstPass(self.defense.segmenter.scores(x), (x.shape[-2], x.shape[-1]))
             timer.mark("network")
             may_screen = [frame.may_screen(patch) for frame, patch in zip(frames, inpainting.tracked, strict=True)]
-            seen = self.cascade(taps, inpainting.tracked, may_screen, thresholds.masking, timer)
+            seen = self.cascade(taps, inpainting.tracked, may_screen, thresholds, timer)
         untouched = all(patch is None for patch in inpainting.tracked)
         return first, seen, inpainting, stem.output if untouched else None
 
@@ -112,7 +113,6 @@ class StreamingDefense(nn.Module):
         seen: CascadeResult,
         masked: Tensor | None,
         inpainting: ActivationInpainting,
-        thresholds: Thresholds,
     ) -> list[FrameOutcome]:
         """What came of each image.
 
@@ -121,14 +121,12 @@ class StreamingDefense(nn.Module):
             seen: what the cascade says, outside of tracked patches.
             masked: the pixels that the analysis masks, 0 or 1, [B, 1, h, w]; None: none.
             inpainting: the tracked patches, and the activation of the tracker's layer.
-            thresholds: of the analysis.
         """
         if not any(seen.full):
             # Nothing has to be fetched from the device for images that only the screen saw.
             return [FrameOutcome(patch) for patch in inpainting.tracked]
-        score = seen.analysis.score
-        attacked, suspicious = (score > thresholds.attack).tolist(), (score > thresholds.masking).tolist()
-        finite = score.isfinite().tolist()
+        score, attack = seen.analysis.score, seen.thresholds.attack
+        attacked, suspicious, finite = seen.attacked.tolist(), seen.suspicious.tolist(), score.isfinite().tolist()
         outcomes = []
         for index, (frame, patch, full) in enumerate(zip(frames, inpainting.tracked, seen.full, strict=True)):
             sighting = track = None
@@ -137,9 +135,7 @@ class StreamingDefense(nn.Module):
                 # The patch is learned as its mask ends, and without the cells around it.
                 region = area_resample(masked[image], self.tracker.grid) > OPEN
                 sighting = sighted(frame.earlier, region, float(score[index]), frame.stamp_ns)
-                track = self._learn(
-                    sighting, seen.analysis.heat[image], inpainting.activation[image], thresholds.attack
-                )
+                track = self._learn(sighting, seen.analysis.heat[image], inpainting.activation[image], attack)
             outcomes.append(FrameOutcome(patch, full and finite[index], full and suspicious[index], sighting, track))
         return outcomes
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
@@ -54,13 +55,15 @@ def small(node: StartedNode, client: Client) -> Camera:
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_of_a_street_that_arrives_in_part_every_frame_is_flagged_unknown(small: Camera, loss: str) -> None:
-    random = np.random.default_rng(7)
+    random, states = np.random.default_rng(7), Counter[int]()
     for number, share in enumerate(SHARES * COUNT):
         whole = street_jpegs(95)[number % 2]
         data = lose(whole, loss, share, random.uniform(0.05, 1.0))
         flag = small.ask(CompressedImage(header=header(number), format="jpeg", data=data))
         assert (flag.state, flag.header) == (AttackFlag.UNKNOWN, header(number))
         assert "corrupt or cut off" in flag.reason
+        states[flag.state] += 1
+    print(f"{loss}: {number + 1} frames sent, {states[AttackFlag.UNKNOWN]} flags UNKNOWN of {states.total()}")
     number += 1
     flag = small.ask(CompressedImage(header=header(number), format="jpeg", data=street_jpegs(95)[0]))
     assert flag.state != AttackFlag.UNKNOWN and flag.received == flag.sequence

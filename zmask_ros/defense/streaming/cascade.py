@@ -77,12 +77,12 @@ class CascadeResult:
 
     @cached_property
     def attacked(self) -> Tensor:
-        """bool [B], which images are called an attack."""
+        """Which images are called an attack, bool [B]."""
         return self.analysis.score > self.thresholds.attack
 
     @cached_property
     def suspicious(self) -> Tensor:
-        """bool [B], which images are to be masked."""
+        """Which images are to be masked, bool [B]."""
         return self.analysis.score > self.thresholds.masking
 
 

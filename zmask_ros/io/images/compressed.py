@@ -22,7 +22,7 @@ _FORMAT = re.compile(r"\s*(?P<encoding>[^;\s]*)\s*;(?:.*\bcompressed\s+(?P<targe
 _DEPTH = re.compile(r"\bcompressedDepth\b")
 _BAYER = re.compile(r"(bayer_(?:rggb|bggr|gbrg|grbg))(?:8|16)")
 # What libjpeg-turbo says of JPEGs that it was not made for, such as those of 12 bits.
-_OTHER_KIND = re.compile("Unsupported|Sorry|.*not implemented|.*omitted at compile time")
+_OTHER_KIND = re.compile("Unsupported (?!marker)|Sorry|.*not implemented|.*omitted at compile time")
 _COLOR = re.compile(r"(rgb|bgr)a?(8|16)|8UC[34]|16UC[34]")
 # The camera's geometry belongs to the pixels as stored; a rotation tag would part them from camera_info.
 _AS_STORED = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION

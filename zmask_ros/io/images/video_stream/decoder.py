@@ -24,6 +24,8 @@ NO_KEY_FRAME = "no key frame of the video has come yet"
 NOT_GIVEN = "the decoder gives no picture for this packet of the video"
 LEADING = "this picture of the video needs others from before the key frame that it was begun with"
 BLIND = "the packets of the video have no numbers: only its stamps tell that one is lost"
+_NEVER_NS = 1 << 63
+_SINCE = "no key frame of the video has come since"
 _MOST_THREADS = 4
 _MOST_HEADERS = 1 << 16
 
@@ -139,7 +141,7 @@ class VideoStream(Generic[T]):
             reason = self._refusal(packet)
         except HeadersOnlyError as error:
             # It may also be a key frame whose picture is lost: nothing is decoded before the next one.
-            self._begin_anew(f"a packet of it {error}")
+            self.lose(f"a packet of it {error}")
             reason = f"this packet of the video {error}"
             self._headers = packet.data if len(packet.data) < _MOST_HEADERS else b""
         except PacketError as error:
@@ -154,9 +156,10 @@ class VideoStream(Generic[T]):
         yield from self._release(self._pace.depth)
 
     def lose(self, what: str) -> None:
-        """Something was lost before the next packet; ``what``, as a clause."""
+        """Something was lost before the next packet; ``what``, as a clause. Nothing is decoded before a key frame."""
+        self._drain(self._serial)
         self._pace.begin()
-        self._begin_anew(what)
+        self._unknown_because = self._unknown_because or f"{_SINCE} {what}"
 
     def finish(self, what: str = "") -> Iterator[Decoded[T]]:
         """What is known of every packet that has come, at the end or where something was lost: ``what``."""
@@ -172,11 +175,6 @@ class VideoStream(Generic[T]):
         Where it names no matrix, that of BT.601 is taken, and where it names no range, the limited one, as FFmpeg does.
         """
         return np.asarray(self._converter.reformat(frame, format="rgb24").to_ndarray())
-
-    def _begin_anew(self, lost: str) -> None:
-        """Decode nothing before the next key frame."""
-        self._drain(self._serial)
-        self._unknown_because = self._unknown_because or f"no key frame of the video has come since {lost}"
 
     def _change_codec(self, codec: str) -> Iterator[Decoded[T]]:
         yield from self.finish()
@@ -204,15 +202,17 @@ class VideoStream(Generic[T]):
             return f"video of '{packet.codec}' is not read, but that of {', '.join(CODECS)}"
         info = self._reader.read(packet.data)
         # Numbers begin anew at a key frame: with one among them, as many as a group has can be lost without a trace.
-        jump = self._pace.loss(packet.stamp_ns, min(info.unnoticed, self._since_key))
+        unnoticed = min(info.unnoticed, self._since_key)
+        if loss := info.loss or self._pace.break_before(packet.stamp_ns, unnoticed, info.starts):
+            self.lose(loss)
         self._since_key = 1 if info.starts else self._since_key + 1
-        # The stamp of this packet is the first after the loss, so it is not forgotten.
-        if loss := info.loss or jump:
-            self._begin_anew(loss)
         if info.starts:
             # Later key frames have what is before them.
             self._first_key = (info, packet.stamp_ns) if self._unknown_because else None
             self._unknown_because = ""
+        elif not self._unknown_because:
+            self._pace.watch(self._serial, packet.stamp_ns, unnoticed)
+        self._pace.add(packet.stamp_ns)
         self._remark = BLIND if info.is_blind else ""
         return self._unknown_because or (LEADING if self._needs_earlier(info, packet.stamp_ns) else "")
 
@@ -252,8 +252,9 @@ class VideoStream(Generic[T]):
 
     def _fail(self, first: int, what: str) -> None:
         """Give up the packets from the ``first`` of these numbers on."""
-        self._unknown_because = f"no key frame of the video has come since {what}"
+        self._unknown_because = f"{_SINCE} {what}"
         self._drain(first, self._unknown_because)
+        self._pace.begin()
 
     def _drain(self, end: int, reason: str = NOT_GIVEN) -> None:
         """Empty the decoder: of the packets before ``end`` it still gives the pictures, of others there is a reason."""
@@ -262,6 +263,9 @@ class VideoStream(Generic[T]):
                 frames = self._decoder.decode(None)
             except self._av.error.FFmpegError:
                 frames = []
+            # Of packets that are shown between these, none will come any more.
+            if (loss := self._pace.loss_before(_NEVER_NS)) is not None and loss.serial < end:
+                end, reason = loss.serial, f"{_SINCE} {loss.what}"
             for frame in frames:
                 waiting = self._undecided(frame)
                 if waiting is not None and frame.pts < end and not frame.is_corrupt:
@@ -282,6 +286,9 @@ class VideoStream(Generic[T]):
         """A picture, after the packets that are shown before it: theirs will not come any more."""
         shown = self._undecided(frame)
         if shown is None:
+            return
+        if (loss := self._pace.loss_before(shown.stamp_ns)) is not None:
+            self._fail(loss.serial, loss.what)
             return
         del self._waiting[frame.pts]
         yield from self._tell([one for one, waiting in self._waiting.items() if waiting.stamp_ns < shown.stamp_ns])

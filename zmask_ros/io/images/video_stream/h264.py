@@ -105,6 +105,8 @@ def _recovers_at_once(payload: bytes) -> bool:
             at += 1
         kind, size = fields
         if kind == _RECOVERY_POINT:
-            return BitReader(payload[at : at + size]).ue() == 0
+            reader = BitReader(payload[at : at + size])
+            # An encoder that refreshes a picture little by little may end with one that is only like the right one.
+            return reader.ue() == 0 and reader.flag()
         at += size
     return False

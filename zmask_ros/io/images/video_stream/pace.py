@@ -3,13 +3,41 @@
 from __future__ import annotations
 
 from collections import deque
-from itertools import pairwise
+from dataclasses import dataclass
 
 from zmask_ros.io.stamps import NANOSECONDS, typical_step_ns
 
 MOST_DELAYED = 16
 """H.264 and H.265 keep no more pictures back than this to show them in their order."""
 _WINDOW = 32
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Packets are missing.
+
+    Attributes:
+        serial: the number of the first packet after them.
+        what: happened, as a clause.
+    """
+
+    serial: int
+    what: str
+
+
+@dataclass(frozen=True)
+class _Jump:
+    """A packet that is far ahead of all before it: a loss, unless packets that are shown between them are to come.
+
+    Attributes:
+        serial: its number.
+        latest_ns: of the stamps before it.
+        allowed_ns: a longer time until the next picture is shown is a loss.
+    """
+
+    serial: int
+    latest_ns: int
+    allowed_ns: float
 
 
 class Pace:
@@ -22,50 +50,53 @@ class Pace:
     def __init__(self, depth: int) -> None:
         self.depth = depth
         self._step_ns = 0
-        self._is_reordered = False
-        self._jump_ns = 0
-        self._clear()
+        self.begin()
 
     def begin(self) -> None:
-        """Forget the packets so far, since the next one does not follow them; what is usual between packets stays."""
-        self._jump_ns = self._usual_jump_ns()
-        self._clear()
-
-    def _clear(self) -> None:
+        """Forget the packets so far, since the next one does not follow them; the usual time between them stays."""
         self._stamps_ns: deque[int] = deque(maxlen=_WINDOW)
-        self._latest_ns: deque[int] = deque(maxlen=_WINDOW)
+        self._latest_ns: int | None = None
+        self._jumps: list[_Jump] = []
 
-    def loss(self, stamp_ns: int, unnoticed: int) -> str:
-        """What the stamp of the next packet says was lost before it, as a clause; empty if nothing.
+    def break_before(self, stamp_ns: int, unnoticed: int, starts: bool) -> str:
+        """What the stamp of the next packet alone says was lost before it, as a clause; empty if nothing.
 
         Args:
             stamp_ns: packets of a video come in another order than their pictures are shown, by `MOST_DELAYED` at most.
             unnoticed: how many packets at least are lost if any are and the packet does not tell.
+            starts: whether it makes no difference to this packet.
         """
-        jump = self._jump(stamp_ns, unnoticed)
-        if jump:
-            self.begin()
+        self._step_ns = typical_step_ns(sorted(self._stamps_ns)) or self._step_ns
+        if self._latest_ns is None or not self._step_ns:
+            return ""
+        ahead_ns = stamp_ns - self._latest_ns
+        if -ahead_ns > (MOST_DELAYED + 1) * self._step_ns:
+            return f"its stamps jumped back by {-ahead_ns / NANOSECONDS:.3g} s"
+        most = unnoticed + 0.5 + (0 if starts else MOST_DELAYED)
+        return _jumped(ahead_ns) if ahead_ns > most * self._step_ns else ""
+
+    def watch(self, serial: int, stamp_ns: int, unnoticed: int) -> None:
+        """Remember of the next packet, of number ``serial``, that it may come after a loss; see `break_before`."""
+        allowed_ns = (unnoticed + 0.5) * self._step_ns
+        if self._latest_ns is not None and allowed_ns and stamp_ns - self._latest_ns > allowed_ns:
+            self._jumps.append(_Jump(serial, self._latest_ns, allowed_ns))
+
+    def add(self, stamp_ns: int) -> None:
+        """The next packet."""
         later = sum(one > stamp_ns for one in self._stamps_ns)
-        self._is_reordered = self._is_reordered or later > 0
         self.depth = max(self.depth, min(MOST_DELAYED, later))
         self._stamps_ns.append(stamp_ns)
-        self._latest_ns.append(max(stamp_ns, self._latest_ns[-1] if self._latest_ns else stamp_ns))
-        return jump
+        self._latest_ns = stamp_ns if self._latest_ns is None else max(stamp_ns, self._latest_ns)
 
-    def _jump(self, stamp_ns: int, unnoticed: int) -> str:
-        if not self._latest_ns:
-            return ""
-        self._step_ns = typical_step_ns(sorted(self._stamps_ns)) or self._step_ns
-        step_ns, ahead_ns = self._step_ns, stamp_ns - self._latest_ns[-1]
-        if step_ns and -ahead_ns > (MOST_DELAYED + 1) * step_ns:
-            return f"its stamps jumped back by {-ahead_ns / NANOSECONDS:.3g} s"
-        if step_ns and ahead_ns > (unnoticed + 0.5) * step_ns + self._usual_jump_ns():
-            return f"its stamps jumped by {ahead_ns / NANOSECONDS:.3g} s"
-        return ""
+    def loss_before(self, stamp_ns: int) -> Loss | None:
+        """The loss that the stamps of all packets show which are shown up to this time: no other of them will come."""
+        while self._jumps and self._jumps[0].latest_ns < stamp_ns:
+            jump = self._jumps.pop(0)
+            ahead_ns = min(one for one in self._stamps_ns if one > jump.latest_ns) - jump.latest_ns
+            if ahead_ns > jump.allowed_ns:
+                return Loss(jump.serial, _jumped(ahead_ns))
+        return None
 
-    def _usual_jump_ns(self) -> int:
-        """How far a packet is ahead of all before it where nothing is lost: it may be shown several packets later."""
-        if not self._is_reordered:
-            return 0
-        latest_ns = list(self._latest_ns)
-        return max((after - before for before, after in pairwise(latest_ns)), default=self._jump_ns)
+
+def _jumped(ahead_ns: int) -> str:
+    return f"its stamps jumped by {ahead_ns / NANOSECONDS:.3g} s"

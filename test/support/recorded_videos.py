@@ -21,6 +21,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 
 from video_encoding import Video, encode
 from zmask_ros.io.bags.message_types import ros_types
+from zmask_ros.io.bags.writer import COMPRESSED_IMAGE
 from zmask_ros.io.images.video_stream.decoder import VideoPacket
 from zmask_ros.io.stamps import NANOSECONDS
 
@@ -103,7 +104,10 @@ def ros_message(msgtype: str, packet: VideoPacket, encoding: str = "cdr") -> Any
     data = np.frombuffer(packet.data, np.uint8)
     if msgtype.startswith("foxglove"):
         return types[msgtype](timestamp=stamp, frame_id="front", data=data, format=packet.codec)
-    header = types["std_msgs/msg/Header"](stamp, "front")
+    make = types["std_msgs/msg/Header"]
+    header = make(0, stamp, "front") if encoding == "ros1" else make(stamp, "front")
+    if msgtype == COMPRESSED_IMAGE:
+        return types[msgtype](header, packet.codec, data)
     name = {"h264": "libx264", "h265": "hevc;yuv420p;bgr8;bgr8", "av1": "libsvtav1", "vp9": "libvpx-vp9"}[packet.codec]
     return types[msgtype](header, WIDTH, HEIGHT, name, 0, 1, False, data)
 

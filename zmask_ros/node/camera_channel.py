@@ -13,15 +13,16 @@ from rclpy.event_handler import QoSMessageLostInfo, QoSRequestedIncompatibleQoSI
 from rclpy.node import Node
 from rclpy.qos import qos_policy_name_from_kind
 from rclpy.time import Time
-from sensor_msgs.msg import CameraInfo
+from sensor_msgs.msg import CameraInfo, CompressedImage
 from std_msgs.msg import Header
 
+from zmask_ros.errors import ZmaskError
 from zmask_ros.flags.alarm import AlarmRule
 from zmask_ros.flags.camera_flags import CameraFlags
 from zmask_ros.flags.drift import Drift, DriftLevels
 from zmask_ros.flags.flag import Flag, FrameState
 from zmask_ros.io.images.video_stream.decoder import Decoded, VideoStream
-from zmask_ros.io.images.video_stream.messages import VideoPicture, video_packet
+from zmask_ros.io.images.video_stream.messages import VideoPicture, holds_video, video_packet
 from zmask_ros.msg import AttackFlag, AttackSummary
 from zmask_ros.node.diagnostics.health import CameraHealth
 from zmask_ros.node.image_types import VIDEO_TRANSPORTS, image_type
@@ -83,12 +84,12 @@ class CameraChannel:
         )
         self._outputs.publish_label_info(network.segmenter.classes)
         self._subscriptions: list[Any] = []
-        # Decodes in the executor, where every packet comes by: the mailbox lets frames fall.
-        is_video = settings.transport in VIDEO_TRANSPORTS
-        self._video: VideoStream[Arrival] | None = VideoStream(low_delay=True) if is_video else None
         self._begin()
 
     def _begin(self) -> None:
+        # Decodes in the executor, where every packet comes by: the mailbox lets frames fall.
+        is_video = self._settings.transport in VIDEO_TRANSPORTS
+        self._video: VideoStream[Arrival] | None = VideoStream(low_delay=True) if is_video else None
         self._flags = CameraFlags(self.name, self._rule, self._parameters.timeout_s)
         self._verdict_ns = 0
         self._camera_info: CameraInfo | None = None
@@ -106,13 +107,12 @@ class CameraChannel:
         """
         self._begin()
         self._deliver = deliver
-        events = SubscriptionEventCallbacks(incompatible_qos=self._qos_is_incompatible, message_lost=self._message_lost)
         kind, topic = image_type(self._settings.transport), self._settings.subscribed_topic
         info_topic = self._settings.camera_info_topic
         arrived, qos = (self._image_arrived, IMAGE_IN) if self._video is None else (self._packet_arrived, VIDEO_IN)
         self._subscriptions = [
-            create_subscription(self._node, kind, topic, arrived, qos, event_callbacks=events),
             create_subscription(self._node, CameraInfo, info_topic, self._camera_info_arrived, CAMERA_INFO_IN),
+            create_subscription(self._node, kind, topic, arrived, qos, event_callbacks=self._events()),
         ]
 
     def close(self) -> None:
@@ -195,8 +195,41 @@ class CameraChannel:
         return Header(stamp=self._node.get_clock().now().to_msg(), frame_id=self._frame_id)
 
     def _image_arrived(self, message: Any) -> None:
+        if self._settings.transport == "compressed" and holds_video(message):
+            self._video_arrived(message)
+            return
         self.health.arrived()
+        if self._video is not None:
+            self._take_pictures(self._video, self._video.finish())
         self._take(Arrival(message, self.name))
+
+    def _video_arrived(self, message: CompressedImage) -> None:
+        """A packet of a video where there might have been a picture: from the first one on, none may fall."""
+        if self._video is None:
+            try:
+                self._video = VideoStream(low_delay=True)
+            except ZmaskError as error:
+                self.health.arrived()
+                self._take(Arrival(message, self.name), str(error))
+                return
+            self._keep_packets()
+        self._packet_arrived(message)
+
+    def _keep_packets(self) -> None:
+        """Subscribe anew, and keep as many messages as are kept of video."""
+        images = self._subscriptions.pop()
+        # As it was overridden: a second subscription of the topic takes what was declared for the first one.
+        qos = copy.copy(images.qos_profile)
+        qos.depth = max(qos.depth, VIDEO_IN.depth)
+        self._node.destroy_subscription(images)
+        topic, arrived = self._settings.subscribed_topic, self._image_arrived
+        self._subscriptions.append(
+            self._node.create_subscription(CompressedImage, topic, arrived, qos, event_callbacks=self._events())
+        )
+        self._node.get_logger().info(f"{self.topic} is video: the last {qos.depth} messages are kept for it")
+
+    def _events(self) -> SubscriptionEventCallbacks:
+        return SubscriptionEventCallbacks(incompatible_qos=self._qos_is_incompatible, message_lost=self._message_lost)
 
     def _packet_arrived(self, message: Any) -> None:
         """A message of a video: what it makes known may be the pictures of others, or nothing yet."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -25,20 +26,24 @@ from support.recorded_videos import (
 )
 from zmask_ros.io.bags.contents import bag_contents
 from zmask_ros.io.bags.reader import BagError, BagPart, CameraBags, Frame, ReadReport
+from zmask_ros.io.bags.writer import COMPRESSED_IMAGE
 from zmask_ros.io.images.codec import encode_compressed
 from zmask_ros.io.images.video_stream.decoder import VideoPacket
-from zmask_ros.io.images.video_stream.messages import FFMPEG_PACKET, FOXGLOVE_VIDEO
+from zmask_ros.io.images.video_stream.messages import FFMPEG_PACKET, FOXGLOVE_VIDEO, holds_video, video_packet
 
-FORMS = ("cdr", "ffmpeg", "sqlite3", "ros1", "protobuf", "json")
+IMAGES = ("image", "image, sqlite3", "image, ros1", "image, protobuf", "image, json")
+FORMS = ("cdr", "ffmpeg", "sqlite3", "ros1", "protobuf", "json", *IMAGES)
 
 
 def write(path: Path, form: str, packets: list[VideoPacket]) -> Path:
+    is_image, form = form in IMAGES, form.removeprefix("image").removeprefix(", ")
     if form in ("protobuf", "json"):
         messages = [video_fields(one) for one in packets]
-        return write_foxglove(path / "drive.mcap", "CompressedVideo", form, messages)
+        name = "CompressedImage" if is_image else "CompressedVideo"
+        return write_foxglove(path / "drive.mcap", name, form, messages)
+    msgtype = COMPRESSED_IMAGE if is_image else FFMPEG_PACKET if form == "ffmpeg" else FOXGLOVE_VIDEO
     if form == "ros1":
-        return write_rosbag1(path / "drive.bag", FOXGLOVE_VIDEO, packets)
-    msgtype = FFMPEG_PACKET if form == "ffmpeg" else FOXGLOVE_VIDEO
+        return write_rosbag1(path / "drive.bag", msgtype, packets)
     return write_rosbag2(path / "drive", msgtype, packets, StoragePlugin["SQLITE3" if form == "sqlite3" else "MCAP"])
 
 
@@ -127,9 +132,10 @@ def test_images_of_foxglove_are_those_of_ros(tmp_path: Path, encoding: str, kind
     assert np.array_equal(frames[0].image, image)
 
 
+@pytest.mark.parametrize("form", ["ffmpeg", "image"])
 @pytest.mark.parametrize("name", ["h264", "h265, B frames"])
-def test_the_parts_of_a_video_are_the_whole(tmp_path: Path, name: str) -> None:
-    with CameraBags(write(tmp_path, "ffmpeg", packets_of(name)), every=2) as bag:
+def test_the_parts_of_a_video_are_the_whole(tmp_path: Path, name: str, form: str) -> None:
+    with CameraBags(write(tmp_path, form, packets_of(name)), every=2) as bag:
         parts = [bag.frames(ReadReport(), BagPart(first, first + 10)) for first in range(0, FRAMES, 10)]
         frames = [list(part) for part in parts]
     assert [[frame.index for frame in part] for part in frames] == [
@@ -137,3 +143,50 @@ def test_the_parts_of_a_video_are_the_whole(tmp_path: Path, name: str) -> None:
     ]
     for frame in (frame for part in frames for frame in part):
         assert np.array_equal(frame.image, decoded(name)[frame.index])
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_a_camera_may_change_from_pictures_to_video_and_back(tmp_path: Path, every: int) -> None:
+    taken = picture()
+    packets = [replace(one, stamp_ns=one.stamp_ns + stamp_ns(4) - stamp_ns(0)) for one in packets_of("h264, B frames")]
+    # A camera driver that goes on naming the video when it sends pictures.
+    names = ["jpeg", "h264"] * 2
+    pictures = [
+        VideoPacket(name, encode_compressed(taken, kind), stamp_ns(place))
+        for place, name, kind in zip((0, 1, FRAMES + 4, FRAMES + 5), names, ("jpeg", "png") * 2, strict=True)
+    ]
+    messages = [*pictures[:2], *pictures[:2], *packets, *pictures[2:]]
+    frames, report = read(write(tmp_path, "image", messages), every)
+    assert (report.broken, report.warnings()) == (0, [])
+    assert [frame.index for frame in frames] == list(range(0, FRAMES + 6, every))
+    for frame in frames:
+        number = frame.index - 4
+        expected = decoded("h264, B frames")[number] if 0 <= number < FRAMES else None
+        assert expected is None or (frame.stamp_ns == stamp_ns(frame.index) and np.array_equal(frame.image, expected))
+        assert expected is not None or frame.image.shape == taken.shape
+
+
+@pytest.mark.parametrize(
+    ("format", "codec"),
+    [
+        ("h264", "h264"),
+        ("H.264", "h264"),
+        ("video/avc", "h264"),
+        ("hevc", "h265"),
+        ("H265", "h265"),
+        ("av1", "av1"),
+        ("rgb8; h264 compressed bgr8", "h264"),
+        ("jpeg", ""),
+        ("bgr8; jpeg compressed bgr8", ""),
+        ("png", ""),
+        ("", ""),
+    ],
+)
+def test_a_format_that_names_a_codec_is_video(format: str, codec: str) -> None:
+    message = SimpleNamespace(format=format, data=b"\0\0\0\1abc")
+    assert holds_video(message) == bool(codec)
+    header: Any = SimpleNamespace(stamp=SimpleNamespace(sec=3, nanosec=5))
+    assert not codec or video_packet(message, header).codec == codec
+    # Whatever is said of them.
+    for kind in ("jpeg", "png"):
+        assert not holds_video(SimpleNamespace(format=format, data=encode_compressed(picture(), kind)))

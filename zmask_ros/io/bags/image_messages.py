@@ -14,14 +14,14 @@ from zmask_ros.io.bags.foxglove import AS_ROS, foxglove_header
 from zmask_ros.io.bags.message_types import FOXGLOVE_ENCODINGS, ROS_ENCODINGS, MessageTypes
 from zmask_ros.io.bags.raw_messages import RawMessage, TopicInfo
 from zmask_ros.io.images.video_stream.decoder import Decoded, VideoStream
-from zmask_ros.io.images.video_stream.messages import FFMPEG_PACKET, VideoPicture, video_packet
+from zmask_ros.io.images.video_stream.messages import FFMPEG_PACKET, VideoPicture, holds_video, video_packet
 
 _HEADER = ("header.stamp.sec", "header.stamp.nanosec", "header.frame_id")
 _RAW = ("height", "width", "encoding", "step", "data")
-_VIDEO = "CompressedVideo"
+_VIDEO, _COMPRESSED = "CompressedVideo", "CompressedImage"
 _FOXGLOVE_FIELDS = {
     "RawImage": attrgetter("timestamp", "frame_id", *_RAW),
-    "CompressedImage": attrgetter("timestamp", "frame_id", "format", "data"),
+    _COMPRESSED: attrgetter("timestamp", "frame_id", "format", "data"),
     _VIDEO: attrgetter("timestamp", "frame_id", "format", "data"),
 }
 _FOXGLOVE_PACKAGES = {"foxglove_msgs/msg/": ROS_ENCODINGS, "foxglove.": FOXGLOVE_ENCODINGS}
@@ -36,24 +36,27 @@ class _ImageType:
         encodings: its serializations that are read.
         foxglove: its name in Foxglove's package; empty for others.
         is_video: whether a message can be decoded only after others.
+        may_be_video: whether that is so where the format of a message names a codec.
     """
 
     fields: Callable[[Any], Any]
     encodings: tuple[str, ...] = ROS_ENCODINGS
     foxglove: str = ""
     is_video: bool = False
+    may_be_video: bool = False
 
 
 _TYPES = {
     "sensor_msgs/msg/Image": _ImageType(attrgetter(*_HEADER, *_RAW, "is_bigendian")),
-    "sensor_msgs/msg/CompressedImage": _ImageType(attrgetter(*_HEADER, "format", "data")),
+    "sensor_msgs/msg/CompressedImage": _ImageType(attrgetter(*_HEADER, "format", "data"), may_be_video=True),
     FFMPEG_PACKET: _ImageType(attrgetter(*_HEADER, "encoding", "data"), is_video=True),
     **{
-        f"{package}{name}": _ImageType(fields, encodings, name, name == _VIDEO)
+        f"{package}{name}": _ImageType(fields, encodings, name, name == _VIDEO, name == _COMPRESSED)
         for package, encodings in _FOXGLOVE_PACKAGES.items()
         for name, fields in _FOXGLOVE_FIELDS.items()
     },
 }
+_UNREADABLE = "a message of it could not be read"
 # Messages with pictures by the names of their types, as they are out there: also those that cannot be read.
 _CAMERA_TYPE = re.compile(r"(Images?|Video|FFMPEGPacket|RGBD|(theora|h26\d)\w*/msg/Packet)$")
 
@@ -129,6 +132,8 @@ class ImageMessages:
         self._wanted = wanted
         self._broken = broken
         self._video: VideoStream[StampedMessage] | None = None
+        # Whether messages of a type that may be video have been; None: there was none that could be read.
+        self._was_video: bool | None = None
         self._shown = 0
 
     @property
@@ -146,9 +151,11 @@ class ImageMessages:
         """
         kind, index = _TYPES.get(raw.msgtype), self.count
         self.count += 1
-        if (kind is None or not kind.is_video) and not self._wanted(index):
+        if not self._is_needed(kind) and not self._wanted(index):
+            yield from self._interrupted(_UNREADABLE)
             return
         if kind is None:
+            yield from self._interrupted(_UNREADABLE)
             self._broken(raw.topic, index, f"its type is {raw.msgtype!r}, which is none of images: the bag is damaged")
             return
         try:
@@ -158,21 +165,33 @@ class ImageMessages:
             header = foxglove_header(message) if kind.foxglove else message.header
             msgtype, to_ros = AS_ROS.get(kind.foxglove, (raw.msgtype, None))
             message = to_ros(message) if to_ros else message
-            packet = video_packet(message, header) if kind.is_video else None
+            is_video = kind.is_video or (kind.may_be_video and holds_video(message))
+            packet = video_packet(message, header) if is_video else None
         # Damaged bytes make the deserializer raise exceptions of no common class.
         except Exception as error:
-            if self._video is not None:
-                yield from self._pictures(self._video, self._video.finish("a message of it could not be read"))
-            self._shown += kind.is_video
+            yield from self._interrupted(_UNREADABLE)
             self._broken(raw.topic, index, error)
             return
+        self._was_video = self._was_video or is_video
         stamped = StampedMessage(self._bag, raw.topic, msgtype, raw.received_ns, message, index, camera_info)
         if packet is None:
-            yield stamped
+            yield from self._interrupted()
+            if self._wanted(index):
+                yield stamped
             return
         self._video = self._video or VideoStream(low_delay=False)
         stamped = replace(stamped, message=VideoPicture(header, None))
         yield from self._pictures(self._video, self._video.push(stamped, packet))
+
+    def _is_needed(self, kind: _ImageType | None) -> bool:
+        """Whether a message has to be read also where it is not handed on: others may be decoded only after it."""
+        return kind is not None and (kind.is_video or (kind.may_be_video and self._was_video is not False))
+
+    def _interrupted(self, lost: str = "") -> Iterator[StampedMessage]:
+        """What is to be handed on before a message that is no packet of a video; ``lost``, if it may have been one."""
+        if self._video is not None:
+            yield from self._pictures(self._video, self._video.finish(lost))
+        self._shown += 1
 
     def rest(self) -> Iterator[StampedMessage]:
         """What is to be handed on at the end of the bag."""

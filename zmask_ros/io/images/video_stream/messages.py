@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from zmask_ros.io.images.checks import ImageError, bytes_of
+from zmask_ros.io.images.compressed_header import PNG_SIGNATURE
 from zmask_ros.io.images.video_stream.decoder import VideoPacket
 from zmask_ros.io.stamps import stamp_ns
 
@@ -23,6 +24,8 @@ _FAMILIES = {
     "av1": re.compile("av1"),
     "vp9": re.compile("vp0?9"),
 }
+# How a JPEG and a PNG begin, and no packet.
+_PICTURES = (b"\xff\xd8\xff", PNG_SIGNATURE)
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,13 @@ class VideoPicture:
         return f"{self.reason[:1].upper()}{self.reason[1:]}." if self.image is None else ""
 
 
+def holds_video(message: Any) -> bool:
+    """Whether a `sensor_msgs/CompressedImage` is a packet of a video, as its ``format`` says, and no picture."""
+    return bool(_codec(message.format)) and not bytes_of(message.data)[:8].tobytes().startswith(_PICTURES)
+
+
 def video_packet(message: Any, header: Any) -> VideoPacket:
-    """The packet in a message of one of `VIDEO_TYPES`.
+    """The packet in a message of one of `VIDEO_TYPES`, or in a CompressedImage that holds one.
 
     Args:
         header: with its stamp; a CompressedVideo has none of its own.
@@ -65,12 +73,14 @@ def video_packet(message: Any, header: Any) -> VideoPacket:
         ImageError: its data are no buffer of bytes.
     """
     # Codec, pixel formats on the way to the encoder, and the encoding of the camera's image.
-    tokens = (message.encoding if hasattr(message, "encoding") else message.format).split(";")
-    codec = _codec(tokens[0].strip().lower())
-    if any(token.startswith("bayer_") for token in tokens[1:-1]):
+    text = message.encoding if hasattr(message, "encoding") else message.format
+    tokens = [token.strip() for token in text.split(";")]
+    codec = _codec(text) or tokens[0].lower()
+    if any(token.startswith("bayer_") for token in tokens[:-1]):
         codec = f"{codec} of a Bayer mosaic"
     return VideoPacket(codec, bytes_of(message.data).tobytes(), stamp_ns(header))
 
 
-def _codec(name: str) -> str:
-    return next((family for family, pattern in _FAMILIES.items() if pattern.search(name)), name)
+def _codec(text: str) -> str:
+    """The codec that a text names in whatever spelling; empty where it names none."""
+    return next((family for family, pattern in _FAMILIES.items() if pattern.search(text.lower())), "")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,6 +88,26 @@ def test_split_files_without_metadata_come_in_their_order(tmp_path: Path) -> Non
     frames, _ = read(tmp_path / "drive")
     assert [frame.stamp_ns for frame in frames] == [stamp_ns(part) for part in (0, 1, 2, 10)]
     assert [frame.index for frame in frames] == [0, 1, 2, 3]
+
+
+def test_a_folder_of_bags_names_them(tmp_path: Path) -> None:
+    for number in (10, 2, 1):
+        write_drive(tmp_path / f"drive_{number}", 1)
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "list.txt").touch()
+    with pytest.raises(BagError, match=r"is not a bag, but has bags in it: drive_1, drive_2, drive_10; name one of"):
+        CameraBags(tmp_path)
+    for number in range(20, 24):
+        write_drive(tmp_path / f"drive_{number}", 1)
+    with pytest.raises(BagError, match=r"drive_10, drive_20, drive_21, \.\.\.; name one of them\.$"):
+        CameraBags(tmp_path)
+
+
+def test_a_packed_file_that_is_no_bag_is_named_as_the_user_does(tmp_path: Path) -> None:
+    packed = tmp_path / "drives.tar.gz"
+    packed.write_bytes(gzip.compress(b"no bag"))
+    with pytest.raises(BagError, match=rf"^{packed} is not a bag: "):
+        CameraBags(packed)
 
 
 def test_several_bags_are_drives_of_their_own(tmp_path: Path) -> None:

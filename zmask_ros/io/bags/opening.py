@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ _UNPACKED: dict[str, Callable[[Path], Any]] = {
     ".lz4": lz4.frame.open,
 }
 assert set(_UNPACKED) == set(COMPRESSED)
+_NAMED = 5
 _KINDS = "a rosbag2 directory, an .mcap, a .db3 or a ROS 1 .bag file"
 
 
@@ -112,7 +113,9 @@ def _open_folder(path: Path, stack: ExitStack) -> Bag:
             f"The bag {path} has no messages: {'; '.join(_lost_files(path, metadata)) or 'it has no files'}."
         )
     if not chosen:
-        raise BagError(f"{path} is not a bag: expected {_KINDS}.")
+        inner = _bags_in(path)
+        there = f", but has bags in it: {', '.join(inner)}; name one of them" if inner else f": expected {_KINDS}"
+        raise BagError(f"{path} is not a bag{there}.")
     bag, refusals = Bag(path, [], metadata), []
     for twins in chosen:
         try:
@@ -126,6 +129,17 @@ def _open_folder(path: Path, stack: ExitStack) -> Bag:
     if metadata is not None and _is_incomplete(bag, metadata, len(chosen)):
         bag.notes += _lost_files(path, metadata)
     return bag
+
+
+def _bags_in(folder: Path) -> list[str]:
+    """The names of the folders in a folder that are bags; a few of them."""
+    found: list[str] = []
+    for inner in sorted(folder.iterdir(), key=_recording_order):
+        # What is no folder, or may not be read.
+        with suppress(OSError):
+            if any(is_storage_file(file.name) for file in inner.iterdir()):
+                found.append(inner.name)
+    return [*found[:_NAMED], *(["..."] if len(found) > _NAMED else [])]
 
 
 def _is_incomplete(bag: Bag, metadata: BagMetadata, files: int) -> bool:
@@ -190,7 +204,11 @@ def _open_best(twins: Sequence[Path], stack: ExitStack) -> Recording:
 
 def _open_file(path: Path, stack: ExitStack) -> Recording:
     if path.suffix.lower() in _UNPACKED:
-        recording = _open_file(_unpacked(path, stack), stack)
+        unpacked = _unpacked(path, stack)
+        try:
+            recording = _open_file(unpacked, stack)
+        except BagError as error:
+            raise BagError(str(error).replace(str(unpacked), str(path))) from error
         recording.compression = " in ".join(filter(None, [recording.compression, f"a {path.suffix[1:]} file"]))
         return recording
     try:

@@ -50,7 +50,7 @@ class Player(Node):
         self._played = 0
         self._error: Exception | None = None
         self._stop = threading.Event()
-        self._time = PlayedTime(self._playback.start_ns, settings.rate)
+        self._time: PlayedTime | None = None
         if settings.clock_hz:
             self._clock_publisher = create_publisher(self, ClockMessage, CLOCK, CLOCK_OUT)
             steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -97,7 +97,9 @@ class Player(Node):
             raise BagError(f"Nothing of {self._settings.path} can be played: no type of its messages is installed.")
 
     def _publish_clock(self) -> None:
-        self._clock_publisher.publish(ClockMessage(clock=Time(nanoseconds=max(0, self._time.now_ns)).to_msg()))
+        # It stands still until the first message is played: it would have to jump back to that.
+        now_ns = self._playback.start_ns if self._time is None else self._time.now_ns
+        self._clock_publisher.publish(ClockMessage(clock=Time(nanoseconds=max(0, now_ns)).to_msg()))
 
     # In the thread.
 
@@ -127,10 +129,10 @@ class Player(Node):
 
     def _play(self) -> None:
         """From the beginning to the end."""
-        self._time = PlayedTime(self._playback.start_ns, self._settings.rate)
+        self._time = played = PlayedTime(self._playback.start_ns, self._settings.rate)
         with prefetch(self._playback.messages()) as messages:
             for message in messages:
-                wait_s = self._time.seconds_until(message.received_ns)
+                wait_s = played.seconds_until(message.received_ns)
                 if self._stop.wait(max(0.0, wait_s)):
                     return
                 if -wait_s > LATE_S:

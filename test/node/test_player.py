@@ -103,7 +103,7 @@ class Audience:
 def test_a_bag_is_played_in_its_order_at_its_rate(bag: Path, client: Client, rate: float) -> None:
     audience = Audience(client)
     with playing(bag, "--rate", str(rate), *DELAY) as process:
-        client.until(lambda: audience.numbers[-1:] == [COUNT - 1], "the last number")
+        client.until(lambda: {COUNT - 2, COUNT - 1} <= {*audience.numbers}, "the last numbers")
         assert process.wait(PATIENCE_S) == 0
         assert process.stdout is not None and f"played {COUNT} messages" in process.stdout.read()
     # Between two topics a busy subscriber may take the later message first.
@@ -123,13 +123,15 @@ def test_the_clock_is_that_of_the_recording_and_jumps_back_with_a_loop(bag: Path
     client.node.create_subscription(Clock, "/clock", receive, BEST_EFFORT)
     audience = Audience(client)
     rate = 4.0
-    with playing(bag, "--rate", str(rate), "--loop", "--clock", "100", "--delay", "1") as process:
-        client.until(lambda: audience.numbers.count(COUNT - 1) >= 2 and audience.numbers[-1] == 5, "the third loop")
+    with playing(bag, "--rate", str(rate), "--loop", "--clock", "100", "--wait", "60", "--delay", "1") as process:
+        client.until(
+            lambda: audience.numbers.count(COUNT - 1) >= 2 and audience.numbers[-1] in (4, 5, 6), "a third loop"
+        )
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE_S) == 0
-    assert [clocks[index][0] for index in range(3)] == [FIRST_NS / NANOSECONDS] * 3
     backwards = [index for index, (one, other) in enumerate(pairwise(clocks)) if other[0] < one[0]]
-    assert len(backwards) == 2
+    # Not at the beginning: until then it stands still.
+    assert len(backwards) == sum(after < before - COUNT / 2 for before, after in pairwise(audience.numbers)) >= 2
     for index in backwards:
         assert clocks[index + 1][0] == pytest.approx(FIRST_NS / NANOSECONDS, abs=1.0)
     between = clocks[backwards[-2] + 1 : backwards[-1] + 1]

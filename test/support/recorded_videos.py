@@ -54,6 +54,33 @@ ENCODERS: dict[str, tuple[str, str, dict[str, str]]] = {
     ),
 }
 """By what a video is like: its codec, FFmpeg's encoder, and the encoder's options."""
+REORDERED: dict[str, tuple[str, str, dict[str, str]]] = {
+    f"{encoder}, {parameters}": (codec, encoder, {"preset": preset, f"{encoder[3:]}-params": parameters})
+    for codec, encoder, preset, more, choices in (
+        (
+            "h264",
+            "libx264",
+            "medium",
+            "",
+            (
+                "open-gop=1:bframes=5:b-adapt=0",
+                "open-gop=1:bframes=7:b-adapt=0:ref=4",
+                "open-gop=1:bframes=2:b-adapt=0:b-pyramid=none:ref=4",
+                "open-gop=1:b-pyramid=strict",
+                "bframes=5:b-adapt=0:ref=5:weightp=2",
+            ),
+        ),
+        (
+            "h265",
+            "libx265",
+            "fast",
+            ":log-level=none",
+            ("open-gop=1:bframes=5:b-adapt=0:ref=4", "open-gop=1:bframes=3:b-pyramid=0", "open-gop=0:bframes=4:ref=4"),
+        ),
+    )
+    for parameters in (f"{choice}{more}" for choice in choices)
+}
+"""More of those whose packets come in another order than their pictures are shown, with all kinds of references."""
 WITHOUT_DELAY = ("h264", "h265", "h265, checksums", "av1", "vp9")
 """Those of which each packet can be decoded when it comes."""
 
@@ -73,8 +100,8 @@ def moving_pictures(count: int = FRAMES, width: int = WIDTH, height: int = HEIGH
 
 @functools.cache
 def video(name: str) -> Video:
-    """The moving pictures, encoded as `ENCODERS` names it."""
-    codec, encoder, options = ENCODERS[name]
+    """The moving pictures, encoded as `ENCODERS` or `REORDERED` names it."""
+    codec, encoder, options = (ENCODERS | REORDERED)[name]
     return encode(codec, encoder, moving_pictures(), GROUP, options)
 
 

@@ -24,7 +24,7 @@ from zmask_ros.attacks import load_patch
 from zmask_ros.data.street import StreetDrive
 from zmask_ros.defense import Defense, LayerStatistics, Moments, Profile, StreamingDefense, load_profile, tap
 from zmask_ros.defense.analyzer import ExportedEvidence
-from zmask_ros.defense.engine import deploy, deploy_described, export_graphs, on_engine
+from zmask_ros.defense.engine import Differences, deploy, deploy_described, export_graphs, on_engine
 from zmask_ros.defense.evidence.descriptors import DESCRIPTORS, VIEWS
 from zmask_ros.defense.evidence.head import FeatureKind, untrained_head
 from zmask_ros.defense.evidence.taps import find_layer
@@ -181,6 +181,23 @@ def test_evidence_of_another_profile_is_not_taken(segmenter: Segmenter, fitted: 
     engine = on_onnx(segmenter, fitted)
     other = with_changed(fitted, threshold=replace(fitted.detector.threshold, value=1.0))
     assert not isinstance(Defense(engine, other).analyzer.evidence, ExportedEvidence)
+
+
+def test_differences_by_hand(segmenter: Segmenter) -> None:
+    theirs = {"labels": torch.zeros(2, 10, 10), "scores": torch.tensor([1.0, 0.0])}
+    ours = {"labels": theirs["labels"].clone(), "scores": torch.tensor([1.0005, 1e-6])}
+    ours["labels"][0, 0, 0] = 1
+    found = Differences.between(ours, theirs)
+    # A share of nothing is nothing.
+    assert (found.changed, found.strayed) == (pytest.approx(1 / 200), pytest.approx(1e-3, rel=1e-3))
+    Differences.over([Differences(0.0, 1e-3), Differences(2e-4, 0.0)]).check(segmenter)
+    for worse in (Differences(2e-4, 0.0), Differences(0.0, 2e-3), Differences(0.0, float("nan"))):
+        with pytest.raises(EngineError, match="strays from torch"):
+            Differences.over([worse]).check(segmenter)
+    with pytest.raises(EngineError, match="scores by nan"):
+        Differences.over([Differences(0.0, 1e-4), Differences(0.0, float("nan")), Differences(0.0, 0.0)]).check(
+            segmenter
+        )
 
 
 @given(st.integers(1, 60), st.integers(1, 60))

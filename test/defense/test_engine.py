@@ -33,8 +33,10 @@ from zmask_ros.defense.profile.profile import ProfileError
 from zmask_ros.defense.streaming.tracking import tracked_layer
 from zmask_ros.evaluation.performance.benchmark import attacked_frames, tracked_frames
 from zmask_ros.resources import shipped_patch, shipped_profile
+from zmask_ros.runtime.camera import DefendedCamera
 from zmask_ros.segmenters import Segmenter, load_segmenter
 from zmask_ros.segmenters.engine.graphs import EngineError, write_graphs
+from zmask_ros.segmenters.engine.network import SMALL_IMAGES, one_thread_beside
 from zmask_ros.segmenters.engine.packages import onnxruntime
 from zmask_ros.segmenters.engine.pooling import area_weights
 from zmask_ros.segmenters.engine.sessions import GraphSession, waiting
@@ -422,6 +424,30 @@ def test_a_small_evidence_takes_one_thread(segmenter: Segmenter, fitted: Profile
     evidence = GraphSession(export_graphs(segmenter, fitted).models[-1], segmenter.device)
     assert evidence.notes.evidence == "analysis"
     assert evidence.options.intra_op_num_threads == 1
+
+
+def test_torch_takes_one_thread_beside_an_engine_for_small_images(segmenter: Segmenter, fitted: Profile) -> None:
+    engine = on_onnx(segmenter, fitted)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        seen = list[int]()
+        layer = find_layer(engine.network, tracked_layer(fitted))
+        handle = layer.register_forward_hook(lambda *_: seen.append(torch.get_num_threads()))
+        camera = DefendedCamera(engine, fitted)
+        camera.process_image(clean_image(0))
+        handle.remove()
+        assert set(seen) == {1}
+        assert torch.get_num_threads() == 3
+        with pytest.raises(EngineError), one_thread_beside(engine.network):
+            raise EngineError("a frame fails")
+        assert torch.get_num_threads() == 3
+        too_many = SMALL_IMAGES // engine.network.pixels + 1
+        for network, images in ((segmenter.network, 1), (engine.network, too_many)):
+            with one_thread_beside(network, images):
+                assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_threads_share_the_machine(segmenter: Segmenter, fitted: Profile) -> None:

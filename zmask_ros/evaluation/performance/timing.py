@@ -20,6 +20,7 @@ from zmask_ros.defense import CameraState, Defense, DefenseResult, StreamingDefe
 from zmask_ros.errors import ZmaskError
 from zmask_ros.progress import Advance, no_advance
 from zmask_ros.segmenters import Segmenter
+from zmask_ros.segmenters.engine.network import one_thread_beside
 from zmask_ros.segmenters.labels import labels_of
 
 WARM_UP = 5
@@ -195,12 +196,14 @@ class _Timed:
         self._counts = np.zeros(3, int)
 
     def plain(self, image: np.ndarray) -> object:
-        return plain_labels(self._contender.segmenter, image)
+        with one_thread_beside(self._contender.segmenter.network):
+            return plain_labels(self._contender.segmenter, image)
 
     def defended(self, image: np.ndarray) -> None:
-        started = time.perf_counter()
-        x = self._contender.segmenter.prepare(image)
-        self.held.append(((time.perf_counter() - started) * 1e3, self._contender.defend(x)))
+        with one_thread_beside(self._contender.segmenter.network):
+            started = time.perf_counter()
+            x = self._contender.segmenter.prepare(image)
+            self.held.append(((time.perf_counter() - started) * 1e3, self._contender.defend(x)))
 
     def take(self, plain_ms: float, defended_ms: float) -> None:
         """Keep the times of a frame, and what was said of it."""

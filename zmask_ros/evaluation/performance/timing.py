@@ -218,14 +218,24 @@ class _Timed:
         return PairedTimes(plain_ms, defended_ms, self._stages, *self._counts.tolist())
 
 
-def streaming_defend(defense: Defense, rate_hz: float, keyframe_interval_s: float) -> Defend:
-    """A defense in streaming mode that is given the frames of one camera at this rate."""
-    streaming, state, now_ns = StreamingDefense(defense, keyframe_interval_s), CameraState(), 0
+def streaming_defend(
+    defense: Defense, rate_hz: float, keyframe_interval_s: float, state: CameraState | None = None
+) -> Defend:
+    """A defense in streaming mode that is given the frames of one camera at this rate, from 0 on.
+
+    Args:
+        defense: the whole analysis.
+        rate_hz: of the camera.
+        keyframe_interval_s: of streaming mode.
+        state: of the camera at 0; None: there was no frame before.
+    """
+    streaming, now_ns = StreamingDefense(defense, keyframe_interval_s), 0
+    current = state or CameraState()
 
     def defend(x: Tensor) -> DefenseResult:
-        nonlocal state, now_ns
+        nonlocal current, now_ns
         now_ns += round(1e9 / rate_hz)
-        defended, (state,) = streaming.step(x, [state], [now_ns])
+        defended, (current,) = streaming.step(x, [current], [now_ns])
         return defended
 
     return defend

@@ -2,10 +2,11 @@
 
     python tools/measure_engine.py              # a quarter of an hour, on a machine that does nothing else
     python tools/measure_engine.py --vehicle    # also an installation for vehicles; needs a package index
+    python tools/measure_engine.py --imports    # only how long the node's modules take to import; seconds
 
 `zmask bench` on images of two sizes, on a quiet machine and beside two busy processes: ratios to the plain network in
 torch and to that on the engine, start-up time and memory. With --vehicle, a new virtual environment is made: how long
-that takes and how large it is, and the same start in it.
+that takes and how large it is, and the same start in it. The node's imports are measured where its ROS is installed.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import venv
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -39,9 +41,14 @@ DOCUMENT = ROOT / "docs" / "performance.md"
 INSTALLATION = ROOT / "docs" / "deployment.md"
 MARKS = Marks("<!-- engine: written by tools/measure_engine.py -->", "<!-- end of engine -->")
 INSTALLED = Marks("<!-- vehicle: written by tools/measure_engine.py --vehicle -->", "<!-- end of vehicle -->")
+IMPORTED = Marks("<!-- imports: written by tools/measure_engine.py -->", "<!-- end of imports -->")
+NODE, TORCH = "zmask_ros.node.defense_node", "torch"
+LOADED = f"{NODE}, zmask_ros.runtime.camera, zmask_ros.defense.engine, onnxruntime"
+"""What the defense node imports when it starts, what takes the most of the rest, and all until its network is there."""
 RUNS = (("480x360", 0), ("640x480", 0), ("480x360", 2))
 """Sizes of the images, and numbers of busy processes beside."""
 STARTS = 3
+IMPORTS = 3
 BYTES_PER_MIB = 1 << 20
 AIMS = {"plain": None, "clean_streaming": 0.50, "clean_full": 0.55, "tracked": 0.55, "two_pass": 1.00}
 OWN_AIMS = {"clean_streaming": 1.20, "tracked": 1.30, "two_pass": 2.40}
@@ -112,6 +119,24 @@ def footprints(found: Mapping[str, Footprint]) -> Iterator[str]:
         yield f"| {name} | {own.start_s:.1f} s | {own.peak_mib:.0f} MiB | {shares} |"
 
 
+def import_seconds(modules: str) -> float:
+    """Seconds of processor time that a new process takes to import modules: the median of several."""
+    code = f"import time; began = time.process_time(); import {modules}; print(time.process_time() - began)"
+    command = [sys.executable, "-c", code]
+    return median(float(subprocess.check_output(command)) for _ in range(IMPORTS))
+
+
+def write_imports() -> None:
+    """Measure how long the node's modules take to import, and write that."""
+    node, loaded, torch = map(import_seconds, (NODE, LOADED, TORCH))
+    told = (
+        f"The node's imports take {node:.1f} s of processor time until it answers, and {loaded:.1f} s until it has all "
+        f"that its network needs on the engine, of which torch takes {torch:.1f} s."
+    )
+    IMPORTED.write(INSTALLATION, told)
+    click.echo(told)
+
+
 def install(folder: Path) -> tuple[Path, float]:
     """The Python of a new environment with what a vehicle needs, and the seconds that it took to install."""
     began = time.perf_counter()
@@ -141,10 +166,15 @@ def size_mib(folder: Path) -> float:
 @click.option("--frames", default=60, show_default=True, help="Frames of each case.")
 @click.option("--threads", default=2, show_default=True)
 @click.option("--vehicle", is_flag=True, help="Also install and start what a vehicle needs.")
-def main(frames: int, threads: int, vehicle: bool) -> None:
+@click.option("--imports", is_flag=True, help="Only measure how long the node's modules take to import.")
+def main(frames: int, threads: int, vehicle: bool, imports: bool) -> None:
     """Measure, and write the tables."""
     MARKS.check(DOCUMENT)
-    INSTALLED.check(INSTALLATION)
+    for marks in (INSTALLED, IMPORTED):
+        marks.check(INSTALLATION)
+    write_imports()
+    if imports:
+        return
     measured: dict[tuple[str, int], dict[str, Any]] = {}
     with progress("Measuring", "runs", len(RUNS) + 2 + vehicle) as advance, TemporaryDirectory() as place:
         for run in RUNS:

@@ -14,11 +14,12 @@ from click.testing import CliRunner
 
 import support
 from support.tiny_network import describe, fit
-from zmask_ros.cli.bench import PERFORMANCE, command
+from zmask_ros.cli.bench import MODES, PERFORMANCE, command
 from zmask_ros.defense import load_profile
 from zmask_ros.defense.engine import export_graphs
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.performance.benchmark import CASES
+from zmask_ros.evaluation.performance.modes import EAGER
 from zmask_ros.segmenters import load_segmenter
 from zmask_ros.segmenters.engine.graphs import write_graphs
 
@@ -125,6 +126,27 @@ def test_a_sweep_is_measured_drawn_and_written_into_a_document(place: Path, tmp_
     for size in figures["sizes"]:
         # In torch, and on the engine.
         assert [text.count(f"| {size} | {case} |") for case in CASES.values()] == [2] * len(CASES)
+
+
+def test_modes_are_measured_and_written_into_a_document(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Compiling takes minutes, and the large network seconds for each frame.
+    monkeypatch.setattr("zmask_ros.evaluation.performance.modes.MODES", [EAGER])
+    monkeypatch.setattr("zmask_ros.evaluation.performance.modes.NETWORKS", ["lraspp_mobilenet_v3_large"])
+    document = tmp_path / "modes.md"
+    document.write_text(f"before\n{MODES.begin}\n{MODES.end}\nafter\n")
+    settings = ["--modes", "--device", "cpu", "--size", "128x96", "--frames", "1", "--patch", str(place / "patch.png")]
+    result = CliRunner().invoke(command, [*settings, "--docs", str(document), "--json"])
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)["modes"]
+    (own,) = told
+    assert own["mode"] == "eager, float32"
+    assert list(own["cases"]) == list(CASES)
+    assert document.read_text().count(f"| {own['network']} | 128x96 | {own['mode']} | ") == len(CASES) + 1
+    refused = CliRunner().invoke(command, [*settings, "--sweep"])
+    assert isinstance(refused.exception, ZmaskError)
+    assert "leave --sweep away" in str(refused.exception)
 
 
 def test_the_command_refuses_bad_input(place: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from support import tiny_network
 from support.commands import record, refused, zmask
+from zmask_ros.defense.engine import Differences
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -73,9 +74,38 @@ def test_auto_says_why_it_is_torch(
     assert "holds no graphs" in refused(capsys, "replay", drive, *arguments, "--runtime", "onnx")
 
 
-def test_bad_input_is_refused(capsys: pytest.CaptureFixture[str], tiny: Path, tmp_path: Path) -> None:
+def test_graphs_are_compared_on_frames_of_ones_own(
+    capsys: pytest.CaptureFixture[str],
+    tiny: Path,
+    profile: Path,
+    drive: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    arguments = (tiny, "--profile", profile, "--bag", drive)
+    code, out, _ = zmask(capsys, "export", *arguments, "-o", tmp_path / "graphs", "--json")
+    assert code == 0
+    compared = json.loads(out)["compared"]
+    assert compared["frames"] == 5
+    assert compared["labels_equal"] > 0.9999
+    assert 0 < compared["score_difference"] < 1e-3
+    assert f"of {drive}" in compared["worst_frame"]["name"]
+    code, out, _ = zmask(capsys, "export", *arguments, "-o", tmp_path / "graphs", "--frames", "2")
+    assert code == 0 and "3 frames" in out, "each second one of five"
+    # As on frames of which one shows that the engine strays.
+    found = [Differences(0.0, 0.0), Differences(0.5, 0.0)]
+    monkeypatch.setattr("zmask_ros.cli.export.compare_images", lambda *_: iter(found))
+    sentence = refused(capsys, "export", *arguments, "-o", tmp_path / "others")
+    assert "strays from torch: labels of 25.00% of the pixels" in sentence
+    assert not (tmp_path / "others").exists()
+
+
+def test_bad_input_is_refused(capsys: pytest.CaptureFixture[str], tiny: Path, profile: Path, tmp_path: Path) -> None:
     assert "no profile" in refused(
         capsys, "export", tiny, "--profile", tmp_path / "none.safetensors", "-o", tmp_path / "graphs"
+    )
+    assert "no_bag" in refused(
+        capsys, "export", tiny, "--profile", profile, "-o", tmp_path / "graphs", "--bag", tmp_path / "no_bag"
     )
     assert "There is no segmenter" in refused(capsys, "export", "nowhere", "-o", tmp_path / "graphs")
     assert not (tmp_path / "graphs").exists()

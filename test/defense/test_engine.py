@@ -24,7 +24,7 @@ from zmask_ros.attacks import load_patch
 from zmask_ros.data.street import StreetDrive
 from zmask_ros.defense import Defense, LayerStatistics, Moments, Profile, StreamingDefense, load_profile, tap
 from zmask_ros.defense.analyzer import ExportedEvidence
-from zmask_ros.defense.engine import deploy, deploy_described, export_graphs, on_engine
+from zmask_ros.defense.engine import Differences, deploy, deploy_described, export_graphs, on_engine
 from zmask_ros.defense.evidence.descriptors import DESCRIPTORS, VIEWS
 from zmask_ros.defense.evidence.head import FeatureKind, untrained_head
 from zmask_ros.defense.evidence.taps import find_layer
@@ -33,8 +33,10 @@ from zmask_ros.defense.profile.profile import ProfileError
 from zmask_ros.defense.streaming.tracking import tracked_layer
 from zmask_ros.evaluation.performance.benchmark import attacked_frames, tracked_frames
 from zmask_ros.resources import shipped_patch, shipped_profile
+from zmask_ros.runtime.camera import DefendedCamera
 from zmask_ros.segmenters import Segmenter, load_segmenter
 from zmask_ros.segmenters.engine.graphs import EngineError, write_graphs
+from zmask_ros.segmenters.engine.network import SMALL_IMAGES, one_thread_beside
 from zmask_ros.segmenters.engine.packages import onnxruntime
 from zmask_ros.segmenters.engine.pooling import area_weights
 from zmask_ros.segmenters.engine.sessions import GraphSession, waiting
@@ -181,6 +183,23 @@ def test_evidence_of_another_profile_is_not_taken(segmenter: Segmenter, fitted: 
     engine = on_onnx(segmenter, fitted)
     other = with_changed(fitted, threshold=replace(fitted.detector.threshold, value=1.0))
     assert not isinstance(Defense(engine, other).analyzer.evidence, ExportedEvidence)
+
+
+def test_differences_by_hand(segmenter: Segmenter) -> None:
+    theirs = {"labels": torch.zeros(2, 10, 10), "scores": torch.tensor([1.0, 0.0])}
+    ours = {"labels": theirs["labels"].clone(), "scores": torch.tensor([1.0005, 1e-6])}
+    ours["labels"][0, 0, 0] = 1
+    found = Differences.between(ours, theirs)
+    # A share of nothing is nothing.
+    assert (found.changed, found.strayed) == (pytest.approx(1 / 200), pytest.approx(1e-3, rel=1e-3))
+    Differences.over([Differences(0.0, 1e-3), Differences(2e-4, 0.0)]).check(segmenter)
+    for worse in (Differences(2e-4, 0.0), Differences(0.0, 2e-3), Differences(0.0, float("nan"))):
+        with pytest.raises(EngineError, match="strays from torch"):
+            Differences.over([worse]).check(segmenter)
+    with pytest.raises(EngineError, match="scores by nan"):
+        Differences.over([Differences(0.0, 1e-4), Differences(0.0, float("nan")), Differences(0.0, 0.0)]).check(
+            segmenter
+        )
 
 
 @given(st.integers(1, 60), st.integers(1, 60))
@@ -405,6 +424,30 @@ def test_a_small_evidence_takes_one_thread(segmenter: Segmenter, fitted: Profile
     evidence = GraphSession(export_graphs(segmenter, fitted).models[-1], segmenter.device)
     assert evidence.notes.evidence == "analysis"
     assert evidence.options.intra_op_num_threads == 1
+
+
+def test_torch_takes_one_thread_beside_an_engine_for_small_images(segmenter: Segmenter, fitted: Profile) -> None:
+    engine = on_onnx(segmenter, fitted)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        seen = list[int]()
+        layer = find_layer(engine.network, tracked_layer(fitted))
+        handle = layer.register_forward_hook(lambda *_: seen.append(torch.get_num_threads()))
+        camera = DefendedCamera(engine, fitted)
+        camera.process_image(clean_image(0))
+        handle.remove()
+        assert set(seen) == {1}
+        assert torch.get_num_threads() == 3
+        with pytest.raises(EngineError), one_thread_beside(engine.network):
+            raise EngineError("a frame fails")
+        assert torch.get_num_threads() == 3
+        too_many = SMALL_IMAGES // engine.network.pixels + 1
+        for network, images in ((segmenter.network, 1), (engine.network, too_many)):
+            with one_thread_beside(network, images):
+                assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_threads_share_the_machine(segmenter: Segmenter, fitted: Profile) -> None:

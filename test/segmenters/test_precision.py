@@ -13,6 +13,7 @@ from support.tiny_network import describe_with
 from zmask_ros.defense import ActivationTaps, load_profile
 from zmask_ros.runtime.camera import DefendedCamera
 from zmask_ros.segmenters import Segmenter, SegmenterError, load_segmenter
+from zmask_ros.segmenters.precision import compile_blocks
 from zmask_ros.segmenters.trial import make_test_images
 
 IMAGE = tiny_network.clean_image(3)
@@ -60,7 +61,7 @@ def test_one_that_strays_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_compiler_that_fails_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(forward: object) -> object:
+    def broken(forward: object, **settings: object) -> object:
         def fail(x: Tensor) -> Tensor:
             raise RuntimeError("no C++ compiler\nand a long trace")
 
@@ -69,6 +70,24 @@ def test_a_compiler_that_fails_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(torch, "compile", broken)
     with pytest.raises(SegmenterError, match=r"compile true on this machine \(RuntimeError: no C\+\+ compiler\)"):
         load(tmp_path, compile="true")
+
+
+def test_every_block_of_a_class_is_compiled_for_every_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch keeps 8 compiled forms of a function, and of one class there may be more blocks than that."""
+    compiled, compile_by = list[int](), torch.compile
+
+    def count(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> object:
+        compiled.append(len(inputs))
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", lambda forward, **settings: compile_by(forward, backend=count, dynamic=False))
+    blocks = [torch.nn.Sequential(torch.nn.Conv2d(side, side + 1, 1), torch.nn.ReLU()) for side in range(1, 13)]
+    network = torch.nn.Sequential(torch.nn.Sequential(*blocks))
+    compile_blocks(network)
+    for batch in (1, 3):
+        with torch.inference_mode():
+            network(torch.zeros(batch, 1, 4, 4))
+    assert len(compiled) == 2 * len(blocks)
 
 
 @pytest.mark.parametrize(

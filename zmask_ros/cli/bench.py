@@ -16,18 +16,20 @@ from zmask_ros.cli.console import print_json, print_table, progress, warn
 from zmask_ros.defense import Defense, Profile, load_profile
 from zmask_ros.defense.engine import deploy, export_graphs
 from zmask_ros.errors import ZmaskError
-from zmask_ros.evaluation.performance.benchmark import Benchmark, run_benchmark
-from zmask_ros.evaluation.performance.benchmark_report import NAIVE, cost_plot, markdown
+from zmask_ros.evaluation.performance.benchmark import Benchmark, device_name, run_benchmark
+from zmask_ros.evaluation.performance.benchmark_report import NAIVE, cost_plot, markdown, modes_markdown
 from zmask_ros.evaluation.performance.footprint import Footprint, Subject, measure_footprint
+from zmask_ros.evaluation.performance.modes import SIZES, measure_modes
 from zmask_ros.evaluation.performance.timing import PairedTimes, Quartiles, p99
 from zmask_ros.inference import RUNTIMES, Runtime
 from zmask_ros.io.files import check_place, replace_file
 from zmask_ros.io.markdown_tables import Marks
-from zmask_ros.resources import shipped_patch, shipped_profile
-from zmask_ros.segmenters import Segmenter, load_segmenter
+from zmask_ros.resources import DEFAULT_SEGMENTER, shipped_patch, shipped_profile
+from zmask_ros.segmenters import Segmenter, choose_device, load_segmenter
 from zmask_ros.segmenters.engine.graphs import write_graphs
 
 PERFORMANCE = Marks("<!-- figures: written by zmask bench --docs -->", "<!-- end of figures -->")
+MODES = Marks("<!-- modes: written by zmask bench --modes --docs -->", "<!-- end of modes -->")
 
 
 @click.command()
@@ -61,6 +63,12 @@ PERFORMANCE = Marks("<!-- figures: written by zmask bench --docs -->", "<!-- end
     "--sweep", is_flag=True, help="Also other image sizes, input sizes and layers, and cameras together in one batch."
 )
 @click.option("--networks", is_flag=True, help="Also torchvision's networks with random weights; takes minutes.")
+@click.option(
+    "--modes",
+    is_flag=True,
+    help="Instead: networks with random weights in each of torch's modes, for a GPU: eager, compiled with CUDA graphs, "
+    "in half precision, four cameras in a batch; and how often the host waits for the device.",
+)
 @click.option("--demo", is_flag=True, help="Also time the analysis as the paper's authors' demo does it; slow.")
 @options.path("--plot", help="Draw how the cost grows (SVG); with --sweep.")
 @options.path("--docs", help="Write the figures into this document.")
@@ -78,6 +86,7 @@ def command(
     starts: int,
     sweep: bool,
     networks: bool,
+    modes: bool,
     demo: bool,
     plot: Path | None,
     docs: Path | None,
@@ -102,7 +111,12 @@ def command(
       zmask bench
       zmask bench --threads 2 --neighbours 2
       zmask bench --size 1280x720 --frames 200 --device cuda --json
+      zmask bench --modes --device cuda --docs docs/performance.md
     """
+    if modes:
+        _check_only_modes(sweep=sweep, networks=networks, demo=demo, plot=plot, profile=profile, graphs=graphs)
+        _report_modes(device, size, frames, patch, docs, as_json)
+        return
     if plot is not None:
         if not sweep:
             raise ZmaskError("There is nothing to draw without --sweep: add it, or leave --plot away.")
@@ -131,6 +145,41 @@ def command(
         print_json(result.to_json())
     else:
         print_table("Bench", _rows(result))
+
+
+def _check_only_modes(**others: object) -> None:
+    """Refuse options that do not go with --modes.
+
+    Raises:
+        ZmaskError: one of them was given.
+    """
+    for name, value in others.items():
+        if value:
+            raise ZmaskError(f"--modes measures networks of its own and nothing else: leave --{name} away.")
+
+
+def _report_modes(
+    device: str, size: tuple[int, int] | None, frames: int, patch: Path | None, docs: Path | None, as_json: bool
+) -> None:
+    """Measure torch's modes, and print or write the tables."""
+    if docs is not None:
+        MODES.check(docs)
+    place = choose_device(device)
+    picture = load_patch(patch or shipped_patch(DEFAULT_SEGMENTER))
+    sizes = SIZES if size is None else (size,)
+    measured = measure_modes(str(place), sizes, frames, picture, progress)
+    told = (
+        f"{device_name(place)}, {torch.get_num_threads()} threads, torch {torch.__version__}; medians over {frames} "
+        "frames of each case."
+    )
+    if docs is not None:
+        MODES.write(docs, modes_markdown(measured, told))
+    if as_json:
+        print_json(
+            {"device": device_name(place), "torch": str(torch.__version__), "modes": [m.to_json() for m in measured]}
+        )
+    else:
+        click.echo(modes_markdown(measured, told))
 
 
 def _footprints(

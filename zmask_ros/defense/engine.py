@@ -5,12 +5,13 @@ What the defense does stays where it is: an engine is another network with the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
@@ -186,39 +187,102 @@ def _refuse_differences(engine: Segmenter, profile: Profile, expected: bytes) ->
     except SafetensorError as error:
         raise EngineError(f"The graphs cannot be compared with torch: {error}: write them again.") from error
     try:
-        ours = _observed(engine, profile)
-        changed = float((ours[LABELS] != theirs[LABELS]).float().mean())
-        strayed = float(((ours[SCORES] - theirs[SCORES]).abs() / theirs[SCORES].clamp_min(LEAST_SCORE)).max())
-    except ProfileError:
+        Differences.between(_observed(engine, profile), theirs).check(engine)
+    except (ProfileError, EngineError):
         raise
     except ZmaskError as error:
         raise EngineError(str(error)) from error
     # ONNX Runtime fails in many ways.
     except Exception as error:
         raise EngineError(f"ONNX Runtime cannot run the network: {describe_error(error)[:200]}.") from error
-    # A NaN is not small.
-    if not (changed <= MOST_CHANGED and strayed <= MOST_DIFFERENCE):
-        raise EngineError(
-            f"Segmenter '{engine.name}' on {engine.engine} strays from torch: labels of {changed:.2%} of the "
-            f"pixels (at most {MOST_CHANGED:.2%}), scores by {strayed:.2%} (at most {MOST_DIFFERENCE:.1%}): run it "
-            "in torch."
-        )
 
 
-@torch.inference_mode()
+@dataclass(frozen=True)
+class Differences:
+    """How far a network on an engine is from torch, on some images.
+
+    Attributes:
+        changed: share of the pixels that have another label, 0..1.
+        strayed: largest difference of a score, as a share of torch's.
+    """
+
+    changed: float
+    strayed: float
+
+    @staticmethod
+    def between(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> Differences:
+        """Those of what `Observer` says of a network on an engine, and of it in torch."""
+        strayed = (ours[SCORES] - theirs[SCORES]).abs() / theirs[SCORES].clamp_min(LEAST_SCORE)
+        return Differences(float((ours[LABELS] != theirs[LABELS]).float().mean()), float(strayed.max()))
+
+    @staticmethod
+    def over(images: Sequence[Differences]) -> Differences:
+        """Those over several images of the same size, at least one."""
+        # Unlike the largest of floats, a tensor's is NaN where one of them is.
+        strayed = torch.tensor([own.strayed for own in images], dtype=torch.float64).max()
+        return Differences(sum(own.changed for own in images) / len(images), float(strayed))
+
+    def check(self, engine: Segmenter) -> None:
+        """Refuse an engine that strays too far.
+
+        Raises:
+            EngineError: it does.
+        """
+        # A NaN is not small.
+        if not (self.changed <= MOST_CHANGED and self.strayed <= MOST_DIFFERENCE):
+            raise EngineError(
+                f"Segmenter '{engine.name}' on {engine.engine} strays from torch: labels of {self.changed:.2%} of the "
+                f"pixels (at most {MOST_CHANGED:.2%}), scores by {self.strayed:.2%} (at most {MOST_DIFFERENCE:.1%}): "
+                "run it in torch."
+            )
+
+
+def compare_images(
+    segmenter: Segmenter, engine: Segmenter, profile: Profile, images: Iterable[np.ndarray]
+) -> Iterator[Differences]:
+    """How far an engine is from torch on each image, uint8 [H, W, 3] RGB: as it is, and changed where one acts.
+
+    Args:
+        segmenter: in torch.
+        engine: the same on an engine.
+        profile: of both.
+        images: of any size.
+    """
+    ours, theirs = Observer(engine, profile), Observer(segmenter, profile)
+    for image in images:
+        yield Differences.between(ours(engine.prepare(image)), theirs(segmenter.prepare(image)))
+
+
+class Observer:
+    """What a network says of images, and what a defense makes of it: as they are, and changed where one acts.
+
+    Args:
+        segmenter: with the network.
+        profile: of the defense.
+    """
+
+    def __init__(self, segmenter: Segmenter, profile: Profile) -> None:
+        self._segmenter, self._profile = segmenter, profile
+        analyzer = Defense(segmenter, profile).analyzer
+        screening = Cascade(profile, analyzer, segmenter).screening
+        self._modules: list[nn.Module] = [analyzer] if screening is None else [analyzer, screening]
+
+    @torch.inference_mode()
+    def __call__(self, x: Tensor) -> dict[str, Tensor]:
+        """Labels, uint8 [n, h, w], and scores, [m], of normalized images ``x`` [B, 3, h, w]."""
+        segmenter, profile = self._segmenter, self._profile
+        labels, scores = list[Tensor](), list[Tensor]()
+        for act in (False, True):
+            with _acting(segmenter, tracked_layer(profile), act), tap(segmenter, profile.layers) as taps:
+                labels.append(labels_of(segmenter.scores(x), segmenter.input_size))
+                scores.extend(module(taps).score for module in self._modules)
+        return {LABELS: torch.cat(labels).cpu(), SCORES: torch.cat(scores).cpu()}
+
+
 def _observed(segmenter: Segmenter, profile: Profile) -> dict[str, Tensor]:
-    """Labels, uint8 [n, h, w], and scores, [m], of the test images: as they are, and changed where one acts."""
-    x = make_test_images(segmenter.input_size).to(segmenter.device)
-    analyzer = Defense(segmenter, profile).analyzer
-    screening = Cascade(profile, analyzer, segmenter).screening
-    modules: list[nn.Module] = [analyzer] if screening is None else [analyzer, screening]
-    labels, scores = list[Tensor](), list[Tensor]()
-    for act in (False, True):
-        with _acting(segmenter, tracked_layer(profile), act), tap(segmenter, profile.layers) as taps:
-            # Together: the frames of several cameras are a batch, and an export of one image might not know that.
-            labels.append(labels_of(segmenter.scores(x), segmenter.input_size))
-            scores.extend(module(taps).score for module in modules)
-    return {LABELS: torch.cat(labels).cpu(), SCORES: torch.cat(scores).cpu()}
+    """What `Observer` says of the test images."""
+    # Together: the frames of several cameras are a batch, and an export of one image might not know that.
+    return Observer(segmenter, profile)(make_test_images(segmenter.input_size).to(segmenter.device))
 
 
 @contextmanager

@@ -60,7 +60,8 @@ def diagnostic_tasks(
     together = " ".join(cameras)
     if network is None:
         return found | {f"{together} {name}": _inactive(f"{together} {name}", state) for name in NODE_TASKS}
-    found |= {f"{together} device": partial(assess_device, f"{together} device", network.segmenter.device)}
+    name, device = f"{together} device", network.segmenter.device
+    found |= {name: partial(assess_device, name, device, network.threads)}
     found |= dict(_profile_tasks(cameras, network))
     return found if state == ACTIVE else {name: _inactive(name, state) for name in found}
 

@@ -55,6 +55,7 @@ class NetworkHost:
 
     Attributes:
         segmenter: the network as it is loaded now; a new object after an error of the device.
+        threads: of the network on a CPU.
 
     Raises:
         ZmaskError: torch is missing, or the segmenter, the device or a profile cannot be used; one sentence.
@@ -146,6 +147,8 @@ class NetworkHost:
 
         if self._settings.num_threads:
             torch.set_num_threads(self._settings.num_threads)
+        # Asked for here: while a frame is defended, another thread may be told less.
+        self.threads = torch.get_num_threads()
         self._description = read_description(self._settings.segmenter)
         # Once for all profiles, and not at all where exported graphs are in its place.
         self._in_torch = cache(self._load_in_torch)

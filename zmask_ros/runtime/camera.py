@@ -37,6 +37,7 @@ from zmask_ros.io.images.nearest import resize_nearest
 from zmask_ros.io.images.remarks import remark, visibility_remark
 from zmask_ros.io.stamps import stamp_ns
 from zmask_ros.segmenters import CheckedSegmenter, Segmenter
+from zmask_ros.segmenters.engine.network import one_thread_beside
 
 MOST_REGIONS = 16
 NOT_OBSERVED = "no clean frame was observed"
@@ -198,6 +199,10 @@ class DefendedCamera:
         return labels_without(self.segmenter, image, mask)
 
     def _defend(self, frames: list[_Frame]) -> list[CameraResult]:
+        with one_thread_beside(self.segmenter.network, len(frames)):
+            return self._defend_together(frames)
+
+    def _defend_together(self, frames: list[_Frame]) -> list[CameraResult]:
         inputs = [self._prepare(frame) for frame in frames]
         self.segmenter.finite.clear()
         due = [frame.stream is not None and frame.stream.observed.due(self._observed_every) for frame in frames]

@@ -199,18 +199,24 @@ def run_benchmark(
     batch_gains = {n: round(batch_gain(defense, x[:n], REPEATS), 3) for n in BATCHES} if sweep else {}
     input_sizes, layers = _growing_costs(network, progress) if sweep else ({}, {})
     costs = _network_costs(network, progress) if networks else {}
-    cuda, processor = network.device.type == "cuda", platform.processor() or platform.machine()
     subject = BenchSubject(
         segmenter=network.name,
         image_size="{}x{}".format(*asked),
         input_size="{1}x{0}".format(*network.input_size),
-        device=torch.cuda.get_device_name(network.device) if cuda else processor,
+        device=device_name(network.device),
         threads=torch.get_num_threads(),
         torch=str(torch.__version__),
         neighbours=neighbours,
     )
     name = "" if engine is None else engine.engine
     return Benchmark(subject, timed, factors, name, {}, batch_gains, input_sizes, layers, costs)
+
+
+def device_name(device: torch.device) -> str:
+    """What a device is, for people."""
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    return platform.processor() or platform.machine()
 
 
 def time_cases(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from zmask_ros.evaluation.performance.benchmark import CASES, Benchmark
+from zmask_ros.evaluation.performance.modes import CAMERAS, ModeTimes, own_times
 from zmask_ros.evaluation.performance.timing import Quartiles, p99
 from zmask_ros.evaluation.report.plots import COLORS, bare, svg
 from zmask_ros.evaluation.report.tables import markdown_table
@@ -84,6 +85,36 @@ def markdown(benchmark: Benchmark) -> str:
             cells = [(name, f"{c.plain_ms:.1f} ms", f"{c.clean:.2f}", f"{c.two_pass:.2f}") for name, c in costs.items()]
             lines += ["", markdown_table(titles, cells)]
     return "\n".join(lines)
+
+
+def modes_markdown(measured: Sequence[ModeTimes], place: str) -> str:
+    """The figures of torch's modes as tables, with ``place``, what they were measured on."""
+    rows, batches = [], []
+    for own in measured:
+        head = (own.network, own.size, own.mode)
+        if own.reason:
+            rows.append((*head, f"not measured: {own.reason}".replace("|", "/"), *[""] * 7))
+        for case, times in own.cases.items():
+            there, waits = own_times(times), own.waits[case]
+            plain, defended = (f"{Quartiles.of(kind).median:.2f} ms" for kind in (there.plain, there.defended))
+            over = f"{there.ratio.median:.2f}", f"{times.to_plain(there.defended).median:.2f}"
+            did = f"{there.analyzed}, {there.twice}, {there.tracked} of {len(there.plain)}"
+            waited = f"{waits.synchronizations:.1f}", f"{waits.copies:.1f}"
+            rows.append((*head, CASES[case], plain, defended, *over, did, *waited))
+        if own.batch is not None:
+            batch = own.batch
+            times_ms = (f"{ms:.2f} ms" for ms in (batch.plain, batch.defended, batch.one_by_one))
+            batches.append((*head, *times_ms, f"{batch.one_by_one / batch.defended:.2f}"))
+    titles = (
+        *("network, random weights", "images", "mode", "case", "plain", "defended", "over plain"),
+        *("over plain, eager in float32", "analysed, twice, known", "synchronizations", "copies to the host"),
+    )
+    batch_titles = (
+        *titles[:3],
+        *(f"{CAMERAS} cameras, plain", "defended", "defended one by one", "frames in the same time"),
+    )
+    lines = [place, "", markdown_table(titles, rows)]
+    return "\n".join(lines + (["", markdown_table(batch_titles, batches)] if batches else []))
 
 
 def _typical(times: Sequence[float]) -> str:

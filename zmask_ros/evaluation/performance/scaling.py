@@ -13,13 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from zmask_ros.defense import Defense
+from zmask_ros.defense import Defense, Profile, Threshold
+from zmask_ros.defense.profile.detector import coarser
 from zmask_ros.evaluation.performance.timing import time_pairs
 from zmask_ros.progress import Advance, no_advance
 from zmask_ros.segmenters import Description, Segmenter, build_segmenter
 from zmask_ros.training.adversarial import with_untrained_head
 from zmask_ros.training.clean_fit import ProfileFit
 from zmask_ros.training.plans import plan_for
+from zmask_ros.training.screening import SCREEN_INPUTS
 from zmask_ros.training.sources import CleanFrame
 
 FITTED_FRAMES = 25
@@ -61,16 +63,35 @@ def measure_cost(
         layers: Names of layers, at least one.
         advance: Counts images.
     """
-    fit = ProfileFit(segmenter, plan_for(segmenter, layers[:1], layers[-1:]))
-    few = [images[index % len(images)] for index in range(FITTED_FRAMES)]
-    fit.add_all(CleanFrame("street", "frames", index, image) for index, image in enumerate(few))
-    profile = with_untrained_head(segmenter, fit.finish(FALSE_ALARM_RATE), layers, few[:2])
-    defense, measured = Defense(segmenter, profile), []
+    defense, measured = Defense(segmenter, untrained_profile(segmenter, images, layers)), []
     for threshold in (math.inf, -math.inf):
         defense.threshold = threshold
         measured.append(time_pairs(segmenter, defense, images, advance))
     clean, attacked = measured
     return Cost(float(np.median(clean.plain)), clean.ratio.median, attacked.ratio.median)
+
+
+def untrained_profile(segmenter: Segmenter, images: Sequence[np.ndarray], layers: tuple[str, ...]) -> Profile:
+    """A profile that costs what a calibrated one does: fitted to a few frames, with a head that is not trained.
+
+    Args:
+        segmenter: the network.
+        images: street frames, uint8 [H, W, 3], at least one.
+        layers: that the head reads.
+    """
+    fit = ProfileFit(segmenter, plan_for(segmenter, layers[:1], layers[-1:]))
+    few = [images[index % len(images)] for index in range(FITTED_FRAMES)]
+    fit.add_all(CleanFrame("street", "frames", index, image) for index, image in enumerate(few))
+    return with_untrained_head(segmenter, fit.finish(FALSE_ALARM_RATE), layers, few[:2])
+
+
+def with_untrained_screen(
+    segmenter: Segmenter, profile: Profile, images: Sequence[np.ndarray], layers: tuple[str, ...]
+) -> Profile:
+    """``profile`` with a screen that is not trained, reads these layers and lets every frame pass."""
+    begun = profile.with_detector(coarser(profile.detector))
+    screen = with_untrained_head(segmenter, begun, layers, images[:2], SCREEN_INPUTS)
+    return profile.with_screen(screen, Threshold(math.inf, FALSE_ALARM_RATE, len(images), 0.0))
 
 
 def torchvision_segmenter(builder: str, input_size: tuple[int, int], device: str) -> Segmenter:

@@ -20,6 +20,7 @@ from zmask_ros.defense import CameraState, Defense, DefenseResult, StreamingDefe
 from zmask_ros.errors import ZmaskError
 from zmask_ros.progress import Advance, no_advance
 from zmask_ros.segmenters import Segmenter
+from zmask_ros.segmenters.engine.network import one_thread_beside
 from zmask_ros.segmenters.labels import labels_of
 
 WARM_UP = 5
@@ -195,12 +196,14 @@ class _Timed:
         self._counts = np.zeros(3, int)
 
     def plain(self, image: np.ndarray) -> object:
-        return plain_labels(self._contender.segmenter, image)
+        with one_thread_beside(self._contender.segmenter.network):
+            return plain_labels(self._contender.segmenter, image)
 
     def defended(self, image: np.ndarray) -> None:
-        started = time.perf_counter()
-        x = self._contender.segmenter.prepare(image)
-        self.held.append(((time.perf_counter() - started) * 1e3, self._contender.defend(x)))
+        with one_thread_beside(self._contender.segmenter.network):
+            started = time.perf_counter()
+            x = self._contender.segmenter.prepare(image)
+            self.held.append(((time.perf_counter() - started) * 1e3, self._contender.defend(x)))
 
     def take(self, plain_ms: float, defended_ms: float) -> None:
         """Keep the times of a frame, and what was said of it."""
@@ -215,14 +218,24 @@ class _Timed:
         return PairedTimes(plain_ms, defended_ms, self._stages, *self._counts.tolist())
 
 
-def streaming_defend(defense: Defense, rate_hz: float, keyframe_interval_s: float) -> Defend:
-    """A defense in streaming mode that is given the frames of one camera at this rate."""
-    streaming, state, now_ns = StreamingDefense(defense, keyframe_interval_s), CameraState(), 0
+def streaming_defend(
+    defense: Defense, rate_hz: float, keyframe_interval_s: float, state: CameraState | None = None
+) -> Defend:
+    """A defense in streaming mode that is given the frames of one camera at this rate, from 0 on.
+
+    Args:
+        defense: the whole analysis.
+        rate_hz: of the camera.
+        keyframe_interval_s: of streaming mode.
+        state: of the camera at 0; None: there was no frame before.
+    """
+    streaming, now_ns = StreamingDefense(defense, keyframe_interval_s), 0
+    current = state or CameraState()
 
     def defend(x: Tensor) -> DefenseResult:
-        nonlocal state, now_ns
+        nonlocal current, now_ns
         now_ns += round(1e9 / rate_hz)
-        defended, (state,) = streaming.step(x, [state], [now_ns])
+        defended, (current,) = streaming.step(x, [current], [now_ns])
         return defended
 
     return defend

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from zmask_ros.runtime.camera import DefendedCamera
 
 
-def assess_device(task: str, device: torch.device) -> Assessment:
-    """Where the network runs, and how full the memory there is."""
+def assess_device(task: str, device: torch.device, threads: int) -> Assessment:
+    """Where the network runs, with how many threads on a CPU, and how full the memory there is."""
     import torch
 
     if device.type != "cuda":
-        return Assessment(task, Level.OK, str(device), {"threads": str(torch.get_num_threads())})
+        return Assessment(task, Level.OK, str(device), {"threads": str(threads)})
     free, total = torch.cuda.mem_get_info(device)
     values = {
         "name": torch.cuda.get_device_name(device),

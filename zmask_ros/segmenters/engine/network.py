@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 
 from zmask_ros.segmenters.engine.sessions import GraphSession
+
+SMALL_IMAGES = 400_000
+"""Pixels of a batch up to which torch makes its part of a frame in one thread beside an engine."""
 
 
 class Activations(Protocol):
@@ -30,6 +35,7 @@ class EngineNetwork(nn.Module):
         input_size: (height, width) of the images, in pixels.
 
     Attributes:
+        pixels: of an image.
         provider: name of the execution provider that runs most of it.
         origin: what it was made of.
         evidence: sessions that make evidence of activations, by its name; see `make_evidence`.
@@ -37,6 +43,7 @@ class EngineNetwork(nn.Module):
 
     def __init__(self, sessions: Sequence[GraphSession], input_size: tuple[int, int]) -> None:
         super().__init__()
+        self.pixels = input_size[0] * input_size[1]
         self.origin = sessions[0].notes.origin
         self.evidence = {session.notes.evidence: session for session in sessions if session.notes.evidence}
         sessions = [session for session in sessions if not session.notes.evidence]
@@ -63,6 +70,24 @@ class EngineNetwork(nn.Module):
         needed = set(session.inputs)
         heats = session({tensor: activations[layer] for layer, tensor in self._tensors.items() if tensor in needed})
         return {heat: heats[tensor] for heat, tensor in session.notes.heats.items()}
+
+
+@contextmanager
+def one_thread_beside(network: nn.Module, images: int = 1) -> Iterator[None]:
+    """Context manager in which torch has one thread, where an engine runs ``network`` for a few small images.
+
+    What torch does beside an engine, masks, tracks and labels, are many small operations: waking a second thread for
+    each takes longer than it saves. The engine keeps its own threads.
+    """
+    if not isinstance(network, EngineNetwork) or network.pixels * images > SMALL_IMAGES:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Part(nn.Module):

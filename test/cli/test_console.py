@@ -28,7 +28,7 @@ def test_of_seconds_the_time_left_is_what_is_not_over(capsys, monkeypatch):
     assert capsys.readouterr().err.splitlines() == [
         "prepare: 900 of 1200 seconds, 5 min left",
         "prepare: 1020 of 1200 seconds, 3 min left",
-        "prepare: 1260 of 1200 seconds, 0 min left",
+        "prepare: 1260 of 1200 seconds, longer than asked for",
     ]
 
 

@@ -134,6 +134,8 @@ def _lines(description: str, unit: str, total: int | None) -> Advance:
             speed = done / (now - began)
             pace, left_s = f", {speed:.1f} {unit}/s", ((total or 0) - done) / speed
         of, left = ("", "") if total is None else (f" of {total:.0f}", f", {left_s / 60:.0f} min left")
+        if total is not None and done > total:
+            left = ", longer than asked for"
         line = f"{description}: {done:.0f}{of}{pace}{left} {note}"
         print(line.rstrip(), file=sys.stderr, flush=True)
 

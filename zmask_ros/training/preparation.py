@@ -38,15 +38,15 @@ from zmask_ros.segmenters.labels import labels_of
 from zmask_ros.training.adversaries import SEEN
 from zmask_ros.training.clean_fit import UNLIKE, CleanMeasurements, ProfileFit
 from zmask_ros.training.cross_fitting import FEWEST_DRIVES, Group, GroupedFrame
-from zmask_ros.training.division import divide_frames, evenly
+from zmask_ros.training.division import FEWEST_HELD_OUT, divide_frames, evenly
 from zmask_ros.training.double_oracle import BENIGN_A_FRAME, HeadOracle
 from zmask_ros.training.pipeline import PASSES_AN_ADVERSARIAL_STEP, seconds_a_pass
-from zmask_ros.training.plans import FittingPlan, LearnedPart, plan_of, transfer_plan
+from zmask_ros.training.plans import FittingPlan, LearnedPart, plan_of, screen_layers, transfer_plan
 from zmask_ros.training.preparation_state import Best, PreparationState, WorkFolder
 from zmask_ros.training.preparation_work import AttackedFrame, Hands, Judge, OwnHands, PatchOrder
 from zmask_ros.training.screening import add_screen
 from zmask_ros.training.settings import LEAST_ADVERSARIAL_STEPS, PreparationSettings, ScreenSettings
-from zmask_ros.training.sources import CleanFrame
+from zmask_ros.training.sources import CleanFrame, total_length
 from zmask_ros.training.standing import Standing
 
 NOTE = "Preparation"
@@ -66,6 +66,9 @@ ROUND_SEED = 50
 """Of the adaptive patch of the first round; they count up from here."""
 PATCH_SHARE = 0.3
 """Of the budget, for these patches, for those that the head begins to learn from, and for the one made anew."""
+HURRIED_SHARE = 0.5
+"""Of the budget, for patches that profiles are compared on, where there is no time for what makes them strong."""
+FEWEST_PATCH_STEPS = 5
 PASSES_A_PATCH_STEP = 10
 """Forward and backward of both images, most of them through the defense, in forward passes of one image."""
 SCREEN_SHARE = 0.25
@@ -93,6 +96,7 @@ class Preparation:
         held_out: what is held out for the report, in words.
         reported: its clean frames, uint8 [h, w, 3] RGB.
         drives: number of drives, the one that is held out for the report among them.
+        patch_steps: optimization steps of each patch.
         steps: of adversarial training behind the profile's head.
         seconds: that it took, interruptions left out.
         stages: seconds of each stage.
@@ -104,6 +108,7 @@ class Preparation:
     held_out: str
     reported: tuple[np.ndarray, ...]
     drives: int
+    patch_steps: int
     steps: int
     seconds: float
     stages: dict[str, float]
@@ -130,14 +135,26 @@ class Surroundings:
     hands: Hands | None = None
 
 
-def check_start(start: Profile) -> None:
-    """Refuse a profile that there is no head in to begin with.
+def check_start(segmenter: Segmenter, start: Profile | None) -> None:
+    """Refuse what a preparation cannot begin with, before any drive is read.
 
     Raises:
-        ZmaskError: there is none.
+        ZmaskError: ``start`` belongs to another network or has no head, or the network has no layers to begin with.
     """
+    begun_plan(segmenter, start)
+
+
+def begun_plan(segmenter: Segmenter, start: Profile | None) -> FittingPlan:
+    """The layers, the head and the growth that a preparation begins with: those of ``start``; None: the transferable.
+
+    Raises:
+        ZmaskError: see `check_start`.
+    """
+    if start is None:
+        return transfer_plan(segmenter)
     if start.detector.head is None:
         raise ZmaskError("The profile has no evidence head to start from: leave --from away.")
+    return plan_of(segmenter, start)
 
 
 def patch_recipes(input_size: tuple[int, int], steps: int) -> dict[str, Recipe]:
@@ -188,6 +205,11 @@ def divide_parts(
     chosen = enough[-1]
     others = tuple(frame for frame, fold in zip(frames, folds, strict=True) if fold != chosen)
     reported = [frame for frame, fold in zip(frames, folds, strict=True) if fold == chosen]
+    if sum(frame.held_out for frame in others) < FEWEST_HELD_OUT:
+        raise ZmaskError(
+            f"{len(frames)} clean frames are too few: {len(reported)} of them are held out for the report, and of the "
+            f"others every fifth, of which it takes {FEWEST_HELD_OUT}: record longer drives."
+        )
     training, compared = divide_frames(others)
     drive = f"{reported[0].bag} {reported[0].topic}"
     stretch = f", frames {reported[0].index} to {reported[-1].index}" if isinstance(chosen, Group) else ""
@@ -224,8 +246,6 @@ def prepare(
         ZmaskError: too few frames, or the work folder belongs to another preparation.
         KeyboardInterrupt: it was interrupted; the best profile has been kept, and the next call goes on.
     """
-    if start is not None:
-        check_start(start)
     total = None if math.isinf(budget) else math.ceil(budget)
     with surroundings.progress("Preparing", SECONDS, total) as advance:
         chain = _Chain(segmenter, frames, settings, surroundings, start, budget, advance)
@@ -258,10 +278,11 @@ class _Chain:
         self.budget, self._advance, self._told = budget, advance, 0.0
         self.folder = WorkFolder(surroundings.work, _identity(segmenter, frames, settings, start))
         kept, began = self.folder.load(), surroundings.clock()
-        self.plan: FittingPlan = transfer_plan(segmenter) if start is None else plan_of(segmenter, start)
+        self._tell(0.0 if kept is None else kept.spent)
+        self.plan = begun_plan(segmenter, start)
         assert self.plan.learned is not None
         # One drive is held out for the report: what is left has to be enough drives again.
-        fit = ProfileFit(segmenter, self.plan, len(frames), fewest_drives=FEWEST_DRIVES + 1)
+        fit = ProfileFit(segmenter, self.plan, total_length(frames), fewest_drives=FEWEST_DRIVES + 1)
         with surroundings.progress("Fitting", "frames", len(frames)) as advance:
             fit.add_all(frames, advance)
         self.measured: CleanMeasurements = fit.measured()
@@ -285,6 +306,8 @@ class _Chain:
         state, settings = self.state, self.settings
         if state.patch_steps is None:
             state.patch_steps = self._affordable_patch_steps()
+            # Timed anew, it would be another number, and an interrupted patch could not be gone on with.
+            self.folder.save(state)
         recipes = patch_recipes(self.segmenter.input_size, state.patch_steps)
         # Who knows the defense begins with a patch that does not.
         for knowing in (False, True):
@@ -312,12 +335,13 @@ class _Chain:
     def train_head(self) -> None:
         """Rounds of head and attacker; each head is compared with the best."""
         end = self.budget - self._reserved()
-        if not self._goes_on(end):
-            return
-        self._make_learned_patches()
-        oracle = self._oracle()
-        while self._goes_on(end):
-            self._round(oracle)
+        if self._goes_on(end):
+            self._make_learned_patches()
+            oracle = self._oracle()
+            while self._goes_on(end):
+                self._round(oracle)
+        # No round fits into what is left of the head's time: that will not be spent.
+        self._tell(end)
 
     def check(self) -> None:
         """Go back to what fitting gave if the best is worse on the frames that are held out for the report."""
@@ -334,11 +358,12 @@ class _Chain:
         if place.exists():
             return load_profile(place)
         if steps:
-            layers = self.segmenter.description.screen_layers
+            layers = screen_layers(self.segmenter)
             own = ScreenSettings(adversarial_steps=steps)
             profile = add_screen(self.segmenter, profile, self.parts.others, own, layers, progress=self.around.progress)
         elif self.start is not None and self.start.screen is not None:
-            fit = ProfileFit(self.segmenter, plan_of(self.segmenter, self.start.of_screen()), len(self.parts.others))
+            plan = plan_of(self.segmenter, self.start.of_screen())
+            fit = ProfileFit(self.segmenter, plan, total_length(self.parts.others))
             fit.add_all(self.parts.others)
             alone = fit.finish(self.start.screen.threshold.false_alarm_rate)
             profile = profile.with_screen(alone, alone.detector.threshold)
@@ -351,9 +376,9 @@ class _Chain:
     def report(self, profile: Profile) -> Preparation:
         """What patches do before and after, on frames that took part in nothing; an adaptive one is made anew."""
         settings, state, best = self.settings, self.state, self._best
+        assert state.patch_steps is not None
         before, after = self._reported(self.floor), self._reported(best)
         if not self._is_floor(best):
-            assert state.patch_steps is not None
             judged = self._judged(best)
             recipe = replace(patch_recipes(self.segmenter.input_size, state.patch_steps)[ADAPTIVE], seed=ANEW_SEED)
             (made,) = self.hands.make([self._order(f"{ADAPTIVE}, anew", recipe, judged, state.patches[PLAIN])])
@@ -368,6 +393,7 @@ class _Chain:
             held_out=self.parts.held_out,
             reported=self.parts.reported,
             drives=self.measured.moments.drives,
+            patch_steps=state.patch_steps,
             steps=best.steps,
             seconds=state.spent,
             stages=state.stages,
@@ -401,10 +427,11 @@ class _Chain:
         self.folder.save(self.state)
         self._tell(now)
 
-    def _tell(self, now: float) -> None:
-        """Show how much of the time is gone."""
-        self._advance(now - self._told)
-        self._told = now
+    def _tell(self, gone: float) -> None:
+        """Show how much of the budget is gone; nobody knows where it is infinite."""
+        if self._told < gone < math.inf:
+            self._advance(gone - self._told)
+            self._told = gone
 
     def _measured(self, own: Best) -> CleanMeasurements:
         assert self.plan.learned is not None
@@ -434,9 +461,12 @@ class _Chain:
         most, least = self.settings.patch_steps, self.settings.least_patch_steps
         if math.isinf(self.budget):
             return most
-        step = PASSES_A_PATCH_STEP * seconds_a_pass(self.segmenter, self.parts.others)
-        affordable = int(PATCH_SHARE * self.budget / (len(KINDS) + 2) / max(step, 1e-9))
-        return min(most, max(least, affordable))
+        step = max(PASSES_A_PATCH_STEP * seconds_a_pass(self.segmenter, self.parts.others), 1e-9)
+        affordable = int(PATCH_SHARE * self.budget / (len(KINDS) + 2) / step)
+        if affordable < least:
+            hurried = int(HURRIED_SHARE * self.budget / len(KINDS) / step)
+            affordable = min(least, max(FEWEST_PATCH_STEPS, hurried))
+        return min(most, affordable)
 
     def _affordable_frames(self) -> int:
         most = self.settings.shown_frames

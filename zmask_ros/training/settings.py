@@ -87,7 +87,7 @@ class PreparationSettings(Settings):
         precaution_rate: share of clean frames that may be masked without being flagged, in 0..1, exclusive.
         frames: about so many clean frames, evenly over all drives.
         patch_steps: optimization steps of each patch that profiles are compared on, where there is time for them.
-        least_patch_steps: steps where there is not.
+        least_patch_steps: steps where there is not; fewer, if these would take more than half of the time.
         shown_frames: clean frames that the head is shown, with patches and benign pictures, where there is time.
         head_steps: of the head's first round; it takes half as many for each further patch.
         patience: so many comparisons in a row without a better profile end a preparation that has no budget.

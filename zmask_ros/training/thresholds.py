@@ -122,11 +122,10 @@ def rate_interval(
         return None
     drives = [None] * count if drives is None else drives
     folds = drives if len(set(drives)) >= FEWEST_DRIVES else [FOLDS * index // count for index in range(count)]
-    framed = list(zip(folds, scores, drives, strict=True))
     exceeded = 0
     for left_out in dict.fromkeys(folds):
-        others = [(score, drive) for fold, score, drive in framed if fold != left_out]
-        threshold = _quantile_or_tail(*zip(*others, strict=True), false_alarm_rate)
-        exceeded += sum(score > threshold for fold, score, _ in framed if fold == left_out)
+        kept = [index for index, fold in enumerate(folds) if fold != left_out]
+        threshold = _quantile_or_tail([scores[i] for i in kept], [drives[i] for i in kept], false_alarm_rate)
+        exceeded += sum(score > threshold for score, fold in zip(scores, folds, strict=True) if fold == left_out)
     limits = binomtest(exceeded, count).proportion_ci(CONFIDENCE, "exact")
     return RateInterval(float(limits.low), float(limits.high), CONFIDENCE, exceeded, count)

@@ -40,8 +40,7 @@ class _TimeLeftColumn(TimeRemainingColumn):
     def render(self, task: Task) -> Text:
         if task.fields["unit"] != SECONDS or task.total is None:
             return super().render(task)
-        left = timedelta(seconds=round(_time_left(task.total, task.completed)))
-        return Text(str(left), style="progress.remaining")
+        return Text(str(timedelta(seconds=round(task.total - task.completed))), style="progress.remaining")
 
 
 class _Bars(Progress):
@@ -54,11 +53,6 @@ class _Bars(Progress):
                 gone = task.fields["done"] + self.get_time() - task.fields["told"]
                 task.completed = gone if task.total is None else min(gone, task.total)
         yield from super().get_renderables()
-
-
-def _time_left(total: float, done: float) -> float:
-    """Of work that is measured by its time, seconds; it may take longer than it should."""
-    return max(0.0, total - done)
 
 
 @contextmanager
@@ -127,14 +121,11 @@ def _lines(description: str, unit: str, total: int | None) -> Advance:
         if now < due:
             return
         due = now + LINE_EVERY_S
-        if unit == SECONDS:
-            # There may be more of them than this process has seen: those of an earlier one count as well.
-            pace, left_s = f" {SECONDS}", _time_left(total or 0, done)
-        else:
-            speed = done / (now - began)
-            pace, left_s = f", {speed:.1f} {unit}/s", ((total or 0) - done) / speed
-        of, left = ("", "") if total is None else (f" of {total:.0f}", f", {left_s / 60:.0f} min left")
-        if total is not None and done > total:
+        # There may be more seconds than this process has seen: those of an earlier one count as well.
+        speed = 1.0 if unit == SECONDS else done / (now - began)
+        pace = f" {SECONDS}" if unit == SECONDS else f", {speed:.1f} {unit}/s"
+        of, left = ("", "") if total is None else (f" of {total:.0f}", f", {(total - done) / speed / 60:.0f} min left")
+        if unit == SECONDS and total is not None and done > total:
             left = ", longer than asked for"
         line = f"{description}: {done:.0f}{of}{pace}{left} {note}"
         print(line.rstrip(), file=sys.stderr, flush=True)

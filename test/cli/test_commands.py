@@ -397,11 +397,13 @@ def test_replay_and_inspect_tell_a_darker_drive_from_one_that_the_profile_fits(c
         code, out, err = zmask(capsys, "replay", drive, *options, "--plot", tmp_path / "plot.png")
         assert code == 0, err
         replayed = json.loads(out)
-        assert ("zmask fit" in err) == (replayed["profile_fit"] in ("WARN", "ERROR"))
+        assert ("zmask prepare" in err) == (replayed["profile_fit"] in ("WARN", "ERROR"))
         code, out, err = zmask(capsys, "inspect", drive, *options)
         assert code == 0, err
         inspected = json.loads(out)
         assert inspected["over_time"] and set(inspected["layers"]) == {"0", "2"}
+        # All that it takes, but for those that are masked.
+        assert inspected["frames observed"] > len(images) / 2
         fits[drive] = inspected["profile_fit"]
     assert (tmp_path / "plot.png").stat().st_size > 1000
     assert (fits[like], fits[dark]) == ("OK", "ERROR")

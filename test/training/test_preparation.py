@@ -147,6 +147,15 @@ def test_patches_do_not_take_more_than_half_of_a_short_budget(segmenter, tmp_pat
     assert result.patch_steps == 15
 
 
+def test_a_short_budget_is_not_spent_on_the_report(segmenter, tmp_path, monkeypatch):
+    monkeypatch.setattr(preparation, "seconds_a_pass", lambda *_: 0.05)
+    settings, judged = replace(SETTINGS, reported_frames=24), []
+    judge = judge_of(lambda profile, frames: judged.append(len(frames)) or 0.4)
+    run(segmenter, tmp_path / "work", judge, settings=settings, budget=30.0)
+    # A quarter of it, and a second a frame.
+    assert set(judged) == {settings.compared_frames, 7}
+
+
 @pytest.mark.parametrize("budget", [30.0, 60.0])
 def test_the_time_that_is_shown_is_what_is_gone_of_the_budget(segmenter, tmp_path, budget):
     told = []

@@ -75,10 +75,11 @@ def command(
             device,
             runtime,
             graphs,
-            topic,
-            every,
-            significant_bits,
-            profile,
+            topic=topic,
+            every=every,
+            observed_every=every,
+            significant_bits=significant_bits,
+            profile=profile,
             streaming=True,
         )
         _show_drift(replay(settings, progress), path, profile, as_json)

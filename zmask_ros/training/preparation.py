@@ -79,6 +79,12 @@ SHOWN_SHARE = 0.1
 """Of the budget, for showing the head clean frames and benign pictures."""
 LEAST_SHOWN = 20
 """Clean frames that it is shown at least."""
+REPORT_SHARE = 0.25
+"""Of the budget, for the check and the report at most."""
+PASSES_A_REPORTED_FRAME = 20
+"""With each of the patches, alone, with the exact mask, and under two profiles, in forward passes."""
+LEAST_REPORTED = 6
+"""Attacked frames of each kind."""
 FIRST_LEARNING_RATE, LEARNING_RATE = 2e-3, 1e-3
 """Of the first round of the head, that was trained on other networks, and of those that follow."""
 COMPARED_SEED, REPORTED_SEED, ANEW_SEED = 1, 2, 100
@@ -375,7 +381,7 @@ class _Chain:
 
     def report(self, profile: Profile) -> Preparation:
         """What patches do before and after, on frames that took part in nothing; an adaptive one is made anew."""
-        settings, state, best = self.settings, self.state, self._best
+        state, best = self.state, self._best
         assert state.patch_steps is not None
         before, after = self._reported(self.floor), self._reported(best)
         if not self._is_floor(best):
@@ -383,7 +389,7 @@ class _Chain:
             recipe = replace(patch_recipes(self.segmenter.input_size, state.patch_steps)[ADAPTIVE], seed=ANEW_SEED)
             (made,) = self.hands.make([self._order(f"{ADAPTIVE}, anew", recipe, judged, state.patches[PLAIN])])
             anew = {ADAPTIVE: made.patch}
-            pairs = self._attacked(self.parts.reported, anew, settings.reported_frames, REPORTED_SEED)
+            pairs = self._attacked(self.parts.reported, anew, self._reported_frames, REPORTED_SEED)
             after = replace(after, by_kind=after.by_kind | self.hands.judge(judged, pairs))
         self._mark("report")
         return Preparation(
@@ -475,6 +481,15 @@ class _Chain:
         frame = BENIGN_A_FRAME * seconds_a_pass(self.segmenter, self.parts.others)
         return min(most, max(LEAST_SHOWN, int(SHOWN_SHARE * self.budget / max(frame, 1e-9))))
 
+    @cached_property
+    def _reported_frames(self) -> int:
+        """Attacked frames of each kind that are reported on, at most."""
+        most = self.settings.reported_frames
+        if math.isinf(self.budget):
+            return most
+        frame = PASSES_A_REPORTED_FRAME * seconds_a_pass(self.segmenter, self.parts.others)
+        return min(most, max(LEAST_REPORTED, int(REPORT_SHARE * self.budget / max(frame, 1e-9))))
+
     def _order(self, kind: str, recipe: Recipe, profile: Profile, plain: Tensor | None = None) -> PatchOrder:
         """A patch against the network; or, where the recipe knows it, against ``profile``, beginning with ``plain``."""
         own = profile if recipe.knows_the_defense else None
@@ -532,11 +547,11 @@ class _Chain:
 
     @cached_property
     def _reported_pairs(self) -> dict[str, list[AttackedFrame]]:
-        return self._attacked(self.parts.reported, self.state.patches, self.settings.reported_frames, REPORTED_SEED)
+        return self._attacked(self.parts.reported, self.state.patches, self._reported_frames, REPORTED_SEED)
 
     def _find_standing(self, own: Best) -> Standing:
         profile = self._judged(own)
-        frames, most = self.parts.reported, self.settings.reported_frames
+        frames, most = self.parts.reported, self._reported_frames
         by_kind = self.hands.judge(profile, self._reported_pairs | self._against(own, frames, most, REPORTED_SEED))
         defense = Defense(self.segmenter, profile)
         with torch.inference_mode():
@@ -618,7 +633,7 @@ class _Chain:
         """Seconds that the check and the report will take, by those that comparisons and patches took."""
         compared = len(KINDS) * self.settings.compared_frames
         # Two profiles, an adaptive patch made anew, and what is the same for all profiles.
-        attacked = (3 * len(KINDS) + 1) * min(self.settings.reported_frames, len(self.parts.reported))
+        attacked = (3 * len(KINDS) + 1) * min(self._reported_frames, len(self.parts.reported))
         looks = attacked + 2 * len(self.parts.reported)
         return self.state.patch_seconds + looks / compared * self.state.compare_seconds
 

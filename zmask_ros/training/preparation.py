@@ -26,7 +26,7 @@ from torch import Tensor
 
 from zmask_ros.attacks import Recipe, paste_at_random, stack_frames, to_uint8
 from zmask_ros.attacks.patch_attack import profile_digest
-from zmask_ros.attacks.recipe import patch_side
+from zmask_ros.attacks.recipe import CONSTRAINT, GROUPED, RESISTING, patch_side
 from zmask_ros.attacks.strength import FAST
 from zmask_ros.defense import Defense, Profile, load_profile, save_profile
 from zmask_ros.defense.defense import masked_labels
@@ -35,11 +35,12 @@ from zmask_ros.errors import ZmaskError
 from zmask_ros.progress import SECONDS, Advance, Progress, silent
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.segmenters.labels import labels_of
+from zmask_ros.training.adversarial import untrained_plan
 from zmask_ros.training.adversaries import SEEN
 from zmask_ros.training.clean_fit import UNLIKE, CleanMeasurements, ProfileFit
 from zmask_ros.training.cross_fitting import FEWEST_DRIVES, Group, GroupedFrame
 from zmask_ros.training.division import FEWEST_HELD_OUT, divide_frames, evenly
-from zmask_ros.training.double_oracle import BENIGN_A_FRAME, HeadOracle
+from zmask_ros.training.double_oracle import BENIGN_A_FRAME, PATCHED_SHARE, HeadOracle, bytes_an_image
 from zmask_ros.training.pipeline import PASSES_AN_ADVERSARIAL_STEP, seconds_a_pass
 from zmask_ros.training.plans import FittingPlan, LearnedPart, plan_of, screen_layers, transfer_plan
 from zmask_ros.training.preparation_state import Best, PreparationState, WorkFolder
@@ -64,6 +65,8 @@ LEARNED_SEED = 10
 """Added to the seeds of patches that the head learns from: others than those that profiles are compared on."""
 ROUND_SEED = 50
 """Of the adaptive patch of the first round; they count up from here."""
+ROUND_LOSSES = (GROUPED, RESISTING)
+"""Of the adaptive patches in turn; those of the first loss begin with a plain patch, the others with noise."""
 PATCH_SHARE = 0.3
 """Of the budget, for these patches, for those that the head begins to learn from, and for the one made anew."""
 HURRIED_SHARE = 0.5
@@ -85,8 +88,10 @@ PASSES_A_REPORTED_FRAME = 20
 """With each of the patches, alone, with the exact mask, and under two profiles, in forward passes."""
 LEAST_REPORTED = 6
 """Attacked frames of each kind."""
+SHOWN_BYTES, SHOWN_PATCHES = 3e9, 12
+"""Memory for what it is shown of clean frames, and of so many patches."""
 FIRST_LEARNING_RATE, LEARNING_RATE = 2e-3, 1e-3
-"""Of the first round of the head, that was trained on other networks, and of those that follow."""
+"""Of the first round of the head, and of those that follow."""
 COMPARED_SEED, REPORTED_SEED, ANEW_SEED = 1, 2, 100
 """Of the places of patches on the frames, and of the patch that is made anew."""
 
@@ -172,7 +177,7 @@ def patch_recipes(input_size: tuple[int, int], steps: int) -> dict[str, Recipe]:
         PLAIN: begun,
         SMALL: replace(begun, size=(small, small), seed=1),
         GRADED: replace(begun, seed=2, beta=GRADED_BETA),
-        ADAPTIVE: replace(begun, seed=3, adaptive="both"),
+        ADAPTIVE: replace(begun, seed=3, adaptive="flag", evasion=CONSTRAINT),
     }
 
 
@@ -287,10 +292,8 @@ class _Chain:
         self._tell(0.0 if kept is None else kept.spent)
         self.plan = begun_plan(segmenter, start)
         assert self.plan.learned is not None
-        # One drive is held out for the report: what is left has to be enough drives again.
-        fit = ProfileFit(segmenter, self.plan, total_length(frames), fewest_drives=FEWEST_DRIVES + 1)
-        with surroundings.progress("Fitting", "frames", len(frames)) as advance:
-            fit.add_all(frames, advance)
+        self._frames = frames
+        fit = self._fit("Fitting", self.plan)
         self.measured: CleanMeasurements = fit.measured()
         self._by_drive = self.measured.moments.drives >= FEWEST_DRIVES
         self.parts = divide_parts(frames, fit.group, self._reported_with)
@@ -407,6 +410,24 @@ class _Chain:
 
     # What stages are made of
 
+    def _fit(self, title: str, plan: FittingPlan) -> ProfileFit:
+        """A fit to all frames."""
+        # One drive is held out for the report: what is left has to be enough drives again.
+        fit = ProfileFit(self.segmenter, plan, total_length(self._frames), fewest_drives=FEWEST_DRIVES + 1)
+        with self.around.progress(title, "frames", len(self._frames)) as advance:
+            fit.add_all(self._frames, advance)
+        return fit
+
+    @cached_property
+    def _taught(self) -> CleanMeasurements:
+        """What clean frames gave with the head that learns: that of the start, or else one that sees channels.
+
+        What a head sees of descriptors an attacker can keep as clean images have it, and lose hardly any strength.
+        """
+        if self.start is not None:
+            return self.measured
+        return self._fit("Fitting the head's layers", untrained_plan(self.segmenter)).measured()
+
     @property
     def _best(self) -> Best:
         return self.state.best or self.floor
@@ -440,10 +461,11 @@ class _Chain:
             self._told = gone
 
     def _measured(self, own: Best) -> CleanMeasurements:
-        assert self.plan.learned is not None
-        begun = self.plan.learned
+        measured = self._taught if own.steps else self.measured
+        assert measured.plan.learned is not None
+        begun = measured.plan.learned
         head = Head(begun.head.branch, begun.head.kind, **own.head)
-        return self.measured.with_learned(LearnedPart(head, begun.opening), own.precaution_rate)
+        return measured.with_learned(LearnedPart(head, begun.opening), own.precaution_rate)
 
     def _profile(self, own: Best) -> Profile:
         """A head with the statistics and thresholds of all drives."""
@@ -475,7 +497,9 @@ class _Chain:
         return min(most, affordable)
 
     def _affordable_frames(self) -> int:
-        most = self.settings.shown_frames
+        images = BENIGN_A_FRAME + PATCHED_SHARE * SHOWN_PATCHES
+        held = int(SHOWN_BYTES / images / bytes_an_image(self._taught, self.parts.training[0]))
+        most = max(1, min(self.settings.shown_frames, held))
         if math.isinf(self.budget):
             return most
         frame = BENIGN_A_FRAME * seconds_a_pass(self.segmenter, self.parts.others)
@@ -588,7 +612,7 @@ class _Chain:
     def _oracle(self) -> HeadOracle:
         """What trains the head."""
         frames = evenly(self.parts.training, self._affordable_frames())
-        oracle = HeadOracle(self.measured, frames, self._takes_part, progress=self.around.progress)
+        oracle = HeadOracle(self._taught, frames, self._takes_part, progress=self.around.progress)
         self._mark("head")
         return oracle
 
@@ -604,7 +628,9 @@ class _Chain:
         recipe = patch_recipes(self.segmenter.input_size, state.patch_steps)[ADAPTIVE]
         number = sum(name.startswith(ADAPTIVE) for name in state.learned)
         name = f"{ADAPTIVE}, round {number}"
-        order = self._order(name, replace(recipe, seed=ROUND_SEED + number), judged, state.learned[LEARNED_PLAIN])
+        loss = ROUND_LOSSES[(number - 1) % len(ROUND_LOSSES)]
+        start = state.learned[LEARNED_PLAIN] if loss == GROUPED else None
+        order = self._order(name, replace(recipe, seed=ROUND_SEED + number, loss=loss), judged, start)
         (made,) = self.hands.make([order])
         own = replace(own, adaptive=made.patch)
         self._compare(own, judged)
@@ -615,10 +641,10 @@ class _Chain:
     def _answered(self, oracle: HeadOracle) -> Best:
         """The next head."""
         state, settings = self.state, self.settings
-        assert self.plan.learned is not None
-        begun = self.plan.learned.head
+        assert self._taught.plan.learned is not None
+        begun = self._taught.plan.learned.head
         first = state.head is None
-        steps = settings.head_steps if first else settings.head_steps // 2
+        steps = settings.head_steps if first else settings.head_steps // 3
         head = begun if state.head is None else Head(begun.branch, begun.kind, **state.head)
         with self.around.progress("Training the head", "steps", steps) as advance:
 

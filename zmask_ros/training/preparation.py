@@ -249,7 +249,8 @@ def prepare(
         frames: clean ones, at the network's input size, in the order of their drives.
         settings: how.
         surroundings: what it is given from outside.
-        start: a profile of the same network, whose layers and head it begins with; None: the transferable head.
+        start: a profile of the same network, whose layers and head it begins with; None: fitting gives the
+            transferable head, and an untrained one learns that sees channels.
         budget: seconds, those of interrupted calls among them. What a call lost since it last kept its state does not
             count.
 

@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from rich.console import Console
 from rosbags.highlevel import AnyReader
 
 from support import bag_makers, tiny_network
-from support.commands import TOPIC, record, refused, zmask
+from support.commands import TOPIC, record, record_twelve_bits, refused, zmask
 from support.patched_street import attacked_image
 from support.tiny_network import describe_with
 from support.videos import filmed
@@ -22,7 +21,6 @@ from zmask_ros.defense import load_profile
 from zmask_ros.io.bags.camera_info import camera_info_fields
 from zmask_ros.io.bags.reader import CameraBags, ReadReport, image_topics
 from zmask_ros.io.bags.writer import BagWriter
-from zmask_ros.io.images.codec import encode
 from zmask_ros.io.images.remarks import NEARLY_BLACK
 from zmask_ros.io.stamps import stamp_ns
 
@@ -129,14 +127,8 @@ def test_replay_says_what_a_verdict_is_worth_on_black_frames(capsys, tiny, profi
 
 
 def test_replay_and_fit_read_a_camera_of_twelve_bits_as_they_are_told(capsys, tiny, profile, tmp_path):
-    drive, eight = tmp_path / "drive.mcap", record(tmp_path / "eight.mcap", map(tiny_network.clean_image, range(40)))
-    with BagWriter(drive) as bag:
-        for index in range(40):
-            wide = encode(tiny_network.clean_image(index), "rgb16")
-            samples = np.frombuffer(wide.data, "<u2") >> 4
-            fields = vars(wide) | {"data": samples.view(np.uint8)}
-            header = SimpleNamespace(stamp=SimpleNamespace(sec=index, nanosec=0), frame_id="camera")
-            bag.write_message(TOPIC, "sensor_msgs/msg/Image", SimpleNamespace(header=header, **fields), index)
+    drive = record_twelve_bits(tmp_path / "drive.mcap", map(tiny_network.clean_image, range(40)))
+    eight = record(tmp_path / "eight.mcap", map(tiny_network.clean_image, range(40)))
     command = ("replay", "--segmenter", tiny, "--profile", profile, "--json")
     code, _out, err = zmask(capsys, *command, drive)
     assert (code, "set significant_bits to 12" in err) == (0, True), err
@@ -405,11 +397,13 @@ def test_replay_and_inspect_tell_a_darker_drive_from_one_that_the_profile_fits(c
         code, out, err = zmask(capsys, "replay", drive, *options, "--plot", tmp_path / "plot.png")
         assert code == 0, err
         replayed = json.loads(out)
-        assert ("zmask fit" in err) == (replayed["profile_fit"] in ("WARN", "ERROR"))
+        assert ("zmask prepare" in err) == (replayed["profile_fit"] in ("WARN", "ERROR"))
         code, out, err = zmask(capsys, "inspect", drive, *options)
         assert code == 0, err
         inspected = json.loads(out)
         assert inspected["over_time"] and set(inspected["layers"]) == {"0", "2"}
+        # All that it takes, but for those that are masked.
+        assert inspected["frames observed"] > len(images) / 2
         fits[drive] = inspected["profile_fit"]
     assert (tmp_path / "plot.png").stat().st_size > 1000
     assert (fits[like], fits[dark]) == ("OK", "ERROR")

@@ -1,16 +1,23 @@
 """`zmask prepare` on the tiny network; bad input tried on each argument."""
 
 import json
+from dataclasses import replace
 
 import pytest
+import torch
 
 from support import tiny_network
-from support.commands import record, refused, zmask
+from support.commands import record, record_twelve_bits, refused, zmask
 from support.short_preparation import SETTINGS
 from zmask_ros.cli import prepare as prepare_command
 from zmask_ros.cli.options import DURATION
-from zmask_ros.defense import Defense, load_profile
+from zmask_ros.defense import Defense, load_profile, save_profile
 from zmask_ros.segmenters import load_segmenter
+from zmask_ros.training import preparation
+from zmask_ros.training.clean_fit import ProfileFit
+from zmask_ros.training.plans import head_layers, screen_layers, transfer_plan
+from zmask_ros.training.sources import CleanFrame
+from zmask_ros.training.transfer import encoder_layers
 
 BEFORE_THE_HEAD, IN_THE_HEAD = 12, 22
 """Questions to the clock until the training of the head has begun, and until Ctrl-C."""
@@ -95,6 +102,69 @@ def test_bad_input(capsys, tiny, profile, drive, tmp_path, arguments, says):
     named = [argument.format(**places) for argument in arguments]
     assert says in refused(capsys, "prepare", *named, "--segmenter", tiny)
     assert not output.exists()
+
+
+def with_head(description):
+    """A profile of the network, as `zmask fit` makes it."""
+    segmenter = load_segmenter(str(description), "cpu")
+    fit = ProfileFit(segmenter, transfer_plan(segmenter))
+    fit.add_all(CleanFrame("clean", "/image_raw", index, tiny_network.clean_image(index)) for index in range(40))
+    path = description.with_suffix(".head.zmask.safetensors")
+    save_profile(fit.finish(false_alarm_rate=0.01), path)
+    return path
+
+
+def test_what_cannot_be_begun_with_is_refused_before_drives_are_read(capsys, tiny, tmp_path):
+    output, unread = tmp_path / "mine.zmask.safetensors", tmp_path / "nowhere"
+    others = with_head(tiny_network.describe(tmp_path, seed=1))
+    assert "fitted on something else" in refused(
+        capsys, "prepare", unread, "--segmenter", tiny, "--from", others, "-o", output
+    )
+    half = tiny_network.describe_with(tmp_path, layers="{shallow: ['0'], deep: []}")
+    assert "no layers in 'deep'" in refused(capsys, "prepare", unread, "--segmenter", half, "-o", output)
+
+
+def test_layers_are_chosen_where_the_description_names_none(capsys, drive, tmp_path):
+    bare, output = tiny_network.describe_with(tmp_path, layers=""), tmp_path / "mine.zmask.safetensors"
+    code, out, err = zmask(capsys, "prepare", drive, "--segmenter", bare, "-o", output, "--budget", "20s", "--json")
+    assert code == 0, err
+    network = load_segmenter(bare, "cpu")
+    slots = encoder_layers(network)
+    told = json.loads(out)
+    assert set(told["shallow layers"].split(", ")) | set(told["deep layers"].split(", ")) == set(slots)
+    assert slots[0] in told["shallow layers"] and slots[-1] in told["deep layers"]
+    assert set(head_layers(network)) == set(screen_layers(network)) == set(slots)
+
+
+@pytest.mark.parametrize("command", ["prepare", "fit"])
+def test_the_network_of_the_profile_that_it_starts_from_is_the_default(capsys, tiny, tmp_path, command):
+    start, output = with_head(tiny), tmp_path / "mine.zmask.safetensors"
+    drive = record(tmp_path / "drive.mcap", map(tiny_network.clean_image, range(80)))
+    # Its name is that of no segmenter of the package; the shipped network would be refused for another reason.
+    assert "There is no segmenter 'tiny_0'" in refused(capsys, command, drive, "--from", start, "-o", output)
+
+
+def test_images_of_a_camera_of_twelve_bits(capsys, tiny, tmp_path):
+    output = tmp_path / "mine.zmask.safetensors"
+    drive = record_twelve_bits(tmp_path / "drive.mcap", map(tiny_network.clean_image, range(80)))
+    eight = record(tmp_path / "eight.mcap", map(tiny_network.clean_image, range(80)))
+    means = []
+    for own, more in ((drive, ("--significant-bits", 12)), (eight, ())):
+        code, _, err = zmask(
+            capsys, "prepare", own, "--segmenter", tiny, "-o", output, "--budget", "20s", "--json", *more
+        )
+        assert code == 0, err
+        means.append(load_profile(output).detector.statistics["shallow:0"].mean)
+    assert torch.equal(*means)
+
+
+def test_patches_that_are_too_weak_to_say_much_are_warned_of(capsys, monkeypatch, tiny, drive, tmp_path):
+    monkeypatch.setattr(prepare_command, "SETTINGS", replace(SETTINGS, patch_steps=240, least_patch_steps=80))
+    monkeypatch.setattr(preparation, "seconds_a_pass", lambda *_: 0.1)
+    output = tmp_path / "mine.zmask.safetensors"
+    code, out, err = zmask(capsys, "prepare", drive, "--segmenter", tiny, "-o", output, "--budget", "60s", "--json")
+    assert code == 0, err
+    assert json.loads(out)["patch_steps"] == 7 and "patches took 7 steps, and they are weak" in " ".join(err.split())
 
 
 @pytest.mark.parametrize(

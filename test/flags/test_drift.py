@@ -26,7 +26,7 @@ def test_a_level_is_left_above_its_bound(distance, level):
 
 def test_who_is_warned_is_told_the_distance_the_layer_and_the_command():
     advice = Drift(1.2, LAYERS, 30).advice(DriftLevels())
-    assert "1.20" in advice and "deep" in advice and "zmask fit" in advice
-    assert "zmask fit" not in Drift(0.5, LAYERS, 30).advice(DriftLevels())
+    assert "1.20" in advice and "deep" in advice and "zmask prepare BAG --from" in advice
+    assert "zmask prepare" not in Drift(0.5, LAYERS, 30).advice(DriftLevels())
     assert Drift(reason="no frame yet").advice(DriftLevels()) == "unknown: no frame yet"
     assert Drift().furthest == ""

@@ -39,7 +39,7 @@ def test_the_shipped_description_can_be_read():
         ),
         ({"classes": "{Sky: [70, 130, 256]}"}, "'classes.Sky.2' is 256, but should be less than or equal to 255"),
         ({"classes": "{Sky: blue}"}, "'classes.Sky' is 'blue', but should be a valid tuple"),
-        ({"layers": '["0", "2"]'}, "lacks the entry 'layers.shallow'"),
+        ({"layers": '["0", "2"]'}, "'layers' is .'0', '2'., but should hold shallow and deep"),
         ({"layers": "{shallow: backbone, deep: []}"}, "'layers.shallow' is 'backbone', but should be a valid tuple"),
         ({"layers": "{shallow: [1.10], deep: []}"}, "'layers.shallow.0' is 1.1, but should be a valid string"),
         ({"arguments": "[0]"}, "'arguments' is .0., but should be a valid dictionary"),

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
 
 from zmask_ros.cli.main import main
 from zmask_ros.io.bags.writer import BagWriter
+from zmask_ros.io.images.codec import encode
 
 TOPIC = "/camera/image_raw"
 
@@ -40,4 +44,16 @@ def record(path: Path, images, topic: str = TOPIC) -> Path:
     with BagWriter(path) as bag:
         for index, image in enumerate(images):
             bag.write_image(topic, image, "rgb8", 1_000_000_000 + index * 66_666_667, "camera")
+    return path
+
+
+def record_twelve_bits(path: Path, images) -> Path:
+    """The images as those of a camera of 12 bits: 16-bit ones, of which the low bits are used."""
+    with BagWriter(path) as bag:
+        for index, image in enumerate(images):
+            wide = encode(image, "rgb16")
+            samples = np.frombuffer(wide.data, "<u2") >> 4
+            fields = vars(wide) | {"data": samples.view(np.uint8)}
+            header = SimpleNamespace(stamp=SimpleNamespace(sec=index, nanosec=0), frame_id="camera")
+            bag.write_message(TOPIC, "sensor_msgs/msg/Image", SimpleNamespace(header=header, **fields), index)
     return path

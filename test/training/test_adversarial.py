@@ -13,9 +13,12 @@ from zmask_ros.defense import Branch, Defense, LayerStatistics, ProfileError, lo
 from zmask_ros.defense.evidence.grid import resample
 from zmask_ros.defense.evidence.head import WEIGHTS, EvidenceHead, untrained_head
 from zmask_ros.defense.evidence.head_features import GroupFeatures, HeadFeatures
-from zmask_ros.training.adversarial import train_adversarially, with_untrained_head
+from zmask_ros.training import adversarial
+from zmask_ros.training.adversarial import train_adversarially, untrained_plan, with_untrained_head
 from zmask_ros.training.adversaries import ADVERSARY_KINDS
-from zmask_ros.training.clean_fit import observe
+from zmask_ros.training.clean_fit import ProfileFit, observe
+from zmask_ros.training.plans import head_layers
+from zmask_ros.training.sources import CleanFrame
 
 FEW = (ADVERSARY_KINDS[1], ADVERSARY_KINDS[4], ADVERSARY_KINDS[6])
 STEPS = 24 * len(FEW)
@@ -55,6 +58,23 @@ def test_features_are_the_obvious_ones():
         assert np.allclose(found[3 * row : 3 * row + 3], z / (3 + abs(z)), atol=1e-4)
     rms = np.sqrt(obvious.box_pool(((x - mean) / deviations[0][:, None, None]) ** 2, (3, 3)))
     assert np.allclose(found[6:], rms / (3 + rms), atol=1e-3)
+
+
+def test_an_untrained_head_sees_the_channels_of_the_network(segmenter):
+    plan = untrained_plan(segmenter)
+    assert plan.head.branch.layers == head_layers(segmenter)
+    fit = ProfileFit(segmenter, plan, len(FRAMES))
+    fit.add_all(CleanFrame("clean", "/image_raw", index, frame) for index, frame in enumerate(FRAMES))
+    # The number of its features is foretold without statistics, which would not fit otherwise.
+    head = Defense(segmenter, fit.finish(0.001)).analyzer.evidence.head
+    assert sum(head.features.counts) == plan.head.inner.shape[1]
+
+
+def test_of_a_wide_network_it_sees_the_finest_layers(segmenter, monkeypatch):
+    first, *others = head_layers(segmenter)
+    assert others
+    monkeypatch.setattr(adversarial, "MOST_FEATURES", 1)
+    assert untrained_plan(segmenter).head.branch.layers == (first,)
 
 
 def test_wide_kernels_are_left_out_on_request():

@@ -18,7 +18,7 @@ from zmask_ros.training.adversarial import with_untrained_head
 from zmask_ros.training.adversaries import SEEN
 from zmask_ros.training.clean_fit import CleanMeasurements, ProfileFit
 from zmask_ros.training.cross_fitting import Group, GroupedFrame, GroupedMoments
-from zmask_ros.training.double_oracle import HeadOracle
+from zmask_ros.training.double_oracle import HeadOracle, bytes_an_image
 from zmask_ros.training.plans import FittingPlan, plan_of, transfer_plan
 from zmask_ros.training.sources import CleanFrame
 
@@ -118,3 +118,13 @@ def test_it_learns_from_all_patches_and_forgets_none(segmenter: Segmenter, measu
 def test_the_same_patches_give_the_same_head(measured: CleanMeasurements) -> None:
     first, again, other = (answered(measured, patch, steps=3) for patch in (PATCH, PATCH, 1 - PATCH))
     assert first.digest == again.digest != other.digest
+
+
+def test_the_memory_of_an_image_is_foretold(segmenter: Segmenter, measured: CleanMeasurements) -> None:
+    frame = GroupedFrame(image_of(0, 1).image, Group(0, 0))
+    head = measured.heads_without()(frame.group)
+    with tap(segmenter, head.branch.layers) as taps:
+        segmenter.logits(segmenter.prepare(frame.image))
+        numbers = sum(own.numel() for own in head.seen(taps))
+    height, width = head.features.grid
+    assert bytes_an_image(measured, frame) == 2 * (numbers + height * width)

@@ -54,6 +54,15 @@ def test_a_stretch_unlike_all_others_widens_the_interval():
     assert fooled.exceeded > 0 and fooled.low > 0.01
 
 
+@pytest.mark.parametrize(("count", "exceeded"), [(4, 40), (2, 0)])
+def test_whole_drives_are_left_out_for_the_interval_where_there_are_enough(count, exceeded):
+    drives = [index % count for index in range(40 * count)]
+    scores = [0.01 * (index % 7) + 5.0 * (drive == 1) for index, drive in enumerate(drives)]
+    interval = rate_interval(scores, 0.01, drives)
+    assert interval is not None
+    assert interval.exceeded == exceeded
+
+
 def test_too_few_frames_have_no_interval():
     assert rate_interval([0.1] * (2 * FOLDS - 1), 0.01) is None
 

@@ -1,8 +1,10 @@
 """Preparing a profile on the tiny network: the best of what was tried, interruptions, and the budget."""
 
+import re
 from contextlib import contextmanager
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -10,10 +12,12 @@ from hypothesis import strategies as st
 
 from support import tiny_network
 from support.short_preparation import SETTINGS
+from zmask_ros.attacks import patch_attack
 from zmask_ros.attacks.patch_attack import profile_digest
 from zmask_ros.defense import Defense
 from zmask_ros.errors import ZmaskError
-from zmask_ros.progress import silent
+from zmask_ros.progress import SECONDS, silent
+from zmask_ros.training import preparation
 from zmask_ros.training.clean_fit import ProfileFit
 from zmask_ros.training.plans import transfer_plan
 from zmask_ros.training.preparation import KINDS, Surroundings, divide_parts, prepare
@@ -115,6 +119,63 @@ def test_an_interrupted_one_goes_on_and_ends_the_same(segmenter, uninterrupted, 
     assert not work.exists()
 
 
+def test_an_interrupted_patch_is_gone_on_with_although_the_machine_got_slower(segmenter, tmp_path, monkeypatch):
+    monkeypatch.setattr(patch_attack, "SAVED_EVERY", 2)
+    settings, work = replace(SETTINGS, patch_steps=9), tmp_path / "work"
+    monkeypatch.setattr(preparation, "seconds_a_pass", lambda *_: 0.06)
+    run(segmenter, work, LIKES_TRAINING, interrupting("Patch: plain", 3), settings, budget=60.0)
+    assert (work / "plain.attack.safetensors").exists()
+    monkeypatch.setattr(preparation, "seconds_a_pass", lambda *_: 0.1)
+    result, _ = run(segmenter, work, LIKES_TRAINING, settings=settings, budget=60.0)
+    assert result.patch_steps == 5
+
+
+def test_a_patch_whose_state_does_not_fit_is_begun_anew(segmenter, uninterrupted, tmp_path):
+    work = tmp_path / "work"
+    run(segmenter, work, LIKES_TRAINING, interrupting("Patch: adaptive", 1))
+    # As after another number of threads: sums differ in their last digits.
+    (work / "adaptive.attack.safetensors").write_bytes(b"of another profile")
+    result, _ = run(segmenter, work, LIKES_TRAINING)
+    assert profile_digest(result.profile) == profile_digest(uninterrupted[0].profile)
+
+
+def test_patches_do_not_take_more_than_half_of_a_short_budget(segmenter, tmp_path, monkeypatch):
+    settings = replace(SETTINGS, patch_steps=240, least_patch_steps=80)
+    monkeypatch.setattr(preparation, "seconds_a_pass", lambda *_: 0.05)
+    result, _ = run(segmenter, tmp_path / "work", LIKES_TRAINING, settings=settings, budget=60.0)
+    # Four patches, and half a second a step.
+    assert result.patch_steps == 15
+
+
+def test_a_short_budget_is_not_spent_on_the_report(segmenter, tmp_path, monkeypatch):
+    monkeypatch.setattr(preparation, "seconds_a_pass", lambda *_: 0.05)
+    settings, judged = replace(SETTINGS, reported_frames=24), []
+    judge = judge_of(lambda profile, frames: judged.append(len(frames)) or 0.4)
+    run(segmenter, tmp_path / "work", judge, settings=settings, budget=30.0)
+    # A quarter of it, and a second a frame.
+    assert set(judged) == {settings.compared_frames, 7}
+
+
+@pytest.mark.parametrize("budget", [30.0, 60.0])
+def test_the_time_that_is_shown_is_what_is_gone_of_the_budget(segmenter, tmp_path, budget):
+    told = []
+
+    @contextmanager
+    def progress(description, unit, total):
+        yield lambda steps=1, note="": told.append((steps, total)) if unit == SECONDS else None
+
+    def interrupted(description, unit, total):
+        return interrupting("Patch: adaptive", 1)(description, unit, total)
+
+    run(segmenter, tmp_path / "work", LIKES_TRAINING, interrupted, budget=budget)
+    spent = torch.load(tmp_path / "work" / "state.pt", weights_only=True)["state"]["spent"]
+    result, _ = run(segmenter, tmp_path / "work", LIKES_TRAINING, progress, budget=budget)
+    assert told[0] == (spent, budget)
+    assert all(steps > 0 for steps, _ in told)
+    # The head's time is over when no round fits any more: what is left then is left.
+    assert result.seconds <= sum(steps for steps, _ in told) <= budget + 5
+
+
 def test_after_an_interruption_the_best_so_far_is_kept(segmenter, tmp_path):
     nothing, kept = run(segmenter, tmp_path / "work", LIKES_TRAINING, interrupting("Patch: adaptive, round 2", 1))
     assert nothing is None
@@ -158,6 +219,16 @@ def test_a_start_without_a_head_is_refused(segmenter, fitted, tmp_path):
         run(segmenter, tmp_path / "work", LIKES_TRAINING, start=fitted)
 
 
+def test_what_an_older_version_left_is_not_gone_on_with(segmenter, tmp_path):
+    run(segmenter, tmp_path / "work", LIKES_TRAINING, interrupting("Patch: plain", 1))
+    file = tmp_path / "work" / "state.pt"
+    kept = torch.load(file, weights_only=True)
+    kept["state"]["rivals"] = 3
+    torch.save(kept, file)
+    with pytest.raises(ZmaskError, match="delete it"):
+        run(segmenter, tmp_path / "work", LIKES_TRAINING)
+
+
 def test_another_preparation_is_not_gone_on_with(segmenter, tmp_path):
     run(segmenter, tmp_path / "work", LIKES_TRAINING, interrupting("Patch: plain", 1))
     with pytest.raises(ZmaskError, match="another set of settings"):
@@ -165,6 +236,12 @@ def test_another_preparation_is_not_gone_on_with(segmenter, tmp_path):
     (tmp_path / "work" / "state.pt").write_bytes(b"damaged")
     with pytest.raises(ZmaskError, match="delete it"):
         run(segmenter, tmp_path / "work", LIKES_TRAINING)
+
+
+def test_too_few_frames_are_counted_as_they_were_given(segmenter, tmp_path):
+    surroundings = Surroundings(LIKES_TRAINING, tmp_path / "work", lambda profile: None, Ticks())
+    with pytest.raises(ZmaskError, match="40 clean frames are too few: 10 of them are held out for the report"):
+        prepare(segmenter, FRAMES[:40], SETTINGS, surroundings)
 
 
 def test_whole_drives_are_held_out_where_there_are_enough(segmenter):
@@ -175,6 +252,20 @@ def test_whole_drives_are_held_out_where_there_are_enough(segmenter):
     assert len(parts.reported) == 25 and parts.held_out == "drive_2 /image_raw"
     assert {frame.bag for frame in parts.others} == {"drive_0", "drive_1"}
     assert len(parts.training) + len(parts.compared) == 50
+
+
+@pytest.mark.parametrize("drives", [1, 2])
+def test_of_long_drives_a_whole_stretch_is_held_out(segmenter, tmp_path, drives):
+    # Each 14th frame of a long drive, as they are read.
+    frames = [replace(own, bag=f"drive_{i % drives}", index=14 * (i // drives)) for i, own in enumerate(FRAMES)]
+    frames.sort(key=lambda frame: frame.bag)
+    surroundings = Surroundings(LIKES_TRAINING, tmp_path / "work", lambda profile: None, Ticks())
+    result = prepare(segmenter, frames, SETTINGS, surroundings, budget=30.0)
+    bag = f"drive_{drives - 1}"
+    first, last = map(int, re.fullmatch(rf"{bag} /image_raw, frames (\d+) to (\d+)", result.held_out).groups())
+    between = [own.image for own in frames if own.bag == bag and first <= own.index <= last]
+    assert len(result.reported) == len(between) < 40 / drives
+    assert all(map(np.array_equal, result.reported, between))
 
 
 shares = st.floats(0, 1)

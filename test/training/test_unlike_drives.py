@@ -88,6 +88,8 @@ def test_the_only_tunnel_does_not_lift_the_threshold_out_of_reach(segmenter: Seg
     assert usual.notes == ()
     (note,) = with_one.notes
     assert note.startswith(UNLIKE) and "tunnel" in note and "road" not in note
+    # To the statistics, a drive past a patch is such a drive, too.
+    assert "whether a patch is in view" in note
     assert with_one.detector.threshold.value < 2 * usual.detector.threshold.value
 
 

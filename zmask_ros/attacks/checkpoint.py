@@ -23,6 +23,10 @@ RESTART_SEED_STRIDE = 1_000_003
 """Difference between the seeds of one restart and the next."""
 
 
+class UnfitStateError(AttackError):
+    """A kept state that cannot be gone on with."""
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """An attack between two of its steps, as values that can be written to a file: JSON-ready ones, and tensors."""
@@ -159,12 +163,12 @@ class AttackState:
         """What `save` wrote, ready to go on as if it had never stopped; for the arguments see `start` and `save`.
 
         Raises:
-            AttackError: it is damaged, or of another recipe, network, profile or other frames.
+            UnfitStateError: it is damaged, or of another recipe, network, profile or other frames.
         """
         snapshot = _read(path)
         for what, digest in belongs_to.items():
             if snapshot.record["belongs_to"].get(what) != digest:
-                raise AttackError(f"{path} was begun with another {what}: go on with the same, or delete the file.")
+                raise UnfitStateError(f"{path} was begun with another {what}: go on with the same, or delete the file.")
         return AttackState.restored(snapshot, recipe, device)
 
 
@@ -175,4 +179,4 @@ def _read(path: Path) -> Snapshot:
             # A safetensors file has names, but cannot be iterated over.
             return Snapshot(record, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     except (SafetensorError, OSError, KeyError, json.JSONDecodeError) as error:
-        raise AttackError(f"{path} is no attack to go on with ({error}): delete it and begin anew.") from error
+        raise UnfitStateError(f"{path} is no attack to go on with ({error}): delete it and begin anew.") from error

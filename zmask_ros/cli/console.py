@@ -7,11 +7,12 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -33,6 +34,27 @@ class _SpeedColumn(ProgressColumn):
         return Text(f"{task.speed:.1f} {unit}/s" if told else "", style="progress.data.speed")
 
 
+class _TimeLeftColumn(TimeRemainingColumn):
+    """By the speed of the last steps; of work that is measured by its time, what is left of that."""
+
+    def render(self, task: Task) -> Text:
+        if task.fields["unit"] != SECONDS or task.total is None:
+            return super().render(task)
+        return Text(str(timedelta(seconds=round(task.total - task.completed))), style="progress.remaining")
+
+
+class _Bars(Progress):
+    """Bars of which those that are measured by their time move by themselves."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        for task in self.tasks:
+            if task.fields["unit"] == SECONDS:
+                # Somebody who works for minutes says so afterwards.
+                gone = task.fields["done"] + self.get_time() - task.fields["told"]
+                task.completed = gone if task.total is None else min(gone, task.total)
+        yield from super().get_renderables()
+
+
 @contextmanager
 def progress(description: str, unit: str, total: int | None) -> Iterator[Advance]:
     """A `zmask_ros.progress.Progress` on stderr, with speed and time left.
@@ -44,10 +66,13 @@ def progress(description: str, unit: str, total: int | None) -> Iterator[Advance
         yield _lines(description, unit, total)
         return
     with _shown_bars() as bars:
-        task = bars.add_task(description, total=total, unit=unit, note="")
+        task = bars.add_task(description, total=total, unit=unit, note="", done=0.0, told=bars.get_time())
+        done = 0.0
 
         def advance(steps: float = 1, note: str = "") -> None:
-            bars.advance(task, steps)
+            nonlocal done
+            done += steps
+            bars.update(task, completed=done, done=done, told=bars.get_time())
             if note:
                 bars.update(task, note=note)
 
@@ -73,10 +98,10 @@ def _shown_bars() -> Iterator[Progress]:
         BarColumn(),
         MofNCompleteColumn(),
         _SpeedColumn(),
-        TimeRemainingColumn(),
+        _TimeLeftColumn(),
         TextColumn("{task.fields[note]}", markup=False),
     )
-    with Progress(*columns, console=stderr) as bars:
+    with _Bars(*columns, console=stderr) as bars:
         _bars.append(bars)
         try:
             yield bars
@@ -96,9 +121,12 @@ def _lines(description: str, unit: str, total: int | None) -> Advance:
         if now < due:
             return
         due = now + LINE_EVERY_S
-        speed = done / (now - began)
+        # There may be more seconds than this process has seen: those of an earlier one count as well.
+        speed = 1.0 if unit == SECONDS else done / (now - began)
         pace = f" {SECONDS}" if unit == SECONDS else f", {speed:.1f} {unit}/s"
         of, left = ("", "") if total is None else (f" of {total:.0f}", f", {(total - done) / speed / 60:.0f} min left")
+        if unit == SECONDS and total is not None and done > total:
+            left = ", longer than asked for"
         line = f"{description}: {done:.0f}{of}{pace}{left} {note}"
         print(line.rstrip(), file=sys.stderr, flush=True)
 

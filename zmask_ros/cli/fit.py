@@ -12,6 +12,7 @@ import click
 from zmask_ros.cli import options
 from zmask_ros.cli.console import print_profile, progress, warn
 from zmask_ros.cli.fleet import bag_cache, exit_with, fleet_options, local_bags, pool_settings, report_tally
+from zmask_ros.cli.options import begun_with
 from zmask_ros.cli.profile_rows import summary
 from zmask_ros.defense import load_profile, merge_profiles, save_profile
 from zmask_ros.defense.profile.merging import check_mergeable
@@ -30,7 +31,7 @@ from zmask_ros.training.settings import FitSettings
 @click.command()
 @options.bag_names
 @options.topic
-@options.segmenter
+@options.begun_segmenter
 @options.profile_output
 @click.option(
     "--false-alarm-rate",
@@ -65,7 +66,7 @@ from zmask_ros.training.settings import FitSettings
 def command(
     bags: tuple[str, ...],
     topic: str | None,
-    segmenter: str,
+    segmenter: str | None,
     output: Path,
     every: int,
     significant_bits: int,
@@ -97,6 +98,7 @@ def command(
         raise ZmaskError("Name the bags that the profile is to be brought to, besides --from.")
     check_profile_place(output)
     beginning = None if start is None else load_profile(start)
+    segmenter = segmenter or begun_with(beginning)
     merged = [load_profile(path) for path in merge]
     for other in merged[1:]:
         check_mergeable(merged[0], other)

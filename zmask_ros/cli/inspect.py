@@ -32,6 +32,7 @@ from zmask_ros.runtime.replay_figures import LEVELS, drift_figures, typical_drif
     default=OBSERVED_EVERY,
     help="With --profile, take each N-th frame only; by default as the node does.",
 )
+@options.significant_bits
 @options.runtime
 @options.graphs
 @options.threads
@@ -43,6 +44,7 @@ def command(
     segmenter: str | None,
     topic: str | None,
     every: int,
+    significant_bits: int,
     runtime: Runtime | None,
     graphs: Path | None,
     device: str,
@@ -68,7 +70,17 @@ def command(
     else:
         name = segmenter or load_profile(profile).binding.segmenter
         settings = ReplaySettings(
-            path, name, device, runtime, graphs, topic=topic, every=every, profile=profile, streaming=True
+            path,
+            name,
+            device,
+            runtime,
+            graphs,
+            topic=topic,
+            every=every,
+            observed_every=every,
+            significant_bits=significant_bits,
+            profile=profile,
+            streaming=True,
         )
         _show_drift(replay(settings, progress), path, profile, as_json)
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +14,9 @@ from zmask_ros.inference import RUNTIMES
 from zmask_ros.io.images.codec import AUTO_BITS
 from zmask_ros.io.images.pixel_layouts import ALL_BITS
 from zmask_ros.resources import DEFAULT_SEGMENTER
+
+if TYPE_CHECKING:
+    from zmask_ros.defense import Profile
 
 PATH = click.Path(path_type=Path)
 COUNT = click.IntRange(min=1)
@@ -51,6 +54,11 @@ def numbers(text: str, between: str, count: int | None = None) -> tuple[int, ...
     if not found or count not in (None, len(found)):
         raise ValueError(text)
     return found
+
+
+def begun_with(start: Profile | None) -> str:
+    """The network that `begun_segmenter` stands for where none is named."""
+    return DEFAULT_SEGMENTER if start is None else start.binding.segmenter
 
 
 def _image_size(text: str) -> tuple[int, ...]:
@@ -105,6 +113,11 @@ profile_file = click.argument("profile_file", metavar="PROFILE", type=PATH)
 profile_output = path("-o", "--output", required=True, help="Profile: NAME.zmask.safetensors.")
 segmenter = click.option(
     "--segmenter", default=DEFAULT_SEGMENTER, help="A segmenter's name (see `zmask segmenters`) or its YAML file."
+)
+begun_segmenter = click.option(
+    "--segmenter",
+    help="A segmenter's name (see `zmask segmenters`) or its YAML file.  "
+    f"[default: the name in the profile of --from; without one {DEFAULT_SEGMENTER}]",
 )
 profiles_segmenter = click.option(
     "--segmenter", help="The profile's network: name or YAML file.  [default: the name in the profile]"

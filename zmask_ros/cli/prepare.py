@@ -18,6 +18,7 @@ from zmask_ros.cli import options
 from zmask_ros.cli.console import figure, print_json, print_rows, progress, stdout, warn
 from zmask_ros.cli.fleet import pool_settings, report_tally, worker_options
 from zmask_ros.cli.main import INTERRUPTED
+from zmask_ros.cli.options import begun_with
 from zmask_ros.cli.profile_rows import summary
 from zmask_ros.defense import Defense, Profile, load_profile, save_profile
 from zmask_ros.defense.profile.storage import check_profile_place
@@ -44,7 +45,7 @@ SUMMARIZED = ("recovery", "mask_iou", "flagged", "false_alarms", "masked")
 @click.command()
 @options.bags
 @options.topic
-@options.segmenter
+@options.begun_segmenter
 @options.profile_output
 @click.option(
     "--budget",
@@ -58,6 +59,7 @@ SUMMARIZED = ("recovery", "mask_iou", "flagged", "false_alarms", "masked")
     "with, its statistics and thresholds become those of BAGS.",
 )
 @options.every
+@options.significant_bits
 @options.threads
 @options.device
 @worker_options
@@ -65,11 +67,12 @@ SUMMARIZED = ("recovery", "mask_iou", "flagged", "false_alarms", "masked")
 def command(
     bags: tuple[Path, ...],
     topic: str | None,
-    segmenter: str,
+    segmenter: str | None,
     output: Path,
     budget: float | None,
     start: Path | None,
     every: int,
+    significant_bits: int,
     device: str,
     ray: str | None,
     workers: int | None,
@@ -98,10 +101,10 @@ def command(
     if start is not None and start.absolute() == output.absolute():
         raise ZmaskError("The output would replace the profile that it starts from: name another one.")
     beginning = None if start is None else load_profile(start)
-    if beginning is not None:
-        check_start(beginning)
+    segmenter = segmenter or begun_with(beginning)
     network = load_segmenter(segmenter, device)
-    frames = read_frames(network, CleanSources(None, bags, topic, every, SETTINGS.frames), progress)
+    check_start(network, beginning)
+    frames = read_frames(network, CleanSources(None, bags, topic, every, SETTINGS.frames, significant_bits), progress)
     kept: list[Profile] = []
 
     def keep(profile: Profile) -> None:
@@ -122,6 +125,7 @@ def command(
         sys.exit(INTERRUPTED)
     _warn_of_unlike_drives(result.profile)
     _warn_of_few_drives(result.drives)
+    _warn_of_weak_patches(result.patch_steps)
     cost, tally = _cost(network, result), None if hands is None else hands.tally()
     if tally is not None:
         report_tally(tally)
@@ -144,6 +148,15 @@ def _warn_of_few_drives(drives: int) -> None:
         warn(
             f"with {drives} {'drive' if drives == 1 else 'drives'}, thresholds are set by stretches of them, and more "
             f"frames of new drives may be flagged: give {FEWEST_DRIVES + 1} drives or more."
+        )
+
+
+def _warn_of_weak_patches(steps: int) -> None:
+    """Say so where the budget was too short for patches that do harm."""
+    if steps < SETTINGS.least_patch_steps:
+        warn(
+            f"in this budget, patches took {steps} steps, and they are weak: what is said of them says little of "
+            f"attackers. {SETTINGS.least_patch_steps} steps would do."
         )
 
 
@@ -186,6 +199,7 @@ def _as_json(result: Preparation, cost: dict[str, float]) -> dict[str, Any]:
         },
         "held_out": result.held_out,
         "steps": result.steps,
+        "patch_steps": result.patch_steps,
         "screened": result.profile.screen is not None,
         "cost": cost,
         "seconds": round(result.seconds, 1),

@@ -14,6 +14,7 @@ from zmask_ros.cli.profile_rows import screening_rows
 from zmask_ros.defense import load_profile, save_profile
 from zmask_ros.defense.profile.storage import check_profile_place
 from zmask_ros.training.pipeline import PASSES_AN_ADVERSARIAL_STEP, seconds_a_pass
+from zmask_ros.training.plans import screen_layers
 from zmask_ros.training.screening import add_screen, check_screenable
 from zmask_ros.training.settings import ScreenSettings
 from zmask_ros.training.sources import CleanSources
@@ -68,7 +69,7 @@ def command(
     network, clean = read_clean(profile, segmenter, device, sources)
     began = time.monotonic()
     announce(clean, (len(clean) + PASSES_AN_ADVERSARIAL_STEP * rivals) * seconds_a_pass(network, clean))
-    screened = add_screen(network, profile, clean, settings, network.description.screen_layers, progress=progress)
+    screened = add_screen(network, profile, clean, settings, screen_layers(network), progress=progress)
     save_profile(screened, output)
     told = screening_rows(screened.screen) | {"seconds": round(time.monotonic() - began, 1)}
     print_profile(output, told, as_json)

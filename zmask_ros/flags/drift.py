@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 REFIT = (
-    "look at the lens and the windshield; if they are clean, fit this camera's footage: "
-    "zmask fit BAG -o NEW.zmask.safetensors"
+    "look at the lens and the windshield; if they are clean, bring the profile to this camera's footage: "
+    "zmask prepare BAG --from OLD.zmask.safetensors -o NEW.zmask.safetensors"
 )
 
 

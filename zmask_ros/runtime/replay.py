@@ -54,6 +54,7 @@ class ReplaySettings:
         graphs: folder that `zmask export` wrote; None: the description's.
         topic: the image topic; None takes the only one there is.
         every: replay each N-th frame only.
+        observed_every: each so many-th frame of the bag is observed, to tell whether the profile fits.
         significant_bits: of 16-bit images, as `zmask_ros.io.images.codec.decode` takes them.
         profile: None takes the one that comes with the segmenter.
         threshold: the score above which a frame is flagged; None takes the profile's.
@@ -72,6 +73,7 @@ class ReplaySettings:
     graphs: Path | None = None
     topic: str | None = None
     every: int = 1
+    observed_every: int = OBSERVED_EVERY
     significant_bits: int = AUTO_BITS
     profile: Path | None = None
     threshold: float | None = None
@@ -200,7 +202,7 @@ class _ReplayedCamera:
         self.classes = segmenter.classes
         self.flags = CameraFlags(camera_name(self.namespace), AlarmRule(profile.vote))
         # As often as the node observes frames, in time.
-        observed_every = max(1, OBSERVED_EVERY // settings.every)
+        observed_every = max(1, settings.observed_every // settings.every)
         self._defended = DefendedCamera(segmenter, profile, observed_every=observed_every)
         if settings.threshold is not None:
             self._defended.defense.threshold = settings.threshold

@@ -46,7 +46,8 @@ class Description:
         classes: name and color of each, in the order of the network's output channels.
         mean, std: of the RGB channels, for images in 0..1.
         input_size: (height, width) that the network is fed, in pixels.
-        shallow_layers, deep_layers: names of the layers S and D that the defense taps.
+        shallow_layers, deep_layers: names of the layers S and D that the defense taps; where both are empty, whoever
+            fits a profile chooses.
         head_layers: layers of an evidence head, where calibration trains one; by default S and D.
         screen_layers: layers of a screening, where one is trained; by default the head's.
         precision: that the network computes in, as torch calls it.
@@ -62,8 +63,8 @@ class Description:
     mean: tuple[Mean, Mean, Mean]
     std: tuple[Deviation, Deviation, Deviation]
     input_size: tuple[Pixels, Pixels]
-    shallow_layers: LayerNames = Field(validation_alias=AliasPath("layers", "shallow"))
-    deep_layers: LayerNames = Field(validation_alias=AliasPath("layers", "deep"))
+    shallow_layers: LayerNames = Field(validation_alias=AliasPath("layers", "shallow"), default=())
+    deep_layers: LayerNames = Field(validation_alias=AliasPath("layers", "deep"), default=())
     head_layers: LayerNames = Field(
         validation_alias=AliasPath("layers", "head"),
         default_factory=lambda given: given["shallow_layers"] + given["deep_layers"],
@@ -132,7 +133,11 @@ def read_description(name: str) -> Description:
     given = {str(name): value for name, value in entries.items()} | {"name": path.stem, "source": path}
     for name in ("weights", "graphs"):
         given[name] = (path.parent / str(given[name])).resolve() if given.get(name) else None
-    given["arguments"] = given.get("arguments") or {}
+    given["arguments"], given["layers"] = given.get("arguments") or {}, given.get("layers") or {}
+    if not isinstance(given["layers"], dict):
+        raise SegmenterError(
+            f"{path}: 'layers' is {given['layers']}, but should hold shallow and deep, or be left away."
+        )
     try:
         return Description(**given)
     except ValidationError as error:

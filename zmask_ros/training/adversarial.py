@@ -22,6 +22,7 @@ from zmask_ros.attacks.render import AttackedView
 from zmask_ros.defense import Branch, Defense, LayerStatistics, Profile, bind, tap
 from zmask_ros.defense.analyzer import head_features
 from zmask_ros.defense.evidence.head import WEIGHTS, EvidenceHead, FeatureKind, Head, head_score, untrained_head
+from zmask_ros.defense.evidence.head_features import count_features
 from zmask_ros.defense.profile.detector import statistics_key
 from zmask_ros.progress import Advance, Progress, no_advance, silent
 from zmask_ros.segmenters import Segmenter
@@ -29,7 +30,7 @@ from zmask_ros.training.adversaries import ADVERSARY_KINDS, Adversary, Adversary
 from zmask_ros.training.benign_batches import BenignBatches
 from zmask_ros.training.clean_fit import observe
 from zmask_ros.training.cross_fitting import MomentsByKey
-from zmask_ros.training.plans import kernels_on
+from zmask_ros.training.plans import FittingPlan, LearnedPart, head_layers, kernels_on, transfer_plan
 from zmask_ros.training.thresholds import opening_at
 
 LEARNING_RATE, FINAL_LR_SHARE, WEIGHT_DECAY = 2e-3, 0.05, 1e-3
@@ -57,6 +58,8 @@ class HeadInputs:
     kind: FeatureKind
 
 
+MOST_FEATURES = 2000
+"""Of a head for a network that nothing is known of: what it takes to train grows with them."""
 MAIN_INPUTS = HeadInputs((0.2, 0.07), FeatureKind.ENERGIES)
 
 
@@ -108,6 +111,30 @@ def with_untrained_head(
     features = sum(head_features(observed, binding, branch, inputs.kind).counts)
     head = untrained_head(branch, features, seed, inputs.kind)
     return replace(plain, binding=binding, detector=replace(observed, head=head))
+
+
+def untrained_plan(segmenter: Segmenter, seed: int = 0) -> FittingPlan:
+    """What `transfer_plan` fits, with an untrained head that sees the channels of this very network.
+
+    Of the layers of `head_layers` it sees the finest, as many as have no more than `MOST_FEATURES` together.
+
+    Raises:
+        LayerError: the description names a layer that the network does not have.
+        ZmaskError: it names some for S or for D alone, or the network has none that could be tapped.
+    """
+    plan, kernels, layers = transfer_plan(segmenter), MAIN_INPUTS.kernels, head_layers(segmenter)
+    binding = bind(segmenter, tuple(dict.fromkeys((*plan.binding.shapes, *layers))))
+    sizes = {name: (height, width) for name, (_, height, width) in binding.shapes.items()}
+    channels = {name: shape[0] for name, shape in binding.shapes.items()}
+
+    def features(seen: tuple[str, ...]) -> int:
+        branch = Branch(seen, kernels_on(plan.grid, kernels))
+        return count_features(branch, channels, sizes, plan.grid, MAIN_INPUTS.kind is FeatureKind.ENERGIES)
+
+    while len(layers) > 1 and features(layers) > MOST_FEATURES:
+        layers = layers[:-1]
+    head = untrained_head(Branch(layers, kernels_on(plan.grid, kernels)), features(layers), seed, MAIN_INPUTS.kind)
+    return replace(plan, binding=binding, learned=LearnedPart(head, opening_at(EVEN_HEAT / 2, EVEN_HEAT)))
 
 
 def train_adversarially(

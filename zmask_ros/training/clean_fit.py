@@ -310,7 +310,8 @@ class CleanMeasurements:
         for drive in self.unlike:
             names = ", ".join(source.bag for source in self.sources[drive::MOST_DRIVES])
             yield (
-                f"{UNLIKE} of this profile: {names}. By the others alone, most of its frames would be flagged. The "
+                f"{UNLIKE} of this profile: {names}. By the others alone, most of its frames would be flagged: look "
+                "whether a patch is in view, which would pass for clean from now on. If it is clean, the "
                 "promised false-alarm rate holds for more of this drive, not for the next of its kind: fit two or "
                 "three more like it, or a profile of its own."
             )

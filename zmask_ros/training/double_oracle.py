@@ -78,6 +78,16 @@ PastedImage = tuple[np.ndarray, np.ndarray, Group]
 """An image, uint8 [h, w, 3] RGB, the pixels of an adversarial patch, bool [h, w], and the group of its clean frame."""
 
 
+@torch.inference_mode()
+def bytes_an_image(measured: CleanMeasurements, frame: GroupedFrame) -> int:
+    """Memory that `HeadOracle` takes for each image, by the clean one of ``frame``."""
+    segmenter, head = measured.segmenter, measured.heads_without()(frame.group)
+    with tap(segmenter, head.branch.layers) as taps:
+        segmenter.logits(segmenter.prepare(frame.image))
+        shown = ShownImages.of(head, taps, np.zeros(frame.image.shape[:2], bool))
+    return sum(own.nbytes for own in (*shown.seen, shown.share))
+
+
 class HeadOracle:
     """Trains a head on all patches that it has been shown.
 

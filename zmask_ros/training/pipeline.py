@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -29,9 +29,9 @@ from zmask_ros.training.fusion_search import TRAININGS, FusionCandidate, candida
 from zmask_ros.training.graded_patches import train_graded_patches
 from zmask_ros.training.layer_selection import LayerSelection, select_layers, with_edge
 from zmask_ros.training.metrics import Figures, figures_of, frame_scores
-from zmask_ros.training.plans import FittingPlan
+from zmask_ros.training.plans import FittingPlan, head_layers
 from zmask_ros.training.settings import CalibrationSettings
-from zmask_ros.training.sources import CleanFrame, NamedPatch
+from zmask_ros.training.sources import CleanFrame, NamedPatch, total_length
 from zmask_ros.training.thresholds import clean_threshold, opening_at, precaution_threshold
 
 NOTE = "Calibration"
@@ -49,13 +49,12 @@ TIMED_PASSES = 9
 def _fit(
     segmenter: Segmenter,
     plan: FittingPlan,
-    frames: Iterable[CleanFrame],
-    total: int,
+    frames: Sequence[CleanFrame],
     false_alarm_rate: float,
     progress: Progress,
 ) -> Profile:
-    fit = ProfileFit(segmenter, plan, total)
-    with progress("Fitting", "frames", total) as advance:
+    fit = ProfileFit(segmenter, plan, total_length(frames))
+    with progress("Fitting", "frames", len(frames)) as advance:
         fit.add_all(frames, advance)
     return fit.finish(false_alarm_rate)
 
@@ -144,7 +143,7 @@ def calibrate(
     before, begun, selection = _figures(profile, seen_before), profile, None
     if settings.select_layers:
         plan, selection = select_layers(segmenter, material.training, progress)
-        profile = _fit(segmenter, plan, frames, len(frames), rate, progress)
+        profile = _fit(segmenter, plan, frames, rate, progress)
     if settings.adversarial_steps:
         profile, material = face_adversaries(segmenter, profile, material, settings.adversarial_steps, progress)
     held_out = seen_before if profile is begun else make_examples(segmenter, profile, material.held_out, progress)
@@ -167,7 +166,7 @@ def face_adversaries(
 
     A head of the same layers is trained on, against new adversaries.
     """
-    frames, layers, seed = material.training.frames, segmenter.description.head_layers, SEED_GOING_ON
+    frames, layers, seed = material.training.frames, head_layers(segmenter), SEED_GOING_ON
     head = profile.detector.head
     if head is None or head.branch.layers != layers:
         profile, seed = with_untrained_head(segmenter, profile, layers, frames, progress=progress), 0

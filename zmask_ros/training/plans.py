@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -15,7 +15,7 @@ from zmask_ros.defense.masking.growth import Growth
 from zmask_ros.defense.profile.detector import statistics_key
 from zmask_ros.defense.profile.profile import OURS, PAPER, Binding, MergeKey, merge_key
 from zmask_ros.segmenters import Segmenter
-from zmask_ros.training.transfer import KERNEL_SHARE, TransferableHead, encoder_layers, load_transferable_head
+from zmask_ros.training.transfer import KERNEL_SHARE, SLOTS, TransferableHead, encoder_layers, load_transferable_head
 
 MEAN_Z = "mean-z"
 """What our plan without a head is called; its profile is of our variant."""
@@ -95,7 +95,7 @@ def mean_z_plan(segmenter: Segmenter) -> FittingPlan:
 
     Raises:
         LayerError: its description names a layer that the network does not have.
-        ProfileError: it names none.
+        ProfileError: it names some for S or for D alone.
     """
     shallow_layers, deep_layers = _described_layers(segmenter)
     return plan_for(segmenter, shallow_layers, deep_layers)
@@ -126,7 +126,7 @@ def transfer_plan(segmenter: Segmenter, transferable: TransferableHead | None = 
 
     Raises:
         LayerError: the description names a layer that the network does not have.
-        ZmaskError: it names none, or the network has none that could be tapped.
+        ZmaskError: it names some for S or for D alone, or the network has none that could be tapped.
     """
     plan, transferable = mean_z_plan(segmenter), transferable or load_transferable_head()
     layers = encoder_layers(segmenter)
@@ -166,7 +166,7 @@ def paper_plan(segmenter: Segmenter) -> FittingPlan:
 
     Raises:
         LayerError: the description names a layer that the network does not have.
-        ProfileError: it names none.
+        ProfileError: it names some for S or for D alone.
     """
     shallow_layers, deep_layers = _described_layers(segmenter)
     grid = working_grid(segmenter.input_size, GRID_FRACTION)
@@ -177,14 +177,31 @@ def paper_plan(segmenter: Segmenter) -> FittingPlan:
     return FittingPlan(binding, shallow, deep, NO_GROWTH, GRID_FRACTION, PAPER)
 
 
+def head_layers(segmenter: Segmenter) -> tuple[str, ...]:
+    """The layers of an evidence head that sees channels: those that the description names, or the encoder's."""
+    return segmenter.description.head_layers or _distinct(encoder_layers(segmenter))
+
+
+def screen_layers(segmenter: Segmenter) -> tuple[str, ...]:
+    """The layers of a screening, as of `head_layers`."""
+    return segmenter.description.screen_layers or _distinct(encoder_layers(segmenter))
+
+
+def _distinct(layers: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(layers))
+
+
 def _described_layers(segmenter: Segmenter) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """S and D. A network that is only attacked needs none, but one that is defended does."""
+    """S and D; where the description names neither, the finer and the coarser ones of the encoder's."""
     layers = segmenter.description.shallow_layers, segmenter.description.deep_layers
+    if not any(layers):
+        slots = encoder_layers(segmenter)
+        return _distinct(slots[: SLOTS // 2]), _distinct(slots[SLOTS // 2 :])
     for name, named in zip(("shallow", "deep"), layers, strict=True):
         if not named:
             raise ProfileError(
                 f"The description of {segmenter.name} has no layers in '{name}', and there is nothing to fit without: "
-                f"name one, `zmask segmenters {segmenter.description.source}` lists them."
+                f"name one, `zmask segmenters {segmenter.description.source}` lists them, or leave `layers` away."
             )
     return layers
 

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from zmask_ros.attacks import Recipe, paste_at_random, stack_frames, to_uint8
 from zmask_ros.attacks.patch_attack import profile_digest
-from zmask_ros.attacks.recipe import patch_side
+from zmask_ros.attacks.recipe import CONSTRAINT, GROUPED, RESISTING, patch_side
 from zmask_ros.attacks.strength import FAST
 from zmask_ros.defense import Defense, Profile, load_profile, save_profile
 from zmask_ros.defense.defense import masked_labels
@@ -35,18 +35,19 @@ from zmask_ros.errors import ZmaskError
 from zmask_ros.progress import SECONDS, Advance, Progress, silent
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.segmenters.labels import labels_of
+from zmask_ros.training.adversarial import untrained_plan
 from zmask_ros.training.adversaries import SEEN
 from zmask_ros.training.clean_fit import UNLIKE, CleanMeasurements, ProfileFit
 from zmask_ros.training.cross_fitting import FEWEST_DRIVES, Group, GroupedFrame
-from zmask_ros.training.division import divide_frames, evenly
-from zmask_ros.training.double_oracle import BENIGN_A_FRAME, HeadOracle
+from zmask_ros.training.division import FEWEST_HELD_OUT, divide_frames, evenly
+from zmask_ros.training.double_oracle import BENIGN_A_FRAME, PATCHED_SHARE, HeadOracle, bytes_an_image
 from zmask_ros.training.pipeline import PASSES_AN_ADVERSARIAL_STEP, seconds_a_pass
-from zmask_ros.training.plans import FittingPlan, LearnedPart, plan_of, transfer_plan
+from zmask_ros.training.plans import FittingPlan, LearnedPart, plan_of, screen_layers, transfer_plan
 from zmask_ros.training.preparation_state import Best, PreparationState, WorkFolder
 from zmask_ros.training.preparation_work import AttackedFrame, Hands, Judge, OwnHands, PatchOrder
 from zmask_ros.training.screening import add_screen
 from zmask_ros.training.settings import LEAST_ADVERSARIAL_STEPS, PreparationSettings, ScreenSettings
-from zmask_ros.training.sources import CleanFrame
+from zmask_ros.training.sources import CleanFrame, total_length
 from zmask_ros.training.standing import Standing
 
 NOTE = "Preparation"
@@ -64,8 +65,13 @@ LEARNED_SEED = 10
 """Added to the seeds of patches that the head learns from: others than those that profiles are compared on."""
 ROUND_SEED = 50
 """Of the adaptive patch of the first round; they count up from here."""
+ROUND_LOSSES = (GROUPED, RESISTING)
+"""Of the adaptive patches in turn; those of the first loss begin with a plain patch, the others with noise."""
 PATCH_SHARE = 0.3
 """Of the budget, for these patches, for those that the head begins to learn from, and for the one made anew."""
+HURRIED_SHARE = 0.5
+"""Of the budget, for patches that profiles are compared on, where there is no time for what makes them strong."""
+FEWEST_PATCH_STEPS = 5
 PASSES_A_PATCH_STEP = 10
 """Forward and backward of both images, most of them through the defense, in forward passes of one image."""
 SCREEN_SHARE = 0.25
@@ -76,8 +82,16 @@ SHOWN_SHARE = 0.1
 """Of the budget, for showing the head clean frames and benign pictures."""
 LEAST_SHOWN = 20
 """Clean frames that it is shown at least."""
+REPORT_SHARE = 0.25
+"""Of the budget, for the check and the report at most."""
+PASSES_A_REPORTED_FRAME = 20
+"""With each of the patches, alone, with the exact mask, and under two profiles, in forward passes."""
+LEAST_REPORTED = 6
+"""Attacked frames of each kind."""
+SHOWN_BYTES, SHOWN_PATCHES = 3e9, 12
+"""Memory for what it is shown of clean frames, and of so many patches."""
 FIRST_LEARNING_RATE, LEARNING_RATE = 2e-3, 1e-3
-"""Of the first round of the head, that was trained on other networks, and of those that follow."""
+"""Of the first round of the head, and of those that follow."""
 COMPARED_SEED, REPORTED_SEED, ANEW_SEED = 1, 2, 100
 """Of the places of patches on the frames, and of the patch that is made anew."""
 
@@ -93,6 +107,7 @@ class Preparation:
         held_out: what is held out for the report, in words.
         reported: its clean frames, uint8 [h, w, 3] RGB.
         drives: number of drives, the one that is held out for the report among them.
+        patch_steps: optimization steps of each patch.
         steps: of adversarial training behind the profile's head.
         seconds: that it took, interruptions left out.
         stages: seconds of each stage.
@@ -104,6 +119,7 @@ class Preparation:
     held_out: str
     reported: tuple[np.ndarray, ...]
     drives: int
+    patch_steps: int
     steps: int
     seconds: float
     stages: dict[str, float]
@@ -130,14 +146,26 @@ class Surroundings:
     hands: Hands | None = None
 
 
-def check_start(start: Profile) -> None:
-    """Refuse a profile that there is no head in to begin with.
+def check_start(segmenter: Segmenter, start: Profile | None) -> None:
+    """Refuse what a preparation cannot begin with, before any drive is read.
 
     Raises:
-        ZmaskError: there is none.
+        ZmaskError: ``start`` belongs to another network or has no head, or the network has no layers to begin with.
     """
+    begun_plan(segmenter, start)
+
+
+def begun_plan(segmenter: Segmenter, start: Profile | None) -> FittingPlan:
+    """The layers, the head and the growth that a preparation begins with: those of ``start``; None: the transferable.
+
+    Raises:
+        ZmaskError: see `check_start`.
+    """
+    if start is None:
+        return transfer_plan(segmenter)
     if start.detector.head is None:
         raise ZmaskError("The profile has no evidence head to start from: leave --from away.")
+    return plan_of(segmenter, start)
 
 
 def patch_recipes(input_size: tuple[int, int], steps: int) -> dict[str, Recipe]:
@@ -149,7 +177,7 @@ def patch_recipes(input_size: tuple[int, int], steps: int) -> dict[str, Recipe]:
         PLAIN: begun,
         SMALL: replace(begun, size=(small, small), seed=1),
         GRADED: replace(begun, seed=2, beta=GRADED_BETA),
-        ADAPTIVE: replace(begun, seed=3, adaptive="both"),
+        ADAPTIVE: replace(begun, seed=3, adaptive="flag", evasion=CONSTRAINT),
     }
 
 
@@ -188,6 +216,11 @@ def divide_parts(
     chosen = enough[-1]
     others = tuple(frame for frame, fold in zip(frames, folds, strict=True) if fold != chosen)
     reported = [frame for frame, fold in zip(frames, folds, strict=True) if fold == chosen]
+    if sum(frame.held_out for frame in others) < FEWEST_HELD_OUT:
+        raise ZmaskError(
+            f"{len(frames)} clean frames are too few: {len(reported)} of them are held out for the report, and of the "
+            f"others every fifth, of which it takes {FEWEST_HELD_OUT}: record longer drives."
+        )
     training, compared = divide_frames(others)
     drive = f"{reported[0].bag} {reported[0].topic}"
     stretch = f", frames {reported[0].index} to {reported[-1].index}" if isinstance(chosen, Group) else ""
@@ -216,7 +249,8 @@ def prepare(
         frames: clean ones, at the network's input size, in the order of their drives.
         settings: how.
         surroundings: what it is given from outside.
-        start: a profile of the same network, whose layers and head it begins with; None: the transferable head.
+        start: a profile of the same network, whose layers and head it begins with; None: fitting gives the
+            transferable head, and an untrained one learns that sees channels.
         budget: seconds, those of interrupted calls among them. What a call lost since it last kept its state does not
             count.
 
@@ -224,8 +258,6 @@ def prepare(
         ZmaskError: too few frames, or the work folder belongs to another preparation.
         KeyboardInterrupt: it was interrupted; the best profile has been kept, and the next call goes on.
     """
-    if start is not None:
-        check_start(start)
     total = None if math.isinf(budget) else math.ceil(budget)
     with surroundings.progress("Preparing", SECONDS, total) as advance:
         chain = _Chain(segmenter, frames, settings, surroundings, start, budget, advance)
@@ -258,12 +290,11 @@ class _Chain:
         self.budget, self._advance, self._told = budget, advance, 0.0
         self.folder = WorkFolder(surroundings.work, _identity(segmenter, frames, settings, start))
         kept, began = self.folder.load(), surroundings.clock()
-        self.plan: FittingPlan = transfer_plan(segmenter) if start is None else plan_of(segmenter, start)
+        self._tell(0.0 if kept is None else kept.spent)
+        self.plan = begun_plan(segmenter, start)
         assert self.plan.learned is not None
-        # One drive is held out for the report: what is left has to be enough drives again.
-        fit = ProfileFit(segmenter, self.plan, len(frames), fewest_drives=FEWEST_DRIVES + 1)
-        with surroundings.progress("Fitting", "frames", len(frames)) as advance:
-            fit.add_all(frames, advance)
+        self._frames = frames
+        fit = self._fit("Fitting", self.plan)
         self.measured: CleanMeasurements = fit.measured()
         self._by_drive = self.measured.moments.drives >= FEWEST_DRIVES
         self.parts = divide_parts(frames, fit.group, self._reported_with)
@@ -285,6 +316,8 @@ class _Chain:
         state, settings = self.state, self.settings
         if state.patch_steps is None:
             state.patch_steps = self._affordable_patch_steps()
+            # Timed anew, it would be another number, and an interrupted patch could not be gone on with.
+            self.folder.save(state)
         recipes = patch_recipes(self.segmenter.input_size, state.patch_steps)
         # Who knows the defense begins with a patch that does not.
         for knowing in (False, True):
@@ -312,12 +345,13 @@ class _Chain:
     def train_head(self) -> None:
         """Rounds of head and attacker; each head is compared with the best."""
         end = self.budget - self._reserved()
-        if not self._goes_on(end):
-            return
-        self._make_learned_patches()
-        oracle = self._oracle()
-        while self._goes_on(end):
-            self._round(oracle)
+        if self._goes_on(end):
+            self._make_learned_patches()
+            oracle = self._oracle()
+            while self._goes_on(end):
+                self._round(oracle)
+        # No round fits into what is left of the head's time: that will not be spent.
+        self._tell(end)
 
     def check(self) -> None:
         """Go back to what fitting gave if the best is worse on the frames that are held out for the report."""
@@ -334,11 +368,12 @@ class _Chain:
         if place.exists():
             return load_profile(place)
         if steps:
-            layers = self.segmenter.description.screen_layers
+            layers = screen_layers(self.segmenter)
             own = ScreenSettings(adversarial_steps=steps)
             profile = add_screen(self.segmenter, profile, self.parts.others, own, layers, progress=self.around.progress)
         elif self.start is not None and self.start.screen is not None:
-            fit = ProfileFit(self.segmenter, plan_of(self.segmenter, self.start.of_screen()), len(self.parts.others))
+            plan = plan_of(self.segmenter, self.start.of_screen())
+            fit = ProfileFit(self.segmenter, plan, total_length(self.parts.others))
             fit.add_all(self.parts.others)
             alone = fit.finish(self.start.screen.threshold.false_alarm_rate)
             profile = profile.with_screen(alone, alone.detector.threshold)
@@ -350,15 +385,15 @@ class _Chain:
 
     def report(self, profile: Profile) -> Preparation:
         """What patches do before and after, on frames that took part in nothing; an adaptive one is made anew."""
-        settings, state, best = self.settings, self.state, self._best
+        state, best = self.state, self._best
+        assert state.patch_steps is not None
         before, after = self._reported(self.floor), self._reported(best)
         if not self._is_floor(best):
-            assert state.patch_steps is not None
             judged = self._judged(best)
             recipe = replace(patch_recipes(self.segmenter.input_size, state.patch_steps)[ADAPTIVE], seed=ANEW_SEED)
             (made,) = self.hands.make([self._order(f"{ADAPTIVE}, anew", recipe, judged, state.patches[PLAIN])])
             anew = {ADAPTIVE: made.patch}
-            pairs = self._attacked(self.parts.reported, anew, settings.reported_frames, REPORTED_SEED)
+            pairs = self._attacked(self.parts.reported, anew, self._reported_frames, REPORTED_SEED)
             after = replace(after, by_kind=after.by_kind | self.hands.judge(judged, pairs))
         self._mark("report")
         return Preparation(
@@ -368,12 +403,31 @@ class _Chain:
             held_out=self.parts.held_out,
             reported=self.parts.reported,
             drives=self.measured.moments.drives,
+            patch_steps=state.patch_steps,
             steps=best.steps,
             seconds=state.spent,
             stages=state.stages,
         )
 
     # What stages are made of
+
+    def _fit(self, title: str, plan: FittingPlan) -> ProfileFit:
+        """A fit to all frames."""
+        # One drive is held out for the report: what is left has to be enough drives again.
+        fit = ProfileFit(self.segmenter, plan, total_length(self._frames), fewest_drives=FEWEST_DRIVES + 1)
+        with self.around.progress(title, "frames", len(self._frames)) as advance:
+            fit.add_all(self._frames, advance)
+        return fit
+
+    @cached_property
+    def _taught(self) -> CleanMeasurements:
+        """What clean frames gave with the head that learns: that of the start, or else one that sees channels.
+
+        What a head sees of descriptors an attacker can keep as clean images have it, and lose hardly any strength.
+        """
+        if self.start is not None:
+            return self.measured
+        return self._fit("Fitting the head's layers", untrained_plan(self.segmenter)).measured()
 
     @property
     def _best(self) -> Best:
@@ -401,16 +455,18 @@ class _Chain:
         self.folder.save(self.state)
         self._tell(now)
 
-    def _tell(self, now: float) -> None:
-        """Show how much of the time is gone."""
-        self._advance(now - self._told)
-        self._told = now
+    def _tell(self, gone: float) -> None:
+        """Show how much of the budget is gone; nobody knows where it is infinite."""
+        if self._told < gone < math.inf:
+            self._advance(gone - self._told)
+            self._told = gone
 
     def _measured(self, own: Best) -> CleanMeasurements:
-        assert self.plan.learned is not None
-        begun = self.plan.learned
+        measured = self._taught if own.steps else self.measured
+        assert measured.plan.learned is not None
+        begun = measured.plan.learned
         head = Head(begun.head.branch, begun.head.kind, **own.head)
-        return self.measured.with_learned(LearnedPart(head, begun.opening), own.precaution_rate)
+        return measured.with_learned(LearnedPart(head, begun.opening), own.precaution_rate)
 
     def _profile(self, own: Best) -> Profile:
         """A head with the statistics and thresholds of all drives."""
@@ -434,16 +490,30 @@ class _Chain:
         most, least = self.settings.patch_steps, self.settings.least_patch_steps
         if math.isinf(self.budget):
             return most
-        step = PASSES_A_PATCH_STEP * seconds_a_pass(self.segmenter, self.parts.others)
-        affordable = int(PATCH_SHARE * self.budget / (len(KINDS) + 2) / max(step, 1e-9))
-        return min(most, max(least, affordable))
+        step = max(PASSES_A_PATCH_STEP * seconds_a_pass(self.segmenter, self.parts.others), 1e-9)
+        affordable = int(PATCH_SHARE * self.budget / (len(KINDS) + 2) / step)
+        if affordable < least:
+            hurried = int(HURRIED_SHARE * self.budget / len(KINDS) / step)
+            affordable = min(least, max(FEWEST_PATCH_STEPS, hurried))
+        return min(most, affordable)
 
     def _affordable_frames(self) -> int:
-        most = self.settings.shown_frames
+        images = BENIGN_A_FRAME + PATCHED_SHARE * SHOWN_PATCHES
+        held = int(SHOWN_BYTES / images / bytes_an_image(self._taught, self.parts.training[0]))
+        most = max(1, min(self.settings.shown_frames, held))
         if math.isinf(self.budget):
             return most
         frame = BENIGN_A_FRAME * seconds_a_pass(self.segmenter, self.parts.others)
         return min(most, max(LEAST_SHOWN, int(SHOWN_SHARE * self.budget / max(frame, 1e-9))))
+
+    @cached_property
+    def _reported_frames(self) -> int:
+        """Attacked frames of each kind that are reported on, at most."""
+        most = self.settings.reported_frames
+        if math.isinf(self.budget):
+            return most
+        frame = PASSES_A_REPORTED_FRAME * seconds_a_pass(self.segmenter, self.parts.others)
+        return min(most, max(LEAST_REPORTED, int(REPORT_SHARE * self.budget / max(frame, 1e-9))))
 
     def _order(self, kind: str, recipe: Recipe, profile: Profile, plain: Tensor | None = None) -> PatchOrder:
         """A patch against the network; or, where the recipe knows it, against ``profile``, beginning with ``plain``."""
@@ -502,11 +572,11 @@ class _Chain:
 
     @cached_property
     def _reported_pairs(self) -> dict[str, list[AttackedFrame]]:
-        return self._attacked(self.parts.reported, self.state.patches, self.settings.reported_frames, REPORTED_SEED)
+        return self._attacked(self.parts.reported, self.state.patches, self._reported_frames, REPORTED_SEED)
 
     def _find_standing(self, own: Best) -> Standing:
         profile = self._judged(own)
-        frames, most = self.parts.reported, self.settings.reported_frames
+        frames, most = self.parts.reported, self._reported_frames
         by_kind = self.hands.judge(profile, self._reported_pairs | self._against(own, frames, most, REPORTED_SEED))
         defense = Defense(self.segmenter, profile)
         with torch.inference_mode():
@@ -543,7 +613,7 @@ class _Chain:
     def _oracle(self) -> HeadOracle:
         """What trains the head."""
         frames = evenly(self.parts.training, self._affordable_frames())
-        oracle = HeadOracle(self.measured, frames, self._takes_part, progress=self.around.progress)
+        oracle = HeadOracle(self._taught, frames, self._takes_part, progress=self.around.progress)
         self._mark("head")
         return oracle
 
@@ -559,7 +629,9 @@ class _Chain:
         recipe = patch_recipes(self.segmenter.input_size, state.patch_steps)[ADAPTIVE]
         number = sum(name.startswith(ADAPTIVE) for name in state.learned)
         name = f"{ADAPTIVE}, round {number}"
-        order = self._order(name, replace(recipe, seed=ROUND_SEED + number), judged, state.learned[LEARNED_PLAIN])
+        loss = ROUND_LOSSES[(number - 1) % len(ROUND_LOSSES)]
+        start = state.learned[LEARNED_PLAIN] if loss == GROUPED else None
+        order = self._order(name, replace(recipe, seed=ROUND_SEED + number, loss=loss), judged, start)
         (made,) = self.hands.make([order])
         own = replace(own, adaptive=made.patch)
         self._compare(own, judged)
@@ -570,10 +642,10 @@ class _Chain:
     def _answered(self, oracle: HeadOracle) -> Best:
         """The next head."""
         state, settings = self.state, self.settings
-        assert self.plan.learned is not None
-        begun = self.plan.learned.head
+        assert self._taught.plan.learned is not None
+        begun = self._taught.plan.learned.head
         first = state.head is None
-        steps = settings.head_steps if first else settings.head_steps // 2
+        steps = settings.head_steps if first else settings.head_steps // 3
         head = begun if state.head is None else Head(begun.branch, begun.kind, **state.head)
         with self.around.progress("Training the head", "steps", steps) as advance:
 
@@ -588,7 +660,7 @@ class _Chain:
         """Seconds that the check and the report will take, by those that comparisons and patches took."""
         compared = len(KINDS) * self.settings.compared_frames
         # Two profiles, an adaptive patch made anew, and what is the same for all profiles.
-        attacked = (3 * len(KINDS) + 1) * min(self.settings.reported_frames, len(self.parts.reported))
+        attacked = (3 * len(KINDS) + 1) * min(self._reported_frames, len(self.parts.reported))
         looks = attacked + 2 * len(self.parts.reported)
         return self.state.patch_seconds + looks / compared * self.state.compare_seconds
 

@@ -99,16 +99,17 @@ class WorkFolder:
             return None
         try:
             kept = torch.load(self._file, weights_only=True)
-        except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
+            belonged_to: dict[str, str] = kept["belongs_to"]
+            best = None if kept["best"] is None else Best(**kept["best"])
+            state = PreparationState(**kept["state"], best=best)
+        # An older version kept other things.
+        except (OSError, RuntimeError, EOFError, UnpicklingError, KeyError, TypeError) as error:
             raise ZmaskError(f"{self._path} cannot be gone on with: delete it and begin anew.") from error
         for what, digest in self._belongs_to.items():
-            if kept["belongs_to"].get(what) != digest:
+            if belonged_to.get(what) != digest:
                 raise ZmaskError(
                     f"{self._path} was begun with another {what}: go on with the same, or delete that folder."
                 )
-        state = PreparationState(**kept["state"])
-        if kept["best"] is not None:
-            state.best = Best(**kept["best"])
         return state
 
     def save(self, state: PreparationState) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -11,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from zmask_ros.attacks import Recipe, Step, train_patch
+from zmask_ros.attacks.checkpoint import UnfitStateError
 from zmask_ros.defense import Profile
 from zmask_ros.progress import Advance, Progress
 from zmask_ros.segmenters import Segmenter
@@ -66,8 +68,14 @@ class PatchOrder:
             advance(note=f"{step.pixel_accuracy:.1%} of pixels right")
 
         known = [(image, None) for image in self.frames]
-        result = train_patch(segmenter, known, self.recipe, show, self.profile, self.state, start=self.start)
-        return result.patch
+        train = partial(train_patch, segmenter, known, self.recipe, show, self.profile, start=self.start)
+        try:
+            return train(state=self.state).patch
+        except UnfitStateError:
+            # With other threads, sums differ in their last digits, and what is attacked is another profile then.
+            assert self.state is not None
+            self.state.unlink()
+            return train(state=self.state).patch
 
 
 @dataclass(frozen=True)

@@ -87,9 +87,9 @@ class PreparationSettings(Settings):
         precaution_rate: share of clean frames that may be masked without being flagged, in 0..1, exclusive.
         frames: about so many clean frames, evenly over all drives.
         patch_steps: optimization steps of each patch that profiles are compared on, where there is time for them.
-        least_patch_steps: steps where there is not.
+        least_patch_steps: steps where there is not; fewer, if these would take more than half of the time.
         shown_frames: clean frames that the head is shown, with patches and benign pictures, where there is time.
-        head_steps: of the head's first round; it takes half as many for each further patch.
+        head_steps: of the head's first round; it takes a third of them for each further patch.
         patience: so many comparisons in a row without a better profile end a preparation that has no budget.
         compared_frames: attacked frames of each kind that profiles are compared on.
         reported_frames: of each kind, of the drive that is held out for the report.
@@ -102,7 +102,7 @@ class PreparationSettings(Settings):
     patch_steps: Annotated[int, Field(ge=1)] = 240
     least_patch_steps: Annotated[int, Field(ge=1)] = 80
     shown_frames: Annotated[int, Field(ge=1)] = 90
-    head_steps: Annotated[int, Field(ge=2)] = 1000
+    head_steps: Annotated[int, Field(ge=3)] = 2000
     patience: Annotated[int, Field(ge=1)] = 3
     compared_frames: Annotated[int, Field(ge=1)] = 10
     reported_frames: Annotated[int, Field(ge=1)] = 24

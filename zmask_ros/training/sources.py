@@ -91,6 +91,14 @@ def clean_frames(frames: Iterable[Frame], every: int) -> Iterator[CleanFrame]:
         yield CleanFrame(str(frame.bag), frame.topic, frame.index // every, frame.image)
 
 
+def total_length(frames: Sequence[CleanFrame]) -> int:
+    """The frames of the drives that these are of, those between them included: what their indices count."""
+    ends = {(frame.bag, frame.topic): 0 for frame in frames}
+    for frame in frames:
+        ends[frame.bag, frame.topic] = max(ends[frame.bag, frame.topic], frame.index + 1)
+    return sum(ends.values())
+
+
 def stride(total: int, wanted: int) -> int:
     """Each how many-th of ``total`` frames to take for about ``wanted`` of them, at least so many if there are.
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from zmask_ros.defense.analyzer import Evidence
 from zmask_ros.defense.profile.detector import RateInterval, Threshold
+from zmask_ros.training.cross_fitting import FEWEST_DRIVES
 
 CLEAN_PIXEL_SHARE = 0.9999
 # A patch may stay a little below the hottest clean pixel: score and threshold still tell the frames apart.
@@ -100,9 +101,10 @@ def rate_interval(
 ) -> RateInterval | None:
     """What the false-alarm rate of such a threshold may really be.
 
-    Each of ``FOLDS`` stretches of ``scores`` is judged by the threshold that the other stretches give; the interval
-    is Clopper and Pearson's (1934) for the count of false alarms. Neighbouring frames resemble each other, hence
-    stretches and not every n-th frame; for the same reason the interval is rather too narrow than too wide.
+    Each drive is judged by the threshold that the other drives give; with fewer than `FEWEST_DRIVES` of them, each of
+    ``FOLDS`` stretches of ``scores`` by that of the other stretches. The interval is Clopper and Pearson's (1934) for
+    the count of false alarms. Neighbouring frames resemble each other, hence drives and stretches and not every n-th
+    frame; for the same reason the interval is rather too narrow than too wide.
 
     Args:
         scores: of held-out clean frames, in their order.
@@ -119,11 +121,11 @@ def rate_interval(
     if count < 2 * FOLDS:
         return None
     drives = [None] * count if drives is None else drives
+    folds = drives if len(set(drives)) >= FEWEST_DRIVES else [FOLDS * index // count for index in range(count)]
     exceeded = 0
-    for fold in range(FOLDS):
-        first, last = fold * count // FOLDS, (fold + 1) * count // FOLDS
-        others = [*scores[:first], *scores[last:]], [*drives[:first], *drives[last:]]
-        threshold = _quantile_or_tail(*others, false_alarm_rate)
-        exceeded += sum(score > threshold for score in scores[first:last])
+    for left_out in dict.fromkeys(folds):
+        kept = [index for index, fold in enumerate(folds) if fold != left_out]
+        threshold = _quantile_or_tail([scores[i] for i in kept], [drives[i] for i in kept], false_alarm_rate)
+        exceeded += sum(score > threshold for score, fold in zip(scores, folds, strict=True) if fold == left_out)
     limits = binomtest(exceeded, count).proportion_ci(CONFIDENCE, "exact")
     return RateInterval(float(limits.low), float(limits.high), CONFIDENCE, exceeded, count)

@@ -9,7 +9,7 @@ With mu, sigma and boxpool as in Eq. 1 and 2, they are these (equations H1 to H3
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -116,6 +116,25 @@ def _squashed(pooled: Tensor, offset: Tensor, inverse: Tensor, shared: bool) -> 
 def _softsign(x: Tensor) -> Tensor:
     """`x / (1 + |x|)`, in place where no gradient is wanted, since new memory is slow while caches are cold."""
     return F.softsign(x) if x.requires_grad else x.div_(x.abs().add_(1))
+
+
+def count_features(
+    branch: Branch, channels: Mapping[str, int], sizes: Mapping[str, Size], grid: Size, textured: bool = True
+) -> int:
+    """The number of features of `HeadFeatures`, which takes no statistics to know.
+
+    Args:
+        branch: layers and kernels.
+        channels: of each of the layers, by name.
+        sizes: height and width of each of the layers, by name.
+        grid: height and width of the working grid.
+        textured: whether energies are among the features.
+    """
+
+    def of_channel(name: str) -> int:
+        return 1 + textured if layer_grid(sizes[name], grid) == grid else len(branch.kernels)
+
+    return sum(channels[name] * of_channel(name) for name in dict.fromkeys(branch.layers))
 
 
 class HeadFeatures(nn.Module):

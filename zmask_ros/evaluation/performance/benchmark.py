@@ -34,6 +34,7 @@ from zmask_ros.evaluation.performance.timing import (
 )
 from zmask_ros.progress import Advance, Progress, silent
 from zmask_ros.segmenters import Segmenter
+from zmask_ros.training.plans import head_layers
 
 STREET_SEED, STREET_SECONDS = 4001, 20.0
 PATCH_HEIGHTS = (0.2, 0.35)
@@ -299,7 +300,7 @@ def batch_gain(defense: Defense, x: Tensor, repeats: int) -> float:
 
 def _growing_costs(network: Segmenter, progress: Progress) -> tuple[dict[str, Cost], dict[str, Cost]]:
     """Costs by the network's input size, and by the number of layers that the head reads."""
-    layers, (height, width) = network.description.head_layers, network.input_size
+    layers, (height, width) = head_layers(network), network.input_size
     scaled = [(round(scale * height), round(scale * width)) for scale in INPUT_SCALES]
     images = clean_frames(SCALING_FRAMES, width, height)
     sized = {

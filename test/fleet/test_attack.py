@@ -13,8 +13,10 @@ import torch
 from support.commands import refused, zmask
 from support.neighbourly import DESCRIPTION, RECIPE, frames
 from zmask_ros.attacks import PatchResult, train_patch
+from zmask_ros.attacks.convergence import parted, train_until_converged
 from zmask_ros.attacks.files import load_exact
-from zmask_ros.fleet.attack import AttackWork, attack_fleet
+from zmask_ros.attacks.strength import Strength, recipes
+from zmask_ros.fleet.attack import AttackWork, Made, attack_fleet
 from zmask_ros.fleet.network import NamedNetwork
 from zmask_ros.fleet.pool import PoolSettings
 from zmask_ros.segmenters import load_segmenter
@@ -45,6 +47,24 @@ def test_each_run_of_each_patch_is_the_same_and_is_done_once(cluster, descriptio
     assert attack_fleet(work, True, settings, results, again.__setitem__).workers == 0
     assert len(kept) == 4 and kept == {place: place.stat().st_mtime_ns for place in results.iterdir()}
     assert all(torch.equal(again[n].patches, taken[n].patches) for n in taken)
+
+
+def test_each_attacker_of_a_strength_is_the_work_of_one(cluster, description, tmp_path) -> None:
+    segmenter, shown = load_segmenter(str(description), "cpu"), frames()
+    recipe, effort = replace(RECIPE, steps=2), Strength(("grouped", "apgd margin"), 1, "", "")
+    work = AttackWork(NamedNetwork.of(str(description), "cpu", segmenter), recipe, None, shown, effort=effort)
+    results, taken = tmp_path / "parts", dict[int | None, Made | None]()
+    attack_fleet(work, False, PoolSettings(cluster.address, 2), results, taken.__setitem__)
+    ladders = taken[None]
+    assert isinstance(ladders, dict) and list(ladders) == list(effort.attackers)
+    learned, judged = parted(shown)
+    for name, own in recipes(effort, recipe).items():
+        alone = train_until_converged(segmenter, learned, judged, own, 4, tmp_path / name)
+        assert ladders[name].rungs == alone.rungs
+        assert torch.equal(ladders[name].result.patches, alone.result.patches)
+    again = dict[int | None, Made | None]()
+    assert attack_fleet(work, False, PoolSettings(cluster.address, 2), results, again.__setitem__).workers == 0
+    assert again[None]["grouped"].rungs == ladders["grouped"].rungs
 
 
 @pytest.mark.slow

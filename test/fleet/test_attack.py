@@ -68,29 +68,37 @@ def test_each_attacker_of_a_strength_is_the_work_of_one(cluster, description, tm
 
 
 @pytest.mark.slow
-def test_the_command_writes_the_same_files(cluster, description, tmp_path, capsys) -> None:
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ([], ["patch"]),
+        (["--per-image"], ["patch_frame0000", "patch_frame0001"]),
+        (["--strength", "standard"], ["patch"]),
+    ],
+)
+def test_the_command_writes_the_same_files(options, names, cluster, description, tmp_path, capsys) -> None:
     (tmp_path / "images").mkdir()
     for number, (image, _) in enumerate(frames()[:2]):
         cv2.imwrite(str(tmp_path / "images" / f"{number}.png"), image[..., ::-1])
     call = [
         "attack", "--segmenter", description, "--images", tmp_path / "images", "--steps", 3, "--size", "16x20",
-        "--restarts", 3, "--device", "cpu", "--threads", 1, "--json",
+        "--restarts", 3, "--device", "cpu", "--threads", 1, "--json", *options,
     ]  # fmt: skip
-    for options, names in (([], ["patch"]), (["--per-image"], ["patch_frame0000", "patch_frame0001"])):
-        told = []
-        for folder, ray in (("alone", []), ("fleet", ["--ray", cluster.address])):
-            (tmp_path / folder).mkdir(exist_ok=True)
-            code, out, err = zmask(capsys, *call, *options, "-o", tmp_path / folder / "patch.png", *ray)
-            assert code == 0, err
-            told.append(json.loads(out))
-        alone, fleet = told
-        assert fleet["retried"] == 0 and fleet["skipped"] == []
-        for one, other in zip(alone.get("patches", [alone]), fleet.get("patches", [fleet]), strict=True):
-            assert one["share_won"] == other["share_won"] and one["loss_at_last"] == other["loss_at_last"]
-        for name in names:
-            first, second = (tmp_path / folder / f"{name}.png" for folder in ("alone", "fleet"))
-            assert torch.equal(load_exact(first)[0], load_exact(second)[0])
-            assert first.with_suffix(".json").read_text() == second.with_suffix(".json").read_text()
+    told = []
+    for folder, ray in (("alone", []), ("fleet", ["--ray", cluster.address])):
+        (tmp_path / folder).mkdir()
+        code, out, err = zmask(capsys, *call, "-o", tmp_path / folder / "patch.png", *ray)
+        assert code == 0, err
+        told.append(json.loads(out))
+    alone, fleet = told
+    assert fleet["retried"] == 0 and fleet["skipped"] == []
+    for one, other in zip(alone.get("patches", [alone]), fleet.get("patches", [fleet]), strict=True):
+        for entry in ("share_won", "loss_at_last", "attackers"):
+            assert one.get(entry) == other.get(entry)
+    for name in names:
+        first, second = (tmp_path / folder / f"{name}.png" for folder in ("alone", "fleet"))
+        assert torch.equal(load_exact(first)[0], load_exact(second)[0])
+        assert first.with_suffix(".json").read_text() == second.with_suffix(".json").read_text()
     assert sorted(path.name for path in (tmp_path / "fleet").iterdir()) == sorted(
         path.name for path in (tmp_path / "alone").iterdir()
     )

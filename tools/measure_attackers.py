@@ -1,60 +1,87 @@
 """Measure what attackers who know the defense reach when they go on until more steps change nothing.
 
 Each attacker optimizes on CamVid's training drives and is judged on its validation drive, which neither the attack nor
-the profile has seen, with the patch always seen alike, as beside `tools/measure_shipped.py`. Steps are doubled until
-the damage that is left and the share of flagged frames change by less than 5 %, or until --most. Finished work is kept
-in --work, and the same command goes on from there. Table and curves go into docs/evaluation.md, the plot beside it.
+the profile has seen: frame by frame with the patch always seen alike, as beside `tools/measure_shipped.py`, and in
+streaming mode over the whole drive. Steps are doubled until the damage that is left and the share of flagged frames
+change by less than 5 %, or until --most.
 
     PYTHONPATH=tools python tools/measure_attackers.py --steps 250 --most 4000
+
+Finished work is kept in --work, the same command goes on from there, and several may run at the same time, the same
+command or others: each takes attackers that no other one is at. Table and plot are made of all that is in --work, and
+written after each attacker into docs/evaluation.md and beside it; --table-only does nothing else.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
+import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import click
 import numpy as np
 import torch
-from measure_transfer import DOCUMENT, PATCH, TEST_EVERY, attacked_frames, clean_segmented
+from measure_transfer import (
+    DOCUMENT,
+    PASTING_SEED,
+    PATCH,
+    PLAIN,
+    TEST_EVERY,
+    attacked_frames,
+    clean_segmented,
+    recorded,
+)
+from pydantic import TypeAdapter
+from torch import Tensor
 
 from train_segmenter import camvid_frames, set_up_torch
 from train_transferable_head import clean_frames, fitted
-from zmask_ros.attacks import Recipe, Step, to_uint8, train_patch
-from zmask_ros.attacks.convergence import Ladder, Outcome, climb
+from zmask_ros.attacks import AttackFrame, Placement, Recipe, Step, save_patch, to_uint8, train_patch
+from zmask_ros.attacks.convergence import Judge, Ladder, Outcome, climb
+from zmask_ros.attacks.eot import Transforms, sample_layout
+from zmask_ros.attacks.files import load_exact, load_patch
+from zmask_ros.attacks.scenes import evenly
 from zmask_ros.attacks.strength import ATTACKERS, FAST
 from zmask_ros.cli.console import progress
 from zmask_ros.data.camvid import LabeledFrame
 from zmask_ros.defense import Profile, load_profile
-from zmask_ros.evaluation.baselines.interface import Ours
-from zmask_ros.evaluation.metrics.records import RecordSet, Verdict, record
+from zmask_ros.evaluation.baselines.interface import Ours, segment
+from zmask_ros.evaluation.metrics.records import Record, RecordSet, TestFrame, Verdict
+from zmask_ros.evaluation.metrics.segmentation import Confusion
 from zmask_ros.evaluation.metrics.worst_case import worst_case
+from zmask_ros.evaluation.performance.streaming import AFTER_A_KEYFRAME, Behavior, compare, patched_drive
 from zmask_ros.evaluation.report.plots import frontier_plot
 from zmask_ros.evaluation.report.tables import cell, doubling, markdown_table, percent
-from zmask_ros.io.files import replace_file
+from zmask_ros.io.files import make_folder, replace_file
 from zmask_ros.io.markdown_tables import Marks
 from zmask_ros.resources import shipped_profile
+from zmask_ros.runtime.camera import DefendedCamera
 from zmask_ros.segmenters import Segmenter, load_segmenter
 from zmask_ros.training.plans import transfer_plan
 
 NETWORKS = ("lraspp_camvid", "unet_camvid")
 MARKS = Marks("<!-- attackers: written by tools/measure_attackers.py -->", "<!-- end of attackers -->")
-PLOT = DOCUMENT.parent / "images" / "attackers.svg"
 WORK = Path("out/attackers")
 OWN = replace(PATCH, batch=2, seed=11)
 BASE = replace(OWN, **FAST)
 BOUND = {"adaptive": "flag", "evasion": "constraint"}
-PLAIN_ATTACK, START, METHOD, SCREEN, TRANSFER = (
+PLAIN_ATTACK, START, METHOD, SCREEN, STREAM, BESIDE, PER_IMAGE = (
     "knows no defence",
     "from the plain patch",
     "knows the method, not the profile",
     "knows the screening alone",
-    "made on the other network",
+    "knows the screening and the whole analysis",
+    "the same, beside a plain patch that the tracker follows",
+    "bound, a patch for each image",
 )
 PENALTY = "cross-entropy - 0.3 log excess"
+STARTS = 3
 RECIPES: dict[str, Recipe] = {
     PLAIN_ATTACK: BASE,
     PENALTY: replace(
@@ -69,11 +96,51 @@ RECIPES: dict[str, Recipe] = {
         margin=0.0,
     ),
     **{f"bound, {name}": replace(BASE, **BOUND, **own) for name, own in ATTACKERS.items()},
+    f"bound, the best of {STARTS} starts": replace(BASE, **BOUND, restarts=STARTS),
     START: replace(BASE, **BOUND),
     METHOD: replace(BASE, **BOUND),
     SCREEN: replace(BASE, **BOUND),
+    STREAM: replace(BASE, **BOUND | {"adaptive": "stream"}),
+    # The place is known, and there is one frame.
+    PER_IMAGE: replace(BASE, **BOUND, batch=1),
 }
 """The attackers by name; the first rung of all but `PENALTY` has the steps that are asked for."""
+NAMES = (*RECIPES, BESIDE)
+NEEDED = {START: (PLAIN_ATTACK,), BESIDE: (PLAIN_ATTACK, STREAM)}
+"""Attackers whose patches others begin with."""
+IMAGES = 4
+"""Frames that get a patch of their own."""
+RATE_HZ = 15.0
+SIDE = OWN.size[0] / 360
+"""Of the patch in the drive: as large as it is optimized for, as a share of the image's height."""
+
+
+def _box(index: int) -> tuple[float, float, float]:
+    return 0.45 + 0.4 * math.sin(index / 15), 0.3 + 0.1 * math.cos(index / 10), SIDE
+
+
+ALONE = Behavior("comes right after a keyframe", lambda i, n: [_box(i)] if i >= AFTER_A_KEYFRAME else [])
+FOLLOWED = Behavior(
+    "beside one that is followed",
+    lambda i, n: [(0.85, 0.25, SIDE)] if i >= AFTER_A_KEYFRAME else [],
+    # Found and followed by then.
+    decoys=lambda i, n: [(0.1, 0.3, SIDE)],
+)
+
+
+@dataclass(frozen=True)
+class OnAStream:
+    """A patch over the drive; damages are mIoU clean - attacked of all frames, outside of the patch.
+
+    Attributes:
+        whole: damage that remains with the whole analysis of every frame.
+        remains: the same in streaming mode.
+        flagged: share of the frames with the patch that streaming mode flags, 0..1.
+    """
+
+    whole: float
+    remains: float
+    flagged: float
 
 
 @dataclass(frozen=True)
@@ -82,71 +149,83 @@ class Figures:
 
     Attributes:
         network, attack: names.
-        frames: number of frames that it was judged on.
+        stream: over the drive; None where there is a patch for each image.
         undefended: damage without a defense.
         defended: damage that remains.
-        flagged, masked: number of frames.
-        seconds: of optimization; None where the patch was made for something else.
+        seconds: of processor time of the optimization; None where the patch was made for something else.
         curve: steps in all, and the damage that remained and share flagged then, of each doubling.
         change: what the last doubling changed; None where there was none.
+        note: what more is to be said.
     """
 
     network: str
     attack: str
-    frames: int
-    undefended: float
-    defended: float
-    flagged: int
-    masked: int
-    seconds: float | None
-    curve: tuple[tuple[int, float, float], ...]
-    change: float | None
+    stream: OnAStream | None
+    undefended: float | None = None
+    defended: float | None = None
+    seconds: float | None = None
+    curve: tuple[tuple[int, float, float], ...] = ()
+    change: float | None = None
+    note: str = ""
 
 
-class Trial:
-    """A network under its shipped profile, and the frames of the unseen drive."""
+@dataclass(frozen=True)
+class Finished:
+    """What is kept of an attacker.
 
-    def __init__(self, name: str, frames: Sequence[LabeledFrame]) -> None:
-        self.segmenter: Segmenter = load_segmenter(name, "cpu")
-        self.profile: Profile = load_profile(shipped_profile(name))
-        self._defense = Ours(self.segmenter, self.profile)
-        self._frames = clean_segmented(self.segmenter, frames)
-        self.records: dict[str, tuple[RecordSet, RecordSet]] = {}
+    Attributes:
+        figures: of it.
+        defended, clean: records of the frames that it was judged on; none of one that is judged on a stream alone.
+        classes: of the network.
+    """
 
-    def judge(self, patches: torch.Tensor) -> Outcome:
-        """What patches [1, 3, h, w] do: mIoU that is lost under the defense, and shares flagged and masked."""
-        clean, _, own = self.measured(to_uint8(patches[0]))
-        return Outcome(clean.miou() - own.miou(), float(own.flagged.mean()), float(own.masked.mean()))
+    figures: Figures
+    defended: tuple[Record, ...]
+    clean: tuple[Record, ...]
+    classes: int
 
-    def measured(self, patch: np.ndarray) -> tuple[RecordSet, RecordSet, RecordSet]:
-        """Records of the clean, the undefended and the defended network on all frames under a patch."""
-        found: tuple[list, list, list] = ([], [], [])
-        classes = len(self.segmenter.classes)
-        for frame in attacked_frames(self._frames, patch):
-            verdict = self._defense.process(frame.image)
-            verdicts = Verdict.unmasked(frame.clean), Verdict.unmasked(verdict.undefended), verdict
-            for records, said in zip(found, verdicts, strict=True):
-                records.append(record(frame, said, classes))
-        clean_set, none, defended = (RecordSet(records, classes) for records in found)
-        return clean_set, none, defended
+    @property
+    def sets(self) -> tuple[RecordSet, RecordSet]:
+        """The records of the defended and of the clean frames."""
+        return RecordSet(self.defended, self.classes), RecordSet(self.clean, self.classes)
 
-    def figures(self, attack: str, patch: np.ndarray, ladder: Ladder | None, seconds: float | None) -> Figures:
-        """The figures of a finished attacker; its records are kept for the worst case."""
-        clean, none, own = self.measured(patch)
-        self.records[attack] = (own, clean)
-        curve = () if ladder is None else ladder.rungs
-        return Figures(
-            network=self.segmenter.name,
-            attack=attack,
-            frames=len(own),
-            undefended=clean.miou() - none.miou(),
-            defended=clean.miou() - own.miou(),
-            flagged=int(own.flagged.sum()),
-            masked=int(own.masked.sum()),
-            seconds=seconds,
-            curve=tuple((rung.steps, rung.outcome.damage, rung.outcome.flagged) for rung in curve),
-            change=None if ladder is None else ladder.change,
-        )
+    @property
+    def on_all_frames(self) -> bool:
+        """Whether it was judged on all frames."""
+        return bool(self.defended) and self.figures.attack != PER_IMAGE
+
+
+FINISHED = TypeAdapter(Finished)
+
+
+@dataclass(frozen=True)
+class KnownPlace:
+    """The place of a patch in the one frame that it is for; a `Placement`."""
+
+    homography: Tensor
+
+    def place(
+        self, transforms: Transforms, chosen: Tensor, image_size: tuple[int, int], patch_size: tuple[int, int]
+    ) -> Transforms:
+        """Move the patch to its place."""
+        return replace(transforms, homography=self.homography.expand(len(chosen), 3, 3))
+
+
+def known_places(frames: Sequence[LabeledFrame], size: tuple[int, int]) -> list[KnownPlace]:
+    """Where `attacked_frames` shows a patch of this size."""
+    generator = torch.Generator().manual_seed(PASTING_SEED)
+    return [
+        KnownPlace(sample_layout(PLAIN, 1, 1, size, frame.image.shape[:2], generator)[0].homography) for frame in frames
+    ]
+
+
+@dataclass(frozen=True)
+class Material:
+    """The frames of a measurement: to optimize over, to judge on, and the drive in order."""
+
+    learned: Sequence[LabeledFrame]
+    unseen: Sequence[LabeledFrame]
+    drive: Sequence[LabeledFrame]
 
 
 @dataclass(frozen=True)
@@ -157,111 +236,356 @@ class Effort:
     most: int
     work: Path
 
-    def attack(
-        self,
-        trial: Trial,
-        name: str,
-        frames: Sequence[LabeledFrame],
-        profile: Profile | None,
-        start: torch.Tensor | None = None,
-    ) -> tuple[Ladder, float]:
-        """The course of one attacker, and the seconds that its optimization took."""
+    def folder(self, network: str, attack: str) -> Path:
+        """Where the work of an attacker lies."""
+        return self.work / network / "".join(c if c.isalnum() else "_" for c in attack)
+
+    def finished(self, network: str = "*") -> list[Finished]:
+        """All finished attackers, in the order of the table."""
+        found = [read(path) for path in sorted(self.work.glob(f"{network}/*/finished.json"))]
+        networks, names = list(NETWORKS), list(NAMES)
+
+        def order(one: Finished) -> tuple[int, str, int, str]:
+            network, attack = one.figures.network, one.figures.attack
+            place = networks.index(network) if network in networks else len(networks)
+            return place, network, names.index(attack) if attack in names else len(names), attack
+
+        return sorted(found, key=order)
+
+
+def read(path: Path) -> Finished:
+    """A finished attacker.
+
+    Raises:
+        ClickException: it cannot be read.
+    """
+    try:
+        return FINISHED.validate_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise click.ClickException(f"{path} cannot be read: delete it, and measure that attacker again.") from error
+
+
+@contextmanager
+def claimed(folder: Path, wait: bool) -> Iterator[bool]:
+    """Whether this process alone works in ``folder`` meanwhile; with ``wait``, as soon as no other one does."""
+    make_folder(folder)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+class Trial:
+    """A network under its shipped profile, against attackers."""
+
+    def __init__(self, name: str, material: Material, effort: Effort) -> None:
+        self.segmenter: Segmenter = load_segmenter(name, "cpu")
+        self.profile: Profile = load_profile(shipped_profile(name))
+        self._defense = Ours(self.segmenter, self.profile)
+        self._camera = DefendedCamera(self.segmenter, self.profile)
+        self._material, self._effort = material, effort
+
+    def measure(self, attack: str) -> None:
+        """Have an attacker go on, judge it, and keep what came of it; what is there already is not done again."""
+        if attack in (SCREEN, STREAM, BESIDE) and self.profile.screen is None:
+            return
+        if attack == PER_IMAGE:
+            self._per_image()
+        elif attack == BESIDE:
+            decoy, patch = (load_patch(self._patch(needed)) for needed in NEEDED[BESIDE])
+            figures = Figures(self.segmenter.name, BESIDE, self._streamed(patch, decoy))
+            self._keep(Finished(figures, (), (), len(self.segmenter.classes)))
+        else:
+            self._universal(attack)
+
+    def transferred(self, other: str) -> None:
+        """Judge the worst bound patch of another network, if there is one."""
+        finished = [one.figures for one in self._effort.finished(other) if one.on_all_frames]
+        bound = [own for own in finished if own.attack.startswith("bound")]
+        if bound:
+            best = max(bound, key=lambda own: own.defended or 0.0)
+            patch = load_patch(self._effort.folder(other, best.attack) / "patch.png")
+            self._judge(made_on(other), patch, note=best.attack)
+
+    def _universal(self, attack: str) -> None:
+        """One patch for all frames."""
+        recipe = RECIPES[attack]
         # The one that somebody else wrote has its own number of steps.
-        recipe = RECIPES[name] if name == PENALTY else replace(RECIPES[name], steps=self.steps)
-        folder = self.work / trial.segmenter.name / "".join(c if c.isalnum() else "_" for c in name)
+        recipe = recipe if attack == PENALTY else replace(recipe, steps=self._effort.steps)
+        start = load_exact(self._patch(PLAIN_ATTACK))[0] if attack == START else None
+        known = [(frame.image, frame.labels) for frame in self._material.learned[::TEST_EVERY]]
+
+        def judge(patches: Tensor) -> Outcome:
+            return self._outcome(attacked_frames(self._frames, to_uint8(patches[0])))
+
+        ladder, seconds = self._climb(attack, self._folder(attack), recipe, known, judge, start)
+        curve = curve_of(ladder)
+        kept = self._kept(attack)
+        if kept is None or kept.figures.curve != curve:
+            save_patch(self._patch(attack), ladder.result, recipe, self.segmenter, ("CamVid, training drives",))
+            patch = to_uint8(ladder.result.patch)
+            self._judge(attack, patch, seconds=seconds, curve=curve, change=ladder.change)
+
+    def _per_image(self) -> None:
+        """A patch for each of a few of the frames that are judged, whose place in it is known."""
+        recipe = replace(RECIPES[PER_IMAGE], steps=self._effort.steps)
+        places = known_places(self._material.unseen, recipe.size)
+        shown: list[TestFrame] = []
+        ladders: list[tuple[Ladder, float]] = []
+        for number in evenly(len(self._frames), IMAGES):
+            frame = self._material.unseen[number]
+
+            def seen(patches: Tensor, number: int = number) -> TestFrame:
+                return attacked_frames(self._frames, to_uint8(patches[0]))[number]
+
+            def judge(patches: Tensor, seen: Callable[[Tensor], TestFrame] = seen) -> Outcome:
+                return self._outcome([seen(patches)])
+
+            folder = self._folder(PER_IMAGE) / frame.name
+            known = [(frame.image, frame.labels)]
+            ladders.append(
+                self._climb(f"{PER_IMAGE}: {frame.name}", folder, recipe, known, judge, None, places[number])
+            )
+            shown.append(seen(ladders[-1][0].result.patches))
+        clean, none, own = self._records(shown)
+        changes = [ladder.change for ladder, _ in ladders if ladder.change is not None]
+        figures = Figures(
+            network=self.segmenter.name,
+            attack=PER_IMAGE,
+            stream=None,
+            undefended=clean.miou() - none.miou(),
+            defended=clean.miou() - own.miou(),
+            seconds=sum(seconds for _, seconds in ladders),
+            change=max(changes, default=None),
+            note=f"up to {max(ladder.rungs[-1].steps for ladder, _ in ladders)} steps",
+        )
+        self._keep(Finished(figures, tuple(own.records), tuple(clean.records), own.num_classes))
+
+    def _climb(
+        self,
+        title: str,
+        folder: Path,
+        recipe: Recipe,
+        known: Sequence[AttackFrame],
+        judge: Judge,
+        start: Tensor | None,
+        placement: Placement | None = None,
+    ) -> tuple[Ladder, float]:
+        """The course of one attacker, and the processor time that its optimization took in seconds."""
         clock = folder / "seconds.json"
-        known = [(frame.image, frame.labels) for frame in frames]
-        with progress(f"{trial.segmenter.name}: {name}", "steps", None) as advance:
+        with progress(f"{self.segmenter.name}: {title}", "steps", None) as advance:
 
             def shown(step: Step) -> None:
                 advance(note=f"loss {step.loss:.2f}, score {step.score or 0:.2f}")
 
-            def train(own: Recipe, begin: torch.Tensor | None, state: Path):
-                begun = time.perf_counter()
-                result = train_patch(trial.segmenter, known, own, shown, profile, state, start=begin)
-                replace_file(clock, json.dumps(_seconds(clock) + time.perf_counter() - begun).encode())
-                return result
+            def train(own: Recipe, begin: Tensor | None, state: Path):
+                profile = self._known_to(title)
+                begun = time.process_time()
+                try:
+                    return train_patch(self.segmenter, known, own, shown, profile, state, placement, begin)
+                finally:
+                    replace_file(clock, json.dumps(_seconds(clock) + time.process_time() - begun).encode())
 
-            ladder = climb(train, trial.judge, recipe, self.most, folder, start)
+            ladder = climb(train, judge, recipe, self._effort.most, folder, start)
         return ladder, _seconds(clock)
+
+    def _known_to(self, attack: str) -> Profile | None:
+        """The profile that an attacker optimizes against."""
+        if attack == PLAIN_ATTACK:
+            return None
+        if attack == SCREEN:
+            return self.profile.of_screen()
+        return self._other_profile if attack == METHOD else self.profile
+
+    @cached_property
+    def _other_profile(self) -> Profile:
+        """Another profile of the same method, fitted on the frames that no attacker optimizes over."""
+        others = [frame for n, frame in enumerate(self._material.learned) if n % TEST_EVERY]
+        return fitted(self.segmenter, transfer_plan(self.segmenter), list(clean_frames(others)))
+
+    @cached_property
+    def _frames(self) -> list[tuple[LabeledFrame, np.ndarray]]:
+        return clean_segmented(self.segmenter, self._material.unseen)
+
+    def _records(self, shown: Sequence[TestFrame]) -> tuple[RecordSet, RecordSet, RecordSet]:
+        """Records of the clean, the undefended and the defended network on attacked frames."""
+        verdicts = {frame.name: self._defense.process(frame.image) for frame in shown}
+        return (
+            recorded(self.segmenter, shown, lambda frame: Verdict.unmasked(frame.clean)),
+            recorded(self.segmenter, shown, lambda frame: Verdict.unmasked(verdicts[frame.name].undefended)),
+            recorded(self.segmenter, shown, lambda frame: verdicts[frame.name]),
+        )
+
+    def _outcome(self, shown: Sequence[TestFrame]) -> Outcome:
+        """MIoU that is lost under the defense, and shares flagged and masked."""
+        clean, _, own = self._records(shown)
+        return Outcome(clean.miou() - own.miou(), float(own.flagged.mean()), float(own.masked.mean()))
+
+    def _judge(
+        self,
+        attack: str,
+        patch: np.ndarray,
+        seconds: float | None = None,
+        curve: tuple[tuple[int, float, float], ...] = (),
+        change: float | None = None,
+        note: str = "",
+    ) -> None:
+        """Judge a patch for all frames, and keep what came of it."""
+        clean, none, own = self._records(attacked_frames(self._frames, patch))
+        damages = clean.miou() - none.miou(), clean.miou() - own.miou()
+        figures = Figures(
+            self.segmenter.name, attack, self._streamed(patch), *damages, seconds=seconds, curve=curve, change=change
+        )
+        finished = Finished(replace(figures, note=note), tuple(own.records), tuple(clean.records), own.num_classes)
+        self._keep(finished)
+
+    def _streamed(self, patch: np.ndarray, decoy: np.ndarray | None = None) -> OnAStream:
+        """The drive with a patch, and with another one beside it."""
+        drive = [(frame.image, frame.labels) for frame in self._material.drive]
+        frames = list(patched_drive(ALONE if decoy is None else FOLLOWED, drive, patch, RATE_HZ, decoy))
+        clean = Confusion(len(self.segmenter.classes))
+        for (image, labels), frame in zip(drive, frames, strict=True):
+            clean.add(segment(self.segmenter, image), labels, ~frame.patch)
+        both = compare(self._camera, frames)
+        whole, streaming = (clean.miou() - mode.miou for mode in (both.full, both.streaming))
+        return OnAStream(whole, streaming, both.streaming.recall)
+
+    def _folder(self, attack: str) -> Path:
+        return self._effort.folder(self.segmenter.name, attack)
+
+    def _patch(self, attack: str) -> Path:
+        return self._folder(attack) / "patch.png"
+
+    def _kept(self, attack: str) -> Finished | None:
+        path = self._folder(attack) / "finished.json"
+        return read(path) if path.exists() else None
+
+    def _keep(self, finished: Finished) -> None:
+        folder = self._folder(finished.figures.attack)
+        make_folder(folder)
+        replace_file(folder / "finished.json", FINISHED.dump_json(finished))
+        said = finished.figures.defended if finished.figures.stream is None else finished.figures.stream.remains
+        click.echo(f"{finished.figures.network}: {finished.figures.attack}: {said:.3f} remains")
+
+
+def made_on(network: str) -> str:
+    """The attacker whose patch was made on another network."""
+    return f"made on {network}"
+
+
+def curve_of(ladder: Ladder) -> tuple[tuple[int, float, float], ...]:
+    """Steps in all, and the damage that remained and share flagged then."""
+    return tuple((rung.steps, rung.outcome.damage, rung.outcome.flagged) for rung in ladder.rungs)
 
 
 def _seconds(clock: Path) -> float:
     return float(json.loads(clock.read_text())) if clock.exists() else 0.0
 
 
-def measure(
-    trial: Trial,
-    learned: Sequence[LabeledFrame],
-    effort: Effort,
-    done: Callable[[Figures], None],
-    chosen: Sequence[str],
-) -> dict[str, np.ndarray]:
-    """Every attacker on one network; gives their patches, uint8 [h, w, 3]."""
-    patches: dict[str, np.ndarray] = {}
-    plain: torch.Tensor | None = None
-    for name in chosen:
-        profile: Profile | None = trial.profile
-        if name == SCREEN:
-            if trial.profile.screen is None:
-                continue
-            profile = trial.profile.of_screen()
-        elif name == METHOD:
-            # Fitted on the frames that the attacker does not optimize over: another profile of the same method.
-            others = list(clean_frames([frame for n, frame in enumerate(learned) if n % TEST_EVERY]))
-            profile = fitted(trial.segmenter, transfer_plan(trial.segmenter), others)
-        elif name == PLAIN_ATTACK:
-            profile = None
-        start = plain if name == START else None
-        ladder, seconds = effort.attack(trial, name, learned[::TEST_EVERY], profile, start)
-        if name == PLAIN_ATTACK:
-            plain = ladder.result.patches
-        patches[name] = to_uint8(ladder.result.patch)
-        done(trial.figures(name, patches[name], ladder, seconds))
-    return patches
-
-
-def table(found: Sequence[Figures], trials: Mapping[str, Trial]) -> str:
+def table(found: Sequence[Finished]) -> str:
     """All attackers as markdown, the worst case of each network first."""
     columns = (
         *("network", "attacker", "damage, no defence", "damage that remains", "flagged", "masked"),
-        *("remains after steps (flagged)", "last doubling", "seconds"),
+        *(
+            "on a stream, whole / streaming",
+            "flagged there",
+            "remains after steps (flagged)",
+            "last doubling",
+            "seconds",
+        ),
     )
-    rows = []
-    for name, trial in trials.items():
-        own = [figures for figures in found if figures.network == name]
-        if not own:
-            continue
-        worst = worst_case(*zip(*trial.records.values(), strict=True))
-        shares = (f"{share * worst.frames:.0f} of {worst.frames}" for share in (worst.flagged, worst.masked))
-        rows.append((name, "**worst of all, frame by frame**", "", cell(worst.damage), *shares, "", "", ""))
-        for row in own:
-            curve = ", ".join(f"{n}: {cell(d)} ({percent(f)})" for n, d, f in row.curve)
-            rows.append(
-                (
-                    *(row.network, row.attack, cell(row.undefended), cell(row.defended)),
-                    *(f"{row.flagged} of {row.frames}", f"{row.masked} of {row.frames}"),
-                    *(curve, "" if row.change is None else doubling(row.change)),
-                    "" if row.seconds is None else f"{row.seconds:.0f}",
-                )
-            )
+    rows: list[tuple[str, ...]] = []
+    for network in dict.fromkeys(one.figures.network for one in found):
+        own = [one for one in found if one.figures.network == network]
+        if any(one.on_all_frames for one in own):
+            rows.append(_worst(own))
+        rows += [_row(one) for one in own]
     return markdown_table(columns, rows)
 
 
-def points(found: Sequence[Figures]) -> dict[str, list[tuple[float, float]]]:
-    """Share flagged and damage that remains, by network."""
-    names = dict.fromkeys(row.network for row in found)
-    return {name: [(row.flagged / row.frames, row.defended) for row in found if row.network == name] for name in names}
+def _worst(own: Sequence[Finished]) -> tuple[str, ...]:
+    """The first row of a network: each figure is the worst of all attackers by itself."""
+    worst = worst_case(*zip(*(one.sets for one in own if one.on_all_frames), strict=True))
+    shares = (f"{share * worst.frames:.0f} of {worst.frames}" for share in (worst.flagged, worst.masked))
+    streams = [one.figures.stream for one in own if one.figures.stream is not None]
+    plain = next((one.figures.undefended for one in own if one.figures.attack == PLAIN_ATTACK), None)
+    kept = f", {worst.damage / plain:.0%} of the plain patch's damage" if plain else ""
+    return (
+        *(own[0].figures.network, f"**worst of all, frame by frame{kept}**", "", cell(worst.damage), *shares),
+        f"{cell(max(s.whole for s in streams))} / {cell(max(s.remains for s in streams))}",
+        percent(min(s.flagged for s in streams)),
+        *("", "", ""),
+    )
+
+
+def _row(one: Finished) -> tuple[str, ...]:
+    own, (defended, _) = one.figures, one.sets
+    counts = [f"{int(flags.sum())} of {len(defended)}" for flags in (defended.flagged, defended.masked)]
+    stream = own.stream
+    return (
+        own.network,
+        f"{own.attack} ({own.note})" if own.note else own.attack,
+        "" if own.undefended is None else cell(own.undefended),
+        "" if own.defended is None else cell(own.defended),
+        *(counts if one.defended else ("", "")),
+        "" if stream is None else f"{cell(stream.whole)} / {cell(stream.remains)}",
+        "" if stream is None else percent(stream.flagged),
+        ", ".join(f"{n}: {cell(d)} ({percent(f)})" for n, d, f in own.curve),
+        "" if own.change is None else doubling(own.change),
+        "" if own.seconds is None else f"{own.seconds:.0f}",
+    )
+
+
+def points(found: Sequence[Finished]) -> dict[str, list[tuple[float, float]]]:
+    """Share flagged and damage that remains, by network, of the attackers that were judged on all frames."""
+    judged = [one for one in found if one.on_all_frames]
+    own: dict[str, list[tuple[float, float]]] = {one.figures.network: [] for one in judged}
+    for one in judged:
+        own[one.figures.network].append((float(one.sets[0].flagged.mean()), one.figures.defended or 0.0))
+    return own
+
+
+def publish(effort: Effort, docs: Path) -> None:
+    """Write table and plot of all finished work."""
+    with claimed(effort.work, wait=True):
+        found = effort.finished()
+        if not found:
+            raise click.ClickException(f"There is no finished work in {effort.work}.")
+        if found_points := points(found):
+            plot = frontier_plot(found_points, "Damage against alarms, attackers of each network's profile")
+            images = docs.parent / "images"
+            make_folder(images)
+            replace_file(images / "attackers.svg", plot.encode())
+        MARKS.write(docs, table(found))
+
+
+def check_frames(effort: Effort, material: Material) -> None:
+    """Refuse finished work on other frames: nothing could be said of all attackers together.
+
+    Raises:
+        ClickException: there is some.
+    """
+    names = [frame.name for frame in material.unseen]
+    for one in effort.finished():
+        if one.on_all_frames and [record.name for record in one.defended] != names:
+            raise click.ClickException(
+                f"{effort.work} holds attackers that were judged on other frames: "
+                "give the same --every, or another --work."
+            )
 
 
 @click.command(help=__doc__)
 @click.option("--steps", default=250, show_default=True, help="Of the first rung.")
 @click.option("--most", default=4000, show_default=True, help="No doubling goes beyond.")
-@click.option("--every", default=1, show_default=True, help="Take each n-th frame.")
+@click.option("--every", default=1, show_default=True, help="Judge on each n-th frame.")
 @click.option("--network", "networks", multiple=True, default=NETWORKS, show_default=True, help="Repeatable.")
-@click.option("--attacker", "attackers", multiple=True, type=click.Choice(list(RECIPES)), help="Repeatable.")
+@click.option("--attacker", "attackers", multiple=True, type=click.Choice(NAMES), help="Repeatable.  [default: all]")
 @click.option("--work", type=click.Path(path_type=Path), default=WORK, show_default=True, help="Finished work.")
 @click.option("--docs", type=click.Path(path_type=Path), default=DOCUMENT, show_default=True, help="Gets the table.")
+@click.option("--table-only", is_flag=True, help="Only write table and plot of what is finished.")
 def main(
     steps: int,
     most: int,
@@ -270,35 +594,42 @@ def main(
     attackers: tuple[str, ...],
     work: Path,
     docs: Path,
+    table_only: bool,
 ) -> None:
-    """Measure each network, and write the figures after each attacker."""
+    """Measure, and write the figures after each attacker."""
     set_up_torch(seed=0)
     MARKS.check(docs)
-    learned, unseen = camvid_frames("train")[::2], camvid_frames("val")[:: TEST_EVERY * every]
-    trials = {name: Trial(name, unseen) for name in networks}
-    found: list[Figures] = []
-
-    def done(figures: Figures) -> None:
-        found.append(figures)
-        plot = frontier_plot(points(found), "Damage against alarms, attackers of each network's profile")
-        replace_file(PLOT, plot.encode())
-        replace_file(work / "attackers.json", json.dumps([asdict(row) for row in found], indent=1).encode())
-        MARKS.write(docs, table(found, trials))
-        click.echo(f"{figures.network}: {figures.attack}: {figures.defended:.3f}, {figures.flagged} flagged")
-
-    chosen = attackers or tuple(RECIPES)
-    patches = {name: measure(trial, learned, Effort(steps, most, work), done, chosen) for name, trial in trials.items()}
-    for name, trial in trials.items():
-        for other, made in patches.items():
-            bound = [attack for attack in made if attack.startswith("bound")]
-            if other != name and bound:
-                best = min(bound, key=lambda attack: _standing(found, other, attack))
-                done(trial.figures(TRANSFER, made[best], None, None))
+    effort = Effort(steps, most, work)
+    if not table_only:
+        drive = camvid_frames("val")
+        material = Material(camvid_frames("train")[::2], drive[:: TEST_EVERY * every], drive)
+        check_frames(effort, material)
+        run(networks, attackers or NAMES, material, effort, lambda: publish(effort, docs))
+    publish(effort, docs)
 
 
-def _standing(found: Sequence[Figures], network: str, attack: str) -> float:
-    """Minus the damage that an attack does on its own network."""
-    return next(-row.defended for row in found if (row.network, row.attack) == (network, attack))
+def run(
+    networks: Sequence[str], attackers: Sequence[str], material: Material, effort: Effort, done: Callable[[], None]
+) -> None:
+    """All attackers on all networks, first those that no other process is at."""
+    trials = {name: Trial(name, material, effort) for name in networks}
+    wanted = [name for name in NAMES if name in attackers or any(name in NEEDED.get(own, ()) for own in attackers)]
+    left = [(network, attack) for network in networks for attack in wanted]
+    for wait in (False, True):
+        for network, attack in tuple(left):
+            needed = (effort.folder(network, name) / "finished.json" for name in NEEDED.get(attack, ()))
+            if not wait and not all(path.exists() for path in needed):
+                continue
+            with claimed(effort.folder(network, attack), wait) as free:
+                if free:
+                    trials[network].measure(attack)
+                    left.remove((network, attack))
+                    done()
+    for network in networks:
+        for other in {one.figures.network for one in effort.finished()} - {network}:
+            with claimed(effort.folder(network, made_on(other)), wait=True):
+                trials[network].transferred(other)
+                done()
 
 
 if __name__ == "__main__":

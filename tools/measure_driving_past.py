@@ -2,7 +2,8 @@
 
 The patches are optimized by projection onto the panels of some drives, one that knows no defense and one that is bound
 to stay below the threshold of the shipped profile, and are judged on other drives: with perspective, weather, light,
-blur and noise of the simulated camera, and as JPEG. The table goes into docs/evaluation.md, the plot beside it.
+blur and noise of the simulated camera, and as JPEG. Finished work is kept in --work; table and plot are of all of it,
+and go into docs/evaluation.md and beside it.
 
     PYTHONPATH=tools python tools/measure_driving_past.py
 """
@@ -20,6 +21,7 @@ import click
 import numpy as np
 from matplotlib.figure import Figure
 from measure_transfer import DOCUMENT, recorded
+from pydantic import TypeAdapter
 
 from train_segmenter import set_up_torch
 from zmask_ros.attacks import Recipe, to_uint8, train_patch
@@ -33,14 +35,13 @@ from zmask_ros.evaluation.baselines.interface import Ours, segment
 from zmask_ros.evaluation.metrics.records import TestFrame, Verdict
 from zmask_ros.evaluation.report.plots import BAD, COLORS, bare, svg
 from zmask_ros.evaluation.report.tables import cell, markdown_table
-from zmask_ros.io.files import replace_file
+from zmask_ros.io.files import make_folder, replace_file
 from zmask_ros.io.images.codec import decode, encode_compressed
 from zmask_ros.io.markdown_tables import Marks
 from zmask_ros.resources import shipped_profile
 from zmask_ros.segmenters import UNLABELLED, Segmenter, load_segmenter
 
 MARKS = Marks("<!-- driving past: written by tools/measure_driving_past.py -->", "<!-- end of driving past -->")
-PLOT = DOCUMENT.parent / "images" / "driving_past.svg"
 WORK = Path("out/driving_past")
 RECIPE = Path(__file__).parent / "truck_patch_recipe.json"
 CARRIERS = {"billboard": (128, 256), "truck": (160, 160)}
@@ -94,6 +95,9 @@ class Range:
     defended: float
     flagged: int
     masked: int
+
+
+RANGES = TypeAdapter(list[Range])
 
 
 def drive_past(segmenter: Segmenter, carrier: str, seed: int, patch: np.ndarray) -> Iterator[Passed]:
@@ -154,8 +158,7 @@ def ranges(segmenter: Segmenter, defense: Ours, carrier: str, attack: str, passe
 def made(segmenter: Segmenter, profile: Profile, carrier: str, attack: str, recipe: Recipe, work: Path) -> np.ndarray:
     """The patch of one attacker for one carrier, uint8 [h, w, 3]; goes on where it was interrupted."""
     scene = joined([load_scene(f"street:{seed}:{carrier}", 12) for seed in LEARNED])
-    state = work / f"{segmenter.name}_{carrier}_{attack.split()[0]}.safetensors"
-    state.parent.mkdir(parents=True, exist_ok=True)
+    state = work / f"{_slug(carrier, attack)}.state"
     own = replace(recipe, size=CARRIERS[carrier], **KNOWING[attack])
     with progress(f"{carrier}: {attack}", "steps", own.steps) as advance:
         result = train_patch(
@@ -168,6 +171,16 @@ def made(segmenter: Segmenter, profile: Profile, carrier: str, attack: str, reci
             scene.placement,
         )
     return to_uint8(result.patch)
+
+
+def _slug(carrier: str, attack: str) -> str:
+    return f"{carrier}_{attack.split()[0]}"
+
+
+def kept(work: Path) -> list[Range]:
+    """All that is finished, in the order of the table."""
+    places = [work / f"{_slug(carrier, attack)}.json" for carrier in CARRIERS for attack in KNOWING]
+    return [row for place in places if place.exists() for row in RANGES.validate_json(place.read_bytes())]
 
 
 def table(found: Sequence[Range]) -> str:
@@ -229,19 +242,25 @@ def main(network: str, steps: int, carriers: tuple[str, ...], work: Path, docs: 
     MARKS.check(docs)
     segmenter, profile = load_segmenter(network, "cpu"), load_profile(shipped_profile(network))
     recipe = replace(Recipe.from_json(RECIPE.read_text()), steps=steps, **FAST)
-    defense, found = Ours(segmenter, profile), list[Range]()
+    defense, kept_in = Ours(segmenter, profile), work / f"{network}_{steps}"
+    images = docs.parent / "images"
+    make_folder(kept_in)
+    make_folder(images)
     for carrier in carriers:
         for attack in KNOWING:
-            patch = made(segmenter, profile, carrier, attack, recipe, work)
-            with progress(f"Driving past it on a {carrier}", "drives", len(JUDGED)) as advance:
-                passed = []
-                for seed in JUDGED:
-                    passed += drive_past(segmenter, carrier, seed, patch)
-                    advance()
-            found += ranges(segmenter, defense, carrier, attack, passed)
+            place = kept_in / f"{_slug(carrier, attack)}.json"
+            if not place.exists():
+                patch = made(segmenter, profile, carrier, attack, recipe, kept_in)
+                with progress(f"Driving past it on a {carrier}", "drives", len(JUDGED)) as advance:
+                    passed = []
+                    for seed in JUDGED:
+                        passed += drive_past(segmenter, carrier, seed, patch)
+                        advance()
+                replace_file(place, RANGES.dump_json(ranges(segmenter, defense, carrier, attack, passed)))
+            found = kept(kept_in)
             click.echo(table(found))
             MARKS.write(docs, table(found))
-            replace_file(PLOT, plot(found).encode())
+            replace_file(images / "driving_past.svg", plot(found).encode())
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """Measure our patch attack beside another library's on the same networks: damage by steps and by processor time.
 
 The other one is `AdversarialPatchPyTorch` of the Adversarial Robustness Toolbox (ART), with the cross-entropy of the
-segmentation as its estimator's loss. Both optimize one untargeted patch over the same frames, two of them a step, seen
-at the same sizes and angles, and are judged on CamVid's validation drive, with nothing to evade. They take turns in one
-process, and what counts is its processor time. The table goes into docs/evaluation.md.
+segmentation as its estimator's loss. A recipe of ours is written after the description of a third one, PatchAttackTool.
+All optimize one untargeted patch over the same frames, two of them a step, seen at the same sizes and angles, and are
+judged on CamVid's validation drive, with nothing to evade. They take turns in one process, and what counts is its
+processor time. The table goes into docs/evaluation.md.
 
     pip install adversarial-robustness-toolbox
     PYTHONPATH=tools python tools/measure_peers.py
@@ -42,6 +43,9 @@ MARKS = Marks("<!-- peers: written by tools/measure_peers.py -->", "<!-- end of 
 ADAM_SHARES = (5 / 255, 0.03)
 """Learning rates of ART's Adam, of the range of a pixel: its default, and the one that does best in other tools."""
 PGD_SHARE = 0.01
+DESCRIBED = {"lr": 0.11, "smoothness": 0.1}
+"""PatchAttackTool's attack on a segmentation: the cross-entropy of pixels still right and of wrong ones apart, each
+gradient of length 1 and weighed by the share still right; Adam at 0.5 of a normalized image; smoothness at 0.1."""
 
 
 class OwnAttack:
@@ -143,6 +147,7 @@ class Rung:
 def attacks(segmenter: Segmenter, stack: FrameStack, most: int) -> dict[str, OwnAttack | ArtAttack]:
     """All of them by name, before their first step."""
     own = {"ours, quick": {}} | {f"ours, {name}": FAST | ATTACKERS[name] for name in ("grouped", "apgd margin")}
+    own["PatchAttackTool, as described"] = DESCRIBED
     recipe = replace(OWN, steps=most)
     started: dict[str, OwnAttack | ArtAttack] = {
         name: OwnAttack(segmenter, stack, replace(recipe, **changed)) for name, changed in own.items()

@@ -15,13 +15,17 @@ from torch.nn import functional
 
 from support import tiny_network
 from support.neighbourly import EXACT, generator
+from support.patched_street import PATCH
 from support.profiles import with_changed
+from support.screened import screened_profile
 from zmask_ros.attacks import Attacker, Recipe, train_patch
 from zmask_ros.attacks.adaptive import alarm_loss, flag_loss, mask_evasion_loss
 from zmask_ros.attacks.eot import sample_layout
 from zmask_ros.attacks.over_activation_loss import OverActivationLoss
 from zmask_ros.attacks.render import AttackedView, PatchRenderer
 from zmask_ros.defense import Defense, Profile, load_profile
+from zmask_ros.defense.streaming.cascade import Screening
+from zmask_ros.errors import AttackError
 from zmask_ros.segmenters import Segmenter, load_segmenter
 
 SIZE = (16, 20)
@@ -255,3 +259,53 @@ def test_a_penalty_is_added_to_the_loss_as_it_is(tiny: tuple[Segmenter, Profile]
         for weight in (0.0, 1.0)
     ]
     assert scores[1] < scores[0]
+
+
+@pytest.fixture(scope="module")
+def screened(tiny: tuple[Segmenter, Profile]) -> Profile:
+    """The same profile with a screen that knows one color, above a threshold that other images stay below."""
+    return screened_profile(*tiny)
+
+
+def screen_score(tiny: tuple[Segmenter, Profile], screened: Profile, frames: Frames, patches: Tensor) -> float:
+    """Highest score of the screen under patches."""
+    renderer = PatchRenderer(tiny[0], Defense(tiny[0], screened), screening=Screening(screened))
+    images = torch.stack([torch.from_numpy(image).permute(2, 0, 1) / 255 for image, _ in frames])
+    layout = sample_layout(BIG.eot, len(patches), len(images), BIG.size, (48, 64), generator(7))
+    with torch.no_grad():
+        view = renderer.render(images, patches, layout)
+    assert view.screened is not None
+    return float(view.screened.score.max())
+
+
+def test_who_knows_the_stream_stays_below_the_screen_too(
+    tiny: tuple[Segmenter, Profile], screened: Profile, frames: Frames
+) -> None:
+    threshold = replace(tiny[1].detector.threshold, value=1e6)
+    blind = with_changed(screened, threshold=threshold)
+    assert blind.screen is not None
+    start = (torch.tensor(PATCH) / 255).expand(1, *BIG.size, 3).permute(0, 3, 1, 2).contiguous()
+    assert screen_score(tiny, blind, frames, start) > blind.screen.threshold.value
+    scores = {}
+    for adaptive in ("flag", "stream"):
+        recipe = replace(BIG, adaptive=adaptive, evasion="constraint", steps=40)
+        result = train_patch(tiny[0], frames, recipe, profile=blind, start=start)
+        scores[adaptive] = screen_score(tiny, blind, frames, result.patches)
+    assert scores["stream"] < blind.screen.threshold.value
+    assert scores["stream"] < 0.8 * scores["flag"]
+
+
+@pytest.mark.parametrize("evasion", ["share", "penalty", "constraint"])
+def test_both_scores_fall_where_both_are_known(
+    evasion: str, tiny: tuple[Segmenter, Profile], screened: Profile, frames: Frames, plain: Tensor
+) -> None:
+    recipe = replace(BIG, adaptive="stream", evasion=evasion)
+    attacker = Attacker.prepare(tiny[0], recipe, screened)
+    assert attacker.renderer.screening is not None
+    result = train_patch(tiny[0], frames, recipe, profile=screened)
+    assert defended(tiny, frames, result.patches)[0] < 0.7 * defended(tiny, frames, plain)[0]
+
+
+def test_a_profile_without_a_screen_has_no_stream_to_know(tiny: tuple[Segmenter, Profile]) -> None:
+    with pytest.raises(AttackError, match="Set adaptive to flag"):
+        Attacker.prepare(tiny[0], replace(BIG, adaptive="stream"), tiny[1])

@@ -131,5 +131,5 @@ def test_entries_that_came_later_stand_in_json_only_where_they_are_used() -> Non
 
 def test_the_score_is_bound_by_the_attacker_who_wants_to_stay_below_it() -> None:
     for adaptive in ("none", "mask", "both", "overmask"):
-        with pytest.raises(AttackError, match="set adaptive to flag"):
+        with pytest.raises(AttackError, match="flag and stream"):
             Recipe(adaptive=adaptive, evasion="constraint")

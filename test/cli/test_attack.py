@@ -121,7 +121,7 @@ def test_a_strong_attack_tries_several_attackers_and_tells_how_they_went(work_fo
     assert all("2 steps: " in line and line.endswith("converged") for line in told)
     assert not list(work_folder.glob("*.rungs"))
     assert json.loads(recipe_path(work_folder / "patch.png").read_text())["sources"][-1] in told
-    refused = attack(work_folder, *arguments, "--ray", "auto")
+    refused = attack(work_folder, *arguments[2:], "--scene", "street:1")
     assert refused.exit_code != 0 and "leave --strength out" in str(refused.exception)
 
 

@@ -13,8 +13,10 @@ import torch
 from support.commands import refused, zmask
 from support.neighbourly import DESCRIPTION, RECIPE, frames
 from zmask_ros.attacks import PatchResult, train_patch
+from zmask_ros.attacks.convergence import parted, train_until_converged
 from zmask_ros.attacks.files import load_exact
-from zmask_ros.fleet.attack import AttackWork, attack_fleet
+from zmask_ros.attacks.strength import Strength, recipes
+from zmask_ros.fleet.attack import AttackWork, Made, attack_fleet
 from zmask_ros.fleet.network import NamedNetwork
 from zmask_ros.fleet.pool import PoolSettings
 from zmask_ros.segmenters import load_segmenter
@@ -47,30 +49,56 @@ def test_each_run_of_each_patch_is_the_same_and_is_done_once(cluster, descriptio
     assert all(torch.equal(again[n].patches, taken[n].patches) for n in taken)
 
 
+def test_each_attacker_of_a_strength_is_the_work_of_one(cluster, description, tmp_path) -> None:
+    segmenter, shown = load_segmenter(str(description), "cpu"), frames()
+    recipe, effort = replace(RECIPE, steps=2), Strength(("grouped", "apgd margin"), 1, "", "")
+    work = AttackWork(NamedNetwork.of(str(description), "cpu", segmenter), recipe, None, shown, effort=effort)
+    results, taken = tmp_path / "parts", dict[int | None, Made | None]()
+    attack_fleet(work, False, PoolSettings(cluster.address, 2), results, taken.__setitem__)
+    ladders = taken[None]
+    assert isinstance(ladders, dict) and list(ladders) == list(effort.attackers)
+    learned, judged = parted(shown)
+    for name, own in recipes(effort, recipe).items():
+        alone = train_until_converged(segmenter, learned, judged, own, 4, tmp_path / name)
+        assert ladders[name].rungs == alone.rungs
+        assert torch.equal(ladders[name].result.patches, alone.result.patches)
+    again = dict[int | None, Made | None]()
+    assert attack_fleet(work, False, PoolSettings(cluster.address, 2), results, again.__setitem__).workers == 0
+    assert again[None]["grouped"].rungs == ladders["grouped"].rungs
+
+
 @pytest.mark.slow
-def test_the_command_writes_the_same_files(cluster, description, tmp_path, capsys) -> None:
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ([], ["patch"]),
+        (["--per-image"], ["patch_frame0000", "patch_frame0001"]),
+        (["--strength", "standard"], ["patch"]),
+    ],
+)
+def test_the_command_writes_the_same_files(options, names, cluster, description, tmp_path, capsys) -> None:
     (tmp_path / "images").mkdir()
     for number, (image, _) in enumerate(frames()[:2]):
         cv2.imwrite(str(tmp_path / "images" / f"{number}.png"), image[..., ::-1])
     call = [
         "attack", "--segmenter", description, "--images", tmp_path / "images", "--steps", 3, "--size", "16x20",
-        "--restarts", 3, "--device", "cpu", "--threads", 1, "--json",
+        "--restarts", 3, "--device", "cpu", "--threads", 1, "--json", *options,
     ]  # fmt: skip
-    for options, names in (([], ["patch"]), (["--per-image"], ["patch_frame0000", "patch_frame0001"])):
-        told = []
-        for folder, ray in (("alone", []), ("fleet", ["--ray", cluster.address])):
-            (tmp_path / folder).mkdir(exist_ok=True)
-            code, out, err = zmask(capsys, *call, *options, "-o", tmp_path / folder / "patch.png", *ray)
-            assert code == 0, err
-            told.append(json.loads(out))
-        alone, fleet = told
-        assert fleet["retried"] == 0 and fleet["skipped"] == []
-        for one, other in zip(alone.get("patches", [alone]), fleet.get("patches", [fleet]), strict=True):
-            assert one["share_won"] == other["share_won"] and one["loss_at_last"] == other["loss_at_last"]
-        for name in names:
-            first, second = (tmp_path / folder / f"{name}.png" for folder in ("alone", "fleet"))
-            assert torch.equal(load_exact(first)[0], load_exact(second)[0])
-            assert first.with_suffix(".json").read_text() == second.with_suffix(".json").read_text()
+    told = []
+    for folder, ray in (("alone", []), ("fleet", ["--ray", cluster.address])):
+        (tmp_path / folder).mkdir()
+        code, out, err = zmask(capsys, *call, "-o", tmp_path / folder / "patch.png", *ray)
+        assert code == 0, err
+        told.append(json.loads(out))
+    alone, fleet = told
+    assert fleet["retried"] == 0 and fleet["skipped"] == []
+    for one, other in zip(alone.get("patches", [alone]), fleet.get("patches", [fleet]), strict=True):
+        for entry in ("share_won", "loss_at_last", "attackers"):
+            assert one.get(entry) == other.get(entry)
+    for name in names:
+        first, second = (tmp_path / folder / f"{name}.png" for folder in ("alone", "fleet"))
+        assert torch.equal(load_exact(first)[0], load_exact(second)[0])
+        assert first.with_suffix(".json").read_text() == second.with_suffix(".json").read_text()
     assert sorted(path.name for path in (tmp_path / "fleet").iterdir()) == sorted(
         path.name for path in (tmp_path / "alone").iterdir()
     )

@@ -8,6 +8,7 @@ the logarithm of the heat ``H_S H_D``, which has a slope of the same size wherev
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -50,9 +51,10 @@ def constraint_loss(analysis: Analysis, threshold: float, margin: float) -> Tens
     return (excess + excess**2 / 2 + torch.where((excess > 0).detach(), _log_peak(analysis), 0.0)).mean()
 
 
-def share_above(analysis: Analysis, threshold: float, margin: float) -> float:
-    """Share of the images, 0..1, whose ``log(s / t)`` is above ``-margin``."""
-    return float((_log_excess(analysis, threshold) > -margin).float().mean())
+def share_above(limits: Iterable[tuple[Analysis, float]], margin: float) -> float:
+    """Share of the images, 0..1, whose ``log(s / t)`` is above ``-margin`` in any of several analyses."""
+    excesses = torch.stack([_log_excess(analysis, threshold) for analysis, threshold in limits])
+    return float((excesses.amax(0) > -margin).float().mean())
 
 
 def alarm_loss(analysis: Analysis, threshold: float) -> Tensor:

@@ -23,9 +23,10 @@ from zmask_ros.attacks.losses import AttackGradient, attack_gradient, gradient_o
 from zmask_ros.attacks.objectives import Goal, goal_of
 from zmask_ros.attacks.over_activation_loss import OverActivationLoss
 from zmask_ros.attacks.printing import non_printability_gradient, read_palette, read_shape
-from zmask_ros.attacks.recipe import CONSTRAINT, PENALTY, SHARE, Recipe
+from zmask_ros.attacks.recipe import CONSTRAINT, PENALTY, SHARE, STAYS_BELOW, STREAM, Recipe
 from zmask_ros.attacks.render import AttackedView, PatchRenderer
 from zmask_ros.defense import Analysis, Defense, Profile
+from zmask_ros.defense.streaming.cascade import Screening
 from zmask_ros.errors import AttackError
 from zmask_ros.segmenters import Segmenter, with_folded_norms
 
@@ -117,12 +118,20 @@ class Attacker:
         """An attacker on this very `Defense` object, whatever becomes of its weights and its threshold.
 
         Raises:
-            AttackError: the recipe names a class or file that is not there.
+            AttackError: the recipe names a class or file that is not there, or a screen that the profile does not have.
         """
+        screening = None
+        if recipe.adaptive == STREAM and defense is not None:
+            if defense.profile.screen is None:
+                raise AttackError(
+                    "The adaptive attacker stream stays below the screen, which this profile does not have, so that "
+                    "every frame is analyzed as a whole. Set adaptive to flag, or add a screen with zmask screen."
+                )
+            screening = Screening(defense.profile).to(segmenter.device)
         shape = None if recipe.shape is None else read_shape(recipe.shape, recipe.size).to(segmenter.device)
         palette = read_palette(recipe.palette).to(segmenter.device) if recipe.non_printability > 0 else None
         over_activation = None if defense is None else OverActivationLoss(defense.profile).to(segmenter.device)
-        renderer = PatchRenderer(segmenter, defense, shape, recipe.auxiliary > 0)
+        renderer = PatchRenderer(segmenter, defense, shape, recipe.auxiliary > 0, screening)
         return Attacker(recipe, goal_of(recipe, segmenter), renderer, over_activation, palette)
 
     def directions(
@@ -225,9 +234,8 @@ class Attacker:
             evasion = (terms.of("overmasking", overmasking_loss(view, defense.analyzer.region(analysis))) + alarm) / 2
             return (1 - weight) * attack + weight * evasion
         evasions = []
-        if kind in ("flag", "both"):
-            # A frame below the attack threshold may still be masked, and then the attack is for nothing.
-            evasions.append(terms.of("flag", flag_loss(analysis, threshold)))
+        if kind in (*STAYS_BELOW, "both"):
+            evasions += [terms.of(name, flag_loss(*limit)) for name, limit in self._limits(view).items()]
         if kind in ("mask", "both"):
             unmasked = terms.of("mask", mask_evasion_loss(view, defense.analyzer.region(analysis)))
             evasions.append((self._on_defended(view, labels, terms) + unmasked) / 2)
@@ -235,14 +243,24 @@ class Attacker:
 
     def _bound(self, view: AttackedView, terms: Terms, balance: Balance) -> Tensor:
         """The evasion of an attacker who binds the score, with its weight."""
-        defense, analysis = self._defended(view)
-        limit = defense.thresholds.masking, self.recipe.margin
+        limits, margin = self._limits(view).values(), self.recipe.margin
         if self.recipe.evasion == PENALTY:
-            return self.recipe.adaptive_weight * terms.of("excess", excess_loss(analysis, *limit))
+            excess = torch.stack([excess_loss(*limit, margin) for limit in limits]).sum()
+            return self.recipe.adaptive_weight * terms.of("excess", excess)
         assert self.recipe.evasion == CONSTRAINT
         weight = balance.multiplier
-        balance.observe(share_above(analysis, *limit))
-        return weight * terms.of("constraint", constraint_loss(analysis, *limit))
+        balance.observe(share_above(limits, margin))
+        return weight * terms.of("constraint", torch.stack([constraint_loss(*limit, margin) for limit in limits]).sum())
+
+    def _limits(self, view: AttackedView) -> dict[str, tuple[Analysis, float]]:
+        """The analyses whose score is to stay below a threshold, with it, by the names of their terms."""
+        defense, analysis = self._defended(view)
+        # A frame below the attack threshold may still be masked, and then the attack is for nothing.
+        masking = defense.thresholds.masking
+        limits = {"flag": (analysis, masking)}
+        if view.screened is not None and self.renderer.screening is not None:
+            limits["screen"] = view.screened, min(self.renderer.screening.threshold, masking)
+        return limits
 
     def _defended(self, view: AttackedView) -> tuple[Defense, Analysis]:
         defense, analysis = self.renderer.defense, view.analysis

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from zmask_ros.attacks.attacker import Attacker, Step
@@ -30,6 +31,8 @@ TOLERANCE = 0.05
 """Change below which a doubling changed nothing: of the damage, relative; of the share of flagged frames, absolute."""
 NEGLIGIBLE_DAMAGE = 0.01
 """Share of the pixels below which a change of damage is not measured against the damage itself, but against this."""
+HELD_OUT_EVERY = 5
+"""One frame of so many is judged on and not learned from, where there are no others to judge on."""
 JUDGED_AT_ONCE = 4
 """Images in one batch where an outcome is judged."""
 
@@ -90,6 +93,10 @@ class Ladder:
         return max(self.rungs, key=lambda rung: rung.outcome.damage)
 
 
+RUNGS = TypeAdapter(tuple[Rung, ...])
+"""The rungs of a ladder as JSON."""
+
+
 Judge = Callable[[Tensor], Outcome]
 """What patches [N, 3, h, w] in 0..1 do."""
 
@@ -131,6 +138,12 @@ def climb(train: Train, judge: Judge, recipe: Recipe, most: int, folder: Path, s
     best = max(range(len(rungs)), key=lambda n: rungs[n].outcome.damage)
     history = tuple(step for result in results for step in result.history)
     return Ladder(tuple(rungs), replace(results[best], history=history))
+
+
+def parted(frames: Sequence[AttackFrame]) -> tuple[Sequence[AttackFrame], Sequence[AttackFrame]]:
+    """Frames to learn from and frames to judge on; a frame alone is judged by other views of it."""
+    learned = [frame for number, frame in enumerate(frames) if number % HELD_OUT_EVERY]
+    return learned or frames, frames[::HELD_OUT_EVERY]
 
 
 def train_until_converged(

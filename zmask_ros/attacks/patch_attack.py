@@ -169,7 +169,9 @@ def profile_digest(profile: Profile) -> str:
     thresholds = torch.tensor([detector.threshold.value, detector.masking_threshold], dtype=torch.float64)
     growth = torch.tensor(list(repr(detector.growth).encode()), dtype=torch.uint8)
     head = () if detector.head is None else detector.head.tensors.values()
-    return _digest([detector.fusion, thresholds, growth, *head, *(m.mean for m in moments), *(m.m2 for m in moments)])
+    screen = "" if profile.screen is None else profile_digest(profile.of_screen())
+    parts = [detector.fusion, thresholds, growth, *head, *(m.mean for m in moments), *(m.m2 for m in moments)]
+    return _digest([*parts, *([torch.tensor(list(screen.encode()), dtype=torch.uint8)] if screen else [])])
 
 
 def _merit(attacker: Attacker, stack: FrameStack, attack: AttackState, sampler: TransformSampler) -> float:

@@ -15,7 +15,7 @@ from zmask_ros.errors import AttackError
 from zmask_ros.validation import Settings
 
 Objective = Literal["untargeted", "targeted", "hiding"]
-Adaptive = Literal["none", "flag", "mask", "both", "overmask"]
+Adaptive = Literal["none", "flag", "mask", "both", "overmask", "stream"]
 Optimizer = Literal["adam", "apgd"]
 Loss = Literal["grouped", "cross_entropy", "resisting", "margin", "ratio", "focal"]
 Evasion = Literal["share", "penalty", "constraint"]
@@ -24,6 +24,9 @@ ADAPTIVE = get_args(Adaptive)
 ADAM, APGD = OPTIMIZERS = get_args(Optimizer)
 GROUPED, CROSS_ENTROPY, RESISTING, LOGIT_MARGIN, RATIO, FOCAL = LOSSES = get_args(Loss)
 SHARE, PENALTY, CONSTRAINT = EVASIONS = get_args(Evasion)
+STREAM = "stream"
+STAYS_BELOW = ("flag", STREAM)
+"""What the adaptive attackers know of the defense who want nothing but to stay below its thresholds."""
 
 
 def _as_written(value: Any, validate: Callable[[Any], float]) -> float:
@@ -73,7 +76,8 @@ class Recipe(Settings):
         patches: so many patches of ``size`` in every image at once, >= 1.
         decoys: so many of these only over-activate, to draw the defense away from the others; < ``patches``.
         adaptive: what the attack knows of the defense: ``none``; ``flag``: stays below the threshold; ``mask``:
-            spoils what is segmented again under the mask; ``both``; ``overmask``: has the view masked.
+            spoils what is segmented again under the mask; ``both``; ``overmask``: has the view masked; ``stream``: as
+            ``flag``, and stays below the threshold of the screen as well, which sees most frames of a stream.
         adaptive_weight: of the defense's gradient against the attack's, 0..1, both of length 1.
         restarts: so many whole runs from other starts, >= 1; the best patch of all is kept.
         optimizer: ``adam``, or ``apgd``: signed steps with momentum that are halved on the way, see `optimizers`.
@@ -84,7 +88,7 @@ class Recipe(Settings):
         evasion: how an attacker who wants to stay below the threshold weighs that. ``share``: by ``adaptive_weight``,
             both gradients of length 1; ``penalty``: adds ``adaptive_weight`` times the logarithm of the score's excess
             to the loss, as it is; ``constraint``: by a multiplier that grows while images are above the limit and falls
-            while none is, see `balance`. The last two belong to the attacker ``flag``.
+            while none is, see `balance`. The last two belong to the attackers ``flag`` and ``stream``.
         margin: how far below the threshold a constraint wants the score, as a difference of logarithms, >= 0.
         lengths_every: the lengths of the gradients are measured every so many steps, >= 1; the steps between take one
             backward pass for all terms together.
@@ -134,10 +138,10 @@ class Recipe(Settings):
             )
         if self.decoys >= self.patches:
             raise ValueError(f"The recipe's decoys must be fewer than the {self.patches} patches, not {self.decoys}.")
-        if self.evasion != SHARE and self.adaptive != "flag":
+        if self.evasion != SHARE and self.adaptive not in STAYS_BELOW:
             raise ValueError(
-                f"The recipe's evasion {self.evasion} binds the score, which only the adaptive attacker flag wants: "
-                f"set adaptive to flag, not {self.adaptive}."
+                f"The recipe's evasion {self.evasion} binds the score, which only the adaptive attackers flag and "
+                f"stream want: set adaptive to one of them, not {self.adaptive}."
             )
 
     @property

@@ -14,6 +14,7 @@ from torch.nn import functional
 from zmask_ros.attacks.eot import Transforms
 from zmask_ros.attacks.pasting import apply_patches
 from zmask_ros.defense import Analysis, Defense, masked_logits, tap
+from zmask_ros.defense.streaming.cascade import Screening
 from zmask_ros.segmenters import Segmenter, two_class_scores
 
 
@@ -28,6 +29,7 @@ class AttackedView:
         auxiliaries: further logits [B, K, H, W]; none unless they were asked for.
         analysis: of the defense; None where it is not known.
         shallow: activations [B, C, h, w] of the layers that the defense taps for S; empty where it is not known.
+        screened: the screen's analysis; None where it is not known.
     """
 
     x: Tensor
@@ -36,6 +38,7 @@ class AttackedView:
     auxiliaries: tuple[Tensor, ...]
     analysis: Analysis | None
     shallow: dict[str, Tensor]
+    screened: Analysis | None = None
 
     @property
     def mask(self) -> Tensor:
@@ -52,12 +55,14 @@ class PatchRenderer:
         defense: the defense that the attacker knows, if any.
         shape: [h, w] in 0..1, how much each patch pixel hides; None: rectangles.
         auxiliary: whether auxiliary outputs are wanted.
+        screening: that the attacker knows beside the defense, if any.
     """
 
     segmenter: Segmenter
     defense: Defense | None = None
     shape: Tensor | None = None
     auxiliary: bool = False
+    screening: Screening | None = None
 
     def render(self, images: Tensor, patches: Tensor, layout: Sequence[Transforms]) -> AttackedView:
         """One forward pass of images [B, 3, H, W] in 0..1 with patches [N, 3, h, w] in them.
@@ -69,14 +74,16 @@ class PatchRenderer:
         with ExitStack() as stack:
             further = stack.enter_context(_auxiliary_outputs(self.segmenter)) if self.auxiliary else []
             if self.defense is None:
-                logits, analysis, shallow = self.segmenter.logits(x), None, {}
+                logits, analysis, shallow, screened = self.segmenter.logits(x), None, {}, None
             else:
                 layers = self.defense.profile.detector.shallow.layers
-                taps = stack.enter_context(tap(self.segmenter, layers))
+                further_layers = () if self.screening is None else self.screening.layers
+                taps = stack.enter_context(tap(self.segmenter, tuple(dict.fromkeys(layers + further_layers))))
                 logits, analysis = self.defense.analyze(x)
                 shallow = {layer: taps[layer] for layer in layers}
+                screened = None if self.screening is None else self.screening(taps)
         auxiliaries = tuple(_full_size(output, masks) for output in further)
-        return AttackedView(x, masks, _full_size(logits, masks), auxiliaries, analysis, shallow)
+        return AttackedView(x, masks, _full_size(logits, masks), auxiliaries, analysis, shallow, screened)
 
     def defended_logits(self, view: AttackedView) -> Tensor:
         """[B, K, H, W]: what is segmented again under the mask, as if each image were masked.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
-from zmask_ros.attacks.recipe import Recipe
+from zmask_ros.attacks.recipe import STAYS_BELOW, Recipe
 
 StrengthName = Literal["quick", "standard", "full"]
 QUICK, STANDARD, FULL = STRENGTH_NAMES = get_args(StrengthName)
@@ -42,6 +42,10 @@ class Strength:
     costs: str
     misses: str
 
+    def most_steps(self, recipe: Recipe) -> int:
+        """Steps that each attacker takes at most."""
+        return int(recipe.steps * 2**self.doublings)
+
 
 STRENGTHS: dict[str, Strength] = {
     QUICK: Strength(
@@ -69,5 +73,5 @@ def recipes(strength: Strength, recipe: Recipe) -> dict[str, Recipe]:
     """The recipes of an effort's attackers, by name; one who wants to stay below a threshold binds the score."""
     if not strength.attackers:
         return {"recipe": recipe}
-    bound: dict[str, Any] = {"evasion": "constraint"} if recipe.adaptive == "flag" else {}
+    bound: dict[str, Any] = {"evasion": "constraint"} if recipe.adaptive in STAYS_BELOW else {}
     return {name: replace(recipe, **FAST, **bound, **ATTACKERS[name]) for name in strength.attackers}

@@ -24,7 +24,7 @@ from zmask_ros.attacks import (
     save_patch,
     train_patch,
 )
-from zmask_ros.attacks.convergence import Ladder, train_until_converged
+from zmask_ros.attacks.convergence import Ladder, parted, train_until_converged
 from zmask_ros.attacks.files import curves_path, save_curves
 from zmask_ros.attacks.frames import NothingToHideError
 from zmask_ros.attacks.strength import QUICK, STRENGTHS, Strength, recipes
@@ -36,15 +36,12 @@ from zmask_ros.cli.console import print_json, print_table, progress, warn
 from zmask_ros.cli.fleet import exit_with, pool_settings, report_tally, worker_options
 from zmask_ros.defense import Profile, load_profile
 from zmask_ros.errors import ZmaskError
-from zmask_ros.fleet.attack import AttackWork, attack_fleet
+from zmask_ros.fleet.attack import AttackWork, Made, attack_fleet
 from zmask_ros.fleet.network import NamedNetwork
 from zmask_ros.fleet.pool import PoolSettings
 from zmask_ros.fleet.results import results_of
 from zmask_ros.fleet.tally import FleetTally
 from zmask_ros.segmenters import Segmenter, load_segmenter
-
-HELD_OUT_EVERY = 5
-"""With --strength, one frame of so many is judged on and not learned from."""
 
 
 @click.command(cls=AttackCommand)
@@ -109,8 +106,9 @@ def command(
     fifth frame, which they do not learn from, by less than 5 %; the patch that does the most damage there is kept.
     What a quick attack does not break is not safe.
 
-    With --ray, each of the --restarts, of each frame's patch with --per-image, is the work of one of many processes or
-    machines; the patches are the same. After a break, the same command goes on without --resume.
+    With --ray, each of the --restarts, or of the attackers of --strength, of each frame's patch with --per-image, is
+    the work of one of many processes or machines; the patches are the same. After a break, the same command goes on
+    without --resume.
 
     \b
       zmask attack --street 1,2,3 -o patch.png
@@ -130,8 +128,8 @@ def command(
     known_profile = None if profile is None else load_profile(profile)
     if known_profile is not None and not recipe.knows_the_defense:
         warn("This attack does not know the defence, so --profile has no effect: see --adaptive, --beta, --decoys.")
-    if strength != QUICK and (ray is not None or scenes):
-        raise ZmaskError("Scenes, and attacks with --ray, have the strength quick: leave --strength out.")
+    if strength != QUICK and scenes:
+        raise ZmaskError("Scenes have the strength quick: leave --strength out.")
     if resume and ray is not None:
         raise ZmaskError("With --ray the same command goes on by itself: leave --resume out.")
     effort = STRENGTHS[strength]
@@ -146,7 +144,7 @@ def command(
     tally = None
     if ray is not None:
         named = NamedNetwork.of(segmenter, device, job.segmenter)
-        work = AttackWork(named, recipe, known_profile, list(taken), placement)
+        work = AttackWork(named, recipe, known_profile, list(taken), placement, job.effort)
         outcomes, tally = job.on_fleet(output, work, per_image, pool_settings(ray, workers, timeout, device))
     else:
         outcomes = list(job.each_image(output, taken)) if per_image else [job.run(output, taken, placement)]
@@ -214,10 +212,9 @@ class AttackJob:
         rungs = rungs_path(output)
         if not self.resume:
             shutil.rmtree(rungs, ignore_errors=True)
-        held_out, learned = frames[::HELD_OUT_EVERY], [f for n, f in enumerate(frames) if n % HELD_OUT_EVERY]
-        own = recipes(self.effort, self.recipe)
+        learned, judged = parted(frames)
+        own, most = recipes(self.effort, self.recipe), self.effort.most_steps(self.recipe)
         profile = self.profile if self.recipe.knows_the_defense else None
-        most = self.recipe.steps * 2**self.effort.doublings
         ladders: dict[str, Ladder] = {}
         with progress(f"Attacking {output.stem}", "steps", most * len(own)) as advance:
             for name, recipe in own.items():
@@ -226,17 +223,19 @@ class AttackJob:
                     advance(note=f"{name}: {note(step)}")
 
                 folder = rungs / name.replace(" ", "_")
-                # A frame alone is judged by other views of it.
-                known = learned or frames
                 ladders[name] = train_until_converged(
-                    self.segmenter, known, held_out, recipe, most, folder, profile, show
+                    self.segmenter, learned, judged, recipe, most, folder, profile, show
                 )
-        best = max(ladders, key=lambda name: ladders[name].strongest.outcome.damage)
-        ladder = ladders[best]
-        strongest = replace(self, recipe=own[best], sources=(*self.sources, _course(best, ladder)))
-        told = strongest._written(output, ladder.result) | {"attackers": [_course(*pair) for pair in ladders.items()]}
+        told = self._strongest_written(output, ladders)
         shutil.rmtree(rungs, ignore_errors=True)
         return told
+
+    def _strongest_written(self, output: Path, ladders: dict[str, Ladder]) -> dict[str, Any]:
+        """Write the patches of the attacker that does the most damage."""
+        best = max(ladders, key=lambda name: ladders[name].strongest.outcome.damage)
+        recipe, sources = recipes(self.effort, self.recipe)[best], (*self.sources, _course(best, ladders[best]))
+        told = replace(self, recipe=recipe, sources=sources)._written(output, ladders[best].result)
+        return told | {"attackers": [_course(*pair) for pair in ladders.items()]}
 
     def on_fleet(
         self, output: Path, work: AttackWork, per_image: bool, pool: PoolSettings
@@ -244,13 +243,15 @@ class AttackJob:
         """The same on a Ray cluster: what `run` or `each_image` return, and how the work went."""
         told: dict[int, dict[str, Any]] = {}
 
-        def take(frame: int | None, result: PatchResult | None) -> None:
-            if result is None:
+        def take(frame: int | None, made: Made | None) -> None:
+            if made is None:
                 self._pass_over(frame)
-            elif frame is None:
-                told[0] = self._written(output, result)
-            else:
-                told[frame] = self._of_frame(frame)._written(_frame_path(output, frame), result)
+                return
+            job, place = (self, output) if frame is None else (self._of_frame(frame), _frame_path(output, frame))
+            written = (
+                job._written(place, made) if isinstance(made, PatchResult) else job._strongest_written(place, made)
+            )
+            told[frame or 0] = written
 
         tally = attack_fleet(work, per_image, pool, results_of(output), take, progress)
         shutil.rmtree(results_of(output), ignore_errors=True)

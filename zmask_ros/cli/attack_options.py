@@ -39,9 +39,10 @@ HELP = {
     "[default: the share that resists]",
     "auxiliary": "Weight of the network's auxiliary outputs against its main one, at least 0.",
     "adaptive": "flag: stays below the threshold; mask: spoils what is segmented again under the mask; both; "
-    "overmask: has the defence mask the view. All but none go through the whole defence and need --profile.",
+    "overmask: has the defence mask the view; stream: as flag, and stays below the screen of streaming mode as well. "
+    "All but none go through the whole defence and need --profile.",
     "adaptive_weight": "Of evading the defence against attacking the network, 0..1.",
-    "evasion": "How --adaptive flag weighs staying below the threshold. share: by --adaptive-weight; penalty: adds "
+    "evasion": "How --adaptive flag and stream weigh staying below. share: by --adaptive-weight; penalty: adds "
     "that times the log of the score's excess; constraint: by a multiplier that adapts until the score stays below.",
     "margin": "How far below the threshold a constraint wants the score, as a difference of logarithms.",
     "beta": "Strength of a graded patch, 0..1; below 1 it also keeps its own neurons calm, which needs --profile.",

@@ -1,4 +1,4 @@
-"""`zmask attack` on many machines: an attacker, which is one run of one patch, is the unit of work."""
+"""`zmask attack` on many machines: one run of one patch, or one attacker of a strength, is the unit of work."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import hashlib
 import json
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from zmask_ros.attacks import AttackFrame, PatchResult, Placement, Recipe, Step, train_patch
+from zmask_ros.attacks.convergence import RUNGS, Ladder, parted, train_until_converged
 from zmask_ros.attacks.files import pack_result, unpack_result
 from zmask_ros.attacks.frames import NothingToHideError
 from zmask_ros.attacks.patch_attack import profile_digest
+from zmask_ros.attacks.strength import QUICK, STRENGTHS, Strength, recipes
 from zmask_ros.defense import Profile
 from zmask_ros.errors import ZmaskError
 from zmask_ros.fleet.network import NamedNetwork, recipe_anywhere
@@ -28,7 +31,7 @@ class AttackTask:
 
     Attributes:
         frame: number of the frame that the patch is for; None: it is for all.
-        run: number of the restart.
+        run: number of the restart, or of the attacker of a strength.
     """
 
     frame: int | None
@@ -45,6 +48,7 @@ class AttackWork:
         profile: of the defense, where the attacker knows it.
         frames: that the patches are optimized over.
         placement: see `train_patch`.
+        effort: which attackers there are, and how long they go on.
     """
 
     network: NamedNetwork
@@ -52,30 +56,96 @@ class AttackWork:
     profile: Profile | None
     frames: Sequence[AttackFrame]
     placement: Placement | None = None
+    effort: Strength = STRENGTHS[QUICK]
+
+    @property
+    def runs(self) -> int:
+        """Of each patch."""
+        return len(self.effort.attackers) or self.recipe.restarts
+
+    @property
+    def steps(self) -> int:
+        """Of a run, at most."""
+        return self.effort.most_steps(self.recipe)
 
     def __call__(self) -> Run:
-        """Load the network; what is returned does a run: a file of `pack_result`, empty if there is nothing to hide."""
+        """Load the network; what is returned does a run, and gives a `RunFile`, empty if there is nothing to hide."""
         segmenter, recipe = self.network.load(), recipe_anywhere(self.recipe)
 
-        def run(task: AttackTask, pulse: Pulse) -> bytes:
+        def run(task: AttackTask, pulse: Pulse) -> RunFile:
             def show(step: Step) -> None:
                 pulse.frame()
 
             frames = self.frames if task.frame is None else [self.frames[task.frame]]
-            own = range(task.run, task.run + 1)
             try:
+                if self.effort.attackers:
+                    return ladder(list(recipes(self.effort, recipe).values())[task.run], frames, show)
+                own = range(task.run, task.run + 1)
                 result = train_patch(segmenter, frames, recipe, show, self.profile, placement=self.placement, runs=own)
             except NothingToHideError:
                 if task.frame is None:
                     raise
-                return b""
-            return pack_result(result)
+                return RunFile()
+            return RunFile(pack_result(result))
+
+        def ladder(own: Recipe, frames: Sequence[AttackFrame], show: Callable[[Step], None]) -> RunFile:
+            learned, judged = parted(frames)
+            profile = self.profile if recipe.knows_the_defense else None
+            with TemporaryDirectory() as folder:
+                place = Path(folder)
+                climbed = train_until_converged(segmenter, learned, judged, own, self.steps, place, profile, show)
+            return RunFile(pack_result(climbed.result), RUNGS.dump_json(climbed.rungs))
 
         return run
 
 
-Take = Callable[[int | None, PatchResult | None], None]
-"""Takes the patches for a frame, or for all; None: the frame does not show what is to be hidden."""
+@dataclass(frozen=True)
+class RunFile:
+    """What a run came to: a file of `pack_result`, and the rungs of an attacker of a strength as JSON."""
+
+    result: bytes = b""
+    rungs: bytes = b""
+
+
+Made = PatchResult | dict[str, Ladder]
+"""Patches, the best of all runs; or what each attacker of a strength came to, by its name."""
+Take = Callable[[int | None, Made | None], None]
+"""Takes what was made for a frame, or for all; None: the frame does not show what is to be hidden."""
+
+
+@dataclass(frozen=True)
+class _KeptRuns:
+    """The runs of some work that are done, in a folder."""
+
+    folder: ResultFolder
+    work: AttackWork
+
+    def has(self, task: AttackTask) -> bool:
+        return self._result(task.frame, task.run).exists()
+
+    def keep(self, task: AttackTask, run: RunFile) -> None:
+        if run.rungs:
+            # Before the result, which says that both are there.
+            self.folder.keep(self._rungs(task.frame, task.run), run.rungs)
+        self.folder.keep(self._result(task.frame, task.run), run.result)
+
+    def made(self, frame: int | None) -> Made | None:
+        """What all runs for a frame, or for all frames, came to; None: there is nothing to hide."""
+        places = [self._result(frame, run) for run in range(self.work.runs)]
+        if any(place.stat().st_size == 0 for place in places):
+            return None
+        results = [unpack_result(place) for place in places]
+        names = self.work.effort.attackers
+        if not names:
+            return PatchResult.joined(results)
+        rungs = [RUNGS.validate_json(self._rungs(frame, run).read_bytes()) for run in range(len(names))]
+        return dict(zip(names, map(Ladder, rungs, results), strict=True))
+
+    def _result(self, frame: int | None, run: int) -> Path:
+        return self.folder.place(frame, run)
+
+    def _rungs(self, frame: int | None, run: int) -> Path:
+        return self.folder.place(frame, run, "rungs")
 
 
 def attack_fleet(
@@ -99,37 +169,32 @@ def attack_fleet(
     Raises:
         ZmaskError: there is no patch, or the workers cannot work.
     """
-    recipe, kept = work.recipe, ResultFolder(results, _identity(work))
+    kept = _KeptRuns(ResultFolder(results, _identity(work)), work)
     frames: list[int | None] = list(range(len(work.frames))) if per_image else [None]
-    left = {frame: {AttackTask(frame, run) for run in range(recipe.restarts)} for frame in frames}
+    left = {frame: {AttackTask(frame, run) for run in range(work.runs)} for frame in frames}
     skipped: dict[int | None, str] = {}
     tasks = deque(task for own in left.values() for task in sorted(own, key=lambda task: task.run))
-
-    def is_kept(task: AttackTask) -> bool:
-        return kept.place(task.frame, task.run).exists()
 
     def note_done(task: AttackTask) -> None:
         """A run is done; after the last one of a patch, the patch is handed over."""
         left[task.frame].discard(task)
         if not left[task.frame]:
-            places = [kept.place(task.frame, run) for run in range(recipe.restarts)]
-            nothing = any(place.stat().st_size == 0 for place in places)
-            take(task.frame, None if nothing else PatchResult.joined([unpack_result(place) for place in places]))
+            take(task.frame, kept.made(task.frame))
 
-    total, steps = len(tasks) * recipe.steps, 0
+    total, steps = len(tasks) * work.steps, 0
     with RayPool(work, pool_settings) as pool, progress(pool.titled("Attacking"), "steps", total) as advance:
-        for task in [task for task in tasks if is_kept(task)]:
+        for task in [task for task in tasks if kept.has(task)]:
             tasks.remove(task)
-            advance(recipe.steps)
+            advance(work.steps)
             note_done(task)
         for done in pool.run(tasks):
-            steps += recipe.steps
+            steps += work.steps
             if done.refusal:
                 skipped.setdefault(done.task.frame, done.refusal)
             else:
-                kept.keep(kept.place(done.task.frame, done.task.run), done.result)
+                kept.keep(done.task, done.result)
                 note_done(done.task)
-            advance(recipe.steps, pool.remark(steps, len(skipped), "steps"))
+            advance(work.steps, pool.remark(steps, len(skipped), "steps"))
     if len(skipped) == len(frames):
         raise ZmaskError(skipped[frames[0]])
     reasons = tuple(Skipped(f"frame {frame}", reason) for frame, reason in sorted(skipped.items(), key=str))
@@ -144,5 +209,5 @@ def _identity(work: AttackWork) -> str:
     for name in (work.recipe.shape, work.recipe.palette):
         digest.update(b"" if name is None or not Path(name).exists() else Path(name).read_bytes())
     profile = None if work.profile is None else profile_digest(work.profile)
-    entries = [work.network.digest, work.recipe.entries(), profile, digest.hexdigest()]
+    entries = [work.network.digest, work.recipe.entries(), profile, digest.hexdigest(), asdict(work.effort)]
     return hashlib.sha256(json.dumps(entries, default=str).encode()).hexdigest()

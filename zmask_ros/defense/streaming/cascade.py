@@ -43,6 +43,7 @@ class Screening(nn.Module):
     def __init__(self, profile: Profile, exported: ExportedEvidence | None = None) -> None:
         super().__init__()
         assert profile.screen is not None
+        self.layers = profile.screen.head.branch.layers
         self.threshold = profile.screen.threshold.value
         self.grid = profile.grid
         self.evidence = exported or build_evidence(profile.screen.detector(profile.detector), profile.binding)

@@ -71,7 +71,7 @@ def test_interrupted_and_gone_on_with_it_ends_with_a_profile_and_a_report(capsys
     assert code == 0, err
     assert "with 1 drive, thresholds are set by stretches" in " ".join(err.split())
     result = json.loads(out)
-    for name in ("recovery", "mask_iou", "flagged", "false_alarms"):
+    for name in ("recovery", "mask_iou", "flagged", "kept", "false_alarms"):
         assert set(result[name]) == {"before", "after"}
     assert result["seconds"] <= 65
     assert {"fit", "patches", "comparison", "head", "report"} <= set(result["stages"])

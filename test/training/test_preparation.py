@@ -290,3 +290,14 @@ def test_recovery_is_the_share_of_what_an_exact_mask_gives_back():
     assert Standing({"a": large, "b": small}, 0, 0).recovery == pytest.approx(0.4 / 0.6)
     # A patch that hides what it harms leaves nothing to give back.
     assert Standing({"a": replace(small, oracle=0.7)}, 0, 0).recovery == 1.0
+
+
+def test_an_attacker_who_holds_back_keeps_less():
+    plain = PatchFigures(attacked=0.6, oracle=0.9, defended=0.9, mask_iou=1, flagged=1)
+    bold = PatchFigures(attacked=0.6, oracle=0.9, defended=0.6, mask_iou=0, flagged=0)
+    shy = replace(bold, attacked=0.9, defended=0.9)
+    assert Standing({"plain": plain}, 0, 0).kept is None
+    assert Standing({"plain": replace(plain, attacked=1.0), "adaptive": bold}, 0, 0).kept is None
+    strong, weak = (Standing({"plain": plain, "adaptive": own}, 0, 0) for own in (bold, shy))
+    assert (strong.kept, weak.kept) == (1, pytest.approx(0.25))
+    assert weak.merit > strong.merit

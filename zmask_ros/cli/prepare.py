@@ -39,7 +39,15 @@ WORK_SUFFIX = ".work"
 """Of the folder beside the output that an interrupted call leaves behind."""
 TIMED_FRAMES = 9
 CLOCK = time.monotonic
-SUMMARIZED = ("recovery", "mask_iou", "flagged", "false_alarms", "masked")
+SUMMARIZED = {
+    "recovery": "recovery",
+    "mask_iou": "mask iou",
+    "flagged": "flagged",
+    "kept": "damage that an adaptive attacker keeps",
+    "false_alarms": "false alarms",
+    "masked": "masked",
+}
+"""Figures of a `Standing`, and what they are called in the table."""
 
 
 @click.command()
@@ -214,9 +222,7 @@ def _print(result: Preparation, cost: dict[str, float], output: Path) -> None:
         rows.append((f"mIoU under attack: {kind}", figure(before.by_kind[kind].attacked), figure(own.attacked)))
         rows.append((f"mIoU defended: {kind}", figure(before.by_kind[kind].defended), figure(own.defended)))
         rows.append((f"mIoU, exact mask: {kind}", figure(before.by_kind[kind].oracle), figure(own.oracle)))
-    rows += [
-        (name.replace("_", " "), figure(getattr(before, name)), figure(getattr(after, name))) for name in SUMMARIZED
-    ]
+    rows += [(title, figure(getattr(before, name)), figure(getattr(after, name))) for name, title in SUMMARIZED.items()]
     print_rows(f"On {result.held_out}, which took part in nothing", rows, ("", "zmask fit alone", "prepared"))
     stages = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in result.stages.items())
     screen = "with a screening" if result.profile.screen is not None else "no screening"

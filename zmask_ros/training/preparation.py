@@ -48,11 +48,12 @@ from zmask_ros.training.preparation_work import AttackedFrame, Hands, Judge, Own
 from zmask_ros.training.screening import add_screen
 from zmask_ros.training.settings import LEAST_ADVERSARIAL_STEPS, PreparationSettings, ScreenSettings
 from zmask_ros.training.sources import CleanFrame, total_length
-from zmask_ros.training.standing import Standing
+from zmask_ros.training.standing import ADAPTIVE, PLAIN, Standing
 
 NOTE = "Preparation"
 """What the notes begin with that the next preparation replaces."""
-PLAIN, SMALL, GRADED, ADAPTIVE = KINDS = ("plain", "plain, small", "graded", "adaptive")
+SMALL, GRADED = "plain, small", "graded"
+KINDS = (PLAIN, SMALL, GRADED, ADAPTIVE)
 """Of the patches that profiles are compared on."""
 LEARNED_PLAIN, LEARNED_SMALL = "plain, to learn from", "plain, small, to learn from"
 """Of the patches that the head learns from, and must never forget."""

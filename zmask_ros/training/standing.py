@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import fmean
 
+PLAIN, ADAPTIVE = "plain", "adaptive"
+"""Kinds of patches: of an attacker who knows nothing of the defense, and of one who knows the profile."""
 FALSE_ALARM_WEIGHT = 5.0
 """A false alarm in a hundred clean frames outweighs five hundredths of a patch's damage that is undone."""
 LEAST_DAMAGE = 0.01
-"""Loss of mIoU, mean over the kinds, below which there is nothing to undo."""
+"""Loss of mIoU below which there is nothing to undo."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,24 @@ class Standing:
         return fmean(own.flagged for own in self.by_kind.values())
 
     @property
+    def kept(self) -> float | None:
+        """The damage that an adaptive patch does through the defense, as a share of a plain one's to the network alone.
+
+        An attacker who has to hold back is weaker for it, which recovery, a share of his own damage, does not show.
+        None where there are not both patches, or the plain one does no damage.
+        """
+        if PLAIN not in self.by_kind or ADAPTIVE not in self.by_kind:
+            return None
+        alone, remaining = 1 - self.by_kind[PLAIN].attacked, 1 - self.by_kind[ADAPTIVE].defended
+        return remaining / alone if alone >= LEAST_DAMAGE else None
+
+    @property
     def merit(self) -> float:
-        """Mean of recovery, mask IoU and flagged share, less `FALSE_ALARM_WEIGHT` times the false alarms."""
-        return (self.recovery + self.mask_iou + self.flagged) / 3 - FALSE_ALARM_WEIGHT * self.false_alarms
+        """Mean of recovery, mask IoU, flagged share and damage that an adaptive attacker does not keep.
+
+        Less `FALSE_ALARM_WEIGHT` times the false alarms.
+        """
+        good = [self.recovery, self.mask_iou, self.flagged]
+        if self.kept is not None:
+            good.append(1 - self.kept)
+        return fmean(good) - FALSE_ALARM_WEIGHT * self.false_alarms

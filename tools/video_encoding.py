@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -25,6 +27,21 @@ class Video:
     keys: frozenset[int]
 
 
+@contextmanager
+def usual_scheduling() -> Iterator[None]:
+    """Context manager after which this thread is scheduled as before.
+
+    SVT-AV1 gives whoever opens it real-time priority where it may, and leaves it: all processes that are started later
+    would have it, and no other process would get a core from them. See findings/svt_av1_real_time.sh.
+    """
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, *before)
+
+
+@usual_scheduling()
 def encode(codec: str, encoder: str, pictures: Sequence[np.ndarray], group: int, options: dict[str, str]) -> Video:
     """A video with a key frame every ``group`` pictures.
 

@@ -28,6 +28,7 @@ from support.recorded_videos import (
     stamp_ns,
     video,
 )
+from video_encoding import usual_scheduling
 from zmask_ros.errors import ZmaskError
 from zmask_ros.io.images.checks import ImageError
 from zmask_ros.io.images.codec import decode
@@ -353,7 +354,8 @@ def test_the_matrix_and_the_range_that_a_video_names_are_obeyed(encoder: str, ma
     for plane, value in zip(frame.planes, planes, strict=True):
         plane.update(bytes([round(value)]) * plane.buffer_size)
     frame.pts, frame.colorspace, frame.color_range = 0, matrix, 2 if is_full else 1
-    data = b"".join(bytes(packet) for packet in [*context.encode(frame), *context.encode(None)])
+    with usual_scheduling():
+        data = b"".join(bytes(packet) for packet in [*context.encode(frame), *context.encode(None)])
     _, told = play([(0, VideoPacket(codec, data, 0))], low_delay=True)
     assert np.abs(told[0][0].reshape(-1, 3).mean(0) - [200, 60, 30]).max() <= 2.5
 

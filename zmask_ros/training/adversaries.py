@@ -15,6 +15,8 @@ from zmask_ros.defense import Defense
 from zmask_ros.segmenters import Segmenter
 
 SEEN = EotRanges(scale=(0.6, 1.0), rotation_deg=(-8.0, 8.0), contrast=(0.8, 1.1), noise=(0.0, 0.02), blur=(0.0, 0.7))
+ALIKE = EotRanges(scale=(0.97, 1.03), rotation_deg=(-3.0, 3.0))
+"""Of who knows from where the patch will be seen: he reaches more, and hides better."""
 WARM_UP_STEPS = 20
 """Steps in which a new adversary is still noise, that nobody is to call an attack."""
 LIFETIME_STEPS = (80, 160)

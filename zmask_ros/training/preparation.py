@@ -19,6 +19,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,7 +37,7 @@ from zmask_ros.progress import SECONDS, Advance, Progress, silent
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.segmenters.labels import labels_of
 from zmask_ros.training.adversarial import untrained_plan
-from zmask_ros.training.adversaries import SEEN
+from zmask_ros.training.adversaries import ALIKE, SEEN
 from zmask_ros.training.clean_fit import UNLIKE, CleanMeasurements, ProfileFit
 from zmask_ros.training.cross_fitting import FEWEST_DRIVES, Group, GroupedFrame
 from zmask_ros.training.division import FEWEST_HELD_OUT, divide_frames, evenly
@@ -66,8 +67,8 @@ LEARNED_SEED = 10
 """Added to the seeds of patches that the head learns from: others than those that profiles are compared on."""
 ROUND_SEED = 50
 """Of the adaptive patch of the first round; they count up from here."""
-ROUND_LOSSES = (GROUPED, RESISTING)
-"""Of the adaptive patches in turn; those of the first loss begin with a plain patch, the others with noise."""
+ROUNDS: tuple[dict[str, Any], ...] = ({"loss": GROUPED, "eot": SEEN}, {"loss": RESISTING, "eot": ALIKE})
+"""What the adaptive patches have in turn: the first begin with a plain patch, the others with noise."""
 PATCH_SHARE = 0.3
 """Of the budget, for these patches, for those that the head begins to learn from, and for the one made anew."""
 HURRIED_SHARE = 0.5
@@ -306,7 +307,8 @@ class _Chain:
         if kept is None:
             surroundings.keep(self._profile(self.floor))
             self._mark("fit")
-        self.judged_floor = self._judged(self.floor)
+        self.cautious = replace(self.floor, precaution_rate=self.plan.precaution_rate or settings.precaution_rate)
+        self.judged_cautious = self._judged(self.cautious)
         self.pairs: dict[str, list[AttackedFrame]] = {}
         self._standings: dict[tuple[int, float | None], Standing] = {}
 
@@ -324,7 +326,7 @@ class _Chain:
         for knowing in (False, True):
             for made in self.hands.make(
                 [
-                    self._order(kind, recipe, self.judged_floor, state.patches.get(PLAIN))
+                    self._order(kind, recipe, self.judged_cautious, state.patches.get(PLAIN))
                     for kind, recipe in recipes.items()
                     if kind not in state.patches and recipe.knows_the_defense == knowing
                 ]
@@ -335,11 +337,10 @@ class _Chain:
         self.pairs = self._attacked(self.parts.compared, state.patches, settings.compared_frames, COMPARED_SEED)
         if state.best is None:
             began = self._now()
-            self._compare(self.floor, self.judged_floor)
+            self._compare(self.cautious, self.judged_cautious)
             state.compare_seconds = self._now() - began
             if self.floor.precaution_rate is None:
-                cautious = replace(self.floor, precaution_rate=settings.precaution_rate)
-                self._compare(cautious, self._judged(cautious))
+                self._compare(self.floor, self._judged(self.floor))
             state.stale = 0
             self._mark("comparison")
 
@@ -602,7 +603,9 @@ class _Chain:
             for kind, learned in ((PLAIN, LEARNED_PLAIN), (SMALL, LEARNED_SMALL))
         }
         orders = [
-            self._order(kind, recipe, self.judged_floor) for kind, recipe in begun.items() if kind not in state.learned
+            self._order(kind, recipe, self.judged_cautious)
+            for kind, recipe in begun.items()
+            if kind not in state.learned
         ]
         for made in self.hands.make(orders):
             state.learned[made.kind] = made.patch
@@ -630,9 +633,9 @@ class _Chain:
         recipe = patch_recipes(self.segmenter.input_size, state.patch_steps)[ADAPTIVE]
         number = sum(name.startswith(ADAPTIVE) for name in state.learned)
         name = f"{ADAPTIVE}, round {number}"
-        loss = ROUND_LOSSES[(number - 1) % len(ROUND_LOSSES)]
-        start = state.learned[LEARNED_PLAIN] if loss == GROUPED else None
-        order = self._order(name, replace(recipe, seed=ROUND_SEED + number, loss=loss), judged, start)
+        turn = (number - 1) % len(ROUNDS)
+        start = None if turn else state.learned[LEARNED_PLAIN]
+        order = self._order(name, replace(recipe, seed=ROUND_SEED + number, **ROUNDS[turn]), judged, start)
         (made,) = self.hands.make([order])
         own = replace(own, adaptive=made.patch)
         self._compare(own, judged)

@@ -150,7 +150,7 @@ def test_a_task_that_cannot_be_assessed_is_an_error_of_its_own() -> None:
     ("drift", "level", "words"),
     [
         (Drift(0.7, {"deep": 0.7}, 40), Level.OK, "fits"),
-        (Drift(1.2, {"deep": 1.2}, 40), Level.WARN, "zmask fit"),
+        (Drift(1.2, {"deep": 1.2}, 40), Level.WARN, "zmask prepare"),
         (Drift(2.0, {"deep": 2.0}, 40), Level.ERROR, "does not fit"),
         (Drift(reason="fit it again"), Level.OK, "unknown: fit it again"),
     ],

@@ -308,10 +308,10 @@ def test_what_looks_like_markup_is_printed_as_it_is(capsys, monkeypatch):
 
 
 def test_inspect_prints_names_that_look_like_markup(capsys, tmp_path):
-    bag = record(tmp_path / "[/red] drive", [tiny_network.clean_image(0)])
+    bag = record(tmp_path / "[/red]drive", [tiny_network.clean_image(0)])
     code, out, err = zmask(capsys, "inspect", bag)
     assert code == 0, err
-    assert "[/red] drive" in out.replace("\n", "")
+    assert "[/red]drive" in out.replace("\n", "")
 
 
 @pytest.mark.parametrize("command", ["fit", "replay"])

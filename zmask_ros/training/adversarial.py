@@ -20,10 +20,11 @@ from torch import Tensor
 from zmask_ros.attacks import stack_frames
 from zmask_ros.attacks.render import AttackedView
 from zmask_ros.defense import Branch, Defense, LayerStatistics, Profile, bind, tap
-from zmask_ros.defense.analyzer import head_features
+from zmask_ros.defense.evidence.grid import Size
 from zmask_ros.defense.evidence.head import WEIGHTS, EvidenceHead, FeatureKind, Head, head_score, untrained_head
 from zmask_ros.defense.evidence.head_features import count_features
 from zmask_ros.defense.profile.detector import statistics_key
+from zmask_ros.defense.profile.profile import Binding
 from zmask_ros.progress import Advance, Progress, no_advance, silent
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.training.adversaries import ADVERSARY_KINDS, Adversary, AdversaryKind
@@ -107,10 +108,9 @@ def with_untrained_head(
     binding = bind(segmenter, (*plain.bound_layers, *layers))
     statistics = plain.detector.statistics | {key: LayerStatistics(own) for key, own in moments.items()}
     fusion = opening_at(EVEN_HEAT / 2, EVEN_HEAT)
-    observed = replace(plain.detector, statistics=statistics, fusion=fusion)
-    features = sum(head_features(observed, binding, branch, inputs.kind).counts)
-    head = untrained_head(branch, features, seed, inputs.kind)
-    return replace(plain, binding=binding, detector=replace(observed, head=head))
+    head = _untrained(branch, binding, plain.grid, inputs.kind, seed)
+    detector = replace(plain.detector, statistics=statistics, fusion=fusion, head=head)
+    return replace(plain, binding=binding, detector=detector)
 
 
 def untrained_plan(segmenter: Segmenter, seed: int = 0) -> FittingPlan:
@@ -122,19 +122,20 @@ def untrained_plan(segmenter: Segmenter, seed: int = 0) -> FittingPlan:
         LayerError: the description names a layer that the network does not have.
         ZmaskError: it names some for S or for D alone, or the network has none that could be tapped.
     """
-    plan, kernels, layers = transfer_plan(segmenter), MAIN_INPUTS.kernels, head_layers(segmenter)
+    plan, layers = transfer_plan(segmenter), head_layers(segmenter)
     binding = bind(segmenter, tuple(dict.fromkeys((*plan.binding.shapes, *layers))))
-    sizes = {name: (height, width) for name, (_, height, width) in binding.shapes.items()}
-    channels = {name: shape[0] for name, shape in binding.shapes.items()}
-
-    def features(seen: tuple[str, ...]) -> int:
-        branch = Branch(seen, kernels_on(plan.grid, kernels))
-        return count_features(branch, channels, sizes, plan.grid, MAIN_INPUTS.kind is FeatureKind.ENERGIES)
-
-    while len(layers) > 1 and features(layers) > MOST_FEATURES:
+    kernels = kernels_on(plan.grid, MAIN_INPUTS.kernels)
+    while True:
+        head = _untrained(Branch(layers, kernels), binding, plan.grid, MAIN_INPUTS.kind, seed)
+        if len(layers) == 1 or head.inner.shape[1] <= MOST_FEATURES:
+            return replace(plan, binding=binding, learned=LearnedPart(head, opening_at(EVEN_HEAT / 2, EVEN_HEAT)))
         layers = layers[:-1]
-    head = untrained_head(Branch(layers, kernels_on(plan.grid, kernels)), features(layers), seed, MAIN_INPUTS.kind)
-    return replace(plan, binding=binding, learned=LearnedPart(head, opening_at(EVEN_HEAT / 2, EVEN_HEAT)))
+
+
+def _untrained(branch: Branch, binding: Binding, grid: Size, kind: FeatureKind, seed: int) -> Head:
+    """An untrained head that sees channels of a network's layers."""
+    features = count_features(branch, binding.shapes, grid, textured=kind is FeatureKind.ENERGIES)
+    return untrained_head(branch, features, seed, kind)
 
 
 def train_adversarially(

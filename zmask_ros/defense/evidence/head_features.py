@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from zmask_ros.defense.evidence.grid import LANES, Size, area_resample, box_pool, layer_grid, layer_kernel
 from zmask_ros.defense.evidence.overactivation import Activations, Branch
 from zmask_ros.defense.evidence.statistics import LayerStatistics
+from zmask_ros.defense.evidence.taps import Shape
 
 MODERATE = 3.0
 """The z-score that is squashed to half of the limit, 1/2."""
@@ -118,23 +119,19 @@ def _softsign(x: Tensor) -> Tensor:
     return F.softsign(x) if x.requires_grad else x.div_(x.abs().add_(1))
 
 
-def count_features(
-    branch: Branch, channels: Mapping[str, int], sizes: Mapping[str, Size], grid: Size, textured: bool = True
-) -> int:
+def count_features(branch: Branch, shapes: Mapping[str, Shape], grid: Size, textured: bool = True) -> int:
     """The number of features of `HeadFeatures`, which takes no statistics to know.
 
     Args:
         branch: layers and kernels.
-        channels: of each of the layers, by name.
-        sizes: height and width of each of the layers, by name.
+        shapes: (C, H, W) of each of the layers, by name.
         grid: height and width of the working grid.
         textured: whether energies are among the features.
     """
-
-    def of_channel(name: str) -> int:
-        return 1 + textured if layer_grid(sizes[name], grid) == grid else len(branch.kernels)
-
-    return sum(channels[name] * of_channel(name) for name in dict.fromkeys(branch.layers))
+    count = 0
+    for channels, height, width in (shapes[name] for name in dict.fromkeys(branch.layers)):
+        count += channels * (1 + textured if layer_grid((height, width), grid) == grid else len(branch.kernels))
+    return count
 
 
 class HeadFeatures(nn.Module):

@@ -39,8 +39,6 @@ SETTINGS = {
     "session.dynamic_block_base": "4",
 }
 """Of a session: what makes it share a machine."""
-
-
 WITHOUT_SPINNING = {"session.intra_op.allow_spinning": "0"}
 """A thread that spins while it waits takes a core from whoever has work."""
 SHORT_SPINNING = {"session.intra_op.allow_spinning": "1", "session.intra_op.spin_duration_us": "30"}
@@ -48,8 +46,6 @@ SHORT_SPINNING = {"session.intra_op.allow_spinning": "1", "session.intra_op.spin
 beside it misses the core for so short a time."""
 SPIN_DURATION_SINCE = (1, 26)
 """The version of ONNX Runtime that knows it; earlier ones spin for as long as they like."""
-
-
 SMALL_MAPS = 1_500_000
 """Numbers that a graph is given, up to which evidence is made in one thread: of a small image, waking a second one for
 each of many small operations takes longer than it saves."""

@@ -41,6 +41,8 @@ COLUMNS = (
     *("Beside", "Network in", "Frames, dropped", "p50", "p99"),
     *("p99 over torch's", "over torch's waiting busily"),
 )
+LOST = ("dropped: ", "stuck: ")
+"""What the reasons of frames begin with that were received and not processed."""
 UNIT_NICE = -10
 """What deploy/zmask-defense@.service runs the node with."""
 AIM = 0.20
@@ -79,7 +81,7 @@ class Latencies:
     Attributes:
         processed_ms: from receipt to flag, of the frames that were processed, milliseconds.
         sent: number of frames.
-        dropped: number of those for which a newer one arrived first.
+        dropped: number of those for which a newer one arrived first, or that took so long that the node gave them up.
     """
 
     processed_ms: tuple[float, ...]
@@ -88,11 +90,11 @@ class Latencies:
 
     @classmethod
     def of(cls, flags: Iterable[AttackFlag]) -> Latencies:
-        """Of all flags of a run; one that is neither of a processed nor of a dropped frame is an error."""
+        """Of all flags of a run; one that is neither of a processed nor of a dropped or late frame is an error."""
         flags = list(flags)
         processed = [float(flag.latency_ms) for flag in flags if flag.state != AttackFlag.UNKNOWN]
         other = [flag.reason for flag in flags if flag.state == AttackFlag.UNKNOWN]
-        failed = [reason for reason in other if not reason.startswith("dropped: ")]
+        failed = [reason for reason in other if not reason.startswith(LOST)]
         if failed or not processed:
             raise click.ClickException(f"The node does not process its frames: {(failed or other)[0]}")
         return cls(tuple(processed), len(flags), len(other))

@@ -81,6 +81,15 @@ def test_interrupted_and_gone_on_with_it_ends_with_a_profile_and_a_report(capsys
     Defense(load_segmenter(str(tiny), "cpu"), load_profile(output))
 
 
+def test_what_it_does_to_benign_pictures_is_reported(capsys, tiny, drive, tmp_path):
+    others = record(tmp_path / "others.mcap", map(tiny_network.clean_image, range(200, 212)))
+    output = tmp_path / "mine.zmask.safetensors"
+    arguments = ("--segmenter", tiny, "--benign", others, "-o", output, "--budget", "30s", "--json")
+    code, out, err = zmask(capsys, "prepare", drive, *arguments)
+    assert code == 0, err
+    assert all(0 <= share <= 1 for share in json.loads(out)["benign"].values())
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -93,12 +102,14 @@ def test_interrupted_and_gone_on_with_it_ends_with_a_profile_and_a_report(capsys
         (("{drive}", "-o", "{output}", "--from", "{profile}"), "no evidence head"),
         (("{drive}", "-o", "{output}", "--from", "{output}"), "name another"),
         (("{short}", "-o", "{output}"), "too few"),
+        (("{drive}", "-o", "{output}", "--benign", "{drive}/roads"), "no picture, no folder with pictures in it"),
+        (("{unread}", "-o", "{output}", "--benign", "{unread}.png"), "The picture"),
     ],
 )
 def test_bad_input(capsys, tiny, profile, drive, tmp_path, arguments, says):
     short = record(tmp_path / "short.mcap", map(tiny_network.clean_image, range(12))) if "{short}" in arguments else ""
     output = tmp_path / "mine.zmask.safetensors"
-    places = {"drive": drive, "profile": profile, "output": output, "short": short}
+    places = {"drive": drive, "profile": profile, "output": output, "short": short, "unread": tmp_path / "unread"}
     named = [argument.format(**places) for argument in arguments]
     assert says in refused(capsys, "prepare", *named, "--segmenter", tiny)
     assert not output.exists()
@@ -164,7 +175,7 @@ def test_patches_that_are_too_weak_to_say_much_are_warned_of(capsys, monkeypatch
     output = tmp_path / "mine.zmask.safetensors"
     code, out, err = zmask(capsys, "prepare", drive, "--segmenter", tiny, "-o", output, "--budget", "60s", "--json")
     assert code == 0, err
-    assert json.loads(out)["patch_steps"] == 7 and "patches took 7 steps, and they are weak" in " ".join(err.split())
+    assert json.loads(out)["patch_steps"] == 6 and "patches took 6 steps, and they are weak" in " ".join(err.split())
 
 
 @pytest.mark.parametrize(

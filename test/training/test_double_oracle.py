@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -113,6 +114,29 @@ def test_it_learns_from_all_patches_and_forgets_none(segmenter: Segmenter, measu
     for patch in (PATCH, other):
         ordered = scores_of(segmenter, measured, head, patch)[:, None] > clean[None]
         assert ordered.float().mean() > 0.9
+
+
+def with_bricks(image: np.ndarray) -> np.ndarray:
+    """A picture of a place that has walls of fine black and white bricks, which no frame shows."""
+    rows, columns = np.indices(image.shape[:2])
+    bricks = np.where((rows // 2 + columns // 2) % 2, 255, 0).astype(np.uint8)
+    return np.where((columns < image.shape[1] // 3)[..., None], bricks[..., None], image)
+
+
+def test_it_learns_that_other_cameras_are_harmless(segmenter: Segmenter, measured: CleanMeasurements) -> None:
+    assert measured.plan.learned is not None and measured.plan.head is not None
+    frames = [GroupedFrame(image_of(drive, index).image, Group(drive, 0)) for drive in (0, 1) for index in range(10)]
+    strange = [with_bricks(clean_image(500 + index)) for index in range(16)]
+    means = []
+    for others in ([], strange[:8]):
+        oracle = HeadOracle(measured, frames, lambda group: True, others)
+        oracle.show("patch", PATCH, lasting=True)
+        head = oracle.answer(measured.plan.head, 150, 5e-3)
+        learned = replace(measured.plan.learned, head=head)
+        defense = Defense(segmenter, measured.with_learned(learned, None).profile(0.01))
+        scores = [float(defense.analyze(segmenter.prepare(image))[1].score) for image in strange[8:]]
+        means.append(sum(scores) / len(scores))
+    assert means[1] < 0.8 * means[0]
 
 
 def test_the_same_patches_give_the_same_head(measured: CleanMeasurements) -> None:

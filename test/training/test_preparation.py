@@ -15,14 +15,18 @@ from support.short_preparation import SETTINGS
 from zmask_ros.attacks import patch_attack
 from zmask_ros.attacks.patch_attack import profile_digest
 from zmask_ros.defense import Defense
+from zmask_ros.defense.evidence.head import FeatureKind
 from zmask_ros.errors import ZmaskError
 from zmask_ros.progress import SECONDS, silent
-from zmask_ros.training import preparation
+from zmask_ros.segmenters import load_segmenter
+from zmask_ros.training import preparation, preparation_attackers
+from zmask_ros.training.benign_sources import BenignPictures
 from zmask_ros.training.clean_fit import ProfileFit
 from zmask_ros.training.plans import transfer_plan
-from zmask_ros.training.preparation import KINDS, Surroundings, divide_parts, prepare
+from zmask_ros.training.preparation import Surroundings, check_start, divide_parts, prepare
+from zmask_ros.training.preparation_attackers import KINDS, TURNS, round_recipe
 from zmask_ros.training.sources import CleanFrame
-from zmask_ros.training.standing import PatchFigures, Standing
+from zmask_ros.training.standing import ADAPTIVE_KINDS, PatchFigures, Standing
 from zmask_ros.training.transfer import load_transferable_head
 
 FRAMES = [CleanFrame("clean", "/image_raw", index, tiny_network.clean_image(index)) for index in range(80)]
@@ -86,6 +90,15 @@ def run(segmenter, work, judge, progress=silent, settings=SETTINGS, **arguments)
         return None, kept
 
 
+@pytest.fixture(scope="module", autouse=True)
+def two_attackers():
+    """Take turns: with all of them a preparation would take minutes."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (preparation, preparation_attackers):
+            patch.setattr(module, "TURNS", TURNS[:2])
+        yield
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(segmenter, tmp_path_factory):
     return run(segmenter, tmp_path_factory.mktemp("whole") / "work", LIKES_TRAINING)
@@ -122,12 +135,12 @@ def test_an_interrupted_one_goes_on_and_ends_the_same(segmenter, uninterrupted, 
 def test_an_interrupted_patch_is_gone_on_with_although_the_machine_got_slower(segmenter, tmp_path, monkeypatch):
     monkeypatch.setattr(patch_attack, "SAVED_EVERY", 2)
     settings, work = replace(SETTINGS, patch_steps=9), tmp_path / "work"
-    monkeypatch.setattr(preparation, "seconds_a_pass", lambda *_: 0.06)
+    monkeypatch.setattr(preparation, "seconds_a_pass", lambda *_: 0.05)
     run(segmenter, work, LIKES_TRAINING, interrupting("Patch: plain", 3), settings, budget=60.0)
     assert (work / "plain.attack.safetensors").exists()
     monkeypatch.setattr(preparation, "seconds_a_pass", lambda *_: 0.1)
     result, _ = run(segmenter, work, LIKES_TRAINING, settings=settings, budget=60.0)
-    assert result.patch_steps == 5
+    assert result.patch_steps == 4
 
 
 def test_a_patch_whose_state_does_not_fit_is_begun_anew(segmenter, uninterrupted, tmp_path):
@@ -143,8 +156,8 @@ def test_patches_do_not_take_more_than_half_of_a_short_budget(segmenter, tmp_pat
     settings = replace(SETTINGS, patch_steps=240, least_patch_steps=80)
     monkeypatch.setattr(preparation, "seconds_a_pass", lambda *_: 0.05)
     result, _ = run(segmenter, tmp_path / "work", LIKES_TRAINING, settings=settings, budget=60.0)
-    # Four patches, and half a second a step.
-    assert result.patch_steps == 15
+    # Five patches, and half a second a step.
+    assert result.patch_steps == 12
 
 
 def test_a_short_budget_is_not_spent_on_the_report(segmenter, tmp_path, monkeypatch):
@@ -198,6 +211,107 @@ def test_it_never_ends_below_what_fitting_gives(segmenter, tmp_path, worth):
     assert kept[-1].detector.threshold.value == kept[0].detector.threshold.value
 
 
+def judge_of_rounds(found):
+    """A judge under whom the attacker of each round finds something else: what is then left, in 0..1."""
+    # His patch is the last that a head is judged by, in the place of all that know the profile that fitting gave.
+    last, calls = len(KINDS) - len(ADAPTIVE_KINDS), 0
+
+    def worth(profile, frames):
+        nonlocal calls
+        if not is_trained(profile):
+            return 0.1
+        if len(frames) != SETTINGS.compared_frames:
+            return 0.9
+        number, kind = divmod(calls, last + 1)
+        calls += 1
+        return found[number] if kind == last else 0.9
+
+    return judge_of(worth)
+
+
+def test_a_head_that_met_a_weak_attacker_is_not_the_best_for_it(segmenter, tmp_path):
+    found = [0.9, 0.3, 0.9, 0.5, 0.9, 0.4]
+    result, _ = run(segmenter, tmp_path / "work", judge_of_rounds(found))
+    # The worst of two in turn: -, -, 0.3, 0.5, 0.5, 0.4.
+    rounds = 4
+    assert result.steps == SETTINGS.head_steps + (rounds - 1) * (SETTINGS.head_steps // 3)
+
+
+def test_the_attackers_take_turns(segmenter, monkeypatch):
+    monkeypatch.setattr(preparation_attackers, "TURNS", TURNS)
+    size = segmenter.input_size
+    recipes = [round_recipe(size, 160, number) for number in range(1, 2 * len(TURNS) + 1)]
+    assert all(own.knows_the_defense for own in recipes)
+    first, second = ([replace(own, seed=0) for own in part] for part in (recipes[: len(TURNS)], recipes[len(TURNS) :]))
+    assert first == second and len({own.seed for own in recipes}) == len(recipes)
+    assert all(own not in first[:number] for number, own in enumerate(first))
+
+
+def test_one_bad_outcome_is_outlived(segmenter, tmp_path):
+    settings = replace(SETTINGS, patience=3)
+    found = [0.8, 0.8, 0.1, 0.9, 0.95, 0.95, 0.1, 0.1, 0.1, 0.1]
+    result, _ = run(segmenter, tmp_path / "work", judge_of_rounds(found), settings=settings)
+    # The worst of two in turn: -, 0.8, 0.1, 0.1, 0.9, 0.95, 0.1, 0.1, 0.1.
+    assert result.steps == SETTINGS.head_steps + 5 * (SETTINGS.head_steps // 3)
+
+
+PICTURES = [tiny_network.clean_image(500 + number) for number in range(16)]
+
+
+def test_benign_pictures_that_are_flagged_count_as_false_alarms(segmenter, tmp_path, monkeypatch):
+    benign, shown = BenignPictures(tuple(PICTURES[:12]), tuple(PICTURES[12:])), []
+
+    def flags(chain, profile, images):
+        shown.append(images)
+        harmful = is_trained(profile) and images is benign.compared
+        return [profile.detector.threshold.value + (1 if harmful else -1) for _ in images]
+
+    monkeypatch.setattr(preparation._Chain, "_scores", flags)
+    result, kept = run(segmenter, tmp_path / "work", LIKES_TRAINING, benign=benign)
+    assert any(images is benign.compared for images in shown)
+    assert not any(map(is_trained, kept)) and not is_trained(result.profile)
+    assert (result.before.benign, result.before.false_alarms) == (0.0, 0.0)
+
+
+def test_benign_pictures_do_not_displace_the_drives(segmenter, tmp_path, monkeypatch):
+    sizes = []
+    usual = preparation.HeadOracle
+
+    def oracle(measured, frames, takes_part, others, **options):
+        sizes.append((len(frames), len(others)))
+        return usual(measured, frames, takes_part, others, **options)
+
+    monkeypatch.setattr(preparation, "HeadOracle", oracle)
+    many = BenignPictures(tuple(PICTURES) * 20)
+    run(segmenter, tmp_path / "work", LIKES_TRAINING, benign=many)
+    assert sizes == [(SETTINGS.shown_frames, round(2.5 * SETTINGS.shown_frames))]
+
+
+def test_other_benign_pictures_make_another_preparation(segmenter, tmp_path):
+    run(segmenter, tmp_path / "work", LIKES_TRAINING, interrupting("Patch: plain", 1))
+    with pytest.raises(ZmaskError, match="another set of benign pictures"):
+        run(segmenter, tmp_path / "work", LIKES_TRAINING, benign=BenignPictures(tuple(PICTURES)))
+
+
+def test_a_head_is_shown_as_many_frames_although_the_machine_got_slower(segmenter, tmp_path, monkeypatch):
+    settings, work = replace(SETTINGS, shown_frames=40), tmp_path / "work"
+    monkeypatch.setattr(preparation, "LEAST_SHOWN", 1)
+    monkeypatch.setattr(preparation, "seconds_a_pass", lambda *_: 0.2)
+    run(segmenter, work, LIKES_TRAINING, interrupting("Training the head", 3), settings, budget=60.0)
+    kept = torch.load(work / "state.pt", weights_only=True)["state"]["shown_frames"]
+    assert kept == 12
+    monkeypatch.setattr(preparation, "seconds_a_pass", lambda *_: 0.4)
+    shown = []
+
+    @contextmanager
+    def progress(description, unit, total):
+        shown.extend([total] if "benign images" in description else [])
+        yield lambda steps=1, note="": None
+
+    run(segmenter, work, LIKES_TRAINING, progress, settings, budget=60.0)
+    assert shown == [round(2.5 * kept)]
+
+
 @pytest.mark.parametrize("budget", [30.0, 60.0])
 def test_the_budget_holds(segmenter, tmp_path, budget):
     result, _ = run(segmenter, tmp_path / "work", LIKES_TRAINING, budget=budget)
@@ -214,6 +328,21 @@ def test_it_starts_from_the_head_of_a_profile(segmenter, uninterrupted, tmp_path
         assert torch.equal(result.profile.detector.head.tensors[name], tensor)
 
 
+def test_instead_of_a_start_that_sees_descriptors_one_that_sees_channels_learns(segmenter, tmp_path):
+    fit = ProfileFit(segmenter, transfer_plan(segmenter), len(FRAMES))
+    fit.add_all(FRAMES)
+    result, kept = run(segmenter, tmp_path / "work", LIKES_TRAINING, start=fit.finish(0.001), budget=60.0)
+    first, last = (own.detector.head for own in (kept[0], result.profile))
+    assert first.kind is FeatureKind.DESCRIPTORS and last.kind is not FeatureKind.DESCRIPTORS
+    assert result.profile.detector.growth == kept[0].detector.growth
+
+
+def test_a_network_without_a_layer_for_the_head_is_refused_at_once(tmp_path):
+    path = tiny_network.describe_with(tmp_path, layers='{shallow: ["0"], deep: ["2"], head: ["nowhere"]}')
+    with pytest.raises(ZmaskError, match="nowhere"):
+        check_start(load_segmenter(path, "cpu"), None)
+
+
 def test_a_start_without_a_head_is_refused(segmenter, fitted, tmp_path):
     with pytest.raises(ZmaskError, match="no evidence head"):
         run(segmenter, tmp_path / "work", LIKES_TRAINING, start=fitted)
@@ -226,6 +355,10 @@ def test_what_an_older_version_left_is_not_gone_on_with(segmenter, tmp_path):
     kept["state"]["rivals"] = 3
     torch.save(kept, file)
     with pytest.raises(ZmaskError, match="delete it"):
+        run(segmenter, tmp_path / "work", LIKES_TRAINING)
+    del kept["state"]["rivals"], kept["belongs_to"]["set of benign pictures"]
+    torch.save(kept, file)
+    with pytest.raises(ZmaskError, match="another version: delete it"):
         run(segmenter, tmp_path / "work", LIKES_TRAINING)
 
 
@@ -290,6 +423,14 @@ def test_recovery_is_the_share_of_what_an_exact_mask_gives_back():
     assert Standing({"a": large, "b": small}, 0, 0).recovery == pytest.approx(0.4 / 0.6)
     # A patch that hides what it harms leaves nothing to give back.
     assert Standing({"a": replace(small, oracle=0.7)}, 0, 0).recovery == 1.0
+
+
+@given(figures, figures, figures)
+def test_of_several_adaptive_patches_the_worst_counts_alone(plain, one, other):
+    worst = min(one, other, key=lambda own: own.defended)
+    both = Standing({"plain": plain, "adaptive": one, "adaptive, always seen alike": other}, 0, 0)
+    alone = Standing({"plain": plain, "adaptive": worst}, 0, 0)
+    assert (both.merit, both.recovery, both.kept) == (alone.merit, alone.recovery, alone.kept)
 
 
 def test_an_attacker_who_holds_back_keeps_less():

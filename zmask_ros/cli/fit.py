@@ -33,12 +33,7 @@ from zmask_ros.training.settings import FitSettings
 @options.topic
 @options.begun_segmenter
 @options.profile_output
-@click.option(
-    "--false-alarm-rate",
-    type=options.SHARE,
-    default=FitSettings.false_alarm_rate,
-    help="Share of clean frames that may be flagged; sets the threshold.",
-)
+@options.false_alarm_rate(default=FitSettings.false_alarm_rate)
 @options.every
 @options.significant_bits
 @click.option(

@@ -122,6 +122,12 @@ begun_segmenter = click.option(
 profiles_segmenter = click.option(
     "--segmenter", help="The profile's network: name or YAML file.  [default: the name in the profile]"
 )
+false_alarm_rate = partial(
+    click.option,
+    "--false-alarm-rate",
+    type=SHARE,
+    help="Share of clean frames that may be flagged; sets the threshold.",
+)
 significant_bits = click.option(
     "--significant-bits",
     type=BITS,

@@ -28,6 +28,7 @@ from zmask_ros.fleet.network import NamedNetwork
 from zmask_ros.fleet.pool import RayPool
 from zmask_ros.fleet.preparation import FleetHands, PreparationWork
 from zmask_ros.segmenters import Segmenter, load_segmenter
+from zmask_ros.training.benign_sources import BenignSources
 from zmask_ros.training.clean_fit import UNLIKE
 from zmask_ros.training.cross_fitting import FEWEST_DRIVES
 from zmask_ros.training.preparation import Preparation, Surroundings, check_start, prepare
@@ -46,6 +47,7 @@ SUMMARIZED = {
     "kept": "damage that an adaptive attacker keeps",
     "false_alarms": "false alarms",
     "masked": "masked",
+    "benign": "benign pictures flagged",
 }
 """Figures of a `Standing`, and what they are called in the table."""
 
@@ -66,6 +68,13 @@ SUMMARIZED = {
     help="Start from this profile of the same network, shipped or older: its layers and its head are kept to begin "
     "with, its statistics and thresholds become those of BAGS.",
 )
+@options.path(
+    "--benign",
+    multiple=True,
+    help="Other roads and cameras without any attack: a picture, a folder of pictures, or a bag; repeatable. The head "
+    "learns that they are harmless: fewer false alarms where BAGS have never been.",
+)
+@options.false_alarm_rate(default=SETTINGS.false_alarm_rate)
 @options.every
 @options.significant_bits
 @options.threads
@@ -79,6 +88,8 @@ def command(
     output: Path,
     budget: float | None,
     start: Path | None,
+    benign: tuple[Path, ...],
+    false_alarm_rate: float,
     every: int,
     significant_bits: int,
     device: str,
@@ -101,6 +112,7 @@ def command(
 
     \b
       zmask prepare drive_1 drive_2 drive_3 --segmenter mine.yaml -o mine.zmask.safetensors --budget 20min
+      zmask prepare drive_* --segmenter mine.yaml --benign pictures_of_other_roads -o mine.zmask.safetensors
       zmask prepare new_camera --from city.zmask.safetensors -o new_camera.zmask.safetensors --budget 5min
     """
     if not bags:
@@ -112,7 +124,10 @@ def command(
     segmenter = segmenter or begun_with(beginning)
     network = load_segmenter(segmenter, device)
     check_start(network, beginning)
+    others = BenignSources(benign, topic)
+    others.check()
     frames = read_frames(network, CleanSources(None, bags, topic, every, SETTINGS.frames, significant_bits), progress)
+    pictures = others.read(network, progress)
     kept: list[Profile] = []
 
     def keep(profile: Profile) -> None:
@@ -125,7 +140,9 @@ def command(
     try:
         with _hands(ray, workers, timeout, NamedNetwork.of(segmenter, device, network)) as hands:
             around = replace(around, hands=hands)
-            result = prepare(network, frames, SETTINGS, around, beginning, math.inf if budget is None else budget)
+            seconds = math.inf if budget is None else budget
+            settings = replace(SETTINGS, false_alarm_rate=false_alarm_rate)
+            result = prepare(network, frames, settings, around, beginning, seconds, pictures)
     except KeyboardInterrupt:
         if not kept and not resumed:
             raise

@@ -113,8 +113,8 @@ def with_untrained_head(
     return replace(plain, binding=binding, detector=detector)
 
 
-def untrained_plan(segmenter: Segmenter, seed: int = 0) -> FittingPlan:
-    """What `transfer_plan` fits, with an untrained head that sees the channels of this very network.
+def untrained_plan(segmenter: Segmenter, begun: FittingPlan | None = None, seed: int = 0) -> FittingPlan:
+    """What ``begun`` fits, or (None) `transfer_plan`, with an untrained head that sees this very network's channels.
 
     Of the layers of `head_layers` it sees the finest, as many as have no more than `MOST_FEATURES` together.
 
@@ -122,7 +122,7 @@ def untrained_plan(segmenter: Segmenter, seed: int = 0) -> FittingPlan:
         LayerError: the description names a layer that the network does not have.
         ZmaskError: it names some for S or for D alone, or the network has none that could be tapped.
     """
-    plan, layers = transfer_plan(segmenter), head_layers(segmenter)
+    plan, layers = begun or transfer_plan(segmenter), head_layers(segmenter)
     binding = bind(segmenter, tuple(dict.fromkeys((*plan.binding.shapes, *layers))))
     kernels = kernels_on(plan.grid, MAIN_INPUTS.kernels)
     while True:

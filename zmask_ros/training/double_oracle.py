@@ -11,6 +11,8 @@ statistics of all drives but its own, as the next drive will be.
 
 from __future__ import annotations
 
+import itertools
+import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -95,6 +97,8 @@ class HeadOracle:
         measured: what clean frames gave, with the head's layers and kind.
         frames: clean ones to show patches and benign pictures on.
         takes_part: whether the frames of a group have a part in the statistics.
+        others: benign images of other cameras, uint8 [h, w, 3] RGB at the network's input size; each is seen under the
+            statistics that one of the frames is seen under.
         seed: of every random choice.
         progress: shows how far it is.
     """
@@ -104,6 +108,7 @@ class HeadOracle:
         measured: CleanMeasurements,
         frames: Sequence[GroupedFrame],
         takes_part: Callable[[Group], bool],
+        others: Sequence[np.ndarray] = (),
         seed: int = 0,
         progress: Progress = silent,
     ) -> None:
@@ -112,7 +117,8 @@ class HeadOracle:
         self._heads = measured.heads_without(takes_part)
         self._patches: dict[str, ShownImages] = {}
         self._lasting: list[str] = []
-        self._benign = self._show("benign images", self._benign_images(), round(BENIGN_A_FRAME * len(frames)))
+        benign = itertools.chain(self._benign_images(), self._of_other_cameras(others))
+        self._benign = self._show("benign images", benign, round(BENIGN_A_FRAME * len(frames)) + len(others))
 
     @property
     def shown(self) -> Collection[str]:
@@ -122,12 +128,16 @@ class HeadOracle:
     def show(self, name: str, patch: Tensor, lasting: bool = False) -> None:
         """Add a patch, float [3, h, w] in 0..1; one that is ``lasting`` is seen in every step."""
         frames = self._frames[:: round(1 / PATCHED_SHARE)]
-        places = torch.Generator().manual_seed(self._seed + len(self._patches))
+        places = torch.Generator().manual_seed(self._seed + zlib.crc32(name.encode()))
         picture = to_uint8(patch)
         images = ((*paste_at_random(own.image, picture, SEEN, places), own.group) for own in frames)
         self._patches[name] = self._show(name, images, len(frames))
         if lasting:
             self._lasting.append(name)
+
+    def forget_all_but(self, names: Collection[str]) -> None:
+        """Keep the patches with these names only: what is shown of each takes memory."""
+        self._patches = {name: own for name, own in self._patches.items() if name in names}
 
     def answer(self, head: Head, steps: int, learning_rate: float, advance: Advance = no_advance) -> Head:
         """A head that has learned from all patches so far.
@@ -140,7 +150,7 @@ class HeadOracle:
         """
         learner = EvidenceHead(head, self._heads(self._frames[0].group).features)
         trainer = HeadTraining(learner, steps, learning_rate=learning_rate)
-        random = np.random.default_rng([self._seed, len(self._patches)])
+        random = np.random.default_rng([self._seed, *(zlib.crc32(name.encode()) for name in self._patches)])
         for _ in range(steps):
             attacked = ShownImages.joined([_one_of(self._patches[name], random) for name in self._chosen(random)])
             benign = ShownImages.joined([_one_of(self._benign, random) for _ in range(BENIGN_A_STEP)])
@@ -183,6 +193,10 @@ class HeadOracle:
             yield paste_at_random(image, picture, BENIGN_VIEWS, places)[0], nothing, group
             if number % 2 == 0:
                 yield in_other_light(image, random), nothing, group
+
+    def _of_other_cameras(self, others: Sequence[np.ndarray]) -> Iterator[PastedImage]:
+        for image, frame in zip(others, itertools.cycle(self._frames)):
+            yield image, np.zeros(image.shape[:2], bool), frame.group
 
 
 def _one_of(images: ShownImages, random: np.random.Generator) -> ShownImages:

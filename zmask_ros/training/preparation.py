@@ -2,8 +2,10 @@
 
 fit -> patches to compare on -> rounds of head and attacker, with a comparison in each -> check -> screening -> report
 
-In each round the head learns from all patches so far, and an attacker who knows the outcome makes the next one: the
-head is judged by what that one does. The patches that profiles are compared on are others than those it learns from.
+In each round the head learns from all patches so far, and an attacker who knows the outcome makes the next one. The
+attackers take turns, each in another way, and a head is judged by the worst of one turn of all: of what that one does,
+and of what those before it did to its predecessors. The other patches that profiles are compared on are none of those
+it learns from.
 
 Frames of one drive take part in nothing but the check and the report; where there are few drives, those of one stretch.
 Profiles are compared on other frames, which no training sees. The best so far is never let go for a worse one, and what
@@ -16,10 +18,9 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,50 +28,44 @@ from torch import Tensor
 
 from zmask_ros.attacks import Recipe, paste_at_random, stack_frames, to_uint8
 from zmask_ros.attacks.patch_attack import profile_digest
-from zmask_ros.attacks.recipe import CONSTRAINT, GROUPED, RESISTING, patch_side
-from zmask_ros.attacks.strength import FAST
 from zmask_ros.defense import Defense, Profile, load_profile, save_profile
 from zmask_ros.defense.defense import masked_labels
-from zmask_ros.defense.evidence.head import Head
+from zmask_ros.defense.evidence.head import FeatureKind, Head
 from zmask_ros.errors import ZmaskError
 from zmask_ros.progress import SECONDS, Advance, Progress, silent
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.segmenters.labels import labels_of
 from zmask_ros.training.adversarial import untrained_plan
 from zmask_ros.training.adversaries import ALIKE, SEEN
+from zmask_ros.training.benign_sources import BenignPictures
 from zmask_ros.training.clean_fit import UNLIKE, CleanMeasurements, ProfileFit
 from zmask_ros.training.cross_fitting import FEWEST_DRIVES, Group, GroupedFrame
 from zmask_ros.training.division import FEWEST_HELD_OUT, divide_frames, evenly
 from zmask_ros.training.double_oracle import BENIGN_A_FRAME, PATCHED_SHARE, HeadOracle, bytes_an_image
 from zmask_ros.training.pipeline import PASSES_AN_ADVERSARIAL_STEP, seconds_a_pass
 from zmask_ros.training.plans import FittingPlan, LearnedPart, plan_of, screen_layers, transfer_plan
+from zmask_ros.training.preparation_attackers import KINDS, SMALL, TURNS, patch_recipes, round_recipe, turn_of
 from zmask_ros.training.preparation_state import Best, PreparationState, WorkFolder
 from zmask_ros.training.preparation_work import AttackedFrame, Hands, Judge, OwnHands, PatchOrder
 from zmask_ros.training.screening import add_screen
 from zmask_ros.training.settings import LEAST_ADVERSARIAL_STEPS, PreparationSettings, ScreenSettings
 from zmask_ros.training.sources import CleanFrame, total_length
-from zmask_ros.training.standing import ADAPTIVE, PLAIN, Standing
+from zmask_ros.training.standing import ADAPTIVE, ADAPTIVE_ALIKE, ADAPTIVE_KINDS, PLAIN, PatchFigures, Standing
 
 NOTE = "Preparation"
 """What the notes begin with that the next preparation replaces."""
-SMALL, GRADED = "plain, small", "graded"
-KINDS = (PLAIN, SMALL, GRADED, ADAPTIVE)
-"""Of the patches that profiles are compared on."""
-LEARNED_PLAIN, LEARNED_SMALL = "plain, to learn from", "plain, small, to learn from"
+LASTING = LEARNED_PLAIN, LEARNED_SMALL = "plain, to learn from", "plain, small, to learn from"
 """Of the patches that the head learns from, and must never forget."""
-SIDE, SMALL_SIDE = 0.4, 0.25
-"""Of these patches, as shares of the input's height."""
-GRADED_BETA = 0.6
 ATTACKED_FRAMES = 60
 """Training frames that these patches are optimized over, at most."""
 LEARNED_SEED = 10
 """Added to the seeds of patches that the head learns from: others than those that profiles are compared on."""
-ROUND_SEED = 50
-"""Of the adaptive patch of the first round; they count up from here."""
-ROUNDS: tuple[dict[str, Any], ...] = ({"loss": GROUPED, "eot": SEEN}, {"loss": RESISTING, "eot": ALIKE})
-"""What the adaptive patches have in turn: the first begin with a plain patch, the others with noise."""
-PATCH_SHARE = 0.3
-"""Of the budget, for these patches, for those that the head begins to learn from, and for the one made anew."""
+ROUND_STEPS = 2 / 3
+"""Of the steps of the patches that profiles are compared on: more rounds teach more than longer ones."""
+
+
+PATCH_SHARE, PATCHES = 0.35, len(KINDS) + 2 + len(ADAPTIVE_KINDS)
+"""Of the budget, for these patches, for those that the head begins to learn from, and for those made anew."""
 HURRIED_SHARE = 0.5
 """Of the budget, for patches that profiles are compared on, where there is no time for what makes them strong."""
 FEWEST_PATCH_STEPS = 5
@@ -90,10 +85,11 @@ PASSES_A_REPORTED_FRAME = 20
 """With each of the patches, alone, with the exact mask, and under two profiles, in forward passes."""
 LEAST_REPORTED = 6
 """Attacked frames of each kind."""
-SHOWN_BYTES, SHOWN_PATCHES = 3e9, 12
-"""Memory for what it is shown of clean frames, and of so many patches."""
+SHOWN_BYTES, SHOWN_PATCHES = 3e9, 4 + 3 * len(TURNS)
+"""Memory for what it is shown of clean frames, and of so many patches; of more, the newest."""
 FIRST_LEARNING_RATE, LEARNING_RATE = 2e-3, 1e-3
 """Of the first round of the head, and of those that follow."""
+NO_PICTURES = BenignPictures()
 COMPARED_SEED, REPORTED_SEED, ANEW_SEED = 1, 2, 100
 """Of the places of patches on the frames, and of the patch that is made anew."""
 
@@ -104,8 +100,8 @@ class Preparation:
 
     Attributes:
         profile: the best one.
-        before, after: what fitting alone gave, and the best, on what is held out for the report. The adaptive patch of
-            each was made against that very profile.
+        before, after: what fitting alone gave, and the best, on what is held out for the report. The adaptive patches
+            of each were made against that very profile.
         held_out: what is held out for the report, in words.
         reported: its clean frames, uint8 [h, w, 3] RGB.
         drives: number of drives, the one that is held out for the report among them.
@@ -154,7 +150,14 @@ def check_start(segmenter: Segmenter, start: Profile | None) -> None:
     Raises:
         ZmaskError: ``start`` belongs to another network or has no head, or the network has no layers to begin with.
     """
-    begun_plan(segmenter, start)
+    plan = begun_plan(segmenter, start)
+    if not _sees_channels(plan):
+        untrained_plan(segmenter, plan)
+
+
+def _sees_channels(plan: FittingPlan) -> bool:
+    """Whether the plan's head sees a network's own channels."""
+    return plan.head is not None and plan.head.kind is not FeatureKind.DESCRIPTORS
 
 
 def begun_plan(segmenter: Segmenter, start: Profile | None) -> FittingPlan:
@@ -168,19 +171,6 @@ def begun_plan(segmenter: Segmenter, start: Profile | None) -> FittingPlan:
     if start.detector.head is None:
         raise ZmaskError("The profile has no evidence head to start from: leave --from away.")
     return plan_of(segmenter, start)
-
-
-def patch_recipes(input_size: tuple[int, int], steps: int) -> dict[str, Recipe]:
-    """How the patches are made that profiles are compared on, by kind."""
-    large, small = (patch_side(share, input_size) for share in (SIDE, SMALL_SIDE))
-    # With two images a step a patch gets stronger in the same time than with four.
-    begun = Recipe((large, large), steps, batch=2, lr=0.06, gamma=1.0, eot=SEEN, **FAST)
-    return {
-        PLAIN: begun,
-        SMALL: replace(begun, size=(small, small), seed=1),
-        GRADED: replace(begun, seed=2, beta=GRADED_BETA),
-        ADAPTIVE: replace(begun, seed=3, adaptive="flag", evasion=CONSTRAINT),
-    }
 
 
 @dataclass(frozen=True)
@@ -243,6 +233,7 @@ def prepare(
     surroundings: Surroundings,
     start: Profile | None = None,
     budget: float = math.inf,
+    benign: BenignPictures = NO_PICTURES,
 ) -> Preparation:
     """The best profile that can be had in ``budget`` seconds; without a budget, until it stops getting better.
 
@@ -252,9 +243,10 @@ def prepare(
         settings: how.
         surroundings: what it is given from outside.
         start: a profile of the same network, whose layers and head it begins with; None: fitting gives the
-            transferable head, and an untrained one learns that sees channels.
+            transferable head. An untrained head that sees channels learns where the first one sees descriptors.
         budget: seconds, those of interrupted calls among them. What a call lost since it last kept its state does not
             count.
+        benign: other roads and cameras without any attack.
 
     Raises:
         ZmaskError: too few frames, or the work folder belongs to another preparation.
@@ -262,7 +254,7 @@ def prepare(
     """
     total = None if math.isinf(budget) else math.ceil(budget)
     with surroundings.progress("Preparing", SECONDS, total) as advance:
-        chain = _Chain(segmenter, frames, settings, surroundings, start, budget, advance)
+        chain = _Chain(segmenter, frames, settings, surroundings, start, budget, advance, benign)
         chain.train_patches()
         chain.train_head()
         chain.check()
@@ -285,12 +277,13 @@ class _Chain:
         start: Profile | None,
         budget: float,
         advance: Advance,
+        benign: BenignPictures,
     ) -> None:
         self.segmenter, self.settings, self.around, self.start = segmenter, settings, surroundings, start
         own = OwnHands(segmenter, surroundings.judge, surroundings.clock, surroundings.progress)
         self.hands: Hands = surroundings.hands or own
         self.budget, self._advance, self._told = budget, advance, 0.0
-        self.folder = WorkFolder(surroundings.work, _identity(segmenter, frames, settings, start))
+        self.folder = WorkFolder(surroundings.work, _identity(segmenter, frames, benign, settings, start))
         kept, began = self.folder.load(), surroundings.clock()
         self._tell(0.0 if kept is None else kept.spent)
         self.plan = begun_plan(segmenter, start)
@@ -300,6 +293,7 @@ class _Chain:
         self.measured: CleanMeasurements = fit.measured()
         self._by_drive = self.measured.moments.drives >= FEWEST_DRIVES
         self.parts = divide_parts(frames, fit.group, self._reported_with)
+        self.benign = benign
         self.floor = Best(self.plan.learned.head.tensors, self.plan.precaution_rate, 0)
         # What was fitted before an interruption is fitted again, which is not counted twice.
         self._began = began if kept is None else surroundings.clock() - kept.spent
@@ -322,7 +316,7 @@ class _Chain:
             # Timed anew, it would be another number, and an interrupted patch could not be gone on with.
             self.folder.save(state)
         recipes = patch_recipes(self.segmenter.input_size, state.patch_steps)
-        # Who knows the defense begins with a patch that does not.
+        # Who knows the defense begins with a patch that does not, but for the one that is always seen alike.
         for knowing in (False, True):
             for made in self.hands.make(
                 [
@@ -334,7 +328,7 @@ class _Chain:
                 state.patches[made.kind], state.patch_seconds = made.patch, made.seconds
                 self._mark("patches")
         state.patches = {kind: state.patches[kind] for kind in KINDS}
-        self.pairs = self._attacked(self.parts.compared, state.patches, settings.compared_frames, COMPARED_SEED)
+        self.pairs = self._all_attacked(self.parts.compared, settings.compared_frames, COMPARED_SEED)
         if state.best is None:
             began = self._now()
             self._compare(self.cautious, self.judged_cautious)
@@ -359,9 +353,24 @@ class _Chain:
         """Go back to what fitting gave if the best is worse on the frames that are held out for the report."""
         if self._is_floor(self._best):
             return
+        self._make_anew()
         if self._reported(self._best).merit < self._reported(self.floor).merit:
             self.state.best, self.state.best_merit = self.floor, -math.inf
         self._mark("check")
+
+    def _make_anew(self) -> None:
+        """Adaptive patches against the best, by attackers of the strength of those against what fitting gave."""
+        state, judged = self.state, self._judged(self._best)
+        assert state.patch_steps is not None
+        recipes = patch_recipes(self.segmenter.input_size, state.patch_steps)
+        orders = [
+            self._order(f"{kind}, anew", replace(recipes[kind], seed=ANEW_SEED), judged, state.patches[PLAIN])
+            for kind in ADAPTIVE_KINDS
+            if kind not in state.anew
+        ]
+        for made in self.hands.make(orders):
+            state.anew[made.kind.removesuffix(", anew")] = made.patch
+            self._mark("check")
 
     def with_screen(self, profile: Profile) -> Profile:
         """The profile with a screen, if there is time to train one; otherwise with that of the start, if it had one."""
@@ -386,17 +395,10 @@ class _Chain:
         return profile
 
     def report(self, profile: Profile) -> Preparation:
-        """What patches do before and after, on frames that took part in nothing; an adaptive one is made anew."""
+        """What patches do before and after, on frames that took part in nothing but the check."""
         state, best = self.state, self._best
         assert state.patch_steps is not None
         before, after = self._reported(self.floor), self._reported(best)
-        if not self._is_floor(best):
-            judged = self._judged(best)
-            recipe = replace(patch_recipes(self.segmenter.input_size, state.patch_steps)[ADAPTIVE], seed=ANEW_SEED)
-            (made,) = self.hands.make([self._order(f"{ADAPTIVE}, anew", recipe, judged, state.patches[PLAIN])])
-            anew = {ADAPTIVE: made.patch}
-            pairs = self._attacked(self.parts.reported, anew, self._reported_frames, REPORTED_SEED)
-            after = replace(after, by_kind=after.by_kind | self.hands.judge(judged, pairs))
         self._mark("report")
         return Preparation(
             profile=profile,
@@ -423,13 +425,13 @@ class _Chain:
 
     @cached_property
     def _taught(self) -> CleanMeasurements:
-        """What clean frames gave with the head that learns: that of the start, or else one that sees channels.
+        """What clean frames gave with the head that learns: the one it begins with, or else one that sees channels.
 
         What a head sees of descriptors an attacker can keep as clean images have it, and lose hardly any strength.
         """
-        if self.start is not None:
+        if _sees_channels(self.plan):
             return self.measured
-        return self._fit("Fitting the head's layers", untrained_plan(self.segmenter)).measured()
+        return self._fit("Fitting the head's layers", untrained_plan(self.segmenter, self.plan)).measured()
 
     @property
     def _best(self) -> Best:
@@ -492,21 +494,31 @@ class _Chain:
         most, least = self.settings.patch_steps, self.settings.least_patch_steps
         if math.isinf(self.budget):
             return most
-        step = max(PASSES_A_PATCH_STEP * seconds_a_pass(self.segmenter, self.parts.others), 1e-9)
-        affordable = int(PATCH_SHARE * self.budget / (len(KINDS) + 2) / step)
+        step = max(PASSES_A_PATCH_STEP * self._pass_seconds, 1e-9)
+        affordable = int(PATCH_SHARE * self.budget / PATCHES / step)
         if affordable < least:
             hurried = int(HURRIED_SHARE * self.budget / len(KINDS) / step)
             affordable = min(least, max(FEWEST_PATCH_STEPS, hurried))
         return min(most, affordable)
 
     def _affordable_frames(self) -> int:
-        images = BENIGN_A_FRAME + PATCHED_SHARE * SHOWN_PATCHES
+        images = self._benign_a_frame + PATCHED_SHARE * SHOWN_PATCHES
         held = int(SHOWN_BYTES / images / bytes_an_image(self._taught, self.parts.training[0]))
         most = max(1, min(self.settings.shown_frames, held))
         if math.isinf(self.budget):
             return most
-        frame = BENIGN_A_FRAME * seconds_a_pass(self.segmenter, self.parts.others)
+        frame = self._benign_a_frame * self._pass_seconds
         return min(most, max(LEAST_SHOWN, int(SHOWN_SHARE * self.budget / max(frame, 1e-9))))
+
+    @property
+    def _benign_a_frame(self) -> float:
+        """Benign images a clean frame; there are at most as many of other cameras as of the drives."""
+        return BENIGN_A_FRAME * (2 if self.benign.taught else 1)
+
+    @cached_property
+    def _pass_seconds(self) -> float:
+        """Seconds that a forward pass takes."""
+        return seconds_a_pass(self.segmenter, self.parts.others)
 
     @cached_property
     def _reported_frames(self) -> int:
@@ -514,31 +526,37 @@ class _Chain:
         most = self.settings.reported_frames
         if math.isinf(self.budget):
             return most
-        frame = PASSES_A_REPORTED_FRAME * seconds_a_pass(self.segmenter, self.parts.others)
+        frame = PASSES_A_REPORTED_FRAME * self._pass_seconds
         return min(most, max(LEAST_REPORTED, int(REPORT_SHARE * self.budget / max(frame, 1e-9))))
 
     def _order(self, kind: str, recipe: Recipe, profile: Profile, plain: Tensor | None = None) -> PatchOrder:
         """A patch against the network; or, where the recipe knows it, against ``profile``, beginning with ``plain``."""
         own = profile if recipe.knows_the_defense else None
-        # Who knows the defense begins with what harms the network most.
-        start = None if own is None or plain is None else plain[None]
+        # Who knows the defense begins with what harms the network most, if it is seen in the same way.
+        start = None if own is None or plain is None or recipe.eot != SEEN else plain[None]
         frames = tuple(frame.image for frame in evenly(self.parts.training, ATTACKED_FRAMES))
         return PatchOrder(kind, recipe, frames, own, start, self.folder.attack(kind))
 
-    def _attacked(
-        self, frames: Sequence[np.ndarray], patches: dict[str, Tensor], most: int, seed: int
+    def _all_attacked(
+        self, frames: Sequence[np.ndarray], most: int, seed: int, patches: dict[str, Tensor] | None = None
     ) -> dict[str, list[AttackedFrame]]:
-        """Frames, evenly chosen, with each of the patches."""
+        """Frames, evenly chosen, with each kind of patch; None: with those that profiles are compared on."""
+        chosen = self.state.patches if patches is None else patches
+        return {
+            kind: self._attacked(frames, patch, kind == ADAPTIVE_ALIKE, most, seed) for kind, patch in chosen.items()
+        }
+
+    def _attacked(
+        self, frames: Sequence[np.ndarray], patch: Tensor, alike: bool, most: int, seed: int
+    ) -> list[AttackedFrame]:
+        """Frames, evenly chosen, with a patch that is seen as it was made to be."""
         images = evenly(frames, most)
         labels = stack_frames(self.segmenter, ((image, None) for image in images)).labels.numpy()
-        found: dict[str, list[AttackedFrame]] = {}
-        for kind, patch in patches.items():
-            places, picture = torch.Generator().manual_seed(seed), to_uint8(patch)
-            found[kind] = [
-                self._attacked_frame(truth, *paste_at_random(image, picture, SEEN, places))
-                for image, truth in zip(images, labels, strict=True)
-            ]
-        return found
+        views, places, picture = ALIKE if alike else SEEN, torch.Generator().manual_seed(seed), to_uint8(patch)
+        return [
+            self._attacked_frame(truth, *paste_at_random(image, picture, views, places))
+            for image, truth in zip(images, labels, strict=True)
+        ]
 
     @torch.inference_mode()
     def _attacked_frame(self, truth: np.ndarray, attacked: np.ndarray, patch_mask: np.ndarray) -> AttackedFrame:
@@ -550,20 +568,63 @@ class _Chain:
 
     def _compare(self, own: Best, profile: Profile) -> None:
         """Keep ``own`` if it is better than the best so far. Its false alarms are those of thresholds without them."""
-        interval = profile.detector.threshold.interval
-        alarms = 0.0 if interval is None else interval.exceeded / interval.frames
-        pairs = self.pairs | self._against(own, self.parts.compared, self.settings.compared_frames, COMPARED_SEED)
-        by_kind = self.hands.judge(profile, pairs)
+        state = self.state
+        by_kind = self.hands.judge(profile, self._against(own, self.pairs, self.parts.compared, COMPARED_SEED))
+        alarms = self._false_alarms(profile)
+        if own.steps:
+            state.outcomes.append(astuple(by_kind[ADAPTIVE]))
+            by_kind |= {ADAPTIVE: self._worst_of_a_turn()}
         merit = Standing(by_kind, alarms, alarms).merit
-        better = self.state.best is None or merit > self.state.best_merit
-        self.state.stale = 0 if better else self.state.stale + 1
+        turning = 0 < len(state.outcomes) <= len(TURNS)
+        if turning and state.best is not None and state.best.steps:
+            state.best_merit = self._best_as_met_by_as_many()
+        # Of two that are as good, the later one has learned from more.
+        better = state.best is None or merit > state.best_merit or (turning and merit == state.best_merit)
+        state.stale = 0 if better or turning else state.stale + 1
         if better:
-            self.state.best, self.state.best_merit = own, merit
+            state.best, state.best_merit = own, merit
+            state.best_figures, state.best_alarms = {kind: astuple(found) for kind, found in by_kind.items()}, alarms
             self.around.keep(self._profile(own))
 
-    def _against(self, own: Best, frames: Sequence[np.ndarray], most: int, seed: int) -> dict[str, list[AttackedFrame]]:
-        """Frames with the adaptive patch that was made against this very head; none if none was."""
-        return {} if own.adaptive is None else self._attacked(frames, {ADAPTIVE: own.adaptive}, most, seed)
+    def _best_as_met_by_as_many(self) -> float:
+        """The merit of the best, had it met all attackers so far.
+
+        Before all of them had their turn, a later head has met more of them, and seems worse for it alone.
+        """
+        alarms = self.state.best_alarms
+        by_kind = {kind: PatchFigures(*own) for kind, own in self.state.best_figures.items()}
+        return Standing(by_kind | {ADAPTIVE: self._worst_of_a_turn()}, alarms, alarms).merit
+
+    def _worst_of_a_turn(self) -> PatchFigures:
+        """What the worst of the last attackers did, one of each kind."""
+        figures = [PatchFigures(*own) for own in self.state.outcomes[-len(TURNS) :]]
+        return min(figures, key=lambda own: own.defended)
+
+    def _false_alarms(self, profile: Profile) -> float:
+        """Share of the clean frames that are compared on, and of the benign pictures among them, that are flagged."""
+        interval = profile.detector.threshold.interval
+        exceeded, images = (0, 0) if interval is None else (interval.exceeded, interval.frames)
+        scores = self._scores(profile, self.benign.compared)
+        exceeded += sum(score > profile.detector.threshold.value for score in scores)
+        return exceeded / max(images + len(scores), 1)
+
+    @torch.inference_mode()
+    def _scores(self, profile: Profile, images: Sequence[np.ndarray]) -> list[float]:
+        """The score of each image, uint8 [h, w, 3] RGB."""
+        defense = Defense(self.segmenter, profile)
+        return [float(defense.analyze(self.segmenter.prepare(image))[1].score) for image in images]
+
+    def _against(
+        self, own: Best, pairs: dict[str, list[AttackedFrame]], frames: Sequence[np.ndarray], seed: int
+    ) -> dict[str, list[AttackedFrame]]:
+        """``pairs``, with the adaptive patch that was made against this very head, if one was, instead of others."""
+        if own.adaptive is None:
+            return pairs
+        if self.state.anew:
+            return pairs | self._all_attacked(frames, len(pairs[PLAIN]), seed, self.state.anew)
+        others = {kind: found for kind, found in pairs.items() if kind not in ADAPTIVE_KINDS}
+        number = len(pairs[PLAIN])
+        return others | {ADAPTIVE: self._attacked(frames, own.adaptive, own.alike, number, seed)}
 
     def _reported(self, own: Best) -> Standing:
         """What the patches do on the frames that are held out for the report."""
@@ -574,18 +635,16 @@ class _Chain:
 
     @cached_property
     def _reported_pairs(self) -> dict[str, list[AttackedFrame]]:
-        return self._attacked(self.parts.reported, self.state.patches, self._reported_frames, REPORTED_SEED)
+        return self._all_attacked(self.parts.reported, self._reported_frames, REPORTED_SEED)
 
     def _find_standing(self, own: Best) -> Standing:
         profile = self._judged(own)
-        frames, most = self.parts.reported, self._reported_frames
-        by_kind = self.hands.judge(profile, self._reported_pairs | self._against(own, frames, most, REPORTED_SEED))
-        defense = Defense(self.segmenter, profile)
-        with torch.inference_mode():
-            scores = [float(defense.analyze(self.segmenter.prepare(image))[1].score) for image in frames]
-        thresholds = defense.thresholds
+        frames = self.parts.reported
+        by_kind = self.hands.judge(profile, self._against(own, self._reported_pairs, frames, REPORTED_SEED))
+        scores, thresholds = self._scores(profile, frames), Defense(self.segmenter, profile).thresholds
         flagged, masked = (np.mean([score > t for score in scores]) for t in (thresholds.attack, thresholds.masking))
-        return Standing(by_kind, float(flagged), float(masked))
+        others = [score > thresholds.attack for score in self._scores(profile, self.benign.compared)]
+        return Standing(by_kind, float(flagged), float(masked), float(np.mean(others)) if others else None)
 
     def _goes_on(self, end: float) -> bool:
         if math.isinf(end):
@@ -594,7 +653,7 @@ class _Chain:
         return self._now() + expected < end
 
     def _make_learned_patches(self) -> None:
-        """What the head learns from first: patches that know nothing of the defense, and the one against fitting."""
+        """What the head learns from first: patches that know nothing of the defense, and those against fitting."""
         state = self.state
         assert state.patch_steps is not None
         recipes = patch_recipes(self.segmenter.input_size, state.patch_steps)
@@ -611,37 +670,51 @@ class _Chain:
             state.learned[made.kind] = made.patch
             self._mark("patches")
         # Whoever made them first.
-        first = {kind: state.learned.pop(kind) for kind in begun} | {ADAPTIVE: state.patches[ADAPTIVE]}
+        first = {kind: state.learned.pop(kind) for kind in begun}
+        first |= {kind: state.patches[kind] for kind in ADAPTIVE_KINDS}
         state.learned = first | state.learned
 
     def _oracle(self) -> HeadOracle:
         """What trains the head."""
-        frames = evenly(self.parts.training, self._affordable_frames())
-        oracle = HeadOracle(self._taught, frames, self._takes_part, progress=self.around.progress)
+        if self.state.shown_frames is None:
+            # Timed anew, it would be another number, and the head another one.
+            self.state.shown_frames = self._affordable_frames()
+        frames = evenly(self.parts.training, self.state.shown_frames)
+        others = evenly(self.benign.taught, round(BENIGN_A_FRAME * len(frames)))
+        oracle = HeadOracle(self._taught, frames, self._takes_part, others, progress=self.around.progress)
         self._mark("head")
         return oracle
 
     def _round(self, oracle: HeadOracle) -> None:
         """The head's answer to all patches so far, and the next patch, which knows it."""
         state, began = self.state, self._now()
-        for name, patch in state.learned.items():
+        for name, patch in self._remembered().items():
             if name not in oracle.shown:
-                oracle.show(name, patch, lasting=name in (LEARNED_PLAIN, LEARNED_SMALL))
+                oracle.show(name, patch, lasting=name in LASTING)
+        oracle.forget_all_but(self._remembered())
         own = self._answered(oracle)
         judged = self._judged(own)
         assert state.patch_steps is not None
-        recipe = patch_recipes(self.segmenter.input_size, state.patch_steps)[ADAPTIVE]
-        number = sum(name.startswith(ADAPTIVE) for name in state.learned)
-        name = f"{ADAPTIVE}, round {number}"
-        turn = (number - 1) % len(ROUNDS)
-        start = None if turn else state.learned[LEARNED_PLAIN]
-        order = self._order(name, replace(recipe, seed=ROUND_SEED + number, **ROUNDS[turn]), judged, start)
+        number = len(state.outcomes) + 1
+        name, turn = f"{ADAPTIVE}, round {number}", turn_of(number)
+        recipe = round_recipe(self.segmenter.input_size, self._round_steps(state.patch_steps), number)
+        order = self._order(name, recipe, judged, state.learned[LEARNED_PLAIN] if turn.begins_plain else None)
         (made,) = self.hands.make([order])
-        own = replace(own, adaptive=made.patch)
+        own = replace(own, adaptive=made.patch, alike=recipe.eot == ALIKE)
         self._compare(own, judged)
         state.head, state.steps, state.learned[name] = own.head, own.steps, made.patch
         state.round_seconds = self._now() - began
         self._mark("head")
+
+    def _remembered(self) -> dict[str, Tensor]:
+        """The patches that the head is shown: those that know nothing of the defense, and the newest of the others."""
+        others = [name for name in self.state.learned if name not in LASTING]
+        names = (*LASTING, *others[-(SHOWN_PATCHES - len(LASTING)) :])
+        return {name: self.state.learned[name] for name in names}
+
+    def _round_steps(self, patch_steps: int) -> int:
+        """Optimization steps of the patch of a round; few are never made fewer."""
+        return max(min(self.settings.least_patch_steps, patch_steps), round(ROUND_STEPS * patch_steps))
 
     def _answered(self, oracle: HeadOracle) -> Best:
         """The next head."""
@@ -662,17 +735,17 @@ class _Chain:
 
     def _after_training(self) -> float:
         """Seconds that the check and the report will take, by those that comparisons and patches took."""
-        compared = len(KINDS) * self.settings.compared_frames
-        # Two profiles, an adaptive patch made anew, and what is the same for all profiles.
-        attacked = (3 * len(KINDS) + 1) * min(self._reported_frames, len(self.parts.reported))
-        looks = attacked + 2 * len(self.parts.reported)
-        return self.state.patch_seconds + looks / compared * self.state.compare_seconds
+        compared = len(KINDS) * self.settings.compared_frames + len(self.benign.compared)
+        # Two profiles, adaptive patches made anew, and what is the same for all profiles.
+        attacked = (3 * len(KINDS) + len(ADAPTIVE_KINDS)) * min(self._reported_frames, len(self.parts.reported))
+        looks = attacked + 2 * (len(self.parts.reported) + len(self.benign.compared))
+        return len(ADAPTIVE_KINDS) * self.state.patch_seconds + looks / compared * self.state.compare_seconds
 
     def _reserved(self) -> float:
         """Seconds of the budget that are not for the head."""
         if math.isinf(self.budget):
             return 0.0
-        step = PASSES_AN_ADVERSARIAL_STEP * seconds_a_pass(self.segmenter, self.parts.others)
+        step = PASSES_AN_ADVERSARIAL_STEP * self._pass_seconds
         share = SCREEN_SHARE * self.budget if self.settings.screen_steps else 0.0
         return self._after_training() + (share if share >= LEAST_ADVERSARIAL_STEPS * step else 0.0)
 
@@ -682,22 +755,29 @@ class _Chain:
         if math.isinf(self.budget):
             return most
         left = self.budget - self._now() - self._after_training()
-        step = PASSES_AN_ADVERSARIAL_STEP * seconds_a_pass(self.segmenter, self.parts.others)
+        step = PASSES_AN_ADVERSARIAL_STEP * self._pass_seconds
         steps = min(most, int(left / max(step, 1e-9)))
         return steps if steps >= LEAST_ADVERSARIAL_STEPS else 0
 
 
 def _identity(
-    segmenter: Segmenter, frames: Sequence[CleanFrame], settings: PreparationSettings, start: Profile | None
+    segmenter: Segmenter,
+    frames: Sequence[CleanFrame],
+    benign: BenignPictures,
+    settings: PreparationSettings,
+    start: Profile | None,
 ) -> dict[str, str]:
     """What a work folder belongs to, by words that a sentence can use."""
-    images = hashlib.sha256()
+    images, pictures = hashlib.sha256(), hashlib.sha256()
     for frame in frames:
         images.update(f"{frame.bag} {frame.topic} {frame.index}".encode())
         images.update(frame.image.tobytes())
+    for picture in benign.all:
+        pictures.update(picture.tobytes())
     return {
         "network": segmenter.digest,
         "set of drives": images.hexdigest(),
+        "set of benign pictures": pictures.hexdigest(),
         "profile to start from": "none" if start is None else profile_digest(start),
         "set of settings": repr(settings),
     }

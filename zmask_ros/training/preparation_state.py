@@ -25,13 +25,15 @@ class Best:
         head: weights of its head by name.
         precaution_rate: share of clean frames that may be masked without being flagged; None: none.
         steps: of training behind the head.
-        adaptive: the patch that was made against it, float [3, h, w] in 0..1; None: the one against what fitting gave.
+        adaptive: the patch that was made against it, float [3, h, w] in 0..1; None: those against what fitting gave.
+        alike: whether that one is always seen alike.
     """
 
     head: dict[str, Tensor]
     precaution_rate: float | None
     steps: int
     adaptive: Tensor | None = None
+    alike: bool = False
 
 
 @dataclass
@@ -41,12 +43,15 @@ class PreparationState:
     Attributes:
         spent: seconds so far.
         stages: seconds of each stage.
-        patch_steps: of each patch; None: not decided yet.
+        patch_steps, shown_frames: of each patch, and clean frames that the head is shown; None: not decided yet.
         patches: finished ones by kind, float [3, h, w] in 0..1.
         patch_seconds: that the last of them took, an adaptive one.
         compare_seconds: that a comparison takes.
         best, best_merit: the best profile so far, and how good it is; None: none was compared yet.
+        best_figures, best_alarms: what that is made of: `PatchFigures` by kind, and the share of false alarms.
+        outcomes: what the patch of each round did to the head of its time, as `PatchFigures` has it.
         stale: comparisons in a row that found no better one.
+        anew: adaptive patches that were made against the best by kind, once no head is trained any more.
         learned: patches that the head learns from, in the order in which it met them, as ``patches``.
         head, steps: the last head, and the steps behind it; None: it has not begun to learn.
         round_seconds: that the last round of head and attacker took.
@@ -55,12 +60,17 @@ class PreparationState:
     spent: float = 0.0
     stages: dict[str, float] = field(default_factory=dict)
     patch_steps: int | None = None
+    shown_frames: int | None = None
     patches: dict[str, Tensor] = field(default_factory=dict)
     patch_seconds: float = 0.0
     compare_seconds: float = 0.0
     best: Best | None = None
     best_merit: float = -math.inf
+    best_figures: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    best_alarms: float = 0.0
+    outcomes: list[tuple[float, ...]] = field(default_factory=list)
     stale: int = 0
+    anew: dict[str, Tensor] = field(default_factory=dict)
     learned: dict[str, Tensor] = field(default_factory=dict)
     head: dict[str, Tensor] | None = None
     steps: int = 0
@@ -105,8 +115,10 @@ class WorkFolder:
         # An older version kept other things.
         except (OSError, RuntimeError, EOFError, UnpicklingError, KeyError, TypeError) as error:
             raise ZmaskError(f"{self._path} cannot be gone on with: delete it and begin anew.") from error
+        if belonged_to.keys() != self._belongs_to.keys():
+            raise ZmaskError(f"{self._path} is of another version: delete it and begin anew.")
         for what, digest in self._belongs_to.items():
-            if belonged_to.get(what) != digest:
+            if belonged_to[what] != digest:
                 raise ZmaskError(
                     f"{self._path} was begun with another {what}: go on with the same, or delete that folder."
                 )

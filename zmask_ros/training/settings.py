@@ -90,7 +90,8 @@ class PreparationSettings(Settings):
         least_patch_steps: steps where there is not; fewer, if these would take more than half of the time.
         shown_frames: clean frames that the head is shown, with patches and benign pictures, where there is time.
         head_steps: of the head's first round; it takes a third of them for each further patch.
-        patience: so many comparisons in a row without a better profile end a preparation that has no budget.
+        patience: so many comparisons in a row without a better profile end a preparation that has no budget, once all
+            attackers have had their turn: one more than there are, so that one bad outcome is outlived.
         compared_frames: attacked frames of each kind that profiles are compared on.
         reported_frames: of each kind, of the drive that is held out for the report.
         screen_steps: training steps of a screen, where there is time for them; 0: none.
@@ -103,7 +104,7 @@ class PreparationSettings(Settings):
     least_patch_steps: Annotated[int, Field(ge=1)] = 80
     shown_frames: Annotated[int, Field(ge=1)] = 90
     head_steps: Annotated[int, Field(ge=3)] = 2000
-    patience: Annotated[int, Field(ge=1)] = 3
+    patience: Annotated[int, Field(ge=1)] = 7
     compared_frames: Annotated[int, Field(ge=1)] = 10
     reported_frames: Annotated[int, Field(ge=1)] = 24
     screen_steps: AdversarialSteps = 1000

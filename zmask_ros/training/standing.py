@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import fmean
 
-PLAIN, ADAPTIVE = "plain", "adaptive"
-"""Kinds of patches: of an attacker who knows nothing of the defense, and of one who knows the profile."""
+PLAIN, ADAPTIVE, ADAPTIVE_ALIKE = "plain", "adaptive", "adaptive, always seen alike"
+"""Kinds of patches: of an attacker who knows nothing of the defense, of one who knows the profile, and of one who also
+knows from where the patch will be seen."""
+ADAPTIVE_KINDS = (ADAPTIVE, ADAPTIVE_ALIKE)
 FALSE_ALARM_WEIGHT = 5.0
 """A false alarm in a hundred clean frames outweighs five hundredths of a patch's damage that is undone."""
 LEAST_DAMAGE = 0.01
@@ -40,39 +42,44 @@ class Standing:
         by_kind: of each kind of patch.
         false_alarms: share of clean frames that are flagged, in 0..1.
         masked: share of clean frames that are masked, flagged or not, in 0..1.
+        benign: share of benign pictures of other cameras that are flagged, in 0..1; None without any.
+
+    Of the adaptive kinds, of which there may be one or several, the worst counts alone.
     """
 
     by_kind: dict[str, PatchFigures]
     false_alarms: float
     masked: float
+    benign: float | None = None
 
     @property
     def recovery(self) -> float:
         """What the defense gives back of what the oracle does, all kinds together; 1 where there is nothing."""
-        possible = sum(own.oracle - own.attacked for own in self.by_kind.values())
-        undone = sum(own.defended - own.attacked for own in self.by_kind.values())
-        return 1.0 if possible < LEAST_DAMAGE * len(self.by_kind) else undone / possible
+        possible = sum(own.oracle - own.attacked for own in self._counting)
+        undone = sum(own.defended - own.attacked for own in self._counting)
+        return 1.0 if possible < LEAST_DAMAGE * len(self._counting) else undone / possible
 
     @property
     def mask_iou(self) -> float:
         """Mean over the kinds."""
-        return fmean(own.mask_iou for own in self.by_kind.values())
+        return fmean(own.mask_iou for own in self._counting)
 
     @property
     def flagged(self) -> float:
         """Mean over the kinds."""
-        return fmean(own.flagged for own in self.by_kind.values())
+        return fmean(own.flagged for own in self._counting)
 
     @property
     def kept(self) -> float | None:
-        """The damage that an adaptive patch does through the defense, as a share of a plain one's to the network alone.
+        """The damage that the worst adaptive patch does through the defense, over a plain one's to the network alone.
 
         An attacker who has to hold back is weaker for it, which recovery, a share of his own damage, does not show.
         None where there are not both patches, or the plain one does no damage.
         """
-        if PLAIN not in self.by_kind or ADAPTIVE not in self.by_kind:
+        worst = self._worst
+        if PLAIN not in self.by_kind or worst is None:
             return None
-        alone, remaining = 1 - self.by_kind[PLAIN].attacked, 1 - self.by_kind[ADAPTIVE].defended
+        alone, remaining = 1 - self.by_kind[PLAIN].attacked, 1 - worst.defended
         return remaining / alone if alone >= LEAST_DAMAGE else None
 
     @property
@@ -85,3 +92,14 @@ class Standing:
         if self.kept is not None:
             good.append(1 - self.kept)
         return fmean(good) - FALSE_ALARM_WEIGHT * self.false_alarms
+
+    @property
+    def _worst(self) -> PatchFigures | None:
+        """What the worst of the adaptive patches does; None without any."""
+        adaptive = [self.by_kind[kind] for kind in ADAPTIVE_KINDS if kind in self.by_kind]
+        return min(adaptive, key=lambda own: own.defended, default=None)
+
+    @property
+    def _counting(self) -> list[PatchFigures]:
+        others = [own for kind, own in self.by_kind.items() if kind not in ADAPTIVE_KINDS]
+        return others if self._worst is None else [*others, self._worst]

@@ -12,13 +12,18 @@ from zmask_ros.io.images.checks import ImageError
 IMAGE_ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 
 
+def is_picture(path: Path) -> bool:
+    """Whether this is a picture file, by its name's ending."""
+    return path.suffix.lower() in IMAGE_ENDINGS and path.is_file()
+
+
 def pictures_in(folder: Path) -> list[Path]:
     """The picture files in ``folder``, by name.
 
     Raises:
         ImageError: there are none.
     """
-    files = sorted(path for path in folder.glob("*") if path.suffix.lower() in IMAGE_ENDINGS)
+    files = sorted(path for path in folder.glob("*") if is_picture(path))
     if not files:
         raise ImageError(f"There are no images in {folder}: name a folder with PNG or JPEG files.")
     return files

@@ -1,0 +1,89 @@
+"""The attackers of a preparation: those whose patches profiles are compared on, and those of the rounds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from zmask_ros.attacks import Recipe
+from zmask_ros.attacks.recipe import CONSTRAINT, CROSS_ENTROPY, PENALTY, RESISTING, SHARE, patch_side
+from zmask_ros.attacks.strength import FAST
+from zmask_ros.training.adversaries import ALIKE, SEEN
+from zmask_ros.training.standing import ADAPTIVE, ADAPTIVE_ALIKE, ADAPTIVE_KINDS, PLAIN
+
+SMALL, GRADED = "plain, small", "graded"
+KINDS = (PLAIN, SMALL, GRADED, *ADAPTIVE_KINDS)
+"""Of the patches that profiles are compared on."""
+SIDE, SMALL_SIDE = 0.4, 0.25
+"""Of these patches, as shares of the input's height."""
+GRADED_BETA = 0.6
+ROUND_SEED = 50
+"""Of the adaptive patch of the first round; they count up from here."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """How the attacker of a round goes about it.
+
+    Attributes:
+        entries: of his recipe, beside those of the adaptive patch.
+        side: of his patch, as a share of the input's height.
+        begins_plain: with a patch that knows nothing of the defense, instead of noise.
+    """
+
+    entries: dict[str, Any] = field(default_factory=dict)
+    side: float = SIDE
+    begins_plain: bool = False
+
+
+ALIKE_SIDE = 0.36
+"""Of patches that are always seen alike, which cover as much of the image as others do on the average."""
+TURNS = (
+    Turn(begins_plain=True),
+    Turn({"loss": RESISTING, "eot": ALIKE}, ALIKE_SIDE),
+    Turn({"adaptive": "both", "evasion": SHARE}),
+    Turn({"eot": ALIKE}, ALIKE_SIDE),
+    Turn(side=0.31),
+    Turn(
+        {
+            "eot": ALIKE,
+            "loss": CROSS_ENTROPY,
+            "evasion": PENALTY,
+            "adaptive_weight": 0.3,
+            "margin": 0.0,
+            "lr": 0.03,
+            "smoothness": 0.0,
+        },
+        ALIKE_SIDE,
+    ),
+)
+"""Of the attackers: what one of them finds hidden, another one may see."""
+
+
+def patch_recipes(input_size: tuple[int, int], steps: int) -> dict[str, Recipe]:
+    """How the patches are made that profiles are compared on, by kind."""
+    large, small, alike = (patch_side(share, input_size) for share in (SIDE, SMALL_SIDE, ALIKE_SIDE))
+    # With two images a step a patch gets stronger in the same time than with four.
+    begun = Recipe((large, large), steps, batch=2, lr=0.06, gamma=1.0, eot=SEEN, **FAST)
+    return {
+        PLAIN: begun,
+        SMALL: replace(begun, size=(small, small), seed=1),
+        GRADED: replace(begun, seed=2, beta=GRADED_BETA),
+        ADAPTIVE: replace(begun, seed=3, adaptive="flag", evasion=CONSTRAINT),
+        ADAPTIVE_ALIKE: replace(
+            begun, size=(alike, alike), seed=4, adaptive="flag", evasion=CONSTRAINT, loss=RESISTING, eot=ALIKE
+        ),
+    }
+
+
+def turn_of(number: int) -> Turn:
+    """Whose turn it is in a round; rounds count from 1."""
+    return TURNS[(number - 1) % len(TURNS)]
+
+
+def round_recipe(input_size: tuple[int, int], steps: int, number: int) -> Recipe:
+    """How the patch of a round is made; rounds count from 1."""
+    turn = turn_of(number)
+    side = patch_side(turn.side, input_size)
+    adaptive = patch_recipes(input_size, steps)[ADAPTIVE]
+    return replace(adaptive, size=(side, side), seed=ROUND_SEED + number, **turn.entries)

@@ -73,6 +73,11 @@ PASSES_A_PATCH_STEP = 10
 """Forward and backward of both images, most of them through the defense, in forward passes of one image."""
 SCREEN_SHARE = 0.25
 """Of the budget, for a screen: less than it takes to train one are left to the head."""
+FEWEST_TAUGHT = 2
+"""Drives that are left out one after the other where a head learns that sees channels, and gets its thresholds.
+
+It takes for a patch what its drives do not show, unless it has seen each of them by the statistics of another one.
+"""
 LEAST_FOLD = 10
 """Frames of a drive, or a stretch, that can be held out for the report."""
 SHOWN_SHARE = 0.1
@@ -289,7 +294,7 @@ class _Chain:
         self.plan = begun_plan(segmenter, start)
         assert self.plan.learned is not None
         self._frames = frames
-        fit = self._fit("Fitting", self.plan)
+        fit = self._fit("Fitting", self.plan, FEWEST_TAUGHT if _sees_channels(self.plan) else FEWEST_DRIVES)
         self.measured: CleanMeasurements = fit.measured()
         self._by_drive = self.measured.moments.drives >= FEWEST_DRIVES
         self.parts = divide_parts(frames, fit.group, self._reported_with)
@@ -415,10 +420,9 @@ class _Chain:
 
     # What stages are made of
 
-    def _fit(self, title: str, plan: FittingPlan) -> ProfileFit:
-        """A fit to all frames."""
-        # One drive is held out for the report: what is left has to be enough drives again.
-        fit = ProfileFit(self.segmenter, plan, total_length(self._frames), fewest_drives=FEWEST_DRIVES + 1)
+    def _fit(self, title: str, plan: FittingPlan, fewest_drives: int) -> ProfileFit:
+        """A fit to all frames; with fewer drives beside the one that is reported on, stretches are left out."""
+        fit = ProfileFit(self.segmenter, plan, total_length(self._frames), fewest_drives=fewest_drives + 1)
         with self.around.progress(title, "frames", len(self._frames)) as advance:
             fit.add_all(self._frames, advance)
         return fit
@@ -431,7 +435,8 @@ class _Chain:
         """
         if _sees_channels(self.plan):
             return self.measured
-        return self._fit("Fitting the head's layers", untrained_plan(self.segmenter, self.plan)).measured()
+        plan = untrained_plan(self.segmenter, self.plan)
+        return self._fit("Fitting the head's layers", plan, FEWEST_TAUGHT).measured()
 
     @property
     def _best(self) -> Best:

@@ -143,6 +143,22 @@ def test_an_interrupted_patch_is_gone_on_with_although_the_machine_got_slower(se
     assert result.patch_steps == 4
 
 
+def test_with_a_longer_budget_the_patches_against_the_best_are_made_again(segmenter, tmp_path):
+    work, made = tmp_path / "work", []
+    run(segmenter, work, LIKES_TRAINING, interrupting("Patch: adaptive, always seen alike, anew", 1), budget=60.0)
+    kept = torch.load(work / "state.pt", weights_only=True)["state"]
+    assert list(kept["anew"]) == ["adaptive"]
+
+    @contextmanager
+    def progress(description, unit, total):
+        made.append(description)
+        yield lambda steps=1, note="": None
+
+    result, _ = run(segmenter, work, LIKES_TRAINING, progress, budget=120.0)
+    assert result.steps > kept["steps"]
+    assert "Patch: adaptive, anew" in made and "Patch: adaptive, always seen alike, anew" in made
+
+
 def test_a_patch_whose_state_does_not_fit_is_begun_anew(segmenter, uninterrupted, tmp_path):
     work = tmp_path / "work"
     run(segmenter, work, LIKES_TRAINING, interrupting("Patch: adaptive", 1))

@@ -347,6 +347,8 @@ class _Chain:
         """Rounds of head and attacker; each head is compared with the best."""
         end = self.budget - self._reserved()
         if self._goes_on(end):
+            # With a longer budget an interrupted preparation trains again, and the best may be another one then.
+            self.state.anew = {}
             self._make_learned_patches()
             oracle = self._oracle()
             while self._goes_on(end):

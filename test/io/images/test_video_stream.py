@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from fractions import Fraction
@@ -401,3 +402,15 @@ def test_without_pyav_a_sentence_says_how_to_install_it(monkeypatch: pytest.Monk
 
 def test_the_stamps_are_those_that_the_tests_mean() -> None:
     assert packet(video("h264"), 3).stamp_ns - stamp_ns(0) == 3 * STEP_NS
+
+
+@pytest.mark.parametrize("name", [name for name in ENCODERS if name != "av1"])
+def test_the_decoder_holds_nothing_that_takes_pythons_lock_to_release(name: str) -> None:
+    """Its threads would wait for the lock where one who has it closes the decoder, and waits for them."""
+    whole = video(name)
+    packets = [packet(whole, place) for place in range(3)]
+    held = [sys.getrefcount(own.data) for own in packets]
+    stream: VideoStream[int] = VideoStream(low_delay=False)
+    for own in packets:
+        list(stream.push(0, own))
+    assert [sys.getrefcount(own.data) for own in packets] == held

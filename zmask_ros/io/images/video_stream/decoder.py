@@ -233,7 +233,10 @@ class VideoStream(Generic[T]):
         return [serial for serial, waiting in self._waiting.items() if not waiting.is_decided]
 
     def _decode(self, source: T, packet: VideoPacket) -> Iterator[Decoded[T]]:
-        data = self._av.Packet(packet.data)
+        # A copy: what Python holds the decoder's threads can only release with Python's lock, which is held by whoever
+        # closes the decoder, and waits for them.
+        data = self._av.Packet(len(packet.data))
+        data.update(packet.data)
         data.pts = serial = self._wait(packet.stamp_ns, Decoded(source, None))
         try:
             frames = self._decoder.decode(data)

@@ -62,9 +62,7 @@ LEARNED_SEED = 10
 """Added to the seeds of patches that the head learns from: others than those that profiles are compared on."""
 ROUND_STEPS = 2 / 3
 """Of the steps of the patches that profiles are compared on: more rounds teach more than longer ones."""
-
-
-PATCH_SHARE, PATCHES = 0.35, len(KINDS) + 2 + len(ADAPTIVE_KINDS)
+PATCH_SHARE, PATCHES = 0.35, len(KINDS) + len(LASTING) + len(ADAPTIVE_KINDS)
 """Of the budget, for these patches, for those that the head begins to learn from, and for those made anew."""
 HURRIED_SHARE = 0.5
 """Of the budget, for patches that profiles are compared on, where there is no time for what makes them strong."""
@@ -90,7 +88,7 @@ PASSES_A_REPORTED_FRAME = 20
 """With each of the patches, alone, with the exact mask, and under two profiles, in forward passes."""
 LEAST_REPORTED = 6
 """Attacked frames of each kind."""
-SHOWN_BYTES, SHOWN_PATCHES = 3e9, 4 + 3 * len(TURNS)
+SHOWN_BYTES, SHOWN_PATCHES = 3e9, len(LASTING) + len(ADAPTIVE_KINDS) + 3 * len(TURNS)
 """Memory for what it is shown of clean frames, and of so many patches; of more, the newest."""
 FIRST_LEARNING_RATE, LEARNING_RATE = 2e-3, 1e-3
 """Of the first round of the head, and of those that follow."""

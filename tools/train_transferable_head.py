@@ -53,8 +53,9 @@ from zmask_ros.defense.evidence.descriptors import (
     VIEWS,
     DescriptorFeatures,
 )
+from zmask_ros.defense.evidence.feature_kind import FeatureKind
 from zmask_ros.defense.evidence.grid import Size
-from zmask_ros.defense.evidence.head import EvidenceHead, FeatureKind, untrained_head
+from zmask_ros.defense.evidence.head import EvidenceHead, untrained_head
 from zmask_ros.demo.scenario import CARRIERS, Scenario, clean_drives
 from zmask_ros.io.files import replace_file
 from zmask_ros.segmenters import Segmenter, load_segmenter

@@ -26,7 +26,8 @@ from zmask_ros.defense import Defense, LayerStatistics, Moments, Profile, Stream
 from zmask_ros.defense.analyzer import ExportedEvidence
 from zmask_ros.defense.engine import Differences, deploy, deploy_described, export_graphs, on_engine
 from zmask_ros.defense.evidence.descriptors import DESCRIPTORS, VIEWS
-from zmask_ros.defense.evidence.head import FeatureKind, untrained_head
+from zmask_ros.defense.evidence.feature_kind import FeatureKind
+from zmask_ros.defense.evidence.head import untrained_head
 from zmask_ros.defense.evidence.taps import find_layer
 from zmask_ros.defense.profile.detector import statistics_key
 from zmask_ros.defense.profile.profile import ProfileError
@@ -150,10 +151,10 @@ def test_a_drive_is_defended_as_in_torch(segmenter: Segmenter, fitted: Profile) 
 def with_head(segmenter: Segmenter, profile: Profile, kind: FeatureKind) -> Profile:
     """``profile`` with an untrained head for three layers that see this; their clean descriptors are made up."""
     layers = tuple(segmenter.description.shallow_layers + segmenter.description.deep_layers)
-    inputs = HeadInputs((0.3, 0.1), FeatureKind.ENERGIES if kind is FeatureKind.DESCRIPTORS else kind)
+    inputs = HeadInputs((0.3, 0.1), kind if kind.of_channels else FeatureKind.ENERGIES)
     frames = [clean_image(index) for index in range(4)]
     begun = with_untrained_head(segmenter, profile, layers, frames, inputs)
-    if kind is not FeatureKind.DESCRIPTORS:
+    if kind.of_channels:
         return begun
     moments = Moments(100, torch.zeros(1, DESCRIPTORS).double(), torch.full((1, DESCRIPTORS), 100.0).double())
     clean = {statistics_key("descriptors", layer): LayerStatistics(moments) for layer in layers}

@@ -10,7 +10,8 @@ from support.patched_street import PATCH
 from support.profiles import with_changed
 from zmask_ros.defense import ActivationTaps, StreamingDefense, Threshold
 from zmask_ros.defense.analyzer import head_features
-from zmask_ros.defense.evidence.head import FeatureKind, Head
+from zmask_ros.defense.evidence.feature_kind import FeatureKind
+from zmask_ros.defense.evidence.head import Head
 from zmask_ros.defense.masking.discriminant import discriminant
 from zmask_ros.defense.profile.detector import coarser
 from zmask_ros.training.adversarial import with_untrained_head

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from support import obvious, tiny_network
 from support.profiles import with_changed
 from zmask_ros.defense import Branch, Defense, LayerStatistics, ProfileError, load_profile, merge_profiles, save_profile
+from zmask_ros.defense.evidence.feature_kind import FeatureKind
 from zmask_ros.defense.evidence.grid import resample
 from zmask_ros.defense.evidence.head import WEIGHTS, EvidenceHead, untrained_head
 from zmask_ros.defense.evidence.head_features import GroupFeatures, HeadFeatures
@@ -44,15 +45,16 @@ def head_of(branch, statistics, sizes, grid):
     return EvidenceHead(untrained_head(branch, sum(features.counts), 0), features)
 
 
-def test_features_are_the_obvious_ones():
+@pytest.mark.parametrize("kind", [FeatureKind.ENERGIES, FeatureKind.RELATIVE])
+def test_features_are_the_obvious_ones(kind):
     generator = torch.Generator().manual_seed(0)
     clean, seen = (torch.randn(1, 3, 12, 16, generator=generator) + 0.3 for _ in range(2))
     kernels = ((5, 5), (3, 3))
-    layer = GroupFeatures({"a": statistics_of(clean, kernels, (12, 16))}, kernels, (12, 16), (12, 16))
+    layer = GroupFeatures({"a": statistics_of(clean, kernels, (12, 16))}, kernels, (12, 16), (12, 16), kind=kind)
     found = torch.cat(layer({"a": seen}), 1)[0].numpy()
     x = seen[0].double().numpy()
     means, deviations = obvious.moments([clean[0].double().numpy()], list(kernels))
-    mean = means[0][:, None, None]
+    mean = x.mean((1, 2), keepdims=True) if kind.relative else means[0][:, None, None]
     for row, kernel in enumerate(kernels):
         z = (obvious.box_pool(x, kernel) - mean) / deviations[row + 1][:, None, None]
         assert np.allclose(found[3 * row : 3 * row + 3], z / (3 + abs(z)), atol=1e-4)

@@ -15,13 +15,14 @@ from support.short_preparation import SETTINGS
 from zmask_ros.attacks import patch_attack
 from zmask_ros.attacks.patch_attack import profile_digest
 from zmask_ros.defense import Defense
-from zmask_ros.defense.evidence.head import FeatureKind
+from zmask_ros.defense.evidence.feature_kind import FeatureKind
 from zmask_ros.errors import ZmaskError
 from zmask_ros.progress import SECONDS, silent
 from zmask_ros.segmenters import load_segmenter
 from zmask_ros.training import preparation, preparation_attackers
 from zmask_ros.training.benign_sources import BenignPictures
 from zmask_ros.training.clean_fit import ProfileFit
+from zmask_ros.training.double_oracle import HeadOracle
 from zmask_ros.training.plans import transfer_plan
 from zmask_ros.training.preparation import Surroundings, check_start, divide_parts, prepare
 from zmask_ros.training.preparation_attackers import KINDS, TURNS, round_recipe
@@ -349,7 +350,7 @@ def test_instead_of_a_start_that_sees_descriptors_one_that_sees_channels_learns(
     fit.add_all(FRAMES)
     result, kept = run(segmenter, tmp_path / "work", LIKES_TRAINING, start=fit.finish(0.001), budget=60.0)
     first, last = (own.detector.head for own in (kept[0], result.profile))
-    assert first.kind is FeatureKind.DESCRIPTORS and last.kind is not FeatureKind.DESCRIPTORS
+    assert first.kind is FeatureKind.DESCRIPTORS and last.kind.of_channels
     assert result.profile.detector.growth == kept[0].detector.growth
 
 
@@ -401,6 +402,32 @@ def test_whole_drives_are_held_out_where_there_are_enough(segmenter):
     assert len(parts.reported) == 25 and parts.held_out == "drive_2 /image_raw"
     assert {frame.bag for frame in parts.others} == {"drive_0", "drive_1"}
     assert len(parts.training) + len(parts.compared) == 50
+
+
+def test_thresholds_are_set_by_heads_that_have_left_out_drives(segmenter, tmp_path, monkeypatch):
+    drives = [
+        replace(frame, bag=f"drive_{number}", index=index, image=frame.image // (1 + number // 2))
+        for number in range(5)
+        for index, frame in enumerate(FRAMES[16 * number : 16 * number + 16])
+    ]
+    left_out = []
+    answer = HeadOracle.answer
+
+    def listened(oracle, head, steps, learning_rate, advance, without):
+        left_out.append((tuple(without), steps, head.digest))
+        return answer(oracle, head, steps, learning_rate, advance, without)
+
+    monkeypatch.setattr(HeadOracle, "answer", listened)
+    surroundings = Surroundings(LIKES_TRAINING, tmp_path / "work", lambda profile: None, Ticks())
+    result = prepare(segmenter, drives, SETTINGS, surroundings)
+    (first, *_) = [own for own in left_out if not own[0]]
+    apart = [own for own in left_out if own[0]]
+    # Four drives are learned from, in at most three parts; each head begins as the first one did.
+    assert [own[0] for own in apart] == [(0, 3), (1,), (2,)]
+    assert {own[1:] for own in apart} == {first[1:]}
+    assert result.stages["thresholds"] > 0 and "thresholds by 3 heads" in result.profile.notes[-1]
+    held_out = sum(source.held_out for source in result.profile.sources)
+    assert result.profile.detector.threshold.frames == held_out
 
 
 @pytest.mark.parametrize("drives", [1, 2])

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from zmask_ros.defense.evidence.descriptors import DescriptorFeatures
+from zmask_ros.defense.evidence.feature_kind import FeatureKind
 from zmask_ros.defense.evidence.fusion import FusionBlock, attack_score
 from zmask_ros.defense.evidence.grid import Size
-from zmask_ros.defense.evidence.head import EvidenceHead, FeatureKind, Features, Head, head_score
+from zmask_ros.defense.evidence.head import EvidenceHead, Features, Head, head_score
 from zmask_ros.defense.evidence.head_features import HeadFeatures
 from zmask_ros.defense.evidence.overactivation import Activations, Branch, LayerOverActivation, fuse_layers
 from zmask_ros.defense.evidence.statistics import LayerStatistics
@@ -182,7 +183,7 @@ def head_features(detector: Detector, binding: Binding, branch: Branch, kind: Fe
     if kind is FeatureKind.DESCRIPTORS:
         clean = {name: detector.statistics[statistics_key("descriptors", name)] for name in branch.layers}
         return DescriptorFeatures(branch, statistics, clean, sizes, grid)
-    return HeadFeatures(branch, statistics, sizes, grid, textured=kind is FeatureKind.ENERGIES)
+    return HeadFeatures(branch, statistics, sizes, grid, kind)
 
 
 def score_function(learned: bool) -> Score:

@@ -20,8 +20,9 @@ from torch import Tensor
 from zmask_ros.attacks import stack_frames
 from zmask_ros.attacks.render import AttackedView
 from zmask_ros.defense import Branch, Defense, LayerStatistics, Profile, bind, tap
+from zmask_ros.defense.evidence.feature_kind import FeatureKind
 from zmask_ros.defense.evidence.grid import Size
-from zmask_ros.defense.evidence.head import WEIGHTS, EvidenceHead, FeatureKind, Head, head_score, untrained_head
+from zmask_ros.defense.evidence.head import WEIGHTS, EvidenceHead, Head, head_score, untrained_head
 from zmask_ros.defense.evidence.head_features import count_features
 from zmask_ros.defense.profile.detector import statistics_key
 from zmask_ros.defense.profile.profile import Binding
@@ -61,7 +62,7 @@ class HeadInputs:
 
 MOST_FEATURES = 2000
 """Of a head for a network that nothing is known of: what it takes to train grows with them."""
-MAIN_INPUTS = HeadInputs((0.2, 0.07), FeatureKind.ENERGIES)
+MAIN_INPUTS = HeadInputs((0.2, 0.07), FeatureKind.RELATIVE)
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def untrained_plan(segmenter: Segmenter, begun: FittingPlan | None = None, seed:
 
 def _untrained(branch: Branch, binding: Binding, grid: Size, kind: FeatureKind, seed: int) -> Head:
     """An untrained head that sees channels of a network's layers."""
-    features = count_features(branch, binding.shapes, grid, textured=kind is FeatureKind.ENERGIES)
+    features = count_features(branch, binding.shapes, grid, kind)
     return untrained_head(branch, features, seed, kind)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import cache
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ from zmask_ros.defense.analyzer import Evidence
 from zmask_ros.defense.drift.observation import channel_means
 from zmask_ros.defense.evidence.fusion import FusionBlock, attack_score
 from zmask_ros.defense.evidence.grid import Size, box_pool
-from zmask_ros.defense.evidence.head import EvidenceHead, FeatureKind
+from zmask_ros.defense.evidence.head import EvidenceHead, Head
 from zmask_ros.defense.evidence.overactivation import layer_maps
 from zmask_ros.defense.evidence.statistics import LayerStatistics, Moments
 from zmask_ros.defense.evidence.taps import tap
@@ -234,13 +235,26 @@ class CleanMeasurements:
         return replace(self, found=found, unlike=unlike)
 
     @torch.inference_mode()
-    def with_learned(self, learned: LearnedPart | None, precaution_rate: float | None) -> CleanMeasurements:
-        """The same with another head of the same layers and kind, and another rate of precautions."""
+    def with_learned(
+        self,
+        learned: LearnedPart | None,
+        precaution_rate: float | None,
+        apart: Mapping[int, Head] = MappingProxyType({}),
+    ) -> CleanMeasurements:
+        """The same with another head of the same layers and kind, and another rate of precautions.
+
+        Args:
+            learned: the head, and the fusion block that goes with it.
+            precaution_rate: share of clean frames that may be masked without being flagged; None: none.
+            apart: of a head that sees channels: by the numbers of drives that it has learned from, others that have
+                learned the same without that drive. They say what clean frames of the next drive will score, and the
+                head itself does not.
+        """
         plan = replace(self.plan, learned=learned, precaution_rate=precaution_rate)
         found = self.found
-        if learned is not None and learned.head.kind is not FeatureKind.DESCRIPTORS:
+        if learned is not None and learned.head.kind.of_channels:
             # Only descriptors are the same for every head.
-            found = tuple(cross_fit(self.segmenter, plan, self.moments, self.held_out, self.unlike))
+            found = tuple(cross_fit(self.segmenter, plan, self.moments, self.held_out, self.unlike, apart))
         return replace(self, plan=plan, found=found)
 
     def heads_without(self, takes_part: Callable[[Group], bool] = _every_group) -> Callable[[Group], EvidenceHead]:

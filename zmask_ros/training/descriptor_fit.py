@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from zmask_ros.defense.evidence.descriptors import MODERATE, DescriptorFeatures
-from zmask_ros.defense.evidence.head import EvidenceHead, FeatureKind, head_score
+from zmask_ros.defense.evidence.head import EvidenceHead, head_score
 from zmask_ros.defense.evidence.statistics import LayerStatistics, Moments
 from zmask_ros.defense.profile.detector import statistics_key
 from zmask_ros.training.cross_fitting import CrossFitted, head_under
@@ -25,7 +25,7 @@ def descriptor_statistics(plan: FittingPlan, frames: Sequence[CrossFitted]) -> d
 
     By `statistics_key`; a head that sees channels has none.
     """
-    if plan.head is None or plan.head.kind is not FeatureKind.DESCRIPTORS:
+    if plan.head is None or plan.head.kind.of_channels:
         return {}
     layers = zip(plan.head.branch.layers, zip(*(frame.descriptors for frame in frames), strict=True), strict=True)
     return {statistics_key("descriptors", name): _clean_range(own) for name, own in layers}

@@ -54,6 +54,8 @@ class PreparationState:
         anew: adaptive patches that were made against the best by kind, once no head is trained any more.
         learned: patches that the head learns from, in the order in which it met them, as ``patches``.
         head, steps: the last head, and the steps behind it; None: it has not begun to learn.
+        apart: weights of heads that have not learned from one of the drives, by the number of that drive.
+        step_seconds: that a step of a head takes.
         round_seconds: that the last round of head and attacker took.
     """
 
@@ -74,6 +76,8 @@ class PreparationState:
     learned: dict[str, Tensor] = field(default_factory=dict)
     head: dict[str, Tensor] | None = None
     steps: int = 0
+    apart: dict[int, dict[str, Tensor]] = field(default_factory=dict)
+    step_seconds: float = 0.0
     round_seconds: float = 0.0
 
 

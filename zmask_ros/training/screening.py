@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 
 from zmask_ros.defense import Defense, Profile
-from zmask_ros.defense.evidence.head import FeatureKind
+from zmask_ros.defense.evidence.feature_kind import FeatureKind
 from zmask_ros.defense.profile.detector import coarser
 from zmask_ros.errors import ZmaskError
 from zmask_ros.progress import Progress, silent

@@ -15,8 +15,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from zmask_ros.defense.evidence.feature_kind import FeatureKind
 from zmask_ros.defense.evidence.grid import Size
-from zmask_ros.defense.evidence.head import WEIGHTS, FeatureKind, Head
+from zmask_ros.defense.evidence.head import WEIGHTS, Head
 from zmask_ros.defense.evidence.overactivation import Branch
 from zmask_ros.defense.evidence.taps import Shape, feature_layers
 from zmask_ros.errors import ZmaskError

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from support.tensors import random_tensor
+from zmask_ros.defense.evidence.feature_kind import FeatureKind
 from zmask_ros.defense.evidence.grid import LANES
 from zmask_ros.defense.evidence.head_features import GroupFeatures
 from zmask_ros.defense.evidence.statistics import LayerStatistics
@@ -24,10 +25,10 @@ def activations(images: int, seed: int) -> dict[str, torch.Tensor]:
     }
 
 
-@pytest.fixture
-def features() -> GroupFeatures:
+@pytest.fixture(params=[FeatureKind.ENERGIES, FeatureKind.RELATIVE])
+def features(request: pytest.FixtureRequest) -> GroupFeatures:
     layers = {name: LayerStatistics(observe(clean, KERNELS, GRID)) for name, clean in activations(4, 0).items()}
-    return GroupFeatures(layers, KERNELS, GRID, GRID)
+    return GroupFeatures(layers, KERNELS, GRID, GRID, kind=request.param)
 
 
 @pytest.mark.parametrize("images", [1, 2, 3])
@@ -46,3 +47,19 @@ def test_images_of_a_batch_are_as_if_alone_and_stay_in_channels_last_memory(
         alone = features({name: tap[index : index + 1] for name, tap in taps.items()})
         for one, own in zip(together, alone, strict=True):
             torch.testing.assert_close(one[index : index + 1], own)
+
+
+@pytest.mark.parametrize("kind", [FeatureKind.ENERGIES, FeatureKind.RELATIVE])
+def test_only_relative_features_stay_where_all_of_an_image_is_shifted(kind: FeatureKind) -> None:
+    layers = {name: LayerStatistics(observe(clean, KERNELS, GRID)) for name, clean in activations(4, 0).items()}
+    features = GroupFeatures(layers, KERNELS, GRID, GRID, kind=kind)
+    taps = activations(2, 10)
+    # Each channel by a value of its own, as another lens, light or place does it.
+    shifted = {name: tap + 2 * random_tensor(20, 1, tap.shape[1], 1, 1) for name, tap in taps.items()}
+    pairs = list(zip(features(taps), features(shifted), strict=True))
+    assert len(pairs) == 3
+    if kind.relative:
+        for one, own in pairs:
+            torch.testing.assert_close(one, own, atol=1e-4, rtol=1e-4)
+    else:
+        assert all(float((one - own).abs().mean()) > 0.05 for one, own in pairs)

@@ -20,13 +20,13 @@ import hashlib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from enum import Enum
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zmask_ros.defense.evidence.descriptors import DescriptorFeatures
+from zmask_ros.defense.evidence.feature_kind import FeatureKind
 from zmask_ros.defense.evidence.grid import resample
 from zmask_ros.defense.evidence.head_features import HeadFeatures
 from zmask_ros.defense.evidence.overactivation import Activations, Branch
@@ -42,17 +42,6 @@ SCORED_SHARE = 0.03
 traffic sign."""
 PRIOR = 0.05
 """Probability of a patch that an untrained head gives every cell."""
-
-
-class FeatureKind(Enum):
-    """What a head sees of its layers."""
-
-    CHANNELS = "channels"
-    """The z-score of each channel, see `head_features`."""
-    ENERGIES = "channels and energies"
-    """The same with the energy of each channel."""
-    DESCRIPTORS = "descriptors"
-    """Channel-agnostic descriptors, see `descriptors`: the head is not bound to a network."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,10 @@ With mu, sigma and boxpool as in Eq. 1 and 2, they are these (equations H1 to H3
     z_ck = (boxpool_k(A_c) - mu_c) / sigma_ck
     e_c = sqrt(boxpool(((A_c - mu_c) / sigma_c)^2))
     f = z / (MODERATE + |z|), e / (MODERATE + e)
+
+Relative features have the image's own mean of each channel in place of mu_c (equation H1b). Another street, lens or
+light moves all cells of an image alike, and a head that sees this takes for a patch what is only another place. A
+patch that covers a small part of an image hardly moves its mean.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zmask_ros.defense.evidence.feature_kind import FeatureKind
 from zmask_ros.defense.evidence.grid import LANES, Size, area_resample, box_pool, layer_grid, layer_kernel
 from zmask_ros.defense.evidence.overactivation import Activations, Branch
 from zmask_ros.defense.evidence.statistics import LayerStatistics
@@ -40,7 +45,7 @@ class GroupFeatures(nn.Module):
         own: height and width of the layers' own grid.
         grid: height and width of the working grid.
         first_kernel: index of the first kernel that is used; those before it are left out.
-        textured: whether energies are among the features; only on the working grid.
+        kind: which features; energies are among them on the working grid only.
     """
 
     offset: Tensor
@@ -54,13 +59,14 @@ class GroupFeatures(nn.Module):
         own: Size,
         grid: Size,
         first_kernel: int = 0,
-        textured: bool = True,
+        kind: FeatureKind = FeatureKind.ENERGIES,
     ) -> None:
         super().__init__()
         self.names = tuple(layers)
         self.own = own
         self.kernels = [layer_kernel(kernel, grid, own) for kernel in kernels[first_kernel:]]
-        self.textured = textured and own == grid
+        self.textured = kind.textured and own == grid
+        self._relative = kind.relative
         inverse = torch.cat([torch.where(s.alive, 1 / s.moments.std.clamp_min(1e-12), 0.0) for s in layers.values()], 1)
         inverse = torch.cat([inverse[:1], inverse[1 + first_kernel :]])
         mean = torch.cat([s.mean for s in layers.values()])
@@ -81,15 +87,23 @@ class GroupFeatures(nn.Module):
         """The features of one kernel after the other, the energy last, each [B, C, *own] in -1..1."""
         activations = [taps[name] for name in self.names]
         joined = self._join([area_resample(a, self.own) for a in activations])
+        own, *offsets = self._offsets(joined)
         parts = [
             _squashed(box_pool(joined, kernel), offset, inverse, kernel == ONE_CELL)
-            for kernel, offset, inverse in zip(self.kernels, self.offset[1:], self.inverse[1:], strict=True)
+            for kernel, offset, inverse in zip(self.kernels, offsets, self.inverse[1:], strict=True)
         ]
         if self.textured:
-            energy = box_pool(self._squared_z_scores(activations), self.kernels[-1])
+            energy = box_pool(self._squared_z_scores(activations, own), self.kernels[-1])
             parts.append(_softsign(energy.add_(LEAST_ENERGY).sqrt_()))
         channels = sum(self._channels)
         return [part[:, :channels] for part in parts]
+
+    def _offsets(self, joined: Tensor) -> Sequence[Tensor]:
+        """What is added to each channel after its scale, of single cells and of each kernel, [1 or B, C, 1, 1] each."""
+        if not self._relative:
+            return self.offset.unbind(0)
+        mean = joined.mean((-2, -1), keepdim=True)
+        return [-mean * inverse for inverse in self.inverse]
 
     def _join(self, maps: list[Tensor]) -> Tensor:
         """The maps of all layers as one, [B, C, *own], with channels of zeros at the end that fill a register."""
@@ -99,10 +113,11 @@ class GroupFeatures(nn.Module):
             maps = [*maps, padding.contiguous(memory_format=torch.channels_last)]
         return torch.cat(maps, 1) if len(maps) > 1 else maps[0]
 
-    def _squared_z_scores(self, activations: list[Tensor]) -> Tensor:
+    def _squared_z_scores(self, activations: list[Tensor], offset: Tensor) -> Tensor:
         """Squared z-scores [B, C, *own], each layer's computed at its own resolution."""
         channels = sum(self._channels)
-        offsets, inverses = (v[0, :channels].split(self._channels) for v in (self.offset, self.inverse))
+        offsets = offset[..., :channels, :, :].split(self._channels, dim=-3)
+        inverses = self.inverse[0, :channels].split(self._channels)
         parts = zip(activations, offsets, inverses, strict=True)
         return self._join([area_resample(torch.addcmul(o, a, i).square_(), self.own) for a, o, i in parts])
 
@@ -119,18 +134,18 @@ def _softsign(x: Tensor) -> Tensor:
     return F.softsign(x) if x.requires_grad else x.div_(x.abs().add_(1))
 
 
-def count_features(branch: Branch, shapes: Mapping[str, Shape], grid: Size, textured: bool = True) -> int:
+def count_features(branch: Branch, shapes: Mapping[str, Shape], grid: Size, kind: FeatureKind) -> int:
     """The number of features of `HeadFeatures`, which takes no statistics to know.
 
     Args:
         branch: layers and kernels.
         shapes: (C, H, W) of each of the layers, by name.
         grid: height and width of the working grid.
-        textured: whether energies are among the features.
+        kind: which features.
     """
     count = 0
     for channels, height, width in (shapes[name] for name in dict.fromkeys(branch.layers)):
-        count += channels * (1 + textured if layer_grid((height, width), grid) == grid else len(branch.kernels))
+        count += channels * (1 + kind.textured if layer_grid((height, width), grid) == grid else len(branch.kernels))
     return count
 
 
@@ -145,7 +160,7 @@ class HeadFeatures(nn.Module):
         statistics: of each of the layers, by name.
         sizes: height and width of each of the layers, by name.
         grid: height and width of the working grid.
-        textured: whether energies are among the features.
+        kind: which features.
     """
 
     def __init__(
@@ -154,7 +169,7 @@ class HeadFeatures(nn.Module):
         statistics: dict[str, LayerStatistics],
         sizes: dict[str, Size],
         grid: Size,
-        textured: bool = True,
+        kind: FeatureKind = FeatureKind.ENERGIES,
     ) -> None:
         super().__init__()
         self.grid = grid
@@ -163,7 +178,7 @@ class HeadFeatures(nn.Module):
             grids.setdefault(layer_grid(sizes[name], grid), {})[name] = statistics[name]
         smallest = len(branch.kernels) - 1
         groups = [
-            GroupFeatures(own, branch.kernels, size, grid, smallest if size == grid else 0, textured)
+            GroupFeatures(own, branch.kernels, size, grid, smallest if size == grid else 0, kind)
             for size, own in grids.items()
         ]
         self.groups = nn.ModuleList(groups)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from zmask_ros.defense.drift.reference import DriftReference
 from zmask_ros.defense.evidence.grid import Size
-from zmask_ros.defense.evidence.head import FeatureKind, Head
+from zmask_ros.defense.evidence.head import Head
 from zmask_ros.defense.evidence.overactivation import Branch
 from zmask_ros.defense.masking.growth import Growth
 from zmask_ros.defense.profile.detector import Detector, Screen, Threshold, statistics_key
@@ -99,7 +99,7 @@ def merge_key(
 
     A head that sees channels was trained on their statistics; one that sees descriptors goes with any.
     """
-    if head is not None and head.kind is not FeatureKind.DESCRIPTORS:
+    if head is not None and head.kind.of_channels:
         return None
     return grid_fraction, shallow, deep, growth, variant, "" if head is None else head.digest
 

@@ -14,7 +14,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from zmask_ros.defense.drift.reference import DriftReference
-from zmask_ros.defense.evidence.head import WEIGHTS, FeatureKind, Head
+from zmask_ros.defense.evidence.feature_kind import FeatureKind
+from zmask_ros.defense.evidence.head import WEIGHTS, Head
 from zmask_ros.defense.evidence.overactivation import Branch
 from zmask_ros.defense.evidence.statistics import LayerStatistics, Moments
 from zmask_ros.defense.masking.growth import Growth

@@ -12,7 +12,7 @@ from torch import Tensor
 from support.tiny_network import clean_image
 from zmask_ros.attacks import paste_at_random, to_uint8
 from zmask_ros.defense import Defense, Profile
-from zmask_ros.defense.evidence.head import Head, untrained_head
+from zmask_ros.defense.evidence.head import Head
 from zmask_ros.defense.evidence.taps import tap
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.training.adversarial import with_untrained_head
@@ -142,40 +142,6 @@ def test_it_learns_that_other_cameras_are_harmless(segmenter: Segmenter, measure
 def test_the_same_patches_give_the_same_head(measured: CleanMeasurements) -> None:
     first, again, other = (answered(measured, patch, steps=3) for patch in (PATCH, PATCH, 1 - PATCH))
     assert first.digest == again.digest != other.digest
-
-
-def test_nothing_is_learned_from_drives_that_are_left_out(measured: CleanMeasurements) -> None:
-    assert measured.plan.head is not None
-
-    def digest(seed: int, left_out: tuple[int, ...]) -> str:
-        """Of a head; with another seed the frames of drive 1 are others."""
-        frames = [
-            GroupedFrame(image_of(drive, index + seed * drive).image, Group(drive, 0))
-            for drive in (0, 1)
-            for index in range(6)
-        ]
-        oracle = HeadOracle(measured, frames, lambda group: True, [clean_image(900)])
-        oracle.show("patch", PATCH, lasting=True)
-        return oracle.answer(measured.plan.head, 4, 5e-3, without=left_out).digest
-
-    # Pictures of other cameras, which are pasted on no frame, are never left out.
-    assert digest(0, (1,)) == digest(7, (1,))
-    assert digest(0, ()) != digest(7, ())
-    assert digest(0, (1,)) != digest(0, ())
-
-
-def test_thresholds_come_from_heads_that_have_not_seen_a_drive(segmenter: Segmenter, fitted: Profile) -> None:
-    plan = channel_plan(segmenter, fitted)
-    own, other = plan.learned, untrained_head(plan.head.branch, plan.head.inner.shape[1], 5, plan.head.kind)
-    measured = measurements(segmenter, plan, range(DRIVES))
-    alone, instead = (measured.with_learned(replace(own, head=head), None) for head in (plan.head, other))
-    mixed = measured.with_learned(own, None, {1: other})
-    assert any(frame.group.drive == 1 for frame in mixed.found)
-    for found, of_own, of_other in zip(mixed.found, alone.found, instead.found, strict=True):
-        expected = of_other if found.group.drive == 1 else of_own
-        assert torch.equal(found.heat, expected.heat) and not torch.equal(of_own.heat, of_other.heat)
-    # The head of the profile is the first one all the same.
-    assert mixed.profile(0.01).detector.head.digest == plan.head.digest
 
 
 def test_the_memory_of_an_image_is_foretold(segmenter: Segmenter, measured: CleanMeasurements) -> None:

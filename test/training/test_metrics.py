@@ -67,6 +67,19 @@ def test_too_few_frames_have_no_interval():
     assert rate_interval([0.1] * (2 * FOLDS - 1), 0.01) is None
 
 
+def test_where_patches_are_far_away_the_threshold_is_as_far_from_them_as_from_clean_frames() -> None:
+    scores, drives = [0.01 * (index % 10) for index in range(60)], [index // 20 for index in range(60)]
+    alone = clean_threshold(scores, 0.01, drives)
+    raised = clean_threshold(scores, 0.01, drives, patched=4.0)
+    assert raised.value / alone.value == pytest.approx(4.0 / raised.value) and raised.value > 2 * alone.value
+    # Patches that score like clean frames, or that nobody has tried, change nothing.
+    assert clean_threshold(scores, 0.01, drives, patched=0.5 * alone.value) == alone
+    # The interval is of the threshold that is raised: a drive that scores higher than the others stays below it.
+    stranger = [*scores[:40], *(0.3 + score for score in scores[40:])]
+    assert rate_interval(stranger, 0.01, drives).exceeded == 20
+    assert rate_interval(stranger, 0.01, drives, patched=4.0).exceeded == 0
+
+
 def test_a_drive_above_the_others_is_no_tail_of_theirs() -> None:
     generator = torch.Generator().manual_seed(2)
     drives = [drive for drive in range(20) for _ in range(20)]

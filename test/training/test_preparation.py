@@ -21,8 +21,7 @@ from zmask_ros.progress import SECONDS, silent
 from zmask_ros.segmenters import load_segmenter
 from zmask_ros.training import preparation, preparation_attackers
 from zmask_ros.training.benign_sources import BenignPictures
-from zmask_ros.training.clean_fit import ProfileFit
-from zmask_ros.training.double_oracle import HeadOracle
+from zmask_ros.training.clean_fit import CleanMeasurements, ProfileFit
 from zmask_ros.training.plans import transfer_plan
 from zmask_ros.training.preparation import Surroundings, check_start, divide_parts, prepare
 from zmask_ros.training.preparation_attackers import KINDS, TURNS, round_recipe
@@ -350,8 +349,26 @@ def test_instead_of_a_start_that_sees_descriptors_one_that_sees_channels_learns(
     fit.add_all(FRAMES)
     result, kept = run(segmenter, tmp_path / "work", LIKES_TRAINING, start=fit.finish(0.001), budget=60.0)
     first, last = (own.detector.head for own in (kept[0], result.profile))
-    assert first.kind is FeatureKind.DESCRIPTORS and last.kind.of_channels
+    assert first.kind is FeatureKind.DESCRIPTORS and last.kind is FeatureKind.RELATIVE
     assert result.profile.detector.growth == kept[0].detector.growth
+
+
+def test_thresholds_of_a_head_that_has_learned_know_what_patches_score(segmenter, tmp_path, monkeypatch):
+    told = []
+    profile = CleanMeasurements.profile
+
+    def listened(measured, *arguments, patched=None, **others):
+        told.append((measured.plan.head.kind, patched))
+        return profile(measured, *arguments, patched=patched, **others)
+
+    monkeypatch.setattr(CleanMeasurements, "profile", listened)
+    result, _ = run(segmenter, tmp_path / "work", LIKES_TRAINING, budget=60.0)
+    assert is_trained(result.profile)
+    learned = [patched for kind, patched in told if kind is FeatureKind.RELATIVE]
+    assert {patched for kind, patched in told if kind is FeatureKind.DESCRIPTORS} == {None}
+    # Without them only where they are to be found out, once a round.
+    assert learned.count(None) < len(learned) / 2 and told[-1] != (FeatureKind.RELATIVE, None)
+    assert all(patched is None or patched > 0 for patched in learned)
 
 
 def test_a_network_without_a_layer_for_the_head_is_refused_at_once(tmp_path):
@@ -402,32 +419,6 @@ def test_whole_drives_are_held_out_where_there_are_enough(segmenter):
     assert len(parts.reported) == 25 and parts.held_out == "drive_2 /image_raw"
     assert {frame.bag for frame in parts.others} == {"drive_0", "drive_1"}
     assert len(parts.training) + len(parts.compared) == 50
-
-
-def test_thresholds_are_set_by_heads_that_have_left_out_drives(segmenter, tmp_path, monkeypatch):
-    drives = [
-        replace(frame, bag=f"drive_{number}", index=index, image=frame.image // (1 + number // 2))
-        for number in range(5)
-        for index, frame in enumerate(FRAMES[16 * number : 16 * number + 16])
-    ]
-    left_out = []
-    answer = HeadOracle.answer
-
-    def listened(oracle, head, steps, learning_rate, advance, without):
-        left_out.append((tuple(without), steps, head.digest))
-        return answer(oracle, head, steps, learning_rate, advance, without)
-
-    monkeypatch.setattr(HeadOracle, "answer", listened)
-    surroundings = Surroundings(LIKES_TRAINING, tmp_path / "work", lambda profile: None, Ticks())
-    result = prepare(segmenter, drives, SETTINGS, surroundings)
-    (first, *_) = [own for own in left_out if not own[0]]
-    apart = [own for own in left_out if own[0]]
-    # Four drives are learned from, in at most three parts; each head begins as the first one did.
-    assert [own[0] for own in apart] == [(0, 3), (1,), (2,)]
-    assert {own[1:] for own in apart} == {first[1:]}
-    assert result.stages["thresholds"] > 0 and "thresholds by 3 heads" in result.profile.notes[-1]
-    held_out = sum(source.held_out for source in result.profile.sources)
-    assert result.profile.detector.threshold.frames == held_out
 
 
 @pytest.mark.parametrize("drives", [1, 2])

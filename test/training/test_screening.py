@@ -27,7 +27,7 @@ from zmask_ros.defense.evidence.head import WEIGHTS
 from zmask_ros.defense.profile import storage as profile_file
 from zmask_ros.defense.streaming.cascade import Screening
 from zmask_ros.errors import ZmaskError
-from zmask_ros.training.adversarial import MAIN_INPUTS, train_adversarially, with_untrained_head
+from zmask_ros.training.adversarial import train_adversarially, with_untrained_head
 from zmask_ros.training.adversaries import ADVERSARY_KINDS
 from zmask_ros.training.screening import add_screen
 from zmask_ros.training.settings import ScreenSettings
@@ -112,7 +112,7 @@ def test_the_screening_sees_half_as_finely_and_no_energies(trained):
     own = screened.screen.detector(screened.detector)
     assert own.grid(screened.binding.input_size) == tuple(-(-side // 2) for side in screened.grid)
     assert screened.screen.head.kind is FeatureKind.CHANNELS
-    assert screened.detector.head.kind is MAIN_INPUTS.kind
+    assert screened.detector.head.kind is FeatureKind.ENERGIES
 
 
 def test_a_glance_is_what_the_screening_alone_says(screened, segmenter):

@@ -62,7 +62,10 @@ class HeadInputs:
 
 MOST_FEATURES = 2000
 """Of a head for a network that nothing is known of: what it takes to train grows with them."""
-MAIN_INPUTS = HeadInputs((0.2, 0.07), FeatureKind.RELATIVE)
+MAIN_INPUTS = HeadInputs((0.2, 0.07), FeatureKind.ENERGIES)
+"""Of a head that one training makes."""
+RELATIVE_INPUTS = replace(MAIN_INPUTS, kind=FeatureKind.RELATIVE)
+"""Of an untrained head that begins to be trained in rounds."""
 
 
 @dataclass(frozen=True)
@@ -125,9 +128,9 @@ def untrained_plan(segmenter: Segmenter, begun: FittingPlan | None = None, seed:
     """
     plan, layers = begun or transfer_plan(segmenter), head_layers(segmenter)
     binding = bind(segmenter, tuple(dict.fromkeys((*plan.binding.shapes, *layers))))
-    kernels = kernels_on(plan.grid, MAIN_INPUTS.kernels)
+    kernels = kernels_on(plan.grid, RELATIVE_INPUTS.kernels)
     while True:
-        head = _untrained(Branch(layers, kernels), binding, plan.grid, MAIN_INPUTS.kind, seed)
+        head = _untrained(Branch(layers, kernels), binding, plan.grid, RELATIVE_INPUTS.kind, seed)
         if len(layers) == 1 or head.inner.shape[1] <= MOST_FEATURES:
             return replace(plan, binding=binding, learned=LearnedPart(head, opening_at(EVEN_HEAT / 2, EVEN_HEAT)))
         layers = layers[:-1]

@@ -12,7 +12,6 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import cache
-from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -22,7 +21,7 @@ from zmask_ros.defense.analyzer import Evidence
 from zmask_ros.defense.drift.observation import channel_means
 from zmask_ros.defense.evidence.fusion import FusionBlock, attack_score
 from zmask_ros.defense.evidence.grid import Size, box_pool
-from zmask_ros.defense.evidence.head import EvidenceHead, Head
+from zmask_ros.defense.evidence.head import EvidenceHead
 from zmask_ros.defense.evidence.overactivation import layer_maps
 from zmask_ros.defense.evidence.statistics import LayerStatistics, Moments
 from zmask_ros.defense.evidence.taps import tap
@@ -235,26 +234,13 @@ class CleanMeasurements:
         return replace(self, found=found, unlike=unlike)
 
     @torch.inference_mode()
-    def with_learned(
-        self,
-        learned: LearnedPart | None,
-        precaution_rate: float | None,
-        apart: Mapping[int, Head] = MappingProxyType({}),
-    ) -> CleanMeasurements:
-        """The same with another head of the same layers and kind, and another rate of precautions.
-
-        Args:
-            learned: the head, and the fusion block that goes with it.
-            precaution_rate: share of clean frames that may be masked without being flagged; None: none.
-            apart: of a head that sees channels: by the numbers of drives that it has learned from, others that have
-                learned the same without that drive. They say what clean frames of the next drive will score, and the
-                head itself does not.
-        """
+    def with_learned(self, learned: LearnedPart | None, precaution_rate: float | None) -> CleanMeasurements:
+        """The same with another head of the same layers and kind, and another rate of precautions."""
         plan = replace(self.plan, learned=learned, precaution_rate=precaution_rate)
         found = self.found
         if learned is not None and learned.head.kind.of_channels:
             # Only descriptors are the same for every head.
-            found = tuple(cross_fit(self.segmenter, plan, self.moments, self.held_out, self.unlike, apart))
+            found = tuple(cross_fit(self.segmenter, plan, self.moments, self.held_out, self.unlike))
         return replace(self, plan=plan, found=found)
 
     def heads_without(self, takes_part: Callable[[Group], bool] = _every_group) -> Callable[[Group], EvidenceHead]:
@@ -275,12 +261,18 @@ class CleanMeasurements:
         return lambda group: head_without(fold_of(group))
 
     @torch.inference_mode()
-    def profile(self, false_alarm_rate: float, takes_part: Callable[[Group], bool] = _every_group) -> Profile:
+    def profile(
+        self,
+        false_alarm_rate: float,
+        takes_part: Callable[[Group], bool] = _every_group,
+        patched: float | None = None,
+    ) -> Profile:
         """The profile of the plan.
 
         Args:
             false_alarm_rate: share of clean frames that may be flagged, in 0..1, exclusive.
             takes_part: whether the frames of a group have a part in it.
+            patched: what nearly all frames score with patches that the head has learned from; None: nobody knows.
 
         Raises:
             ProfileError: numbers overflow.
@@ -289,6 +281,13 @@ class CleanMeasurements:
         statistics = self.moments.statistics(takes_part)
         found = [frame for frame in self.found if takes_part(frame.group)]
         opened = self._opened(statistics, found)
+        drives = [frame.group.drive for frame in found]
+        threshold = clean_threshold(opened.scores, false_alarm_rate, drives)
+        precaution, raised = None, clean_threshold(opened.scores, false_alarm_rate, drives, patched)
+        if plan.precaution_rate is not None:
+            # What clean frames alone would have called an attack is masked where that takes more.
+            least = threshold.value if raised.value > threshold.value else 0.0
+            precaution = precaution_threshold(opened.scores, plan.precaution_rate, least)
         detector = Detector(
             plan.grid_fraction,
             plan.shallow,
@@ -296,9 +295,9 @@ class CleanMeasurements:
             plan.growth,
             opened.statistics,
             opened.scalars,
-            clean_threshold(opened.scores, false_alarm_rate, [frame.group.drive for frame in found]),
+            raised,
             plan.head,
-            None if plan.precaution_rate is None else precaution_threshold(opened.scores, plan.precaution_rate),
+            precaution,
         )
         profile = Profile(
             binding=plan.binding,

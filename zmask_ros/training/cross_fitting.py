@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from torch import Tensor
 from zmask_ros.defense.analyzer import Evidence, LayerEvidence
 from zmask_ros.defense.evidence.descriptors import DescriptorFeatures, LayerDescriptors
 from zmask_ros.defense.evidence.grid import layer_grid
-from zmask_ros.defense.evidence.head import EvidenceHead, Head
+from zmask_ros.defense.evidence.head import EvidenceHead
 from zmask_ros.defense.evidence.head_features import HeadFeatures
 from zmask_ros.defense.evidence.statistics import LayerStatistics, Moments
 from zmask_ros.defense.evidence.taps import tap
@@ -131,31 +130,17 @@ def cross_fit(
     moments: GroupedMoments,
     frames: Sequence[GroupedFrame],
     unlike: Collection[int] = (),
-    heads: Mapping[int, Head] = MappingProxyType({}),
 ) -> list[CrossFitted]:
     """What each of ``frames`` gives under the statistics of all folds but its own; where there is one fold, of it.
 
-    Args:
-        segmenter: the network.
-        plan: what is fitted.
-        moments: of the frames in the statistics.
-        frames: that are in no statistics.
-        unlike: numbers of drives whose frames are measured by the statistics of all drives, their own too.
-        heads: by numbers of drives, the heads that have not learned from these drives, and stand for the plan's there.
+    Frames of the drives with the numbers in ``unlike`` are measured by the statistics of all drives, their own too.
     """
     found: dict[int, CrossFitted] = {}
     fold_of = moments.fold_among(unlike)
-
-    def measured_with(frame: GroupedFrame) -> tuple[Hashable, int | None]:
-        """The fold of a frame, and its drive where that has a head of its own."""
-        return fold_of(frame.group), frame.group.drive if frame.group.drive in heads else None
-
-    for alike in dict.fromkeys(map(measured_with, frames)):
-        fold, drive = alike
-        own = plan if drive is None else plan.with_head(heads[drive])
-        measure = Measure(segmenter, own, moments.without(fold))
+    for fold in dict.fromkeys(fold_of(frame.group) for frame in frames):
+        measure = Measure(segmenter, plan, moments.without(fold))
         for index, frame in enumerate(frames):
-            if measured_with(frame) == alike:
+            if fold_of(frame.group) == fold:
                 found[index] = measure(frame, fold)
     return [found[index] for index in range(len(frames))]
 

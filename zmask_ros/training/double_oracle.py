@@ -76,48 +76,8 @@ class ShownImages:
         return ShownImages(tuple(torch.cat(own) for own in groups), torch.cat([part.share for part in parts]))
 
 
-NO_DRIVE = -1
-"""The number of the drive of a picture that is of none."""
-
-
-@dataclass(frozen=True)
-class _PastedImage:
-    """An image to show a head.
-
-    Attributes:
-        image: uint8 [h, w, 3] RGB.
-        patch: the pixels of an adversarial patch, bool [h, w].
-        group: under whose statistics it is seen.
-        drive: number of the drive that it is of, or `NO_DRIVE`.
-    """
-
-    image: np.ndarray
-    patch: np.ndarray
-    group: Group
-    drive: int
-
-    @staticmethod
-    def on(frame: GroupedFrame, image: np.ndarray, patch: np.ndarray) -> _PastedImage:
-        """What became of a clean frame."""
-        return _PastedImage(image, patch, frame.group, frame.group.drive)
-
-
-@dataclass(frozen=True)
-class _ShownDrives:
-    """What images of several drives show a head.
-
-    Attributes:
-        images: in order.
-        drives: int [N], the number of the drive of each.
-    """
-
-    images: ShownImages
-    drives: np.ndarray
-
-    def indices(self, without: Collection[int]) -> np.ndarray:
-        """Those of images of all drives but some; of all where no other is there."""
-        kept = np.flatnonzero(~np.isin(self.drives, list(without)))
-        return kept if len(kept) else np.arange(len(self.drives))
+PastedImage = tuple[np.ndarray, np.ndarray, Group]
+"""An image, uint8 [h, w, 3] RGB, the pixels of an adversarial patch, bool [h, w], and the group of its clean frame."""
 
 
 @torch.inference_mode()
@@ -155,7 +115,7 @@ class HeadOracle:
         self._segmenter: Segmenter = measured.segmenter
         self._frames, self._seed, self._progress = frames, seed, progress
         self._heads = measured.heads_without(takes_part)
-        self._patches: dict[str, _ShownDrives] = {}
+        self._patches: dict[str, ShownImages] = {}
         self._lasting: list[str] = []
         benign = itertools.chain(self._benign_images(), self._of_other_cameras(others))
         self._benign = self._show("benign images", benign, round(BENIGN_A_FRAME * len(frames)) + len(others))
@@ -170,7 +130,7 @@ class HeadOracle:
         frames = self._frames[:: round(1 / PATCHED_SHARE)]
         places = torch.Generator().manual_seed(self._seed + zlib.crc32(name.encode()))
         picture = to_uint8(patch)
-        images = (_PastedImage.on(own, *paste_at_random(own.image, picture, SEEN, places)) for own in frames)
+        images = ((*paste_at_random(own.image, picture, SEEN, places), own.group) for own in frames)
         self._patches[name] = self._show(name, images, len(frames))
         if lasting:
             self._lasting.append(name)
@@ -179,14 +139,7 @@ class HeadOracle:
         """Keep the patches with these names only: what is shown of each takes memory."""
         self._patches = {name: own for name, own in self._patches.items() if name in names}
 
-    def answer(
-        self,
-        head: Head,
-        steps: int,
-        learning_rate: float,
-        advance: Advance = no_advance,
-        without: Collection[int] = (),
-    ) -> Head:
+    def answer(self, head: Head, steps: int, learning_rate: float, advance: Advance = no_advance) -> Head:
         """A head that has learned from all patches so far.
 
         Args:
@@ -194,19 +147,13 @@ class HeadOracle:
             steps: of the optimizer.
             learning_rate: of the first step.
             advance: counts steps, each with the loss beside it.
-            without: numbers of drives that it does not learn from.
         """
         learner = EvidenceHead(head, self._heads(self._frames[0].group).features)
         trainer = HeadTraining(learner, steps, learning_rate=learning_rate)
         random = np.random.default_rng([self._seed, *(zlib.crc32(name.encode()) for name in self._patches)])
-        allowed = {name: own.indices(without) for name, own in self._patches.items()}
-        harmless = self._benign.indices(without)
         for _ in range(steps):
-            names = self._chosen(random)
-            attacked = ShownImages.joined(
-                [_one_of(self._patches[name].images, allowed[name], random) for name in names]
-            )
-            benign = ShownImages.joined([_one_of(self._benign.images, harmless, random) for _ in range(BENIGN_A_STEP)])
+            attacked = ShownImages.joined([_one_of(self._patches[name], random) for name in self._chosen(random)])
+            benign = ShownImages.joined([_one_of(self._benign, random) for _ in range(BENIGN_A_STEP)])
             heat = learner.heat_of_seen(attacked.seen)
             of_patches = [attacked_loss(*pair) for pair in zip(heat.split(1), attacked.share.split(1), strict=True)]
             of_benign = benign_loss(learner.heat_of_seen(benign.seen))
@@ -221,37 +168,36 @@ class HeadOracle:
         return [*self._lasting, *newest, *(names[int(random.integers(len(names)))] for _ in range(RANDOM_PATCHES))]
 
     @torch.inference_mode()
-    def _show(self, name: str, images: Iterable[_PastedImage], count: int) -> _ShownDrives:
+    def _show(self, name: str, images: Iterable[PastedImage], count: int) -> ShownImages:
         """Pass the images through the network once."""
-        shown, drives = [], []
+        shown = []
         taps = tap(self._segmenter, self._heads(self._frames[0].group).branch.layers)
         with self._progress(f"Showing the head: {name}", "images", count) as advance:
-            for own in images:
-                head = self._heads(own.group)
+            for image, patch, group in images:
+                head = self._heads(group)
                 with taps as tapped:
-                    self._segmenter.logits(self._segmenter.prepare(own.image))
-                    shown.append(ShownImages.of(head, tapped, own.patch))
-                drives.append(own.drive)
+                    self._segmenter.logits(self._segmenter.prepare(image))
+                    shown.append(ShownImages.of(head, tapped, patch))
                 advance()
-        return _ShownDrives(ShownImages.joined(shown), np.array(drives))
+        return ShownImages.joined(shown)
 
-    def _benign_images(self) -> Iterator[_PastedImage]:
+    def _benign_images(self) -> Iterator[PastedImage]:
         """Each frame, with a benign picture, and every second one in other light."""
         random, places = np.random.default_rng(self._seed), torch.Generator().manual_seed(self._seed)
         images = [frame.image for frame in self._frames]
         pictures = benign_pictures_for(self._segmenter.input_size, images, self._seed)
         nothing = np.zeros(images[0].shape[:2], bool)
-        for number, frame in enumerate(self._frames):
+        for number, (image, group) in enumerate((frame.image, frame.group) for frame in self._frames):
             picture = pictures[int(random.integers(len(pictures)))]
-            yield _PastedImage.on(frame, frame.image, nothing)
-            yield _PastedImage.on(frame, paste_at_random(frame.image, picture, BENIGN_VIEWS, places)[0], nothing)
+            yield image, nothing, group
+            yield paste_at_random(image, picture, BENIGN_VIEWS, places)[0], nothing, group
             if number % 2 == 0:
-                yield _PastedImage.on(frame, in_other_light(frame.image, random), nothing)
+                yield in_other_light(image, random), nothing, group
 
-    def _of_other_cameras(self, others: Sequence[np.ndarray]) -> Iterator[_PastedImage]:
+    def _of_other_cameras(self, others: Sequence[np.ndarray]) -> Iterator[PastedImage]:
         for image, frame in zip(others, itertools.cycle(self._frames)):
-            yield _PastedImage(image, np.zeros(image.shape[:2], bool), frame.group, NO_DRIVE)
+            yield image, np.zeros(image.shape[:2], bool), frame.group
 
 
-def _one_of(images: ShownImages, indices: np.ndarray, random: np.random.Generator) -> ShownImages:
-    return images.only(int(indices[int(random.integers(len(indices)))]))
+def _one_of(images: ShownImages, random: np.random.Generator) -> ShownImages:
+    return images.only(int(random.integers(len(images))))

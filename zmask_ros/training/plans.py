@@ -71,11 +71,6 @@ class FittingPlan:
         """The head that is there already."""
         return None if self.learned is None else self.learned.head
 
-    def with_head(self, head: Head) -> FittingPlan:
-        """The same with another head, of the same layers and kind, in the place of the one that is there."""
-        assert self.learned is not None
-        return replace(self, learned=replace(self.learned, head=head))
-
     @property
     def grid(self) -> Size:
         """Height and width of the working grid G."""

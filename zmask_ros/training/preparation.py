@@ -1,15 +1,11 @@
 """Clean drives and a network to the best profile that can be had in the time given, one chain that can be interrupted.
 
-fit -> patches to compare on -> rounds of head and attacker, with a comparison in each -> heads apart -> check
-    -> screening -> report
+fit -> patches to compare on -> rounds of head and attacker, with a comparison in each -> check -> screening -> report
 
 In each round the head learns from all patches so far, and an attacker who knows the outcome makes the next one. The
 attackers take turns, each in another way, and a head is judged by the worst of one turn of all: of what that one does,
 and of what those before it did to its predecessors. The other patches that profiles are compared on are none of those
 it learns from.
-
-A head gives low scores to clean frames of drives that it has learned from, whatever the next drive's will score. So
-thresholds come from others that have learned the same but for one drive each: from what they say of that drive.
 
 Frames of one drive take part in nothing but the check and the report; where there are few drives, those of one stretch.
 Profiles are compared on other frames, which no training sees. The best so far is never let go for a worse one, and what
@@ -39,7 +35,7 @@ from zmask_ros.errors import ZmaskError
 from zmask_ros.progress import SECONDS, Advance, Progress, silent
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.segmenters.labels import labels_of
-from zmask_ros.training.adversarial import untrained_plan
+from zmask_ros.training.adversarial import RELATIVE_INPUTS, untrained_plan
 from zmask_ros.training.adversaries import ALIKE, SEEN
 from zmask_ros.training.benign_sources import BenignPictures
 from zmask_ros.training.clean_fit import UNLIKE, CleanMeasurements, ProfileFit
@@ -80,8 +76,6 @@ FEWEST_TAUGHT = 2
 
 It takes for a patch what its drives do not show, unless it has seen each of them by the statistics of another one.
 """
-MOST_APART = 3
-"""Heads that have not learned from some of the drives: each takes as long as the first round's head."""
 LEAST_FOLD = 10
 """Frames of a drive, or a stretch, that can be held out for the report."""
 SHOWN_SHARE = 0.1
@@ -98,6 +92,9 @@ SHOWN_BYTES, SHOWN_PATCHES = 3e9, len(LASTING) + len(ADAPTIVE_KINDS) + 3 * len(T
 """Memory for what it is shown of clean frames, and of so many patches; of more, the newest."""
 FIRST_LEARNING_RATE, LEARNING_RATE = 2e-3, 1e-3
 """Of the first round of the head, and of those that follow."""
+LOOKS, WEAKEST_SHARE = 3, 0.1
+"""Frames with each patch that a head has learned from, and the share of them that may score less than what the others
+do at least: the margin between clean frames and patches ends there."""
 NO_PICTURES = BenignPictures()
 COMPARED_SEED, REPORTED_SEED, ANEW_SEED = 1, 2, 100
 """Of the places of patches on the frames, and of the patch that is made anew."""
@@ -266,7 +263,6 @@ def prepare(
         chain = _Chain(segmenter, frames, settings, surroundings, start, budget, advance, benign)
         chain.train_patches()
         chain.train_head()
-        chain.train_apart()
         chain.check()
         screened = chain.with_screen(chain.best_profile())
         surroundings.keep(screened)
@@ -314,6 +310,7 @@ class _Chain:
         self.cautious = replace(self.floor, precaution_rate=self.plan.precaution_rate or settings.precaution_rate)
         self.judged_cautious = self._judged(self.cautious)
         self.pairs: dict[str, list[AttackedFrame]] = {}
+        self._seen_patches: dict[str, tuple[np.ndarray, ...]] = {}
         self._standings: dict[tuple[int, float | None], Standing] = {}
 
     # Stages
@@ -350,28 +347,16 @@ class _Chain:
 
     def train_head(self) -> None:
         """Rounds of head and attacker; each head is compared with the best."""
-        if self._goes_on():
+        end = self.budget - self._reserved()
+        if self._goes_on(end):
             # With a longer budget an interrupted preparation trains again, and the best may be another one then.
-            self.state.anew, self.state.apart = {}, {}
+            self.state.anew = {}
             self._make_learned_patches()
-            oracle = self._oracle
-            while self._goes_on():
+            oracle = self._oracle()
+            while self._goes_on(end):
                 self._round(oracle)
         # No round fits into what is left of the head's time: that will not be spent.
-        self._tell(self.budget - self._reserved())
-
-    def train_apart(self) -> None:
-        """Heads that have not learned from some of the drives each, if the best one has learned."""
-        state = self.state
-        if not self._best.steps:
-            return
-        for part in self._parts_of_drives:
-            if part[0] not in state.apart:
-                self._show_remembered(self._oracle)
-                head = self._answer(self._oracle, self._first_head, without=part)
-                state.apart |= dict.fromkeys(part, head.tensors)
-                self._mark("thresholds")
-        self.around.keep(self.best_profile())
+        self._tell(end)
 
     def check(self) -> None:
         """Go back to what fitting gave if the best is worse on the frames that are held out for the report."""
@@ -493,27 +478,22 @@ class _Chain:
         measured = self._taught if own.steps else self.measured
         assert measured.plan.learned is not None
         begun = measured.plan.learned
-        apart = self.state.apart if own.steps else {}
-        head, *others = (Head(begun.head.branch, begun.head.kind, **weights) for weights in (own.head, *apart.values()))
-        heads = dict(zip(apart, others, strict=True))
-        return measured.with_learned(LearnedPart(head, begun.opening), own.precaution_rate, heads)
+        head = Head(begun.head.branch, begun.head.kind, **own.head)
+        return measured.with_learned(LearnedPart(head, begun.opening), own.precaution_rate)
 
     def _profile(self, own: Best) -> Profile:
         """A head with the statistics and thresholds of all drives."""
-        profile = self._measured(own).profile(self.settings.false_alarm_rate)
+        profile = self._measured(own).profile(self.settings.false_alarm_rate, patched=own.patched)
         if self.start is not None:
             kept = replace(profile, vote=self.start.vote, notes=self.start.notes)
             profile = kept.with_notes(UNLIKE, *profile.notes)
         trained = f"head trained for {own.steps} steps" if own.steps else "head as it was"
-        apart = len(self._parts_of_drives) if own.steps and self.state.apart else 0
-        judged = f"; thresholds by {apart} heads that have not learned from some of its drives each" if apart else ""
-        trained = f"{trained}, on {len(self.parts.training)} frames{judged}"
-        note = f"{NOTE}: {trained}; reported on {self.parts.held_out}."
+        note = f"{NOTE}: {trained}, on {len(self.parts.training)} frames; reported on {self.parts.held_out}."
         return profile.with_notes(NOTE, note)
 
     def _judged(self, own: Best) -> Profile:
         """A head with the statistics and thresholds of all frames but those that are reported on."""
-        return self._measured(own).profile(self.settings.false_alarm_rate, self._takes_part)
+        return self._measured(own).profile(self.settings.false_alarm_rate, self._takes_part, patched=own.patched)
 
     def _takes_part(self, group: Group) -> bool:
         """Whether frames of a group have a part in what is judged."""
@@ -675,11 +655,11 @@ class _Chain:
         others = [score > thresholds.attack for score in self._scores(profile, self.benign.compared)]
         return Standing(by_kind, float(flagged), float(masked), float(np.mean(others)) if others else None)
 
-    def _goes_on(self) -> bool:
-        if math.isinf(self.budget):
+    def _goes_on(self, end: float) -> bool:
+        if math.isinf(end):
             return self.state.stale < self.settings.patience
         expected = self.state.round_seconds or 2 * self.state.patch_seconds + self.state.compare_seconds
-        return self._now() + expected < self.budget - self._reserved()
+        return self._now() + expected < end
 
     def _make_learned_patches(self) -> None:
         """What the head learns from first: patches that know nothing of the defense, and those against fitting."""
@@ -703,7 +683,6 @@ class _Chain:
         first |= {kind: state.patches[kind] for kind in ADAPTIVE_KINDS}
         state.learned = first | state.learned
 
-    @cached_property
     def _oracle(self) -> HeadOracle:
         """What trains the head."""
         if self.state.shown_frames is None:
@@ -718,7 +697,10 @@ class _Chain:
     def _round(self, oracle: HeadOracle) -> None:
         """The head's answer to all patches so far, and the next patch, which knows it."""
         state, began = self.state, self._now()
-        self._show_remembered(oracle)
+        for name, patch in self._remembered().items():
+            if name not in oracle.shown:
+                oracle.show(name, patch, lasting=name in LASTING)
+        oracle.forget_all_but(self._remembered())
         own = self._answered(oracle)
         judged = self._judged(own)
         assert state.patch_steps is not None
@@ -733,14 +715,6 @@ class _Chain:
         state.round_seconds = self._now() - began
         self._mark("head")
 
-    def _show_remembered(self, oracle: HeadOracle) -> None:
-        """Have the head see all patches that are remembered, and no other."""
-        remembered = self._remembered()
-        for name, patch in remembered.items():
-            if name not in oracle.shown:
-                oracle.show(name, patch, lasting=name in LASTING)
-        oracle.forget_all_but(remembered)
-
     def _remembered(self) -> dict[str, Tensor]:
         """The patches that the head is shown: those that know nothing of the defense, and the newest of the others."""
         others = [name for name in self.state.learned if name not in LASTING]
@@ -753,56 +727,38 @@ class _Chain:
 
     def _answered(self, oracle: HeadOracle) -> Best:
         """The next head."""
-        state, settings, begun = self.state, self.settings, self._first_head
-        head = self._answer(oracle, begun if state.head is None else Head(begun.branch, begun.kind, **state.head))
-        steps = state.steps + self._head_steps(first=state.head is None)
-        return Best(head.tensors, self.plan.precaution_rate or settings.precaution_rate, steps)
-
-    @property
-    def _first_head(self) -> Head:
-        """The head as it begins to learn."""
+        state, settings = self.state, self.settings
         assert self._taught.plan.learned is not None
-        return self._taught.plan.learned.head
-
-    def _head_steps(self, first: bool) -> int:
-        return self.settings.head_steps if first else self.settings.head_steps // 3
-
-    def _answer(self, oracle: HeadOracle, head: Head, without: Sequence[int] = ()) -> Head:
-        """What a head has learned from all patches that are remembered, but on some of the drives."""
-        state, first = self.state, head is self._first_head
-        steps, began = self._head_steps(first), self._now()
-        title = "Training a head for the thresholds" if without else "Training the head"
-        with self.around.progress(title, "steps", steps) as advance:
+        begun = self._taught.plan.learned.head
+        first = state.head is None
+        steps = settings.head_steps if first else settings.head_steps // 3
+        head = begun if state.head is None else Head(begun.branch, begun.kind, **state.head)
+        with self.around.progress("Training the head", "steps", steps) as advance:
 
             def show(steps: float = 1, note: str = "") -> None:
                 self._tell(self._now())
                 advance(steps, f"{note}, best merit {state.best_merit:.3f}")
 
-            head = oracle.answer(head, steps, FIRST_LEARNING_RATE if first else LEARNING_RATE, show, without)
-        state.step_seconds = (self._now() - began) / steps
-        return head
+            head = oracle.answer(head, steps, FIRST_LEARNING_RATE if first else LEARNING_RATE, show)
+        own = Best(head.tensors, self.plan.precaution_rate or settings.precaution_rate, state.steps + steps)
+        scores = self._scores(self._judged(own), [look for name in self._remembered() for look in self._looks(name)])
+        return replace(own, patched=float(np.quantile(scores, WEAKEST_SHARE)))
 
-    @cached_property
-    def _parts_of_drives(self) -> tuple[tuple[int, ...], ...]:
-        """Numbers of the drives that the head learns from, in at most `MOST_APART` parts; none where there are few."""
-        drives = tuple(dict.fromkeys(frame.group.drive for frame in self.parts.training))
-        if len(drives) < FEWEST_TAUGHT:
-            return ()
-        return tuple(drives[first::MOST_APART] for first in range(min(MOST_APART, len(drives))))
-
-    def _for_thresholds(self) -> float:
-        """Seconds that the heads that have not learned from some of the drives will take."""
-        missing = sum(part[0] not in self.state.apart for part in self._parts_of_drives)
-        return missing * self.settings.head_steps * self.state.step_seconds
+    def _looks(self, name: str) -> tuple[np.ndarray, ...]:
+        """Frames that profiles are compared on with a patch that the head learns from, uint8 [h, w, 3] RGB."""
+        if name not in self._seen_patches:
+            places, picture = torch.Generator().manual_seed(COMPARED_SEED), to_uint8(self.state.learned[name])
+            images = evenly(self.parts.compared, LOOKS)
+            self._seen_patches[name] = tuple(paste_at_random(own, picture, SEEN, places)[0] for own in images)
+        return self._seen_patches[name]
 
     def _after_training(self) -> float:
-        """Seconds that thresholds, check and report will take, by what heads, comparisons and patches took."""
+        """Seconds that the check and the report will take, by those that comparisons and patches took."""
         compared = len(KINDS) * self.settings.compared_frames + len(self.benign.compared)
         # Two profiles, adaptive patches made anew, and what is the same for all profiles.
         attacked = (3 * len(KINDS) + len(ADAPTIVE_KINDS)) * min(self._reported_frames, len(self.parts.reported))
         looks = attacked + 2 * (len(self.parts.reported) + len(self.benign.compared))
-        patches = len(ADAPTIVE_KINDS) * self.state.patch_seconds
-        return self._for_thresholds() + patches + looks / compared * self.state.compare_seconds
+        return len(ADAPTIVE_KINDS) * self.state.patch_seconds + looks / compared * self.state.compare_seconds
 
     def _reserved(self) -> float:
         """Seconds of the budget that are not for the head."""
@@ -842,5 +798,6 @@ def _identity(
         "set of drives": images.hexdigest(),
         "set of benign pictures": pictures.hexdigest(),
         "profile to start from": "none" if start is None else profile_digest(start),
+        "kind of head": RELATIVE_INPUTS.kind.value,
         "set of settings": repr(settings),
     }

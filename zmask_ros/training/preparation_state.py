@@ -27,6 +27,7 @@ class Best:
         steps: of training behind the head.
         adaptive: the patch that was made against it, float [3, h, w] in 0..1; None: those against what fitting gave.
         alike: whether that one is always seen alike.
+        patched: what nearly all frames score with patches that its head has learned from; None: it has learned nothing.
     """
 
     head: dict[str, Tensor]
@@ -34,6 +35,7 @@ class Best:
     steps: int
     adaptive: Tensor | None = None
     alike: bool = False
+    patched: float | None = None
 
 
 @dataclass
@@ -54,8 +56,6 @@ class PreparationState:
         anew: adaptive patches that were made against the best by kind, once no head is trained any more.
         learned: patches that the head learns from, in the order in which it met them, as ``patches``.
         head, steps: the last head, and the steps behind it; None: it has not begun to learn.
-        apart: weights of heads that have not learned from one of the drives, by the number of that drive.
-        step_seconds: that a step of a head takes.
         round_seconds: that the last round of head and attacker took.
     """
 
@@ -76,8 +76,6 @@ class PreparationState:
     learned: dict[str, Tensor] = field(default_factory=dict)
     head: dict[str, Tensor] | None = None
     steps: int = 0
-    apart: dict[int, dict[str, Tensor]] = field(default_factory=dict)
-    step_seconds: float = 0.0
     round_seconds: float = 0.0
 
 

@@ -48,27 +48,35 @@ def _clean_top(heats: Sequence[Tensor]) -> float:
 
 
 def clean_threshold(
-    scores: Sequence[float], false_alarm_rate: float, drives: Sequence[Hashable] | None = None
+    scores: Sequence[float],
+    false_alarm_rate: float,
+    drives: Sequence[Hashable] | None = None,
+    patched: float | None = None,
 ) -> Threshold:
-    """The threshold that clean frames exceed with the probability ``false_alarm_rate``.
+    """The threshold that clean frames exceed with the probability ``false_alarm_rate``, or a higher one.
 
     Where the rate is too small to be read off ``scores``, the tail above the highest tenth of each drive is taken to
     fall off exponentially (peaks over threshold), equally fast in all drives, and the drive that reaches highest
     counts: a drive that lies above the others as a whole is no tail of theirs. The threshold is never below the
     highest clean score then.
 
+    A head scores clean frames of drives that it has learned from far below those of the next drive. So where it tells
+    them from patches by a wide margin, the threshold is in the middle of it on a logarithmic scale, as far from the one
+    as from the other.
+
     Args:
         scores: of clean frames that the statistics have not seen, at least one.
         false_alarm_rate: in 0..1, exclusive.
         drives: which drive each of them is of; None: all of one.
+        patched: what nearly all frames score with patches that the head has learned from; None: nobody knows.
     """
     drives = [None] * len(scores) if drives is None else drives
-    value = _quantile_or_tail(scores, drives, false_alarm_rate)
-    interval = rate_interval(scores, false_alarm_rate, drives)
+    value = _in_the_middle(_quantile_or_tail(scores, drives, false_alarm_rate), patched)
+    interval = rate_interval(scores, false_alarm_rate, drives, patched)
     return Threshold(value, false_alarm_rate, len(scores), max(scores), interval)
 
 
-def precaution_threshold(scores: Sequence[float], masked_rate: float) -> Threshold:
+def precaution_threshold(scores: Sequence[float], masked_rate: float, least: float = 0.0) -> Threshold:
     """The threshold that a share ``masked_rate`` of clean frames exceeds: their quantile, whatever lies above.
 
     Unlike an alarm that is false, a mask that is not needed costs little: the tail has no say.
@@ -76,9 +84,15 @@ def precaution_threshold(scores: Sequence[float], masked_rate: float) -> Thresho
     Args:
         scores: of clean frames that the statistics have not seen, at least one.
         masked_rate: in 0..1, exclusive.
+        least: that it is.
     """
-    value = torch.quantile(torch.tensor(scores, dtype=torch.float64), 1 - masked_rate, interpolation="higher")
-    return Threshold(float(value), masked_rate, len(scores), max(scores))
+    quantile = torch.quantile(torch.tensor(scores, dtype=torch.float64), 1 - masked_rate, interpolation="higher")
+    return Threshold(max(float(quantile), least), masked_rate, len(scores), max(scores))
+
+
+def _in_the_middle(threshold: float, patched: float | None) -> float:
+    """The threshold raised to halfway towards ``patched`` on a logarithmic scale, if that is above it."""
+    return threshold if patched is None or patched <= threshold else math.sqrt(threshold * patched)
 
 
 def _quantile_or_tail(scores: Sequence[float], drives: Sequence[Hashable], false_alarm_rate: float) -> float:
@@ -97,7 +111,10 @@ def _quantile_or_tail(scores: Sequence[float], drives: Sequence[Hashable], false
 
 
 def rate_interval(
-    scores: Sequence[float], false_alarm_rate: float, drives: Sequence[Hashable] | None = None
+    scores: Sequence[float],
+    false_alarm_rate: float,
+    drives: Sequence[Hashable] | None = None,
+    patched: float | None = None,
 ) -> RateInterval | None:
     """What the false-alarm rate of such a threshold may really be.
 
@@ -109,7 +126,7 @@ def rate_interval(
     Args:
         scores: of held-out clean frames, in their order.
         false_alarm_rate: that was asked for, in 0..1, exclusive.
-        drives: as of `clean_threshold`.
+        drives, patched: as of `clean_threshold`.
 
     Returns:
         None where there are fewer than two frames a fold.
@@ -125,7 +142,8 @@ def rate_interval(
     exceeded = 0
     for left_out in dict.fromkeys(folds):
         kept = [index for index, fold in enumerate(folds) if fold != left_out]
-        threshold = _quantile_or_tail([scores[i] for i in kept], [drives[i] for i in kept], false_alarm_rate)
+        clean = _quantile_or_tail([scores[i] for i in kept], [drives[i] for i in kept], false_alarm_rate)
+        threshold = _in_the_middle(clean, patched)
         exceeded += sum(score > threshold for score, fold in zip(scores, folds, strict=True) if fold == left_out)
     limits = binomtest(exceeded, count).proportion_ci(CONFIDENCE, "exact")
     return RateInterval(float(limits.low), float(limits.high), CONFIDENCE, exceeded, count)

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import pytest
 import torch
 
 from support import tiny_network
@@ -9,8 +10,10 @@ from support.profiles import with_changed
 from zmask_ros.defense import load_profile, save_profile
 from zmask_ros.defense.profile import storage
 from zmask_ros.defense.profile.detector import RateInterval
-from zmask_ros.defense.profile.profile import PAPER
+from zmask_ros.defense.profile.profile import PAPER, ProfileError
 from zmask_ros.flags.alarm import VoteRule
+from zmask_ros.segmenters import load_segmenter
+from zmask_ros.training.adversarial import with_untrained_head
 
 
 def test_profiles_from_before_votes_and_intervals_load(fitted, tmp_path, monkeypatch):
@@ -53,3 +56,24 @@ def test_the_reference_of_drift_comes_back_and_profiles_from_before_it_load(tmp_
     monkeypatch.setattr(storage, "_describe", lambda own: {k: v for k, v in describe(own).items() if k != "drift"})
     save_profile(saved, path)
     assert load_profile(path).drift is None
+
+
+def test_a_head_of_a_newer_version_is_refused_with_a_sentence(tmp_path, monkeypatch):
+    segmenter = load_segmenter(str(tiny_network.describe(tmp_path)), "cpu")
+    frames = [tiny_network.clean_image(index) for index in range(4)]
+    profile = load_profile(tiny_network.fit(tiny_network.describe(tmp_path)))
+    path = tmp_path / "new.zmask.safetensors"
+    with_head = with_untrained_head(segmenter, profile, ("0",), frames)
+    save_profile(with_head, path)
+    assert load_profile(path).detector.head.kind is with_head.detector.head.kind
+    describe = storage._describe
+
+    def newer(described):
+        entries = describe(described)
+        entries["head"]["kind"] = "smells"
+        return entries
+
+    monkeypatch.setattr(storage, "_describe", newer)
+    save_profile(with_head, path)
+    with pytest.raises(ProfileError, match="sees smells, which is unknown here"):
+        load_profile(path)

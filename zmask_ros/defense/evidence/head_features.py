@@ -6,7 +6,7 @@ With mu, sigma and boxpool as in Eq. 1 and 2, they are these (equations H1 to H3
     e_c = sqrt(boxpool(((A_c - mu_c) / sigma_c)^2))
     f = z / (MODERATE + |z|), e / (MODERATE + e)
 
-Relative features have the image's own mean of each channel in place of mu_c (equation H1b). Another street, lens or
+Relative features have the image's own mean of each channel in place of mu_c (equation H2b). Another street, lens or
 light moves all cells of an image alike, and a head that sees this takes for a patch what is only another place. A
 patch that covers a small part of an image hardly moves its mean.
 """

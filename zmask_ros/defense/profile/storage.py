@@ -235,7 +235,12 @@ def _head(entries: dict[str, Any], own: str, tensors: dict[str, Tensor]) -> Head
 def _kind(entries: dict[str, Any]) -> FeatureKind:
     """What a head sees; in older files, only whether energies are among it."""
     if "kind" in entries:
-        return FeatureKind(entries["kind"])
+        try:
+            return FeatureKind(entries["kind"])
+        except ValueError:
+            raise ProfileError(
+                f"The profile's head sees {entries['kind']}, which is unknown here: a newer version made it."
+            ) from None
     return FeatureKind.ENERGIES if entries.get("textured", True) else FeatureKind.CHANNELS
 
 

@@ -421,6 +421,32 @@ def test_whole_drives_are_held_out_where_there_are_enough(segmenter):
     assert len(parts.training) + len(parts.compared) == 50
 
 
+def test_each_half_of_the_reported_drive_is_judged_by_thresholds_that_know_the_other(segmenter, tmp_path, monkeypatch):
+    drives = [replace(frame, bag=f"drive_{frame.index % 3}", index=7 * (frame.index // 3)) for frame in FRAMES[:75]]
+    drives.sort(key=lambda frame: frame.bag)
+    told, profile = [], CleanMeasurements.profile
+
+    def listened(measured, rate, takes_part=lambda group: True, patched=None, heard=None):
+        made = profile(measured, rate, takes_part, patched=patched, heard=heard)
+        groups = set(measured.moments)
+        if heard is not None:
+            told.append(({g for g in groups if not takes_part(g)}, {g for g in groups if not heard(g)}))
+            assert made.detector.threshold.frames == sum(heard(frame.group) for frame in measured.found)
+        return made
+
+    monkeypatch.setattr(CleanMeasurements, "profile", listened)
+    surroundings = Surroundings(LIKES_TRAINING, tmp_path / "work", lambda kept: None, Ticks())
+    result = prepare(segmenter, drives, SETTINGS, surroundings, budget=30.0)
+    assert result.held_out.startswith("drive_2") and 0 <= result.after.false_alarms <= 1
+    outside = {frozenset(without) for without, _ in told}
+    silent = {frozenset(unheard) for _, unheard in told}
+    (drive,) = outside
+    assert len(drive) > 1 and {group.drive for group in drive} == {2}
+    whole, *halves = sorted(silent, key=len)
+    assert not whole and len(halves) == 2
+    assert halves[0] | halves[1] == drive and not halves[0] & halves[1]
+
+
 @pytest.mark.parametrize("drives", [1, 2])
 def test_of_long_drives_a_whole_stretch_is_held_out(segmenter, tmp_path, drives):
     # Each 14th frame of a long drive, as they are read.

@@ -227,7 +227,7 @@ class CleanMeasurements:
     def with_unlike_drives(self) -> CleanMeasurements:
         """The same, the frames of drives that are unlike all others measured by the statistics of all drives."""
         statistics = self.moments.statistics()
-        unlike = unlike_drives(self.found, lambda frames: self._opened(statistics, frames).scores)
+        unlike = unlike_drives(self.found, lambda frames: self._opened(statistics, frames, frames).scores)
         changed = [frame for frame in self.held_out if frame.group.drive in unlike]
         anew = iter(cross_fit(self.segmenter, self.plan, self.moments, changed, unlike))
         found = tuple(next(anew) if frame.group.drive in unlike else frame for frame in self.found)
@@ -266,6 +266,7 @@ class CleanMeasurements:
         false_alarm_rate: float,
         takes_part: Callable[[Group], bool] = _every_group,
         patched: float | None = None,
+        heard: Callable[[Group], bool] | None = None,
     ) -> Profile:
         """The profile of the plan.
 
@@ -273,6 +274,7 @@ class CleanMeasurements:
             false_alarm_rate: share of clean frames that may be flagged, in 0..1, exclusive.
             takes_part: whether the frames of a group have a part in it.
             patched: what nearly all frames score with patches that the head has learned from; None: nobody knows.
+            heard: whether the frames of a group have a say in the thresholds; None: those that take part have.
 
         Raises:
             ProfileError: numbers overflow.
@@ -280,8 +282,9 @@ class CleanMeasurements:
         plan = self.plan
         statistics = self.moments.statistics(takes_part)
         found = [frame for frame in self.found if takes_part(frame.group)]
-        opened = self._opened(statistics, found)
-        drives = [frame.group.drive for frame in found]
+        judging = found if heard is None else [frame for frame in self.found if heard(frame.group)]
+        opened = self._opened(statistics, found, judging)
+        drives = [frame.group.drive for frame in judging]
         threshold = clean_threshold(opened.scores, false_alarm_rate, drives)
         precaution, raised = None, clean_threshold(opened.scores, false_alarm_rate, drives, patched)
         if plan.precaution_rate is not None:
@@ -311,13 +314,19 @@ class CleanMeasurements:
         profile.check_finite()
         return profile.with_notes(UNLIKE, *self._notes_on_unlike())
 
-    def _opened(self, statistics: Mapping[str, LayerStatistics], frames: Sequence[CrossFitted]) -> _Opened:
+    def _opened(
+        self,
+        statistics: Mapping[str, LayerStatistics],
+        frames: Sequence[CrossFitted],
+        judging: Sequence[CrossFitted],
+    ) -> _Opened:
+        """What clean ``frames`` open, and what those that are ``judging`` score by it."""
         plan = self.plan
         if plan.learned is None:
             scalars = clean_fusion([frame.evidence for frame in frames])
-            return _Opened(dict(statistics), scalars, _scores([frame.evidence for frame in frames], scalars))
+            return _Opened(dict(statistics), scalars, _scores([frame.evidence for frame in judging], scalars))
         statistics = {**statistics, **descriptor_statistics(plan, frames)}
-        return _Opened(statistics, plan.learned.opening, head_scores(plan, statistics, frames))
+        return _Opened(statistics, plan.learned.opening, head_scores(plan, statistics, judging))
 
     def _notes_on_unlike(self) -> Iterator[str]:
         for drive in self.unlike:
@@ -337,7 +346,7 @@ class _Opened:
     Attributes:
         statistics: with those of descriptors.
         scalars: of the block.
-        scores: of the frames.
+        scores: of frames.
     """
 
     statistics: dict[str, LayerStatistics]

@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -185,7 +185,9 @@ class Parts:
 
     Attributes:
         training: with what each of them is left out with.
-        compared, reported: uint8 [h, w, 3] RGB each. Nothing of one part is in another.
+        compared: uint8 [h, w, 3] RGB each. Nothing of one part is in another.
+        reported: with their groups.
+        halves: the groups of the frames that are reported on, in two halves of time; one, where there is but one group.
         others: all frames but those reported.
         fold: what is reported on: a drive, or a stretch.
         held_out: the same in words.
@@ -193,7 +195,8 @@ class Parts:
 
     training: tuple[GroupedFrame, ...]
     compared: tuple[np.ndarray, ...]
-    reported: tuple[np.ndarray, ...]
+    reported: tuple[GroupedFrame, ...]
+    halves: tuple[frozenset[Group], ...]
     others: tuple[CleanFrame, ...]
     fold: Hashable
     held_out: str
@@ -225,11 +228,17 @@ def divide_parts(
     return Parts(
         tuple(GroupedFrame(frame.image, group_of(frame)) for frame in training),
         tuple(frame.image for frame in compared),
-        tuple(frame.image for frame in reported),
+        tuple(GroupedFrame(frame.image, group_of(frame)) for frame in reported),
+        _halves(list(dict.fromkeys(map(group_of, reported)))),
         others,
         chosen,
         f"{drive}{stretch}",
     )
+
+
+def _halves(groups: Sequence[Group]) -> tuple[frozenset[Group], ...]:
+    middle = len(groups) // 2
+    return tuple(frozenset(half) for half in (groups[:middle], groups[middle:]) if half)
 
 
 def prepare(
@@ -369,7 +378,7 @@ class _Chain:
 
     def _make_anew(self) -> None:
         """Adaptive patches against the best, by attackers of the strength of those against what fitting gave."""
-        state, judged = self.state, self._judged(self._best)
+        state, judged = self.state, self._as_saved(self._best)
         assert state.patch_steps is not None
         recipes = patch_recipes(self.segmenter.input_size, state.patch_steps)
         orders = [
@@ -414,7 +423,7 @@ class _Chain:
             before=before,
             after=after,
             held_out=self.parts.held_out,
-            reported=self.parts.reported,
+            reported=self._reported_images,
             drives=self.measured.moments.drives,
             patch_steps=state.patch_steps,
             steps=best.steps,
@@ -494,6 +503,20 @@ class _Chain:
     def _judged(self, own: Best) -> Profile:
         """A head with the statistics and thresholds of all frames but those that are reported on."""
         return self._measured(own).profile(self.settings.false_alarm_rate, self._takes_part, patched=own.patched)
+
+    def _as_saved(self, own: Best, left_out: Collection[Group] = ()) -> Profile:
+        """A head as it is saved, with thresholds of all drives, but statistics without what is reported on.
+
+        Args:
+            own: the head.
+            left_out: groups of frames that have no say in the thresholds.
+        """
+        return self._measured(own).profile(
+            self.settings.false_alarm_rate,
+            self._takes_part,
+            patched=own.patched,
+            heard=lambda group: group not in left_out,
+        )
 
     def _takes_part(self, group: Group) -> bool:
         """Whether frames of a group have a part in what is judged."""
@@ -643,17 +666,28 @@ class _Chain:
         return self._standings[key]
 
     @cached_property
+    def _reported_images(self) -> tuple[np.ndarray, ...]:
+        return tuple(frame.image for frame in self.parts.reported)
+
+    @cached_property
     def _reported_pairs(self) -> dict[str, list[AttackedFrame]]:
-        return self._all_attacked(self.parts.reported, self._reported_frames, REPORTED_SEED)
+        return self._all_attacked(self._reported_images, self._reported_frames, REPORTED_SEED)
 
     def _find_standing(self, own: Best) -> Standing:
-        profile = self._judged(own)
-        frames = self.parts.reported
+        profile = self._as_saved(own)
+        frames = self._reported_images
         by_kind = self.hands.judge(profile, self._against(own, self._reported_pairs, frames, REPORTED_SEED))
-        scores, thresholds = self._scores(profile, frames), Defense(self.segmenter, profile).thresholds
-        flagged, masked = (np.mean([score > t for score in scores]) for t in (thresholds.attack, thresholds.masking))
-        others = [score > thresholds.attack for score in self._scores(profile, self.benign.compared)]
-        return Standing(by_kind, float(flagged), float(masked), float(np.mean(others)) if others else None)
+        scores = self._scores(profile, frames)
+        flagged = masked = 0
+        # All of the drive has a say in the thresholds that are saved: each half is judged by those that know the other.
+        for half in self.parts.halves:
+            detector = self._as_saved(own, half).detector
+            tested = [own for own, frame in zip(scores, self.parts.reported, strict=True) if frame.group in half]
+            flagged += sum(score > detector.threshold.value for score in tested)
+            masked += sum(score > min(detector.threshold.value, detector.masking_threshold) for score in tested)
+        others = [score > profile.detector.threshold.value for score in self._scores(profile, self.benign.compared)]
+        rates = flagged / len(scores), masked / len(scores)
+        return Standing(by_kind, *rates, float(np.mean(others)) if others else None)
 
     def _goes_on(self, end: float) -> bool:
         if math.isinf(end):

@@ -69,7 +69,7 @@ def test_interrupted_and_gone_on_with_it_ends_with_a_profile_and_a_report(capsys
     monkeypatch.setattr(prepare_command, "CLOCK", Ticks())
     code, out, err = zmask(capsys, *arguments)
     assert code == 0, err
-    assert "with 1 drive, thresholds are set by stretches" in " ".join(err.split())
+    assert "1 drive says little of how drives differ" in " ".join(err.split())
     result = json.loads(out)
     for name in ("recovery", "mask_iou", "flagged", "kept", "false_alarms"):
         assert set(result[name]) == {"before", "after"}

@@ -102,7 +102,7 @@ def command(
 
     Fits the statistics, attacks the network, trains the head against attackers who adapt to it, sets the thresholds
     on drives that have no part in the statistics, trains a screening if there is time, and reports what patches do
-    before and after on a drive that took part in nothing. It never ends with a profile that is worse there than
+    before and after on a drive that no head has learned from. It never ends with a profile that is worse there than
     `zmask fit` alone.
 
     The best profile so far is always in the output. After Ctrl-C, the same command goes on where it stopped.
@@ -171,8 +171,8 @@ def _warn_of_few_drives(drives: int) -> None:
     """Say so where there are too few drives to tell how a profile does on others."""
     if drives <= FEWEST_DRIVES:
         warn(
-            f"with {drives} {'drive' if drives == 1 else 'drives'}, thresholds are set by stretches of them, and more "
-            f"frames of new drives may be flagged: give {FEWEST_DRIVES + 1} drives or more."
+            f"{drives} {'drive says' if drives == 1 else 'drives say'} little of how drives differ, and more frames of "
+            f"new ones may be flagged than were asked for: give {FEWEST_DRIVES + 1} drives or more."
         )
 
 

@@ -6,9 +6,10 @@ With mu, sigma and boxpool as in Eq. 1 and 2, they are these (equations H1 to H3
     e_c = sqrt(boxpool(((A_c - mu_c) / sigma_c)^2))
     f = z / (MODERATE + |z|), e / (MODERATE + e)
 
-Relative features have the image's own mean of each channel in place of mu_c (equation H2b). Another street, lens or
-light moves all cells of an image alike, and a head that sees this takes for a patch what is only another place. A
-patch that covers a small part of an image hardly moves its mean.
+Relative features have the image's own mean of each channel in place of mu_c, where that is no further from it than
+sigma_c, and otherwise what is (equation H2b). Another street, lens or light moves all cells of an image alike, but by
+less than that, and a head that sees it takes for a patch what is only another place. A patch that covers half of an
+image moves the mean by more.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from zmask_ros.defense.evidence.taps import Shape
 
 MODERATE = 3.0
 """The z-score that is squashed to half of the limit, 1/2."""
+MOST_SHIFT = 1.0
+"""Standard deviations of single cells by which an image's own mean may be from the clean one, to stand for it."""
 LEAST_ENERGY = 1e-6
 """Added to mean squared z-scores before the root, which has no finite slope at 0."""
 ONE_CELL = (1, 1)
@@ -50,6 +53,8 @@ class GroupFeatures(nn.Module):
 
     offset: Tensor
     inverse: Tensor
+    mean: Tensor
+    reach: Tensor
     padding: Tensor
 
     def __init__(
@@ -75,6 +80,10 @@ class GroupFeatures(nn.Module):
         moderate = inverse / MODERATE
         self.register_buffer("offset", F.pad(-mean * moderate, (0, empty)).float()[:, :, None, None])
         self.register_buffer("inverse", F.pad(moderate, (0, empty)).float()[:, :, None, None])
+        if self._relative:
+            reach = MOST_SHIFT * torch.cat([s.moments.std[0] for s in layers.values()])
+            self.register_buffer("mean", F.pad(mean, (0, empty)).float()[:, None, None])
+            self.register_buffer("reach", F.pad(reach, (0, empty)).float()[:, None, None])
         padding = torch.zeros(1, empty, *own).to(memory_format=torch.channels_last)
         self.register_buffer("padding", padding, persistent=False)
 
@@ -102,8 +111,8 @@ class GroupFeatures(nn.Module):
         """What is added to each channel after its scale, of single cells and of each kernel, [1 or B, C, 1, 1] each."""
         if not self._relative:
             return self.offset.unbind(0)
-        mean = joined.mean((-2, -1), keepdim=True)
-        return [-mean * inverse for inverse in self.inverse]
+        shift = (joined.mean((-2, -1), keepdim=True) - self.mean).clamp(-self.reach, self.reach)
+        return [offset - shift * inverse for offset, inverse in zip(self.offset, self.inverse, strict=True)]
 
     def _join(self, maps: list[Tensor]) -> Tensor:
         """The maps of all layers as one, [B, C, *own], with channels of zeros at the end that fill a register."""

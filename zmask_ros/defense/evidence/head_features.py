@@ -6,10 +6,9 @@ With mu, sigma and boxpool as in Eq. 1 and 2, they are these (equations H1 to H3
     e_c = sqrt(boxpool(((A_c - mu_c) / sigma_c)^2))
     f = z / (MODERATE + |z|), e / (MODERATE + e)
 
-Relative features have the image's own mean of each channel in place of mu_c, where that is no further from it than
-sigma_c, and otherwise what is (equation H2b). Another street, lens or light moves all cells of an image alike, but by
-less than that, and a head that sees it takes for a patch what is only another place. A patch that covers half of an
-image moves the mean by more.
+Relative features have the image's own mean of each channel in place of mu_c, followed as far as half of sigma_c
+(equation H2b). Another street, lens or light moves all cells of an image alike, mostly by less than that, and a head
+that sees it takes for a patch what is only another place. A patch that covers half of an image moves the mean by more.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from zmask_ros.defense.evidence.taps import Shape
 
 MODERATE = 3.0
 """The z-score that is squashed to half of the limit, 1/2."""
-MOST_SHIFT = 1.0
+MOST_SHIFT = 0.5
 """Standard deviations of single cells by which an image's own mean may be from the clean one, to stand for it."""
 LEAST_ENERGY = 1e-6
 """Added to mean squared z-scores before the root, which has no finite slope at 0."""

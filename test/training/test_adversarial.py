@@ -14,11 +14,13 @@ from zmask_ros.defense.evidence.feature_kind import FeatureKind
 from zmask_ros.defense.evidence.grid import resample
 from zmask_ros.defense.evidence.head import WEIGHTS, EvidenceHead, untrained_head
 from zmask_ros.defense.evidence.head_features import GroupFeatures, HeadFeatures
+from zmask_ros.resources import DEFAULT_SEGMENTER
+from zmask_ros.segmenters import load_segmenter
 from zmask_ros.training import adversarial
 from zmask_ros.training.adversarial import train_adversarially, untrained_plan, with_untrained_head
 from zmask_ros.training.adversaries import ADVERSARY_KINDS
 from zmask_ros.training.clean_fit import ProfileFit, observe
-from zmask_ros.training.plans import head_layers
+from zmask_ros.training.plans import head_layers, transfer_plan
 from zmask_ros.training.sources import CleanFrame
 
 FEW = (ADVERSARY_KINDS[1], ADVERSARY_KINDS[4], ADVERSARY_KINDS[6])
@@ -81,6 +83,18 @@ def test_of_a_wide_network_it_sees_the_finest_layers(segmenter, monkeypatch):
     assert others
     monkeypatch.setattr(adversarial, "MOST_FEATURES", 1)
     assert untrained_plan(segmenter).head.branch.layers == (first,)
+
+
+@pytest.mark.parametrize("most_features", [adversarial.MOST_FEATURES, 1])
+def test_layers_that_only_another_head_would_see_are_no_part_of_the_profile(monkeypatch, most_features):
+    """The transferable head of the shipped network sees one that a head of its own does not."""
+    segmenter = load_segmenter(DEFAULT_SEGMENTER, "cpu")
+    monkeypatch.setattr(adversarial, "MOST_FEATURES", most_features)
+    plan = untrained_plan(segmenter)
+    assert set(transfer_plan(segmenter).binding.shapes) - set(plan.binding.shapes)
+    fit = ProfileFit(segmenter, plan, len(FRAMES))
+    fit.add_all(CleanFrame("clean", "/image_raw", index, frame) for index, frame in enumerate(FRAMES))
+    Defense(segmenter, fit.finish(0.001))
 
 
 def test_wide_kernels_are_left_out_on_request():

@@ -132,8 +132,13 @@ def untrained_plan(segmenter: Segmenter, begun: FittingPlan | None = None, seed:
     while True:
         head = _untrained(Branch(layers, kernels), binding, plan.grid, RELATIVE_INPUTS.kind, seed)
         if len(layers) == 1 or head.inner.shape[1] <= MOST_FEATURES:
-            return replace(plan, binding=binding, learned=LearnedPart(head, opening_at(EVEN_HEAT / 2, EVEN_HEAT)))
+            break
         layers = layers[:-1]
+    # A profile is bound to what it has statistics of, and refused where there is more.
+    edge = () if plan.growth.edge is None else (plan.growth.edge,)
+    fitted = dict.fromkeys((*plan.shallow.layers, *plan.deep.layers, *layers, *edge))
+    binding = replace(binding, shapes={name: binding.shapes[name] for name in fitted})
+    return replace(plan, binding=binding, learned=LearnedPart(head, opening_at(EVEN_HEAT / 2, EVEN_HEAT)))
 
 
 def _untrained(branch: Branch, binding: Binding, grid: Size, kind: FeatureKind, seed: int) -> Head:

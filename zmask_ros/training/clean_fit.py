@@ -285,12 +285,6 @@ class CleanMeasurements:
         judging = found if heard is None else [frame for frame in self.found if heard(frame.group)]
         opened = self._opened(statistics, found, judging)
         drives = [frame.group.drive for frame in judging]
-        threshold = clean_threshold(opened.scores, false_alarm_rate, drives)
-        precaution, raised = None, clean_threshold(opened.scores, false_alarm_rate, drives, patched)
-        if plan.precaution_rate is not None:
-            # What clean frames alone would have called an attack is masked where that takes more.
-            least = threshold.value if raised.value > threshold.value else 0.0
-            precaution = precaution_threshold(opened.scores, plan.precaution_rate, least)
         detector = Detector(
             plan.grid_fraction,
             plan.shallow,
@@ -298,9 +292,9 @@ class CleanMeasurements:
             plan.growth,
             opened.statistics,
             opened.scalars,
-            raised,
+            clean_threshold(opened.scores, false_alarm_rate, drives, patched),
             plan.head,
-            precaution,
+            None if plan.precaution_rate is None else precaution_threshold(opened.scores, plan.precaution_rate),
         )
         profile = Profile(
             binding=plan.binding,

@@ -630,7 +630,7 @@ class _Chain:
     def _worst_of_a_turn(self) -> PatchFigures:
         """What the worst of the last attackers did, one of each kind."""
         figures = [PatchFigures(*own) for own in self.state.outcomes[-len(TURNS) :]]
-        return min(figures, key=lambda own: own.defended)
+        return max(figures, key=lambda own: own.harm)
 
     def _false_alarms(self, profile: Profile) -> float:
         """Share of the clean frames that are compared on, and of the benign pictures among them, that are flagged."""

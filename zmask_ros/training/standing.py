@@ -33,6 +33,11 @@ class PatchFigures:
     mask_iou: float
     flagged: float
 
+    @property
+    def harm(self) -> float:
+        """What it does through the defense beyond what a patch does by hiding what is behind it."""
+        return max(0.0, self.oracle - self.defended)
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -71,16 +76,18 @@ class Standing:
 
     @property
     def kept(self) -> float | None:
-        """The damage that the worst adaptive patch does through the defense, over a plain one's to the network alone.
+        """The harm that the worst adaptive patch does through the defense, over a plain one's to the network alone.
 
         An attacker who has to hold back is weaker for it, which recovery, a share of his own damage, does not show.
-        None where there are not both patches, or the plain one does no damage.
+        What the exact masks cost, too, is no harm of theirs. None where there are not both patches, or the plain one
+        does none.
         """
         worst = self._worst
         if PLAIN not in self.by_kind or worst is None:
             return None
-        alone, remaining = 1 - self.by_kind[PLAIN].attacked, 1 - worst.defended
-        return remaining / alone if alone >= LEAST_DAMAGE else None
+        plain = self.by_kind[PLAIN]
+        alone = plain.oracle - plain.attacked
+        return worst.harm / alone if alone >= LEAST_DAMAGE else None
 
     @property
     def merit(self) -> float:
@@ -97,7 +104,7 @@ class Standing:
     def _worst(self) -> PatchFigures | None:
         """What the worst of the adaptive patches does; None without any."""
         adaptive = [self.by_kind[kind] for kind in ADAPTIVE_KINDS if kind in self.by_kind]
-        return min(adaptive, key=lambda own: own.defended, default=None)
+        return max(adaptive, key=lambda own: own.harm, default=None)
 
     @property
     def _counting(self) -> list[PatchFigures]:

@@ -76,7 +76,7 @@ def clean_threshold(
     return Threshold(value, false_alarm_rate, len(scores), max(scores), interval)
 
 
-def precaution_threshold(scores: Sequence[float], masked_rate: float, least: float = 0.0) -> Threshold:
+def precaution_threshold(scores: Sequence[float], masked_rate: float) -> Threshold:
     """The threshold that a share ``masked_rate`` of clean frames exceeds: their quantile, whatever lies above.
 
     Unlike an alarm that is false, a mask that is not needed costs little: the tail has no say.
@@ -84,10 +84,9 @@ def precaution_threshold(scores: Sequence[float], masked_rate: float, least: flo
     Args:
         scores: of clean frames that the statistics have not seen, at least one.
         masked_rate: in 0..1, exclusive.
-        least: that it is.
     """
-    quantile = torch.quantile(torch.tensor(scores, dtype=torch.float64), 1 - masked_rate, interpolation="higher")
-    return Threshold(max(float(quantile), least), masked_rate, len(scores), max(scores))
+    value = torch.quantile(torch.tensor(scores, dtype=torch.float64), 1 - masked_rate, interpolation="higher")
+    return Threshold(float(value), masked_rate, len(scores), max(scores))
 
 
 def _in_the_middle(threshold: float, patched: float | None) -> float:

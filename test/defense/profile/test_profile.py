@@ -177,8 +177,6 @@ def test_a_precaution_goes_by_the_frames_that_there_are_however_far_their_tail_r
     assert sum(score > precaution.value for score in scores) == pytest.approx(10, abs=1)
     assert precaution.value < 1 < clean_threshold(scores, 0.001).value
     assert (precaution.false_alarm_rate, precaution.frames, precaution.highest_clean_score) == (0.1, 100, 50.0)
-    assert precaution_threshold(scores, 0.1, least=3.0).value == 3.0
-    assert precaution_threshold(scores, 0.1, least=0.1) == precaution
 
 
 def test_merging_keeps_the_higher_precaution_and_says_where_one_is_lost(tmp_path):

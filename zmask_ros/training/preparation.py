@@ -7,7 +7,8 @@ attackers take turns, each in another way, and a head is judged by the worst of 
 and of what those before it did to its predecessors. The other patches that profiles are compared on are none of those
 it learns from.
 
-Frames of one drive take part in nothing but the check and the report; where there are few drives, those of one stretch.
+No head learns from the frames of one drive, and profiles are not compared on them; where there are few drives, those of
+one stretch. They have a say in the thresholds that are saved, and are for the check and the report.
 Profiles are compared on other frames, which no training sees. The best so far is never let go for a worse one, and what
 fitting alone gave is the first.
 """

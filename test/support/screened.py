@@ -27,7 +27,8 @@ def screened_profile(segmenter, fitted):
         segmenter, fitted.with_detector(coarser(fitted.detector)), LAYERS, FRAMES, inputs=SCREEN_INPUTS
     )
     begun = with_layers.detector
-    features = head_features(begun, with_layers.binding, begun.head.branch, FeatureKind.CHANNELS).groups[0]
+    shapes, branch = with_layers.binding.shapes, begun.head.branch
+    features = head_features(begun.statistics, shapes, with_layers.grid, branch, FeatureKind.CHANNELS).groups[0]
     with torch.inference_mode(), ActivationTaps(segmenter.network, LAYERS) as taps:
 
         def cells(images):

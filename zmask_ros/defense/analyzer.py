@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from zmask_ros.defense.evidence.head import EvidenceHead, Features, Head, head_s
 from zmask_ros.defense.evidence.head_features import HeadFeatures
 from zmask_ros.defense.evidence.overactivation import Activations, Branch, LayerOverActivation, fuse_layers
 from zmask_ros.defense.evidence.statistics import LayerStatistics
+from zmask_ros.defense.evidence.taps import Shape
 from zmask_ros.defense.masking.growth import grow
 from zmask_ros.defense.masking.mask_edge import exclude_street, refine_edge
 from zmask_ros.defense.masking.rectangles import complete_rectangles
@@ -168,22 +169,28 @@ def exported_evidence(network: nn.Module, profile: Profile, name: str) -> Export
     return ExportedEvidence(network, name) if network.origin.profile == profile_digest(profile) else None
 
 
-def head_features(detector: Detector, binding: Binding, branch: Branch, kind: FeatureKind) -> Features:
+def head_features(
+    statistics: Mapping[str, LayerStatistics],
+    shapes: Mapping[str, Shape],
+    grid: Size,
+    branch: Branch,
+    kind: FeatureKind,
+) -> Features:
     """The features of a head's layers.
 
     Args:
-        detector: with clean statistics of the layers.
-        binding: with shapes of the layers.
+        statistics: clean ones of the layers, and those of descriptors if it sees these, by `statistics_key`.
+        shapes: (C, H, W) of the layers, by name.
+        grid: height and width of the working grid.
         branch: the layers with their kernels.
         kind: of the features.
     """
-    statistics = {name: detector.statistics[statistics_key("head", name)] for name in branch.layers}
-    sizes = {name: (height, width) for name, (_, height, width) in binding.shapes.items()}
-    grid = detector.grid(binding.input_size)
-    if kind is FeatureKind.DESCRIPTORS:
-        clean = {name: detector.statistics[statistics_key("descriptors", name)] for name in branch.layers}
-        return DescriptorFeatures(branch, statistics, clean, sizes, grid)
-    return HeadFeatures(branch, statistics, sizes, grid, kind)
+    own = {name: statistics[statistics_key("head", name)] for name in branch.layers}
+    sizes = {name: (height, width) for name, (_, height, width) in shapes.items()}
+    if kind.of_channels:
+        return HeadFeatures(branch, own, sizes, grid, kind)
+    clean = {name: statistics[statistics_key("descriptors", name)] for name in branch.layers}
+    return DescriptorFeatures(branch, own, clean, sizes, grid)
 
 
 def score_function(learned: bool) -> Score:
@@ -199,7 +206,9 @@ def build_evidence(detector: Detector, binding: Binding) -> LayerEvidence | Lear
     if head is None:
         grid = detector.grid(binding.input_size)
         return LayerEvidence(detector.shallow, detector.deep, detector.statistics, grid)
-    return LearnedEvidence(head, head_features(detector, binding, head.branch, head.kind))
+    grid = detector.grid(binding.input_size)
+    features = head_features(detector.statistics, binding.shapes, grid, head.branch, head.kind)
+    return LearnedEvidence(head, features)
 
 
 class Analyzer(nn.Module):

@@ -13,11 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zmask_ros.defense.analyzer import Evidence, LayerEvidence
-from zmask_ros.defense.evidence.descriptors import DescriptorFeatures, LayerDescriptors
+from zmask_ros.defense.analyzer import Evidence, LayerEvidence, head_features
+from zmask_ros.defense.evidence.descriptors import LayerDescriptors
 from zmask_ros.defense.evidence.grid import layer_grid
 from zmask_ros.defense.evidence.head import EvidenceHead
-from zmask_ros.defense.evidence.head_features import HeadFeatures
 from zmask_ros.defense.evidence.statistics import LayerStatistics, Moments
 from zmask_ros.defense.evidence.taps import tap
 from zmask_ros.defense.profile.detector import statistics_key
@@ -178,13 +177,7 @@ def head_under(plan: FittingPlan, statistics: Mapping[str, LayerStatistics]) -> 
     """The plan's head under given statistics, among which are those of descriptors if it sees these."""
     head = plan.head
     assert head is not None
-    branch = head.branch
-    own = {name: statistics[statistics_key("head", name)] for name in branch.layers}
-    sizes = {name: plan.binding.shapes[name][1:] for name in branch.layers}
-    if head.kind.of_channels:
-        return EvidenceHead(head, HeadFeatures(branch, own, sizes, plan.grid, head.kind))
-    clean = {name: statistics[statistics_key("descriptors", name)] for name in branch.layers}
-    return EvidenceHead(head, DescriptorFeatures(branch, own, clean, sizes, plan.grid))
+    return EvidenceHead(head, head_features(statistics, plan.binding.shapes, plan.grid, head.branch, head.kind))
 
 
 def descriptors_of(plan: FittingPlan, name: str, statistics: LayerStatistics) -> LayerDescriptors:

@@ -47,7 +47,7 @@ from zmask_ros.attacks.convergence import Judge, Ladder, Outcome, climb
 from zmask_ros.attacks.eot import Transforms, sample_layout
 from zmask_ros.attacks.files import load_exact, load_patch
 from zmask_ros.attacks.scenes import evenly
-from zmask_ros.attacks.strength import ATTACKERS, FAST
+from zmask_ros.attacks.strength import ATTACKERS, FAST, PENALIZED
 from zmask_ros.cli.console import progress
 from zmask_ros.data.camvid import LabeledFrame
 from zmask_ros.defense import Profile, load_profile
@@ -84,17 +84,7 @@ PENALTY = "cross-entropy - 0.3 log excess"
 STARTS = 3
 RECIPES: dict[str, Recipe] = {
     PLAIN_ATTACK: BASE,
-    PENALTY: replace(
-        OWN,
-        steps=200,
-        lr=0.03,
-        smoothness=0.0,
-        loss="cross_entropy",
-        adaptive="flag",
-        evasion="penalty",
-        adaptive_weight=0.3,
-        margin=0.0,
-    ),
+    PENALTY: replace(OWN, steps=200, adaptive="flag", **PENALIZED),
     **{f"bound, {name}": replace(BASE, **BOUND, **own) for name, own in ATTACKERS.items()},
     f"bound, the best of {STARTS} starts": replace(BASE, **BOUND, restarts=STARTS),
     START: replace(BASE, **BOUND),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
-from zmask_ros.attacks.recipe import STAYS_BELOW, Recipe
+from zmask_ros.attacks.recipe import CROSS_ENTROPY, PENALTY, STAYS_BELOW, Recipe
 
 StrengthName = Literal["quick", "standard", "full"]
 QUICK, STANDARD, FULL = STRENGTH_NAMES = get_args(StrengthName)
@@ -24,6 +24,15 @@ ATTACKERS: dict[str, dict[str, Any]] = {
     "apgd focal": {"optimizer": "apgd", "loss": "focal"},
 }
 """The attackers by name, each as what it changes in a recipe; the strongest first, as far as was seen."""
+PENALIZED: dict[str, Any] = {
+    "loss": CROSS_ENTROPY,
+    "evasion": PENALTY,
+    "adaptive_weight": 0.3,
+    "margin": 0.0,
+    "lr": 0.03,
+    "smoothness": 0.0,
+}
+"""One that knows the defense, with a penalty on its score instead of a bound: what it changes in a recipe."""
 
 
 @dataclass(frozen=True)

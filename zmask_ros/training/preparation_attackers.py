@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from zmask_ros.attacks import Recipe
-from zmask_ros.attacks.recipe import CONSTRAINT, CROSS_ENTROPY, PENALTY, RESISTING, SHARE, patch_side
-from zmask_ros.attacks.strength import FAST
+from zmask_ros.attacks.recipe import CONSTRAINT, RESISTING, SHARE, patch_side
+from zmask_ros.attacks.strength import FAST, PENALIZED
 from zmask_ros.training.adversaries import ALIKE, SEEN
 from zmask_ros.training.standing import ADAPTIVE, ADAPTIVE_ALIKE, ADAPTIVE_KINDS, PLAIN
 
@@ -44,18 +44,7 @@ TURNS = (
     Turn({"adaptive": "both", "evasion": SHARE}),
     Turn({"eot": ALIKE}, ALIKE_SIDE),
     Turn(side=0.31),
-    Turn(
-        {
-            "eot": ALIKE,
-            "loss": CROSS_ENTROPY,
-            "evasion": PENALTY,
-            "adaptive_weight": 0.3,
-            "margin": 0.0,
-            "lr": 0.03,
-            "smoothness": 0.0,
-        },
-        ALIKE_SIDE,
-    ),
+    Turn({"eot": ALIKE, **PENALIZED}, ALIKE_SIDE),
 )
 """Of the attackers: what one of them finds hidden, another one may see."""
 
@@ -65,14 +54,13 @@ def patch_recipes(input_size: tuple[int, int], steps: int) -> dict[str, Recipe]:
     large, small, alike = (patch_side(share, input_size) for share in (SIDE, SMALL_SIDE, ALIKE_SIDE))
     # With two images a step a patch gets stronger in the same time than with four.
     begun = Recipe((large, large), steps, batch=2, lr=0.06, gamma=1.0, eot=SEEN, **FAST)
+    adaptive = replace(begun, seed=3, adaptive="flag", evasion=CONSTRAINT)
     return {
         PLAIN: begun,
         SMALL: replace(begun, size=(small, small), seed=1),
         GRADED: replace(begun, seed=2, beta=GRADED_BETA),
-        ADAPTIVE: replace(begun, seed=3, adaptive="flag", evasion=CONSTRAINT),
-        ADAPTIVE_ALIKE: replace(
-            begun, size=(alike, alike), seed=4, adaptive="flag", evasion=CONSTRAINT, loss=RESISTING, eot=ALIKE
-        ),
+        ADAPTIVE: adaptive,
+        ADAPTIVE_ALIKE: replace(adaptive, size=(alike, alike), seed=4, loss=RESISTING, eot=ALIKE),
     }
 
 

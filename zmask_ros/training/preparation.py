@@ -305,6 +305,7 @@ class _Chain:
         self.plan = begun_plan(segmenter, start)
         assert self.plan.learned is not None
         self._frames = frames
+        self._latest: dict[tuple[int, float | None], CleanMeasurements] = {}
         fit = self._fit("Fitting", self.plan, FEWEST_TAUGHT if _sees_channels(self.plan) else FEWEST_DRIVES)
         self.measured: CleanMeasurements = fit.measured()
         self._by_drive = self.measured.moments.drives >= FEWEST_DRIVES
@@ -457,7 +458,7 @@ class _Chain:
         return self.state.best or self.floor
 
     def _is_floor(self, own: Best) -> bool:
-        return own.steps == 0 and own.precaution_rate == self.floor.precaution_rate
+        return own.key == self.floor.key
 
     def best_profile(self) -> Profile:
         """The best so far, with the statistics and thresholds of all drives."""
@@ -485,6 +486,12 @@ class _Chain:
             self._told = gone
 
     def _measured(self, own: Best) -> CleanMeasurements:
+        """What clean frames gave with a head; of the latest it is kept, as one that sees channels takes passes."""
+        if own.key not in self._latest:
+            self._latest = {own.key: self._measure(own)}
+        return self._latest[own.key]
+
+    def _measure(self, own: Best) -> CleanMeasurements:
         measured = self._taught if own.steps else self.measured
         assert measured.plan.learned is not None
         begun = measured.plan.learned
@@ -637,9 +644,11 @@ class _Chain:
         """Share of the clean frames that are compared on, and of the benign pictures among them, that are flagged."""
         interval = profile.detector.threshold.interval
         exceeded, images = (0, 0) if interval is None else (interval.exceeded, interval.frames)
-        scores = self._scores(profile, self.benign.compared)
-        exceeded += sum(score > profile.detector.threshold.value for score in scores)
-        return exceeded / max(images + len(scores), 1)
+        return (exceeded + self._flagged_pictures(profile)) / max(images + len(self.benign.compared), 1)
+
+    def _flagged_pictures(self, profile: Profile) -> int:
+        """How many of the benign pictures that are compared on are flagged."""
+        return sum(score > profile.detector.threshold.value for score in self._scores(profile, self.benign.compared))
 
     @torch.inference_mode()
     def _scores(self, profile: Profile, images: Sequence[np.ndarray]) -> list[float]:
@@ -661,10 +670,9 @@ class _Chain:
 
     def _reported(self, own: Best) -> Standing:
         """What the patches do on the frames that are held out for the report."""
-        key = (own.steps, own.precaution_rate)
-        if key not in self._standings:
-            self._standings[key] = self._find_standing(own)
-        return self._standings[key]
+        if own.key not in self._standings:
+            self._standings[own.key] = self._find_standing(own)
+        return self._standings[own.key]
 
     @cached_property
     def _reported_images(self) -> tuple[np.ndarray, ...]:
@@ -682,13 +690,13 @@ class _Chain:
         flagged = masked = 0
         # All of the drive has a say in the thresholds that are saved: each half is judged by those that know the other.
         for half in self.parts.halves:
-            detector = self._as_saved(own, half).detector
-            tested = [own for own, frame in zip(scores, self.parts.reported, strict=True) if frame.group in half]
-            flagged += sum(score > detector.threshold.value for score in tested)
-            masked += sum(score > min(detector.threshold.value, detector.masking_threshold) for score in tested)
-        others = [score > profile.detector.threshold.value for score in self._scores(profile, self.benign.compared)]
-        rates = flagged / len(scores), masked / len(scores)
-        return Standing(by_kind, *rates, float(np.mean(others)) if others else None)
+            thresholds = Defense(self.segmenter, self._as_saved(own, half)).thresholds
+            tested = [score for score, frame in zip(scores, self.parts.reported, strict=True) if frame.group in half]
+            flagged += sum(score > thresholds.attack for score in tested)
+            masked += sum(score > thresholds.masking for score in tested)
+        pictures = len(self.benign.compared)
+        benign = self._flagged_pictures(profile) / pictures if pictures else None
+        return Standing(by_kind, flagged / len(scores), masked / len(scores), benign)
 
     def _goes_on(self, end: float) -> bool:
         if math.isinf(end):

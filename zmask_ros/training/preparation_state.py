@@ -37,6 +37,11 @@ class Best:
     alike: bool = False
     patched: float | None = None
 
+    @property
+    def key(self) -> tuple[int, float | None]:
+        """What tells it from the others of a preparation: of as many steps there is one head."""
+        return self.steps, self.precaution_rate
+
 
 @dataclass
 class PreparationState:

@@ -6,6 +6,7 @@ SETTINGS = PreparationSettings(
     patch_steps=2,
     least_patch_steps=2,
     shown_frames=6,
+    street_pictures=0,
     head_steps=9,
     patience=2,
     compared_frames=2,

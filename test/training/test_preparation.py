@@ -1,5 +1,6 @@
 """Preparing a profile on the tiny network: the best of what was tried, interruptions, and the budget."""
 
+import math
 import re
 from contextlib import contextmanager
 from dataclasses import replace
@@ -110,7 +111,7 @@ def test_it_trains_until_it_gets_no_better_and_ends_with_the_best(segmenter, uni
     assert result.steps > 0
     assert result.after.merit > result.before.merit
     assert set(result.before.by_kind) == set(result.after.by_kind) == set(KINDS)
-    assert {"fit", "patches", "comparison", "head", "check", "report"} == set(result.stages)
+    assert {"fit", "patches", "comparison", "head", "last lesson", "check", "report"} == set(result.stages)
     assert sum(result.stages.values()) == result.seconds
     assert sum(source.frames + source.held_out for source in result.profile.sources) == len(FRAMES)
     assert result.profile.detector.precaution is not None
@@ -119,7 +120,14 @@ def test_it_trains_until_it_gets_no_better_and_ends_with_the_best(segmenter, uni
 
 
 @pytest.mark.parametrize(
-    ("stage", "after"), [("Patch: adaptive", 1), ("Training the head", 3), ("Patch: adaptive, round 2", 1)]
+    ("stage", "after"),
+    [
+        ("Patch: adaptive", 1),
+        ("Training the head", 3),
+        ("Patch: adaptive, round 2", 1),
+        ("Patch: adaptive, with a penalty, anew", 1),
+        ("Patch: adaptive, last lesson", 1),
+    ],
 )
 def test_an_interrupted_one_goes_on_and_ends_the_same(segmenter, uninterrupted, tmp_path, stage, after):
     work = tmp_path / "work"
@@ -136,10 +144,10 @@ def test_an_interrupted_patch_is_gone_on_with_although_the_machine_got_slower(se
     monkeypatch.setattr(patch_attack, "SAVED_EVERY", 2)
     settings, work = replace(SETTINGS, patch_steps=9), tmp_path / "work"
     monkeypatch.setattr(preparation, "seconds_a_pass", lambda *_: 0.05)
-    run(segmenter, work, LIKES_TRAINING, interrupting("Patch: plain", 3), settings, budget=60.0)
+    run(segmenter, work, LIKES_TRAINING, interrupting("Patch: plain", 3), settings, budget=75.0)
     assert (work / "plain.attack.safetensors").exists()
     monkeypatch.setattr(preparation, "seconds_a_pass", lambda *_: 0.1)
-    result, _ = run(segmenter, work, LIKES_TRAINING, settings=settings, budget=60.0)
+    result, _ = run(segmenter, work, LIKES_TRAINING, settings=settings, budget=75.0)
     assert result.patch_steps == 4
 
 
@@ -147,7 +155,7 @@ def test_with_a_longer_budget_the_patches_against_the_best_are_made_again(segmen
     work, made = tmp_path / "work", []
     run(segmenter, work, LIKES_TRAINING, interrupting("Patch: adaptive, always seen alike, anew", 1), budget=60.0)
     kept = torch.load(work / "state.pt", weights_only=True)["state"]
-    assert list(kept["anew"]) == ["adaptive"]
+    assert list(kept["anew"]) == ["adaptive, anew"]
 
     @contextmanager
     def progress(description, unit, total):
@@ -172,8 +180,8 @@ def test_patches_do_not_take_more_than_half_of_a_short_budget(segmenter, tmp_pat
     settings = replace(SETTINGS, patch_steps=240, least_patch_steps=80)
     monkeypatch.setattr(preparation, "seconds_a_pass", lambda *_: 0.05)
     result, _ = run(segmenter, tmp_path / "work", LIKES_TRAINING, settings=settings, budget=60.0)
-    # Five patches, and half a second a step.
-    assert result.patch_steps == 12
+    # Six patches, and half a second a step.
+    assert result.patch_steps == 10
 
 
 def test_a_short_budget_is_not_spent_on_the_report(segmenter, tmp_path, monkeypatch):
@@ -227,6 +235,47 @@ def test_it_never_ends_below_what_fitting_gives(segmenter, tmp_path, worth):
     assert kept[-1].detector.threshold.value == kept[0].detector.threshold.value
 
 
+@pytest.fixture
+def taught_last(monkeypatch):
+    """Weights of the heads that last lessons gave."""
+    weights, answered = [], preparation._Chain._answered
+
+    def listened(chain, oracle, anew=False):
+        own = answered(chain, oracle, anew)
+        weights.extend([own.head] if anew else [])
+        return own
+
+    monkeypatch.setattr(preparation._Chain, "_answered", listened)
+    return weights
+
+
+def holds(profile, weights):
+    own = profile.detector.head.tensors
+    return own.keys() == weights.keys() and all(torch.equal(own[name], weights[name]) for name in own)
+
+
+@pytest.mark.parametrize(("worth", "taken"), [(0.95, True), (0.6, False)])
+def test_the_head_of_the_last_lesson_is_kept_if_it_is_better(segmenter, tmp_path, taught_last, worth, taken):
+    def judged(profile, frames):
+        last = any(holds(profile, weights) for weights in taught_last)
+        return worth if last else 0.8 if is_trained(profile) else 0.4
+
+    result, kept = run(segmenter, tmp_path / "work", judge_of(judged))
+    (weights,) = taught_last
+    assert holds(result.profile, weights) == holds(kept[-1], weights) == taken
+    assert is_trained(result.profile)
+
+
+def test_a_short_budget_is_not_spent_on_a_last_lesson(segmenter, tmp_path, taught_last):
+    run(segmenter, tmp_path / "work", LIKES_TRAINING, budget=60.0)
+    assert not taught_last
+
+
+@pytest.fixture
+def no_last_lesson(monkeypatch):
+    monkeypatch.setattr(preparation, "FEWEST_ROUNDS", math.inf)
+
+
 def judge_of_rounds(found):
     """A judge under whom the attacker of each round finds something else: what is then left, in 0..1."""
     # His patch is the last that a head is judged by, in the place of all that know the profile that fitting gave.
@@ -245,7 +294,7 @@ def judge_of_rounds(found):
     return judge_of(worth)
 
 
-def test_a_head_that_met_a_weak_attacker_is_not_the_best_for_it(segmenter, tmp_path):
+def test_a_head_that_met_a_weak_attacker_is_not_the_best_for_it(segmenter, tmp_path, no_last_lesson):
     found = [0.9, 0.3, 0.9, 0.5, 0.9, 0.4]
     result, _ = run(segmenter, tmp_path / "work", judge_of_rounds(found))
     # The worst of two in turn: -, -, 0.3, 0.5, 0.5, 0.4.
@@ -263,7 +312,7 @@ def test_the_attackers_take_turns(segmenter, monkeypatch):
     assert all(own not in first[:number] for number, own in enumerate(first))
 
 
-def test_one_bad_outcome_is_outlived(segmenter, tmp_path):
+def test_one_bad_outcome_is_outlived(segmenter, tmp_path, no_last_lesson):
     settings = replace(SETTINGS, patience=3)
     found = [0.8, 0.8, 0.1, 0.9, 0.95, 0.95, 0.1, 0.1, 0.1, 0.1]
     result, _ = run(segmenter, tmp_path / "work", judge_of_rounds(found), settings=settings)
@@ -310,12 +359,12 @@ def test_other_benign_pictures_make_another_preparation(segmenter, tmp_path):
 
 
 def test_a_head_is_shown_as_many_frames_although_the_machine_got_slower(segmenter, tmp_path, monkeypatch):
-    settings, work = replace(SETTINGS, shown_frames=40), tmp_path / "work"
+    settings, work = replace(SETTINGS, shown_frames=40, street_pictures=2), tmp_path / "work"
     monkeypatch.setattr(preparation, "LEAST_SHOWN", 1)
     monkeypatch.setattr(preparation, "seconds_a_pass", lambda *_: 0.2)
     run(segmenter, work, LIKES_TRAINING, interrupting("Training the head", 3), settings, budget=60.0)
     kept = torch.load(work / "state.pt", weights_only=True)["state"]["shown_frames"]
-    assert kept == 12
+    assert kept == 6
     monkeypatch.setattr(preparation, "seconds_a_pass", lambda *_: 0.4)
     shown = []
 
@@ -325,7 +374,7 @@ def test_a_head_is_shown_as_many_frames_although_the_machine_got_slower(segmente
         yield lambda steps=1, note="": None
 
     run(segmenter, work, LIKES_TRAINING, progress, settings, budget=60.0)
-    assert shown == [round(2.5 * kept)]
+    assert shown == [round(2.5 * kept) + settings.street_pictures]
 
 
 @pytest.mark.parametrize("budget", [30.0, 60.0])

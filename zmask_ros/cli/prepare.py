@@ -74,6 +74,13 @@ SUMMARIZED = {
     help="Other roads and cameras without any attack: a picture, a folder of pictures, or a bag; repeatable. The head "
     "learns that they are harmless: fewer false alarms where BAGS have never been.",
 )
+@click.option(
+    "--screen/--no-screen",
+    default=True,
+    show_default=True,
+    help="Train a screening, if there is time: calm frames cost less, and it is one more thing that attackers can aim "
+    "at. Without one its time is the head's.",
+)
 @options.false_alarm_rate(default=SETTINGS.false_alarm_rate)
 @options.every
 @options.significant_bits
@@ -89,6 +96,7 @@ def command(
     budget: float | None,
     start: Path | None,
     benign: tuple[Path, ...],
+    screen: bool,
     false_alarm_rate: float,
     every: int,
     significant_bits: int,
@@ -141,7 +149,8 @@ def command(
         with _hands(ray, workers, timeout, NamedNetwork.of(segmenter, device, network)) as hands:
             around = replace(around, hands=hands)
             seconds = math.inf if budget is None else budget
-            settings = replace(SETTINGS, false_alarm_rate=false_alarm_rate)
+            screen_steps = SETTINGS.screen_steps if screen else 0
+            settings = replace(SETTINGS, false_alarm_rate=false_alarm_rate, screen_steps=screen_steps)
             result = prepare(network, frames, settings, around, beginning, seconds, pictures)
     except KeyboardInterrupt:
         if not kept and not resumed:

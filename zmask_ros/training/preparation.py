@@ -1,11 +1,13 @@
 """Clean drives and a network to the best profile that can be had in the time given, one chain that can be interrupted.
 
-fit -> patches to compare on -> rounds of head and attacker, with a comparison in each -> check -> screening -> report
+fit -> patches to compare on -> rounds of head and attacker, with a comparison in each -> a last lesson -> check
+    -> screening -> report
 
 In each round the head learns from all patches so far, and an attacker who knows the outcome makes the next one. The
 attackers take turns, each in another way, and a head is judged by the worst of one turn of all: of what that one does,
 and of what those before it did to its predecessors. The other patches that profiles are compared on are none of those
-it learns from.
+it learns from. After the rounds a head begins anew and learns from all patches at once: one that went from round to
+round is still marked by the few that it began with. It has to be better than the best of the rounds.
 
 No head learns from the frames of one drive, and profiles are not compared on them; where there are few drives, those of
 one stretch. They have a say in the thresholds that are saved, and are for the check and the report.
@@ -45,11 +47,20 @@ from zmask_ros.training.division import FEWEST_HELD_OUT, divide_frames, evenly
 from zmask_ros.training.double_oracle import BENIGN_A_FRAME, PATCHED_SHARE, HeadOracle, bytes_an_image
 from zmask_ros.training.pipeline import PASSES_AN_ADVERSARIAL_STEP, seconds_a_pass
 from zmask_ros.training.plans import FittingPlan, LearnedPart, plan_of, screen_layers, transfer_plan
-from zmask_ros.training.preparation_attackers import KINDS, SMALL, TURNS, patch_recipes, round_recipe, turn_of
+from zmask_ros.training.preparation_attackers import (
+    BEGUN_PLAIN,
+    KINDS,
+    SMALL,
+    TURNS,
+    patch_recipes,
+    round_recipe,
+    turn_of,
+)
 from zmask_ros.training.preparation_state import Best, PreparationState, WorkFolder
 from zmask_ros.training.preparation_work import AttackedFrame, Hands, Judge, OwnHands, PatchOrder
 from zmask_ros.training.screening import add_screen
 from zmask_ros.training.settings import LEAST_ADVERSARIAL_STEPS, PreparationSettings, ScreenSettings
+from zmask_ros.training.simulated_streets import SECONDS_A_PICTURE, street_pictures
 from zmask_ros.training.sources import CleanFrame, total_length
 from zmask_ros.training.standing import ADAPTIVE, ADAPTIVE_ALIKE, ADAPTIVE_KINDS, PLAIN, PatchFigures, Standing
 
@@ -79,8 +90,16 @@ It takes for a patch what its drives do not show, unless it has seen each of the
 """
 LEAST_FOLD = 10
 """Frames of a drive, or a stretch, that can be held out for the report."""
+FEWEST_ROUNDS = 2
+"""Before a last lesson: the first round's head begins anew, too."""
+LAST_LESSON_SHARE = 0.25
+"""Of the budget, for a last lesson and patches against what came of it, at most."""
 SHOWN_SHARE = 0.1
 """Of the budget, for showing the head clean frames and benign pictures."""
+SHOWN_A_FRAME = 2 * BENIGN_A_FRAME
+"""Benign images a clean frame: of other roads there are at most as many as of the drives."""
+STREETS_SHARE = 0.03
+"""Of the budget, for drawing streets."""
 LEAST_SHOWN = 20
 """Clean frames that it is shown at least."""
 REPORT_SHARE = 0.25
@@ -97,6 +116,9 @@ LOOKS, WEAKEST_SHARE = 3, 0.1
 """Frames with each patch that a head has learned from, and the share of them that may score less than what the others
 do at least: the margin between clean frames and patches ends there."""
 NO_PICTURES = BenignPictures()
+LAST_LESSON = "last lesson"
+KEPT_MEASUREMENTS = 2
+"""With heads that are compared with each other."""
 COMPARED_SEED, REPORTED_SEED, ANEW_SEED = 1, 2, 100
 """Of the places of patches on the frames, and of the patch that is made anew."""
 
@@ -305,7 +327,7 @@ class _Chain:
         self.plan = begun_plan(segmenter, start)
         assert self.plan.learned is not None
         self._frames = frames
-        self._latest: dict[tuple[int, float | None], CleanMeasurements] = {}
+        self._latest: dict[tuple[str, float | None], CleanMeasurements] = {}
         fit = self._fit("Fitting", self.plan, FEWEST_TAUGHT if _sees_channels(self.plan) else FEWEST_DRIVES)
         self.measured: CleanMeasurements = fit.measured()
         self._by_drive = self.measured.moments.drives >= FEWEST_DRIVES
@@ -322,7 +344,7 @@ class _Chain:
         self.judged_cautious = self._judged(self.cautious)
         self.pairs: dict[str, list[AttackedFrame]] = {}
         self._seen_patches: dict[str, tuple[np.ndarray, ...]] = {}
-        self._standings: dict[tuple[int, float | None], Standing] = {}
+        self._standings: dict[tuple[str, float | None], Standing] = {}
 
     # Stages
 
@@ -338,7 +360,7 @@ class _Chain:
         for knowing in (False, True):
             for made in self.hands.make(
                 [
-                    self._order(kind, recipe, self.judged_cautious, state.patches.get(PLAIN))
+                    self._order(kind, recipe, self.judged_cautious, self._begun(kind))
                     for kind, recipe in recipes.items()
                     if kind not in state.patches and recipe.knows_the_defense == knowing
                 ]
@@ -358,39 +380,58 @@ class _Chain:
 
     def train_head(self) -> None:
         """Rounds of head and attacker; each head is compared with the best."""
-        end = self.budget - self._reserved()
-        if self._goes_on(end):
-            # With a longer budget an interrupted preparation trains again, and the best may be another one then.
-            self.state.anew = {}
+        state, oracle = self.state, None
+        if self._goes_on():
+            # With a longer budget an interrupted preparation trains again, and a last lesson has more to teach then.
+            state.last, state.anew = None, {}
             self._make_learned_patches()
             oracle = self._oracle()
-            while self._goes_on(end):
+            while self._goes_on():
                 self._round(oracle)
+        if state.last is None and self._affords_last_lesson():
+            state.last = self._answered(oracle or self._oracle(), anew=True)
+            self._mark(LAST_LESSON)
+        if state.last is not None:
+            self._compare_last(state.last)
         # No round fits into what is left of the head's time: that will not be spent.
-        self._tell(end)
+        self._tell(self.budget - self._after_training() - self._for_screen())
 
     def check(self) -> None:
         """Go back to what fitting gave if the best is worse on the frames that are held out for the report."""
+        state = self.state
         if self._is_floor(self._best):
             return
-        self._make_anew()
-        if self._reported(self._best).merit < self._reported(self.floor).merit:
-            self.state.best, self.state.best_merit = self.floor, -math.inf
+        state.best = self._attacked_anew({"anew": self._best}, "check")["anew"]
+        if self._reported(state.best).merit < self._reported(self.floor).merit:
+            state.best, state.best_merit = self.floor, -math.inf
         self._mark("check")
 
-    def _make_anew(self) -> None:
-        """Adaptive patches against the best, by attackers of the strength of those against what fitting gave."""
-        state, judged = self.state, self._as_saved(self._best)
+    def _attacked_anew(self, heads: dict[str, Best], stage: str) -> dict[str, Best]:
+        """Heads with adaptive patches against each, by attackers of the strength of those against what fitting gave.
+
+        Args:
+            heads: by what tells the patches against them from others. What has not learned keeps those that it has.
+            stage: that takes the time.
+        """
+        state = self.state
         assert state.patch_steps is not None
         recipes = patch_recipes(self.segmenter.input_size, state.patch_steps)
+        missing = {name: own for name, own in heads.items() if own.steps and own.against.keys() != set(ADAPTIVE_KINDS)}
         orders = [
-            self._order(f"{kind}, anew", replace(recipes[kind], seed=ANEW_SEED), judged, state.patches[PLAIN])
+            self._order(
+                f"{kind}, {name}", replace(recipes[kind], seed=ANEW_SEED), self._as_saved(own), self._begun(kind)
+            )
+            for name, own in missing.items()
             for kind in ADAPTIVE_KINDS
-            if kind not in state.anew
+            if f"{kind}, {name}" not in state.anew
         ]
         for made in self.hands.make(orders):
-            state.anew[made.kind.removesuffix(", anew")] = made.patch
-            self._mark("check")
+            state.anew[made.kind] = made.patch
+            self._mark(stage)
+        return heads | {
+            name: replace(own, against={kind: state.anew[f"{kind}, {name}"] for kind in ADAPTIVE_KINDS})
+            for name, own in missing.items()
+        }
 
     def with_screen(self, profile: Profile) -> Profile:
         """The profile with a screen, if there is time to train one; otherwise with that of the start, if it had one."""
@@ -488,7 +529,7 @@ class _Chain:
     def _measured(self, own: Best) -> CleanMeasurements:
         """What clean frames gave with a head; of the latest it is kept, as one that sees channels takes passes."""
         if own.key not in self._latest:
-            self._latest = {own.key: self._measure(own)}
+            self._latest = dict([*self._latest.items()][1 - KEPT_MEASUREMENTS :]) | {own.key: self._measure(own)}
         return self._latest[own.key]
 
     def _measure(self, own: Best) -> CleanMeasurements:
@@ -542,18 +583,18 @@ class _Chain:
         return min(most, affordable)
 
     def _affordable_frames(self) -> int:
-        images = self._benign_a_frame + PATCHED_SHARE * SHOWN_PATCHES
+        images = SHOWN_A_FRAME + PATCHED_SHARE * SHOWN_PATCHES
         held = int(SHOWN_BYTES / images / bytes_an_image(self._taught, self.parts.training[0]))
         most = max(1, min(self.settings.shown_frames, held))
         if math.isinf(self.budget):
             return most
-        frame = self._benign_a_frame * self._pass_seconds
+        frame = SHOWN_A_FRAME * self._pass_seconds
         return min(most, max(LEAST_SHOWN, int(SHOWN_SHARE * self.budget / max(frame, 1e-9))))
 
-    @property
-    def _benign_a_frame(self) -> float:
-        """Benign images a clean frame; there are at most as many of other cameras as of the drives."""
-        return BENIGN_A_FRAME * (2 if self.benign.taught else 1)
+    def _affordable_streets(self) -> int:
+        """The same on every machine: with another number the head is another one."""
+        most = self.settings.street_pictures
+        return most if math.isinf(self.budget) else min(most, int(STREETS_SHARE * self.budget / SECONDS_A_PICTURE))
 
     @cached_property
     def _pass_seconds(self) -> float:
@@ -569,13 +610,16 @@ class _Chain:
         frame = PASSES_A_REPORTED_FRAME * self._pass_seconds
         return min(most, max(LEAST_REPORTED, int(REPORT_SHARE * self.budget / max(frame, 1e-9))))
 
-    def _order(self, kind: str, recipe: Recipe, profile: Profile, plain: Tensor | None = None) -> PatchOrder:
-        """A patch against the network; or, where the recipe knows it, against ``profile``, beginning with ``plain``."""
+    def _order(self, kind: str, recipe: Recipe, profile: Profile, begun: Tensor | None = None) -> PatchOrder:
+        """A patch against the network or, where the recipe knows it, against ``profile``; it begins with ``begun``."""
         own = profile if recipe.knows_the_defense else None
-        # Who knows the defense begins with what harms the network most, if it is seen in the same way.
-        start = None if own is None or plain is None or recipe.eot != SEEN else plain[None]
+        start = None if begun is None else begun[None]
         frames = tuple(frame.image for frame in evenly(self.parts.training, ATTACKED_FRAMES))
         return PatchOrder(kind, recipe, frames, own, start, self.folder.attack(kind))
+
+    def _begun(self, kind: str) -> Tensor | None:
+        """What a patch begins with that profiles are compared on; None: noise."""
+        return self.state.patches[PLAIN] if kind in BEGUN_PLAIN else None
 
     def _all_attacked(
         self, frames: Sequence[np.ndarray], most: int, seed: int, patches: dict[str, Tensor] | None = None
@@ -612,8 +656,9 @@ class _Chain:
         by_kind = self.hands.judge(profile, self._against(own, self.pairs, self.parts.compared, COMPARED_SEED))
         alarms = self._false_alarms(profile)
         if own.steps:
-            state.outcomes.append(astuple(by_kind[ADAPTIVE]))
-            by_kind |= {ADAPTIVE: self._worst_of_a_turn()}
+            (kind,) = own.against
+            state.outcomes.append(astuple(by_kind.pop(kind)))
+            by_kind[ADAPTIVE] = self._worst_of_a_turn()
         merit = Standing(by_kind, alarms, alarms).merit
         turning = 0 < len(state.outcomes) <= len(TURNS)
         if turning and state.best is not None and state.best.steps:
@@ -625,6 +670,27 @@ class _Chain:
             state.best, state.best_merit = own, merit
             state.best_figures, state.best_alarms = {kind: astuple(found) for kind, found in by_kind.items()}, alarms
             self.around.keep(self._profile(own))
+
+    def _compare_last(self, last: Best) -> None:
+        """Keep the head of the last lesson if it is better than the best, each against attackers of its own."""
+        state = self.state
+        if last.digest == self._best.digest:
+            # It has been compared before an interruption.
+            return
+        heads = self._attacked_anew({"anew": self._best, LAST_LESSON: last}, LAST_LESSON)
+        state.best, state.last = heads["anew"], heads[LAST_LESSON]
+        merit = self._merit_by_its_own(state.last)
+        if merit > self._merit_by_its_own(state.best):
+            state.best, state.best_merit = state.last, merit
+            self.around.keep(self._profile(state.last))
+        self._mark(LAST_LESSON)
+
+    def _merit_by_its_own(self, own: Best) -> float:
+        """How good a head is against the attackers who know it, where profiles are compared."""
+        pairs = self._against(own, self.pairs, self.parts.compared, COMPARED_SEED)
+        by_kind = self.hands.judge(self._as_saved(own), pairs)
+        alarms = self._false_alarms(self._judged(own))
+        return Standing(by_kind, alarms, alarms).merit
 
     def _best_as_met_by_as_many(self) -> float:
         """The merit of the best, had it met all attackers so far.
@@ -659,14 +725,11 @@ class _Chain:
     def _against(
         self, own: Best, pairs: dict[str, list[AttackedFrame]], frames: Sequence[np.ndarray], seed: int
     ) -> dict[str, list[AttackedFrame]]:
-        """``pairs``, with the adaptive patch that was made against this very head, if one was, instead of others."""
-        if own.adaptive is None:
+        """``pairs``; where adaptive patches were made against this very head, with these instead of the others."""
+        if not own.against:
             return pairs
-        if self.state.anew:
-            return pairs | self._all_attacked(frames, len(pairs[PLAIN]), seed, self.state.anew)
         others = {kind: found for kind, found in pairs.items() if kind not in ADAPTIVE_KINDS}
-        number = len(pairs[PLAIN])
-        return others | {ADAPTIVE: self._attacked(frames, own.adaptive, own.alike, number, seed)}
+        return others | self._all_attacked(frames, len(pairs[PLAIN]), seed, own.against)
 
     def _reported(self, own: Best) -> Standing:
         """What the patches do on the frames that are held out for the report."""
@@ -698,11 +761,19 @@ class _Chain:
         benign = self._flagged_pictures(profile) / pictures if pictures else None
         return Standing(by_kind, flagged / len(scores), masked / len(scores), benign)
 
-    def _goes_on(self, end: float) -> bool:
-        if math.isinf(end):
+    def _goes_on(self) -> bool:
+        """Whether there is time for a round; without a budget, whether rounds may make it better yet."""
+        if math.isinf(self.budget):
             return self.state.stale < self.settings.patience
         expected = self.state.round_seconds or 2 * self.state.patch_seconds + self.state.compare_seconds
-        return self._now() + expected < end
+        return (
+            self._now() + expected + self._for_last_lesson() < self.budget - self._after_training() - self._for_screen()
+        )
+
+    def _affords_last_lesson(self) -> bool:
+        expected = self._for_last_lesson()
+        left = self.budget - self._now() - self._after_training() - self._for_screen()
+        return len(self.state.outcomes) >= FEWEST_ROUNDS and 0 < expected <= left
 
     def _make_learned_patches(self) -> None:
         """What the head learns from first: patches that know nothing of the defense, and those against fitting."""
@@ -732,7 +803,8 @@ class _Chain:
             # Timed anew, it would be another number, and the head another one.
             self.state.shown_frames = self._affordable_frames()
         frames = evenly(self.parts.training, self.state.shown_frames)
-        others = evenly(self.benign.taught, round(BENIGN_A_FRAME * len(frames)))
+        streets = street_pictures(self.segmenter.input_size, self._affordable_streets(), self.around.progress)
+        others = evenly((*self.benign.taught, *streets), round(BENIGN_A_FRAME * len(frames)))
         oracle = HeadOracle(self._taught, frames, self._takes_part, others, progress=self.around.progress)
         self._mark("head")
         return oracle
@@ -740,10 +812,6 @@ class _Chain:
     def _round(self, oracle: HeadOracle) -> None:
         """The head's answer to all patches so far, and the next patch, which knows it."""
         state, began = self.state, self._now()
-        for name, patch in self._remembered().items():
-            if name not in oracle.shown:
-                oracle.show(name, patch, lasting=name in LASTING)
-        oracle.forget_all_but(self._remembered())
         own = self._answered(oracle)
         judged = self._judged(own)
         assert state.patch_steps is not None
@@ -752,7 +820,7 @@ class _Chain:
         recipe = round_recipe(self.segmenter.input_size, self._round_steps(state.patch_steps), number)
         order = self._order(name, recipe, judged, state.learned[LEARNED_PLAIN] if turn.begins_plain else None)
         (made,) = self.hands.make([order])
-        own = replace(own, adaptive=made.patch, alike=recipe.eot == ALIKE)
+        own = replace(own, against={ADAPTIVE_ALIKE if recipe.eot == ALIKE else ADAPTIVE: made.patch})
         self._compare(own, judged)
         state.head, state.steps, state.learned[name] = own.head, own.steps, made.patch
         state.round_seconds = self._now() - began
@@ -768,22 +836,28 @@ class _Chain:
         """Optimization steps of the patch of a round; few are never made fewer."""
         return max(min(self.settings.least_patch_steps, patch_steps), round(ROUND_STEPS * patch_steps))
 
-    def _answered(self, oracle: HeadOracle) -> Best:
-        """The next head."""
-        state, settings = self.state, self.settings
+    def _answered(self, oracle: HeadOracle, anew: bool = False) -> Best:
+        """The next head, which goes on from the last one, or begins ``anew``."""
+        state, settings, began = self.state, self.settings, self._now()
         assert self._taught.plan.learned is not None
-        begun = self._taught.plan.learned.head
-        first = state.head is None
-        steps = settings.head_steps if first else settings.head_steps // 3
-        head = begun if state.head is None else Head(begun.branch, begun.kind, **state.head)
+        begun, last = self._taught.plan.learned.head, None if anew else state.head
+        for name, patch in self._remembered().items():
+            if name not in oracle.shown:
+                oracle.show(name, patch, lasting=name in LASTING)
+        oracle.forget_all_but(self._remembered())
+        steps = settings.head_steps if last is None else settings.head_steps // 3
+        head = begun if last is None else Head(begun.branch, begun.kind, **last)
         with self.around.progress("Training the head", "steps", steps) as advance:
 
             def show(steps: float = 1, note: str = "") -> None:
                 self._tell(self._now())
                 advance(steps, f"{note}, best merit {state.best_merit:.3f}")
 
-            head = oracle.answer(head, steps, FIRST_LEARNING_RATE if first else LEARNING_RATE, show)
-        own = Best(head.tensors, self.plan.precaution_rate or settings.precaution_rate, state.steps + steps)
+            head = oracle.answer(head, steps, FIRST_LEARNING_RATE if last is None else LEARNING_RATE, show)
+        behind = steps if last is None else state.steps + steps
+        own = Best(head.tensors, self.plan.precaution_rate or settings.precaution_rate, behind)
+        if last is None:
+            state.lesson_seconds = self._now() - began
         scores = self._scores(self._judged(own), [look for name in self._remembered() for look in self._looks(name)])
         return replace(own, patched=float(np.quantile(scores, WEAKEST_SHARE)))
 
@@ -797,19 +871,27 @@ class _Chain:
 
     def _after_training(self) -> float:
         """Seconds that the check and the report will take, by those that comparisons and patches took."""
+        if math.isinf(self.budget):
+            return 0.0
         compared = len(KINDS) * self.settings.compared_frames + len(self.benign.compared)
         # Two profiles, adaptive patches made anew, and what is the same for all profiles.
         attacked = (3 * len(KINDS) + len(ADAPTIVE_KINDS)) * min(self._reported_frames, len(self.parts.reported))
         looks = attacked + 2 * (len(self.parts.reported) + len(self.benign.compared))
         return len(ADAPTIVE_KINDS) * self.state.patch_seconds + looks / compared * self.state.compare_seconds
 
-    def _reserved(self) -> float:
-        """Seconds of the budget that are not for the head."""
-        if math.isinf(self.budget):
+    def _for_last_lesson(self) -> float:
+        """Seconds that a last lesson takes; 0 where that is too much, or before anyone can tell."""
+        state = self.state
+        patches = len(ADAPTIVE_KINDS) * state.patch_seconds
+        expected = state.lesson_seconds + patches + 2 * state.compare_seconds
+        return expected if state.lesson_seconds and expected <= LAST_LESSON_SHARE * self.budget else 0.0
+
+    def _for_screen(self) -> float:
+        """Seconds of the budget that are for a screen."""
+        if math.isinf(self.budget) or not self.settings.screen_steps:
             return 0.0
-        step = PASSES_AN_ADVERSARIAL_STEP * self._pass_seconds
-        share = SCREEN_SHARE * self.budget if self.settings.screen_steps else 0.0
-        return self._after_training() + (share if share >= LEAST_ADVERSARIAL_STEPS * step else 0.0)
+        share = SCREEN_SHARE * self.budget
+        return share if share >= LEAST_ADVERSARIAL_STEPS * PASSES_AN_ADVERSARIAL_STEP * self._pass_seconds else 0.0
 
     def _affordable_screen_steps(self) -> int:
         """0 where there is no time for enough of them."""

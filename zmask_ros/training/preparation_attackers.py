@@ -9,11 +9,13 @@ from zmask_ros.attacks import Recipe
 from zmask_ros.attacks.recipe import CONSTRAINT, RESISTING, SHARE, patch_side
 from zmask_ros.attacks.strength import FAST, PENALIZED
 from zmask_ros.training.adversaries import ALIKE, SEEN
-from zmask_ros.training.standing import ADAPTIVE, ADAPTIVE_ALIKE, ADAPTIVE_KINDS, PLAIN
+from zmask_ros.training.standing import ADAPTIVE, ADAPTIVE_ALIKE, ADAPTIVE_KINDS, ADAPTIVE_PENALIZED, PLAIN
 
 SMALL, GRADED = "plain, small", "graded"
 KINDS = (PLAIN, SMALL, GRADED, *ADAPTIVE_KINDS)
 """Of the patches that profiles are compared on."""
+BEGUN_PLAIN = (ADAPTIVE,)
+"""Of them, those that begin with what harms most, a patch that knows nothing of the defense, instead of noise."""
 SIDE, SMALL_SIDE = 0.4, 0.25
 """Of these patches, as shares of the input's height."""
 GRADED_BETA = 0.6
@@ -45,6 +47,7 @@ TURNS = (
     Turn({"eot": ALIKE}, ALIKE_SIDE),
     Turn(side=0.31),
     Turn({"eot": ALIKE, **PENALIZED}, ALIKE_SIDE),
+    Turn(PENALIZED),
 )
 """Of the attackers: what one of them finds hidden, another one may see."""
 
@@ -61,6 +64,7 @@ def patch_recipes(input_size: tuple[int, int], steps: int) -> dict[str, Recipe]:
         GRADED: replace(begun, seed=2, beta=GRADED_BETA),
         ADAPTIVE: adaptive,
         ADAPTIVE_ALIKE: replace(adaptive, size=(alike, alike), seed=4, loss=RESISTING, eot=ALIKE),
+        ADAPTIVE_PENALIZED: replace(adaptive, seed=5, **PENALIZED),
     }
 
 

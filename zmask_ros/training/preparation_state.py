@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import math
 import shutil
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,22 +28,26 @@ class Best:
         head: weights of its head by name.
         precaution_rate: share of clean frames that may be masked without being flagged; None: none.
         steps: of training behind the head.
-        adaptive: the patch that was made against it, float [3, h, w] in 0..1; None: those against what fitting gave.
-        alike: whether that one is always seen alike.
+        against: adaptive patches that were made against it by kind, float [3, h, w] in 0..1; none: it is compared on
+            those against what fitting gave.
         patched: what nearly all frames score with patches that its head has learned from; None: it has learned nothing.
     """
 
     head: dict[str, Tensor]
     precaution_rate: float | None
     steps: int
-    adaptive: Tensor | None = None
-    alike: bool = False
+    against: dict[str, Tensor] = field(default_factory=dict)
     patched: float | None = None
 
     @property
-    def key(self) -> tuple[int, float | None]:
-        """What tells it from the others of a preparation: of as many steps there is one head."""
-        return self.steps, self.precaution_rate
+    def key(self) -> tuple[str, float | None]:
+        """What tells it from the others of a preparation."""
+        return self.digest, self.precaution_rate
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the head's weights."""
+        return hashlib.sha256(b"".join(self.head[name].numpy().tobytes() for name in sorted(self.head))).hexdigest()
 
 
 @dataclass
@@ -58,9 +65,11 @@ class PreparationState:
         best_figures, best_alarms: what that is made of: `PatchFigures` by kind, and the share of false alarms.
         outcomes: what the patch of each round did to the head of its time, as `PatchFigures` has it.
         stale: comparisons in a row that found no better one.
-        anew: adaptive patches that were made against the best by kind, once no head is trained any more.
+        last: the head of the last lesson; None: it has not been given.
+        anew: finished patches against the best and the last, once there are no more rounds, by kind and by whom.
         learned: patches that the head learns from, in the order in which it met them, as ``patches``.
         head, steps: the last head, and the steps behind it; None: it has not begun to learn.
+        lesson_seconds: that the head took when it began to learn.
         round_seconds: that the last round of head and attacker took.
     """
 
@@ -77,11 +86,18 @@ class PreparationState:
     best_alarms: float = 0.0
     outcomes: list[tuple[float, ...]] = field(default_factory=list)
     stale: int = 0
+    last: Best | None = None
     anew: dict[str, Tensor] = field(default_factory=dict)
     learned: dict[str, Tensor] = field(default_factory=dict)
     head: dict[str, Tensor] | None = None
     steps: int = 0
+    lesson_seconds: float = 0.0
     round_seconds: float = 0.0
+
+    @property
+    def heads(self) -> dict[str, Best | None]:
+        """Those that are kept, by name."""
+        return {"best": self.best, "last": self.last}
 
 
 class WorkFolder:
@@ -117,8 +133,8 @@ class WorkFolder:
         try:
             kept = torch.load(self._file, weights_only=True)
             belonged_to: dict[str, str] = kept["belongs_to"]
-            best = None if kept["best"] is None else Best(**kept["best"])
-            state = PreparationState(**kept["state"], best=best)
+            heads = {name: None if own is None else Best(**own) for name, own in kept["heads"].items()}
+            state = PreparationState(**kept["state"], **heads)
         # An older version kept other things.
         except (OSError, RuntimeError, EOFError, UnpicklingError, KeyError, TypeError) as error:
             raise ZmaskError(f"{self._path} cannot be gone on with: delete it and begin anew.") from error
@@ -138,12 +154,16 @@ class WorkFolder:
             ZmaskError: the place cannot be written to.
         """
         make_folder(self._path)
-        own = {column.name: getattr(state, column.name) for column in fields(state) if column.name != "best"}
+        heads = {name: None if own is None else _columns(own) for name, own in state.heads.items()}
+        own = {name: value for name, value in _columns(state).items() if name not in heads}
         content = io.BytesIO()
-        best = None if state.best is None else vars(state.best)
-        torch.save({"belongs_to": self._belongs_to, "state": own, "best": best}, content)
+        torch.save({"belongs_to": self._belongs_to, "state": own, "heads": heads}, content)
         replace_file(self._file, content.getvalue())
 
     def remove(self) -> None:
         """Leave nothing behind."""
         shutil.rmtree(self._path, ignore_errors=True)
+
+
+def _columns(own: Best | PreparationState) -> dict[str, Any]:
+    return {column.name: getattr(own, column.name) for column in fields(own)}

@@ -89,7 +89,8 @@ class PreparationSettings(Settings):
         patch_steps: optimization steps of each patch that profiles are compared on, where there is time for them.
         least_patch_steps: steps where there is not; fewer, if these would take more than half of the time.
         shown_frames: clean frames that the head is shown, with patches and benign pictures, where there is time.
-        head_steps: of the head's first round; it takes a third of them for each further patch.
+        street_pictures: simulated streets that it is shown as benign pictures, where there is time; 0: none.
+        head_steps: of the head's first round, and of its last lesson; it takes a third of them for each further patch.
         patience: so many comparisons in a row without a better profile end a preparation that has no budget, once all
             attackers have had their turn: one more than there are, so that one bad outcome is outlived.
         compared_frames: attacked frames of each kind that profiles are compared on.
@@ -103,8 +104,9 @@ class PreparationSettings(Settings):
     patch_steps: Annotated[int, Field(ge=1)] = 240
     least_patch_steps: Annotated[int, Field(ge=1)] = 80
     shown_frames: Annotated[int, Field(ge=1)] = 90
+    street_pictures: Annotated[int, Field(ge=0)] = 110
     head_steps: Annotated[int, Field(ge=3)] = 2000
-    patience: Annotated[int, Field(ge=1)] = 7
+    patience: Annotated[int, Field(ge=1)] = 8
     compared_frames: Annotated[int, Field(ge=1)] = 10
     reported_frames: Annotated[int, Field(ge=1)] = 24
     screen_steps: AdversarialSteps = 1000

@@ -5,10 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from statistics import fmean
 
-PLAIN, ADAPTIVE, ADAPTIVE_ALIKE = "plain", "adaptive", "adaptive, always seen alike"
-"""Kinds of patches: of an attacker who knows nothing of the defense, of one who knows the profile, and of one who also
-knows from where the patch will be seen."""
-ADAPTIVE_KINDS = (ADAPTIVE, ADAPTIVE_ALIKE)
+PLAIN = "plain"
+"""A patch of an attacker who knows nothing of the defense."""
+ADAPTIVE_KINDS = ADAPTIVE, ADAPTIVE_ALIKE, ADAPTIVE_PENALIZED = (
+    "adaptive",
+    "adaptive, always seen alike",
+    "adaptive, with a penalty",
+)
+"""Patches of attackers who know the profile: one who keeps its score below the thresholds, one who also knows from
+where the patch will be seen, and one who weighs the score against the damage instead."""
 FALSE_ALARM_WEIGHT = 5.0
 """A false alarm in a hundred clean frames outweighs five hundredths of a patch's damage that is undone."""
 LEAST_DAMAGE = 0.01

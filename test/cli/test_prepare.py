@@ -115,6 +115,30 @@ def test_bad_input(capsys, tiny, profile, drive, tmp_path, arguments, says):
     assert not output.exists()
 
 
+def test_a_profile_that_is_there_already_is_not_replaced_unless_asked_for(capsys, tiny, drive, tmp_path):
+    output = tmp_path / "mine.zmask.safetensors"
+    output.write_bytes(b"the work of hours")
+    arguments = ("prepare", drive, "--segmenter", tiny, "-o", output, "--budget", "20s", "--json")
+    assert "--force" in refused(capsys, *arguments) and output.read_bytes() == b"the work of hours"
+    code, _, err = zmask(capsys, *arguments, "--force")
+    assert code == 0, err
+    load_profile(output)
+
+
+def test_a_screening_is_left_out_if_asked_for(capsys, monkeypatch, tiny, drive, tmp_path):
+    asked = []
+
+    def prepare(network, frames, settings, *others):
+        asked.append(settings.screen_steps)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(prepare_command, "SETTINGS", replace(SETTINGS, screen_steps=1000))
+    monkeypatch.setattr(prepare_command, "prepare", prepare)
+    for more in ((), ("--no-screen",)):
+        zmask(capsys, "prepare", drive, "--segmenter", tiny, "-o", tmp_path / "mine.zmask.safetensors", *more)
+    assert asked == [1000, 0]
+
+
 def with_head(description):
     """A profile of the network, as `zmask fit` makes it."""
     segmenter = load_segmenter(str(description), "cpu")
@@ -162,7 +186,7 @@ def test_images_of_a_camera_of_twelve_bits(capsys, tiny, tmp_path):
     means = []
     for own, more in ((drive, ("--significant-bits", 12)), (eight, ())):
         code, _, err = zmask(
-            capsys, "prepare", own, "--segmenter", tiny, "-o", output, "--budget", "20s", "--json", *more
+            capsys, "prepare", own, "--segmenter", tiny, "-o", output, "--force", "--budget", "20s", "--json", *more
         )
         assert code == 0, err
         means.append(load_profile(output).detector.statistics["shallow:0"].mean)
@@ -175,7 +199,7 @@ def test_patches_that_are_too_weak_to_say_much_are_warned_of(capsys, monkeypatch
     output = tmp_path / "mine.zmask.safetensors"
     code, out, err = zmask(capsys, "prepare", drive, "--segmenter", tiny, "-o", output, "--budget", "60s", "--json")
     assert code == 0, err
-    assert json.loads(out)["patch_steps"] == 6 and "patches took 6 steps, and they are weak" in " ".join(err.split())
+    assert json.loads(out)["patch_steps"] == 5 and "patches took 5 steps, and they are weak" in " ".join(err.split())
 
 
 @pytest.mark.parametrize(

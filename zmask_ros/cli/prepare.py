@@ -81,6 +81,7 @@ SUMMARIZED = {
     help="Train a screening, if there is time: calm frames cost less, and it is one more thing that attackers can aim "
     "at. Without one its time is the head's.",
 )
+@click.option("--force", "overwrite", is_flag=True, help="Replace a profile that is there already, from the start on.")
 @options.false_alarm_rate(default=SETTINGS.false_alarm_rate)
 @options.every
 @options.significant_bits
@@ -97,6 +98,7 @@ def command(
     start: Path | None,
     benign: tuple[Path, ...],
     screen: bool,
+    overwrite: bool,
     false_alarm_rate: float,
     every: int,
     significant_bits: int,
@@ -128,6 +130,12 @@ def command(
     check_profile_place(output)
     if start is not None and start.absolute() == output.absolute():
         raise ZmaskError("The output would replace the profile that it starts from: name another one.")
+    work = output.with_name(output.name + WORK_SUFFIX)
+    resumed = work.exists()
+    if output.exists() and not resumed and not overwrite:
+        raise ZmaskError(
+            f"{output} is there already, and may be better: name another output, or replace it by --force."
+        )
     beginning = None if start is None else load_profile(start)
     segmenter = segmenter or begun_with(beginning)
     network = load_segmenter(segmenter, device)
@@ -142,9 +150,7 @@ def command(
         save_profile(profile, output)
         kept.append(profile)
 
-    work = output.with_name(output.name + WORK_SUFFIX)
     around = Surroundings(PatchJudge(network), work, keep, CLOCK, progress)
-    resumed = work.exists()
     try:
         with _hands(ray, workers, timeout, NamedNetwork.of(segmenter, device, network)) as hands:
             around = replace(around, hands=hands)

@@ -39,6 +39,7 @@ from zmask_ros.attacks import EotRanges, Recipe, paste_at_random, to_uint8, trai
 from zmask_ros.cli.console import progress
 from zmask_ros.cli.options import DURATION
 from zmask_ros.data.camvid import UNLABELLED, LabeledFrame
+from zmask_ros.data.street.pictures import street_pictures
 from zmask_ros.defense import Profile
 from zmask_ros.evaluation.baselines.interface import Baseline, Ours, SingleLayer, segment, set_threshold
 from zmask_ros.evaluation.metrics.intervals import Interval, bootstrap
@@ -206,7 +207,9 @@ def trivial_mask(trial: Trial, clean: Sequence[CleanFrame], advance: Advance) ->
 def prepared(segmenter: Segmenter, start: Profile, clean: Sequence[CleanFrame], budget: float, work: Path) -> Profile:
     """What `zmask prepare` makes of a profile."""
     frames = [replace(frame, image=at_input_size(segmenter, frame.image)) for frame in clean]
-    around = Surroundings(PatchJudge(segmenter), work, lambda profile: None, time.process_time, progress)
+    around = Surroundings(
+        PatchJudge(segmenter), work, lambda profile: None, time.process_time, progress, roads=street_pictures
+    )
     return prepare(segmenter, frames, PreparationSettings(), around, start, budget).profile
 
 

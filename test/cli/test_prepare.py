@@ -129,14 +129,13 @@ def test_a_screening_is_left_out_if_asked_for(capsys, monkeypatch, tiny, drive, 
     asked = []
 
     def prepare(network, frames, settings, *others):
-        asked.append(settings.screen_steps)
+        asked.append(settings.screen)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(prepare_command, "SETTINGS", replace(SETTINGS, screen_steps=1000))
     monkeypatch.setattr(prepare_command, "prepare", prepare)
     for more in ((), ("--no-screen",)):
         zmask(capsys, "prepare", drive, "--segmenter", tiny, "-o", tmp_path / "mine.zmask.safetensors", *more)
-    assert asked == [1000, 0]
+    assert asked == [True, False]
 
 
 def with_head(description):

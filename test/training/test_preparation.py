@@ -3,6 +3,7 @@
 import math
 import re
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -266,9 +267,80 @@ def test_the_head_of_the_last_lesson_is_kept_if_it_is_better(segmenter, tmp_path
     assert is_trained(result.profile)
 
 
-def test_a_short_budget_is_not_spent_on_a_last_lesson(segmenter, tmp_path, taught_last):
-    run(segmenter, tmp_path / "work", LIKES_TRAINING, budget=60.0)
-    assert not taught_last
+@pytest.mark.parametrize(("share", "lessons"), [(0.25, 1), (0.1, 0)])
+def test_a_last_lesson_takes_its_share_of_the_budget_at_most(
+    segmenter, tmp_path, monkeypatch, taught_last, share, lessons
+):
+    monkeypatch.setattr(preparation, "LAST_LESSON_SHARE", share)
+    result, _ = run(segmenter, tmp_path / "work", LIKES_TRAINING, budget=100.0)
+    assert len(taught_last) == lessons and ("last lesson" in result.stages) == bool(lessons)
+    assert result.seconds <= 105
+
+
+def test_no_time_is_kept_for_a_last_lesson_that_will_not_come(segmenter, tmp_path, monkeypatch, taught_last):
+    def rounds(most):
+        monkeypatch.setattr(preparation, "LAST_LESSON_SHARE", most)
+        work = tmp_path / str(most)
+        run(segmenter, work, LIKES_TRAINING, interrupting("Patch: adaptive, anew", 0), budget=72.0)
+        return len(torch.load(work / "state.pt", weights_only=True)["state"]["outcomes"])
+
+    assert rounds(0.25) == rounds(0.0) and not taught_last
+
+
+def interrupted_screen(chain, profile):
+    raise KeyboardInterrupt
+
+
+def test_what_the_check_refused_is_not_compared_again_after_an_interruption(segmenter, tmp_path, monkeypatch):
+    # Better where profiles are compared, and worse where nobody had looked.
+    judge = judge_of(lambda profile, frames: 0.4 if not is_trained(profile) else 0.9 if len(frames) == 2 else 0.1)
+    work = tmp_path / "work"
+    with monkeypatch.context() as patch:
+        patch.setattr(preparation._Chain, "with_screen", interrupted_screen)
+        run(segmenter, work, judge)
+    result, kept = run(segmenter, work, judge)
+    assert not is_trained(result.profile) and not any(map(is_trained, kept))
+
+
+def test_after_a_last_lesson_more_rounds_have_to_be_better_than_it(segmenter, tmp_path, monkeypatch, taught_last):
+    monkeypatch.setattr(preparation, "TURNS", TURNS)
+    monkeypatch.setattr(preparation._Chain, "_false_alarms", lambda chain, profile: 0.0)
+
+    def judged(profile, frames):
+        last = any(holds(profile, weights) for weights in taught_last)
+        return 0.95 if last else 0.8 if is_trained(profile) else 0.4
+
+    work, judge = tmp_path / "work", judge_of(judged)
+    with monkeypatch.context() as patch:
+        patch.setattr(preparation._Chain, "with_screen", interrupted_screen)
+        run(segmenter, work, judge, budget=100.0)
+    _, kept = run(segmenter, work, judge, interrupting("Patch: adaptive, last lesson", 0), budget=207.0)
+    first = taught_last[0]
+    before = len(torch.load(work / "state.pt", weights_only=True)["state"]["outcomes"])
+    assert len(taught_last) == 2 and before > 2 and all(holds(profile, first) for profile in kept)
+
+
+def roads(size):
+    yield from (np.full((*size, 3), value, np.uint8) for value in range(200))
+
+
+@pytest.mark.parametrize(("given", "drawn"), [(0, 2), (14, 1), (200, 0)])
+def test_other_roads_are_drawn_where_not_enough_are_given(segmenter, tmp_path, monkeypatch, given, drawn):
+    shown = []
+
+    def oracle(measured, frames, takes_part, others, **options):
+        shown.append(others)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(preparation, "HeadOracle", oracle)
+    benign = BenignPictures(tuple(PICTURES) * (given // len(PICTURES) + 1))
+    benign = replace(benign, taught=benign.taught[:given])
+    surroundings = Surroundings(LIKES_TRAINING, tmp_path / "work", lambda profile: None, Ticks(), roads=roads)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(segmenter, FRAMES, SETTINGS, surroundings, benign=benign)
+    most = round(2.5 * SETTINGS.shown_frames)
+    assert len(shown[0]) == min(most, given + drawn)
+    assert [int(own.max()) for own in shown[0][len(shown[0]) - drawn :]] == list(range(drawn))
 
 
 @pytest.fixture
@@ -359,12 +431,12 @@ def test_other_benign_pictures_make_another_preparation(segmenter, tmp_path):
 
 
 def test_a_head_is_shown_as_many_frames_although_the_machine_got_slower(segmenter, tmp_path, monkeypatch):
-    settings, work = replace(SETTINGS, shown_frames=40, street_pictures=2), tmp_path / "work"
+    settings, work = replace(SETTINGS, shown_frames=40), tmp_path / "work"
     monkeypatch.setattr(preparation, "LEAST_SHOWN", 1)
     monkeypatch.setattr(preparation, "seconds_a_pass", lambda *_: 0.2)
     run(segmenter, work, LIKES_TRAINING, interrupting("Training the head", 3), settings, budget=60.0)
     kept = torch.load(work / "state.pt", weights_only=True)["state"]["shown_frames"]
-    assert kept == 6
+    assert kept == 12
     monkeypatch.setattr(preparation, "seconds_a_pass", lambda *_: 0.4)
     shown = []
 
@@ -374,7 +446,7 @@ def test_a_head_is_shown_as_many_frames_although_the_machine_got_slower(segmente
         yield lambda steps=1, note="": None
 
     run(segmenter, work, LIKES_TRAINING, progress, settings, budget=60.0)
-    assert shown == [round(2.5 * kept) + settings.street_pictures]
+    assert shown == [round(2.5 * kept)]
 
 
 @pytest.mark.parametrize("budget", [30.0, 60.0])
@@ -391,6 +463,17 @@ def test_it_starts_from_the_head_of_a_profile(segmenter, uninterrupted, tmp_path
     for name, tensor in start.detector.head.tensors.items():
         assert torch.equal(kept[0].detector.head.tensors[name], tensor)
         assert torch.equal(result.profile.detector.head.tensors[name], tensor)
+
+
+@pytest.mark.parametrize("screen", [True, False])
+def test_a_screen_of_the_start_is_kept_unless_none_is_wanted(segmenter, tmp_path, screen):
+    fit = ProfileFit(segmenter, transfer_plan(segmenter), len(FRAMES))
+    fit.add_all(FRAMES)
+    alone = fit.finish(0.001)
+    start, settings = deepcopy(alone).with_screen(alone, alone.detector.threshold), replace(SETTINGS, screen=screen)
+    likes_none = judge_of(lambda profile, frames: 0.4)
+    result, _ = run(segmenter, tmp_path / "work", likes_none, settings=settings, start=start, budget=25.0)
+    assert (result.profile.screen is not None) == screen
 
 
 def test_instead_of_a_start_that_sees_descriptors_one_that_sees_channels_learns(segmenter, tmp_path):

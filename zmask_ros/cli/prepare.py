@@ -20,6 +20,7 @@ from zmask_ros.cli.fleet import pool_settings, report_tally, worker_options
 from zmask_ros.cli.main import INTERRUPTED
 from zmask_ros.cli.options import begun_with
 from zmask_ros.cli.profile_rows import summary
+from zmask_ros.data.street.pictures import street_pictures
 from zmask_ros.defense import Defense, Profile, load_profile, save_profile
 from zmask_ros.defense.profile.storage import check_profile_place
 from zmask_ros.errors import ZmaskError
@@ -150,13 +151,12 @@ def command(
         save_profile(profile, output)
         kept.append(profile)
 
-    around = Surroundings(PatchJudge(network), work, keep, CLOCK, progress)
+    around = Surroundings(PatchJudge(network), work, keep, CLOCK, progress, roads=street_pictures)
     try:
         with _hands(ray, workers, timeout, NamedNetwork.of(segmenter, device, network)) as hands:
             around = replace(around, hands=hands)
             seconds = math.inf if budget is None else budget
-            screen_steps = SETTINGS.screen_steps if screen else 0
-            settings = replace(SETTINGS, false_alarm_rate=false_alarm_rate, screen_steps=screen_steps)
+            settings = replace(SETTINGS, false_alarm_rate=false_alarm_rate, screen=screen)
             result = prepare(network, frames, settings, around, beginning, seconds, pictures)
     except KeyboardInterrupt:
         if not kept and not resumed:

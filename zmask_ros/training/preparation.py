@@ -18,9 +18,10 @@ fitting alone gave is the first.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -60,7 +61,6 @@ from zmask_ros.training.preparation_state import Best, PreparationState, WorkFol
 from zmask_ros.training.preparation_work import AttackedFrame, Hands, Judge, OwnHands, PatchOrder
 from zmask_ros.training.screening import add_screen
 from zmask_ros.training.settings import LEAST_ADVERSARIAL_STEPS, PreparationSettings, ScreenSettings
-from zmask_ros.training.simulated_streets import SECONDS_A_PICTURE, street_pictures
 from zmask_ros.training.sources import CleanFrame, total_length
 from zmask_ros.training.standing import ADAPTIVE, ADAPTIVE_ALIKE, ADAPTIVE_KINDS, PLAIN, PatchFigures, Standing
 
@@ -96,10 +96,8 @@ LAST_LESSON_SHARE = 0.25
 """Of the budget, for a last lesson and patches against what came of it, at most."""
 SHOWN_SHARE = 0.1
 """Of the budget, for showing the head clean frames and benign pictures."""
-SHOWN_A_FRAME = 2 * BENIGN_A_FRAME
-"""Benign images a clean frame: of other roads there are at most as many as of the drives."""
-STREETS_SHARE = 0.03
-"""Of the budget, for drawing streets."""
+DRAWN_SHARE, SECONDS_A_DRAWN = 0.03, 0.6
+"""Of the budget, for drawing other roads, and what one takes, about, whatever its size."""
 LEAST_SHOWN = 20
 """Clean frames that it is shown at least."""
 REPORT_SHARE = 0.25
@@ -116,7 +114,8 @@ LOOKS, WEAKEST_SHARE = 3, 0.1
 """Frames with each patch that a head has learned from, and the share of them that may score less than what the others
 do at least: the margin between clean frames and patches ends there."""
 NO_PICTURES = BenignPictures()
-LAST_LESSON = "last lesson"
+ANEW, LAST_LESSON = "anew", "last lesson"
+"""What tells patches against the best from those against the head of the last lesson."""
 KEPT_MEASUREMENTS = 2
 """With heads that are compared with each other."""
 COMPARED_SEED, REPORTED_SEED, ANEW_SEED = 1, 2, 100
@@ -163,6 +162,7 @@ class Surroundings:
         clock: seconds from anywhere.
         progress: shows how far it is.
         hands: do what can be done at the same time; None: this process does.
+        roads: draws other roads without any attack, uint8 [h, w, 3] RGB, for a height and width; None: there are none.
     """
 
     judge: Judge
@@ -171,6 +171,7 @@ class Surroundings:
     clock: Callable[[], float]
     progress: Progress = silent
     hands: Hands | None = None
+    roads: Callable[[tuple[int, int]], Iterator[np.ndarray]] | None = None
 
 
 def check_start(segmenter: Segmenter, start: Profile | None) -> None:
@@ -356,7 +357,7 @@ class _Chain:
             # Timed anew, it would be another number, and an interrupted patch could not be gone on with.
             self.folder.save(state)
         recipes = patch_recipes(self.segmenter.input_size, state.patch_steps)
-        # Who knows the defense begins with a patch that does not, but for the one that is always seen alike.
+        # Some of those that know the defense begin with a patch that does not.
         for knowing in (False, True):
             for made in self.hands.make(
                 [
@@ -388,7 +389,7 @@ class _Chain:
             oracle = self._oracle()
             while self._goes_on():
                 self._round(oracle)
-        if state.last is None and self._affords_last_lesson():
+        if state.last is None and self._affords_last_lesson(0.0 if oracle else state.oracle_seconds):
             state.last = self._answered(oracle or self._oracle(), anew=True)
             self._mark(LAST_LESSON)
         if state.last is not None:
@@ -401,9 +402,11 @@ class _Chain:
         state = self.state
         if self._is_floor(self._best):
             return
-        state.best = self._attacked_anew({"anew": self._best}, "check")["anew"]
+        state.best = self._attacked_anew({ANEW: self._best}, "check")[ANEW]
         if self._reported(state.best).merit < self._reported(self.floor).merit:
             state.best, state.best_merit = self.floor, -math.inf
+            # It has had its chance, and must not have another one after an interruption.
+            state.last = None if state.last is None else self.floor
         self._mark("check")
 
     def _attacked_anew(self, heads: dict[str, Best], stage: str) -> dict[str, Best]:
@@ -443,7 +446,7 @@ class _Chain:
             layers = screen_layers(self.segmenter)
             own = ScreenSettings(adversarial_steps=steps)
             profile = add_screen(self.segmenter, profile, self.parts.others, own, layers, progress=self.around.progress)
-        elif self.start is not None and self.start.screen is not None:
+        elif self.settings.screen and self.start is not None and self.start.screen is not None:
             plan = plan_of(self.segmenter, self.start.of_screen())
             fit = ProfileFit(self.segmenter, plan, total_length(self.parts.others))
             fit.add_all(self.parts.others)
@@ -583,18 +586,24 @@ class _Chain:
         return min(most, affordable)
 
     def _affordable_frames(self) -> int:
-        images = SHOWN_A_FRAME + PATCHED_SHARE * SHOWN_PATCHES
-        held = int(SHOWN_BYTES / images / bytes_an_image(self._taught, self.parts.training[0]))
+        images = SHOWN_BYTES / bytes_an_image(self._taught, self.parts.training[0])
+        held = self._frames_of(images, BENIGN_A_FRAME + PATCHED_SHARE * SHOWN_PATCHES)
         most = max(1, min(self.settings.shown_frames, held))
         if math.isinf(self.budget):
             return most
-        frame = SHOWN_A_FRAME * self._pass_seconds
-        return min(most, max(LEAST_SHOWN, int(SHOWN_SHARE * self.budget / max(frame, 1e-9))))
+        passes = SHOWN_SHARE * self.budget / max(self._pass_seconds, 1e-9)
+        return min(most, max(LEAST_SHOWN, self._frames_of(passes, BENIGN_A_FRAME)))
 
-    def _affordable_streets(self) -> int:
+    def _frames_of(self, images: float, a_frame: float) -> int:
+        """Clean frames with ``a_frame`` images each that are ``images`` together with those of other roads."""
+        others = len(self.benign.taught) + self._affordable_drawn()
+        # Of other roads there are at most `BENIGN_A_FRAME` a frame.
+        return int(max((images - others) / a_frame, images / (a_frame + BENIGN_A_FRAME)))
+
+    def _affordable_drawn(self) -> int:
         """The same on every machine: with another number the head is another one."""
-        most = self.settings.street_pictures
-        return most if math.isinf(self.budget) else min(most, int(STREETS_SHARE * self.budget / SECONDS_A_PICTURE))
+        most = self.settings.drawn_pictures if self.around.roads else 0
+        return most if math.isinf(self.budget) else min(most, int(DRAWN_SHARE * self.budget / SECONDS_A_DRAWN))
 
     @cached_property
     def _pass_seconds(self) -> float:
@@ -667,9 +676,14 @@ class _Chain:
         better = state.best is None or merit > state.best_merit or (turning and merit == state.best_merit)
         state.stale = 0 if better or turning else state.stale + 1
         if better:
-            state.best, state.best_merit = own, merit
-            state.best_figures, state.best_alarms = {kind: astuple(found) for kind, found in by_kind.items()}, alarms
-            self.around.keep(self._profile(own))
+            self._keep(own, Standing(by_kind, alarms, alarms))
+
+    def _keep(self, own: Best, standing: Standing) -> None:
+        """Take ``own`` for the best, by what it is like where profiles are compared."""
+        state = self.state
+        state.best, state.best_merit, state.best_alarms = own, standing.merit, standing.false_alarms
+        state.best_figures = {kind: astuple(found) for kind, found in standing.by_kind.items()}
+        self.around.keep(self._profile(own))
 
     def _compare_last(self, last: Best) -> None:
         """Keep the head of the last lesson if it is better than the best, each against attackers of its own."""
@@ -677,20 +691,19 @@ class _Chain:
         if last.digest == self._best.digest:
             # It has been compared before an interruption.
             return
-        heads = self._attacked_anew({"anew": self._best, LAST_LESSON: last}, LAST_LESSON)
-        state.best, state.last = heads["anew"], heads[LAST_LESSON]
-        merit = self._merit_by_its_own(state.last)
-        if merit > self._merit_by_its_own(state.best):
-            state.best, state.best_merit = state.last, merit
-            self.around.keep(self._profile(state.last))
+        heads = self._attacked_anew({ANEW: self._best, LAST_LESSON: last}, LAST_LESSON)
+        state.best, state.last = heads[ANEW], heads[LAST_LESSON]
+        standing = self._standing_by_its_own(state.last)
+        if standing.merit > self._standing_by_its_own(state.best).merit:
+            self._keep(state.last, standing)
         self._mark(LAST_LESSON)
 
-    def _merit_by_its_own(self, own: Best) -> float:
+    def _standing_by_its_own(self, own: Best) -> Standing:
         """How good a head is against the attackers who know it, where profiles are compared."""
         pairs = self._against(own, self.pairs, self.parts.compared, COMPARED_SEED)
         by_kind = self.hands.judge(self._as_saved(own), pairs)
         alarms = self._false_alarms(self._judged(own))
-        return Standing(by_kind, alarms, alarms).merit
+        return Standing(by_kind, alarms, alarms)
 
     def _best_as_met_by_as_many(self) -> float:
         """The merit of the best, had it met all attackers so far.
@@ -765,15 +778,21 @@ class _Chain:
         """Whether there is time for a round; without a budget, whether rounds may make it better yet."""
         if math.isinf(self.budget):
             return self.state.stale < self.settings.patience
-        expected = self.state.round_seconds or 2 * self.state.patch_seconds + self.state.compare_seconds
-        return (
-            self._now() + expected + self._for_last_lesson() < self.budget - self._after_training() - self._for_screen()
-        )
+        state, left = self.state, self._left_for_training()
+        expected = state.round_seconds or 2 * state.patch_seconds + state.compare_seconds
+        lesson = self._for_last_lesson()
+        missing = max(0, FEWEST_ROUNDS - len(state.outcomes)) * expected
+        return expected + (lesson if lesson + missing <= left else 0.0) < left
 
-    def _affords_last_lesson(self) -> bool:
+    def _affords_last_lesson(self, more_seconds: float) -> bool:
+        """Whether there have been enough rounds for a last lesson, and is time for it and for ``more_seconds``."""
         expected = self._for_last_lesson()
-        left = self.budget - self._now() - self._after_training() - self._for_screen()
-        return len(self.state.outcomes) >= FEWEST_ROUNDS and 0 < expected <= left
+        enough = len(self.state.outcomes) >= FEWEST_ROUNDS
+        return enough and expected > 0 and expected + more_seconds <= self._left_for_training()
+
+    def _left_for_training(self) -> float:
+        """Seconds."""
+        return self.budget - self._now() - self._after_training() - self._for_screen()
 
     def _make_learned_patches(self) -> None:
         """What the head learns from first: patches that know nothing of the defense, and those against fitting."""
@@ -802,12 +821,24 @@ class _Chain:
         if self.state.shown_frames is None:
             # Timed anew, it would be another number, and the head another one.
             self.state.shown_frames = self._affordable_frames()
+        began = self._now()
         frames = evenly(self.parts.training, self.state.shown_frames)
-        streets = street_pictures(self.segmenter.input_size, self._affordable_streets(), self.around.progress)
-        others = evenly((*self.benign.taught, *streets), round(BENIGN_A_FRAME * len(frames)))
+        most = round(BENIGN_A_FRAME * len(frames))
+        given = evenly(self.benign.taught, most)
+        others = (*given, *self._drawn(min(self._affordable_drawn(), most - len(given))))
         oracle = HeadOracle(self._taught, frames, self._takes_part, others, progress=self.around.progress)
+        self.state.oracle_seconds = self._now() - began
         self._mark("head")
         return oracle
+
+    def _drawn(self, count: int) -> Iterator[np.ndarray]:
+        """Other roads that nobody had to record."""
+        if self.around.roads is None or not count:
+            return
+        with self.around.progress("Drawing other roads", "pictures", count) as advance:
+            for picture in itertools.islice(self.around.roads(self.segmenter.input_size), count):
+                yield picture
+                advance()
 
     def _round(self, oracle: HeadOracle) -> None:
         """The head's answer to all patches so far, and the next patch, which knows it."""
@@ -856,7 +887,7 @@ class _Chain:
             head = oracle.answer(head, steps, FIRST_LEARNING_RATE if last is None else LEARNING_RATE, show)
         behind = steps if last is None else state.steps + steps
         own = Best(head.tensors, self.plan.precaution_rate or settings.precaution_rate, behind)
-        if last is None:
+        if state.head is None:
             state.lesson_seconds = self._now() - began
         scores = self._scores(self._judged(own), [look for name in self._remembered() for look in self._looks(name)])
         return replace(own, patched=float(np.quantile(scores, WEAKEST_SHARE)))
@@ -888,14 +919,14 @@ class _Chain:
 
     def _for_screen(self) -> float:
         """Seconds of the budget that are for a screen."""
-        if math.isinf(self.budget) or not self.settings.screen_steps:
+        if math.isinf(self.budget) or not (self.settings.screen and self.settings.screen_steps):
             return 0.0
         share = SCREEN_SHARE * self.budget
         return share if share >= LEAST_ADVERSARIAL_STEPS * PASSES_AN_ADVERSARIAL_STEP * self._pass_seconds else 0.0
 
     def _affordable_screen_steps(self) -> int:
         """0 where there is no time for enough of them."""
-        most = self.settings.screen_steps
+        most = self.settings.screen_steps if self.settings.screen else 0
         if math.isinf(self.budget):
             return most
         left = self.budget - self._now() - self._after_training()

@@ -14,7 +14,7 @@ from zmask_ros.training.standing import ADAPTIVE, ADAPTIVE_ALIKE, ADAPTIVE_KINDS
 SMALL, GRADED = "plain, small", "graded"
 KINDS = (PLAIN, SMALL, GRADED, *ADAPTIVE_KINDS)
 """Of the patches that profiles are compared on."""
-BEGUN_PLAIN = (ADAPTIVE,)
+BEGUN_PLAIN = (GRADED, ADAPTIVE)
 """Of them, those that begin with what harms most, a patch that knows nothing of the defense, instead of noise."""
 SIDE, SMALL_SIDE = 0.4, 0.25
 """Of these patches, as shares of the input's height."""

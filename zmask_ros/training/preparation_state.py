@@ -69,7 +69,7 @@ class PreparationState:
         anew: finished patches against the best and the last, once there are no more rounds, by kind and by whom.
         learned: patches that the head learns from, in the order in which it met them, as ``patches``.
         head, steps: the last head, and the steps behind it; None: it has not begun to learn.
-        lesson_seconds: that the head took when it began to learn.
+        oracle_seconds, lesson_seconds: that it took to show the head what is benign, and to teach it when it began.
         round_seconds: that the last round of head and attacker took.
     """
 
@@ -91,6 +91,7 @@ class PreparationState:
     learned: dict[str, Tensor] = field(default_factory=dict)
     head: dict[str, Tensor] | None = None
     steps: int = 0
+    oracle_seconds: float = 0.0
     lesson_seconds: float = 0.0
     round_seconds: float = 0.0
 
@@ -134,7 +135,7 @@ class WorkFolder:
             kept = torch.load(self._file, weights_only=True)
             belonged_to: dict[str, str] = kept["belongs_to"]
             heads = {name: None if own is None else Best(**own) for name, own in kept["heads"].items()}
-            state = PreparationState(**kept["state"], **heads)
+            state = PreparationState(**kept["state"], best=heads["best"], last=heads["last"])
         # An older version kept other things.
         except (OSError, RuntimeError, EOFError, UnpicklingError, KeyError, TypeError) as error:
             raise ZmaskError(f"{self._path} cannot be gone on with: delete it and begin anew.") from error

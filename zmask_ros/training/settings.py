@@ -89,13 +89,15 @@ class PreparationSettings(Settings):
         patch_steps: optimization steps of each patch that profiles are compared on, where there is time for them.
         least_patch_steps: steps where there is not; fewer, if these would take more than half of the time.
         shown_frames: clean frames that the head is shown, with patches and benign pictures, where there is time.
-        street_pictures: simulated streets that it is shown as benign pictures, where there is time; 0: none.
+        drawn_pictures: of other roads, that it is shown as benign pictures beside those that are given, where there is
+            time; 0: none.
         head_steps: of the head's first round, and of its last lesson; it takes a third of them for each further patch.
         patience: so many comparisons in a row without a better profile end a preparation that has no budget, once all
             attackers have had their turn: one more than there are, so that one bad outcome is outlived.
         compared_frames: attacked frames of each kind that profiles are compared on.
         reported_frames: of each kind, of the drive that is held out for the report.
-        screen_steps: training steps of a screen, where there is time for them; 0: none.
+        screen_steps: training steps of a screen, where there is time for them; 0: one of the start is fitted anew.
+        screen: whether the profile has a screen at all.
     """
 
     false_alarm_rate: Rate = 0.001
@@ -104,9 +106,10 @@ class PreparationSettings(Settings):
     patch_steps: Annotated[int, Field(ge=1)] = 240
     least_patch_steps: Annotated[int, Field(ge=1)] = 80
     shown_frames: Annotated[int, Field(ge=1)] = 90
-    street_pictures: Annotated[int, Field(ge=0)] = 110
+    drawn_pictures: Annotated[int, Field(ge=0)] = 110
     head_steps: Annotated[int, Field(ge=3)] = 2000
     patience: Annotated[int, Field(ge=1)] = 8
     compared_frames: Annotated[int, Field(ge=1)] = 10
     reported_frames: Annotated[int, Field(ge=1)] = 24
     screen_steps: AdversarialSteps = 1000
+    screen: bool = True

@@ -14,6 +14,7 @@ from support.tiny_network import clean_image
 from zmask_ros.data.camvid import camvid_root
 from zmask_ros.data.carla_gear.reader import GearCamera, GearFrame, GearPanel, GearPoses
 from zmask_ros.data.carla_gear.writer import GearWriter
+from zmask_ros.data.street.pictures import PICTURE_SEEDS
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.protocol.frames import (
     STREET_TRAINING_SEEDS,
@@ -118,9 +119,10 @@ def test_carla_gear_scenes(tmp_path: Path) -> None:
         carla_gear_parts([first, third], None)
 
 
-def test_street_seeds_that_are_learned_from_are_no_test() -> None:
+@pytest.mark.parametrize("seed", [STREET_TRAINING_SEEDS[0], PICTURE_SEEDS[-1]])
+def test_street_seeds_that_are_learned_from_are_no_test(seed: int) -> None:
     with pytest.raises(ZmaskError, match="is learned from"):
-        street_parts((8000, STREET_TRAINING_SEEDS[0]), 1)
+        street_parts((8000, seed), 1)
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from zmask_ros.attacks.scenes import evenly
 from zmask_ros.data.camvid import CamVid
 from zmask_ros.data.carla_gear.reader import CarlaGear
 from zmask_ros.data.street import StreetDrive
+from zmask_ros.data.street.pictures import PICTURE_SEEDS
 from zmask_ros.errors import ZmaskError
 from zmask_ros.io.bags.reader import CameraBags
 from zmask_ros.io.images.files import pictures_in, read_picture
@@ -124,10 +125,11 @@ def street_parts(seeds: Sequence[int], frames: int) -> Parts:
     """Street-world drives with ``frames`` frames each: the test is ``seeds``, what is learned from is fixed.
 
     Raises:
-        ZmaskError: A test seed is one of `STREET_TRAINING_SEEDS`.
+        ZmaskError: A test seed is one of `STREET_TRAINING_SEEDS`, or of those that `zmask prepare` learns from.
     """
-    if both := sorted(set(seeds) & set(STREET_TRAINING_SEEDS)):
-        raise ZmaskError(f"Street seed {both[0]} is learned from: test on seeds outside of {STREET_TRAINING_SEEDS}.")
+    for taken in (STREET_TRAINING_SEEDS, PICTURE_SEEDS):
+        if both := sorted(set(seeds) & set(taken)):
+            raise ZmaskError(f"Street seed {both[0]} is learned from: test on seeds outside of {taken}.")
     learned = [scene for seed in STREET_TRAINING_SEEDS for scene in _street_scenes(seed, frames)]
     test = [scene for seed in dict.fromkeys(seeds) for scene in _street_scenes(seed, frames)]
     return parted("street world", learned, test)

@@ -21,12 +21,13 @@ from zmask_ros.defense.evidence.feature_kind import FeatureKind
 from zmask_ros.errors import ZmaskError
 from zmask_ros.progress import SECONDS, silent
 from zmask_ros.segmenters import load_segmenter
-from zmask_ros.training import preparation, preparation_attackers
+from zmask_ros.training import preparation, preparation_attackers, preparation_budget
 from zmask_ros.training.benign_sources import BenignPictures
 from zmask_ros.training.clean_fit import CleanMeasurements, ProfileFit
 from zmask_ros.training.plans import transfer_plan
-from zmask_ros.training.preparation import Surroundings, check_start, divide_parts, prepare
+from zmask_ros.training.preparation import Surroundings, check_start, prepare
 from zmask_ros.training.preparation_attackers import KINDS, TURNS, round_recipe
+from zmask_ros.training.preparation_parts import divide_parts
 from zmask_ros.training.sources import CleanFrame
 from zmask_ros.training.standing import ADAPTIVE_KINDS, PatchFigures, Standing
 from zmask_ros.training.transfer import load_transferable_head
@@ -271,7 +272,7 @@ def test_the_head_of_the_last_lesson_is_kept_if_it_is_better(segmenter, tmp_path
 def test_a_last_lesson_takes_its_share_of_the_budget_at_most(
     segmenter, tmp_path, monkeypatch, taught_last, share, lessons
 ):
-    monkeypatch.setattr(preparation, "LAST_LESSON_SHARE", share)
+    monkeypatch.setattr(preparation_budget, "LAST_LESSON_SHARE", share)
     result, _ = run(segmenter, tmp_path / "work", LIKES_TRAINING, budget=100.0)
     assert len(taught_last) == lessons and ("last lesson" in result.stages) == bool(lessons)
     assert result.seconds <= 105
@@ -279,7 +280,7 @@ def test_a_last_lesson_takes_its_share_of_the_budget_at_most(
 
 def test_no_time_is_kept_for_a_last_lesson_that_will_not_come(segmenter, tmp_path, monkeypatch, taught_last):
     def rounds(most):
-        monkeypatch.setattr(preparation, "LAST_LESSON_SHARE", most)
+        monkeypatch.setattr(preparation_budget, "LAST_LESSON_SHARE", most)
         work = tmp_path / str(most)
         run(segmenter, work, LIKES_TRAINING, interrupting("Patch: adaptive, anew", 0), budget=72.0)
         return len(torch.load(work / "state.pt", weights_only=True)["state"]["outcomes"])
@@ -345,7 +346,7 @@ def test_other_roads_are_drawn_where_not_enough_are_given(segmenter, tmp_path, m
 
 @pytest.fixture
 def no_last_lesson(monkeypatch):
-    monkeypatch.setattr(preparation, "FEWEST_ROUNDS", math.inf)
+    monkeypatch.setattr(preparation_budget, "FEWEST_ROUNDS", math.inf)
 
 
 def judge_of_rounds(found):
@@ -432,7 +433,7 @@ def test_other_benign_pictures_make_another_preparation(segmenter, tmp_path):
 
 def test_a_head_is_shown_as_many_frames_although_the_machine_got_slower(segmenter, tmp_path, monkeypatch):
     settings, work = replace(SETTINGS, shown_frames=40), tmp_path / "work"
-    monkeypatch.setattr(preparation, "LEAST_SHOWN", 1)
+    monkeypatch.setattr(preparation_budget, "LEAST_SHOWN", 1)
     monkeypatch.setattr(preparation, "seconds_a_pass", lambda *_: 0.2)
     run(segmenter, work, LIKES_TRAINING, interrupting("Training the head", 3), settings, budget=60.0)
     kept = torch.load(work / "state.pt", weights_only=True)["state"]["shown_frames"]

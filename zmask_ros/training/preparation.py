@@ -20,7 +20,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property
@@ -43,71 +42,45 @@ from zmask_ros.training.adversarial import RELATIVE_INPUTS, untrained_plan
 from zmask_ros.training.adversaries import ALIKE, SEEN
 from zmask_ros.training.benign_sources import BenignPictures
 from zmask_ros.training.clean_fit import UNLIKE, CleanMeasurements, ProfileFit
-from zmask_ros.training.cross_fitting import FEWEST_DRIVES, Group, GroupedFrame
-from zmask_ros.training.division import FEWEST_HELD_OUT, divide_frames, evenly
-from zmask_ros.training.double_oracle import BENIGN_A_FRAME, PATCHED_SHARE, HeadOracle, bytes_an_image
-from zmask_ros.training.pipeline import PASSES_AN_ADVERSARIAL_STEP, seconds_a_pass
+from zmask_ros.training.cross_fitting import FEWEST_DRIVES, Group
+from zmask_ros.training.division import evenly
+from zmask_ros.training.double_oracle import BENIGN_A_FRAME, HeadOracle, bytes_an_image
+from zmask_ros.training.pipeline import seconds_a_pass
 from zmask_ros.training.plans import FittingPlan, LearnedPart, plan_of, screen_layers, transfer_plan
 from zmask_ros.training.preparation_attackers import (
     BEGUN_PLAIN,
     KINDS,
+    LASTING,
+    LEARNED_PLAIN,
+    LEARNED_SMALL,
     SMALL,
     TURNS,
     patch_recipes,
     round_recipe,
     turn_of,
 )
+from zmask_ros.training.preparation_budget import SHOWN_PATCHES, Budget
+from zmask_ros.training.preparation_parts import divide_parts
 from zmask_ros.training.preparation_state import Best, PreparationState, WorkFolder
 from zmask_ros.training.preparation_work import AttackedFrame, Hands, Judge, OwnHands, PatchOrder
 from zmask_ros.training.screening import add_screen
-from zmask_ros.training.settings import LEAST_ADVERSARIAL_STEPS, PreparationSettings, ScreenSettings
+from zmask_ros.training.settings import PreparationSettings, ScreenSettings
 from zmask_ros.training.sources import CleanFrame, total_length
 from zmask_ros.training.standing import ADAPTIVE, ADAPTIVE_ALIKE, ADAPTIVE_KINDS, PLAIN, PatchFigures, Standing
 
 NOTE = "Preparation"
 """What the notes begin with that the next preparation replaces."""
-LASTING = LEARNED_PLAIN, LEARNED_SMALL = "plain, to learn from", "plain, small, to learn from"
-"""Of the patches that the head learns from, and must never forget."""
 ATTACKED_FRAMES = 60
 """Training frames that these patches are optimized over, at most."""
 LEARNED_SEED = 10
 """Added to the seeds of patches that the head learns from: others than those that profiles are compared on."""
 ROUND_STEPS = 2 / 3
 """Of the steps of the patches that profiles are compared on: more rounds teach more than longer ones."""
-PATCH_SHARE, PATCHES = 0.35, len(KINDS) + len(LASTING) + len(ADAPTIVE_KINDS)
-"""Of the budget, for these patches, for those that the head begins to learn from, and for those made anew."""
-HURRIED_SHARE = 0.5
-"""Of the budget, for patches that profiles are compared on, where there is no time for what makes them strong."""
-FEWEST_PATCH_STEPS = 5
-PASSES_A_PATCH_STEP = 10
-"""Forward and backward of both images, most of them through the defense, in forward passes of one image."""
-SCREEN_SHARE = 0.25
-"""Of the budget, for a screen: less than it takes to train one are left to the head."""
 FEWEST_TAUGHT = 2
 """Drives that are left out one after the other where a head learns that sees channels, and gets its thresholds.
 
 It takes for a patch what its drives do not show, unless it has seen each of them by the statistics of another one.
 """
-LEAST_FOLD = 10
-"""Frames of a drive, or a stretch, that can be held out for the report."""
-FEWEST_ROUNDS = 2
-"""Before a last lesson: the first round's head begins anew, too."""
-LAST_LESSON_SHARE = 0.25
-"""Of the budget, for a last lesson and patches against what came of it, at most."""
-SHOWN_SHARE = 0.1
-"""Of the budget, for showing the head clean frames and benign pictures."""
-DRAWN_SHARE, SECONDS_A_DRAWN = 0.03, 0.6
-"""Of the budget, for drawing other roads, and what one takes, about, whatever its size."""
-LEAST_SHOWN = 20
-"""Clean frames that it is shown at least."""
-REPORT_SHARE = 0.25
-"""Of the budget, for the check and the report at most."""
-PASSES_A_REPORTED_FRAME = 20
-"""With each of the patches, alone, with the exact mask, and under two profiles, in forward passes."""
-LEAST_REPORTED = 6
-"""Attacked frames of each kind."""
-SHOWN_BYTES, SHOWN_PATCHES = 3e9, len(LASTING) + len(ADAPTIVE_KINDS) + 3 * len(TURNS)
-"""Memory for what it is shown of clean frames, and of so many patches; of more, the newest."""
 FIRST_LEARNING_RATE, LEARNING_RATE = 2e-3, 1e-3
 """Of the first round of the head, and of those that follow."""
 LOOKS, WEAKEST_SHARE = 3, 0.1
@@ -203,68 +176,6 @@ def begun_plan(segmenter: Segmenter, start: Profile | None) -> FittingPlan:
     return plan_of(segmenter, start)
 
 
-@dataclass(frozen=True)
-class Parts:
-    """Clean frames, divided: what is trained on, what profiles are compared on, what is reported on.
-
-    Attributes:
-        training: with what each of them is left out with.
-        compared: uint8 [h, w, 3] RGB each. Nothing of one part is in another.
-        reported: with their groups.
-        halves: the groups of the frames that are reported on, in two halves of time; one, where there is but one group.
-        others: all frames but those reported.
-        fold: what is reported on: a drive, or a stretch.
-        held_out: the same in words.
-    """
-
-    training: tuple[GroupedFrame, ...]
-    compared: tuple[np.ndarray, ...]
-    reported: tuple[GroupedFrame, ...]
-    halves: tuple[frozenset[Group], ...]
-    others: tuple[CleanFrame, ...]
-    fold: Hashable
-    held_out: str
-
-
-def divide_parts(
-    frames: Sequence[CleanFrame], group_of: Callable[[CleanFrame], Group], fold_of: Callable[[Group], Hashable]
-) -> Parts:
-    """Divide clean frames; the last fold that has enough of them is reported on.
-
-    Raises:
-        ZmaskError: too few.
-    """
-    folds = [fold_of(group_of(frame)) for frame in frames]
-    enough = [fold for fold, count in Counter(folds).items() if count >= LEAST_FOLD]
-    if len(set(folds)) < 2 or not enough:
-        raise ZmaskError(f"{len(frames)} clean frames are too few to hold some out: record a longer drive.")
-    chosen = enough[-1]
-    others = tuple(frame for frame, fold in zip(frames, folds, strict=True) if fold != chosen)
-    reported = [frame for frame, fold in zip(frames, folds, strict=True) if fold == chosen]
-    if sum(frame.held_out for frame in others) < FEWEST_HELD_OUT:
-        raise ZmaskError(
-            f"{len(frames)} clean frames are too few: {len(reported)} of them are held out for the report, and of the "
-            f"others every fifth, of which it takes {FEWEST_HELD_OUT}: record longer drives."
-        )
-    training, compared = divide_frames(others)
-    drive = f"{reported[0].bag} {reported[0].topic}"
-    stretch = f", frames {reported[0].index} to {reported[-1].index}" if isinstance(chosen, Group) else ""
-    return Parts(
-        tuple(GroupedFrame(frame.image, group_of(frame)) for frame in training),
-        tuple(frame.image for frame in compared),
-        tuple(GroupedFrame(frame.image, group_of(frame)) for frame in reported),
-        _halves(list(dict.fromkeys(map(group_of, reported)))),
-        others,
-        chosen,
-        f"{drive}{stretch}",
-    )
-
-
-def _halves(groups: Sequence[Group]) -> tuple[frozenset[Group], ...]:
-    middle = len(groups) // 2
-    return tuple(frozenset(half) for half in (groups[:middle], groups[middle:]) if half)
-
-
 def prepare(
     segmenter: Segmenter,
     frames: Sequence[CleanFrame],
@@ -321,7 +232,7 @@ class _Chain:
         self.segmenter, self.settings, self.around, self.start = segmenter, settings, surroundings, start
         own = OwnHands(segmenter, surroundings.judge, surroundings.clock, surroundings.progress)
         self.hands: Hands = surroundings.hands or own
-        self.budget, self._advance, self._told = budget, advance, 0.0
+        self._advance, self._told = advance, 0.0
         self.folder = WorkFolder(surroundings.work, _identity(segmenter, frames, benign, settings, start))
         kept, began = self.folder.load(), surroundings.clock()
         self._tell(0.0 if kept is None else kept.spent)
@@ -338,6 +249,16 @@ class _Chain:
         # What was fitted before an interruption is fitted again, which is not counted twice.
         self._began = began if kept is None else surroundings.clock() - kept.spent
         self.state = kept or PreparationState()
+        self.budget = Budget(
+            budget,
+            settings,
+            self.state,
+            self._now,
+            lambda: self._pass_seconds,
+            benign,
+            len(self.parts.reported),
+            surroundings.roads is not None,
+        )
         if kept is None:
             surroundings.keep(self._profile(self.floor))
             self._mark("fit")
@@ -353,7 +274,7 @@ class _Chain:
         """Patches against the network and against the profile that fitting alone gave."""
         state, settings = self.state, self.settings
         if state.patch_steps is None:
-            state.patch_steps = self._affordable_patch_steps()
+            state.patch_steps = self.budget.patch_steps()
             # Timed anew, it would be another number, and an interrupted patch could not be gone on with.
             self.folder.save(state)
         recipes = patch_recipes(self.segmenter.input_size, state.patch_steps)
@@ -382,20 +303,20 @@ class _Chain:
     def train_head(self) -> None:
         """Rounds of head and attacker; each head is compared with the best."""
         state, oracle = self.state, None
-        if self._goes_on():
+        if self.budget.goes_on():
             # With a longer budget an interrupted preparation trains again, and a last lesson has more to teach then.
             state.last, state.anew = None, {}
             self._make_learned_patches()
             oracle = self._oracle()
-            while self._goes_on():
+            while self.budget.goes_on():
                 self._round(oracle)
-        if state.last is None and self._affords_last_lesson(0.0 if oracle else state.oracle_seconds):
+        if state.last is None and self.budget.affords_last_lesson(0.0 if oracle else state.oracle_seconds):
             state.last = self._answered(oracle or self._oracle(), anew=True)
             self._mark(LAST_LESSON)
         if state.last is not None:
             self._compare_last(state.last)
         # No round fits into what is left of the head's time: that will not be spent.
-        self._tell(self.budget - self._after_training() - self._for_screen())
+        self._tell(self.budget.for_training())
 
     def check(self) -> None:
         """Go back to what fitting gave if the best is worse on the frames that are held out for the report."""
@@ -438,7 +359,7 @@ class _Chain:
 
     def with_screen(self, profile: Profile) -> Profile:
         """The profile with a screen, if there is time to train one; otherwise with that of the start, if it had one."""
-        steps = self._affordable_screen_steps()
+        steps = self.budget.screen_steps()
         place = self.folder.screened(profile)
         if place.exists():
             return load_profile(place)
@@ -574,50 +495,10 @@ class _Chain:
         """Whether frames of a group have a part in what is judged."""
         return self._reported_with(group) != self.parts.fold
 
-    def _affordable_patch_steps(self) -> int:
-        most, least = self.settings.patch_steps, self.settings.least_patch_steps
-        if math.isinf(self.budget):
-            return most
-        step = max(PASSES_A_PATCH_STEP * self._pass_seconds, 1e-9)
-        affordable = int(PATCH_SHARE * self.budget / PATCHES / step)
-        if affordable < least:
-            hurried = int(HURRIED_SHARE * self.budget / len(KINDS) / step)
-            affordable = min(least, max(FEWEST_PATCH_STEPS, hurried))
-        return min(most, affordable)
-
-    def _affordable_frames(self) -> int:
-        images = SHOWN_BYTES / bytes_an_image(self._taught, self.parts.training[0])
-        held = self._frames_of(images, BENIGN_A_FRAME + PATCHED_SHARE * SHOWN_PATCHES)
-        most = max(1, min(self.settings.shown_frames, held))
-        if math.isinf(self.budget):
-            return most
-        passes = SHOWN_SHARE * self.budget / max(self._pass_seconds, 1e-9)
-        return min(most, max(LEAST_SHOWN, self._frames_of(passes, BENIGN_A_FRAME)))
-
-    def _frames_of(self, images: float, a_frame: float) -> int:
-        """Clean frames with ``a_frame`` images each that are ``images`` together with those of other roads."""
-        others = len(self.benign.taught) + self._affordable_drawn()
-        # Of other roads there are at most `BENIGN_A_FRAME` a frame.
-        return int(max((images - others) / a_frame, images / (a_frame + BENIGN_A_FRAME)))
-
-    def _affordable_drawn(self) -> int:
-        """The same on every machine: with another number the head is another one."""
-        most = self.settings.drawn_pictures if self.around.roads else 0
-        return most if math.isinf(self.budget) else min(most, int(DRAWN_SHARE * self.budget / SECONDS_A_DRAWN))
-
     @cached_property
     def _pass_seconds(self) -> float:
         """Seconds that a forward pass takes."""
         return seconds_a_pass(self.segmenter, self.parts.others)
-
-    @cached_property
-    def _reported_frames(self) -> int:
-        """Attacked frames of each kind that are reported on, at most."""
-        most = self.settings.reported_frames
-        if math.isinf(self.budget):
-            return most
-        frame = PASSES_A_REPORTED_FRAME * self._pass_seconds
-        return min(most, max(LEAST_REPORTED, int(REPORT_SHARE * self.budget / max(frame, 1e-9))))
 
     def _order(self, kind: str, recipe: Recipe, profile: Profile, begun: Tensor | None = None) -> PatchOrder:
         """A patch against the network or, where the recipe knows it, against ``profile``; it begins with ``begun``."""
@@ -756,7 +637,7 @@ class _Chain:
 
     @cached_property
     def _reported_pairs(self) -> dict[str, list[AttackedFrame]]:
-        return self._all_attacked(self._reported_images, self._reported_frames, REPORTED_SEED)
+        return self._all_attacked(self._reported_images, self.budget.reported_frames, REPORTED_SEED)
 
     def _find_standing(self, own: Best) -> Standing:
         profile = self._as_saved(own)
@@ -773,26 +654,6 @@ class _Chain:
         pictures = len(self.benign.compared)
         benign = self._flagged_pictures(profile) / pictures if pictures else None
         return Standing(by_kind, flagged / len(scores), masked / len(scores), benign)
-
-    def _goes_on(self) -> bool:
-        """Whether there is time for a round; without a budget, whether rounds may make it better yet."""
-        if math.isinf(self.budget):
-            return self.state.stale < self.settings.patience
-        state, left = self.state, self._left_for_training()
-        expected = state.round_seconds or 2 * state.patch_seconds + state.compare_seconds
-        lesson = self._for_last_lesson()
-        missing = max(0, FEWEST_ROUNDS - len(state.outcomes)) * expected
-        return expected + (lesson if lesson + missing <= left else 0.0) < left
-
-    def _affords_last_lesson(self, more_seconds: float) -> bool:
-        """Whether there have been enough rounds for a last lesson, and is time for it and for ``more_seconds``."""
-        expected = self._for_last_lesson()
-        enough = len(self.state.outcomes) >= FEWEST_ROUNDS
-        return enough and expected > 0 and expected + more_seconds <= self._left_for_training()
-
-    def _left_for_training(self) -> float:
-        """Seconds."""
-        return self.budget - self._now() - self._after_training() - self._for_screen()
 
     def _make_learned_patches(self) -> None:
         """What the head learns from first: patches that know nothing of the defense, and those against fitting."""
@@ -820,12 +681,12 @@ class _Chain:
         """What trains the head."""
         if self.state.shown_frames is None:
             # Timed anew, it would be another number, and the head another one.
-            self.state.shown_frames = self._affordable_frames()
+            self.state.shown_frames = self.budget.shown_frames(bytes_an_image(self._taught, self.parts.training[0]))
         began = self._now()
         frames = evenly(self.parts.training, self.state.shown_frames)
         most = round(BENIGN_A_FRAME * len(frames))
         given = evenly(self.benign.taught, most)
-        others = (*given, *self._drawn(min(self._affordable_drawn(), most - len(given))))
+        others = (*given, *self._drawn(min(self.budget.drawn_pictures(), most - len(given))))
         oracle = HeadOracle(self._taught, frames, self._takes_part, others, progress=self.around.progress)
         self.state.oracle_seconds = self._now() - began
         self._mark("head")
@@ -899,40 +760,6 @@ class _Chain:
             images = evenly(self.parts.compared, LOOKS)
             self._seen_patches[name] = tuple(paste_at_random(own, picture, SEEN, places)[0] for own in images)
         return self._seen_patches[name]
-
-    def _after_training(self) -> float:
-        """Seconds that the check and the report will take, by those that comparisons and patches took."""
-        if math.isinf(self.budget):
-            return 0.0
-        compared = len(KINDS) * self.settings.compared_frames + len(self.benign.compared)
-        # Two profiles, adaptive patches made anew, and what is the same for all profiles.
-        attacked = (3 * len(KINDS) + len(ADAPTIVE_KINDS)) * min(self._reported_frames, len(self.parts.reported))
-        looks = attacked + 2 * (len(self.parts.reported) + len(self.benign.compared))
-        return len(ADAPTIVE_KINDS) * self.state.patch_seconds + looks / compared * self.state.compare_seconds
-
-    def _for_last_lesson(self) -> float:
-        """Seconds that a last lesson takes; 0 where that is too much, or before anyone can tell."""
-        state = self.state
-        patches = len(ADAPTIVE_KINDS) * state.patch_seconds
-        expected = state.lesson_seconds + patches + 2 * state.compare_seconds
-        return expected if state.lesson_seconds and expected <= LAST_LESSON_SHARE * self.budget else 0.0
-
-    def _for_screen(self) -> float:
-        """Seconds of the budget that are for a screen."""
-        if math.isinf(self.budget) or not (self.settings.screen and self.settings.screen_steps):
-            return 0.0
-        share = SCREEN_SHARE * self.budget
-        return share if share >= LEAST_ADVERSARIAL_STEPS * PASSES_AN_ADVERSARIAL_STEP * self._pass_seconds else 0.0
-
-    def _affordable_screen_steps(self) -> int:
-        """0 where there is no time for enough of them."""
-        most = self.settings.screen_steps if self.settings.screen else 0
-        if math.isinf(self.budget):
-            return most
-        left = self.budget - self._now() - self._after_training()
-        step = PASSES_AN_ADVERSARIAL_STEP * self._pass_seconds
-        steps = min(most, int(left / max(step, 1e-9)))
-        return steps if steps >= LEAST_ADVERSARIAL_STEPS else 0
 
 
 def _identity(

@@ -16,6 +16,8 @@ KINDS = (PLAIN, SMALL, GRADED, *ADAPTIVE_KINDS)
 """Of the patches that profiles are compared on."""
 BEGUN_PLAIN = (GRADED, ADAPTIVE)
 """Of them, those that begin with what harms most, a patch that knows nothing of the defense, instead of noise."""
+LASTING = LEARNED_PLAIN, LEARNED_SMALL = "plain, to learn from", "plain, small, to learn from"
+"""Patches that the head learns from, and must never forget."""
 SIDE, SMALL_SIDE = 0.4, 0.25
 """Of these patches, as shares of the input's height."""
 GRADED_BETA = 0.6

@@ -29,7 +29,7 @@ from zmask_ros.training.preparation import Surroundings, check_start, prepare
 from zmask_ros.training.preparation_attackers import KINDS, TURNS, round_recipe
 from zmask_ros.training.preparation_parts import divide_parts
 from zmask_ros.training.sources import CleanFrame
-from zmask_ros.training.standing import ADAPTIVE_KINDS, PatchFigures, Standing
+from zmask_ros.training.standing import ADAPTIVE_OTHERS, PatchFigures, Standing
 from zmask_ros.training.transfer import load_transferable_head
 
 FRAMES = [CleanFrame("clean", "/image_raw", index, tiny_network.clean_image(index)) for index in range(80)]
@@ -97,8 +97,7 @@ def run(segmenter, work, judge, progress=silent, settings=SETTINGS, **arguments)
 def two_attackers():
     """Take turns: with all of them a preparation would take minutes."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (preparation, preparation_attackers):
-            patch.setattr(module, "TURNS", TURNS[:2])
+        patch.setattr(preparation_attackers, "TURNS", TURNS[:2])
         yield
 
 
@@ -112,7 +111,7 @@ def test_it_trains_until_it_gets_no_better_and_ends_with_the_best(segmenter, uni
     assert is_trained(result.profile) and not is_trained(kept[0])
     assert result.steps > 0
     assert result.after.merit > result.before.merit
-    assert set(result.before.by_kind) == set(result.after.by_kind) == set(KINDS)
+    assert set(result.before.by_kind) == set(result.after.by_kind) == {*KINDS, ADAPTIVE_OTHERS}
     assert {"fit", "patches", "comparison", "head", "last lesson", "check", "report"} == set(result.stages)
     assert sum(result.stages.values()) == result.seconds
     assert sum(source.frames + source.held_out for source in result.profile.sources) == len(FRAMES)
@@ -283,7 +282,7 @@ def test_no_time_is_kept_for_a_last_lesson_that_will_not_come(segmenter, tmp_pat
         monkeypatch.setattr(preparation_budget, "LAST_LESSON_SHARE", most)
         work = tmp_path / str(most)
         run(segmenter, work, LIKES_TRAINING, interrupting("Patch: adaptive, anew", 0), budget=72.0)
-        return len(torch.load(work / "state.pt", weights_only=True)["state"]["outcomes"])
+        return torch.load(work / "state.pt", weights_only=True)["state"]["rounds"]
 
     assert rounds(0.25) == rounds(0.0) and not taught_last
 
@@ -304,7 +303,6 @@ def test_what_the_check_refused_is_not_compared_again_after_an_interruption(segm
 
 
 def test_after_a_last_lesson_more_rounds_have_to_be_better_than_it(segmenter, tmp_path, monkeypatch, taught_last):
-    monkeypatch.setattr(preparation, "TURNS", TURNS)
     monkeypatch.setattr(preparation._Chain, "_false_alarms", lambda chain, profile: 0.0)
 
     def judged(profile, frames):
@@ -317,7 +315,7 @@ def test_after_a_last_lesson_more_rounds_have_to_be_better_than_it(segmenter, tm
         run(segmenter, work, judge, budget=100.0)
     _, kept = run(segmenter, work, judge, interrupting("Patch: adaptive, last lesson", 0), budget=207.0)
     first = taught_last[0]
-    before = len(torch.load(work / "state.pt", weights_only=True)["state"]["outcomes"])
+    before = torch.load(work / "state.pt", weights_only=True)["state"]["rounds"]
     assert len(taught_last) == 2 and before > 2 and all(holds(profile, first) for profile in kept)
 
 
@@ -349,30 +347,45 @@ def no_last_lesson(monkeypatch):
     monkeypatch.setattr(preparation_budget, "FEWEST_ROUNDS", math.inf)
 
 
-def judge_of_rounds(found):
-    """A judge under whom the attacker of each round finds something else: what is then left, in 0..1."""
-    # His patch is the last that a head is judged by, in the place of all that know the profile that fitting gave.
-    last, calls = len(KINDS) - len(ADAPTIVE_KINDS), 0
+def judge_by(monkeypatch, table):
+    """Let the patch of round ``p`` leave ``table[h][p]`` of a plain one's damage under the head of round ``h``.
 
-    def worth(profile, frames):
-        nonlocal calls
-        if not is_trained(profile):
-            return 0.1
-        if len(frames) != SETTINGS.compared_frames:
-            return 0.9
-        number, kind = divmod(calls, last + 1)
-        calls += 1
-        return found[number] if kind == last else 0.9
+    Rounds count from 0. Whatever else is judged is as good under every trained head.
+    """
+    heads = []
 
-    return judge_of(worth)
+    def by_others(chain, profile, names, look):
+        own = profile.detector.head.tensors
+        if is_trained(profile) and not any(holds(profile, known) for known in heads):
+            heads.append(own)
+        rounds = [int(name.split()[-1]) - 1 for name in names if "round" in name]
+        row = next((row for row, known in zip(table, heads, strict=False) if holds(profile, known)), [1.0])
+        # Patches after the last one in a row do as much as that one.
+        left = max((row[min(number, len(row) - 1)] for number in rounds), default=1.0)
+        return {ADAPTIVE_OTHERS: PatchFigures(0.5, 1.0, 1.0 - left / 2, 0.9, 0.9)}
+
+    monkeypatch.setattr(preparation._Chain, "_by_others", by_others)
+    monkeypatch.setattr(preparation._Chain, "_false_alarms", lambda chain, profile: 0.0)
+    return judge_of(lambda profile, frames: 0.95 if is_trained(profile) else 0.1)
 
 
-def test_a_head_that_met_a_weak_attacker_is_not_the_best_for_it(segmenter, tmp_path, no_last_lesson):
-    found = [0.9, 0.3, 0.9, 0.5, 0.9, 0.4]
-    result, _ = run(segmenter, tmp_path / "work", judge_of_rounds(found))
-    # The worst of two in turn: -, -, 0.3, 0.5, 0.5, 0.4.
-    rounds = 4
-    assert result.steps == SETTINGS.head_steps + (rounds - 1) * (SETTINGS.head_steps // 3)
+def steps_of_round(number):
+    return SETTINGS.head_steps + number * (SETTINGS.head_steps // 3)
+
+
+def test_a_head_that_a_later_patch_passes_is_not_the_best(segmenter, tmp_path, monkeypatch, no_last_lesson):
+    # The first head withstands its own attacker, whose successors pass it; the third one knows them.
+    judge = judge_by(
+        monkeypatch, [[0.1, 0.9, 0.9, 0.9], [0.1, 0.8, 0.9, 0.9], [0.1, 0.1, 0.3, 0.3], [0.9] * 4, [0.9] * 5]
+    )
+    result, _ = run(segmenter, tmp_path / "work", judge)
+    assert result.steps == steps_of_round(2)
+
+
+def test_a_head_is_the_best_as_long_as_no_patch_does_more_to_it(segmenter, tmp_path, monkeypatch, no_last_lesson):
+    judge = judge_by(monkeypatch, [[0.3, 0.4, 0.4], [0.2, 0.6, 0.6], [0.5, 0.5, 0.5]])
+    result, _ = run(segmenter, tmp_path / "work", judge)
+    assert result.steps == steps_of_round(0)
 
 
 def test_the_attackers_take_turns(segmenter, monkeypatch):
@@ -383,14 +396,6 @@ def test_the_attackers_take_turns(segmenter, monkeypatch):
     first, second = ([replace(own, seed=0) for own in part] for part in (recipes[: len(TURNS)], recipes[len(TURNS) :]))
     assert first == second and len({own.seed for own in recipes}) == len(recipes)
     assert all(own not in first[:number] for number, own in enumerate(first))
-
-
-def test_one_bad_outcome_is_outlived(segmenter, tmp_path, no_last_lesson):
-    settings = replace(SETTINGS, patience=3)
-    found = [0.8, 0.8, 0.1, 0.9, 0.95, 0.95, 0.1, 0.1, 0.1, 0.1]
-    result, _ = run(segmenter, tmp_path / "work", judge_of_rounds(found), settings=settings)
-    # The worst of two in turn: -, 0.8, 0.1, 0.1, 0.9, 0.95, 0.1, 0.1, 0.1.
-    assert result.steps == SETTINGS.head_steps + 5 * (SETTINGS.head_steps // 3)
 
 
 PICTURES = [tiny_network.clean_image(500 + number) for number in range(16)]

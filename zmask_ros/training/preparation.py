@@ -4,10 +4,11 @@ fit -> patches to compare on -> rounds of head and attacker, with a comparison i
     -> screening -> report
 
 In each round the head learns from all patches so far, and an attacker who knows the outcome makes the next one. The
-attackers take turns, each in another way, and a head is judged by the worst of one turn of all: of what that one does,
-and of what those before it did to its predecessors. The other patches that profiles are compared on are none of those
-it learns from. After the rounds a head begins anew and learns from all patches at once: one that went from round to
-round is still marked by the few that it began with. It has to be better than the best of the rounds.
+attackers take turns, each in another way, and heads are compared by the worst of all their patches so far, whichever
+head they were made against: a head is worth no more than the patches allow that are there already. The other patches
+that profiles are compared on are none of those it learns from. After the rounds a head begins anew and learns from all
+patches at once: one that went from round to round is still marked by the few that it began with. It has to be better
+than the best of the rounds, each also against new attackers of its own.
 
 No head learns from the frames of one drive, and profiles are not compared on them; where there are few drives, those of
 one stretch. They have a say in the thresholds that are saved, and are for the check and the report.
@@ -54,19 +55,26 @@ from zmask_ros.training.preparation_attackers import (
     LEARNED_PLAIN,
     LEARNED_SMALL,
     SMALL,
-    TURNS,
     patch_recipes,
     round_recipe,
     turn_of,
 )
-from zmask_ros.training.preparation_budget import SHOWN_PATCHES, Budget
+from zmask_ros.training.preparation_budget import LOOKS, SHOWN_PATCHES, Budget
 from zmask_ros.training.preparation_parts import divide_parts
 from zmask_ros.training.preparation_state import Best, PreparationState, WorkFolder
 from zmask_ros.training.preparation_work import AttackedFrame, Hands, Judge, OwnHands, PatchOrder
 from zmask_ros.training.screening import add_screen
 from zmask_ros.training.settings import PreparationSettings, ScreenSettings
 from zmask_ros.training.sources import CleanFrame, total_length
-from zmask_ros.training.standing import ADAPTIVE, ADAPTIVE_ALIKE, ADAPTIVE_KINDS, PLAIN, PatchFigures, Standing
+from zmask_ros.training.standing import (
+    ADAPTIVE,
+    ADAPTIVE_ALIKE,
+    ADAPTIVE_OTHERS,
+    KNOWING,
+    PLAIN,
+    PatchFigures,
+    Standing,
+)
 
 NOTE = "Preparation"
 """What the notes begin with that the next preparation replaces."""
@@ -83,9 +91,9 @@ It takes for a patch what its drives do not show, unless it has seen each of the
 """
 FIRST_LEARNING_RATE, LEARNING_RATE = 2e-3, 1e-3
 """Of the first round of the head, and of those that follow."""
-LOOKS, WEAKEST_SHARE = 3, 0.1
-"""Frames with each patch that a head has learned from, and the share of them that may score less than what the others
-do at least: the margin between clean frames and patches ends there."""
+WEAKEST_SHARE = 0.1
+"""Of the frames with patches that a head has learned from, those that may score less than what the others do at least:
+the margin between clean frames and patches ends there."""
 NO_PICTURES = BenignPictures()
 ANEW, LAST_LESSON = "anew", "last lesson"
 """What tells patches against the best from those against the head of the last lesson."""
@@ -265,7 +273,7 @@ class _Chain:
         self.cautious = replace(self.floor, precaution_rate=self.plan.precaution_rate or settings.precaution_rate)
         self.judged_cautious = self._judged(self.cautious)
         self.pairs: dict[str, list[AttackedFrame]] = {}
-        self._seen_patches: dict[str, tuple[np.ndarray, ...]] = {}
+        self._looks: dict[tuple[str, int], list[AttackedFrame]] = {}
         self._standings: dict[tuple[str, float | None], Standing] = {}
 
     # Stages
@@ -340,20 +348,20 @@ class _Chain:
         state = self.state
         assert state.patch_steps is not None
         recipes = patch_recipes(self.segmenter.input_size, state.patch_steps)
-        missing = {name: own for name, own in heads.items() if own.steps and own.against.keys() != set(ADAPTIVE_KINDS)}
+        missing = {name: own for name, own in heads.items() if own.steps and own.against.keys() != set(KNOWING)}
         orders = [
             self._order(
                 f"{kind}, {name}", replace(recipes[kind], seed=ANEW_SEED), self._as_saved(own), self._begun(kind)
             )
             for name, own in missing.items()
-            for kind in ADAPTIVE_KINDS
+            for kind in KNOWING
             if f"{kind}, {name}" not in state.anew
         ]
         for made in self.hands.make(orders):
             state.anew[made.kind] = made.patch
             self._mark(stage)
         return heads | {
-            name: replace(own, against={kind: state.anew[f"{kind}, {name}"] for kind in ADAPTIVE_KINDS})
+            name: replace(own, against={kind: state.anew[f"{kind}, {name}"] for kind in KNOWING})
             for name, own in missing.items()
         }
 
@@ -452,9 +460,9 @@ class _Chain:
 
     def _measured(self, own: Best) -> CleanMeasurements:
         """What clean frames gave with a head; of the latest it is kept, as one that sees channels takes passes."""
-        if own.key not in self._latest:
-            self._latest = dict([*self._latest.items()][1 - KEPT_MEASUREMENTS :]) | {own.key: self._measure(own)}
-        return self._latest[own.key]
+        found = self._latest.pop(own.key, None) or self._measure(own)
+        self._latest = dict([*self._latest.items()][1 - KEPT_MEASUREMENTS :]) | {own.key: found}
+        return found
 
     def _measure(self, own: Best) -> CleanMeasurements:
         measured = self._taught if own.steps else self.measured
@@ -540,24 +548,62 @@ class _Chain:
         oracle = masked_labels(self.segmenter, x, hidden)
         return AttackedFrame(attacked, truth, undefended[0].cpu().numpy(), oracle[0].cpu().numpy(), patch_mask)
 
-    def _compare(self, own: Best, profile: Profile) -> None:
-        """Keep ``own`` if it is better than the best so far. Its false alarms are those of thresholds without them."""
+    def _compare(self, own: Best, profile: Profile, newest: str | None = None) -> None:
+        """Keep ``own`` if it is better than the best so far, each against all adaptive patches that there are.
+
+        Args:
+            own: its false alarms are those of thresholds without them.
+            profile: as it is judged.
+            newest: the patch that the best has not met yet.
+        """
         state = self.state
-        by_kind = self.hands.judge(profile, self._against(own, self.pairs, self.parts.compared, COMPARED_SEED))
-        alarms = self._false_alarms(profile)
-        if own.steps:
-            (kind,) = own.against
-            state.outcomes.append(astuple(by_kind.pop(kind)))
-            by_kind[ADAPTIVE] = self._worst_of_a_turn()
-        merit = Standing(by_kind, alarms, alarms).merit
-        turning = 0 < len(state.outcomes) <= len(TURNS)
-        if turning and state.best is not None and state.best.steps:
-            state.best_merit = self._best_as_met_by_as_many()
+        standing = self._standing(own, profile, profile)
+        if newest is not None:
+            self._show_the_best(newest)
         # Of two that are as good, the later one has learned from more.
-        better = state.best is None or merit > state.best_merit or (turning and merit == state.best_merit)
-        state.stale = 0 if better or turning else state.stale + 1
+        better = state.best is None or (
+            standing.merit >= state.best_merit if own.steps else standing.merit > state.best_merit
+        )
+        state.stale = 0 if state.best is None or standing.merit > state.best_merit else state.stale + 1
         if better:
-            self._keep(own, Standing(by_kind, alarms, alarms))
+            self._keep(own, standing)
+
+    def _standing(self, own: Best, profile: Profile, alarming: Profile) -> Standing:
+        """How good a head is where profiles are compared: against the attackers who know it, and who know others.
+
+        Args:
+            own: the head.
+            profile: under which patches are judged.
+            alarming: whose false alarms count.
+        """
+        by_kind = self.hands.judge(profile, self._against(own, self.pairs, self.parts.compared, COMPARED_SEED))
+        by_kind |= self._by_others(profile, self._met, self._compared_looks)
+        alarms = self._false_alarms(alarming)
+        return Standing(by_kind, alarms, alarms)
+
+    @property
+    def _met(self) -> list[str]:
+        """The newest adaptive patches, against all heads so far."""
+        return [name for name in self.state.learned if name not in LASTING][-(SHOWN_PATCHES - len(LASTING)) :]
+
+    def _by_others(
+        self, profile: Profile, names: Sequence[str], look: Callable[[str], list[AttackedFrame]]
+    ) -> dict[str, PatchFigures]:
+        """What the worst of these patches does, whomever it was made against; nothing where there is none."""
+        found = self.hands.judge(profile, {name: look(name) for name in names}).values()
+        return {ADAPTIVE_OTHERS: max(found, key=lambda own: own.harm)} if found else {}
+
+    def _show_the_best(self, newest: str) -> None:
+        """Judge the best by a patch that was made since."""
+        state = self.state
+        if state.best is None:
+            return
+        by_kind = {kind: PatchFigures(*own) for kind, own in state.best_figures.items()}
+        found = self._by_others(self._judged(state.best), [newest], self._compared_looks)[ADAPTIVE_OTHERS]
+        worst = max(found, by_kind.get(ADAPTIVE_OTHERS, found), key=lambda own: own.harm)
+        standing = Standing(by_kind | {ADAPTIVE_OTHERS: worst}, state.best_alarms, state.best_alarms)
+        state.best_merit = standing.merit
+        state.best_figures[ADAPTIVE_OTHERS] = astuple(worst)
 
     def _keep(self, own: Best, standing: Standing) -> None:
         """Take ``own`` for the best, by what it is like where profiles are compared."""
@@ -567,38 +613,17 @@ class _Chain:
         self.around.keep(self._profile(own))
 
     def _compare_last(self, last: Best) -> None:
-        """Keep the head of the last lesson if it is better than the best, each against attackers of its own."""
+        """Keep the head of the last lesson if it is better than the best, each also against attackers of its own."""
         state = self.state
         if last.digest == self._best.digest:
             # It has been compared before an interruption.
             return
         heads = self._attacked_anew({ANEW: self._best, LAST_LESSON: last}, LAST_LESSON)
         state.best, state.last = heads[ANEW], heads[LAST_LESSON]
-        standing = self._standing_by_its_own(state.last)
-        if standing.merit > self._standing_by_its_own(state.best).merit:
-            self._keep(state.last, standing)
+        best, own = (self._standing(one, self._as_saved(one), self._judged(one)) for one in (state.best, state.last))
+        if own.merit >= best.merit:
+            self._keep(state.last, own)
         self._mark(LAST_LESSON)
-
-    def _standing_by_its_own(self, own: Best) -> Standing:
-        """How good a head is against the attackers who know it, where profiles are compared."""
-        pairs = self._against(own, self.pairs, self.parts.compared, COMPARED_SEED)
-        by_kind = self.hands.judge(self._as_saved(own), pairs)
-        alarms = self._false_alarms(self._judged(own))
-        return Standing(by_kind, alarms, alarms)
-
-    def _best_as_met_by_as_many(self) -> float:
-        """The merit of the best, had it met all attackers so far.
-
-        Before all of them had their turn, a later head has met more of them, and seems worse for it alone.
-        """
-        alarms = self.state.best_alarms
-        by_kind = {kind: PatchFigures(*own) for kind, own in self.state.best_figures.items()}
-        return Standing(by_kind | {ADAPTIVE: self._worst_of_a_turn()}, alarms, alarms).merit
-
-    def _worst_of_a_turn(self) -> PatchFigures:
-        """What the worst of the last attackers did, one of each kind."""
-        figures = [PatchFigures(*own) for own in self.state.outcomes[-len(TURNS) :]]
-        return max(figures, key=lambda own: own.harm)
 
     def _false_alarms(self, profile: Profile) -> float:
         """Share of the clean frames that are compared on, and of the benign pictures among them, that are flagged."""
@@ -622,7 +647,7 @@ class _Chain:
         """``pairs``; where adaptive patches were made against this very head, with these instead of the others."""
         if not own.against:
             return pairs
-        others = {kind: found for kind, found in pairs.items() if kind not in ADAPTIVE_KINDS}
+        others = {kind: found for kind, found in pairs.items() if kind not in KNOWING}
         return others | self._all_attacked(frames, len(pairs[PLAIN]), seed, own.against)
 
     def _reported(self, own: Best) -> Standing:
@@ -643,6 +668,7 @@ class _Chain:
         profile = self._as_saved(own)
         frames = self._reported_images
         by_kind = self.hands.judge(profile, self._against(own, self._reported_pairs, frames, REPORTED_SEED))
+        by_kind |= self._by_others(profile, self._met, self._reported_looks) if self.state.rounds else {}
         scores = self._scores(profile, frames)
         flagged = masked = 0
         # All of the drive has a say in the thresholds that are saved: each half is judged by those that know the other.
@@ -674,7 +700,7 @@ class _Chain:
             self._mark("patches")
         # Whoever made them first.
         first = {kind: state.learned.pop(kind) for kind in begun}
-        first |= {kind: state.patches[kind] for kind in ADAPTIVE_KINDS}
+        first |= {kind: state.patches[kind] for kind in KNOWING}
         state.learned = first | state.learned
 
     def _oracle(self) -> HeadOracle:
@@ -707,22 +733,21 @@ class _Chain:
         own = self._answered(oracle)
         judged = self._judged(own)
         assert state.patch_steps is not None
-        number = len(state.outcomes) + 1
+        number = state.rounds + 1
         name, turn = f"{ADAPTIVE}, round {number}", turn_of(number)
         recipe = round_recipe(self.segmenter.input_size, self._round_steps(state.patch_steps), number)
         order = self._order(name, recipe, judged, state.learned[LEARNED_PLAIN] if turn.begins_plain else None)
         (made,) = self.hands.make([order])
         own = replace(own, against={ADAPTIVE_ALIKE if recipe.eot == ALIKE else ADAPTIVE: made.patch})
-        self._compare(own, judged)
-        state.head, state.steps, state.learned[name] = own.head, own.steps, made.patch
+        state.learned[name] = made.patch
+        self._compare(own, judged, newest=name)
+        state.head, state.steps, state.rounds = own.head, own.steps, number
         state.round_seconds = self._now() - began
         self._mark("head")
 
     def _remembered(self) -> dict[str, Tensor]:
         """The patches that the head is shown: those that know nothing of the defense, and the newest of the others."""
-        others = [name for name in self.state.learned if name not in LASTING]
-        names = (*LASTING, *others[-(SHOWN_PATCHES - len(LASTING)) :])
-        return {name: self.state.learned[name] for name in names}
+        return {name: self.state.learned[name] for name in (*LASTING, *self._met)}
 
     def _round_steps(self, patch_steps: int) -> int:
         """Optimization steps of the patch of a round; few are never made fewer."""
@@ -750,16 +775,22 @@ class _Chain:
         own = Best(head.tensors, self.plan.precaution_rate or settings.precaution_rate, behind)
         if state.head is None:
             state.lesson_seconds = self._now() - began
-        scores = self._scores(self._judged(own), [look for name in self._remembered() for look in self._looks(name)])
+        looks = [look.attacked for name in self._remembered() for look in self._compared_looks(name)]
+        scores = self._scores(self._judged(own), looks)
         return replace(own, patched=float(np.quantile(scores, WEAKEST_SHARE)))
 
-    def _looks(self, name: str) -> tuple[np.ndarray, ...]:
-        """Frames that profiles are compared on with a patch that the head learns from, uint8 [h, w, 3] RGB."""
-        if name not in self._seen_patches:
-            places, picture = torch.Generator().manual_seed(COMPARED_SEED), to_uint8(self.state.learned[name])
-            images = evenly(self.parts.compared, LOOKS)
-            self._seen_patches[name] = tuple(paste_at_random(own, picture, SEEN, places)[0] for own in images)
-        return self._seen_patches[name]
+    def _compared_looks(self, name: str) -> list[AttackedFrame]:
+        """Frames that profiles are compared on with a patch that the head learns from."""
+        return self._looks_at(name, self.parts.compared, COMPARED_SEED)
+
+    def _reported_looks(self, name: str) -> list[AttackedFrame]:
+        """Frames that are reported on with such a patch."""
+        return self._looks_at(name, self._reported_images, REPORTED_SEED)
+
+    def _looks_at(self, name: str, frames: Sequence[np.ndarray], seed: int) -> list[AttackedFrame]:
+        if (name, seed) not in self._looks:
+            self._looks[name, seed] = self._attacked(frames, self.state.learned[name], False, LOOKS, seed)
+        return self._looks[name, seed]
 
 
 def _identity(

@@ -9,10 +9,10 @@ from zmask_ros.attacks import Recipe
 from zmask_ros.attacks.recipe import CONSTRAINT, RESISTING, SHARE, patch_side
 from zmask_ros.attacks.strength import FAST, PENALIZED
 from zmask_ros.training.adversaries import ALIKE, SEEN
-from zmask_ros.training.standing import ADAPTIVE, ADAPTIVE_ALIKE, ADAPTIVE_KINDS, ADAPTIVE_PENALIZED, PLAIN
+from zmask_ros.training.standing import ADAPTIVE, ADAPTIVE_ALIKE, ADAPTIVE_PENALIZED, KNOWING, PLAIN
 
 SMALL, GRADED = "plain, small", "graded"
-KINDS = (PLAIN, SMALL, GRADED, *ADAPTIVE_KINDS)
+KINDS = (PLAIN, SMALL, GRADED, *KNOWING)
 """Of the patches that profiles are compared on."""
 BEGUN_PLAIN = (GRADED, ADAPTIVE)
 """Of them, those that begin with what harms most, a patch that knows nothing of the defense, instead of noise."""

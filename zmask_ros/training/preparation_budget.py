@@ -12,9 +12,9 @@ from zmask_ros.training.pipeline import PASSES_AN_ADVERSARIAL_STEP
 from zmask_ros.training.preparation_attackers import KINDS, LASTING, TURNS
 from zmask_ros.training.preparation_state import PreparationState
 from zmask_ros.training.settings import LEAST_ADVERSARIAL_STEPS, PreparationSettings
-from zmask_ros.training.standing import ADAPTIVE_KINDS
+from zmask_ros.training.standing import KNOWING
 
-PATCH_SHARE, PATCHES = 0.35, len(KINDS) + len(LASTING) + len(ADAPTIVE_KINDS)
+PATCH_SHARE, PATCHES = 0.35, len(KINDS) + len(LASTING) + len(KNOWING)
 """Of the budget, for these patches, for those that the head begins to learn from, and for those made anew."""
 HURRIED_SHARE = 0.5
 """Of the budget, for patches that profiles are compared on, where there is no time for what makes them strong."""
@@ -27,6 +27,10 @@ FEWEST_ROUNDS = 2
 """Before a last lesson: the first round's head begins anew, too."""
 LAST_LESSON_SHARE = 0.25
 """Of the budget, for a last lesson and patches against what came of it, at most."""
+COMPARISONS = 4
+"""What two heads and all patches after many rounds take, in comparisons before the first."""
+LOOKS = 3
+"""Frames with each patch that a head has learned from, on which a later one is tried."""
 SHOWN_SHARE = 0.1
 """Of the budget, for showing the head clean frames and benign pictures."""
 DRAWN_SHARE, SECONDS_A_DRAWN = 0.03, 0.6
@@ -39,7 +43,7 @@ PASSES_A_REPORTED_FRAME = 20
 """With each of the patches, alone, with the exact mask, and under two profiles, in forward passes."""
 LEAST_REPORTED = 6
 """Attacked frames of each kind."""
-SHOWN_BYTES, SHOWN_PATCHES = 3e9, len(LASTING) + len(ADAPTIVE_KINDS) + 3 * len(TURNS)
+SHOWN_BYTES, SHOWN_PATCHES = 3e9, len(LASTING) + len(KNOWING) + 3 * len(TURNS)
 """Memory for what it is shown of clean frames, and of so many patches; of more, the newest."""
 
 
@@ -121,13 +125,13 @@ class Budget:
         state, left = self._state, self._left_for_training()
         expected = state.round_seconds or 2 * state.patch_seconds + state.compare_seconds
         lesson = self._for_last_lesson()
-        missing = max(0, FEWEST_ROUNDS - len(state.outcomes)) * expected
+        missing = max(0, FEWEST_ROUNDS - state.rounds) * expected
         return expected + (lesson if lesson + missing <= left else 0.0) < left
 
     def affords_last_lesson(self, more_seconds: float) -> bool:
         """Whether there have been enough rounds for a last lesson, and is time for it and for ``more_seconds``."""
         expected = self._for_last_lesson()
-        enough = len(self._state.outcomes) >= FEWEST_ROUNDS
+        enough = self._state.rounds >= FEWEST_ROUNDS
         return enough and expected > 0 and expected + more_seconds <= self._left_for_training()
 
     def _left_for_training(self) -> float:
@@ -144,15 +148,17 @@ class Budget:
             return 0.0
         compared = len(KINDS) * self._settings.compared_frames + len(self._benign.compared)
         # Two profiles, adaptive patches made anew, and what is the same for all profiles.
-        attacked = (3 * len(KINDS) + len(ADAPTIVE_KINDS)) * min(self.reported_frames, self._reported)
+        attacked = (3 * len(KINDS) + len(KNOWING)) * min(self.reported_frames, self._reported)
+        # Under both, and alone, with those that were made against other heads.
+        attacked += 3 * LOOKS * len(self._state.learned)
         looks = attacked + 2 * (self._reported + len(self._benign.compared))
-        return len(ADAPTIVE_KINDS) * self._state.patch_seconds + looks / compared * self._state.compare_seconds
+        return len(KNOWING) * self._state.patch_seconds + looks / compared * self._state.compare_seconds
 
     def _for_last_lesson(self) -> float:
         """Seconds that a last lesson takes; 0 where that is too much, or before anyone can tell."""
         state = self._state
-        patches = len(ADAPTIVE_KINDS) * state.patch_seconds
-        expected = state.lesson_seconds + patches + 2 * state.compare_seconds
+        patches = len(KNOWING) * state.patch_seconds
+        expected = state.lesson_seconds + patches + COMPARISONS * state.compare_seconds
         return expected if state.lesson_seconds and expected <= LAST_LESSON_SHARE * self.seconds else 0.0
 
     def _for_screen(self) -> float:

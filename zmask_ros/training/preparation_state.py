@@ -63,7 +63,7 @@ class PreparationState:
         compare_seconds: that a comparison takes.
         best, best_merit: the best profile so far, and how good it is; None: none was compared yet.
         best_figures, best_alarms: what that is made of: `PatchFigures` by kind, and the share of false alarms.
-        outcomes: what the patch of each round did to the head of its time, as `PatchFigures` has it.
+        rounds: of head and attacker so far.
         stale: comparisons in a row that found no better one.
         last: the head of the last lesson; None: it has not been given.
         anew: finished patches against the best and the last, once there are no more rounds, by kind and by whom.
@@ -84,7 +84,7 @@ class PreparationState:
     best_merit: float = -math.inf
     best_figures: dict[str, tuple[float, ...]] = field(default_factory=dict)
     best_alarms: float = 0.0
-    outcomes: list[tuple[float, ...]] = field(default_factory=list)
+    rounds: int = 0
     stale: int = 0
     last: Best | None = None
     anew: dict[str, Tensor] = field(default_factory=dict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -17,6 +17,12 @@ from zmask_ros.defense import Profile
 from zmask_ros.progress import Advance, Progress
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.training.standing import PatchFigures
+
+LEGS, LEG_SEED = 2, 1000
+"""Of a patch that knows the defense, and what is added to its seed for each further one.
+
+Against a prepared head two legs of 125 steps left three times the damage that one run of 250 did.
+"""
 
 
 @dataclass(frozen=True)
@@ -62,20 +68,39 @@ class PatchOrder:
     state: Path | None = field(compare=False)
 
     def make(self, segmenter: Segmenter, advance: Advance) -> Tensor:
-        """The patch, float [3, h, w] in 0..1; counts steps."""
+        """The patch, float [3, h, w] in 0..1; counts steps.
+
+        Who knows the defense goes about it in legs: he begins anew, with fresh momentum, with the patch that he has.
+        """
+        legs = LEGS if self.recipe.knows_the_defense and self.recipe.steps >= LEGS else 1
+        patches = self.start
+        for leg in range(legs):
+            steps = self.recipe.steps // legs + (leg < self.recipe.steps % legs)
+            recipe = replace(self.recipe, steps=steps, seed=self.recipe.seed + leg * LEG_SEED)
+            state = self.state
+            if state is not None and leg:
+                state = state.with_name(f"leg_{leg + 1}_{state.name}")
+            patches = self._leg(segmenter, recipe, patches, state, advance)
+        assert patches is not None
+        return patches[0]
+
+    def _leg(
+        self, segmenter: Segmenter, recipe: Recipe, start: Tensor | None, state: Path | None, advance: Advance
+    ) -> Tensor:
+        """Patches, float [1, 3, h, w] in 0..1, after the steps of one recipe."""
 
         def show(step: Step) -> None:
             advance(note=f"{step.pixel_accuracy:.1%} of pixels right")
 
         known = [(image, None) for image in self.frames]
-        train = partial(train_patch, segmenter, known, self.recipe, show, self.profile, start=self.start)
+        train = partial(train_patch, segmenter, known, recipe, show, self.profile, state=state, start=start)
         try:
-            return train(state=self.state).patch
+            return train().patches
         except UnfitStateError:
             # With other threads, sums differ in their last digits, and what is attacked is another profile then.
-            assert self.state is not None
-            self.state.unlink()
-            return train(state=self.state).patch
+            assert state is not None
+            state.unlink()
+            return train().patches
 
 
 @dataclass(frozen=True)

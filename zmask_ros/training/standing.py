@@ -7,13 +7,16 @@ from statistics import fmean
 
 PLAIN = "plain"
 """A patch of an attacker who knows nothing of the defense."""
-ADAPTIVE_KINDS = ADAPTIVE, ADAPTIVE_ALIKE, ADAPTIVE_PENALIZED = (
+KNOWING = ADAPTIVE, ADAPTIVE_ALIKE, ADAPTIVE_PENALIZED = (
     "adaptive",
     "adaptive, always seen alike",
     "adaptive, with a penalty",
 )
 """Patches of attackers who know the profile: one who keeps its score below the thresholds, one who also knows from
 where the patch will be seen, and one who weighs the score against the damage instead."""
+ADAPTIVE_OTHERS = "adaptive, against other heads"
+"""The worst of the patches of attackers who know other heads of the same preparation."""
+ADAPTIVE_KINDS = (*KNOWING, ADAPTIVE_OTHERS)
 FALSE_ALARM_WEIGHT = 5.0
 """A false alarm in a hundred clean frames outweighs five hundredths of a patch's damage that is undone."""
 LEAST_DAMAGE = 0.01

@@ -92,8 +92,8 @@ class PreparationSettings(Settings):
         drawn_pictures: of other roads, that it is shown as benign pictures beside those that are given, where there is
             time; 0: none.
         head_steps: of the head's first round, and of its last lesson; it takes a third of them for each further patch.
-        patience: so many comparisons in a row without a better profile end a preparation that has no budget, once all
-            attackers have had their turn: one more than there are, so that one bad outcome is outlived.
+        patience: so many comparisons in a row that find no better profile end a preparation that has no budget: one
+            more than there are attackers, who take turns.
         compared_frames: attacked frames of each kind that profiles are compared on.
         reported_frames: of each kind, of the drive that is held out for the report.
         screen_steps: training steps of a screen, where there is time for them; 0: one of the start is fitted anew.

@@ -5,6 +5,7 @@ import re
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
+from statistics import fmean
 
 import numpy as np
 import pytest
@@ -361,7 +362,7 @@ def judge_by(monkeypatch, table):
         rounds = [int(name.split()[-1]) - 1 for name in names if "round" in name]
         row = next((row for row, known in zip(table, heads, strict=False) if holds(profile, known)), [1.0])
         # Patches after the last one in a row do as much as that one.
-        left = max((row[min(number, len(row) - 1)] for number in rounds), default=1.0)
+        left = fmean([row[min(number, len(row) - 1)] for number in rounds] or [1.0])
         return {ADAPTIVE_OTHERS: PatchFigures(0.5, 1.0, 1.0 - left / 2, 0.9, 0.9)}
 
     monkeypatch.setattr(preparation._Chain, "_by_others", by_others)

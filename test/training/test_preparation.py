@@ -355,11 +355,11 @@ def judge_by(monkeypatch, table):
     """
     heads = []
 
-    def by_others(chain, profile, names, look):
+    def by_others(chain, profile, frames, seed):
         own = profile.detector.head.tensors
         if is_trained(profile) and not any(holds(profile, known) for known in heads):
             heads.append(own)
-        rounds = [int(name.split()[-1]) - 1 for name in names if "round" in name]
+        rounds = [int(name.split()[-1]) - 1 for name in chain._met if "round" in name]
         row = next((row for row, known in zip(table, heads, strict=False) if holds(profile, known)), [1.0])
         # Patches after the last one in a row do as much as that one.
         left = fmean([row[min(number, len(row) - 1)] for number in rounds] or [1.0])

@@ -202,11 +202,9 @@ def score_function(learned: bool) -> Score:
 
 def build_evidence(detector: Detector, binding: Binding) -> LayerEvidence | LearnedEvidence:
     """The module that makes the evidence of ``detector``: the heat of its head, or the mean z-scores of its layers."""
-    head = detector.head
+    head, grid = detector.head, detector.grid(binding.input_size)
     if head is None:
-        grid = detector.grid(binding.input_size)
         return LayerEvidence(detector.shallow, detector.deep, detector.statistics, grid)
-    grid = detector.grid(binding.input_size)
     features = head_features(detector.statistics, binding.shapes, grid, head.branch, head.kind)
     return LearnedEvidence(head, features)
 

@@ -81,7 +81,7 @@ Found = TypeVar("Found")
 NOTE = "Preparation"
 """What the notes begin with that the next preparation replaces."""
 ATTACKED_FRAMES = 60
-"""Training frames that these patches are optimized over, at most."""
+"""Training frames that patches are optimized over, at most."""
 LEARNED_SEED = 10
 """Added to the seeds of patches that the head learns from: others than those that profiles are compared on."""
 ROUND_STEPS = 2 / 3
@@ -351,11 +351,10 @@ class _Chain:
         assert state.patch_steps is not None
         recipes = patch_recipes(self.segmenter.input_size, state.patch_steps)
         missing = {name: own for name, own in heads.items() if own.steps and own.against.keys() != set(KNOWING)}
+        judged = {name: self._as_saved(own) for name, own in missing.items()}
         orders = [
-            self._order(
-                f"{kind}, {name}", replace(recipes[kind], seed=ANEW_SEED), self._as_saved(own), self._begun(kind)
-            )
-            for name, own in missing.items()
+            self._order(f"{kind}, {name}", replace(recipes[kind], seed=ANEW_SEED), judged[name], self._begun(kind))
+            for name in missing
             for kind in KNOWING
             if f"{kind}, {name}" not in state.anew
         ]
@@ -554,7 +553,7 @@ class _Chain:
         """Keep ``own`` if it is better than the best so far, each against all adaptive patches that there are.
 
         Args:
-            own: its false alarms are those of thresholds without them.
+            own: the head.
             profile: as it is judged.
         """
         state = self.state
@@ -582,7 +581,7 @@ class _Chain:
         pairs = self._against(own, self.pairs, self.parts.compared, COMPARED_SEED)
         judged = pairs if by_its_own else _without_knowing(pairs)
         by_kind = self.hands.judge(profile, judged)
-        by_kind |= self._by_others(profile, self._met, self._compared_looks)
+        by_kind |= self._by_others(profile, self.parts.compared, COMPARED_SEED)
         alarms = self._false_alarms(alarming)
         return Standing(by_kind, alarms, alarms)
 
@@ -591,14 +590,13 @@ class _Chain:
         """The newest adaptive patches, against all heads so far."""
         return [name for name in self.state.learned if name not in LASTING][-(SHOWN_PATCHES - len(LASTING)) :]
 
-    def _by_others(
-        self, profile: Profile, names: Sequence[str], look: Callable[[str], list[AttackedFrame]]
-    ) -> dict[str, PatchFigures]:
-        """What these patches do together, whomever each was made against; nothing where there is none.
+    def _by_others(self, profile: Profile, frames: Sequence[np.ndarray], seed: int) -> dict[str, PatchFigures]:
+        """What all adaptive patches do together, whomever each was made against; nothing where there is none.
 
         Not the worst of them: each head has one that passes it, and there all heads would be alike.
         """
-        found = self.hands.judge(profile, {name: look(name) for name in names}).values()
+        looks = {name: self._looks_at(name, frames, seed) for name in self._met}
+        found = self.hands.judge(profile, looks).values()
         return {ADAPTIVE_OTHERS: PatchFigures.mean([*found])} if found else {}
 
     def _show_the_best(self) -> None:
@@ -607,7 +605,7 @@ class _Chain:
         if state.best is None:
             return
         by_kind = _without_knowing({kind: PatchFigures(*own) for kind, own in state.best_figures.items()})
-        by_kind |= self._by_others(self._judged(state.best), self._met, self._compared_looks)
+        by_kind |= self._by_others(self._judged(state.best), self.parts.compared, COMPARED_SEED)
         state.best_merit = Standing(by_kind, state.best_alarms, state.best_alarms).merit
 
     def _keep(self, own: Best, standing: Standing) -> None:
@@ -675,7 +673,7 @@ class _Chain:
         profile = self._as_saved(own)
         frames = self._reported_images
         by_kind = self.hands.judge(profile, self._against(own, self._reported_pairs, frames, REPORTED_SEED))
-        by_kind |= self._by_others(profile, self._met, self._reported_looks) if self.state.rounds else {}
+        by_kind |= self._by_others(profile, frames, REPORTED_SEED) if self.state.rounds else {}
         scores = self._scores(profile, frames)
         flagged = masked = 0
         # All of the drive has a say in the thresholds that are saved: each half is judged by those that know the other.
@@ -781,19 +779,13 @@ class _Chain:
         own = Best(head.tensors, self.plan.precaution_rate or settings.precaution_rate, behind)
         if state.head is None:
             state.lesson_seconds = self._now() - began
-        looks = [look.attacked for name in self._remembered() for look in self._compared_looks(name)]
-        scores = self._scores(self._judged(own), looks)
+        frames = self.parts.compared
+        looks = [look for name in self._remembered() for look in self._looks_at(name, frames, COMPARED_SEED)]
+        scores = self._scores(self._judged(own), [look.attacked for look in looks])
         return replace(own, patched=float(np.quantile(scores, WEAKEST_SHARE)))
 
-    def _compared_looks(self, name: str) -> list[AttackedFrame]:
-        """Frames that profiles are compared on with a patch that the head learns from."""
-        return self._looks_at(name, self.parts.compared, COMPARED_SEED)
-
-    def _reported_looks(self, name: str) -> list[AttackedFrame]:
-        """Frames that are reported on with such a patch."""
-        return self._looks_at(name, self._reported_images, REPORTED_SEED)
-
     def _looks_at(self, name: str, frames: Sequence[np.ndarray], seed: int) -> list[AttackedFrame]:
+        """A few of the frames with a patch that the head learns from."""
         if (name, seed) not in self._looks:
             self._looks[name, seed] = self._attacked(frames, self.state.learned[name], False, LOOKS, seed)
         return self._looks[name, seed]

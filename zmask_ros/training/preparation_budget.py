@@ -15,7 +15,7 @@ from zmask_ros.training.settings import LEAST_ADVERSARIAL_STEPS, PreparationSett
 from zmask_ros.training.standing import KNOWING
 
 PATCH_SHARE, PATCHES = 0.35, len(KINDS) + len(LASTING) + len(KNOWING)
-"""Of the budget, for these patches, for those that the head begins to learn from, and for those made anew."""
+"""Of the budget, for patches that profiles are compared on, that the head begins to learn from, and made anew."""
 HURRIED_SHARE = 0.5
 """Of the budget, for patches that profiles are compared on, where there is no time for what makes them strong."""
 FEWEST_PATCH_STEPS = 5

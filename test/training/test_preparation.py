@@ -28,6 +28,7 @@ from zmask_ros.training.clean_fit import CleanMeasurements, ProfileFit
 from zmask_ros.training.plans import transfer_plan
 from zmask_ros.training.preparation import Surroundings, check_start, prepare
 from zmask_ros.training.preparation_attackers import KINDS, TURNS, round_recipe
+from zmask_ros.training.preparation_comparison import Comparison
 from zmask_ros.training.preparation_parts import divide_parts
 from zmask_ros.training.sources import CleanFrame
 from zmask_ros.training.standing import ADAPTIVE_OTHERS, PatchFigures, Standing
@@ -304,7 +305,7 @@ def test_what_the_check_refused_is_not_compared_again_after_an_interruption(segm
 
 
 def test_after_a_last_lesson_more_rounds_have_to_be_better_than_it(segmenter, tmp_path, monkeypatch, taught_last):
-    monkeypatch.setattr(preparation._Chain, "_false_alarms", lambda chain, profile: 0.0)
+    monkeypatch.setattr(Comparison, "_false_alarms", lambda comparison, profile: 0.0)
 
     def judged(profile, frames):
         last = any(holds(profile, weights) for weights in taught_last)
@@ -355,18 +356,18 @@ def judge_by(monkeypatch, table):
     """
     heads = []
 
-    def by_others(chain, profile, frames, seed):
+    def by_others(comparison, profile, frames, seed):
         own = profile.detector.head.tensors
         if is_trained(profile) and not any(holds(profile, known) for known in heads):
             heads.append(own)
-        rounds = [int(name.split()[-1]) - 1 for name in chain._met if "round" in name]
+        rounds = [int(name.split()[-1]) - 1 for name in comparison.met if "round" in name]
         row = next((row for row, known in zip(table, heads, strict=False) if holds(profile, known)), [1.0])
         # Patches after the last one in a row do as much as that one.
         left = fmean([row[min(number, len(row) - 1)] for number in rounds] or [1.0])
         return {ADAPTIVE_OTHERS: PatchFigures(0.5, 1.0, 1.0 - left / 2, 0.9, 0.9)}
 
-    monkeypatch.setattr(preparation._Chain, "_by_others", by_others)
-    monkeypatch.setattr(preparation._Chain, "_false_alarms", lambda chain, profile: 0.0)
+    monkeypatch.setattr(Comparison, "_by_others", by_others)
+    monkeypatch.setattr(Comparison, "_false_alarms", lambda comparison, profile: 0.0)
     return judge_of(lambda profile, frames: 0.95 if is_trained(profile) else 0.1)
 
 
@@ -405,12 +406,12 @@ PICTURES = [tiny_network.clean_image(500 + number) for number in range(16)]
 def test_benign_pictures_that_are_flagged_count_as_false_alarms(segmenter, tmp_path, monkeypatch):
     benign, shown = BenignPictures(tuple(PICTURES[:12]), tuple(PICTURES[12:])), []
 
-    def flags(chain, profile, images):
+    def flags(comparison, profile, images):
         shown.append(images)
         harmful = is_trained(profile) and images is benign.compared
         return [profile.detector.threshold.value + (1 if harmful else -1) for _ in images]
 
-    monkeypatch.setattr(preparation._Chain, "_scores", flags)
+    monkeypatch.setattr(Comparison, "_scores", flags)
     result, kept = run(segmenter, tmp_path / "work", LIKES_TRAINING, benign=benign)
     assert any(images is benign.compared for images in shown)
     assert not any(map(is_trained, kept)) and not is_trained(result.profile)

@@ -21,34 +21,28 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from zmask_ros.attacks import Recipe, paste_at_random, stack_frames, to_uint8
+from zmask_ros.attacks import Recipe
 from zmask_ros.attacks.patch_attack import profile_digest
-from zmask_ros.defense import Defense, Profile, load_profile, save_profile
-from zmask_ros.defense.defense import masked_labels
+from zmask_ros.defense import Profile, load_profile, save_profile
 from zmask_ros.defense.evidence.head import Head
 from zmask_ros.errors import ZmaskError
 from zmask_ros.progress import SECONDS, Advance, Progress, silent
 from zmask_ros.segmenters import Segmenter
-from zmask_ros.segmenters.labels import labels_of
 from zmask_ros.training.adversarial import RELATIVE_INPUTS, untrained_plan
-from zmask_ros.training.adversaries import ALIKE, SEEN
 from zmask_ros.training.benign_sources import BenignPictures
-from zmask_ros.training.clean_fit import UNLIKE, CleanMeasurements, ProfileFit
-from zmask_ros.training.cross_fitting import FEWEST_DRIVES, Group
+from zmask_ros.training.clean_fit import ProfileFit
 from zmask_ros.training.division import evenly
 from zmask_ros.training.double_oracle import BENIGN_A_FRAME, HeadOracle, bytes_an_image
 from zmask_ros.training.pipeline import seconds_a_pass
-from zmask_ros.training.plans import FittingPlan, LearnedPart, plan_of, screen_layers, transfer_plan
+from zmask_ros.training.plans import FittingPlan, plan_of, screen_layers, transfer_plan
 from zmask_ros.training.preparation_attackers import (
     BEGUN_PLAIN,
     KINDS,
@@ -60,49 +54,29 @@ from zmask_ros.training.preparation_attackers import (
     round_recipe,
     turn_of,
 )
-from zmask_ros.training.preparation_budget import LOOKS, SHOWN_PATCHES, Budget
-from zmask_ros.training.preparation_parts import divide_parts
+from zmask_ros.training.preparation_budget import Budget
+from zmask_ros.training.preparation_comparison import Comparison, without_knowing
+from zmask_ros.training.preparation_profiles import HeadProfiles, sees_channels
 from zmask_ros.training.preparation_state import Best, PreparationState, WorkFolder
-from zmask_ros.training.preparation_work import AttackedFrame, Hands, Judge, OwnHands, PatchOrder
+from zmask_ros.training.preparation_work import Hands, Judge, OwnHands, PatchOrder
 from zmask_ros.training.screening import add_screen
 from zmask_ros.training.settings import PreparationSettings, ScreenSettings
 from zmask_ros.training.sources import CleanFrame, total_length
-from zmask_ros.training.standing import (
-    ADAPTIVE,
-    ADAPTIVE_ALIKE,
-    ADAPTIVE_OTHERS,
-    KNOWING,
-    PLAIN,
-    PatchFigures,
-    Standing,
-)
+from zmask_ros.training.standing import ADAPTIVE, KNOWING, PLAIN, PatchFigures, Standing
 
-Found = TypeVar("Found")
-NOTE = "Preparation"
-"""What the notes begin with that the next preparation replaces."""
 ATTACKED_FRAMES = 60
 """Training frames that patches are optimized over, at most."""
 LEARNED_SEED = 10
 """Added to the seeds of patches that the head learns from: others than those that profiles are compared on."""
 ROUND_STEPS = 2 / 3
 """Of the steps of the patches that profiles are compared on: more rounds teach more than longer ones."""
-FEWEST_TAUGHT = 2
-"""Drives that are left out one after the other where a head learns that sees channels, and gets its thresholds.
-
-It takes for a patch what its drives do not show, unless it has seen each of them by the statistics of another one.
-"""
 FIRST_LEARNING_RATE, LEARNING_RATE = 2e-3, 1e-3
 """Of the first round of the head, and of those that follow."""
-WEAKEST_SHARE = 0.1
-"""Of the frames with patches that a head has learned from, those that may score less than what the others do at least:
-the margin between clean frames and patches ends there."""
 NO_PICTURES = BenignPictures()
 ANEW, LAST_LESSON = "anew", "last lesson"
 """What tells patches against the best from those against the head of the last lesson."""
-KEPT_MEASUREMENTS = 2
-"""With heads that are compared with each other."""
-COMPARED_SEED, REPORTED_SEED, ANEW_SEED = 1, 2, 100
-"""Of the places of patches on the frames, and of the patch that is made anew."""
+ANEW_SEED = 100
+"""Of the patches that are made anew."""
 
 
 @dataclass(frozen=True)
@@ -164,13 +138,8 @@ def check_start(segmenter: Segmenter, start: Profile | None) -> None:
         ZmaskError: ``start`` belongs to another network or has no head, or the network has no layers to begin with.
     """
     plan = begun_plan(segmenter, start)
-    if not _sees_channels(plan):
+    if not sees_channels(plan):
         untrained_plan(segmenter, plan)
-
-
-def _sees_channels(plan: FittingPlan) -> bool:
-    """Whether the plan's head sees a network's own channels."""
-    return plan.head is not None and plan.head.kind.of_channels
 
 
 def begun_plan(segmenter: Segmenter, start: Profile | None) -> FittingPlan:
@@ -248,12 +217,8 @@ class _Chain:
         self._tell(0.0 if kept is None else kept.spent)
         self.plan = begun_plan(segmenter, start)
         assert self.plan.learned is not None
-        self._frames = frames
-        self._latest: dict[tuple[str, float | None], CleanMeasurements] = {}
-        fit = self._fit("Fitting", self.plan, FEWEST_TAUGHT if _sees_channels(self.plan) else FEWEST_DRIVES)
-        self.measured: CleanMeasurements = fit.measured()
-        self._by_drive = self.measured.moments.drives >= FEWEST_DRIVES
-        self.parts = divide_parts(frames, fit.group, self._reported_with)
+        self.profiles = HeadProfiles(segmenter, self.plan, frames, settings, start, surroundings.progress)
+        self.parts = self.profiles.parts
         self.benign = benign
         self.floor = Best(self.plan.learned.head.tensors, self.plan.precaution_rate, 0)
         # What was fitted before an interruption is fitted again, which is not counted twice.
@@ -269,20 +234,18 @@ class _Chain:
             len(self.parts.reported),
             surroundings.roads is not None,
         )
+        self.comparison = Comparison(segmenter, self.profiles, settings, self.state, self.hands, benign, self.budget)
         if kept is None:
-            surroundings.keep(self._profile(self.floor))
+            surroundings.keep(self.profiles.saved(self.floor))
             self._mark("fit")
         self.cautious = replace(self.floor, precaution_rate=self.plan.precaution_rate or settings.precaution_rate)
-        self.judged_cautious = self._judged(self.cautious)
-        self.pairs: dict[str, list[AttackedFrame]] = {}
-        self._looks: dict[tuple[str, int], list[AttackedFrame]] = {}
-        self._standings: dict[tuple[str, float | None], Standing] = {}
+        self.judged_cautious = self.profiles.judged(self.cautious)
 
     # Stages
 
     def train_patches(self) -> None:
         """Patches against the network and against the profile that fitting alone gave."""
-        state, settings = self.state, self.settings
+        state = self.state
         if state.patch_steps is None:
             state.patch_steps = self.budget.patch_steps()
             # Timed anew, it would be another number, and an interrupted patch could not be gone on with.
@@ -300,13 +263,13 @@ class _Chain:
                 state.patches[made.kind], state.patch_seconds = made.patch, made.seconds
                 self._mark("patches")
         state.patches = {kind: state.patches[kind] for kind in KINDS}
-        self.pairs = self._all_attacked(self.parts.compared, settings.compared_frames, COMPARED_SEED)
+        self.comparison.paste()
         if state.best is None:
             began = self._now()
             self._compare(self.cautious, self.judged_cautious)
             state.compare_seconds = self._now() - began
             if self.floor.precaution_rate is None:
-                self._compare(self.floor, self._judged(self.floor))
+                self._compare(self.floor, self.profiles.judged(self.floor))
             state.stale = 0
             self._mark("comparison")
 
@@ -334,7 +297,7 @@ class _Chain:
         if self._is_floor(self._best):
             return
         state.best = self._attacked_anew({ANEW: self._best}, "check")[ANEW]
-        if self._reported(state.best).merit < self._reported(self.floor).merit:
+        if self.comparison.reported(state.best).merit < self.comparison.reported(self.floor).merit:
             state.best, state.best_merit = self.floor, -math.inf
             # It has had its chance, and must not have another one after an interruption.
             state.last = None if state.last is None else self.floor
@@ -351,7 +314,7 @@ class _Chain:
         assert state.patch_steps is not None
         recipes = patch_recipes(self.segmenter.input_size, state.patch_steps)
         missing = {name: own for name, own in heads.items() if own.steps and own.against.keys() != set(KNOWING)}
-        judged = {name: self._as_saved(own) for name, own in missing.items()}
+        judged = {name: self.profiles.as_saved(own) for name, own in missing.items()}
         orders = [
             self._order(f"{kind}, {name}", replace(recipes[kind], seed=ANEW_SEED), judged[name], self._begun(kind))
             for name in missing
@@ -392,15 +355,15 @@ class _Chain:
         """What patches do before and after, on frames that took part in nothing but the check."""
         state, best = self.state, self._best
         assert state.patch_steps is not None
-        before, after = self._reported(self.floor), self._reported(best)
+        before, after = self.comparison.reported(self.floor), self.comparison.reported(best)
         self._mark("report")
         return Preparation(
             profile=profile,
             before=before,
             after=after,
             held_out=self.parts.held_out,
-            reported=self._reported_images,
-            drives=self.measured.moments.drives,
+            reported=self.comparison.reported_images,
+            drives=self.profiles.drives,
             patch_steps=state.patch_steps,
             steps=best.steps,
             seconds=state.spent,
@@ -408,24 +371,6 @@ class _Chain:
         )
 
     # What stages are made of
-
-    def _fit(self, title: str, plan: FittingPlan, fewest_drives: int) -> ProfileFit:
-        """A fit to all frames; with fewer drives beside the one that is reported on, stretches are left out."""
-        fit = ProfileFit(self.segmenter, plan, total_length(self._frames), fewest_drives=fewest_drives + 1)
-        with self.around.progress(title, "frames", len(self._frames)) as advance:
-            fit.add_all(self._frames, advance)
-        return fit
-
-    @cached_property
-    def _taught(self) -> CleanMeasurements:
-        """What clean frames gave with the head that learns: the one it begins with, or else one that sees channels.
-
-        What a head sees of descriptors an attacker can keep as clean images have it, and lose hardly any strength.
-        """
-        if _sees_channels(self.plan):
-            return self.measured
-        plan = untrained_plan(self.segmenter, self.plan)
-        return self._fit("Fitting the head's layers", plan, FEWEST_TAUGHT).measured()
 
     @property
     def _best(self) -> Best:
@@ -436,11 +381,7 @@ class _Chain:
 
     def best_profile(self) -> Profile:
         """The best so far, with the statistics and thresholds of all drives."""
-        return self._profile(self._best)
-
-    def _reported_with(self, group: Group) -> Hashable:
-        """What frames are reported on together: their whole drive, or a stretch where there are few drives."""
-        return group.drive if self._by_drive else group
+        return self.profiles.saved(self._best)
 
     def _now(self) -> float:
         return self.around.clock() - self._began
@@ -459,51 +400,6 @@ class _Chain:
             self._advance(gone - self._told)
             self._told = gone
 
-    def _measured(self, own: Best) -> CleanMeasurements:
-        """What clean frames gave with a head; of the latest it is kept, as one that sees channels takes passes."""
-        found = self._latest.pop(own.key, None) or self._measure(own)
-        self._latest = dict([*self._latest.items()][1 - KEPT_MEASUREMENTS :]) | {own.key: found}
-        return found
-
-    def _measure(self, own: Best) -> CleanMeasurements:
-        measured = self._taught if own.steps else self.measured
-        assert measured.plan.learned is not None
-        begun = measured.plan.learned
-        head = Head(begun.head.branch, begun.head.kind, **own.head)
-        return measured.with_learned(LearnedPart(head, begun.opening), own.precaution_rate)
-
-    def _profile(self, own: Best) -> Profile:
-        """A head with the statistics and thresholds of all drives."""
-        profile = self._measured(own).profile(self.settings.false_alarm_rate, patched=own.patched)
-        if self.start is not None:
-            kept = replace(profile, vote=self.start.vote, notes=self.start.notes)
-            profile = kept.with_notes(UNLIKE, *profile.notes)
-        trained = f"head trained for {own.steps} steps" if own.steps else "head as it was"
-        note = f"{NOTE}: {trained}, on {len(self.parts.training)} frames; reported on {self.parts.held_out}."
-        return profile.with_notes(NOTE, note)
-
-    def _judged(self, own: Best) -> Profile:
-        """A head with the statistics and thresholds of all frames but those that are reported on."""
-        return self._measured(own).profile(self.settings.false_alarm_rate, self._takes_part, patched=own.patched)
-
-    def _as_saved(self, own: Best, left_out: Collection[Group] = ()) -> Profile:
-        """A head as it is saved, with thresholds of all drives, but statistics without what is reported on.
-
-        Args:
-            own: the head.
-            left_out: groups of frames that have no say in the thresholds.
-        """
-        return self._measured(own).profile(
-            self.settings.false_alarm_rate,
-            self._takes_part,
-            patched=own.patched,
-            heard=lambda group: group not in left_out,
-        )
-
-    def _takes_part(self, group: Group) -> bool:
-        """Whether frames of a group have a part in what is judged."""
-        return self._reported_with(group) != self.parts.fold
-
     @cached_property
     def _pass_seconds(self) -> float:
         """Seconds that a forward pass takes."""
@@ -520,35 +416,6 @@ class _Chain:
         """What a patch begins with that profiles are compared on; None: noise."""
         return self.state.patches[PLAIN] if kind in BEGUN_PLAIN else None
 
-    def _all_attacked(
-        self, frames: Sequence[np.ndarray], most: int, seed: int, patches: dict[str, Tensor] | None = None
-    ) -> dict[str, list[AttackedFrame]]:
-        """Frames, evenly chosen, with each kind of patch; None: with those that profiles are compared on."""
-        chosen = self.state.patches if patches is None else patches
-        return {
-            kind: self._attacked(frames, patch, kind == ADAPTIVE_ALIKE, most, seed) for kind, patch in chosen.items()
-        }
-
-    def _attacked(
-        self, frames: Sequence[np.ndarray], patch: Tensor, alike: bool, most: int, seed: int
-    ) -> list[AttackedFrame]:
-        """Frames, evenly chosen, with a patch that is seen as it was made to be."""
-        images = evenly(frames, most)
-        labels = stack_frames(self.segmenter, ((image, None) for image in images)).labels.numpy()
-        views, places, picture = ALIKE if alike else SEEN, torch.Generator().manual_seed(seed), to_uint8(patch)
-        return [
-            self._attacked_frame(truth, *paste_at_random(image, picture, views, places))
-            for image, truth in zip(images, labels, strict=True)
-        ]
-
-    @torch.inference_mode()
-    def _attacked_frame(self, truth: np.ndarray, attacked: np.ndarray, patch_mask: np.ndarray) -> AttackedFrame:
-        x = self.segmenter.prepare(attacked)
-        hidden = torch.from_numpy(patch_mask)[None, None].to(x)
-        undefended = labels_of(self.segmenter.scores(x), self.segmenter.input_size)
-        oracle = masked_labels(self.segmenter, x, hidden)
-        return AttackedFrame(attacked, truth, undefended[0].cpu().numpy(), oracle[0].cpu().numpy(), patch_mask)
-
     def _compare(self, own: Best, profile: Profile) -> None:
         """Keep ``own`` if it is better than the best so far, each against all adaptive patches that there are.
 
@@ -558,7 +425,7 @@ class _Chain:
         """
         state = self.state
         # By the one patch that was made against it, a head that met a weak attacker would seem better for it.
-        standing = self._standing(own, profile, profile, by_its_own=not own.steps)
+        standing = self.comparison.standing(own, profile, profile, by_its_own=not own.steps)
         if own.steps:
             self._show_the_best()
         # Of two that are as good, the later one has learned from more.
@@ -569,43 +436,13 @@ class _Chain:
         if better:
             self._keep(own, standing)
 
-    def _standing(self, own: Best, profile: Profile, alarming: Profile, by_its_own: bool) -> Standing:
-        """How good a head is where profiles are compared.
-
-        Args:
-            own: the head.
-            profile: under which patches are judged.
-            alarming: whose false alarms count.
-            by_its_own: by the attackers of full strength who know it, too.
-        """
-        pairs = self._against(own, self.pairs, self.parts.compared, COMPARED_SEED)
-        judged = pairs if by_its_own else _without_knowing(pairs)
-        by_kind = self.hands.judge(profile, judged)
-        by_kind |= self._by_others(profile, self.parts.compared, COMPARED_SEED)
-        alarms = self._false_alarms(alarming)
-        return Standing(by_kind, alarms, alarms)
-
-    @property
-    def _met(self) -> list[str]:
-        """The newest adaptive patches, against all heads so far."""
-        return [name for name in self.state.learned if name not in LASTING][-(SHOWN_PATCHES - len(LASTING)) :]
-
-    def _by_others(self, profile: Profile, frames: Sequence[np.ndarray], seed: int) -> dict[str, PatchFigures]:
-        """What all adaptive patches do together, whomever each was made against; nothing where there is none.
-
-        Not the worst of them: each head has one that passes it, and there all heads would be alike.
-        """
-        looks = {name: self._looks_at(name, frames, seed) for name in self._met}
-        found = self.hands.judge(profile, looks).values()
-        return {ADAPTIVE_OTHERS: PatchFigures.mean([*found])} if found else {}
-
     def _show_the_best(self) -> None:
         """Judge the best by the patches that were made since, too."""
         state = self.state
         if state.best is None:
             return
-        by_kind = _without_knowing({kind: PatchFigures(*own) for kind, own in state.best_figures.items()})
-        by_kind |= self._by_others(self._judged(state.best), self.parts.compared, COMPARED_SEED)
+        by_kind = without_knowing({kind: PatchFigures(*own) for kind, own in state.best_figures.items()})
+        by_kind |= self.comparison.by_others(self.profiles.judged(state.best))
         state.best_merit = Standing(by_kind, state.best_alarms, state.best_alarms).merit
 
     def _keep(self, own: Best, standing: Standing) -> None:
@@ -613,7 +450,7 @@ class _Chain:
         state = self.state
         state.best, state.best_merit, state.best_alarms = own, standing.merit, standing.false_alarms
         state.best_figures = {kind: astuple(found) for kind, found in standing.by_kind.items()}
-        self.around.keep(self._profile(own))
+        self.around.keep(self.profiles.saved(own))
 
     def _compare_last(self, last: Best) -> None:
         """Keep the head of the last lesson if it is better than the best, each also against attackers of its own."""
@@ -624,67 +461,12 @@ class _Chain:
         heads = self._attacked_anew({ANEW: self._best, LAST_LESSON: last}, LAST_LESSON)
         state.best, state.last = heads[ANEW], heads[LAST_LESSON]
         best, own = (
-            self._standing(one, self._as_saved(one), self._judged(one), by_its_own=True)
+            self.comparison.standing(one, self.profiles.as_saved(one), self.profiles.judged(one), by_its_own=True)
             for one in (state.best, state.last)
         )
         if own.merit >= best.merit:
             self._keep(state.last, own)
         self._mark(LAST_LESSON)
-
-    def _false_alarms(self, profile: Profile) -> float:
-        """Share of the clean frames that are compared on, and of the benign pictures among them, that are flagged."""
-        interval = profile.detector.threshold.interval
-        exceeded, images = (0, 0) if interval is None else (interval.exceeded, interval.frames)
-        return (exceeded + self._flagged_pictures(profile)) / max(images + len(self.benign.compared), 1)
-
-    def _flagged_pictures(self, profile: Profile) -> int:
-        """How many of the benign pictures that are compared on are flagged."""
-        return sum(score > profile.detector.threshold.value for score in self._scores(profile, self.benign.compared))
-
-    @torch.inference_mode()
-    def _scores(self, profile: Profile, images: Sequence[np.ndarray]) -> list[float]:
-        """The score of each image, uint8 [h, w, 3] RGB."""
-        defense = Defense(self.segmenter, profile)
-        return [float(defense.analyze(self.segmenter.prepare(image))[1].score) for image in images]
-
-    def _against(
-        self, own: Best, pairs: dict[str, list[AttackedFrame]], frames: Sequence[np.ndarray], seed: int
-    ) -> dict[str, list[AttackedFrame]]:
-        """``pairs``; where adaptive patches were made against this very head, with these instead of the others."""
-        if not own.against:
-            return pairs
-        return _without_knowing(pairs) | self._all_attacked(frames, len(pairs[PLAIN]), seed, own.against)
-
-    def _reported(self, own: Best) -> Standing:
-        """What the patches do on the frames that are held out for the report."""
-        if own.key not in self._standings:
-            self._standings[own.key] = self._find_standing(own)
-        return self._standings[own.key]
-
-    @cached_property
-    def _reported_images(self) -> tuple[np.ndarray, ...]:
-        return tuple(frame.image for frame in self.parts.reported)
-
-    @cached_property
-    def _reported_pairs(self) -> dict[str, list[AttackedFrame]]:
-        return self._all_attacked(self._reported_images, self.budget.reported_frames, REPORTED_SEED)
-
-    def _find_standing(self, own: Best) -> Standing:
-        profile = self._as_saved(own)
-        frames = self._reported_images
-        by_kind = self.hands.judge(profile, self._against(own, self._reported_pairs, frames, REPORTED_SEED))
-        by_kind |= self._by_others(profile, frames, REPORTED_SEED) if self.state.rounds else {}
-        scores = self._scores(profile, frames)
-        flagged = masked = 0
-        # All of the drive has a say in the thresholds that are saved: each half is judged by those that know the other.
-        for half in self.parts.halves:
-            thresholds = Defense(self.segmenter, self._as_saved(own, half)).thresholds
-            tested = [score for score, frame in zip(scores, self.parts.reported, strict=True) if frame.group in half]
-            flagged += sum(score > thresholds.attack for score in tested)
-            masked += sum(score > thresholds.masking for score in tested)
-        pictures = len(self.benign.compared)
-        benign = self._flagged_pictures(profile) / pictures if pictures else None
-        return Standing(by_kind, flagged / len(scores), masked / len(scores), benign)
 
     def _make_learned_patches(self) -> None:
         """What the head learns from first: patches that know nothing of the defense, and those against fitting."""
@@ -710,15 +492,16 @@ class _Chain:
 
     def _oracle(self) -> HeadOracle:
         """What trains the head."""
+        taught = self.profiles.taught
         if self.state.shown_frames is None:
             # Timed anew, it would be another number, and the head another one.
-            self.state.shown_frames = self.budget.shown_frames(bytes_an_image(self._taught, self.parts.training[0]))
+            self.state.shown_frames = self.budget.shown_frames(bytes_an_image(taught, self.parts.training[0]))
         began = self._now()
         frames = evenly(self.parts.training, self.state.shown_frames)
         most = round(BENIGN_A_FRAME * len(frames))
         given = evenly(self.benign.taught, most)
         others = (*given, *self._drawn(min(self.budget.drawn_pictures(), most - len(given))))
-        oracle = HeadOracle(self._taught, frames, self._takes_part, others, progress=self.around.progress)
+        oracle = HeadOracle(taught, frames, self.profiles.takes_part, others, progress=self.around.progress)
         self.state.oracle_seconds = self._now() - began
         self._mark("head")
         return oracle
@@ -736,7 +519,7 @@ class _Chain:
         """The head's answer to all patches so far, and the next patch, which knows it."""
         state, began = self.state, self._now()
         own = self._answered(oracle)
-        judged = self._judged(own)
+        judged = self.profiles.judged(own)
         assert state.patch_steps is not None
         number = state.rounds + 1
         name, turn = f"{ADAPTIVE}, round {number}", turn_of(number)
@@ -751,7 +534,7 @@ class _Chain:
 
     def _remembered(self) -> dict[str, Tensor]:
         """The patches that the head is shown: those that know nothing of the defense, and the newest of the others."""
-        return {name: self.state.learned[name] for name in (*LASTING, *self._met)}
+        return {name: self.state.learned[name] for name in (*LASTING, *self.comparison.met)}
 
     def _round_steps(self, patch_steps: int) -> int:
         """Optimization steps of the patch of a round; few are never made fewer."""
@@ -760,8 +543,8 @@ class _Chain:
     def _answered(self, oracle: HeadOracle, anew: bool = False) -> Best:
         """The next head, which goes on from the last one, or begins ``anew``."""
         state, settings, began = self.state, self.settings, self._now()
-        assert self._taught.plan.learned is not None
-        begun, last = self._taught.plan.learned.head, None if anew else state.head
+        assert self.profiles.taught.plan.learned is not None
+        begun, last = self.profiles.taught.plan.learned.head, None if anew else state.head
         for name, patch in self._remembered().items():
             if name not in oracle.shown:
                 oracle.show(name, patch, lasting=name in LASTING)
@@ -779,21 +562,7 @@ class _Chain:
         own = Best(head.tensors, self.plan.precaution_rate or settings.precaution_rate, behind)
         if state.head is None:
             state.lesson_seconds = self._now() - began
-        frames = self.parts.compared
-        looks = [look for name in self._remembered() for look in self._looks_at(name, frames, COMPARED_SEED)]
-        scores = self._scores(self._judged(own), [look.attacked for look in looks])
-        return replace(own, patched=float(np.quantile(scores, WEAKEST_SHARE)))
-
-    def _looks_at(self, name: str, frames: Sequence[np.ndarray], seed: int) -> list[AttackedFrame]:
-        """A few of the frames with a patch that the head learns from."""
-        if (name, seed) not in self._looks:
-            self._looks[name, seed] = self._attacked(frames, self.state.learned[name], False, LOOKS, seed)
-        return self._looks[name, seed]
-
-
-def _without_knowing(by_kind: dict[str, Found]) -> dict[str, Found]:
-    """What was found by kind of patch, but for those of attackers who know the very profile."""
-    return {kind: found for kind, found in by_kind.items() if kind not in KNOWING}
+        return replace(own, patched=self.comparison.weakest_patched(own))
 
 
 def _identity(

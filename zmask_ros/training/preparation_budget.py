@@ -161,16 +161,21 @@ class Budget:
         expected = state.lesson_seconds + patches + COMPARISONS * state.compare_seconds
         return expected if state.lesson_seconds and expected <= LAST_LESSON_SHARE * self.seconds else 0.0
 
+    @property
+    def _screen_steps_wanted(self) -> int:
+        """Of a screen's training, if there is time for all of them; 0 where none is wanted."""
+        return self._settings.screen_steps if self._settings.screen else 0
+
     def _for_screen(self) -> float:
         """Seconds of the budget that are for a screen."""
-        if math.isinf(self.seconds) or not (self._settings.screen and self._settings.screen_steps):
+        if math.isinf(self.seconds) or not self._screen_steps_wanted:
             return 0.0
         share = SCREEN_SHARE * self.seconds
         return share if share >= LEAST_ADVERSARIAL_STEPS * PASSES_AN_ADVERSARIAL_STEP * self._pass_seconds() else 0.0
 
     def screen_steps(self) -> int:
         """Of a screen's training; 0 where there is no time for enough of them."""
-        most = self._settings.screen_steps if self._settings.screen else 0
+        most = self._screen_steps_wanted
         if math.isinf(self.seconds):
             return most
         left = self.seconds - self._now() - self._after_training()

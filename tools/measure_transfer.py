@@ -52,11 +52,12 @@ from zmask_ros.io.markdown_tables import Marks
 from zmask_ros.progress import Advance
 from zmask_ros.runtime.camera import labels_without
 from zmask_ros.segmenters import Segmenter, load_segmenter
+from zmask_ros.training.encoder import encoder_layers
 from zmask_ros.training.plans import mean_z_plan, transfer_plan
 from zmask_ros.training.preparation import Surroundings, prepare
 from zmask_ros.training.settings import PreparationSettings
 from zmask_ros.training.sources import CleanFrame, at_input_size
-from zmask_ros.training.transfer import encoder_layers, load_transferable_head
+from zmask_ros.training.transfer import load_transferable_head
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "evaluation.md"

@@ -48,6 +48,19 @@ def interrupt_at(step: int):
     return progress
 
 
+def test_a_profile_that_the_attacker_does_not_know_may_change(
+    tmp_path: Path, segmenter: Segmenter, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patch_attack, "SAVED_EVERY", 1)
+    profile = load_profile(tiny_network.fit(tiny_network.describe(tmp_path)))
+    state, recipe = tmp_path / "state.safetensors", replace(RECIPE, steps=3)
+    with pytest.raises(StoppedError):
+        train_patch(segmenter, frames, recipe, interrupt_at(1), profile, state)
+    other = with_changed(profile, growth=replace(profile.detector.growth, reach=0.5))
+    result = train_patch(segmenter, frames, recipe, profile=other, state=state)
+    assert torch.equal(result.patches, train_patch(segmenter, frames, recipe).patches)
+
+
 def test_an_interrupted_attack_goes_on_to_the_same_patch(
     tmp_path: Path, segmenter: Segmenter, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
 ) -> None:

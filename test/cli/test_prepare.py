@@ -15,9 +15,9 @@ from zmask_ros.defense import Defense, load_profile, save_profile
 from zmask_ros.segmenters import load_segmenter
 from zmask_ros.training import preparation
 from zmask_ros.training.clean_fit import ProfileFit
+from zmask_ros.training.encoder import encoder_layers
 from zmask_ros.training.plans import head_layers, screen_layers, transfer_plan
 from zmask_ros.training.sources import CleanFrame
-from zmask_ros.training.transfer import encoder_layers
 
 BEFORE_THE_HEAD, IN_THE_HEAD = 12, 22
 """Questions to the clock until the training of the head has begun, and until Ctrl-C."""

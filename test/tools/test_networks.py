@@ -13,8 +13,8 @@ from networks import FAMILIES
 from train_network import description
 from zmask_ros.defense.evidence.taps import feature_layers
 from zmask_ros.segmenters import Segmenter, load_segmenter
+from zmask_ros.training.encoder import encoder_layers
 from zmask_ros.training.plans import mean_z_plan
-from zmask_ros.training.transfer import encoder_layers
 
 
 def untrained(folder: Path, name: str) -> Segmenter:

@@ -191,7 +191,8 @@ def _digests(attacker: Attacker, profile: Profile | None, stack: FrameStack, sta
         "set of frames": stack.digest(),
         "shape": _digest([attacker.renderer.shape]),
         "palette": _digest([attacker.palette]),
-        "profile": "none" if profile is None else profile_digest(profile),
+        # One that the attacker does not know has no say in the patch.
+        "profile": profile_digest(profile) if profile and attacker.recipe.knows_the_defense else "none",
         "start": _digest([start]),
     }
 

@@ -20,13 +20,13 @@ from zmask_ros.progress import Advance, no_advance
 from zmask_ros.training.examples import Examples
 from zmask_ros.training.fusion import EPOCHS, balanced_pixels, train_fusion
 from zmask_ros.training.metrics import frame_scores, mean_iou
+from zmask_ros.training.plans import SOLID
 
 PATCH_SHARES = (0.3, 0.1, 0.03, 0.01, 0.003)
 SEEDS = 2
 GROWTH_SHARES = (0.3, 0.6, 1.0)
 CLOSINGS = (1, 3, 7, 11)
 REACHES = (1.0, 0.1, 0.05, 0.03, 0.02)
-SOLID = 0.4
 SELECT_EVERY = 4
 SELECTED_ATTACKS = 48
 TRAININGS = len(PATCH_SHARES) * SEEDS

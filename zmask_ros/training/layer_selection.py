@@ -24,6 +24,7 @@ from zmask_ros.segmenters import Segmenter
 from zmask_ros.training.clean_fit import observe
 from zmask_ros.training.cross_fitting import MomentsByKey
 from zmask_ros.training.division import Split
+from zmask_ros.training.encoder import edge_layer
 from zmask_ros.training.examples import COVERED, coverage, example_images
 from zmask_ros.training.metrics import auc, best_iou
 from zmask_ros.training.plans import GRID_FRACTION, FittingPlan, kernels_on, mean_z_plan
@@ -112,17 +113,11 @@ def candidate_layers(segmenter: Segmenter) -> tuple[str, ...]:
 
 
 def with_edge(segmenter: Segmenter, profile: Profile) -> Profile:
-    """``profile`` whose masks end where the finest of the network's first layers says, if that is finer than the grid.
-
-    The first ones are those up to the first of S: what a decoder brings back to full size has seen all of the image.
-    """
-    layers = bind(segmenter, candidate_layers(segmenter) + profile.detector.shallow.layers).shapes
-    names = list(layers)
-    first = names[: min(names.index(layer) for layer in profile.detector.shallow.layers) + 1]
-    finest = max(first, key=lambda name: layers[name][1:])
-    if min(own - cells for own, cells in zip(layers[finest][1:], profile.grid, strict=True)) <= 0:
+    """``profile`` whose masks end where `edge_layer` says, if there is such a layer."""
+    edge = edge_layer(segmenter, profile.grid)
+    if edge is None:
         return profile
-    detector = replace(profile.detector, growth=replace(profile.detector.growth, edge=finest))
+    detector = replace(profile.detector, growth=replace(profile.detector.growth, edge=edge))
     sharper = replace(profile, detector=detector)
     return replace(sharper, binding=bind(segmenter, sharper.bound_layers))
 

@@ -15,7 +15,8 @@ from zmask_ros.defense.masking.growth import Growth
 from zmask_ros.defense.profile.detector import statistics_key
 from zmask_ros.defense.profile.profile import OURS, PAPER, Binding, MergeKey, merge_key
 from zmask_ros.segmenters import Segmenter
-from zmask_ros.training.transfer import KERNEL_SHARE, SLOTS, TransferableHead, encoder_layers, load_transferable_head
+from zmask_ros.training.encoder import SLOTS, edge_layer, encoder_layers
+from zmask_ros.training.transfer import KERNEL_SHARE, TransferableHead, load_transferable_head
 
 MEAN_Z = "mean-z"
 """What our plan without a head is called; its profile is of our variant."""
@@ -32,6 +33,11 @@ PAPER_DEEP_KERNELS = PAPER_SHALLOW_KERNELS[:2]
 NO_GROWTH = Growth(1.0, (1, 1))
 HEAD_GROWTH = Growth(1.0, (3, 3), 0.05)
 """Of the masks of a head, whose heat ends with a patch."""
+SOLID = 0.4
+"""Of the masks of what learned from attackers, who keep a part of a patch cool; see `Growth`.
+
+Under a head that has met none, what is hot beside a patch would be completed as well.
+"""
 
 
 @dataclass(frozen=True)
@@ -130,9 +136,8 @@ def transfer_plan(segmenter: Segmenter, transferable: TransferableHead | None = 
     """
     plan, transferable = mean_z_plan(segmenter), transferable or load_transferable_head()
     layers = encoder_layers(segmenter)
-    binding = bind(segmenter, (*plan.shallow.layers, *plan.deep.layers, *layers))
-    finest = binding.shapes[layers[0]][1:]
-    edge = layers[0] if all(own > cells for own, cells in zip(finest, plan.grid, strict=True)) else None
+    edge = edge_layer(segmenter, plan.grid)
+    binding = bind(segmenter, (*plan.shallow.layers, *plan.deep.layers, *layers, *([] if edge is None else [edge])))
     head = transferable.head(layers, kernels_on(plan.grid, (KERNEL_SHARE,))[0])
     growth = replace(HEAD_GROWTH, edge=edge)
     return replace(plan, binding=binding, growth=growth, learned=LearnedPart(head, transferable.opening))

@@ -1,0 +1,56 @@
+"""Which layers of a network's encoder a transferable head sees, and which says where masks end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from support.tiny_network import describe_with
+from zmask_ros.errors import ZmaskError
+from zmask_ros.segmenters import Segmenter, load_segmenter
+from zmask_ros.training.encoder import SLOTS, edge_layer, encoder_layers
+
+
+def network(folder: Path, builder: str) -> Segmenter:
+    changes = {"builder": f"support.odd_networks:{builder}", "arguments": "{}", "input_size": "[64, 96]"}
+    return load_segmenter(describe_with(folder, **changes), "cpu")
+
+
+def test_a_single_layer_stands_for_all(tmp_path: Path) -> None:
+    assert encoder_layers(network(tmp_path, "one_layer")) == ("0",) * SLOTS
+
+
+def test_a_network_without_layers_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ZmaskError, match="no layer that could be tapped"):
+        encoder_layers(network(tmp_path, "no_layer"))
+
+
+def test_layers_of_one_resolution_are_spread_evenly(tmp_path: Path) -> None:
+    # The last of each quarter of six layers: 1.5, 3, 4.5 and 6, rounded up.
+    assert encoder_layers(network(tmp_path, "of_one_resolution")) == ("1", "2", "4", "5")
+
+
+def test_decoders_have_no_say_even_where_they_use_a_module_of_the_encoder(tmp_path: Path) -> None:
+    # The activation is last used in the decoder, so that it is the decoder's; "second" stands for what is in it.
+    assert encoder_layers(network(tmp_path, "EncoderDecoder")) == ("first", "second", "third", "last")
+
+
+def test_the_shipped_network_gives_its_layers_fine_to_coarse() -> None:
+    segmenter = load_segmenter("lraspp_camvid", "cpu")
+    assert encoder_layers(segmenter) == ("backbone.1", "backbone.3", "backbone.6", "classifier.cbr")
+
+
+@pytest.mark.parametrize(("name", "layer"), [("lraspp_camvid", "backbone.0"), ("unet_camvid", "stem.0")])
+def test_masks_end_where_the_first_block_of_the_finest_resolution_says(name: str, layer: str) -> None:
+    segmenter = load_segmenter(name, "cpu")
+    assert edge_layer(segmenter, (45, 60)) == layer
+    assert edge_layer(segmenter, (180, 60)) is None
+
+
+def test_without_blocks_masks_end_where_the_first_layer_says(tmp_path: Path) -> None:
+    assert edge_layer(network(tmp_path, "of_one_resolution"), (8, 12)) == "0"
+
+
+def test_without_layers_masks_end_with_the_cells_of_the_grid(tmp_path: Path) -> None:
+    assert edge_layer(network(tmp_path, "no_layer"), (8, 12)) is None

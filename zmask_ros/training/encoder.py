@@ -1,0 +1,91 @@
+"""Layers of a network's encoder, found by the sizes of their maps: nobody has to name them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+
+from zmask_ros.defense.evidence.grid import Size
+from zmask_ros.defense.evidence.taps import Shape, feature_layers
+from zmask_ros.errors import ZmaskError
+from zmask_ros.segmenters import Segmenter
+
+SLOTS = 4
+"""Layers that a transferable head sees, shallow to deep."""
+LEAST_SIDE, LEAST_CHANNELS = 8, 8
+"""Of a layer that can be one of them."""
+FINER, COARSER = 0.75, 1.5
+"""A layer with less than this share of the height of those before it begins a new resolution; one with more than the
+other share begins the decoder."""
+ALL_LEVELS = 32
+"""Below the network, down to which layers are looked for."""
+
+
+def encoder_layers(segmenter: Segmenter) -> tuple[str, ...]:
+    """`SLOTS` layers of the encoder, shallow to deep: the last one of each resolution.
+
+    Of layers within layers the outermost count, if they are enough. Where there are fewer resolutions, the coarsest
+    gives several layers, evenly spread; in a network with fewer layers, some stand for more than one slot.
+
+    Raises:
+        ZmaskError: the network has no layer that could be tapped.
+    """
+    resolutions = _resolutions(_layers(segmenter))
+    if not resolutions:
+        raise ZmaskError(f"Segmenter '{segmenter.name}' has no layer that could be tapped: see `zmask segmenters`.")
+    *finer, coarsest = resolutions[:SLOTS]
+    missing = SLOTS - len(finer)
+    outermost = _outermost(coarsest)
+    coarsest = outermost if len(outermost) >= missing else coarsest
+    spread = [coarsest[math.ceil((number + 1) * len(coarsest) / missing) - 1] for number in range(missing)]
+    return (*(_outermost(own)[-1] for own in finer), *spread)
+
+
+def edge_layer(segmenter: Segmenter, grid: Size) -> str | None:
+    """The layer that says where masks end: the first block of the encoder's finest resolution.
+
+    What the following ones see of a patch reaches further beyond its edge. Of a block that is made of layers, such as
+    convolution, norm and activation, the whole one counts. None where it is no finer than the working grid.
+    """
+    layers = _layers(segmenter)
+    finest = next(iter(_resolutions(layers)), [])
+    edge = next((name for name in finest if _is_block(name, layers)), finest[0] if finest else None)
+    if edge is None or any(own <= cells for own, cells in zip(layers[edge][1:], grid, strict=True)):
+        return None
+    return edge
+
+
+def _layers(segmenter: Segmenter) -> dict[str, Shape]:
+    """All layers that can be tapped, in the order in which they are reached."""
+    gray = torch.zeros(1, 3, *segmenter.input_size, device=segmenter.device)
+    with torch.inference_mode():
+        return feature_layers(segmenter.network, lambda: segmenter.logits(gray), ALL_LEVELS)
+
+
+def _resolutions(layers: dict[str, Shape]) -> list[list[str]]:
+    """The encoder's layers in the order in which they are reached, those of one resolution together."""
+    found: list[list[str]] = []
+    current = 0
+    for name, (channels, height, width) in layers.items():
+        if min(height, width) < LEAST_SIDE or channels < LEAST_CHANNELS:
+            continue
+        if not found or height < FINER * current:
+            found.append([])
+            current = height
+        elif height > COARSER * current:
+            break
+        found[-1].append(name)
+    return found
+
+
+def _outermost(names: list[str]) -> list[str]:
+    """Those that lie the fewest levels below the network."""
+    least = min(name.count(".") for name in names)
+    return [name for name in names if name.count(".") == least]
+
+
+def _is_block(name: str, layers: Iterable[str]) -> bool:
+    """Whether other layers lie within one."""
+    return any(other.startswith(f"{name}.") for other in layers)

@@ -77,17 +77,11 @@ step models/$ordinary.zmask.safetensors models/$ordinary.safetensors \
   --segmenter $ordinary -o models/$ordinary.zmask.safetensors
 
 tools/clean_drives.sh
-step out/models/fitted.zmask.safetensors models/$name.safetensors \
-  zmask fit out/models/camvid_train.mcap out/models/street.mcap --topic /camera/image_raw \
-  --variant mean-z -o out/models/fitted.zmask.safetensors
-step out/models/calibrated.zmask.safetensors out/models/fitted.zmask.safetensors \
-  zmask calibrate out/models/fitted.zmask.safetensors --camvid "$camvid" --clean out/models/street.mcap \
-  --topic /camera/image_raw --patches out/models/$name.patch.png --train-patches 2 --rivals 2500 \
-  -o out/models/calibrated.zmask.safetensors
-step models/$name.zmask.safetensors out/models/calibrated.zmask.safetensors \
-  zmask screen out/models/calibrated.zmask.safetensors --camvid "$camvid" --clean out/models/street.mcap \
+step out/models/prepared.zmask.safetensors models/$name.safetensors \
+  zmask prepare out/models/street.mcap out/models/0001TP.mcap out/models/0016E5.mcap out/models/0006R0.mcap \
+  --topic /camera/image_raw --segmenter $name --budget 2h --no-screen --force -o out/models/prepared.zmask.safetensors
+step models/$name.zmask.safetensors out/models/prepared.zmask.safetensors \
+  zmask screen out/models/prepared.zmask.safetensors --camvid "$camvid" --clean out/models/street.mcap \
   --topic /camera/image_raw -o models/$name.zmask.safetensors
-# A profile that zmask fit made knows how far clean drives lie from it. One from before that is given the same, without
-# being trained again, by: python tools/add_drift_reference.py PROFILE out/models/camvid_train.mcap out/models/street.mcap
 python tools/measure_models.py
 PYTHONPATH=$PWD/tools python tools/measure_shipped.py

@@ -11,10 +11,11 @@ mkdir -p out/train out/models
 
 [ -d "$camvid" ] || { echo "CamVid was not found: set ZMASK_CAMVID to its folder." >&2; exit 2; }
 
-step() {  # step RESULT DEPENDENCY COMMAND...: run the command unless the result is newer than what it depends on
+step() {  # step RESULT DEPENDENCY COMMAND...: run the command unless its result is whole, and newer than what it depends on
   local result=$1 dependency=$2
   shift 2
-  if [ -e "$result" ] && [ ! "$dependency" -nt "$result" ]; then
+  # A preparation that was interrupted has a result, and a folder of what it goes on with.
+  if [ -e "$result" ] && [ ! -e "$result.work" ] && [ ! "$dependency" -nt "$result" ]; then
     echo "== $result is up to date"
   else
     echo "== $result"

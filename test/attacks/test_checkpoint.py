@@ -13,6 +13,7 @@ from support.neighbourly import RECIPE, Frame
 from support.profiles import with_changed
 from zmask_ros.attacks import (
     EotRanges,
+    Recipe,
     Step,
     patch_attack,
     train_patch,
@@ -20,7 +21,7 @@ from zmask_ros.attacks import (
 from zmask_ros.defense import load_profile
 from zmask_ros.defense.evidence.head import untrained_head
 from zmask_ros.errors import AttackError
-from zmask_ros.segmenters import Segmenter
+from zmask_ros.segmenters import Segmenter, load_segmenter
 
 
 def test_a_kept_state_belongs_to_all_that_a_profile_does(tmp_path: Path) -> None:
@@ -59,6 +60,19 @@ def test_a_profile_that_the_attacker_does_not_know_may_change(
     other = with_changed(profile, growth=replace(profile.detector.growth, reach=0.5))
     result = train_patch(segmenter, frames, recipe, profile=other, state=state)
     assert torch.equal(result.patches, train_patch(segmenter, frames, recipe).patches)
+
+
+def test_a_profile_that_the_attacker_knows_may_not_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patch_attack, "SAVED_EVERY", 1)
+    description = tiny_network.describe(tmp_path)
+    segmenter, profile = load_segmenter(str(description), "cpu"), load_profile(tiny_network.fit(description))
+    frames = [(tiny_network.clean_image(0), None)]
+    state, recipe = tmp_path / "state.safetensors", Recipe((8, 8), 3, adaptive="flag")
+    with pytest.raises(StoppedError):
+        train_patch(segmenter, frames, recipe, interrupt_at(1), profile, state)
+    other = with_changed(profile, growth=replace(profile.detector.growth, reach=0.5))
+    with pytest.raises(AttackError, match="another profile"):
+        train_patch(segmenter, frames, recipe, profile=other, state=state)
 
 
 def test_an_interrupted_attack_goes_on_to_the_same_patch(

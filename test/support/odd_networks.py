@@ -250,6 +250,13 @@ def of_one_resolution() -> nn.Module:
     return nn.Sequential(layer(3, 8), *(layer(8, 8) for _ in range(5)), layer(8, 3))
 
 
+def unwrapped_stem() -> nn.Module:
+    """A network whose first convolution, norm and activation are in no block, but the next ones are."""
+    stem = layer(3, 8), nn.BatchNorm2d(8), nn.ReLU(inplace=True)
+    block = nn.Sequential(layer(8, 8), nn.BatchNorm2d(8), nn.ReLU())
+    return nn.Sequential(*stem, block, layer(8, 3))
+
+
 class EncoderDecoder(nn.Module):
     """Halves the resolution three times; its decoder brings it back, with an activation that the encoder uses, too."""
 

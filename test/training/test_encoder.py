@@ -10,6 +10,7 @@ from support.tiny_network import describe_with
 from zmask_ros.errors import ZmaskError
 from zmask_ros.segmenters import Segmenter, load_segmenter
 from zmask_ros.training.encoder import SLOTS, edge_layer, encoder_layers
+from zmask_ros.training.plans import transfer_plan
 
 
 def network(folder: Path, builder: str) -> Segmenter:
@@ -48,9 +49,18 @@ def test_masks_end_where_the_first_block_of_the_finest_resolution_says(name: str
     assert edge_layer(segmenter, (180, 60)) is None
 
 
-def test_without_blocks_masks_end_where_the_first_layer_says(tmp_path: Path) -> None:
-    assert edge_layer(network(tmp_path, "of_one_resolution"), (8, 12)) == "0"
+@pytest.mark.parametrize(("builder", "layer"), [("of_one_resolution", "0"), ("unwrapped_stem", "2")])
+def test_without_a_block_masks_end_where_all_that_follows_the_first_convolution_says(
+    tmp_path: Path, builder: str, layer: str
+) -> None:
+    assert edge_layer(network(tmp_path, builder), (8, 12)) == layer
 
 
 def test_without_layers_masks_end_with_the_cells_of_the_grid(tmp_path: Path) -> None:
     assert edge_layer(network(tmp_path, "no_layer"), (8, 12)) is None
+
+
+def test_the_layer_that_masks_end_by_need_not_be_one_of_the_heads() -> None:
+    plan = transfer_plan(load_segmenter("unet_camvid", "cpu"))
+    assert plan.head is not None and plan.growth.edge not in plan.head.branch.layers
+    assert plan.growth.edge in plan.binding.shapes

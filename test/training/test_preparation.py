@@ -25,7 +25,7 @@ from zmask_ros.segmenters import load_segmenter
 from zmask_ros.training import preparation, preparation_attackers, preparation_budget
 from zmask_ros.training.benign_sources import BenignPictures
 from zmask_ros.training.clean_fit import CleanMeasurements, ProfileFit
-from zmask_ros.training.plans import transfer_plan
+from zmask_ros.training.plans import completing, transfer_plan
 from zmask_ros.training.preparation import Surroundings, check_start, prepare
 from zmask_ros.training.preparation_attackers import KINDS, TURNS, round_recipe
 from zmask_ros.training.preparation_comparison import Comparison
@@ -490,7 +490,8 @@ def test_instead_of_a_start_that_sees_descriptors_one_that_sees_channels_learns(
     result, kept = run(segmenter, tmp_path / "work", LIKES_TRAINING, start=fit.finish(0.001), budget=60.0)
     first, last = (own.detector.head for own in (kept[0], result.profile))
     assert first.kind is FeatureKind.DESCRIPTORS and last.kind is FeatureKind.RELATIVE
-    assert result.profile.detector.growth == kept[0].detector.growth
+    begun, grown = kept[0].detector.growth, result.profile.detector.growth
+    assert begun.solid == 1.0 and grown == completing(begun) != begun
 
 
 def test_thresholds_of_a_head_that_has_learned_know_what_patches_score(segmenter, tmp_path, monkeypatch):

@@ -105,7 +105,7 @@ class Attacker:
             ProfileError: the profile belongs to another network.
         """
         if recipe.folded:
-            read = () if profile is None else profile.bound_layers
+            read = profile.bound_layers if profile is not None and recipe.knows_the_defense else ()
             segmenter = with_folded_norms(segmenter, read)
         if not recipe.knows_the_defense:
             return Attacker.against(segmenter, recipe, None)

@@ -192,7 +192,7 @@ def _digests(attacker: Attacker, profile: Profile | None, stack: FrameStack, sta
         "shape": _digest([attacker.renderer.shape]),
         "palette": _digest([attacker.palette]),
         # One that the attacker does not know has no say in the patch.
-        "profile": profile_digest(profile) if profile and attacker.recipe.knows_the_defense else "none",
+        "profile": profile_digest(profile) if profile is not None and attacker.recipe.knows_the_defense else "none",
         "start": _digest([start]),
     }
 

@@ -32,7 +32,7 @@ from zmask_ros.training.adversaries import ADVERSARY_KINDS, Adversary, Adversary
 from zmask_ros.training.benign_batches import BenignBatches
 from zmask_ros.training.clean_fit import observe
 from zmask_ros.training.cross_fitting import MomentsByKey
-from zmask_ros.training.plans import SOLID, FittingPlan, LearnedPart, head_layers, kernels_on, transfer_plan
+from zmask_ros.training.plans import FittingPlan, LearnedPart, head_layers, kernels_on, transfer_plan
 from zmask_ros.training.thresholds import opening_at
 
 LEARNING_RATE, FINAL_LR_SHARE, WEIGHT_DECAY = 2e-3, 0.05, 1e-3
@@ -138,8 +138,7 @@ def untrained_plan(segmenter: Segmenter, begun: FittingPlan | None = None, seed:
     edge = () if plan.growth.edge is None else (plan.growth.edge,)
     fitted = dict.fromkeys((*plan.shallow.layers, *plan.deep.layers, *layers, *edge))
     binding = replace(binding, shapes={name: binding.shapes[name] for name in fitted})
-    growth, learned = replace(plan.growth, solid=SOLID), LearnedPart(head, opening_at(EVEN_HEAT / 2, EVEN_HEAT))
-    return replace(plan, binding=binding, growth=growth, learned=learned)
+    return replace(plan, binding=binding, learned=LearnedPart(head, opening_at(EVEN_HEAT / 2, EVEN_HEAT)))
 
 
 def _untrained(branch: Branch, binding: Binding, grid: Size, kind: FeatureKind, seed: int) -> Head:

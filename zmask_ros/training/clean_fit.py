@@ -25,6 +25,7 @@ from zmask_ros.defense.evidence.head import EvidenceHead
 from zmask_ros.defense.evidence.overactivation import layer_maps
 from zmask_ros.defense.evidence.statistics import LayerStatistics, Moments
 from zmask_ros.defense.evidence.taps import tap
+from zmask_ros.defense.masking.growth import Growth
 from zmask_ros.defense.profile.detector import Detector
 from zmask_ros.defense.profile.profile import (
     NOT_FINITE,
@@ -234,9 +235,18 @@ class CleanMeasurements:
         return replace(self, found=found, unlike=unlike)
 
     @torch.inference_mode()
-    def with_learned(self, learned: LearnedPart | None, precaution_rate: float | None) -> CleanMeasurements:
-        """The same with another head of the same layers and kind, and another rate of precautions."""
-        plan = replace(self.plan, learned=learned, precaution_rate=precaution_rate)
+    def with_learned(
+        self, learned: LearnedPart | None, precaution_rate: float | None, growth: Growth | None = None
+    ) -> CleanMeasurements:
+        """The same with another head of the same layers and kind, and another rate of precautions.
+
+        Args:
+            learned: the head; None: none.
+            precaution_rate: share of clean frames that may be masked without being flagged; None: none.
+            growth: of its masks; None: as it was.
+        """
+        growth = growth or self.plan.growth
+        plan = replace(self.plan, learned=learned, precaution_rate=precaution_rate, growth=growth)
         found = self.found
         if learned is not None and learned.head.kind.of_channels:
             # Only descriptors are the same for every head.

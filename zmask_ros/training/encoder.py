@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable
 
 import torch
+from torch import nn
 
 from zmask_ros.defense.evidence.grid import Size
 from zmask_ros.defense.evidence.taps import Shape, feature_layers
@@ -46,15 +47,20 @@ def encoder_layers(segmenter: Segmenter) -> tuple[str, ...]:
 def edge_layer(segmenter: Segmenter, grid: Size) -> str | None:
     """The layer that says where masks end: the first block of the encoder's finest resolution.
 
-    What the following ones see of a patch reaches further beyond its edge. Of a block that is made of layers, such as
-    convolution, norm and activation, the whole one counts. None where it is no finer than the working grid.
+    What the following ones see of a patch reaches further beyond its edge. A block is a convolution with the norm and
+    the activation that follow it, whether they are one module or several. None where there is no layer, or none that is
+    finer than the working grid.
     """
     layers = _layers(segmenter)
     finest = next(iter(_resolutions(layers)), [])
-    edge = next((name for name in finest if _is_block(name, layers)), finest[0] if finest else None)
-    if edge is None or any(own <= cells for own, cells in zip(layers[edge][1:], grid, strict=True)):
+    if not finest or any(own <= cells for own, cells in zip(layers[finest[0]][1:], grid, strict=True)):
         return None
-    return edge
+    first, *others = finest
+    whole = next((name for name in others if first.startswith(f"{name}.")), None)
+    if whole is not None and _convolutions(segmenter, whole) == 1:
+        return whole
+    following = itertools.takewhile(lambda name: not _convolutions(segmenter, name), others)
+    return [first, *following][-1]
 
 
 def _layers(segmenter: Segmenter) -> dict[str, Shape]:
@@ -86,6 +92,6 @@ def _outermost(names: list[str]) -> list[str]:
     return [name for name in names if name.count(".") == least]
 
 
-def _is_block(name: str, layers: Iterable[str]) -> bool:
-    """Whether other layers lie within one."""
-    return any(other.startswith(f"{name}.") for other in layers)
+def _convolutions(segmenter: Segmenter, name: str) -> int:
+    """How many convolutions lie within a layer, itself among them."""
+    return sum(isinstance(own, nn.Conv2d) for own in segmenter.network.get_submodule(name).modules())

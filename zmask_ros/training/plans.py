@@ -34,9 +34,9 @@ NO_GROWTH = Growth(1.0, (1, 1))
 HEAD_GROWTH = Growth(1.0, (3, 3), 0.05)
 """Of the masks of a head, whose heat ends with a patch."""
 SOLID = 0.4
-"""Of the masks of what learned from attackers, who keep a part of a patch cool; see `Growth`.
+"""Of the masks of what learned from attackers on this very network, who keep a part of a patch cool; see `Growth`.
 
-Under a head that has met none, what is hot beside a patch would be completed as well.
+Under the transferable head, what is hot beside a patch would be completed as well.
 """
 
 
@@ -141,6 +141,14 @@ def transfer_plan(segmenter: Segmenter, transferable: TransferableHead | None = 
     head = transferable.head(layers, kernels_on(plan.grid, (KERNEL_SHARE,))[0])
     growth = replace(HEAD_GROWTH, edge=edge)
     return replace(plan, binding=binding, growth=growth, learned=LearnedPart(head, transferable.opening))
+
+
+def completing(growth: Growth) -> Growth:
+    """The growth of what learned from attackers: `SOLID`, if it is not lower already.
+
+    Without a layer for the edge nothing would take the street between two patches out of a rectangle again.
+    """
+    return growth if growth.edge is None else replace(growth, solid=min(growth.solid, SOLID))
 
 
 def plan_of(segmenter: Segmenter, profile: Profile) -> FittingPlan:

@@ -33,6 +33,7 @@ from zmask_ros.attacks import Recipe
 from zmask_ros.attacks.patch_attack import profile_digest
 from zmask_ros.defense import Profile, load_profile, save_profile
 from zmask_ros.defense.evidence.head import Head
+from zmask_ros.defense.masking.growth import Growth
 from zmask_ros.errors import ZmaskError
 from zmask_ros.progress import SECONDS, Advance, Progress, silent
 from zmask_ros.segmenters import Segmenter
@@ -42,7 +43,7 @@ from zmask_ros.training.clean_fit import ProfileFit
 from zmask_ros.training.division import evenly
 from zmask_ros.training.double_oracle import BENIGN_A_FRAME, HeadOracle, bytes_an_image
 from zmask_ros.training.pipeline import seconds_a_pass
-from zmask_ros.training.plans import FittingPlan, plan_of, screen_layers, transfer_plan
+from zmask_ros.training.plans import FittingPlan, completing, plan_of, screen_layers, transfer_plan
 from zmask_ros.training.preparation_attackers import (
     BEGUN_PLAIN,
     KINDS,
@@ -145,6 +146,8 @@ def check_start(segmenter: Segmenter, start: Profile | None) -> None:
 def begun_plan(segmenter: Segmenter, start: Profile | None) -> FittingPlan:
     """The layers, the head and the growth that a preparation begins with: those of ``start``; None: the transferable.
 
+    Masks of a head that has learned grow as `completing` says.
+
     Raises:
         ZmaskError: see `check_start`.
     """
@@ -212,10 +215,11 @@ class _Chain:
         own = OwnHands(segmenter, surroundings.judge, surroundings.clock, surroundings.progress)
         self.hands: Hands = surroundings.hands or own
         self._advance, self._told = advance, 0.0
-        self.folder = WorkFolder(surroundings.work, _identity(segmenter, frames, benign, settings, start))
+        self.plan = begun_plan(segmenter, start)
+        belongs_to = _identity(segmenter, frames, benign, settings, start, completing(self.plan.growth))
+        self.folder = WorkFolder(surroundings.work, belongs_to)
         kept, began = self.folder.load(), surroundings.clock()
         self._tell(0.0 if kept is None else kept.spent)
-        self.plan = begun_plan(segmenter, start)
         assert self.plan.learned is not None
         self.profiles = HeadProfiles(segmenter, self.plan, frames, settings, start, surroundings.progress)
         self.parts = self.profiles.parts
@@ -533,8 +537,8 @@ class _Chain:
         self._mark("head")
 
     def _remembered(self) -> dict[str, Tensor]:
-        """The patches that the head is shown: those that know nothing of the defense, and the newest of the others."""
-        return {name: self.state.learned[name] for name in (*LASTING, *self.comparison.met)}
+        """The patches that the head is shown."""
+        return {name: self.state.learned[name] for name in self.comparison.remembered}
 
     def _round_steps(self, patch_steps: int) -> int:
         """Optimization steps of the patch of a round; few are never made fewer."""
@@ -571,6 +575,7 @@ def _identity(
     benign: BenignPictures,
     settings: PreparationSettings,
     start: Profile | None,
+    growth: Growth,
 ) -> dict[str, str]:
     """What a work folder belongs to, by words that a sentence can use."""
     images, pictures = hashlib.sha256(), hashlib.sha256()
@@ -585,5 +590,6 @@ def _identity(
         "set of benign pictures": pictures.hexdigest(),
         "profile to start from": "none" if start is None else profile_digest(start),
         "kind of head": RELATIVE_INPUTS.kind.value,
+        "growth of masks": repr(growth),
         "set of settings": repr(settings),
     }

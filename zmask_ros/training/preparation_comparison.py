@@ -68,6 +68,11 @@ class Comparison:
         """The newest adaptive patches, against all heads so far."""
         return [name for name in self._state.learned if name not in LASTING][-(SHOWN_PATCHES - len(LASTING)) :]
 
+    @property
+    def remembered(self) -> tuple[str, ...]:
+        """The patches that heads are shown: those that know nothing of the defense, and the newest of the others."""
+        return (*LASTING, *self.met)
+
     def standing(self, own: Best, profile: Profile, alarming: Profile, by_its_own: bool) -> Standing:
         """How good a head is where profiles are compared.
 
@@ -98,8 +103,8 @@ class Comparison:
 
     def weakest_patched(self, own: Best) -> float:
         """What nearly all frames score with patches that a head has learned from."""
-        frames, names = self._profiles.parts.compared, (*LASTING, *self.met)
-        attacked = [look.attacked for name in names for look in self._looks_at(name, frames, COMPARED_SEED)]
+        frames = self._profiles.parts.compared
+        attacked = [look.attacked for name in self.remembered for look in self._looks_at(name, frames, COMPARED_SEED)]
         return float(np.quantile(self._scores(self._profiles.judged(own), attacked), WEAKEST_SHARE))
 
     @cached_property

@@ -13,7 +13,7 @@ from zmask_ros.segmenters import Segmenter
 from zmask_ros.training.adversarial import untrained_plan
 from zmask_ros.training.clean_fit import UNLIKE, CleanMeasurements, ProfileFit
 from zmask_ros.training.cross_fitting import FEWEST_DRIVES, Group
-from zmask_ros.training.plans import FittingPlan, LearnedPart
+from zmask_ros.training.plans import FittingPlan, LearnedPart, completing
 from zmask_ros.training.preparation_parts import divide_parts
 from zmask_ros.training.preparation_state import Best
 from zmask_ros.training.settings import PreparationSettings
@@ -36,7 +36,7 @@ def sees_channels(plan: FittingPlan) -> bool:
 
 
 class HeadProfiles:
-    """Measures clean frames once, and makes a profile of any head.
+    """Fits clean frames, once for each kind of head, and makes a profile of any head.
 
     Args:
         segmenter: the network.
@@ -47,7 +47,6 @@ class HeadProfiles:
         progress: shows how far it is.
 
     Attributes:
-        measured: what the frames gave with the head of ``plan``.
         parts: the frames, divided.
 
     Raises:
@@ -67,14 +66,14 @@ class HeadProfiles:
         self._settings, self._start, self._progress = settings, start, progress
         self._latest: dict[tuple[str, float | None], CleanMeasurements] = {}
         fit = self._fit("Fitting", plan, FEWEST_TAUGHT if sees_channels(plan) else FEWEST_DRIVES)
-        self.measured: CleanMeasurements = fit.measured()
+        self._measured_first: CleanMeasurements = fit.measured()
         self._by_drive = self.drives >= FEWEST_DRIVES
         self.parts = divide_parts(frames, fit.group, self._reported_with)
 
     @property
     def drives(self) -> int:
         """How many there are, the one that is reported on among them."""
-        return self.measured.moments.drives
+        return self._measured_first.moments.drives
 
     @cached_property
     def taught(self) -> CleanMeasurements:
@@ -83,7 +82,7 @@ class HeadProfiles:
         What a head sees of descriptors an attacker can keep as clean images have it, and lose hardly any strength.
         """
         if sees_channels(self._plan):
-            return self.measured
+            return self._measured_first
         plan = untrained_plan(self._segmenter, self._plan)
         return self._fit("Fitting the head's layers", plan, FEWEST_TAUGHT).measured()
 
@@ -137,8 +136,9 @@ class HeadProfiles:
         return found
 
     def _measure(self, own: Best) -> CleanMeasurements:
-        measured = self.taught if own.steps else self.measured
+        measured = self.taught if own.steps else self._measured_first
         assert measured.plan.learned is not None
         begun = measured.plan.learned
         head = Head(begun.head.branch, begun.head.kind, **own.head)
-        return measured.with_learned(LearnedPart(head, begun.opening), own.precaution_rate)
+        growth = completing(measured.plan.growth) if own.steps else measured.plan.growth
+        return measured.with_learned(LearnedPart(head, begun.opening), own.precaution_rate, growth)

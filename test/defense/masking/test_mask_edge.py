@@ -152,7 +152,7 @@ def test_what_the_street_is_all_alike_in_does_not_drown_the_rest() -> None:
     assert overlap(refine_edge(coarse(1), flat), truth()) > 0.85
 
 
-def test_the_finest_of_the_first_layers_says_where_masks_end(tmp_path: Path) -> None:
+def test_the_first_layer_with_enough_channels_says_where_masks_end(tmp_path: Path) -> None:
     description = tiny_network.describe(tmp_path)
     segmenter = load_segmenter(str(description), "cpu")
     profile = load_profile(tiny_network.fit(description))

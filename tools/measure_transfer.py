@@ -54,7 +54,7 @@ from zmask_ros.runtime.camera import labels_without
 from zmask_ros.segmenters import Segmenter, load_segmenter
 from zmask_ros.training.encoder import encoder_layers
 from zmask_ros.training.plans import mean_z_plan, transfer_plan
-from zmask_ros.training.preparation import Surroundings, prepare
+from zmask_ros.training.preparation.stages import Surroundings, prepare
 from zmask_ros.training.settings import PreparationSettings
 from zmask_ros.training.sources import CleanFrame, at_input_size
 from zmask_ros.training.transfer import load_transferable_head

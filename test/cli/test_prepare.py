@@ -13,10 +13,10 @@ from zmask_ros.cli import prepare as prepare_command
 from zmask_ros.cli.options import DURATION
 from zmask_ros.defense import Defense, load_profile, save_profile
 from zmask_ros.segmenters import load_segmenter
-from zmask_ros.training import preparation
 from zmask_ros.training.clean_fit import ProfileFit
 from zmask_ros.training.encoder import encoder_layers
 from zmask_ros.training.plans import head_layers, screen_layers, transfer_plan
+from zmask_ros.training.preparation import stages
 from zmask_ros.training.sources import CleanFrame
 
 BEFORE_THE_HEAD, IN_THE_HEAD = 12, 22
@@ -195,7 +195,7 @@ def test_images_of_a_camera_of_twelve_bits(capsys, tiny, tmp_path):
 
 def test_patches_that_are_too_weak_to_say_much_are_warned_of(capsys, monkeypatch, tiny, drive, tmp_path):
     monkeypatch.setattr(prepare_command, "SETTINGS", replace(SETTINGS, patch_steps=240, least_patch_steps=80))
-    monkeypatch.setattr(preparation, "seconds_a_pass", lambda *_: 0.1)
+    monkeypatch.setattr(stages, "seconds_a_pass", lambda *_: 0.1)
     output = tmp_path / "mine.zmask.safetensors"
     code, out, err = zmask(capsys, "prepare", drive, "--segmenter", tiny, "-o", output, "--budget", "60s", "--json")
     assert code == 0, err

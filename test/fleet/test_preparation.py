@@ -23,8 +23,8 @@ from zmask_ros.fleet.pool import PoolSettings, RayPool
 from zmask_ros.fleet.preparation import FleetHands, PreparationWork
 from zmask_ros.progress import silent
 from zmask_ros.segmenters import load_segmenter
-from zmask_ros.training.preparation import patch_recipes
-from zmask_ros.training.preparation_work import AttackedFrame, OwnHands, PatchOrder
+from zmask_ros.training.preparation.attackers import patch_recipes
+from zmask_ros.training.preparation.work import AttackedFrame, OwnHands, PatchOrder
 
 
 class Ticks:

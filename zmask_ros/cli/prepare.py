@@ -32,7 +32,7 @@ from zmask_ros.segmenters import Segmenter, load_segmenter
 from zmask_ros.training.benign_sources import BenignSources
 from zmask_ros.training.clean_fit import UNLIKE
 from zmask_ros.training.cross_fitting import FEWEST_DRIVES
-from zmask_ros.training.preparation import Preparation, Surroundings, check_start, prepare
+from zmask_ros.training.preparation.stages import Preparation, Surroundings, check_start, prepare
 from zmask_ros.training.settings import PreparationSettings
 from zmask_ros.training.sources import CleanSources, read_frames
 

@@ -14,8 +14,8 @@ from zmask_ros.fleet.network import NamedNetwork
 from zmask_ros.fleet.pool import Pulse, RayPool, Run
 from zmask_ros.fleet.tally import FleetTally
 from zmask_ros.progress import Progress
-from zmask_ros.training.preparation_work import AttackedFrame, MadePatch, PatchOrder
-from zmask_ros.training.standing import PatchFigures
+from zmask_ros.training.preparation.standing import PatchFigures
+from zmask_ros.training.preparation.work import AttackedFrame, MadePatch, PatchOrder
 
 
 @dataclass(frozen=True)

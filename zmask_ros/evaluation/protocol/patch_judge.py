@@ -9,12 +9,12 @@ from zmask_ros.defense import Profile
 from zmask_ros.evaluation.baselines.interface import Ours
 from zmask_ros.evaluation.metrics.segmentation import Confusion, mask_iou
 from zmask_ros.segmenters import Segmenter
-from zmask_ros.training.preparation_work import AttackedFrame
-from zmask_ros.training.standing import PatchFigures
+from zmask_ros.training.preparation.standing import PatchFigures
+from zmask_ros.training.preparation.work import AttackedFrame
 
 
 class PatchJudge:
-    """Says what one kind of patch does: a `zmask_ros.training.preparation_work.Judge`."""
+    """Says what one kind of patch does: a `zmask_ros.training.preparation.work.Judge`."""
 
     def __init__(self, segmenter: Segmenter) -> None:
         self._segmenter = segmenter

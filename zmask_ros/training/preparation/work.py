@@ -16,7 +16,7 @@ from zmask_ros.attacks.checkpoint import UnfitStateError
 from zmask_ros.defense import Profile
 from zmask_ros.progress import Advance, Progress
 from zmask_ros.segmenters import Segmenter
-from zmask_ros.training.standing import PatchFigures
+from zmask_ros.training.preparation.standing import PatchFigures
 
 LEGS, LEG_SEED = 2, 1000
 """Of a patch that knows the defense, and what is added to its seed for each further one.

@@ -14,8 +14,8 @@ from zmask_ros.segmenters import Segmenter
 from zmask_ros.segmenters.labels import labels_of
 from zmask_ros.training.adversaries import ALIKE, SEEN
 from zmask_ros.training.division import evenly
-from zmask_ros.training.preparation_work import AttackedFrame
-from zmask_ros.training.standing import ADAPTIVE_ALIKE
+from zmask_ros.training.preparation.standing import ADAPTIVE_ALIKE
+from zmask_ros.training.preparation.work import AttackedFrame
 
 
 def attacked_with_each(

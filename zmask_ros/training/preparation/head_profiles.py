@@ -14,8 +14,8 @@ from zmask_ros.training.adversarial import untrained_plan
 from zmask_ros.training.clean_fit import UNLIKE, CleanMeasurements, ProfileFit
 from zmask_ros.training.cross_fitting import FEWEST_DRIVES, Group
 from zmask_ros.training.plans import FittingPlan, LearnedPart, completing
-from zmask_ros.training.preparation_parts import divide_parts
-from zmask_ros.training.preparation_state import Best
+from zmask_ros.training.preparation.parts import divide_parts
+from zmask_ros.training.preparation.state import Best
 from zmask_ros.training.settings import PreparationSettings
 from zmask_ros.training.sources import CleanFrame, total_length
 

@@ -12,14 +12,14 @@ import torch
 from zmask_ros.defense import Defense, Profile
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.training.benign_sources import BenignPictures
-from zmask_ros.training.preparation_attacked import attacked_with, attacked_with_each
-from zmask_ros.training.preparation_attackers import LASTING
-from zmask_ros.training.preparation_budget import LOOKS, SHOWN_PATCHES, Budget
-from zmask_ros.training.preparation_profiles import HeadProfiles
-from zmask_ros.training.preparation_state import Best, PreparationState
-from zmask_ros.training.preparation_work import AttackedFrame, Hands
+from zmask_ros.training.preparation.attacked_frames import attacked_with, attacked_with_each
+from zmask_ros.training.preparation.attackers import LASTING
+from zmask_ros.training.preparation.budget import LOOKS, SHOWN_PATCHES, Budget
+from zmask_ros.training.preparation.head_profiles import HeadProfiles
+from zmask_ros.training.preparation.standing import ADAPTIVE_OTHERS, KNOWING, PLAIN, PatchFigures, Standing
+from zmask_ros.training.preparation.state import Best, PreparationState
+from zmask_ros.training.preparation.work import AttackedFrame, Hands
 from zmask_ros.training.settings import PreparationSettings
-from zmask_ros.training.standing import ADAPTIVE_OTHERS, KNOWING, PLAIN, PatchFigures, Standing
 
 Found = TypeVar("Found")
 COMPARED_SEED, REPORTED_SEED = 1, 2

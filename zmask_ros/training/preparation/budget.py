@@ -9,10 +9,10 @@ from functools import cached_property
 from zmask_ros.training.benign_sources import BenignPictures
 from zmask_ros.training.double_oracle import BENIGN_A_FRAME, PATCHED_SHARE
 from zmask_ros.training.pipeline import PASSES_AN_ADVERSARIAL_STEP
-from zmask_ros.training.preparation_attackers import KINDS, LASTING, TURNS
-from zmask_ros.training.preparation_state import PreparationState
+from zmask_ros.training.preparation.attackers import KINDS, LASTING, TURNS
+from zmask_ros.training.preparation.standing import KNOWING
+from zmask_ros.training.preparation.state import PreparationState
 from zmask_ros.training.settings import LEAST_ADVERSARIAL_STEPS, PreparationSettings
-from zmask_ros.training.standing import KNOWING
 
 PATCH_SHARE, PATCHES = 0.35, len(KINDS) + len(LASTING) + len(KNOWING)
 """Of the budget, for patches that profiles are compared on, that the head begins to learn from, and made anew."""

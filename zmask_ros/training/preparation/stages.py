@@ -44,7 +44,7 @@ from zmask_ros.training.division import evenly
 from zmask_ros.training.double_oracle import BENIGN_A_FRAME, HeadOracle, bytes_an_image
 from zmask_ros.training.pipeline import seconds_a_pass
 from zmask_ros.training.plans import FittingPlan, completing, plan_of, screen_layers, transfer_plan
-from zmask_ros.training.preparation_attackers import (
+from zmask_ros.training.preparation.attackers import (
     BEGUN_PLAIN,
     KINDS,
     LASTING,
@@ -55,15 +55,15 @@ from zmask_ros.training.preparation_attackers import (
     round_recipe,
     turn_of,
 )
-from zmask_ros.training.preparation_budget import Budget
-from zmask_ros.training.preparation_comparison import Comparison, without_knowing
-from zmask_ros.training.preparation_profiles import HeadProfiles, sees_channels
-from zmask_ros.training.preparation_state import Best, PreparationState, WorkFolder
-from zmask_ros.training.preparation_work import Hands, Judge, OwnHands, PatchOrder
+from zmask_ros.training.preparation.budget import Budget
+from zmask_ros.training.preparation.comparison import Comparison, without_knowing
+from zmask_ros.training.preparation.head_profiles import HeadProfiles, sees_channels
+from zmask_ros.training.preparation.standing import ADAPTIVE, KNOWING, PLAIN, PatchFigures, Standing
+from zmask_ros.training.preparation.state import Best, PreparationState, WorkFolder
+from zmask_ros.training.preparation.work import Hands, Judge, OwnHands, PatchOrder
 from zmask_ros.training.screening import add_screen
 from zmask_ros.training.settings import PreparationSettings, ScreenSettings
 from zmask_ros.training.sources import CleanFrame, total_length
-from zmask_ros.training.standing import ADAPTIVE, KNOWING, PLAIN, PatchFigures, Standing
 
 ATTACKED_FRAMES = 60
 """Training frames that patches are optimized over, at most."""

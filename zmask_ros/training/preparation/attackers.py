@@ -9,7 +9,7 @@ from zmask_ros.attacks import Recipe
 from zmask_ros.attacks.recipe import CONSTRAINT, RESISTING, SHARE, patch_side
 from zmask_ros.attacks.strength import FAST, PENALIZED
 from zmask_ros.training.adversaries import ALIKE, SEEN
-from zmask_ros.training.standing import ADAPTIVE, ADAPTIVE_ALIKE, ADAPTIVE_PENALIZED, KNOWING, PLAIN
+from zmask_ros.training.preparation.standing import ADAPTIVE, ADAPTIVE_ALIKE, ADAPTIVE_PENALIZED, KNOWING, PLAIN
 
 SMALL, GRADED = "plain, small", "graded"
 KINDS = (PLAIN, SMALL, GRADED, *KNOWING)

@@ -10,8 +10,6 @@ from statistics import fmean
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from support import tiny_network
 from support.short_preparation import SETTINGS
@@ -22,16 +20,17 @@ from zmask_ros.defense.evidence.feature_kind import FeatureKind
 from zmask_ros.errors import ZmaskError
 from zmask_ros.progress import SECONDS, silent
 from zmask_ros.segmenters import load_segmenter
-from zmask_ros.training import preparation, preparation_attackers, preparation_budget
 from zmask_ros.training.benign_sources import BenignPictures
 from zmask_ros.training.clean_fit import CleanMeasurements, ProfileFit
 from zmask_ros.training.plans import completing, transfer_plan
-from zmask_ros.training.preparation import Surroundings, check_start, prepare
-from zmask_ros.training.preparation_attackers import KINDS, TURNS, round_recipe
-from zmask_ros.training.preparation_comparison import Comparison
-from zmask_ros.training.preparation_parts import divide_parts
+from zmask_ros.training.preparation import attackers, stages
+from zmask_ros.training.preparation import budget as budgeting
+from zmask_ros.training.preparation.attackers import KINDS, TURNS, round_recipe
+from zmask_ros.training.preparation.comparison import Comparison
+from zmask_ros.training.preparation.parts import divide_parts
+from zmask_ros.training.preparation.stages import Surroundings, check_start, prepare
+from zmask_ros.training.preparation.standing import ADAPTIVE_OTHERS, PatchFigures
 from zmask_ros.training.sources import CleanFrame
-from zmask_ros.training.standing import ADAPTIVE_OTHERS, PatchFigures, Standing
 from zmask_ros.training.transfer import load_transferable_head
 
 FRAMES = [CleanFrame("clean", "/image_raw", index, tiny_network.clean_image(index)) for index in range(80)]
@@ -99,7 +98,7 @@ def run(segmenter, work, judge, progress=silent, settings=SETTINGS, **arguments)
 def two_attackers():
     """Take turns: with all of them a preparation would take minutes."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(preparation_attackers, "TURNS", TURNS[:2])
+        patch.setattr(attackers, "TURNS", TURNS[:2])
         yield
 
 
@@ -146,10 +145,10 @@ def test_an_interrupted_one_goes_on_and_ends_the_same(segmenter, uninterrupted, 
 def test_an_interrupted_patch_is_gone_on_with_although_the_machine_got_slower(segmenter, tmp_path, monkeypatch):
     monkeypatch.setattr(patch_attack, "SAVED_EVERY", 2)
     settings, work = replace(SETTINGS, patch_steps=9), tmp_path / "work"
-    monkeypatch.setattr(preparation, "seconds_a_pass", lambda *_: 0.05)
+    monkeypatch.setattr(stages, "seconds_a_pass", lambda *_: 0.05)
     run(segmenter, work, LIKES_TRAINING, interrupting("Patch: plain", 3), settings, budget=75.0)
     assert (work / "plain.attack.safetensors").exists()
-    monkeypatch.setattr(preparation, "seconds_a_pass", lambda *_: 0.1)
+    monkeypatch.setattr(stages, "seconds_a_pass", lambda *_: 0.1)
     result, _ = run(segmenter, work, LIKES_TRAINING, settings=settings, budget=75.0)
     assert result.patch_steps == 4
 
@@ -181,14 +180,14 @@ def test_a_patch_whose_state_does_not_fit_is_begun_anew(segmenter, uninterrupted
 
 def test_patches_do_not_take_more_than_half_of_a_short_budget(segmenter, tmp_path, monkeypatch):
     settings = replace(SETTINGS, patch_steps=240, least_patch_steps=80)
-    monkeypatch.setattr(preparation, "seconds_a_pass", lambda *_: 0.05)
+    monkeypatch.setattr(stages, "seconds_a_pass", lambda *_: 0.05)
     result, _ = run(segmenter, tmp_path / "work", LIKES_TRAINING, settings=settings, budget=60.0)
     # Six patches, and half a second a step.
     assert result.patch_steps == 10
 
 
 def test_a_short_budget_is_not_spent_on_the_report(segmenter, tmp_path, monkeypatch):
-    monkeypatch.setattr(preparation, "seconds_a_pass", lambda *_: 0.05)
+    monkeypatch.setattr(stages, "seconds_a_pass", lambda *_: 0.05)
     settings, judged = replace(SETTINGS, reported_frames=24), []
     judge = judge_of(lambda profile, frames: judged.append(len(frames)) or 0.4)
     run(segmenter, tmp_path / "work", judge, settings=settings, budget=30.0)
@@ -241,14 +240,14 @@ def test_it_never_ends_below_what_fitting_gives(segmenter, tmp_path, worth):
 @pytest.fixture
 def taught_last(monkeypatch):
     """Weights of the heads that last lessons gave."""
-    weights, answered = [], preparation._Chain._answered
+    weights, answered = [], stages._Chain._answered
 
     def listened(chain, oracle, anew=False):
         own = answered(chain, oracle, anew)
         weights.extend([own.head] if anew else [])
         return own
 
-    monkeypatch.setattr(preparation._Chain, "_answered", listened)
+    monkeypatch.setattr(stages._Chain, "_answered", listened)
     return weights
 
 
@@ -273,7 +272,7 @@ def test_the_head_of_the_last_lesson_is_kept_if_it_is_better(segmenter, tmp_path
 def test_a_last_lesson_takes_its_share_of_the_budget_at_most(
     segmenter, tmp_path, monkeypatch, taught_last, share, lessons
 ):
-    monkeypatch.setattr(preparation_budget, "LAST_LESSON_SHARE", share)
+    monkeypatch.setattr(budgeting, "LAST_LESSON_SHARE", share)
     result, _ = run(segmenter, tmp_path / "work", LIKES_TRAINING, budget=100.0)
     assert len(taught_last) == lessons and ("last lesson" in result.stages) == bool(lessons)
     assert result.seconds <= 105
@@ -281,7 +280,7 @@ def test_a_last_lesson_takes_its_share_of_the_budget_at_most(
 
 def test_no_time_is_kept_for_a_last_lesson_that_will_not_come(segmenter, tmp_path, monkeypatch, taught_last):
     def rounds(most):
-        monkeypatch.setattr(preparation_budget, "LAST_LESSON_SHARE", most)
+        monkeypatch.setattr(budgeting, "LAST_LESSON_SHARE", most)
         work = tmp_path / str(most)
         run(segmenter, work, LIKES_TRAINING, interrupting("Patch: adaptive, anew", 0), budget=72.0)
         return torch.load(work / "state.pt", weights_only=True)["state"]["rounds"]
@@ -298,7 +297,7 @@ def test_what_the_check_refused_is_not_compared_again_after_an_interruption(segm
     judge = judge_of(lambda profile, frames: 0.4 if not is_trained(profile) else 0.9 if len(frames) == 2 else 0.1)
     work = tmp_path / "work"
     with monkeypatch.context() as patch:
-        patch.setattr(preparation._Chain, "with_screen", interrupted_screen)
+        patch.setattr(stages._Chain, "with_screen", interrupted_screen)
         run(segmenter, work, judge)
     result, kept = run(segmenter, work, judge)
     assert not is_trained(result.profile) and not any(map(is_trained, kept))
@@ -313,7 +312,7 @@ def test_after_a_last_lesson_more_rounds_have_to_be_better_than_it(segmenter, tm
 
     work, judge = tmp_path / "work", judge_of(judged)
     with monkeypatch.context() as patch:
-        patch.setattr(preparation._Chain, "with_screen", interrupted_screen)
+        patch.setattr(stages._Chain, "with_screen", interrupted_screen)
         run(segmenter, work, judge, budget=100.0)
     _, kept = run(segmenter, work, judge, interrupting("Patch: adaptive, last lesson", 0), budget=207.0)
     first = taught_last[0]
@@ -333,7 +332,7 @@ def test_other_roads_are_drawn_where_not_enough_are_given(segmenter, tmp_path, m
         shown.append(others)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(preparation, "HeadOracle", oracle)
+    monkeypatch.setattr(stages, "HeadOracle", oracle)
     benign = BenignPictures(tuple(PICTURES) * (given // len(PICTURES) + 1))
     benign = replace(benign, taught=benign.taught[:given])
     surroundings = Surroundings(LIKES_TRAINING, tmp_path / "work", lambda profile: None, Ticks(), roads=roads)
@@ -346,7 +345,7 @@ def test_other_roads_are_drawn_where_not_enough_are_given(segmenter, tmp_path, m
 
 @pytest.fixture
 def no_last_lesson(monkeypatch):
-    monkeypatch.setattr(preparation_budget, "FEWEST_ROUNDS", math.inf)
+    monkeypatch.setattr(budgeting, "FEWEST_ROUNDS", math.inf)
 
 
 def judge_by(monkeypatch, table):
@@ -391,7 +390,7 @@ def test_a_head_is_the_best_as_long_as_no_patch_does_more_to_it(segmenter, tmp_p
 
 
 def test_the_attackers_take_turns(segmenter, monkeypatch):
-    monkeypatch.setattr(preparation_attackers, "TURNS", TURNS)
+    monkeypatch.setattr(attackers, "TURNS", TURNS)
     size = segmenter.input_size
     recipes = [round_recipe(size, 160, number) for number in range(1, 2 * len(TURNS) + 1)]
     assert all(own.knows_the_defense for own in recipes)
@@ -420,13 +419,13 @@ def test_benign_pictures_that_are_flagged_count_as_false_alarms(segmenter, tmp_p
 
 def test_benign_pictures_do_not_displace_the_drives(segmenter, tmp_path, monkeypatch):
     sizes = []
-    usual = preparation.HeadOracle
+    usual = stages.HeadOracle
 
     def oracle(measured, frames, takes_part, others, **options):
         sizes.append((len(frames), len(others)))
         return usual(measured, frames, takes_part, others, **options)
 
-    monkeypatch.setattr(preparation, "HeadOracle", oracle)
+    monkeypatch.setattr(stages, "HeadOracle", oracle)
     many = BenignPictures(tuple(PICTURES) * 20)
     run(segmenter, tmp_path / "work", LIKES_TRAINING, benign=many)
     assert sizes == [(SETTINGS.shown_frames, round(2.5 * SETTINGS.shown_frames))]
@@ -440,12 +439,12 @@ def test_other_benign_pictures_make_another_preparation(segmenter, tmp_path):
 
 def test_a_head_is_shown_as_many_frames_although_the_machine_got_slower(segmenter, tmp_path, monkeypatch):
     settings, work = replace(SETTINGS, shown_frames=40), tmp_path / "work"
-    monkeypatch.setattr(preparation_budget, "LEAST_SHOWN", 1)
-    monkeypatch.setattr(preparation, "seconds_a_pass", lambda *_: 0.2)
+    monkeypatch.setattr(budgeting, "LEAST_SHOWN", 1)
+    monkeypatch.setattr(stages, "seconds_a_pass", lambda *_: 0.2)
     run(segmenter, work, LIKES_TRAINING, interrupting("Training the head", 3), settings, budget=60.0)
     kept = torch.load(work / "state.pt", weights_only=True)["state"]["shown_frames"]
     assert kept == 12
-    monkeypatch.setattr(preparation, "seconds_a_pass", lambda *_: 0.4)
+    monkeypatch.setattr(stages, "seconds_a_pass", lambda *_: 0.4)
     shown = []
 
     @contextmanager
@@ -600,50 +599,3 @@ def test_of_long_drives_a_whole_stretch_is_held_out(segmenter, tmp_path, drives)
     between = [own.image for own in frames if own.bag == bag and first <= own.index <= last]
     assert len(result.reported) == len(between) < 40 / drives
     assert all(map(np.array_equal, result.reported, between))
-
-
-shares = st.floats(0, 1)
-figures = st.builds(PatchFigures, attacked=shares, oracle=shares, defended=shares, mask_iou=shares, flagged=shares)
-
-
-@given(figures, shares)
-def test_more_of_anything_good_is_worth_more_and_alarms_are_worth_less(own, alarms):
-    standing = Standing({"plain": own}, alarms, alarms)
-    for better in (
-        replace(own, mask_iou=min(1, own.mask_iou + 0.1)),
-        replace(own, flagged=min(1, own.flagged + 0.1)),
-        replace(own, defended=min(1, own.defended + 0.1)),
-    ):
-        assert Standing({"plain": better}, alarms, alarms).merit >= standing.merit
-    assert replace(standing, false_alarms=alarms + 0.1).merit < standing.merit
-
-
-def test_recovery_is_the_share_of_what_an_exact_mask_gives_back():
-    large = PatchFigures(attacked=0.2, oracle=0.7, defended=0.6, mask_iou=0, flagged=0)
-    small = PatchFigures(attacked=0.7, oracle=0.8, defended=0.7, mask_iou=0, flagged=0)
-    assert Standing({"a": large, "b": small}, 0, 0).recovery == pytest.approx(0.4 / 0.6)
-    # A patch that hides what it harms leaves nothing to give back.
-    assert Standing({"a": replace(small, oracle=0.7)}, 0, 0).recovery == 1.0
-
-
-@given(figures, figures, figures)
-def test_of_several_adaptive_patches_the_worst_counts_alone(plain, one, other):
-    worst = max(one, other, key=lambda own: own.harm)
-    both = Standing({"plain": plain, "adaptive": one, "adaptive, always seen alike": other}, 0, 0)
-    alone = Standing({"plain": plain, "adaptive": worst}, 0, 0)
-    assert (both.merit, both.recovery, both.kept) == (alone.merit, alone.recovery, alone.kept)
-
-
-def test_an_attacker_who_holds_back_keeps_less():
-    plain = PatchFigures(attacked=0.6, oracle=0.9, defended=0.9, mask_iou=1, flagged=1)
-    bold = PatchFigures(attacked=0.6, oracle=0.9, defended=0.6, mask_iou=0, flagged=0)
-    shy = replace(bold, attacked=0.8, defended=0.8)
-    assert Standing({"plain": plain}, 0, 0).kept is None
-    assert Standing({"plain": replace(plain, attacked=1.0), "adaptive": bold}, 0, 0).kept is None
-    strong, weak = (Standing({"plain": plain, "adaptive": own}, 0, 0) for own in (bold, shy))
-    assert (strong.kept, weak.kept) == (1, pytest.approx(1 / 3))
-    assert weak.merit > strong.merit
-    # Where patches are seen in another way, hiding what is behind them may cost more: that is no harm of theirs.
-    elsewhere = replace(shy, attacked=0.6, oracle=0.7, defended=0.6)
-    assert Standing({"plain": plain, "adaptive": elsewhere}, 0, 0).kept == pytest.approx(1 / 3)
-    assert Standing({"plain": plain, "adaptive": replace(shy, defended=0.95)}, 0, 0).kept == 0

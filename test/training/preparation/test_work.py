@@ -7,9 +7,9 @@ import torch
 
 from support import tiny_network
 from zmask_ros.attacks import patch_attack
-from zmask_ros.training.preparation_attackers import patch_recipes
-from zmask_ros.training.preparation_work import PatchOrder
-from zmask_ros.training.standing import ADAPTIVE, PLAIN
+from zmask_ros.training.preparation.attackers import patch_recipes
+from zmask_ros.training.preparation.standing import ADAPTIVE, PLAIN
+from zmask_ros.training.preparation.work import PatchOrder
 
 FRAMES = tuple(tiny_network.clean_image(index) for index in range(6))
 STEPS = 5

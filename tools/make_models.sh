@@ -11,11 +11,10 @@ mkdir -p out/train out/models
 
 [ -d "$camvid" ] || { echo "CamVid was not found: set ZMASK_CAMVID to its folder." >&2; exit 2; }
 
-step() {  # step RESULT DEPENDENCY COMMAND...: run the command unless its result is whole, and newer than what it depends on
+step() {  # step RESULT DEPENDENCY COMMAND...: run the command unless the result is newer than what it depends on
   local result=$1 dependency=$2
   shift 2
-  # A preparation that was interrupted has a result, and a folder of what it goes on with.
-  if [ -e "$result" ] && [ ! -e "$result.work" ] && [ ! "$dependency" -nt "$result" ]; then
+  if [ -e "$result" ] && [ ! "$dependency" -nt "$result" ]; then
     echo "== $result is up to date"
   else
     echo "== $result"
@@ -78,11 +77,15 @@ step models/$ordinary.zmask.safetensors models/$ordinary.safetensors \
   --segmenter $ordinary -o models/$ordinary.zmask.safetensors
 
 tools/clean_drives.sh
-step out/models/prepared.zmask.safetensors models/$name.safetensors \
-  zmask prepare out/models/street.mcap out/models/0001TP.mcap out/models/0016E5.mcap out/models/0006R0.mcap \
-  --topic /camera/image_raw --segmenter $name --budget 2h --no-screen --force -o out/models/prepared.zmask.safetensors
-step models/$name.zmask.safetensors out/models/prepared.zmask.safetensors \
-  zmask screen out/models/prepared.zmask.safetensors --camvid "$camvid" --clean out/models/street.mcap \
+step out/models/fitted.zmask.safetensors models/$name.safetensors \
+  zmask fit out/models/camvid_train.mcap out/models/street.mcap --topic /camera/image_raw \
+  --variant mean-z -o out/models/fitted.zmask.safetensors
+step out/models/calibrated.zmask.safetensors out/models/fitted.zmask.safetensors \
+  zmask calibrate out/models/fitted.zmask.safetensors --camvid "$camvid" --clean out/models/street.mcap \
+  --topic /camera/image_raw --patches out/models/$name.patch.png --train-patches 2 --rivals 2500 \
+  -o out/models/calibrated.zmask.safetensors
+step models/$name.zmask.safetensors out/models/calibrated.zmask.safetensors \
+  zmask screen out/models/calibrated.zmask.safetensors --camvid "$camvid" --clean out/models/street.mcap \
   --topic /camera/image_raw -o models/$name.zmask.safetensors
 python tools/measure_models.py
 PYTHONPATH=$PWD/tools python tools/measure_shipped.py

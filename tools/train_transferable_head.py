@@ -62,10 +62,11 @@ from zmask_ros.segmenters import Segmenter, load_segmenter
 from zmask_ros.training.adversarial import EVEN_HEAT, HeadTraining, attacked_loss, benign_loss
 from zmask_ros.training.clean_fit import ProfileFit
 from zmask_ros.training.double_oracle import ShownImages
+from zmask_ros.training.encoder import SLOTS
 from zmask_ros.training.plans import FittingPlan, transfer_plan
 from zmask_ros.training.sources import CleanFrame, at_input_size
 from zmask_ros.training.thresholds import opening_at
-from zmask_ros.training.transfer import SLOTS, TransferableHead, save_transferable_head
+from zmask_ros.training.transfer import TransferableHead, save_transferable_head
 
 NO_LAYERS = Branch(("none",) * SLOTS, ((1, 1),))
 WORK = Path("out/networks/transfer")

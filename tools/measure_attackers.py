@@ -1,6 +1,6 @@
 """Measure what attackers who know the defense reach when they go on until more steps change nothing.
 
-Each attacker optimizes on CamVid's training drives and is judged on its validation drive, which neither the attack nor
+Each attacker optimizes on CamVid's training drives and is judged on its validation frames, which neither the attack nor
 the profile has seen: frame by frame with the patch always seen alike, as beside `tools/measure_shipped.py`, and in
 streaming mode over the whole drive. Steps are doubled until the damage that is left and the share of flagged frames
 change by less than 5 %, or until --most.

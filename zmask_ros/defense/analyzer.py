@@ -228,7 +228,7 @@ class Analyzer(nn.Module):
         self.score = score_function(detector.head is not None)
 
     def forward(self, taps: Activations) -> Analysis:
-        """Evidence (Eq. 2 to 4), soft mask (Eq. 5) and score (Eq. 6) of the activations of one forward pass."""
+        """Evidence (Eq. 2 to 4), soft mask (Eq. 5) and score (see `score_function`) of one pass's activations."""
         evidence = self.evidence(taps)
         mask = self.fusion(evidence.shallow, evidence.deep)
         edge = None if self.growth.edge is None else taps[self.growth.edge]

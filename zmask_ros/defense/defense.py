@@ -139,7 +139,8 @@ class DefenseResult:
 class Defense(nn.Module):
     """A network with its defense. One thread at a time: inside, the network does not run as it does elsewhere.
 
-    Eq. 7 flags an image as attacked if and only if its score s (Eq. 6) is above the threshold tau of the profile:
+    Eq. 7 flags an image as attacked if and only if its score s (Eq. 6, with an evidence head `head_score`) is above the
+    threshold tau of the profile:
 
         s > tau
 

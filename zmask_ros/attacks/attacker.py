@@ -105,7 +105,7 @@ class Attacker:
             ProfileError: the profile belongs to another network.
         """
         if recipe.folded:
-            read = profile.bound_layers if profile is not None and recipe.knows_the_defense else ()
+            read = () if profile is None else profile.bound_layers
             segmenter = with_folded_norms(segmenter, read)
         if not recipe.knows_the_defense:
             return Attacker.against(segmenter, recipe, None)

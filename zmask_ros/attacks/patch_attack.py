@@ -123,6 +123,8 @@ def train_patch(
     """
     if placement is not None and recipe.patches > 1:
         raise AttackError("A scene has one place for a patch: set patches to 1.")
+    # One that the attacker does not know has no say in the patch, nor in what its state belongs to.
+    profile = profile if recipe.knows_the_defense else None
     attacker = Attacker.prepare(segmenter, recipe, profile)
     stack = stack_frames(segmenter, frames)
     if recipe.objective == HIDING and attacker.goal.target is not None:
@@ -191,8 +193,7 @@ def _digests(attacker: Attacker, profile: Profile | None, stack: FrameStack, sta
         "set of frames": stack.digest(),
         "shape": _digest([attacker.renderer.shape]),
         "palette": _digest([attacker.palette]),
-        # One that the attacker does not know has no say in the patch.
-        "profile": profile_digest(profile) if profile is not None and attacker.recipe.knows_the_defense else "none",
+        "profile": "none" if profile is None else profile_digest(profile),
         "start": _digest([start]),
     }
 

@@ -24,6 +24,13 @@ ALL_LEVELS = 32
 """Below the network, down to which layers are looked for."""
 
 
+def tappable_layers(segmenter: Segmenter, depth: int) -> dict[str, Shape]:
+    """The layers that can be tapped, and their shapes; see `feature_layers`, also for ``depth``."""
+    gray = torch.zeros(1, 3, *segmenter.input_size, device=segmenter.device)
+    with torch.inference_mode():
+        return feature_layers(segmenter.network, lambda: segmenter.logits(gray), depth)
+
+
 def encoder_layers(segmenter: Segmenter) -> tuple[str, ...]:
     """`SLOTS` layers of the encoder, shallow to deep: the last one of each resolution.
 
@@ -33,7 +40,7 @@ def encoder_layers(segmenter: Segmenter) -> tuple[str, ...]:
     Raises:
         ZmaskError: the network has no layer that could be tapped.
     """
-    resolutions = _resolutions(_layers(segmenter))
+    resolutions = _resolutions(tappable_layers(segmenter, ALL_LEVELS))
     if not resolutions:
         raise ZmaskError(f"Segmenter '{segmenter.name}' has no layer that could be tapped: see `zmask segmenters`.")
     *finer, coarsest = resolutions[:SLOTS]
@@ -51,7 +58,7 @@ def edge_layer(segmenter: Segmenter, grid: Size) -> str | None:
     the activation that follow it, whether they are one module or several. None where there is no layer, or none that is
     finer than the working grid.
     """
-    layers = _layers(segmenter)
+    layers = tappable_layers(segmenter, ALL_LEVELS)
     finest = next(iter(_resolutions(layers)), [])
     if not finest or any(own <= cells for own, cells in zip(layers[finest[0]][1:], grid, strict=True)):
         return None
@@ -61,13 +68,6 @@ def edge_layer(segmenter: Segmenter, grid: Size) -> str | None:
         return whole
     following = itertools.takewhile(lambda name: not _convolutions(segmenter, name), others)
     return [first, *following][-1]
-
-
-def _layers(segmenter: Segmenter) -> dict[str, Shape]:
-    """All layers that can be tapped, in the order in which they are reached."""
-    gray = torch.zeros(1, 3, *segmenter.input_size, device=segmenter.device)
-    with torch.inference_mode():
-        return feature_layers(segmenter.network, lambda: segmenter.logits(gray), ALL_LEVELS)
 
 
 def _resolutions(layers: dict[str, Shape]) -> list[list[str]]:

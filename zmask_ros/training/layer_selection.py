@@ -17,14 +17,14 @@ from zmask_ros.defense import Profile, bind, working_grid
 from zmask_ros.defense.evidence.grid import Size, resample
 from zmask_ros.defense.evidence.overactivation import Branch, LayerOverActivation, fuse_layers, kernel_cascade
 from zmask_ros.defense.evidence.statistics import LayerStatistics
-from zmask_ros.defense.evidence.taps import feature_layers, tap
+from zmask_ros.defense.evidence.taps import tap
 from zmask_ros.errors import ZmaskError
 from zmask_ros.progress import Progress, silent
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.training.clean_fit import observe
 from zmask_ros.training.cross_fitting import MomentsByKey
 from zmask_ros.training.division import Split
-from zmask_ros.training.encoder import edge_layer
+from zmask_ros.training.encoder import edge_layer, tappable_layers
 from zmask_ros.training.examples import COVERED, coverage, example_images
 from zmask_ros.training.metrics import auc, best_iou
 from zmask_ros.training.plans import GRID_FRACTION, FittingPlan, kernels_on, mean_z_plan
@@ -37,6 +37,8 @@ DEEP_CASCADES = ((0,), (1,), (0, 1), (2,))
 MOST_LAYERS = 2
 LEAST_GAIN = 0.01
 """Of the score, for which a further layer is taken."""
+CANDIDATE_LEVELS = 2
+"""Below the network, down to which layers are candidates."""
 LEAST_SIDE = 6
 """Of a layer's map that can still say where something is."""
 SELECTION_EVERY = 4
@@ -106,9 +108,7 @@ class LayerSelection:
 
 def candidate_layers(segmenter: Segmenter) -> tuple[str, ...]:
     """Layers down to two levels below the network, whose maps are large enough to say where something is."""
-    grey = torch.zeros(1, 3, *segmenter.input_size, device=segmenter.device)
-    with torch.inference_mode():
-        layers = feature_layers(segmenter.network, lambda: segmenter.logits(grey))
+    layers = tappable_layers(segmenter, CANDIDATE_LEVELS)
     return tuple(name for name, (_, height, width) in layers.items() if min(height, width) >= LEAST_SIDE)
 
 

@@ -76,7 +76,7 @@ def test_patches_and_judgements_are_the_same(cluster, places, tmp_path) -> None:
     expected = list(own.make(orders))
     assert made.keys() == {patch.kind for patch in expected}
     for patch in expected:
-        assert torch.equal(made[patch.kind].patch, patch.patch), patch.kind
+        assert torch.equal(made[patch.kind].patches, patch.patches), patch.kind
         assert made[patch.kind].seconds > 0
 
 

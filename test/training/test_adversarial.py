@@ -8,7 +8,9 @@ import torch
 import torch.nn.functional as F
 
 from support import obvious, tiny_network
+from support.counting import CountedProgress
 from support.profiles import with_changed
+from zmask_ros.attacks.patch_attack import profile_digest
 from zmask_ros.defense import Branch, Defense, LayerStatistics, ProfileError, load_profile, merge_profiles, save_profile
 from zmask_ros.defense.evidence.feature_kind import FeatureKind
 from zmask_ros.defense.evidence.grid import resample
@@ -17,9 +19,10 @@ from zmask_ros.defense.evidence.head_features import GroupFeatures, HeadFeatures
 from zmask_ros.resources import DEFAULT_SEGMENTER
 from zmask_ros.segmenters import load_segmenter
 from zmask_ros.training import adversarial
-from zmask_ros.training.adversarial import train_adversarially, untrained_plan, with_untrained_head
+from zmask_ros.training.adversarial import SAVED_EVERY, train_adversarially, untrained_plan, with_untrained_head
 from zmask_ros.training.adversaries import ADVERSARY_KINDS
 from zmask_ros.training.clean_fit import ProfileFit, observe
+from zmask_ros.training.kept_state import UnfitWorkError
 from zmask_ros.training.plans import head_layers, transfer_plan
 from zmask_ros.training.sources import CleanFrame
 
@@ -155,6 +158,47 @@ def test_the_head_learns_and_is_the_same_from_the_same_seed(segmenter, begun, ha
     assert again.losses == losses
     for name, tensor in again.profile.detector.head.tensors.items():
         assert torch.equal(tensor, hardened.profile.detector.head.tensors[name])
+
+
+def interrupted_after(most):
+    """Counts steps until Ctrl-C comes."""
+    left = most
+
+    def advance(steps=1, note=""):
+        nonlocal left
+        left -= steps
+        if left < 0:
+            raise KeyboardInterrupt
+
+    return advance
+
+
+# Before anything is kept, while the adversaries are noise, and when several of them have begun anew.
+@pytest.mark.parametrize("after", [3, 25, 66])
+def test_an_interrupted_training_ends_as_if_it_had_not_been(segmenter, begun, hardened, tmp_path, after):
+    state, count = tmp_path / "training.pt", CountedProgress()
+    with pytest.raises(KeyboardInterrupt):
+        train_adversarially(segmenter, begun, FRAMES, STEPS, 3, interrupted_after(after), FEW, state=state)
+    assert state.exists() == (after >= SAVED_EVERY)
+    with count("all", "steps", STEPS) as advance:
+        whole = train_adversarially(segmenter, begun, FRAMES, STEPS, 3, advance, FEW, state=state)
+    assert count.done["all"] == STEPS and (len(count.notes) < STEPS) == (after >= SAVED_EVERY)
+    assert whole.losses == hardened.losses
+    assert all(map(torch.equal, whole.patches, hardened.patches))
+    assert profile_digest(whole.profile) == profile_digest(hardened.profile)
+
+
+def test_a_state_of_another_training_is_refused(segmenter, begun, tmp_path):
+    state = tmp_path / "training.pt"
+    with pytest.raises(KeyboardInterrupt):
+        train_adversarially(segmenter, begun, FRAMES, STEPS, 3, interrupted_after(SAVED_EVERY), FEW, state=state)
+    with pytest.raises(UnfitWorkError, match="training.pt was begun with another set of settings"):
+        train_adversarially(segmenter, begun, FRAMES, STEPS, 4, kinds=FEW, state=state)
+    with pytest.raises(UnfitWorkError, match="training.pt was begun with another set of frames"):
+        train_adversarially(segmenter, begun, FRAMES[1:], STEPS, 3, kinds=FEW, state=state)
+    state.write_bytes(b"half of a file")
+    with pytest.raises(UnfitWorkError, match="training.pt cannot be gone on with: delete it"):
+        train_adversarially(segmenter, begun, FRAMES, STEPS, 3, kinds=FEW, state=state)
 
 
 def test_a_profile_with_a_head_comes_back_as_it_was_saved(segmenter, hardened, tmp_path):

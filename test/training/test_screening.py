@@ -27,6 +27,7 @@ from zmask_ros.defense.evidence.head import WEIGHTS
 from zmask_ros.defense.profile import storage as profile_file
 from zmask_ros.defense.streaming.cascade import Screening
 from zmask_ros.errors import ZmaskError
+from zmask_ros.training import adversarial
 from zmask_ros.training.adversarial import train_adversarially, with_untrained_head
 from zmask_ros.training.adversaries import ADVERSARY_KINDS
 from zmask_ros.training.screening import add_screen
@@ -192,6 +193,30 @@ def test_the_command_adds_a_screening(capsys, stored, segmenter, bag, tmp_path):
     code, out, _ = zmask(capsys, "inspect", output)
     assert code == 0
     assert "screening threshold" in out
+    assert [path.name for path in tmp_path.iterdir()] == [output.name]
+
+
+def test_the_interrupted_command_goes_on(capsys, stored, segmenter, bag, tmp_path, monkeypatch):
+    output, steps = tmp_path / "screened.zmask.safetensors", []
+    arguments = ("--clean", bag, "--rivals", 300, "--segmenter", segmenter.description.source, "-o", output)
+
+    def note(loss):
+        steps.append(loss)
+        if len(steps) == 50:
+            raise KeyboardInterrupt
+        return ""
+
+    monkeypatch.setattr(adversarial, "loss_note", note)
+    code, _, err = zmask(capsys, "screen", stored, *arguments)
+    kept = tmp_path / f"{output.name}.training.pt"
+    assert code == 130 and "the same command goes on" in err and kept.name in err.replace("\n", "")
+    assert kept.exists() and not output.exists()
+    assert "another set of settings" in refused(capsys, "screen", stored, *arguments, "--rate", 0.3)
+    steps.clear()
+    monkeypatch.setattr(adversarial, "loss_note", lambda loss: steps.append(loss) or "")
+    code, _, err = zmask(capsys, "screen", stored, *arguments)
+    assert code == 0, err
+    assert len(steps) == 300 - 40
     assert [path.name for path in tmp_path.iterdir()] == [output.name]
 
 

@@ -75,9 +75,9 @@ def to_tensor(image: np.ndarray) -> Tensor:
 
 
 def to_uint8(image: Tensor) -> np.ndarray:
-    """Float [3, H, W] in 0..1 to uint8 [H, W, 3]."""
+    """Float [..., 3, H, W] in 0..1 to uint8 [..., H, W, 3]."""
     pixels = (image.detach().cpu().clamp(0, 1) * 255.0).round().to(torch.uint8)
-    return np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
+    return np.ascontiguousarray(pixels.movedim(-3, -1).numpy())
 
 
 def project(homography: Tensor, points: Tensor) -> Tensor:

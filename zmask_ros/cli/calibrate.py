@@ -12,6 +12,7 @@ import click
 from zmask_ros.cli import options
 from zmask_ros.cli.clean_sources import announce, clean_source_options, read_clean
 from zmask_ros.cli.console import figure, print_json, print_rows, print_table, progress, stdout
+from zmask_ros.cli.kept_training import kept_training
 from zmask_ros.cli.profile_rows import interval_text, precaution_rows, summary
 from zmask_ros.defense import load_profile, save_profile
 from zmask_ros.defense.profile.storage import check_profile_place
@@ -106,7 +107,8 @@ def command(
     What a block must tell apart is made from the clean frames: each as it is, with an adversarial patch, and with a
     harmless picture (noise, pieces of images, checkerboards, stripes, foliage, posters). Every fifth clean frame and
     every third patch take no part in the training; on them the old and the new profile are compared, and these clean
-    frames alone set the threshold. Both parts are named in the profile's notes.
+    frames alone set the threshold. Both parts are named in the profile's notes. The head's training (--rivals) goes on
+    where it stopped if the same command is given again after Ctrl-C; patches are trained anew.
 
     \b
       zmask calibrate city.zmask.safetensors --clean drive_1 --train-patches 6 -o calibrated.zmask.safetensors
@@ -124,8 +126,9 @@ def command(
     network, clean = read_clean(profile, segmenter, device, sources)
     began = time.monotonic()
     announce(clean, calibration_seconds(network, clean, settings))
-    result = calibrate(network, profile, clean, named, settings, progress)
-    save_profile(result.profile, output)
+    with kept_training(output) as state:
+        result = calibrate(network, profile, clean, named, settings, progress, state)
+        save_profile(result.profile, output)
     seconds = round(time.monotonic() - began, 1)
     if as_json:
         print_json(_as_json(result) | {"profile": str(output), "seconds": seconds})

@@ -10,6 +10,7 @@ import click
 from zmask_ros.cli import options
 from zmask_ros.cli.clean_sources import announce, clean_source_options, read_clean
 from zmask_ros.cli.console import print_profile, progress
+from zmask_ros.cli.kept_training import kept_training
 from zmask_ros.cli.profile_rows import screening_rows
 from zmask_ros.defense import load_profile, save_profile
 from zmask_ros.defense.profile.storage import check_profile_place
@@ -56,7 +57,7 @@ def command(
     Only frames that it finds suspicious, keyframes, and those soon after an attack are analysed as a whole; all
     others cost little. Nothing else of the profile changes, and without streaming mode the screening has no say. Its
     layers are those that the segmenter's description names under `screen`, or else the head's. Every fifth clean frame
-    takes no part in its training, and sets its threshold.
+    takes no part in its training, and sets its threshold. After Ctrl-C, the same command goes on where it stopped.
 
     \b
       zmask screen city.zmask.safetensors --clean drive_1 -o screened.zmask.safetensors
@@ -69,7 +70,9 @@ def command(
     network, clean = read_clean(profile, segmenter, device, sources)
     began = time.monotonic()
     announce(clean, (len(clean) + PASSES_AN_ADVERSARIAL_STEP * rivals) * seconds_a_pass(network, clean))
-    screened = add_screen(network, profile, clean, settings, screen_layers(network), progress=progress)
-    save_profile(screened, output)
+    with kept_training(output) as state:
+        layers = screen_layers(network)
+        screened = add_screen(network, profile, clean, settings, layers, progress=progress, state=state)
+        save_profile(screened, output)
     told = screening_rows(screened.screen) | {"seconds": round(time.monotonic() - began, 1)}
     print_profile(output, told, as_json)

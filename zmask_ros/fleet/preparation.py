@@ -34,7 +34,7 @@ class PreparationWork:
     network: NamedNetwork
 
     def __call__(self) -> Run:
-        """Load the network; what is returned makes a patch, or judges one."""
+        """Load the network; what is returned makes patches, or judges some."""
         segmenter = self.network.load()
         judge = PatchJudge(segmenter)
 

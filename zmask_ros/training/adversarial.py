@@ -8,9 +8,12 @@ the head on what they show and on benign images. An adversary that has lived lon
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zmask_ros.attacks import stack_frames
+from zmask_ros.attacks.patch_attack import profile_digest
 from zmask_ros.attacks.render import AttackedView
 from zmask_ros.defense import Branch, Defense, LayerStatistics, Profile, bind, tap
 from zmask_ros.defense.evidence.feature_kind import FeatureKind
@@ -32,6 +36,7 @@ from zmask_ros.training.adversaries import ADVERSARY_KINDS, Adversary, Adversary
 from zmask_ros.training.benign_batches import BenignBatches
 from zmask_ros.training.clean_fit import observe
 from zmask_ros.training.cross_fitting import MomentsByKey
+from zmask_ros.training.kept_state import read_state, write_state
 from zmask_ros.training.plans import FittingPlan, LearnedPart, head_layers, kernels_on, transfer_plan
 from zmask_ros.training.thresholds import opening_at
 
@@ -50,6 +55,8 @@ ADVERSARIES_A_STEP = 2
 """That take a step for each one of the head: the longer they live, the more there is to learn from them."""
 FIRST_SEED = 30_000
 """Of the adversaries' seeds, which count up from here."""
+SAVED_EVERY = 20
+"""Steps between two states on disk."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +163,7 @@ def train_adversarially(
     advance: Advance = no_advance,
     kinds: Sequence[AdversaryKind] = ADVERSARY_KINDS,
     masked_share: float = MASKED_SHARE,
+    state: Path | None = None,
 ) -> AdversarialResult:
     """Train the head of ``profile`` further: an untrained one, or one that has met adversaries before.
 
@@ -168,12 +176,38 @@ def train_adversarially(
         advance: counts steps, each with the head's loss beside it; NaN before it learns.
         kinds: of the adversaries, one each.
         masked_share: of the clean frames, above the threshold that the adversaries have to stay below.
+        state: file that the state is kept in while it runs; where there is one already, it goes on from there and ends
+            as if it had never stopped. The caller deletes it.
+
+    Raises:
+        UnfitWorkError: ``state`` belongs to another training.
     """
     training = AdversarialTraining(segmenter, profile, frames, steps, seed, kinds, masked_share)
-    for _ in range(steps):
+    belongs_to = _identity(segmenter, profile, frames, (steps, seed, tuple(kinds), masked_share))
+    if state is not None and (kept := read_state(state, belongs_to, state)) is not None:
+        training.restore(kept)
+        advance(training.steps)
+    while training.steps < steps:
         loss = training.step()
+        if state is not None and training.steps % SAVED_EVERY == 0:
+            write_state(state, training.state(), belongs_to)
         advance(note=loss_note(loss))
     return training.result()
+
+
+def _identity(
+    segmenter: Segmenter, profile: Profile, frames: Sequence[np.ndarray], settings: tuple[object, ...]
+) -> dict[str, str]:
+    """What the state of a training belongs to, by words that a sentence can use."""
+    images = hashlib.sha256()
+    for frame in frames:
+        images.update(frame.tobytes())
+    return {
+        "network": segmenter.digest,
+        "profile": profile_digest(profile),
+        "set of frames": images.hexdigest(),
+        "set of settings": repr(settings),
+    }
 
 
 class AdversarialTraining:
@@ -194,7 +228,7 @@ class AdversarialTraining:
         self._defense = Defense(segmenter, self._profile)
         head = self._defense.analyzer.evidence.head
         assert isinstance(head, EvidenceHead)
-        self._next_seed = seed + FIRST_SEED
+        self._next_seed, self._kinds = seed + FIRST_SEED, kinds
         self._adversaries = [self._begin(kind, number) for number, kind in enumerate(kinds)]
         self._trainer = HeadTraining(head, steps)
         self._benign = BenignBatches(segmenter, self._defense, frames, seed, masked_share)
@@ -226,6 +260,30 @@ class AdversarialTraining:
         detector = replace(self._profile.detector, head=self._trainer.averaged(), threshold=threshold)
         last = tuple(patch for number in sorted(self._patches) for patch in self._patches[number])
         return AdversarialResult(replace(self._profile, detector=detector), last, tuple(self.losses))
+
+    def state(self) -> dict[str, Any]:
+        """All that the next step depends on, apart from what it was begun with, for `restore`."""
+        return {
+            "steps": self.steps,
+            "losses": self.losses,
+            "next seed": self._next_seed,
+            "threshold": self._defense.threshold,
+            "adversaries": [own.state() for own in self._adversaries],
+            "patches": self._patches,
+            "head": self._trainer.state(),
+            "benign": self._benign.state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a `state` of a training that was begun in the same way, as if it had never stopped."""
+        self.steps, self.losses, self._next_seed = state["steps"], state["losses"], state["next seed"]
+        self._defense.threshold, self._patches = state["threshold"], state["patches"]
+        self._adversaries = [
+            Adversary.restored(self._defense, self._segmenter, kind, number, own)
+            for number, (kind, own) in enumerate(zip(self._kinds, state["adversaries"], strict=True))
+        ]
+        self._trainer.restore(state["head"])
+        self._benign.restore(state["benign"])
 
     def _begin(self, kind: AdversaryKind, number: int) -> Adversary:
         seed, self._next_seed = self._next_seed, self._next_seed + 1
@@ -270,6 +328,24 @@ class HeadTraining:
             for average, weight in zip(self._average, self.weights, strict=True):
                 average.lerp_(weight, 1 - AVERAGE_DECAY)
         return float(loss.detach())
+
+    def state(self) -> dict[str, Any]:
+        """All that the next step depends on, for `restore`."""
+        return {
+            "weights": [weight.detach().cpu() for weight in self.weights],
+            "average": [own.cpu() for own in self._average],
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a `state`."""
+        with torch.no_grad():
+            for weight, kept in zip(self.weights, state["weights"], strict=True):
+                weight.copy_(kept)
+        self._average = [kept.to(weight) for weight, kept in zip(self.weights, state["average"], strict=True)]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
 
     def averaged(self) -> Head:
         """The moving average as it is now."""

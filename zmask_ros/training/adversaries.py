@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from zmask_ros.attacks import Attacker, EotRanges, FrameStack, Recipe
-from zmask_ros.attacks.checkpoint import AttackState
+from zmask_ros.attacks.checkpoint import AttackState, Snapshot
 from zmask_ros.attacks.patch_attack import TransformSampler, make_step
 from zmask_ros.attacks.recipe import patch_side
 from zmask_ros.attacks.render import AttackedView
@@ -88,6 +89,20 @@ class Adversary:
     def finished(self) -> bool:
         """Whether it has lived long enough."""
         return self.attack.index >= self.attack.recipe.steps
+
+    def state(self) -> dict[str, Any]:
+        """What `restored` needs to go on from here, apart from its kind and the defense."""
+        snapshot = self.attack.snapshot()
+        return {"seed": self.attack.recipe.seed, "record": snapshot.record, "tensors": snapshot.tensors}
+
+    @staticmethod
+    def restored(
+        defense: Defense, segmenter: Segmenter, kind: AdversaryKind, number: int, state: dict[str, Any]
+    ) -> Adversary:
+        """The adversary that a `state` was taken of."""
+        own = Adversary.begin(defense, segmenter, kind, number, state["seed"])
+        snapshot = Snapshot(state["record"], state["tensors"])
+        return replace(own, attack=AttackState.restored(snapshot, own.attack.recipe, segmenter.device))
 
     def step(self, stack: FrameStack) -> AttackedView:
         """One step of the attack; what the images looked like before it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,6 +55,14 @@ class HardExamples:
         worst = [*self._worst, (score, image)]
         self._worst = sorted(worst, key=lambda entry: entry[0], reverse=True)[:HARD_IMAGES]
 
+    def state(self) -> list[tuple[float, Tensor]]:
+        """All of them, for `restore`."""
+        return [(score, torch.from_numpy(image)) for score, image in self._worst]
+
+    def restore(self, state: list[tuple[float, Tensor]]) -> None:
+        """Take those of a `state` instead."""
+        self._worst = [(score, image.numpy()) for score, image in state]
+
 
 class BenignBatches:
     """Clean frames, also in other light, and benign pictures in them; the worst of both come back."""
@@ -95,6 +104,23 @@ class BenignBatches:
         for score, (hard, image) in zip(scores.tolist(), self._shown, strict=True):
             hard.add(score, image)
         return max(LEAST_THRESHOLD, float(np.quantile(self._scores, 1 - self._masked_share)))
+
+    def state(self) -> dict[str, Any]:
+        """All that the next batch depends on, apart from the frames and the defense, for `restore`."""
+        return {
+            "random": self._random.bit_generator.state,
+            "places": self._places.get_state(),
+            "hard": [hard.state() for hard in self._hard],
+            "scores": self._scores,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a `state`."""
+        self._random.bit_generator.state = state["random"]
+        self._places.set_state(state["places"])
+        for hard, own in zip(self._hard, state["hard"], strict=True):
+            hard.restore(own)
+        self._scores = state["scores"]
 
     def _frame(self) -> np.ndarray:
         frame = self._frames[int(self._random.integers(len(self._frames)))]

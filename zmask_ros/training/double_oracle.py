@@ -34,13 +34,16 @@ from zmask_ros.training.clean_fit import CleanMeasurements
 from zmask_ros.training.cross_fitting import Group, GroupedFrame
 from zmask_ros.training.examples import coverage
 
-BENIGN_A_FRAME = 2.5
-"""Benign images a clean frame: itself, with a benign picture, and every second one in other light."""
+PICTURES_A_FRAME = 2
+"""Benign pictures, of many kinds: with too few of each a head takes other posters for patches."""
+BENIGN_A_FRAME = 1.5 + PICTURES_A_FRAME
+"""Benign images a clean frame: itself, with each of its pictures, and every second one in other light."""
 PATCHED_SHARE = 0.5
 """Of the clean frames, those that patches are shown on."""
 RANDOM_PATCHES = 2
 """Of all so far, that each step of the head sees beside the newest and those that know nothing of the defense."""
 BENIGN_A_STEP = 6
+"""From the drives, with benign pictures, and of other cameras, as many of each: none of them gets lost among others."""
 
 
 @dataclass(frozen=True)
@@ -117,20 +120,24 @@ class HeadOracle:
         self._heads = measured.heads_without(takes_part)
         self._patches: dict[str, ShownImages] = {}
         self._lasting: list[str] = []
-        benign = itertools.chain(self._benign_images(), self._of_other_cameras(others))
-        self._benign = self._show("benign images", benign, round(BENIGN_A_FRAME * len(frames)) + len(others))
+        benign = {
+            "clean images": (self._clean_images(), round((BENIGN_A_FRAME - PICTURES_A_FRAME) * len(frames))),
+            "benign pictures": (self._with_pictures(), PICTURES_A_FRAME * len(frames)),
+            "other roads": (self._of_other_cameras(others), len(others)),
+        }
+        self._benign = [self._show(name, images, count) for name, (images, count) in benign.items() if count]
 
     @property
     def shown(self) -> Collection[str]:
         """Names of the patches so far."""
         return self._patches.keys()
 
-    def show(self, name: str, patch: Tensor, lasting: bool = False) -> None:
-        """Add a patch, float [3, h, w] in 0..1; one that is ``lasting`` is seen in every step."""
+    def show(self, name: str, patches: Tensor, lasting: bool = False) -> None:
+        """Add a patch, or P that are seen together, float [P, 3, h, w] in 0..1; what is ``lasting``, in every step."""
         frames = self._frames[:: round(1 / PATCHED_SHARE)]
         places = torch.Generator().manual_seed(self._seed + zlib.crc32(name.encode()))
-        picture = to_uint8(patch)
-        images = ((*paste_at_random(own.image, picture, SEEN, places), own.group) for own in frames)
+        pictures = to_uint8(patches)
+        images = ((*paste_at_random(own.image, pictures, SEEN, places), own.group) for own in frames)
         self._patches[name] = self._show(name, images, len(frames))
         if lasting:
             self._lasting.append(name)
@@ -139,21 +146,27 @@ class HeadOracle:
         """Keep the patches with these names only: what is shown of each takes memory."""
         self._patches = {name: own for name, own in self._patches.items() if name in names}
 
-    def answer(self, head: Head, steps: int, learning_rate: float, advance: Advance = no_advance) -> Head:
+    def answer(
+        self, head: Head, steps: int, learning_rate: float, newest: int = 1, advance: Advance = no_advance
+    ) -> Head:
         """A head that has learned from all patches so far.
 
         Args:
             head: its beginning, of the layers and the kind of the measurements.
             steps: of the optimizer.
             learning_rate: of the first step.
+            newest: so many of the newest patches are seen in every step.
             advance: counts steps, each with the loss beside it.
         """
         learner = EvidenceHead(head, self._heads(self._frames[0].group).features)
         trainer = HeadTraining(learner, steps, learning_rate=learning_rate)
         random = np.random.default_rng([self._seed, *(zlib.crc32(name.encode()) for name in self._patches)])
         for _ in range(steps):
-            attacked = ShownImages.joined([_one_of(self._patches[name], random) for name in self._chosen(random)])
-            benign = ShownImages.joined([_one_of(self._benign, random) for _ in range(BENIGN_A_STEP)])
+            attacked = ShownImages.joined(
+                [_one_of(self._patches[name], random) for name in self._chosen(newest, random)]
+            )
+            each = range(BENIGN_A_STEP // len(self._benign))
+            benign = ShownImages.joined([_one_of(images, random) for images in self._benign for _ in each])
             heat = learner.heat_of_seen(attacked.seen)
             of_patches = [attacked_loss(*pair) for pair in zip(heat.split(1), attacked.share.split(1), strict=True)]
             of_benign = benign_loss(learner.heat_of_seen(benign.seen))
@@ -161,11 +174,11 @@ class HeadOracle:
             advance(note=loss_note(loss))
         return trainer.averaged()
 
-    def _chosen(self, random: np.random.Generator) -> list[str]:
+    def _chosen(self, newest: int, random: np.random.Generator) -> list[str]:
         """The patches of a step."""
         names = list(self._patches)
-        newest = [name for name in names[-1:] if name not in self._lasting]
-        return [*self._lasting, *newest, *(names[int(random.integers(len(names)))] for _ in range(RANDOM_PATCHES))]
+        last = [name for name in names[-newest:] if name not in self._lasting]
+        return [*self._lasting, *last, *(names[int(random.integers(len(names)))] for _ in range(RANDOM_PATCHES))]
 
     @torch.inference_mode()
     def _show(self, name: str, images: Iterable[PastedImage], count: int) -> ShownImages:
@@ -181,22 +194,32 @@ class HeadOracle:
                 advance()
         return ShownImages.joined(shown)
 
-    def _benign_images(self) -> Iterator[PastedImage]:
-        """Each frame, with a benign picture, and every second one in other light."""
+    def _clean_images(self) -> Iterator[PastedImage]:
+        """Each frame, and every second one in other light."""
+        random = np.random.default_rng(self._seed)
+        for number, (image, group) in enumerate((frame.image, frame.group) for frame in self._frames):
+            yield image, _no_patch(image), group
+            if number % 2 == 0:
+                yield in_other_light(image, random), _no_patch(image), group
+
+    def _with_pictures(self) -> Iterator[PastedImage]:
+        """Each frame with benign pictures, one after the other."""
         random, places = np.random.default_rng(self._seed), torch.Generator().manual_seed(self._seed)
         images = [frame.image for frame in self._frames]
         pictures = benign_pictures_for(self._segmenter.input_size, images, self._seed)
-        nothing = np.zeros(images[0].shape[:2], bool)
-        for number, (image, group) in enumerate((frame.image, frame.group) for frame in self._frames):
-            picture = pictures[int(random.integers(len(pictures)))]
-            yield image, nothing, group
-            yield paste_at_random(image, picture, BENIGN_VIEWS, places)[0], nothing, group
-            if number % 2 == 0:
-                yield in_other_light(image, random), nothing, group
+        for image, group in ((frame.image, frame.group) for frame in self._frames):
+            for _ in range(PICTURES_A_FRAME):
+                picture = pictures[int(random.integers(len(pictures)))]
+                yield paste_at_random(image, picture, BENIGN_VIEWS, places)[0], _no_patch(image), group
 
     def _of_other_cameras(self, others: Sequence[np.ndarray]) -> Iterator[PastedImage]:
         for image, frame in zip(others, itertools.cycle(self._frames)):
-            yield image, np.zeros(image.shape[:2], bool), frame.group
+            yield image, _no_patch(image), frame.group
+
+
+def _no_patch(image: np.ndarray) -> np.ndarray:
+    """No pixel of ``image`` [h, w, 3] belongs to an adversarial patch, bool [h, w]."""
+    return np.zeros(image.shape[:2], bool)
 
 
 def _one_of(images: ShownImages, random: np.random.Generator) -> ShownImages:

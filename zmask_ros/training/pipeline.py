@@ -10,6 +10,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 
@@ -115,6 +116,7 @@ def calibrate(
     patches: Sequence[NamedPatch],
     settings: CalibrationSettings,
     progress: Progress = silent,
+    state: Path | None = None,
 ) -> Calibration:
     """Train what tells adversarial patches from benign ones, and set the thresholds from clean frames alone.
 
@@ -128,9 +130,10 @@ def calibrate(
         patches: adversarial ones; more are trained if the settings say so.
         settings: which steps, and how.
         progress: shows how far it is.
+        state: of the head's training, see `train_adversarially`.
 
     Raises:
-        ZmaskError: too few frames or patches, or layers that cannot be chosen.
+        ZmaskError: too few frames or patches, layers that cannot be chosen, or ``state`` belongs to another training.
     """
     check_layers(profile, settings)
     check_enough_patches(len(patches) + settings.graded_patches)
@@ -145,7 +148,7 @@ def calibrate(
         plan, selection = select_layers(segmenter, material.training, progress)
         profile = _fit(segmenter, plan, frames, rate, progress)
     if settings.adversarial_steps:
-        profile, material = face_adversaries(segmenter, profile, material, settings.adversarial_steps, progress)
+        profile, material = face_adversaries(segmenter, profile, material, settings.adversarial_steps, progress, state)
     held_out = seen_before if profile is begun else make_examples(segmenter, profile, material.held_out, progress)
     if profile.variant == OURS:
         profile = with_edge(segmenter, profile)
@@ -160,7 +163,12 @@ def calibrate(
 
 
 def face_adversaries(
-    segmenter: Segmenter, profile: Profile, material: Material, steps: int, progress: Progress = silent
+    segmenter: Segmenter,
+    profile: Profile,
+    material: Material,
+    steps: int,
+    progress: Progress = silent,
+    state: Path | None = None,
 ) -> tuple[Profile, Material]:
     """A head for ``profile``, trained against adversaries, and their patches added to the training part.
 
@@ -171,7 +179,7 @@ def face_adversaries(
     if head is None or head.branch.layers != layers:
         profile, seed = with_untrained_head(segmenter, profile, layers, frames, progress=progress), 0
     with progress("Training the head", "steps", steps) as advance:
-        trained = train_adversarially(segmenter, profile, frames, steps, seed, advance)
+        trained = train_adversarially(segmenter, profile, frames, steps, seed, advance, state=state)
     named = tuple(NamedPatch(f"rival {n}", to_uint8(patch)) for n, patch in enumerate(trained.patches))
     training = replace(material.training, patches=material.training.patches + named)
     return trained.profile, replace(material, training=training)

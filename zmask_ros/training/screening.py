@@ -7,6 +7,7 @@ a frame that it hands on in vain costs a full analysis and not a mask.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
@@ -50,6 +51,7 @@ def add_screen(
     layers: tuple[str, ...],
     seed: int = 0,
     progress: Progress = silent,
+    state: Path | None = None,
 ) -> Profile:
     """``profile`` with a screen, in the place of one that it had; nothing else of it changes.
 
@@ -61,9 +63,10 @@ def add_screen(
         layers: that it sees.
         seed: of every random choice.
         progress: shows how far it is.
+        state: see `train_adversarially`.
 
     Raises:
-        ZmaskError: the profile has no evidence head, or the frames are too few.
+        ZmaskError: the profile has no evidence head, the frames are too few, or ``state`` belongs to another training.
     """
     check_screenable(profile)
     used, held_out = ([frame.image for frame in part] for part in divide_frames(frames))
@@ -71,7 +74,8 @@ def add_screen(
     untrained = with_untrained_head(segmenter, begun, layers, used, SCREEN_INPUTS, seed)
     steps, rate = settings.adversarial_steps, settings.rate
     with progress("Training the screening", "steps", steps) as advance:
-        alone = train_adversarially(segmenter, untrained, used, steps, seed, advance, SCREEN_ADVERSARIES, rate).profile
+        trained = train_adversarially(segmenter, untrained, used, steps, seed, advance, SCREEN_ADVERSARIES, rate, state)
+    alone = trained.profile
     defense = Defense(segmenter, alone)
     with torch.inference_mode():
         scores = [float(defense.analyze(segmenter.prepare(frame))[1].score) for frame in held_out]

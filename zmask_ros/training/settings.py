@@ -92,8 +92,10 @@ class PreparationSettings(Settings):
         drawn_pictures: of other roads, that it is shown as benign pictures beside those that are given, where there is
             time; 0: none.
         head_steps: of the head's first round, and of its last lesson; it takes a third of them for each further patch.
-        patience: so many comparisons in a row that find no better profile end a preparation that has no budget: one
-            more than there are attackers, who take turns.
+        attackers_a_round: who answer each head, one after the other in turns: what is found out of a head has to be
+            worth the lesson that taught it.
+        patience: so many comparisons in a row that find no better profile end a preparation that has no budget: more
+            than there are rounds until each attacker has had a turn.
         compared_frames: attacked frames of each kind that profiles are compared on.
         reported_frames: of each kind, of the drive that is held out for the report.
         screen_steps: training steps of a screen, where there is time for them; 0: one of the start is fitted anew.
@@ -108,6 +110,7 @@ class PreparationSettings(Settings):
     shown_frames: Annotated[int, Field(ge=1)] = 90
     drawn_pictures: Annotated[int, Field(ge=0)] = 110
     head_steps: Annotated[int, Field(ge=3)] = 2000
+    attackers_a_round: Annotated[int, Field(ge=1)] = 2
     patience: Annotated[int, Field(ge=1)] = 8
     compared_frames: Annotated[int, Field(ge=1)] = 10
     reported_frames: Annotated[int, Field(ge=1)] = 24

@@ -45,8 +45,8 @@ def order(segmenter, fitted, tmp_path):
 @pytest.mark.parametrize(("kind", "legs"), [(PLAIN, 1), (ADAPTIVE, 2)])
 def test_who_knows_the_defense_begins_anew_with_what_he_has(segmenter, order, tmp_path, kind, legs):
     advances = Advances()
-    patch = order(kind, "own").make(segmenter, advances)
-    assert advances.count == STEPS and patch.dim() == 3
+    patches = order(kind, "own").make(segmenter, advances)
+    assert advances.count == STEPS and patches.dim() == 4
     names = ["leg_2_own.attack.safetensors", "own.attack.safetensors"]
     assert sorted(path.name for path in tmp_path.glob("*.safetensors")) == names[2 - legs :]
 

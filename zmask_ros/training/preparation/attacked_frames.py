@@ -23,29 +23,29 @@ def attacked_with_each(
 ) -> dict[str, list[AttackedFrame]]:
     """Frames with each kind of patch, which is seen as it was made to be; arguments as of `attacked_with`."""
     return {
-        kind: attacked_with(segmenter, patch, frames, most, seed, alike=kind == ADAPTIVE_ALIKE)
-        for kind, patch in patches.items()
+        kind: attacked_with(segmenter, shown, frames, most, seed, alike=kind == ADAPTIVE_ALIKE)
+        for kind, shown in patches.items()
     }
 
 
 def attacked_with(
-    segmenter: Segmenter, patch: Tensor, frames: Sequence[np.ndarray], most: int, seed: int, alike: bool = False
+    segmenter: Segmenter, shown: Tensor, frames: Sequence[np.ndarray], most: int, seed: int, alike: bool = False
 ) -> list[AttackedFrame]:
-    """Frames with a patch.
+    """Frames with a patch, or with several together.
 
     Args:
         segmenter: the network, whose labels of the clean frames are taken for right.
-        patch: float [3, h, w] in 0..1.
+        shown: the patches, float [P, 3, h, w] in 0..1.
         frames: uint8 [h, w, 3] RGB each, at the network's input size.
         most: so many of them, evenly chosen.
-        seed: of the places of the patch.
-        alike: it is always seen alike, and not at many sizes and from all sides.
+        seed: of the places of the patches.
+        alike: they are always seen alike, and not at many sizes and from all sides.
     """
     images = evenly(frames, most)
     labels = stack_frames(segmenter, ((image, None) for image in images)).labels.numpy()
-    views, places, picture = ALIKE if alike else SEEN, torch.Generator().manual_seed(seed), to_uint8(patch)
+    views, places, pictures = ALIKE if alike else SEEN, torch.Generator().manual_seed(seed), to_uint8(shown)
     return [
-        _attacked_frame(segmenter, truth, *paste_at_random(image, picture, views, places))
+        _attacked_frame(segmenter, truth, *paste_at_random(image, pictures, views, places))
         for image, truth in zip(images, labels, strict=True)
     ]
 

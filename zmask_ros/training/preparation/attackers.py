@@ -9,7 +9,14 @@ from zmask_ros.attacks import Recipe
 from zmask_ros.attacks.recipe import CONSTRAINT, RESISTING, SHARE, patch_side
 from zmask_ros.attacks.strength import FAST, PENALIZED
 from zmask_ros.training.adversaries import ALIKE, SEEN
-from zmask_ros.training.preparation.standing import ADAPTIVE, ADAPTIVE_ALIKE, ADAPTIVE_PENALIZED, KNOWING, PLAIN
+from zmask_ros.training.preparation.standing import (
+    ADAPTIVE,
+    ADAPTIVE_ALIKE,
+    ADAPTIVE_PENALIZED,
+    ADAPTIVE_SHARE,
+    KNOWING,
+    PLAIN,
+)
 
 SMALL, GRADED = "plain, small", "graded"
 KINDS = (PLAIN, SMALL, GRADED, *KNOWING)
@@ -21,37 +28,76 @@ LASTING = LEARNED_PLAIN, LEARNED_SMALL = "plain, to learn from", "plain, small, 
 SIDE, SMALL_SIDE = 0.4, 0.25
 """Of these patches, as shares of the input's height."""
 GRADED_BETA = 0.6
-ROUND_SEED = 50
-"""Of the adaptive patch of the first round; they count up from here."""
+FIRST_SEED = 51
+"""Of the patches of the first turn; they count up from here."""
 
 
 @dataclass(frozen=True)
-class Turn:
-    """How the attacker of a round goes about it.
+class RoundAttacker:
+    """How an attacker of the rounds goes about it, who knows the head.
 
     Attributes:
-        entries: of his recipe, beside those of the adaptive patch.
-        side: of his patch, as a share of the input's height.
+        name: unique among them.
+        entries: of his recipe, beside those of a patch that binds the score.
+        side: of his patches, as a share of the input's height.
         begins_plain: with a patch that knows nothing of the defense, instead of noise.
     """
 
+    name: str
     entries: dict[str, Any] = field(default_factory=dict)
     side: float = SIDE
     begins_plain: bool = False
 
 
+@dataclass(frozen=True)
+class Turn:
+    """An attacker in a round.
+
+    Attributes:
+        number: of all turns; they count from 0.
+        in_round: the number of the round; they count from 1.
+    """
+
+    number: int
+    in_round: int
+
+    @property
+    def attacker(self) -> RoundAttacker:
+        """Whose turn it is."""
+        return ROUND_ATTACKERS[self.number % len(ROUND_ATTACKERS)]
+
+    @property
+    def patch_name(self) -> str:
+        """What his patches are called among those that the head learns from."""
+        return f"{ADAPTIVE}, round {self.in_round}, {self.attacker.name}"
+
+    def recipe(self, input_size: tuple[int, int], steps: int) -> Recipe:
+        """How his patches are made."""
+        side = patch_side(self.attacker.side, input_size)
+        adaptive = patch_recipes(input_size, steps)[ADAPTIVE]
+        return replace(adaptive, size=(side, side), seed=FIRST_SEED + self.number, **self.attacker.entries)
+
+
 ALIKE_SIDE = 0.36
 """Of patches that are always seen alike, which cover as much of the image as others do on the average."""
-TURNS = (
-    Turn(begins_plain=True),
-    Turn({"loss": RESISTING, "eot": ALIKE}, ALIKE_SIDE),
-    Turn({"adaptive": "both", "evasion": SHARE}),
-    Turn({"eot": ALIKE}, ALIKE_SIDE),
-    Turn(side=0.31),
-    Turn({"eot": ALIKE, **PENALIZED}, ALIKE_SIDE),
-    Turn(PENALIZED),
+PARTS, PART_SIDE = 4, 0.2
+"""Number and side of patches that act together."""
+ROUND_ATTACKERS = (
+    RoundAttacker("bound", begins_plain=True),
+    RoundAttacker("resisting, alike", {"loss": RESISTING, "eot": ALIKE}, ALIKE_SIDE),
+    RoundAttacker("share", {"evasion": SHARE}),
+    RoundAttacker("split", {"adaptive": "both", "evasion": SHARE, "patches": PARTS}, PART_SIDE),
+    RoundAttacker("bound, alike", {"eot": ALIKE}, ALIKE_SIDE),
+    RoundAttacker("both", {"adaptive": "both", "evasion": SHARE}),
+    RoundAttacker("bound, smaller", side=0.31),
+    RoundAttacker("decoys", {"adaptive": "mask", "evasion": SHARE, "patches": PARTS, "decoys": PARTS // 2}, PART_SIDE),
+    RoundAttacker("penalty, alike", {"eot": ALIKE, **PENALIZED}, ALIKE_SIDE),
+    RoundAttacker("overmask", {"adaptive": "overmask", "evasion": SHARE}),
+    RoundAttacker("penalty", PENALIZED),
+    RoundAttacker("graded", {"adaptive": "none", "evasion": SHARE, "beta": GRADED_BETA}, begins_plain=True),
 )
-"""Of the attackers: what one of them finds hidden, another one may see."""
+"""Who take turns: what one of them finds hidden, another one may see. A head holds against what it has met, and not
+against others: it is to meet all that profiles are judged by."""
 
 
 def patch_recipes(input_size: tuple[int, int], steps: int) -> dict[str, Recipe]:
@@ -67,17 +113,10 @@ def patch_recipes(input_size: tuple[int, int], steps: int) -> dict[str, Recipe]:
         ADAPTIVE: adaptive,
         ADAPTIVE_ALIKE: replace(adaptive, size=(alike, alike), seed=4, loss=RESISTING, eot=ALIKE),
         ADAPTIVE_PENALIZED: replace(adaptive, seed=5, **PENALIZED),
+        ADAPTIVE_SHARE: replace(adaptive, seed=6, evasion=SHARE),
     }
 
 
-def turn_of(number: int) -> Turn:
-    """Whose turn it is in a round; rounds count from 1."""
-    return TURNS[(number - 1) % len(TURNS)]
-
-
-def round_recipe(input_size: tuple[int, int], steps: int, number: int) -> Recipe:
-    """How the patch of a round is made; rounds count from 1."""
-    turn = turn_of(number)
-    side = patch_side(turn.side, input_size)
-    adaptive = patch_recipes(input_size, steps)[ADAPTIVE]
-    return replace(adaptive, size=(side, side), seed=ROUND_SEED + number, **turn.entries)
+def turns_of(number: int, each: int) -> tuple[Turn, ...]:
+    """Whose turns there are in a round, of which ``each`` has so many; rounds count from 1."""
+    return tuple(Turn(turn, number) for turn in range((number - 1) * each, number * each))

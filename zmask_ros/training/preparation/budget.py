@@ -9,7 +9,7 @@ from functools import cached_property
 from zmask_ros.training.benign_sources import BenignPictures
 from zmask_ros.training.double_oracle import BENIGN_A_FRAME, PATCHED_SHARE
 from zmask_ros.training.pipeline import PASSES_AN_ADVERSARIAL_STEP
-from zmask_ros.training.preparation.attackers import KINDS, LASTING, TURNS
+from zmask_ros.training.preparation.attackers import KINDS, LASTING, ROUND_ATTACKERS
 from zmask_ros.training.preparation.standing import KNOWING
 from zmask_ros.training.preparation.state import PreparationState
 from zmask_ros.training.settings import LEAST_ADVERSARIAL_STEPS, PreparationSettings
@@ -43,7 +43,7 @@ PASSES_A_REPORTED_FRAME = 20
 """With each of the patches, alone, with the exact mask, and under two profiles, in forward passes."""
 LEAST_REPORTED = 6
 """Attacked frames of each kind."""
-SHOWN_BYTES, SHOWN_PATCHES = 3e9, len(LASTING) + len(KNOWING) + 3 * len(TURNS)
+SHOWN_BYTES, SHOWN_PATCHES = 3e9, len(LASTING) + len(KNOWING) + 2 * len(ROUND_ATTACKERS)
 """Memory for what it is shown of clean frames, and of so many patches; of more, the newest."""
 
 
@@ -123,7 +123,9 @@ class Budget:
         if math.isinf(self.seconds):
             return self._state.stale < self._settings.patience
         state, left = self._state, self._left_for_training()
-        expected = state.round_seconds or 2 * state.patch_seconds + state.compare_seconds
+        expected = (
+            state.round_seconds or (1 + self._settings.attackers_a_round) * state.patch_seconds + state.compare_seconds
+        )
         lesson = self._for_last_lesson()
         missing = max(0, FEWEST_ROUNDS - state.rounds) * expected
         return expected + (lesson if lesson + missing <= left else 0.0) < left

@@ -3,10 +3,10 @@
 fit -> patches to compare on -> rounds of head and attacker, with a comparison in each -> a last lesson -> check
     -> screening -> report
 
-In each round the head learns from all patches so far, and an attacker who knows the outcome makes the next one. The
-attackers take turns, each in another way, and heads are compared by all their patches so far, whichever head they were
-made against: a head is worth no more than the patches allow that are there already. The other patches
-that profiles are compared on are none of those it learns from. After the rounds a head begins anew and learns from all
+In each round the head learns from all patches so far, and two attackers who know the outcome make the next ones. They
+take turns, and each goes about it in another way. Heads are compared by all their patches so far, whichever head they
+were made against: a head is worth no more than the patches allow that are there already. The other patches that
+profiles are compared on are none of those it learns from. After the rounds a head begins anew and learns from all
 patches at once: one that went from round to round is still marked by the few that it began with. It has to be better
 than the best of the rounds, each also against new attackers of its own.
 
@@ -23,7 +23,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +42,7 @@ from zmask_ros.training.benign_sources import BenignPictures
 from zmask_ros.training.clean_fit import ProfileFit
 from zmask_ros.training.division import evenly
 from zmask_ros.training.double_oracle import BENIGN_A_FRAME, HeadOracle, bytes_an_image
+from zmask_ros.training.kept_state import UnfitWorkError
 from zmask_ros.training.pipeline import seconds_a_pass
 from zmask_ros.training.plans import FittingPlan, completing, plan_of, screen_layers, transfer_plan
 from zmask_ros.training.preparation.attackers import (
@@ -50,15 +51,15 @@ from zmask_ros.training.preparation.attackers import (
     LASTING,
     LEARNED_PLAIN,
     LEARNED_SMALL,
+    ROUND_ATTACKERS,
     SMALL,
     patch_recipes,
-    round_recipe,
-    turn_of,
+    turns_of,
 )
 from zmask_ros.training.preparation.budget import Budget
 from zmask_ros.training.preparation.comparison import Comparison, without_knowing
 from zmask_ros.training.preparation.head_profiles import HeadProfiles, sees_channels
-from zmask_ros.training.preparation.standing import ADAPTIVE, KNOWING, PLAIN, PatchFigures, Standing
+from zmask_ros.training.preparation.standing import KNOWING, PLAIN, PatchFigures, Standing
 from zmask_ros.training.preparation.state import Best, PreparationState, WorkFolder
 from zmask_ros.training.preparation.work import Hands, Judge, OwnHands, PatchOrder
 from zmask_ros.training.screening import add_screen
@@ -264,7 +265,7 @@ class _Chain:
                     if kind not in state.patches and recipe.knows_the_defense == knowing
                 ]
             ):
-                state.patches[made.kind], state.patch_seconds = made.patch, made.seconds
+                state.patches[made.kind], state.patch_seconds = made.patches, made.seconds
                 self._mark("patches")
         state.patches = {kind: state.patches[kind] for kind in KINDS}
         self.comparison.paste()
@@ -326,7 +327,7 @@ class _Chain:
             if f"{kind}, {name}" not in state.anew
         ]
         for made in self.hands.make(orders):
-            state.anew[made.kind] = made.patch
+            state.anew[made.kind] = made.patches
             self._mark(stage)
         return heads | {
             name: replace(own, against={kind: state.anew[f"{kind}, {name}"] for kind in KNOWING})
@@ -335,14 +336,15 @@ class _Chain:
 
     def with_screen(self, profile: Profile) -> Profile:
         """The profile with a screen, if there is time to train one; otherwise with that of the start, if it had one."""
-        steps = self.budget.screen_steps()
         place = self.folder.screened(profile)
         if place.exists():
             return load_profile(place)
-        if steps:
-            layers = screen_layers(self.segmenter)
-            own = ScreenSettings(adversarial_steps=steps)
-            profile = add_screen(self.segmenter, profile, self.parts.others, own, layers, progress=self.around.progress)
+        if not self.folder.screening.exists():
+            # With another number an unfinished screen could not be gone on with.
+            self.state.screen_steps = self.budget.screen_steps()
+            self.folder.save(self.state)
+        if self.state.screen_steps:
+            profile = self._screened(profile, ScreenSettings(adversarial_steps=self.state.screen_steps))
         elif self.settings.screen and self.start is not None and self.start.screen is not None:
             plan = plan_of(self.segmenter, self.start.of_screen())
             fit = ProfileFit(self.segmenter, plan, total_length(self.parts.others))
@@ -354,6 +356,20 @@ class _Chain:
         save_profile(profile, place)
         self._mark("screening")
         return profile
+
+    def _screened(self, profile: Profile, settings: ScreenSettings) -> Profile:
+        """The profile with a screen that is trained; an unfinished one is gone on with."""
+        layers, kept = screen_layers(self.segmenter), self.folder.screening
+        train = partial(add_screen, self.segmenter, profile, self.parts.others, settings, layers)
+        try:
+            return train(progress=self.around.progress, state=kept)
+        except UnfitWorkError:
+            # The best profile is another one by now, or sums differ in their last digits with other threads.
+            kept.unlink()
+            return train(progress=self.around.progress, state=kept)
+        except KeyboardInterrupt:
+            self._mark("screening")
+            raise
 
     def report(self, profile: Profile) -> Preparation:
         """What patches do before and after, on frames that took part in nothing but the check."""
@@ -410,11 +426,10 @@ class _Chain:
         return seconds_a_pass(self.segmenter, self.parts.others)
 
     def _order(self, kind: str, recipe: Recipe, profile: Profile, begun: Tensor | None = None) -> PatchOrder:
-        """A patch against the network or, where the recipe knows it, against ``profile``; it begins with ``begun``."""
+        """Patches against the network or, where the recipe knows it, against ``profile``; they begin with ``begun``."""
         own = profile if recipe.knows_the_defense else None
-        start = None if begun is None else begun[None]
         frames = tuple(frame.image for frame in evenly(self.parts.training, ATTACKED_FRAMES))
-        return PatchOrder(kind, recipe, frames, own, start, self.folder.attack(kind))
+        return PatchOrder(kind, recipe, frames, own, begun, self.folder.attack(kind))
 
     def _begun(self, kind: str) -> Tensor | None:
         """What a patch begins with that profiles are compared on; None: noise."""
@@ -487,7 +502,7 @@ class _Chain:
             if kind not in state.learned
         ]
         for made in self.hands.make(orders):
-            state.learned[made.kind] = made.patch
+            state.learned[made.kind] = made.patches
             self._mark("patches")
         # Whoever made them first.
         first = {kind: state.learned.pop(kind) for kind in begun}
@@ -520,19 +535,24 @@ class _Chain:
                 advance()
 
     def _round(self, oracle: HeadOracle) -> None:
-        """The head's answer to all patches so far, and the next patch, which knows it."""
+        """The head's answer to all patches so far, and the next ones, which know it."""
         state, began = self.state, self._now()
         own = self._answered(oracle)
         judged = self.profiles.judged(own)
         assert state.patch_steps is not None
-        number = state.rounds + 1
-        name, turn = f"{ADAPTIVE}, round {number}", turn_of(number)
-        recipe = round_recipe(self.segmenter.input_size, self._round_steps(state.patch_steps), number)
-        order = self._order(name, recipe, judged, state.learned[LEARNED_PLAIN] if turn.begins_plain else None)
-        (made,) = self.hands.make([order])
-        state.learned[name] = made.patch
+        orders = []
+        for turn in turns_of(state.rounds + 1, self.settings.attackers_a_round):
+            recipe = turn.recipe(self.segmenter.input_size, self._round_steps(state.patch_steps))
+            begun = state.learned[LEARNED_PLAIN] if turn.attacker.begins_plain else None
+            orders.append(self._order(turn.patch_name, recipe, judged, begun))
+        for made in self.hands.make([order for order in orders if order.kind not in state.answers]):
+            state.answers[made.kind] = made.patches
+            self._mark("head")
+        # Whoever made them first.
+        state.learned |= {order.kind: state.answers[order.kind] for order in orders}
+        state.answers = {}
         self._compare(own, judged)
-        state.head, state.steps, state.rounds = own.head, own.steps, number
+        state.head, state.steps, state.rounds = own.head, own.steps, state.rounds + 1
         state.round_seconds = self._now() - began
         self._mark("head")
 
@@ -541,7 +561,7 @@ class _Chain:
         return {name: self.state.learned[name] for name in self.comparison.remembered}
 
     def _round_steps(self, patch_steps: int) -> int:
-        """Optimization steps of the patch of a round; few are never made fewer."""
+        """Optimization steps of the patches of a round; few are never made fewer."""
         return max(min(self.settings.least_patch_steps, patch_steps), round(ROUND_STEPS * patch_steps))
 
     def _answered(self, oracle: HeadOracle, anew: bool = False) -> Best:
@@ -549,9 +569,9 @@ class _Chain:
         state, settings, began = self.state, self.settings, self._now()
         assert self.profiles.taught.plan.learned is not None
         begun, last = self.profiles.taught.plan.learned.head, None if anew else state.head
-        for name, patch in self._remembered().items():
+        for name, patches in self._remembered().items():
             if name not in oracle.shown:
-                oracle.show(name, patch, lasting=name in LASTING)
+                oracle.show(name, patches, lasting=name in LASTING)
         oracle.forget_all_but(self._remembered())
         steps = settings.head_steps if last is None else settings.head_steps // 3
         head = begun if last is None else Head(begun.branch, begun.kind, **last)
@@ -561,7 +581,8 @@ class _Chain:
                 self._tell(self._now())
                 advance(steps, f"{note}, best merit {state.best_merit:.3f}")
 
-            head = oracle.answer(head, steps, FIRST_LEARNING_RATE if last is None else LEARNING_RATE, show)
+            rate, newest = FIRST_LEARNING_RATE if last is None else LEARNING_RATE, settings.attackers_a_round
+            head = oracle.answer(head, steps, rate, newest, show)
         behind = steps if last is None else state.steps + steps
         own = Best(head.tensors, self.plan.precaution_rate or settings.precaution_rate, behind)
         if state.head is None:
@@ -591,5 +612,6 @@ def _identity(
         "profile to start from": "none" if start is None else profile_digest(start),
         "kind of head": RELATIVE_INPUTS.kind.value,
         "growth of masks": repr(growth),
+        "set of attackers": repr(ROUND_ATTACKERS),
         "set of settings": repr(settings),
     }

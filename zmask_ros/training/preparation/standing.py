@@ -8,13 +8,15 @@ from statistics import fmean
 
 PLAIN = "plain"
 """A patch of an attacker who knows nothing of the defense."""
-KNOWING = ADAPTIVE, ADAPTIVE_ALIKE, ADAPTIVE_PENALIZED = (
+KNOWING = ADAPTIVE, ADAPTIVE_ALIKE, ADAPTIVE_PENALIZED, ADAPTIVE_SHARE = (
     "adaptive",
     "adaptive, always seen alike",
     "adaptive, with a penalty",
+    "adaptive, with equal weights",
 )
 """Patches of attackers who know the profile: one who keeps its score below the thresholds, one who also knows from
-where the patch will be seen, and one who weighs the score against the damage instead."""
+where the patch will be seen, one who weighs the score against the damage instead, and one who
+weighs the two equally in each step."""
 ADAPTIVE_OTHERS = "adaptive, against other heads"
 """All patches of attackers who know any head of the same preparation, together."""
 FALSE_ALARM_WEIGHT = 5.0

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import math
 import shutil
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from zmask_ros.defense import Profile
-from zmask_ros.errors import ZmaskError
-from zmask_ros.io.files import make_folder, replace_file
+from zmask_ros.training.kept_state import read_state, unfit, write_state
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +24,7 @@ class Best:
         head: weights of its head by name.
         precaution_rate: share of clean frames that may be masked without being flagged; None: none.
         steps: of training behind the head.
-        against: adaptive patches that were made against it by kind, float [3, h, w] in 0..1; none: it is compared on
+        against: adaptive patches that were made against it by kind, float [P, 3, h, w] in 0..1; none: it is compared on
             those against what fitting gave.
         patched: what nearly all frames score with patches that its head has learned from; None: it has learned nothing.
     """
@@ -58,19 +54,21 @@ class PreparationState:
         spent: seconds so far.
         stages: seconds of each stage.
         patch_steps, shown_frames: of each patch, and clean frames that the head is shown; None: not decided yet.
-        patches: finished ones by kind, float [3, h, w] in 0..1.
+        patches: finished ones by kind, float [P, 3, h, w] in 0..1: P that are seen together.
         patch_seconds: that the last of them took, an adaptive one.
         compare_seconds: that a comparison takes.
         best, best_merit: the best profile so far, and how good it is; None: none was compared yet.
         best_figures, best_alarms: what that is made of: `PatchFigures` by kind, and the share of false alarms.
-        rounds: of head and attacker so far.
+        rounds: of head and attackers so far.
         stale: comparisons in a row that found no better one.
         last: the head of the last lesson; None: it has not been given.
         anew: finished patches against the best and the last, once there are no more rounds, by kind and by whom.
         learned: patches that the head learns from, in the order in which it met them, as ``patches``.
+        answers: finished ones of the round that has begun, as ``patches``.
         head, steps: the last head, and the steps behind it; None: it has not begun to learn.
         oracle_seconds, lesson_seconds: that it took to show the head what is benign, and to teach it when it began.
-        round_seconds: that the last round of head and attacker took.
+        round_seconds: that the last round of head and attackers took.
+        screen_steps: of the screen's training that has begun.
     """
 
     spent: float = 0.0
@@ -89,11 +87,13 @@ class PreparationState:
     last: Best | None = None
     anew: dict[str, Tensor] = field(default_factory=dict)
     learned: dict[str, Tensor] = field(default_factory=dict)
+    answers: dict[str, Tensor] = field(default_factory=dict)
     head: dict[str, Tensor] | None = None
     steps: int = 0
     oracle_seconds: float = 0.0
     lesson_seconds: float = 0.0
     round_seconds: float = 0.0
+    screen_steps: int = 0
 
     @property
     def heads(self) -> dict[str, Best | None]:
@@ -123,30 +123,26 @@ class WorkFolder:
         assert head is not None
         return self._path / f"screened_{head.digest[:16]}.zmask.safetensors"
 
+    @property
+    def screening(self) -> Path:
+        """Where the state of an unfinished screen is."""
+        return self._path / "screening.pt"
+
     def load(self) -> PreparationState | None:
         """What was kept; None: nothing.
 
         Raises:
             ZmaskError: it is damaged, or belongs to another preparation.
         """
-        if not self._file.exists():
+        kept = read_state(self._file, self._belongs_to, self._path)
+        if kept is None:
             return None
         try:
-            kept = torch.load(self._file, weights_only=True)
-            belonged_to: dict[str, str] = kept["belongs_to"]
             heads = {name: None if own is None else Best(**own) for name, own in kept["heads"].items()}
-            state = PreparationState(**kept["state"], best=heads["best"], last=heads["last"])
+            return PreparationState(**kept["preparation"], best=heads["best"], last=heads["last"])
         # An older version kept other things.
-        except (OSError, RuntimeError, EOFError, UnpicklingError, KeyError, TypeError) as error:
-            raise ZmaskError(f"{self._path} cannot be gone on with: delete it and begin anew.") from error
-        if belonged_to.keys() != self._belongs_to.keys():
-            raise ZmaskError(f"{self._path} is of another version: delete it and begin anew.")
-        for what, digest in self._belongs_to.items():
-            if belonged_to[what] != digest:
-                raise ZmaskError(
-                    f"{self._path} was begun with another {what}: go on with the same, or delete that folder."
-                )
-        return state
+        except (KeyError, TypeError) as error:
+            raise unfit(self._path) from error
 
     def save(self, state: PreparationState) -> None:
         """Keep ``state``, in the place of what was kept before.
@@ -154,12 +150,9 @@ class WorkFolder:
         Raises:
             ZmaskError: the place cannot be written to.
         """
-        make_folder(self._path)
         heads = {name: None if own is None else _columns(own) for name, own in state.heads.items()}
         own = {name: value for name, value in _columns(state).items() if name not in heads}
-        content = io.BytesIO()
-        torch.save({"belongs_to": self._belongs_to, "state": own, "heads": heads}, content)
-        replace_file(self._file, content.getvalue())
+        write_state(self._file, {"preparation": own, "heads": heads}, self._belongs_to)
 
     def remove(self) -> None:
         """Leave nothing behind."""

@@ -49,14 +49,14 @@ Judge = Callable[[Profile, Sequence[AttackedFrame]], PatchFigures]
 
 @dataclass(frozen=True)
 class PatchOrder:
-    """A patch to be made.
+    """A patch to be made, or several that act together.
 
     Attributes:
         kind: what it is called.
         recipe: how.
         frames: uint8 [h, w, 3] RGB each, that it is optimized over; the network's own labels are taken for right.
         profile: of the defense, where the recipe knows it.
-        start: float [1, 3, h, w] in 0..1, that it begins with; None: noise.
+        start: float [P, 3, h, w] in 0..1, that it begins with; None: noise.
         state: see `train_patch`.
     """
 
@@ -68,9 +68,9 @@ class PatchOrder:
     state: Path | None = field(compare=False)
 
     def make(self, segmenter: Segmenter, advance: Advance) -> Tensor:
-        """The patch, float [3, h, w] in 0..1; counts steps.
+        """The patches, float [P, 3, h, w] in 0..1; counts steps.
 
-        Who knows the defense goes about it in legs: he begins anew, with fresh momentum, with the patch that he has.
+        Who knows the defense goes about it in legs: he begins anew, with fresh momentum, with the patches that he has.
         """
         legs = LEGS if self.recipe.knows_the_defense and self.recipe.steps >= LEGS else 1
         patches = self.start
@@ -82,12 +82,12 @@ class PatchOrder:
                 state = state.with_name(f"leg_{leg + 1}_{state.name}")
             patches = self._leg(segmenter, recipe, patches, state, advance)
         assert patches is not None
-        return patches[0]
+        return patches
 
     def _leg(
         self, segmenter: Segmenter, recipe: Recipe, start: Tensor | None, state: Path | None, advance: Advance
     ) -> Tensor:
-        """Patches, float [1, 3, h, w] in 0..1, after the steps of one recipe."""
+        """Patches, float [P, 3, h, w] in 0..1, after the steps of one recipe."""
 
         def show(step: Step) -> None:
             advance(note=f"{step.pixel_accuracy:.1%} of pixels right")
@@ -105,10 +105,16 @@ class PatchOrder:
 
 @dataclass(frozen=True)
 class MadePatch:
-    """A patch, float [3, h, w] in 0..1, and the seconds that it took."""
+    """What came of an order.
+
+    Attributes:
+        kind: what it is called.
+        patches: float [P, 3, h, w] in 0..1.
+        seconds: that it took.
+    """
 
     kind: str
-    patch: Tensor
+    patches: Tensor
     seconds: float
 
 
@@ -140,8 +146,8 @@ class OwnHands:
         for order in orders:
             began = self._clock()
             with self._progress(f"Patch: {order.kind}", "steps", order.recipe.steps) as advance:
-                patch = order.make(self._segmenter, advance)
-            yield MadePatch(order.kind, patch, self._clock() - began)
+                patches = order.make(self._segmenter, advance)
+            yield MadePatch(order.kind, patches, self._clock() - began)
 
     def judge(self, profile: Profile, frames: Mapping[str, Sequence[AttackedFrame]]) -> dict[str, PatchFigures]:
         """What each kind of patch does under ``profile``."""

@@ -1,0 +1,66 @@
+"""Work between two of its steps on disk, with what it belongs to: the next call goes on with it, and nobody else."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+
+from zmask_ros.errors import ZmaskError
+from zmask_ros.io.files import make_folder, replace_file
+
+
+class UnfitWorkError(ZmaskError):
+    """Kept work that cannot be gone on with."""
+
+
+def write_state(path: Path, state: Any, belongs_to: dict[str, str]) -> None:
+    """Keep ``state``, plain values and tensors, in the place of what was kept before.
+
+    Args:
+        path: the file; a reader never sees half of it.
+        state: of the work.
+        belongs_to: digests of what the work is made with, by words that a sentence can use.
+
+    Raises:
+        ZmaskError: the place cannot be written to.
+    """
+    make_folder(path.parent)
+    content = io.BytesIO()
+    torch.save({"belongs_to": belongs_to, "state": state}, content)
+    replace_file(path, content.getvalue())
+
+
+def read_state(path: Path, belongs_to: dict[str, str], told: Path) -> Any:
+    """What `write_state` kept; None: there is nothing.
+
+    Args:
+        path: the file.
+        belongs_to: as when it was kept.
+        told: what a sentence names that is to be deleted: the file, or its folder.
+
+    Raises:
+        UnfitWorkError: it is damaged, of another version, or belongs to something else.
+    """
+    if not path.exists():
+        return None
+    try:
+        kept = torch.load(path, weights_only=True)
+        belonged_to: dict[str, str] = kept["belongs_to"]
+        state = kept["state"]
+    except (OSError, RuntimeError, EOFError, UnpicklingError, KeyError, TypeError) as error:
+        raise unfit(told) from error
+    if belonged_to.keys() != belongs_to.keys():
+        raise UnfitWorkError(f"{told} is of another version: delete it and begin anew.")
+    for what, digest in belongs_to.items():
+        if belonged_to[what] != digest:
+            raise UnfitWorkError(f"{told} was begun with another {what}: go on with the same, or delete it.")
+    return state
+
+
+def unfit(told: Path) -> UnfitWorkError:
+    """What is said of work that is damaged, or that an older version kept."""
+    return UnfitWorkError(f"{told} cannot be gone on with: delete it and begin anew.")

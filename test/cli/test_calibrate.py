@@ -13,6 +13,7 @@ from zmask_ros.cli import calibrate as calibrate_command
 from zmask_ros.defense import Defense, load_profile, save_profile
 from zmask_ros.flags.alarm import VoteRule
 from zmask_ros.segmenters import load_segmenter
+from zmask_ros.training import adversarial
 from zmask_ros.training.clean_fit import ProfileFit
 from zmask_ros.training.sources import read_patches
 
@@ -48,6 +49,32 @@ def patches(tmp_path_factory):
         picture[..., 2] = blue
         cv2.imwrite(str(folder / f"{name}.png"), picture[..., ::-1])
     return folder
+
+
+def test_an_interrupted_training_of_the_head_goes_on(capsys, tiny, profile, drive, patches, tmp_path, monkeypatch):
+    output, steps = tmp_path / "b.zmask.safetensors", []
+    arguments = ("--clean", drive, "--patches", patches, "--segmenter", tiny, "-o", output)
+
+    def note(loss):
+        steps.append(loss)
+        if len(steps) == 50:
+            raise KeyboardInterrupt
+        return ""
+
+    monkeypatch.setattr(adversarial, "loss_note", note)
+    code, _, err = zmask(capsys, "calibrate", profile, *arguments, "--rivals", 300)
+    kept = tmp_path / f"{output.name}.training.pt"
+    assert code == 130 and "the same command goes on" in err and kept.exists() and not output.exists()
+    # Without a head to train, nothing of it is touched.
+    code, _, err = zmask(capsys, "calibrate", profile, *arguments)
+    assert code == 0 and kept.exists(), err
+    assert "another set of settings" in refused(capsys, "calibrate", profile, *arguments, "--rivals", 310)
+    steps.clear()
+    monkeypatch.setattr(adversarial, "loss_note", lambda loss: steps.append(loss) or "")
+    code, _, err = zmask(capsys, "calibrate", profile, *arguments, "--rivals", 300)
+    assert code == 0, err
+    assert len(steps) == 300 - 40 and not kept.exists()
+    assert load_profile(output).detector.head is not None
 
 
 def test_it_finds_patches_that_it_was_not_trained_on(capsys, tiny, segmenter, profile, drive, patches, tmp_path):

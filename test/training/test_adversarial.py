@@ -18,7 +18,7 @@ from zmask_ros.defense.evidence.head import WEIGHTS, EvidenceHead, untrained_hea
 from zmask_ros.defense.evidence.head_features import GroupFeatures, HeadFeatures
 from zmask_ros.resources import DEFAULT_SEGMENTER
 from zmask_ros.segmenters import load_segmenter
-from zmask_ros.training import adversarial
+from zmask_ros.training import adversarial, adversaries
 from zmask_ros.training.adversarial import SAVED_EVERY, train_adversarially, untrained_plan, with_untrained_head
 from zmask_ros.training.adversaries import ADVERSARY_KINDS
 from zmask_ros.training.clean_fit import ProfileFit, observe
@@ -34,6 +34,14 @@ FRAMES = [tiny_network.clean_image(index) for index in range(24)]
 @pytest.fixture(scope="module")
 def begun(segmenter, fitted):
     return with_untrained_head(segmenter, fitted, ("0", "2"), FRAMES)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_lives():
+    """Adversaries that begin anew within a short training."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(adversaries, "LIFETIME_STEPS", (24, 34))
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -126,7 +127,7 @@ def command(
     network, clean = read_clean(profile, segmenter, device, sources)
     began = time.monotonic()
     announce(clean, calibration_seconds(network, clean, settings))
-    with kept_training(output) as state:
+    with kept_training(output) if settings.adversarial_steps else nullcontext() as state:
         result = calibrate(network, profile, clean, named, settings, progress, state)
         save_profile(result.profile, output)
     seconds = round(time.monotonic() - began, 1)

@@ -21,7 +21,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zmask_ros.attacks import stack_frames
-from zmask_ros.attacks.patch_attack import profile_digest
 from zmask_ros.attacks.render import AttackedView
 from zmask_ros.defense import Branch, Defense, LayerStatistics, Profile, bind, tap
 from zmask_ros.defense.evidence.feature_kind import FeatureKind
@@ -36,7 +35,7 @@ from zmask_ros.training.adversaries import ADVERSARY_KINDS, Adversary, Adversary
 from zmask_ros.training.benign_batches import BenignBatches
 from zmask_ros.training.clean_fit import observe
 from zmask_ros.training.cross_fitting import MomentsByKey
-from zmask_ros.training.kept_state import read_state, write_state
+from zmask_ros.training.kept_state import read_state, unfit, write_state
 from zmask_ros.training.plans import FittingPlan, LearnedPart, head_layers, kernels_on, transfer_plan
 from zmask_ros.training.thresholds import opening_at
 
@@ -185,7 +184,11 @@ def train_adversarially(
     training = AdversarialTraining(segmenter, profile, frames, steps, seed, kinds, masked_share)
     belongs_to = _identity(segmenter, profile, frames, (steps, seed, tuple(kinds), masked_share))
     if state is not None and (kept := read_state(state, belongs_to, state)) is not None:
-        training.restore(kept)
+        try:
+            training.restore(kept)
+        # An older version kept other things.
+        except (KeyError, TypeError, ValueError) as error:
+            raise unfit(state) from error
         advance(training.steps)
     while training.steps < steps:
         loss = training.step()
@@ -198,13 +201,18 @@ def train_adversarially(
 def _identity(
     segmenter: Segmenter, profile: Profile, frames: Sequence[np.ndarray], settings: tuple[object, ...]
 ) -> dict[str, str]:
-    """What the state of a training belongs to, by words that a sentence can use."""
+    """What the state of a training belongs to, by words that a sentence can use.
+
+    Not the statistics, which are those of the frames: with other threads their last digits differ.
+    """
+    assert profile.detector.head is not None
     images = hashlib.sha256()
     for frame in frames:
         images.update(frame.tobytes())
     return {
         "network": segmenter.digest,
-        "profile": profile_digest(profile),
+        "head to begin with": profile.detector.head.digest,
+        "growth of masks": repr(profile.detector.growth),
         "set of frames": images.hexdigest(),
         "set of settings": repr(settings),
     }
@@ -262,7 +270,10 @@ class AdversarialTraining:
         return AdversarialResult(replace(self._profile, detector=detector), last, tuple(self.losses))
 
     def state(self) -> dict[str, Any]:
-        """All that the next step depends on, apart from what it was begun with, for `restore`."""
+        """All that the next step depends on, apart from what it was begun with, for `restore`.
+
+        To be written at once: the next step changes it.
+        """
         return {
             "steps": self.steps,
             "losses": self.losses,

@@ -106,7 +106,10 @@ class BenignBatches:
         return max(LEAST_THRESHOLD, float(np.quantile(self._scores, 1 - self._masked_share)))
 
     def state(self) -> dict[str, Any]:
-        """All that the next batch depends on, apart from the frames and the defense, for `restore`."""
+        """All that the next batch depends on, apart from the frames and the defense, for `restore`.
+
+        To be written at once: the next batch changes it.
+        """
         return {
             "random": self._random.bit_generator.state,
             "places": self._places.get_state(),

@@ -12,6 +12,7 @@ statistics of all drives but its own, as the next drive will be.
 from __future__ import annotations
 
 import itertools
+import math
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -121,7 +122,7 @@ class HeadOracle:
         self._patches: dict[str, ShownImages] = {}
         self._lasting: list[str] = []
         benign = {
-            "clean images": (self._clean_images(), round((BENIGN_A_FRAME - PICTURES_A_FRAME) * len(frames))),
+            "clean images": (self._clean_images(), len(frames) + math.ceil(len(frames) / 2)),
             "benign pictures": (self._with_pictures(), PICTURES_A_FRAME * len(frames)),
             "other roads": (self._of_other_cameras(others), len(others)),
         }

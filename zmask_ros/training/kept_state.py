@@ -48,7 +48,7 @@ def read_state(path: Path, belongs_to: dict[str, str], told: Path) -> Any:
     if not path.exists():
         return None
     try:
-        kept = torch.load(path, weights_only=True)
+        kept = torch.load(path, map_location="cpu", weights_only=True)
         belonged_to: dict[str, str] = kept["belongs_to"]
         state = kept["state"]
     except (OSError, RuntimeError, EOFError, UnpicklingError, KeyError, TypeError) as error:

@@ -91,8 +91,8 @@ class PreparationSettings(Settings):
         shown_frames: clean frames that the head is shown, with patches and benign pictures, where there is time.
         drawn_pictures: of other roads, that it is shown as benign pictures beside those that are given, where there is
             time; 0: none.
-        head_steps: of the head's first round, and of its last lesson; it takes a third of them for each further patch.
-        attackers_a_round: who answer each head, one after the other in turns: what is found out of a head has to be
+        head_steps: of the head's first round, and of its last lesson; it takes a third of them in each further round.
+        attackers_a_round: number of attackers that answer each head, in turns: what is found out of a head has to be
             worth the lesson that taught it.
         patience: so many comparisons in a row that find no better profile end a preparation that has no budget: more
             than there are rounds until each attacker has had a turn.

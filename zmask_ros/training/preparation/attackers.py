@@ -97,7 +97,7 @@ ROUND_ATTACKERS = (
     RoundAttacker("graded", {"adaptive": "none", "evasion": SHARE, "beta": GRADED_BETA}, begins_plain=True),
 )
 """Who take turns: what one of them finds hidden, another one may see. A head holds against what it has met, and not
-against others: it is to meet all that profiles are judged by."""
+against others: it is to meet most of what profiles are judged by."""
 
 
 def patch_recipes(input_size: tuple[int, int], steps: int) -> dict[str, Recipe]:

@@ -39,7 +39,7 @@ LEAST_SHOWN = 20
 """Clean frames that it is shown at least."""
 REPORT_SHARE = 0.25
 """Of the budget, for the check and the report at most."""
-PASSES_A_REPORTED_FRAME = 20
+PASSES_A_REPORTED_FRAME = 5 * len(KINDS)
 """With each of the patches, alone, with the exact mask, and under two profiles, in forward passes."""
 LEAST_REPORTED = 6
 """Attacked frames of each kind."""

@@ -1,6 +1,6 @@
 """Clean drives and a network to the best profile that can be had in the time given, one chain that can be interrupted.
 
-fit -> patches to compare on -> rounds of head and attacker, with a comparison in each -> a last lesson -> check
+fit -> patches to compare on -> rounds of head and attackers, with a comparison in each -> a last lesson -> check
     -> screening -> report
 
 In each round the head learns from all patches so far, and two attackers who know the outcome make the next ones. They
@@ -279,7 +279,7 @@ class _Chain:
             self._mark("comparison")
 
     def train_head(self) -> None:
-        """Rounds of head and attacker; each head is compared with the best."""
+        """Rounds of head and attackers; each head is compared with the best."""
         state, oracle = self.state, None
         if self.budget.goes_on():
             # With a longer budget an interrupted preparation trains again, and a last lesson has more to teach then.
@@ -339,12 +339,9 @@ class _Chain:
         place = self.folder.screened(profile)
         if place.exists():
             return load_profile(place)
-        if not self.folder.screening.exists():
-            # With another number an unfinished screen could not be gone on with.
-            self.state.screen_steps = self.budget.screen_steps()
-            self.folder.save(self.state)
-        if self.state.screen_steps:
-            profile = self._screened(profile, ScreenSettings(adversarial_steps=self.state.screen_steps))
+        steps = self.budget.screen_steps()
+        if steps:
+            profile = self._screened(profile, steps)
         elif self.settings.screen and self.start is not None and self.start.screen is not None:
             plan = plan_of(self.segmenter, self.start.of_screen())
             fit = ProfileFit(self.segmenter, plan, total_length(self.parts.others))
@@ -354,19 +351,25 @@ class _Chain:
         else:
             return profile
         save_profile(profile, place)
+        self.folder.screening(profile).unlink(missing_ok=True)
         self._mark("screening")
         return profile
 
-    def _screened(self, profile: Profile, settings: ScreenSettings) -> Profile:
-        """The profile with a screen that is trained; an unfinished one is gone on with."""
-        layers, kept = screen_layers(self.segmenter), self.folder.screening
+    def _screened(self, profile: Profile, steps: int) -> Profile:
+        """The profile with a screen that is trained for so many steps; an unfinished one is gone on with."""
+        state, kept = self.state, self.folder.screening(profile)
+        if not kept.exists():
+            # With another number it could not be gone on with.
+            state.screen_steps = steps
+            self.folder.save(state)
+        settings, layers = ScreenSettings(adversarial_steps=state.screen_steps), screen_layers(self.segmenter)
         train = partial(add_screen, self.segmenter, profile, self.parts.others, settings, layers)
         try:
-            return train(progress=self.around.progress, state=kept)
-        except UnfitWorkError:
-            # The best profile is another one by now, or sums differ in their last digits with other threads.
-            kept.unlink()
-            return train(progress=self.around.progress, state=kept)
+            try:
+                return train(progress=self.around.progress, state=kept)
+            except UnfitWorkError:
+                kept.unlink()
+                return train(progress=self.around.progress, state=kept)
         except KeyboardInterrupt:
             self._mark("screening")
             raise
@@ -443,7 +446,7 @@ class _Chain:
             profile: as it is judged.
         """
         state = self.state
-        # By the one patch that was made against it, a head that met a weak attacker would seem better for it.
+        # By the patches that were made against it, a head that met weak attackers would seem better for it.
         standing = self.comparison.standing(own, profile, profile, by_its_own=not own.steps)
         if own.steps:
             self._show_the_best()
@@ -545,6 +548,7 @@ class _Chain:
             recipe = turn.recipe(self.segmenter.input_size, self._round_steps(state.patch_steps))
             begun = state.learned[LEARNED_PLAIN] if turn.attacker.begins_plain else None
             orders.append(self._order(turn.patch_name, recipe, judged, begun))
+        whole = not state.answers
         for made in self.hands.make([order for order in orders if order.kind not in state.answers]):
             state.answers[made.kind] = made.patches
             self._mark("head")
@@ -553,7 +557,8 @@ class _Chain:
         state.answers = {}
         self._compare(own, judged)
         state.head, state.steps, state.rounds = own.head, own.steps, state.rounds + 1
-        state.round_seconds = self._now() - began
+        # One whose first patch was made before an interruption took longer than it seems.
+        state.round_seconds = max(state.round_seconds, self._now() - began) if whole else state.round_seconds
         self._mark("head")
 
     def _remembered(self) -> dict[str, Tensor]:

@@ -15,8 +15,8 @@ KNOWING = ADAPTIVE, ADAPTIVE_ALIKE, ADAPTIVE_PENALIZED, ADAPTIVE_SHARE = (
     "adaptive, with equal weights",
 )
 """Patches of attackers who know the profile: one who keeps its score below the thresholds, one who also knows from
-where the patch will be seen, one who weighs the score against the damage instead, and one who
-weighs the two equally in each step."""
+where the patch will be seen, one who weighs the score against the damage instead, and one who weighs the two equally in
+each step."""
 ADAPTIVE_OTHERS = "adaptive, against other heads"
 """All patches of attackers who know any head of the same preparation, together."""
 FALSE_ALARM_WEIGHT = 5.0

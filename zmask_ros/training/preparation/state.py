@@ -119,14 +119,11 @@ class WorkFolder:
 
     def screened(self, profile: Profile) -> Path:
         """Where a profile is that has got its screen."""
-        head = profile.detector.head
-        assert head is not None
-        return self._path / f"screened_{head.digest[:16]}.zmask.safetensors"
+        return self._path / f"screened_{_head_digest(profile)}.zmask.safetensors"
 
-    @property
-    def screening(self) -> Path:
-        """Where the state of an unfinished screen is."""
-        return self._path / "screening.pt"
+    def screening(self, profile: Profile) -> Path:
+        """Where the state of an unfinished screen for a profile is."""
+        return self._path / f"screening_{_head_digest(profile)}.pt"
 
     def load(self) -> PreparationState | None:
         """What was kept; None: nothing.
@@ -157,6 +154,12 @@ class WorkFolder:
     def remove(self) -> None:
         """Leave nothing behind."""
         shutil.rmtree(self._path, ignore_errors=True)
+
+
+def _head_digest(profile: Profile) -> str:
+    head = profile.detector.head
+    assert head is not None
+    return head.digest[:16]
 
 
 def _columns(own: Best | PreparationState) -> dict[str, Any]:

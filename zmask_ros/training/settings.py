@@ -110,7 +110,7 @@ class PreparationSettings(Settings):
     shown_frames: Annotated[int, Field(ge=1)] = 90
     drawn_pictures: Annotated[int, Field(ge=0)] = 110
     head_steps: Annotated[int, Field(ge=3)] = 2000
-    attackers_a_round: Annotated[int, Field(ge=1)] = 2
+    attackers_a_round: Annotated[int, Field(ge=1)] = 1
     patience: Annotated[int, Field(ge=1)] = 8
     compared_frames: Annotated[int, Field(ge=1)] = 10
     reported_frames: Annotated[int, Field(ge=1)] = 24

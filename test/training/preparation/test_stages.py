@@ -27,7 +27,7 @@ from zmask_ros.training.double_oracle import BENIGN_A_FRAME
 from zmask_ros.training.plans import completing, transfer_plan
 from zmask_ros.training.preparation import attackers, stages
 from zmask_ros.training.preparation import budget as budgeting
-from zmask_ros.training.preparation.attackers import KINDS, ROUND_ATTACKERS, turns_of
+from zmask_ros.training.preparation.attackers import KINDS, ROUND_ATTACKERS, RoundAttacker, turns_of
 from zmask_ros.training.preparation.comparison import Comparison
 from zmask_ros.training.preparation.parts import divide_parts
 from zmask_ros.training.preparation.stages import Surroundings, check_start, prepare
@@ -148,7 +148,10 @@ def test_an_interrupted_one_goes_on_and_ends_the_same(segmenter, uninterrupted, 
 
 
 def test_a_round_goes_on_after_the_first_of_its_attackers(segmenter, tmp_path, monkeypatch):
-    several = [own for own in ROUND_ATTACKERS if own.name in ("split", "graded")]
+    several = (
+        RoundAttacker("split", {"adaptive": "both", "evasion": "share", "patches": 4}, side=0.2),
+        RoundAttacker("graded", {"adaptive": "none", "evasion": "share", "beta": 0.6}, begins_plain=True),
+    )
     monkeypatch.setattr(attackers, "ROUND_ATTACKERS", several)
     settings, made = replace(SETTINGS, attackers_a_round=2, patience=1), []
     whole, _ = run(segmenter, tmp_path / "whole", LIKES_TRAINING, settings=settings)

@@ -80,24 +80,16 @@ class Turn:
 
 ALIKE_SIDE = 0.36
 """Of patches that are always seen alike, which cover as much of the image as others do on the average."""
-PARTS, PART_SIDE = 4, 0.2
-"""Number and side of patches that act together."""
 ROUND_ATTACKERS = (
     RoundAttacker("bound", begins_plain=True),
     RoundAttacker("resisting, alike", {"loss": RESISTING, "eot": ALIKE}, ALIKE_SIDE),
-    RoundAttacker("share", {"evasion": SHARE}),
-    RoundAttacker("split", {"adaptive": "both", "evasion": SHARE, "patches": PARTS}, PART_SIDE),
-    RoundAttacker("bound, alike", {"eot": ALIKE}, ALIKE_SIDE),
     RoundAttacker("both", {"adaptive": "both", "evasion": SHARE}),
+    RoundAttacker("bound, alike", {"eot": ALIKE}, ALIKE_SIDE),
     RoundAttacker("bound, smaller", side=0.31),
-    RoundAttacker("decoys", {"adaptive": "mask", "evasion": SHARE, "patches": PARTS, "decoys": PARTS // 2}, PART_SIDE),
     RoundAttacker("penalty, alike", {"eot": ALIKE, **PENALIZED}, ALIKE_SIDE),
-    RoundAttacker("overmask", {"adaptive": "overmask", "evasion": SHARE}),
     RoundAttacker("penalty", PENALIZED),
-    RoundAttacker("graded", {"adaptive": "none", "evasion": SHARE, "beta": GRADED_BETA}, begins_plain=True),
 )
-"""Who take turns: what one of them finds hidden, another one may see. A head holds against what it has met, and not
-against others: it is to meet most of what profiles are judged by."""
+"""Who take turns: what one of them finds hidden, another one may see. More kinds did not help, see docs/tools.md."""
 
 
 def patch_recipes(input_size: tuple[int, int], steps: int) -> dict[str, Recipe]:

@@ -43,7 +43,7 @@ PASSES_A_REPORTED_FRAME = 5 * len(KINDS)
 """With each of the patches, alone, with the exact mask, and under two profiles, in forward passes."""
 LEAST_REPORTED = 6
 """Attacked frames of each kind."""
-SHOWN_BYTES, SHOWN_PATCHES = 3e9, len(LASTING) + len(KNOWING) + 2 * len(ROUND_ATTACKERS)
+SHOWN_BYTES, SHOWN_PATCHES = 3e9, len(LASTING) + len(KNOWING) + 3 * len(ROUND_ATTACKERS)
 """Memory for what it is shown of clean frames, and of so many patches; of more, the newest."""
 
 

@@ -3,8 +3,8 @@
 fit -> patches to compare on -> rounds of head and attackers, with a comparison in each -> a last lesson -> check
     -> screening -> report
 
-In each round the head learns from all patches so far, and two attackers who know the outcome make the next ones. They
-take turns, and each goes about it in another way. Heads are compared by all their patches so far, whichever head they
+In each round the head learns from all patches so far, and an attacker who knows the outcome makes the next one. The
+attackers take turns, each in another way. Heads are compared by all their patches so far, whichever head they
 were made against: a head is worth no more than the patches allow that are there already. The other patches that
 profiles are compared on are none of those it learns from. After the rounds a head begins anew and learns from all
 patches at once: one that went from round to round is still marked by the few that it began with. It has to be better
@@ -558,7 +558,7 @@ class _Chain:
         self._compare(own, judged)
         state.head, state.steps, state.rounds = own.head, own.steps, state.rounds + 1
         # One whose first patch was made before an interruption took longer than it seems.
-        state.round_seconds = max(state.round_seconds, self._now() - began) if whole else state.round_seconds
+        state.round_seconds = self._now() - began if whole else state.round_seconds
         self._mark("head")
 
     def _remembered(self) -> dict[str, Tensor]:

@@ -9,12 +9,12 @@ import torch
 
 from support import tiny_network
 from support.commands import record, refused, zmask
+from support.interruption import interrupt_training
 from support.profiles import with_changed
 from zmask_ros.cli import calibrate as calibrate_command
 from zmask_ros.defense import Defense, load_profile, save_profile
 from zmask_ros.flags.alarm import VoteRule
 from zmask_ros.segmenters import load_segmenter
-from zmask_ros.training import adversarial
 from zmask_ros.training.clean_fit import ProfileFit
 from zmask_ros.training.sources import read_patches
 
@@ -53,16 +53,9 @@ def patches(tmp_path_factory):
 
 
 def test_an_interrupted_training_of_the_head_goes_on(capsys, tiny, profile, drive, patches, tmp_path, monkeypatch):
-    output, steps = tmp_path / "b.zmask.safetensors", []
+    output = tmp_path / "b.zmask.safetensors"
     arguments = ("--clean", drive, "--patches", patches, "--segmenter", tiny, "-o", output)
-
-    def note(loss):
-        steps.append(loss)
-        if len(steps) == 50:
-            raise KeyboardInterrupt
-        return ""
-
-    monkeypatch.setattr(adversarial, "loss_note", note)
+    interrupt_training(monkeypatch, after=50)
     code, _, err = zmask(capsys, "calibrate", profile, *arguments, "--rivals", 300)
     kept = tmp_path / f"{output.name}.training.pt"
     assert code == 130 and "the same command goes on" in err and kept.exists() and not output.exists()
@@ -72,7 +65,7 @@ def test_an_interrupted_training_of_the_head_goes_on(capsys, tiny, profile, driv
     assert "another set of settings" in refused(capsys, "calibrate", profile, *arguments, "--rivals", 310)
     # Of 50 steps 40 are kept, and 50 more end after 90.
     assert torch.load(kept, weights_only=True)["state"]["steps"] == 40
-    steps.clear()
+    interrupt_training(monkeypatch, after=50)
     code, _, _ = zmask(capsys, "calibrate", profile, *arguments, "--rivals", 300)
     assert code == 130 and torch.load(kept, weights_only=True)["state"]["steps"] == 80
 

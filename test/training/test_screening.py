@@ -12,6 +12,7 @@ import torch
 from support import tiny_network
 from support.commands import record, refused, zmask
 from support.counting import CountedProgress
+from support.interruption import interrupt_training
 from support.patched_street import HERE, street
 from support.screened import FRAMES, LAYERS, screened_profile
 from zmask_ros.defense import (
@@ -27,7 +28,6 @@ from zmask_ros.defense.evidence.head import WEIGHTS
 from zmask_ros.defense.profile import storage as profile_file
 from zmask_ros.defense.streaming.cascade import Screening
 from zmask_ros.errors import ZmaskError
-from zmask_ros.training import adversarial
 from zmask_ros.training.adversarial import train_adversarially, with_untrained_head
 from zmask_ros.training.adversaries import ADVERSARY_KINDS
 from zmask_ros.training.screening import add_screen
@@ -197,23 +197,15 @@ def test_the_command_adds_a_screening(capsys, stored, segmenter, bag, tmp_path):
 
 
 def test_the_interrupted_command_goes_on(capsys, stored, segmenter, bag, tmp_path, monkeypatch):
-    output, steps = tmp_path / "screened.zmask.safetensors", []
+    output = tmp_path / "screened.zmask.safetensors"
     arguments = ("--clean", bag, "--rivals", 300, "--segmenter", segmenter.description.source, "-o", output)
-
-    def note(loss):
-        steps.append(loss)
-        if len(steps) == 50:
-            raise KeyboardInterrupt
-        return ""
-
-    monkeypatch.setattr(adversarial, "loss_note", note)
+    interrupt_training(monkeypatch, after=50)
     code, _, err = zmask(capsys, "screen", stored, *arguments)
     kept = tmp_path / f"{output.name}.training.pt"
     assert code == 130 and "the same command goes on" in err and kept.name in err.replace("\n", "")
     assert kept.exists() and not output.exists()
     assert "another set of settings" in refused(capsys, "screen", stored, *arguments, "--rate", 0.3)
-    steps.clear()
-    monkeypatch.setattr(adversarial, "loss_note", lambda loss: steps.append(loss) or "")
+    steps = interrupt_training(monkeypatch, after=None)
     code, _, err = zmask(capsys, "screen", stored, *arguments)
     assert code == 0, err
     assert len(steps) == 300 - 40

@@ -8,7 +8,6 @@ the head on what they show and on benign images. An adversary that has lived lon
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -35,7 +34,7 @@ from zmask_ros.training.adversaries import ADVERSARY_KINDS, Adversary, Adversary
 from zmask_ros.training.benign_batches import BenignBatches
 from zmask_ros.training.clean_fit import observe
 from zmask_ros.training.cross_fitting import MomentsByKey
-from zmask_ros.training.kept_state import read_state, unfit, write_state
+from zmask_ros.training.kept_state import digest_of, read_state, unfit, write_state
 from zmask_ros.training.plans import FittingPlan, LearnedPart, head_layers, kernels_on, transfer_plan
 from zmask_ros.training.thresholds import opening_at
 
@@ -181,9 +180,13 @@ def train_adversarially(
     Raises:
         UnfitWorkError: ``state`` belongs to another training.
     """
+    belongs_to: dict[str, str] = {}
+    kept = None
+    if state is not None:
+        belongs_to = _identity(segmenter, profile, frames, (steps, seed, tuple(kinds), masked_share))
+        kept = read_state(state, belongs_to, state)
     training = AdversarialTraining(segmenter, profile, frames, steps, seed, kinds, masked_share)
-    belongs_to = _identity(segmenter, profile, frames, (steps, seed, tuple(kinds), masked_share))
-    if state is not None and (kept := read_state(state, belongs_to, state)) is not None:
+    if state is not None and kept is not None:
         try:
             training.restore(kept)
         # An older version kept other things.
@@ -206,14 +209,11 @@ def _identity(
     Not the statistics, which are those of the frames: with other threads their last digits differ.
     """
     assert profile.detector.head is not None
-    images = hashlib.sha256()
-    for frame in frames:
-        images.update(frame.tobytes())
     return {
         "network": segmenter.digest,
         "head to begin with": profile.detector.head.digest,
         "growth of masks": repr(profile.detector.growth),
-        "set of frames": images.hexdigest(),
+        "set of frames": digest_of(frames),
         "set of settings": repr(settings),
     }
 

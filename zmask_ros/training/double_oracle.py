@@ -162,11 +162,11 @@ class HeadOracle:
         learner = EvidenceHead(head, self._heads(self._frames[0].group).features)
         trainer = HeadTraining(learner, steps, learning_rate=learning_rate)
         random = np.random.default_rng([self._seed, *(zlib.crc32(name.encode()) for name in self._patches)])
+        each = range(BENIGN_A_STEP // len(self._benign))
         for _ in range(steps):
             attacked = ShownImages.joined(
                 [_one_of(self._patches[name], random) for name in self._chosen(newest, random)]
             )
-            each = range(BENIGN_A_STEP // len(self._benign))
             benign = ShownImages.joined([_one_of(images, random) for images in self._benign for _ in each])
             heat = learner.heat_of_seen(attacked.seen)
             of_patches = [attacked_loss(*pair) for pair in zip(heat.split(1), attacked.share.split(1), strict=True)]
@@ -198,20 +198,21 @@ class HeadOracle:
     def _clean_images(self) -> Iterator[PastedImage]:
         """Each frame, and every second one in other light."""
         random = np.random.default_rng(self._seed)
-        for number, (image, group) in enumerate((frame.image, frame.group) for frame in self._frames):
-            yield image, _no_patch(image), group
+        for number, frame in enumerate(self._frames):
+            yield frame.image, _no_patch(frame.image), frame.group
             if number % 2 == 0:
-                yield in_other_light(image, random), _no_patch(image), group
+                yield in_other_light(frame.image, random), _no_patch(frame.image), frame.group
 
     def _with_pictures(self) -> Iterator[PastedImage]:
         """Each frame with benign pictures, one after the other."""
         random, places = np.random.default_rng(self._seed), torch.Generator().manual_seed(self._seed)
         images = [frame.image for frame in self._frames]
         pictures = benign_pictures_for(self._segmenter.input_size, images, self._seed)
-        for image, group in ((frame.image, frame.group) for frame in self._frames):
+        for frame in self._frames:
             for _ in range(PICTURES_A_FRAME):
                 picture = pictures[int(random.integers(len(pictures)))]
-                yield paste_at_random(image, picture, BENIGN_VIEWS, places)[0], _no_patch(image), group
+                pasted, _ = paste_at_random(frame.image, picture, BENIGN_VIEWS, places)
+                yield pasted, _no_patch(frame.image), frame.group
 
     def _of_other_cameras(self, others: Sequence[np.ndarray]) -> Iterator[PastedImage]:
         for image, frame in zip(others, itertools.cycle(self._frames)):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+from collections.abc import Iterable
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
+import numpy as np
 import torch
 
 from zmask_ros.errors import ZmaskError
@@ -59,6 +62,14 @@ def read_state(path: Path, belongs_to: dict[str, str], told: Path) -> Any:
         if belonged_to[what] != digest:
             raise UnfitWorkError(f"{told} was begun with another {what}: go on with the same, or delete it.")
     return state
+
+
+def digest_of(images: Iterable[np.ndarray]) -> str:
+    """SHA-256 of the pixels of images that work is made with, in order, hexadecimal."""
+    digest = hashlib.sha256()
+    for image in images:
+        digest.update(image.tobytes())
+    return digest.hexdigest()
 
 
 def unfit(told: Path) -> UnfitWorkError:

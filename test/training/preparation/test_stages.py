@@ -89,6 +89,11 @@ than the patch is said to take."""
 LIKES_TRAINING = judge_of(lambda profile, frames: 0.9 if is_trained(profile) else 0.4)
 
 
+def kept_in(work):
+    """The state of an interrupted preparation."""
+    return torch.load(work / "state.pt", weights_only=True)["state"]["preparation"]
+
+
 def run(segmenter, work, judge, progress=silent, settings=SETTINGS, **arguments):
     """What came of a preparation, and all profiles that were kept."""
     kept = []
@@ -153,20 +158,16 @@ def test_a_round_goes_on_after_the_first_of_its_attackers(segmenter, tmp_path, m
         RoundAttacker("graded", {"adaptive": "none", "evasion": "share", "beta": 0.6}, begins_plain=True),
     )
     monkeypatch.setattr(attackers, "ROUND_ATTACKERS", several)
-    settings, made = replace(SETTINGS, attackers_a_round=2, patience=1), []
+    settings, count = replace(SETTINGS, attackers_a_round=2, patience=1), CountedProgress()
     whole, _ = run(segmenter, tmp_path / "whole", LIKES_TRAINING, settings=settings)
     work = tmp_path / "work"
     run(segmenter, work, LIKES_TRAINING, interrupting("Patch: adaptive, round 1, graded", 1), settings)
-    kept = torch.load(work / "state.pt", weights_only=True)["state"]["preparation"]
+    kept = kept_in(work)
     assert [(name, own.shape[0]) for name, own in kept["answers"].items()] == [("adaptive, round 1, split", 4)]
     assert not any("round" in name for name in kept["learned"])
 
-    @contextmanager
-    def progress(description, unit, total):
-        made.append(description)
-        yield lambda steps=1, note="": None
-
-    result, _ = run(segmenter, work, LIKES_TRAINING, progress, settings)
+    result, _ = run(segmenter, work, LIKES_TRAINING, count, settings)
+    made = count.done
     assert "Patch: adaptive, round 1, split" not in made and "Patch: adaptive, round 1, graded" in made
     assert profile_digest(result.profile) == profile_digest(whole.profile)
     assert (result.steps, result.before, result.after) == (whole.steps, whole.before, whole.after)
@@ -184,17 +185,13 @@ def test_an_interrupted_patch_is_gone_on_with_although_the_machine_got_slower(se
 
 
 def test_with_a_longer_budget_the_patches_against_the_best_are_made_again(segmenter, tmp_path):
-    work, made = tmp_path / "work", []
+    work, count = tmp_path / "work", CountedProgress()
     run(segmenter, work, LIKES_TRAINING, interrupting("Patch: adaptive, always seen alike, anew", 1), budget=60.0)
-    kept = torch.load(work / "state.pt", weights_only=True)["state"]["preparation"]
+    kept = kept_in(work)
     assert list(kept["anew"]) == ["adaptive, anew"]
 
-    @contextmanager
-    def progress(description, unit, total):
-        made.append(description)
-        yield lambda steps=1, note="": None
-
-    run(segmenter, work, LIKES_TRAINING, progress, budget=120.0)
+    run(segmenter, work, LIKES_TRAINING, count, budget=120.0)
+    made = count.done
     assert any(description.startswith(f"Patch: adaptive, round {kept['rounds'] + 1}, ") for description in made)
     assert "Patch: adaptive, anew" in made and "Patch: adaptive, always seen alike, anew" in made
 
@@ -237,7 +234,7 @@ def test_the_time_that_is_shown_is_what_is_gone_of_the_budget(segmenter, tmp_pat
         return interrupting("Patch: adaptive", 1)(description, unit, total)
 
     run(segmenter, tmp_path / "work", LIKES_TRAINING, interrupted, budget=budget)
-    spent = torch.load(tmp_path / "work" / "state.pt", weights_only=True)["state"]["preparation"]["spent"]
+    spent = kept_in(tmp_path / "work")["spent"]
     result, _ = run(segmenter, tmp_path / "work", LIKES_TRAINING, progress, budget=budget)
     assert told[0] == (spent, budget)
     assert all(steps > 0 for steps, _ in told)
@@ -315,7 +312,7 @@ def test_no_time_is_kept_for_a_last_lesson_that_will_not_come(segmenter, tmp_pat
         monkeypatch.setattr(budgeting, "LAST_LESSON_SHARE", most)
         work = tmp_path / str(most)
         run(segmenter, work, LIKES_TRAINING, interrupting("Patch: adaptive, anew", 0), budget=72.0)
-        return torch.load(work / "state.pt", weights_only=True)["state"]["preparation"]["rounds"]
+        return kept_in(work)["rounds"]
 
     assert rounds(0.25) == rounds(0.0) and not taught_last
 
@@ -348,7 +345,7 @@ def test_after_a_last_lesson_more_rounds_have_to_be_better_than_it(segmenter, tm
         run(segmenter, work, judge, budget=130.0)
     _, kept = run(segmenter, work, judge, interrupting("Patch: adaptive, last lesson", 0), budget=240.0)
     first = taught_last[0]
-    before = torch.load(work / "state.pt", weights_only=True)["state"]["preparation"]["rounds"]
+    before = kept_in(work)["rounds"]
     assert len(taught_last) == 2 and before > 2 and all(holds(profile, first) for profile in kept)
 
 
@@ -476,7 +473,7 @@ def test_a_head_is_shown_as_many_frames_although_the_machine_got_slower(segmente
     monkeypatch.setattr(budgeting, "LEAST_SHOWN", 1)
     monkeypatch.setattr(stages, "seconds_a_pass", lambda *_: 0.2)
     run(segmenter, work, LIKES_TRAINING, interrupting("Training the head", 3), settings, budget=60.0)
-    kept = torch.load(work / "state.pt", weights_only=True)["state"]["preparation"]["shown_frames"]
+    kept = kept_in(work)["shown_frames"]
     assert kept == 8
     monkeypatch.setattr(stages, "seconds_a_pass", lambda *_: 0.4)
     shown = []
@@ -521,7 +518,7 @@ def test_an_unfinished_screen_is_gone_on_with(segmenter, tmp_path):
     settings, work, count = replace(SETTINGS, screen_steps=300), tmp_path / "work", CountedProgress()
     likes_none = judge_of(lambda profile, frames: 0.4)
     run(segmenter, work, likes_none, interrupting("Training the screening", 70), settings)
-    kept = torch.load(work / "state.pt", weights_only=True)["state"]["preparation"]
+    kept = kept_in(work)
     assert kept["screen_steps"] == 300 and kept["stages"]["screening"] > 0
     result, _ = run(segmenter, work, likes_none, count, settings)
     # The first 60 of them at once.

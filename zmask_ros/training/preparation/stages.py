@@ -42,7 +42,7 @@ from zmask_ros.training.benign_sources import BenignPictures
 from zmask_ros.training.clean_fit import ProfileFit
 from zmask_ros.training.division import evenly
 from zmask_ros.training.double_oracle import BENIGN_A_FRAME, HeadOracle, bytes_an_image
-from zmask_ros.training.kept_state import UnfitWorkError
+from zmask_ros.training.kept_state import UnfitWorkError, digest_of
 from zmask_ros.training.pipeline import seconds_a_pass
 from zmask_ros.training.plans import FittingPlan, completing, plan_of, screen_layers, transfer_plan
 from zmask_ros.training.preparation.attackers import (
@@ -604,16 +604,14 @@ def _identity(
     growth: Growth,
 ) -> dict[str, str]:
     """What a work folder belongs to, by words that a sentence can use."""
-    images, pictures = hashlib.sha256(), hashlib.sha256()
+    images = hashlib.sha256()
     for frame in frames:
         images.update(f"{frame.bag} {frame.topic} {frame.index}".encode())
         images.update(frame.image.tobytes())
-    for picture in benign.all:
-        pictures.update(picture.tobytes())
     return {
         "network": segmenter.digest,
         "set of drives": images.hexdigest(),
-        "set of benign pictures": pictures.hexdigest(),
+        "set of benign pictures": digest_of(benign.all),
         "profile to start from": "none" if start is None else profile_digest(start),
         "kind of head": RELATIVE_INPUTS.kind.value,
         "growth of masks": repr(growth),

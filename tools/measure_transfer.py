@@ -6,6 +6,9 @@ the trivial mask: the mean |z| of one layer, the best of the head's layers in hi
 docs/evaluation.md and all figures into --json.
 
     PYTHONPATH=tools python tools/measure_transfer.py out/networks/*.yaml --heads out/networks/heads
+    PYTHONPATH=tools python tools/measure_transfer.py theirs/*.yaml    # networks of others, with the head that is shipped
+
+Networks whose classes are not CamVid's are judged by their own labels of the frames without a patch.
 
 With --prepare, what `zmask prepare` makes of that profile in so much time is measured as well, and both profiles also
 against a patch of an attacker who knows them; with --prepare-only for some of the networks.
@@ -39,6 +42,7 @@ from zmask_ros.attacks import EotRanges, Recipe, paste_at_random, to_uint8, trai
 from zmask_ros.cli.console import progress
 from zmask_ros.cli.options import DURATION
 from zmask_ros.data.camvid import UNLABELLED, LabeledFrame
+from zmask_ros.data.street import CLASS_NAMES
 from zmask_ros.data.street.pictures import street_pictures
 from zmask_ros.defense import Profile
 from zmask_ros.evaluation.baselines.interface import Baseline, Ours, SingleLayer, segment, set_threshold
@@ -57,11 +61,15 @@ from zmask_ros.training.plans import mean_z_plan, transfer_plan
 from zmask_ros.training.preparation.stages import Surroundings, prepare
 from zmask_ros.training.settings import PreparationSettings
 from zmask_ros.training.sources import CleanFrame, at_input_size
-from zmask_ros.training.transfer import load_transferable_head
+from zmask_ros.resources import find_resource
+from zmask_ros.training.transfer import HEAD_FILE, load_transferable_head
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "evaluation.md"
 MARKS = Marks("<!-- transfer: written by tools/measure_transfer.py -->", "<!-- end of transfer -->")
+OTHERS_MARKS = Marks(
+    "<!-- networks of others: written by tools/measure_transfer.py -->", "<!-- end of networks of others -->"
+)
 PLAIN = EotRanges(scale=(0.97, 1.03), rotation_deg=(-3, 3), yaw_deg=(-8, 8))
 PATCH = Recipe((128, 128), 120, batch=3, eot=PLAIN, seed=5)
 TEST_EVERY = 3
@@ -123,6 +131,13 @@ class NetworkFigures:
 def clean_segmented(segmenter: Segmenter, frames: Sequence[LabeledFrame]) -> list[tuple[LabeledFrame, np.ndarray]]:
     """Frames, each with what the network says of it, uint8 [H, W]."""
     return [(frame, segment(segmenter, frame.image)) for frame in frames]
+
+
+def judged_frames(segmenter: Segmenter, frames: Sequence[LabeledFrame]) -> list[LabeledFrame]:
+    """Frames with labels that the network can be held against: its own where its classes are not CamVid's."""
+    if tuple(segmenter.classes) == CLASS_NAMES:
+        return list(frames)
+    return [replace(frame, labels=segment(segmenter, frame.image)) for frame in frames]
 
 
 def attacked_frames(frames: Sequence[tuple[LabeledFrame, np.ndarray]], patch: np.ndarray) -> list[TestFrame]:
@@ -234,9 +249,9 @@ def adaptive_patch(
 
 
 def measure(
-    trial: Trial, clean: Sequence[CleanFrame], head: Path, patch: np.ndarray, budget: float | None
+    trial: Trial, clean: Sequence[CleanFrame], head: Path | None, patch: np.ndarray, budget: float | None
 ) -> NetworkFigures:
-    """All defenses on one network; ``clean`` are the frames that they are fitted on."""
+    """All defenses on one network; ``clean`` are the frames that they are fitted on, and no ``head`` is the shipped one."""
     segmenter = trial.segmenter
     plans = {MEAN_Z: mean_z_plan(segmenter), HEAD: transfer_plan(segmenter, load_transferable_head(head))}
     profiles = {name: fitted(segmenter, plan, clean) for name, plan in plans.items()}
@@ -317,8 +332,7 @@ def road_stills(folder: Path | None) -> list[np.ndarray]:
 @click.option(
     "--heads",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    required=True,
-    help="Folder of heads, each by the name of the network that it was trained without.",
+    help="Folder of heads, each by the name of the network that it was trained without.  [default: the shipped one for all]",
 )
 @click.option(
     "--json", "output", type=click.Path(path_type=Path), default="out/networks/transfer.json", show_default=True
@@ -334,7 +348,7 @@ def road_stills(folder: Path | None) -> list[np.ndarray]:
 @roads_option
 def main(
     networks: tuple[str, ...],
-    heads: Path,
+    heads: Path | None,
     output: Path,
     docs: Path,
     patch_steps: int,
@@ -346,36 +360,39 @@ def main(
 ) -> None:
     """Measure each network, and write the figures."""
     set_up_torch(seed=0)
-    MARKS.check(docs)
+    marks = OTHERS_MARKS if heads is None else MARKS
+    marks.check(docs)
     segmenters = [load_segmenter(name, "cpu") for name in networks]
-    for own in segmenters:
-        if not head_path(heads, own).exists():
+    own_heads = [None if heads is None else head_path(heads, own) for own in segmenters]
+    for own, head in zip(segmenters, own_heads, strict=True):
+        if head is not None and not head.exists():
             raise click.ClickException(
-                f"There is no {head_path(heads, own)}: train it with tools/train_transferable_head.py "
-                f"--leave-out {own.name}."
+                f"There is no {head}: train it with tools/train_transferable_head.py --leave-out {own.name}."
             )
     clean = list(clean_frames(camvid_frames("train", LEARNED_DRIVES)[::every]))
     unseen = camvid_frames("train", (UNSEEN_DRIVE,))[:: TEST_EVERY * every]
     stills = road_stills(roads)
     found = []
-    for own in segmenters:
-        head, own_budget = head_path(heads, own), None if prepare_only and own.name not in prepare_only else budget
+    for own, head in zip(segmenters, own_heads, strict=True):
+        own_budget = None if prepare_only and own.name not in prepare_only else budget
         kept = work / own.name / f"figures-{_key(own, head, patch_steps, every, own_budget, len(stills))}.json"
         if not kept.exists():
             patch = patch_against(
                 own, "test", replace(PATCH, steps=patch_steps), [frame.image for frame in clean[::TEST_EVERY]], work
             )
-            figures = measure(Trial(own, unseen, patch, stills[::every]), clean, head, patch, own_budget)
+            trial = Trial(own, judged_frames(own, unseen), patch, stills[::every])
+            figures = measure(trial, clean, head, patch, own_budget)
             replace_file(kept, json.dumps(asdict(figures), indent=1).encode())
         found.append(NetworkFigures.read(kept))
         click.echo(table(found[-1:]))
         replace_file(output, json.dumps([asdict(each) for each in found], indent=1).encode())
-    MARKS.write(docs, table(found))
+    marks.write(docs, table(found))
 
 
-def _key(segmenter: Segmenter, head: Path, *settings: object) -> str:
+def _key(segmenter: Segmenter, head: Path | None, *settings: object) -> str:
     """What figures depend on, as a short name."""
-    parts = (segmenter.digest, hashlib.sha256(head.read_bytes()).hexdigest(), *settings)
+    read = (head or find_resource(HEAD_FILE)).read_bytes()
+    parts = (segmenter.digest, hashlib.sha256(read).hexdigest(), *settings)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
 
 

@@ -276,6 +276,32 @@ class EncoderDecoder(nn.Module):
         return self.classifier(self.activation(self.decoder(self.up(y))))
 
 
+class Branches(nn.Module):
+    """A block whose output is what its branches put out, side by side."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.left, self.right = layer(channels, 8), layer(channels, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, 16, H, W]."""
+        return torch.cat([self.left(x), self.right(x)], 1)
+
+
+class BranchingEncoder(nn.Module):
+    """An encoder within a network whose coarsest blocks branch, and whose first decoder layer lies less deep."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(layer(3, 8, 2), layer(8, 8, 4), Branches(8), Branches(16), layer(16, 8))
+        self.norm = nn.BatchNorm2d(8)
+        self.decoder = nn.Sequential(nn.Upsample(scale_factor=8), layer(8, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores."""
+        return self.decoder(self.norm(self.encoder(x)))
+
+
 class Attending(nn.Module):
     """torch's own encoder layers between two convolutions: in eval mode, torch runs each as one operation."""
 

@@ -37,6 +37,12 @@ def test_decoders_have_no_say_even_where_they_use_a_module_of_the_encoder(tmp_pa
     assert encoder_layers(network(tmp_path, "EncoderDecoder")) == ("first", "second", "third", "last")
 
 
+def test_whole_blocks_are_seen_rather_than_their_branches(tmp_path: Path) -> None:
+    # The last of each third of encoder.1 to encoder.4, the encoder and the norm.
+    layers = encoder_layers(network(tmp_path, "BranchingEncoder"))
+    assert layers == ("encoder.0", "encoder.2", "encoder.4", "norm")
+
+
 def test_the_shipped_network_gives_its_layers_fine_to_coarse() -> None:
     segmenter = load_segmenter("lraspp_camvid", "cpu")
     assert encoder_layers(segmenter) == ("backbone.1", "backbone.3", "backbone.6", "classifier.cbr")

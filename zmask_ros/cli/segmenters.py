@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import click
-import torch
 
 from zmask_ros.cli import options
 from zmask_ros.cli.console import print_json, print_rows, stdout
-from zmask_ros.defense.evidence.taps import feature_layers
 from zmask_ros.segmenters import Segmenter, descriptions, load_segmenter, read_description
+from zmask_ros.training.encoder import ALL_LEVELS, encoder_layers, tappable_layers
+from zmask_ros.training.plans import described_layers
 
 
 @click.command()
 @click.argument("name", required=False)
+@click.option(
+    "--depth",
+    type=click.IntRange(1),
+    default=2,
+    show_default=True,
+    help="Layers of so many levels within the network are shown; more if these are few.",
+)
 @options.threads
 @options.as_json
-def command(name: str | None, as_json: bool) -> None:
-    """List the segmenters, or show one: classes, input size, and every layer that can be tapped.
+def command(name: str | None, depth: int, as_json: bool) -> None:
+    """List the segmenters, or show one: classes, input size, and the layers that can be tapped.
 
     \b
       zmask segmenters
       zmask segmenters lraspp_camvid
-      zmask segmenters my_network.yaml
+      zmask segmenters my_network.yaml --depth 4
     """
     if name is None:
         _list(as_json)
     else:
-        _show(load_segmenter(name, "cpu"), as_json)
+        _show(load_segmenter(name, "cpu"), depth, as_json)
 
 
 def _list(as_json: bool) -> None:
@@ -40,17 +47,29 @@ def _list(as_json: bool) -> None:
     print_rows("Segmenters", rows, ("name", "builder", "input (w x h)", "classes", "file"))
 
 
-@torch.inference_mode()
-def _show(segmenter: Segmenter, as_json: bool) -> None:
-    gray = torch.zeros(1, 3, *segmenter.input_size, device=segmenter.device)
-    # Those down to two levels below the network that give one feature map, with their shapes [C, h, w].
-    layers = dict(feature_layers(segmenter.network, lambda: segmenter.logits(gray)))
-    chosen = {name: "S" for name in segmenter.description.shallow_layers}
-    for name in segmenter.description.deep_layers:
-        chosen[name] = chosen.get(name, "") + "D"
+def _show(segmenter: Segmenter, depth: int, as_json: bool) -> None:
+    every = tappable_layers(segmenter, ALL_LEVELS)
+    chosen = _chosen(segmenter) if every else {}
+    shown = tappable_layers(segmenter, depth).keys() | chosen.keys()
+    layers = {name: shape for name, shape in every.items() if name in shown}
     if as_json:
         print_json({"name": segmenter.name, "digest": segmenter.digest, "layers": layers, "chosen": chosen})
         return
     stdout.print(f"{segmenter.name}: {', '.join(segmenter.classes)}", highlight=False, markup=False)
     rows = [(name, *shape, chosen.get(name, "")) for name, shape in layers.items()]
     print_rows("Layers that can be tapped", rows, ("layer", "channels", "height", "width", "set"))
+    deeper = every.keys() - layers.keys()
+    if deeper:
+        levels = max(name.count(".") + 1 for name in deeper)
+        stdout.print(f"{len(deeper)} more lie deeper: --depth {levels} shows them all.", highlight=False)
+
+
+def _chosen(segmenter: Segmenter) -> dict[str, str]:
+    """What layers are for, by name: S, D, and H for the transferable head of `zmask fit`."""
+    named = segmenter.description.shallow_layers, segmenter.description.deep_layers
+    shallow, deep = named if any(named) else described_layers(segmenter)
+    chosen: dict[str, str] = {}
+    for letter, names in (("S", shallow), ("D", deep), ("H", encoder_layers(segmenter))):
+        for name in dict.fromkeys(names):
+            chosen[name] = chosen.get(name, "") + letter
+    return chosen

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 
 import cv2
@@ -162,7 +164,8 @@ def build_segmenter(description: Description, device: str = "auto") -> Segmenter
             sentence says why, and which entries of the description to change.
     """
     place = choose_device(device)
-    with modules_beside(description):
+    # What a builder prints is for people, and must not get into what a command prints for machines.
+    with modules_beside(description), redirect_stdout(sys.stderr):
         network = build_network(description)
         digest = weights_digest(network)
         # Channels last is a third faster on CPUs, and no slower on GPUs.

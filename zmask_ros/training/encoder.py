@@ -34,7 +34,7 @@ def tappable_layers(segmenter: Segmenter, depth: int) -> dict[str, Shape]:
 def encoder_layers(segmenter: Segmenter) -> tuple[str, ...]:
     """`SLOTS` layers of the encoder, shallow to deep: the last one of each resolution.
 
-    Of layers within layers the outermost count, if they are enough. Where there are fewer resolutions, the coarsest
+    Of layers within layers the outermost count that are enough. Where there are fewer resolutions, the coarsest
     gives several layers, evenly spread; in a network with fewer layers, some stand for more than one slot.
 
     Raises:
@@ -45,8 +45,7 @@ def encoder_layers(segmenter: Segmenter) -> tuple[str, ...]:
         raise ZmaskError(f"Segmenter '{segmenter.name}' has no layer that could be tapped: see `zmask segmenters`.")
     *finer, coarsest = resolutions[:SLOTS]
     missing = SLOTS - len(finer)
-    outermost = _outermost(coarsest)
-    coarsest = outermost if len(outermost) >= missing else coarsest
+    coarsest = _outermost(coarsest, missing)
     spread = [coarsest[math.ceil((number + 1) * len(coarsest) / missing) - 1] for number in range(missing)]
     return (*(_outermost(own)[-1] for own in finer), *spread)
 
@@ -86,10 +85,13 @@ def _resolutions(layers: dict[str, Shape]) -> list[list[str]]:
     return found
 
 
-def _outermost(names: list[str]) -> list[str]:
-    """Those that lie the fewest levels below the network."""
-    least = min(name.count(".") for name in names)
-    return [name for name in names if name.count(".") == least]
+def _outermost(names: list[str], enough: int = 1) -> list[str]:
+    """Those that lie the fewest levels below the network, and so many levels of them that they are enough."""
+    for levels in sorted({name.count(".") for name in names}):
+        found = [name for name in names if name.count(".") <= levels]
+        if len(found) >= enough:
+            return found
+    return names
 
 
 def _convolutions(segmenter: Segmenter, name: str) -> int:

@@ -103,7 +103,7 @@ def mean_z_plan(segmenter: Segmenter) -> FittingPlan:
         LayerError: its description names a layer that the network does not have.
         ProfileError: it names some for S or for D alone.
     """
-    shallow_layers, deep_layers = _described_layers(segmenter)
+    shallow_layers, deep_layers = described_layers(segmenter)
     return plan_for(segmenter, shallow_layers, deep_layers)
 
 
@@ -181,7 +181,7 @@ def paper_plan(segmenter: Segmenter) -> FittingPlan:
         LayerError: the description names a layer that the network does not have.
         ProfileError: it names some for S or for D alone.
     """
-    shallow_layers, deep_layers = _described_layers(segmenter)
+    shallow_layers, deep_layers = described_layers(segmenter)
     grid = working_grid(segmenter.input_size, GRID_FRACTION)
     shallow = Branch(shallow_layers, kernels_on(grid, PAPER_SHALLOW_KERNELS))
     deep_layers = tuple(dict.fromkeys(deep_layers + shallow_layers))
@@ -204,7 +204,7 @@ def _distinct(layers: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(layers))
 
 
-def _described_layers(segmenter: Segmenter) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def described_layers(segmenter: Segmenter) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """S and D; where the description names neither, the finer and the coarser ones of the encoder's."""
     layers = segmenter.description.shallow_layers, segmenter.description.deep_layers
     if not any(layers):

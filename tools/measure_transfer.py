@@ -6,7 +6,7 @@ the trivial mask: the mean |z| of one layer, the best of the head's layers in hi
 docs/evaluation.md and all figures into --json.
 
     PYTHONPATH=tools python tools/measure_transfer.py out/networks/*.yaml --heads out/networks/heads
-    PYTHONPATH=tools python tools/measure_transfer.py theirs/*.yaml    # networks of others, with the head that is shipped
+    PYTHONPATH=tools python tools/measure_transfer.py theirs/*.yaml    # others' networks, with the shipped head
 
 Networks whose classes are not CamVid's are judged by their own labels of the frames without a patch.
 
@@ -54,6 +54,7 @@ from zmask_ros.io.files import replace_file
 from zmask_ros.io.images.files import read_picture
 from zmask_ros.io.markdown_tables import Marks
 from zmask_ros.progress import Advance
+from zmask_ros.resources import find_resource
 from zmask_ros.runtime.camera import labels_without
 from zmask_ros.segmenters import Segmenter, load_segmenter
 from zmask_ros.training.encoder import encoder_layers
@@ -61,7 +62,6 @@ from zmask_ros.training.plans import mean_z_plan, transfer_plan
 from zmask_ros.training.preparation.stages import Surroundings, prepare
 from zmask_ros.training.settings import PreparationSettings
 from zmask_ros.training.sources import CleanFrame, at_input_size
-from zmask_ros.resources import find_resource
 from zmask_ros.training.transfer import HEAD_FILE, load_transferable_head
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -251,7 +251,7 @@ def adaptive_patch(
 def measure(
     trial: Trial, clean: Sequence[CleanFrame], head: Path | None, patch: np.ndarray, budget: float | None
 ) -> NetworkFigures:
-    """All defenses on one network; ``clean`` are the frames that they are fitted on, and no ``head`` is the shipped one."""
+    """All defenses on one network, fitted on ``clean`` frames; no ``head`` is the one that comes with the package."""
     segmenter = trial.segmenter
     plans = {MEAN_Z: mean_z_plan(segmenter), HEAD: transfer_plan(segmenter, load_transferable_head(head))}
     profiles = {name: fitted(segmenter, plan, clean) for name, plan in plans.items()}
@@ -332,7 +332,7 @@ def road_stills(folder: Path | None) -> list[np.ndarray]:
 @click.option(
     "--heads",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Folder of heads, each by the name of the network that it was trained without.  [default: the shipped one for all]",
+    help="Folder of heads, each by the name of the network that it was trained without.  [default: the shipped one]",
 )
 @click.option(
     "--json", "output", type=click.Path(path_type=Path), default="out/networks/transfer.json", show_default=True

@@ -18,11 +18,11 @@ def described(folder: Path) -> str:
 def test_layers_that_are_chosen_are_listed_however_deep_they_lie(capsys, tmp_path):
     _, printed, _ = zmask(capsys, "segmenters", described(tmp_path), "--depth", "1", "--json")
     found = json.loads(printed)
-    assert found["chosen"] == {"encoder.0": "SH", "encoder.2": "SH", "encoder.4": "DH", "norm": "DH"}
+    assert found["chosen"] == {"encoder.1": "SH", "encoder.3": "SH", "encoder.5": "DH", "norm": "DH"}
     assert found["layers"].keys() >= found["chosen"].keys()
 
 
 def test_it_is_said_how_to_see_what_lies_deeper(capsys, tmp_path):
     path = described(tmp_path)
-    assert "4 more lie deeper: --depth 3 shows them all." in zmask(capsys, "segmenters", path)[1]
+    assert "6 more lie deeper: --depth 3 shows them all." in zmask(capsys, "segmenters", path)[1]
     assert "more lie deeper" not in zmask(capsys, "segmenters", path, "--depth", "3")[1]

@@ -288,18 +288,45 @@ class Branches(nn.Module):
         return torch.cat([self.left(x), self.right(x)], 1)
 
 
+class Pooled(nn.Module):
+    """A block that looks at a coarser map for a while."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.pool, self.conv = nn.AvgPool2d(2), layer(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As large as ``x``."""
+        return x + F.interpolate(self.conv(self.pool(x)), scale_factor=2.0)
+
+
 class BranchingEncoder(nn.Module):
     """An encoder within a network whose coarsest blocks branch, and whose first decoder layer lies less deep."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.encoder = nn.Sequential(layer(3, 8, 2), layer(8, 8, 4), Branches(8), Branches(16), layer(16, 8))
+        first = layer(3, 8, 2), Pooled(8), layer(8, 8, 4)
+        self.encoder = nn.Sequential(*first, Branches(8), Branches(16), layer(16, 8))
         self.norm = nn.BatchNorm2d(8)
         self.decoder = nn.Sequential(nn.Upsample(scale_factor=8), layer(8, 3))
 
     def forward(self, x: Tensor) -> Tensor:
         """Scores."""
         return self.decoder(self.norm(self.encoder(x)))
+
+
+class CoarseScores(nn.Module):
+    """An encoder whose last two layers, at its own resolution, are class scores."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(layer(3, 12, 2), layer(12, 12, 4), layer(12, 12), layer(12, 12), layer(12, 9))
+        self.norm = nn.BatchNorm2d(9)
+        self.up = nn.ConvTranspose2d(9, 9, 8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores of the first three of nine classes."""
+        return self.up(self.norm(self.encoder(x)))[:, :3]
 
 
 class Attending(nn.Module):

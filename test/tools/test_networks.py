@@ -51,6 +51,12 @@ def test_a_family_has_encoder_layers_and_those_of_its_description(name: str, tmp
     assert set(mean_z_plan(segmenter).binding.shapes) == {*FAMILIES[name].shallow, *FAMILIES[name].deep}
 
 
+def test_a_strided_block_with_branches_is_not_taken_for_the_decoder(tmp_path: Path) -> None:
+    # One branch is coarser than the one that is reached after it.
+    layers = encoder_layers(untrained(tmp_path, "shufflenet"))
+    assert layers == ("body.conv1", "body.maxpool", "body.stage2", "body.stage3")
+
+
 def test_families_differ() -> None:
     sizes = [sum(p.numel() for p in family.build().parameters()) for family in FAMILIES.values()]
     assert len(set(sizes)) == len(FAMILIES)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from zmask_ros.defense.evidence.grid import Size
-from zmask_ros.defense.evidence.taps import Shape, feature_layers
+from zmask_ros.defense.evidence.taps import Shape, feature_layers, find_layer
 from zmask_ros.errors import ZmaskError
 from zmask_ros.segmenters import Segmenter
 
@@ -20,6 +20,8 @@ LEAST_SIDE, LEAST_CHANNELS = 8, 8
 FINER, COARSER = 0.75, 1.5
 """A layer with less than this share of the height of those before it begins a new resolution; one with more than the
 other share begins the decoder."""
+PATH = 3.0
+"""What holds a layer with so many times its own height is a path of several resolutions, and no block."""
 ALL_LEVELS = 32
 """Below the network, down to which layers are looked for."""
 
@@ -34,18 +36,20 @@ def tappable_layers(segmenter: Segmenter, depth: int) -> dict[str, Shape]:
 def encoder_layers(segmenter: Segmenter) -> tuple[str, ...]:
     """`SLOTS` layers of the encoder, shallow to deep: the last one of each resolution.
 
-    Of layers within layers the outermost count that are enough. Where there are fewer resolutions, the coarsest
-    gives several layers, evenly spread; in a network with fewer layers, some stand for more than one slot.
+    Of layers within layers the outermost count that are enough. Where there are fewer resolutions, the coarsest gives
+    several layers, evenly spread, without class scores; in a network with fewer layers, some stand for more than one
+    slot.
 
     Raises:
         ZmaskError: the network has no layer that could be tapped.
     """
-    resolutions = _resolutions(tappable_layers(segmenter, ALL_LEVELS))
+    layers = tappable_layers(segmenter, ALL_LEVELS)
+    resolutions = _resolutions(segmenter, layers)
     if not resolutions:
         raise ZmaskError(f"Segmenter '{segmenter.name}' has no layer that could be tapped: see `zmask segmenters`.")
     *finer, coarsest = resolutions[:SLOTS]
     missing = SLOTS - len(finer)
-    coarsest = _outermost(coarsest, missing)
+    coarsest = _outermost(_without_scores(coarsest, layers, missing), missing)
     spread = [coarsest[math.ceil((number + 1) * len(coarsest) / missing) - 1] for number in range(missing)]
     return (*(_outermost(own)[-1] for own in finer), *spread)
 
@@ -58,7 +62,7 @@ def edge_layer(segmenter: Segmenter, grid: Size) -> str | None:
     finer than the working grid.
     """
     layers = tappable_layers(segmenter, ALL_LEVELS)
-    finest = next(iter(_resolutions(layers)), [])
+    finest = next(iter(_resolutions(segmenter, layers)), [])
     if not finest or any(own <= cells for own, cells in zip(layers[finest[0]][1:], grid, strict=True)):
         return None
     first, *others = finest
@@ -69,12 +73,13 @@ def edge_layer(segmenter: Segmenter, grid: Size) -> str | None:
     return [first, *following][-1]
 
 
-def _resolutions(layers: dict[str, Shape]) -> list[list[str]]:
+def _resolutions(segmenter: Segmenter, layers: dict[str, Shape]) -> list[list[str]]:
     """The encoder's layers in the order in which they are reached, those of one resolution together."""
+    inner = _inner(segmenter, layers)
     found: list[list[str]] = []
     current = 0
     for name, (channels, height, width) in layers.items():
-        if min(height, width) < LEAST_SIDE or channels < LEAST_CHANNELS:
+        if min(height, width) < LEAST_SIDE or channels < LEAST_CHANNELS or name in inner:
             continue
         if not found or height < FINER * current:
             found.append([])
@@ -85,13 +90,46 @@ def _resolutions(layers: dict[str, Shape]) -> list[list[str]]:
     return found
 
 
+def _inner(segmenter: Segmenter, layers: dict[str, Shape]) -> set[str]:
+    """Layers of a resolution that a block only passes through: before it gets coarser, or pooled for a while."""
+    names, found = list(layers), set()
+    for block, (_, height, _) in layers.items():
+        within = [name for name in names if name.startswith(f"{block}.")]
+        heights = {name: layers[name][1] for name in within}
+        if not within or _is_path(find_layer(segmenter.network, block), height, heights, len(names)):
+            continue
+        first = names.index(within[0])
+        before = layers[names[first - 1]][1] if first else segmenter.input_size[0]
+        pooled = FINER * min(height, before)
+        found |= {name for name, own in heights.items() if own > COARSER * height or own < pooled}
+    return found
+
+
+def _is_path(module: nn.Module, height: int, within: dict[str, int], layers: int) -> bool:
+    """Whether what lies within a module are layers of the network in their own right: it is no block."""
+    most = len(within) > layers / 2
+    return most or isinstance(module, nn.Sequential) or max(within.values()) >= PATH * height
+
+
 def _outermost(names: list[str], enough: int = 1) -> list[str]:
-    """Those that lie the fewest levels below the network, and so many levels of them that they are enough."""
-    for levels in sorted({name.count(".") for name in names}):
-        found = [name for name in names if name.count(".") <= levels]
-        if len(found) >= enough:
-            return found
-    return names
+    """Those that are within no other one; where these are not enough, those within them instead."""
+    while True:
+        outermost = [name for name in names if not any(name.startswith(f"{other}.") for other in names)]
+        opened = [name for name in names if name not in outermost or not _holds_any(name, names)]
+        if len(outermost) >= enough or opened == names:
+            return outermost
+        names = opened
+
+
+def _holds_any(name: str, others: list[str]) -> bool:
+    return any(other.startswith(f"{name}.") for other in others)
+
+
+def _without_scores(names: list[str], layers: dict[str, Shape], enough: int) -> list[str]:
+    """Those with another number of channels than the last layer, which gives a score for each class."""
+    *_, (scores, _, _) = layers.values()
+    features = [name for name in names if layers[name][0] != scores]
+    return features if len(features) >= enough else names
 
 
 def _convolutions(segmenter: Segmenter, name: str) -> int:

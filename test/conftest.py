@@ -35,6 +35,14 @@ def pytest_unconfigure() -> None:
     faulthandler.dump_traceback_later(ENDS_S, exit=True, file=sys.__stderr__)
 
 
+@pytest.fixture(autouse=True)
+def _tiny_numbers() -> None:
+    """Let tests draw all numbers: networks that others have loaded take tiny ones for zero, which hypothesis refuses."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_flush_denormal(False)
+
+
 @pytest.fixture(scope="module")
 def segmenter(tmp_path_factory: pytest.TempPathFactory) -> Segmenter:
     """The tiny network."""

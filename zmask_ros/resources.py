@@ -60,7 +60,7 @@ def shipped_profile(segmenter: str) -> Path:
     Raises:
         ZmaskError: there is none.
     """
-    return _shipped(segmenter, PROFILE_SUFFIX, "profile", "fit one with zmask fit")
+    return _shipped(segmenter, PROFILE_SUFFIX, "profile", "fit one with zmask fit, and name it with --profile")
 
 
 def shipped_patch(segmenter: str, carrier: str = "") -> Path:
@@ -76,11 +76,11 @@ def shipped_patch(segmenter: str, carrier: str = "") -> Path:
     if carrier:
         with suppress(ZmaskError):
             return find_resource(f"models/{segmenter}.{carrier}{PATCH_SUFFIX}")
-    return _shipped(segmenter, PATCH_SUFFIX, "patch", "make one with zmask attack")
+    return _shipped(segmenter, PATCH_SUFFIX, "patch", "make one with zmask attack, and name it with --patch")
 
 
 def _shipped(segmenter: str, suffix: str, what: str, remedy: str) -> Path:
     try:
         return find_resource(f"models/{segmenter}{suffix}")
     except ZmaskError as error:
-        raise ZmaskError(f"No {what} is shipped for segmenter '{segmenter}': {remedy} and name it.") from error
+        raise ZmaskError(f"No {what} is shipped for segmenter '{segmenter}': {remedy}.") from error

@@ -23,6 +23,7 @@ from zmask_ros.io.bags.reader import CameraBags, ReadReport, image_topics
 from zmask_ros.io.bags.writer import BagWriter
 from zmask_ros.io.images.remarks import NEARLY_BLACK
 from zmask_ros.io.stamps import stamp_ns
+from zmask_ros.resources import shipped_profile
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +187,32 @@ def test_a_profile_of_another_network(capsys, drive, profile, tmp_path):
     other = tiny_network.describe(tmp_path, seed=1)
     sentence = refused(capsys, "replay", drive, "--segmenter", other, "--profile", profile)
     assert "network" in sentence
+
+
+def test_the_network_of_a_profile_need_not_be_named_if_it_is_shipped(capsys, drive, tiny, profile):
+    for arguments in (("replay", drive), ("inspect", drive)):
+        sentence = refused(capsys, *arguments, "--profile", profile)
+        assert f"belongs to the network '{tiny.stem}', which does not come with this package" in sentence
+        assert "--segmenter" in sentence
+    code, _, _ = zmask(capsys, "replay", drive, "--profile", shipped_profile("unet_camvid"), "--every", 20, "--json")
+    assert code == 0
+
+
+def test_pictures_that_zmask_has_written_beside_a_cameras_are_passed_over(capsys, drive, tiny, profile, tmp_path):
+    output = tmp_path / "replayed.mcap"
+    assert zmask(capsys, "replay", drive, "--segmenter", tiny, "--profile", profile, "-o", output)[0] == 0
+    again = ("replay", output, "--segmenter", tiny, "--profile", profile, "--json")
+    code, out, _ = zmask(capsys, *again)
+    assert code == 0 and json.loads(out)["frames"] == 40
+
+
+def test_who_fits_few_frames_is_told_what_they_are_too_few_for(capsys, drive, tiny, tmp_path):
+    output = tmp_path / "a.zmask.safetensors"
+    code, _, err = zmask(capsys, "fit", drive, "--segmenter", tiny, "-o", output)
+    assert code == 0, err
+    assert "takes 5 stretches of 10 frames" in " ".join(err.split())
+    code, _, err = zmask(capsys, "replay", drive, "--segmenter", tiny, "--profile", output)
+    assert "whether the profile fits is unknown: the profile does not say" in " ".join(err.split())
 
 
 def test_a_missing_layer(capsys, drive, tmp_path):

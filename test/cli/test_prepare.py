@@ -176,7 +176,7 @@ def test_the_network_of_the_profile_that_it_starts_from_is_the_default(capsys, t
     start, output = with_head(tiny), tmp_path / "mine.zmask.safetensors"
     drive = record(tmp_path / "drive.mcap", map(tiny_network.clean_image, range(80)))
     # Its name is that of no segmenter of the package; the shipped network would be refused for another reason.
-    assert "There is no segmenter 'tiny_0'" in refused(capsys, command, drive, "--from", start, "-o", output)
+    assert "belongs to the network 'tiny_0'" in refused(capsys, command, drive, "--from", start, "-o", output)
 
 
 def test_images_of_a_camera_of_twelve_bits(capsys, tiny, tmp_path):

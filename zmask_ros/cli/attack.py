@@ -45,7 +45,7 @@ from zmask_ros.segmenters import Segmenter, load_segmenter
 
 
 @click.command(cls=AttackCommand)
-@options.segmenter
+@options.defended_segmenter
 @click.option("--street", type=options.SEEDS, help="Frames of street-world drives with these seeds, e.g. 1,2,3.")
 @options.path("--camvid", help="Frames of CamVid's training split; its root folder.")
 @options.path("--images", help="Frames from a folder of images, without labels.")
@@ -71,7 +71,7 @@ from zmask_ros.segmenters import Segmenter, load_segmenter
 @worker_options
 @options.as_json
 def command(
-    segmenter: str,
+    segmenter: str | None,
     street: tuple[int, ...] | None,
     camvid: Path | None,
     images: Path | None,
@@ -126,6 +126,7 @@ def command(
     described = sources.describe()
     recipe = recipe_of(recipe_file, overrides)
     known_profile = None if profile is None else load_profile(profile)
+    segmenter = segmenter or options.begun_with(known_profile)
     if known_profile is not None and not recipe.knows_the_defense:
         warn("This attack does not know the defence, so --profile has no effect: see --adaptive, --beta, --decoys.")
     if strength != QUICK and scenes:

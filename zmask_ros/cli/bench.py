@@ -33,7 +33,7 @@ MODES = Marks("<!-- modes: written by zmask bench --modes --docs -->", "<!-- end
 
 
 @click.command()
-@options.segmenter
+@options.defended_segmenter
 @options.path("--profile", help="Profile.  [default: the one shipped]")
 @options.path("--patch", help="Patch, a picture.  [default: the one shipped]")
 @click.option("--size", type=options.IMAGE_SIZE, help="The camera's images.  [default: the network's input size]")
@@ -75,7 +75,7 @@ MODES = Marks("<!-- modes: written by zmask bench --modes --docs -->", "<!-- end
 @options.device
 @options.as_json
 def command(
-    segmenter: str,
+    segmenter: str | None,
     profile: Path | None,
     patch: Path | None,
     size: tuple[int, int] | None,
@@ -123,6 +123,7 @@ def command(
         check_place(plot)
     if docs is not None:
         PERFORMANCE.check(docs)
+    segmenter = options.named_segmenter(segmenter, profile)
     network = load_segmenter(segmenter, device)
     path = profile or shipped_profile(network.name)
     fitted = load_profile(path)

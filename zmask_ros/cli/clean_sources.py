@@ -57,7 +57,7 @@ def read_clean(
     Raises:
         ZmaskError: the profile belongs to another network, or frames cannot be read or are too few.
     """
-    network = load_segmenter(segmenter or profile.binding.segmenter, device)
+    network = load_segmenter(segmenter or options.named_by(profile), device)
     check_binding(profile.binding, network, tuple(profile.binding.shapes))
     clean = read_frames(network, sources, progress)
     check_enough_frames(clean)

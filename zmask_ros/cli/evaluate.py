@@ -47,7 +47,7 @@ def _named_path(text: str) -> tuple[str, Path]:
 
 
 @click.command()
-@options.segmenter
+@options.defended_segmenter
 @click.option(
     "--profile",
     "profiles",
@@ -99,7 +99,7 @@ def _named_path(text: str) -> tuple[str, Path]:
 @worker_options
 @options.as_json
 def command(
-    segmenter: str,
+    segmenter: str | None,
     profiles: tuple[tuple[str, Path], ...],
     plan_name: str,
     quick: bool,
@@ -144,6 +144,7 @@ def command(
     """
     if docs is not None:
         TABLES.check(docs)
+    segmenter = options.named_segmenter(segmenter, profiles[0][1] if profiles else None)
     network = load_segmenter(segmenter, device)
     named = _profiles(profiles, network)
     plan = with_strength(_plan("quick" if quick else plan_name, network, named[0]), strength, network)

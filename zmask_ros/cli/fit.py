@@ -13,7 +13,7 @@ from zmask_ros.cli import options
 from zmask_ros.cli.console import print_profile, progress, warn
 from zmask_ros.cli.fleet import bag_cache, exit_with, fleet_options, local_bags, pool_settings, report_tally
 from zmask_ros.cli.options import begun_with
-from zmask_ros.cli.profile_rows import summary
+from zmask_ros.cli.profile_rows import remarks, summary
 from zmask_ros.defense import load_profile, merge_profiles, save_profile
 from zmask_ros.defense.profile.merging import check_mergeable
 from zmask_ros.defense.profile.storage import check_profile_place
@@ -116,8 +116,8 @@ def command(
         click.echo(f"{fit.frames} frames in {fit.seconds:.1f} s, {speed:.1f} frames/s", err=True)
     profile = reduce(merge_profiles, [fit.profile for fit in fits] + merged)
     save_profile(profile, output)
-    for note in dict.fromkeys(profile.notes):
-        warn(note)
+    for sentence in remarks(profile):
+        warn(sentence)
     if tally is None:
         print_profile(output, summary(profile), as_json)
         return

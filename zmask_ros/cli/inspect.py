@@ -68,7 +68,7 @@ def command(
     elif profile is None:
         _show_bag(path, as_json)
     else:
-        name = segmenter or load_profile(profile).binding.segmenter
+        name = options.named_segmenter(segmenter, profile)
         settings = ReplaySettings(
             path,
             name,

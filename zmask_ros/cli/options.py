@@ -58,7 +58,31 @@ def numbers(text: str, between: str, count: int | None = None) -> tuple[int, ...
 
 def begun_with(start: Profile | None) -> str:
     """The network that `begun_segmenter` stands for where none is named."""
-    return DEFAULT_SEGMENTER if start is None else start.binding.segmenter
+    return DEFAULT_SEGMENTER if start is None else named_by(start)
+
+
+def named_segmenter(segmenter: str | None, profile: Path | None) -> str:
+    """The network that `defended_segmenter` names, or else the profile in a file, or the default.
+
+    Raises:
+        ZmaskError: the profile cannot be read, or its network does not come with the package.
+    """
+    if segmenter is not None:
+        return segmenter
+    from zmask_ros.defense import load_profile
+
+    return begun_with(None if profile is None else load_profile(profile))
+
+
+def named_by(profile: Profile) -> str:
+    """The network that a profile names.
+
+    Raises:
+        SegmenterError: it does not come with the package.
+    """
+    from zmask_ros.segmenters import profiles_description
+
+    return profiles_description(profile.binding.segmenter).stem
 
 
 def _image_size(text: str) -> tuple[int, ...]:
@@ -117,10 +141,15 @@ segmenter = click.option(
 begun_segmenter = click.option(
     "--segmenter",
     help="A segmenter's name (see `zmask segmenters`) or its YAML file.  "
-    f"[default: the name in the profile of --from; without one {DEFAULT_SEGMENTER}]",
+    f"[default: that of the profile of --from, if it is shipped; without one {DEFAULT_SEGMENTER}]",
+)
+defended_segmenter = click.option(
+    "--segmenter",
+    help="A segmenter's name (see `zmask segmenters`) or its YAML file.  "
+    f"[default: that of --profile, if it is shipped; without one {DEFAULT_SEGMENTER}]",
 )
 profiles_segmenter = click.option(
-    "--segmenter", help="The profile's network: name or YAML file.  [default: the name in the profile]"
+    "--segmenter", help="The profile's network: name or YAML file.  [default: the one in the profile, if it is shipped]"
 )
 false_alarm_rate = partial(
     click.option,

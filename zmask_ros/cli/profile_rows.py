@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from zmask_ros.defense import Profile
+from zmask_ros.defense.drift.observation import STRETCH_FRAMES
+from zmask_ros.defense.drift.reference import FEWEST_STRETCHES
 from zmask_ros.defense.profile.detector import RateInterval, Screen, Threshold
 
 
@@ -26,13 +28,22 @@ def summary(profile: Profile) -> dict[str, object]:
         **precaution_rows(detector.precaution),
         **screening_rows(profile.screen),
         "vote": str(profile.vote),
-        "drift measured by": "nothing: fit again"
-        if profile.drift is None
-        else f"{sum(profile.drift.drives)} stretches",
+        "drift measured by": "nothing" if profile.drift is None else f"{sum(profile.drift.drives)} stretches",
         "drives": ", ".join(f"{source.bag} {source.topic}" for source in profile.sources),
         "created": profile.created,
         "tool version": profile.tool_version,
     }
+
+
+def remarks(profile: Profile) -> list[str]:
+    """What whoever has made the profile should know: its notes, and what it cannot do."""
+    found = list(dict.fromkeys(profile.notes))
+    if profile.drift is None:
+        found.append(
+            "Nobody will be told when the profile does not fit the camera any more: that takes "
+            f"{FEWEST_STRETCHES} stretches of {STRETCH_FRAMES} frames. Read longer drives, or more of their frames."
+        )
+    return found
 
 
 def precaution_rows(precaution: Threshold | None) -> dict[str, object]:
@@ -57,5 +68,5 @@ def interval_text(interval: RateInterval | None) -> str:
     """The interval of the false-alarm rate in words."""
     if interval is None:
         return "unknown"
-    counted = f"{interval.exceeded} false alarms in {interval.frames} held-out frames"
-    return f"{interval.low:.3g} to {interval.high:.3g} at {interval.confidence:.0%} confidence, from {counted}"
+    counted = f"{interval.exceeded} of {interval.frames} held-out frames above thresholds that they had no part in"
+    return f"{interval.low:.3g} to {interval.high:.3g} at {interval.confidence:.0%} confidence: {counted}"

@@ -27,7 +27,7 @@ from zmask_ros.runtime.replay_figures import LEVELS, replay_figures, typical_dri
 @click.command()
 @click.argument("bags", nargs=-1, required=True)
 @options.topic
-@options.segmenter
+@options.defended_segmenter
 @options.path("--profile", help="Profile; by default the segmenter's shipped one.")
 @options.path("-o", "--output", help="Bag to write: OUT.mcap, or a folder.")
 @options.path("--video", help="Video of the overlay: OUT.mp4.")
@@ -52,6 +52,8 @@ from zmask_ros.runtime.replay_figures import LEVELS, replay_figures, typical_dri
 @options.as_json
 def command(
     bags: tuple[str, ...],
+    segmenter: str | None,
+    profile: Path | None,
     as_json: bool,
     plot: Path | None,
     report: Path,
@@ -77,6 +79,7 @@ def command(
       zmask replay drive_7 --topic /camera/image_raw --rerun out.rrd && rerun out.rrd
       zmask replay 's3://fleet/*.mcap' --topic /camera/image_raw --report fleet.html --ray
     """
+    settings |= {"segmenter": options.named_segmenter(segmenter, profile), "profile": profile}
     if ray is not None:
         _check_only_the_report(settings, plot)
         check_place(report)
@@ -134,6 +137,8 @@ def _report_drive(replayed: Replayed, plot: Path | None, as_json: bool) -> None:
     typical = typical_drift(replayed.drifts)
     if needs_action(typical):
         warn(f"{typical.advice(LEVELS)}.")
+    elif typical.reason:
+        warn(f"whether the profile fits is unknown: {typical.reason}")
     if as_json:
         print_json(figures | {"remarks": dict(remarks)})
     else:

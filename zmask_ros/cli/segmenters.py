@@ -53,9 +53,13 @@ def _show(segmenter: Segmenter, depth: int, as_json: bool) -> None:
     shown = tappable_layers(segmenter, depth).keys() | chosen.keys()
     layers = {name: shape for name, shape in every.items() if name in shown}
     if as_json:
-        print_json({"name": segmenter.name, "digest": segmenter.digest, "layers": layers, "chosen": chosen})
+        size, classes = segmenter.input_size, list(segmenter.classes)
+        told = {"name": segmenter.name, "digest": segmenter.digest, "input_size": size, "classes": classes}
+        print_json(told | {"layers": layers, "chosen": chosen})
         return
-    stdout.print(f"{segmenter.name}: {', '.join(segmenter.classes)}", highlight=False, markup=False)
+    height, width = segmenter.input_size
+    told = f"{segmenter.name}, {width} x {height} pixels: {', '.join(segmenter.classes)}"
+    stdout.print(told, highlight=False, markup=False)
     rows = [(name, *shape, chosen.get(name, "")) for name, shape in layers.items()]
     print_rows("Layers that can be tapped", rows, ("layer", "channels", "height", "width", "set"))
     deeper = every.keys() - layers.keys()

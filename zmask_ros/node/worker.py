@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
+from zmask_ros.denormals import flush_denormals
 from zmask_ros.errors import describe_error
 from zmask_ros.node.mailbox import Arrival, Mailbox
 
@@ -156,6 +157,7 @@ class Worker:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        flush_denormals()
         patience_s = 0.0
         while arrivals := self._mailbox.take(self._handler.batch_limit, patience_s, self._taken):
             with self._device:

@@ -4,7 +4,13 @@ A `Segmenter` is a frozen network on its device with all that is needed to feed 
 room may import io, resources and errors.
 """
 
-from zmask_ros.segmenters.description import Description, SegmenterError, descriptions, read_description
+from zmask_ros.segmenters.description import (
+    Description,
+    SegmenterError,
+    descriptions,
+    profiles_description,
+    read_description,
+)
 from zmask_ros.segmenters.folding import with_folded_norms
 from zmask_ros.segmenters.network import two_class_scores, weights_digest
 from zmask_ros.segmenters.segmenter import (

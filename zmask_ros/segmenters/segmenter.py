@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from zmask_ros.denormals import flush_denormals
 from zmask_ros.segmenters.builders import modules_beside
 from zmask_ros.segmenters.description import Color, Description, SegmenterError, read_description
 from zmask_ros.segmenters.labels import at_size
@@ -159,10 +160,13 @@ def load_segmenter(name: str, device: str = "auto") -> Segmenter:
 def build_segmenter(description: Description, device: str = "auto") -> Segmenter:
     """The segmenter that ``description`` describes.
 
+    From now on, this thread takes tiny numbers for zero; see `zmask_ros.denormals`.
+
     Raises:
         SegmenterError: it cannot be built or loaded, fails in its trial, or differs too much from float32; the
             sentence says why, and which entries of the description to change.
     """
+    flush_denormals()
     place = choose_device(device)
     # What a builder prints is for people, and must not get into what a command prints for machines.
     with modules_beside(description), redirect_stdout(sys.stderr):

@@ -236,7 +236,7 @@ class TestRefusals:
         with BagWriter(tmp_path / "drive") as writer:
             for topic in ("/front/image_raw", "/rear/image_raw"):
                 writer.write_image(topic, picture(0), "rgb8", 1, "camera")
-        with pytest.raises(BagError, match=r"Name the image topic; image topics: /front.*, /rear"):
+        with pytest.raises(BagError, match=r"Name the image topic \(--topic\); image topics: /front.*, /rear"):
             CameraBags(tmp_path / "drive")
 
     def test_a_topic_that_carries_no_images(self, tmp_path: Path) -> None:
@@ -244,7 +244,9 @@ class TestRefusals:
             writer.write_camera_info("/front/camera_info", CAMERA, 1, "front")
         with pytest.raises(BagError, match="carries sensor_msgs/msg/CameraInfo and no images; there are no image"):
             CameraBags(tmp_path / "drive", "/front/camera_info")
-        with pytest.raises(BagError, match="Name the image topic; there are no image topics in it that can be read"):
+        with pytest.raises(
+            BagError, match=r"Name the image topic \(--topic\); there are no image topics in it that can be read"
+        ):
             CameraBags(tmp_path / "drive")
 
     @pytest.mark.parametrize("storage", list(StoragePlugin))

@@ -36,7 +36,7 @@ CLEAN_SHARE = 0.95
 BLOCKS_A_DRIVE = 10
 """Parts of a drive that are left out one after the other: its stretches resemble their neighbors."""
 FEWEST_STRETCHES = 5
-UNKNOWN_SCALE = "the profile does not say how far clean drives lie from it: fit it again with zmask fit"
+NO_REFERENCE = "the profile does not say how far clean drives lie from it: fit it again with zmask fit, on more frames"
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ class DriftMeter:
         """The distance of what was observed of a camera."""
         reference = self._reference
         if reference is None:
-            return Drift(frames=state.frames, reason=UNKNOWN_SCALE)
+            return Drift(frames=state.frames, reason=NO_REFERENCE)
         if state.frames < STRETCH_FRAMES:
             reason = f"only {state.frames} clean frames were observed, and it takes {STRETCH_FRAMES}"
             return Drift(frames=state.frames, reason=reason)

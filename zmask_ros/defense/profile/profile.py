@@ -68,7 +68,10 @@ class Binding:
                 differences.append(f"shape of {layer} (profile: {self.shapes[layer]}, here: {other.shapes[layer]})")
         if differences:
             found = "; ".join(differences)
-            raise ProfileError(f"The profile was fitted on something else: {found}. Run zmask fit again.")
+            advice = f"name the network {self.segmenter}, or fit a profile for {other.segmenter} with zmask fit"
+            if self.digest == other.digest:
+                advice = "describe the network as it was, or run zmask fit again"
+            raise ProfileError(f"The profile was fitted on something else: {found}. So {advice}.")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -30,6 +31,8 @@ from zmask_ros.io.stamps import NANOSECONDS, stamp_ns, typical_step_ns
 __all__ = ["BagError", "CameraBags", "Frame", "ReadReport", "StampedMessage", "TopicInfo", "image_topics"]
 
 CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
+# Pictures that the node and `zmask world` write beside a camera's.
+_WRITTEN_HERE = re.compile(r"/(zmask|truth)/")
 # Enough for a median that one dropped frame does not move.
 _RATE_FRAMES = 10
 
@@ -293,9 +296,10 @@ def _chosen_topic(bags: Sequence[Bag], wanted: str | None) -> str:
             raise BagError(f"The bag {bag.path} is empty: it has no messages.{_notes(bag)}")
     names = list(dict.fromkeys(topic.name for topic in _image_topics(bags)))
     if wanted is None:
-        if len(names) != 1:
-            raise BagError(f"Name the image topic; {_listing(bags)}.")
-        return names[0]
+        cameras = [name for name in names if not _WRITTEN_HERE.search(name)] or names
+        if len(cameras) != 1:
+            raise BagError(f"Name the image topic (--topic); {_listing(bags)}.")
+        return cameras[0]
     return wanted if wanted in names or f"/{wanted}" not in names else f"/{wanted}"
 
 

@@ -37,8 +37,10 @@ SETTINGS = {
     # less of it, and the others do not wait for its share. Without this, two threads beside busy processes are slower
     # than one.
     "session.dynamic_block_base": "4",
+    # As torch: see `zmask_ros.denormals`.
+    "session.set_denormal_as_zero": "1",
 }
-"""Of a session: what makes it share a machine."""
+"""Of a session: what makes it share a machine, and treat tiny numbers as torch does."""
 WITHOUT_SPINNING = {"session.intra_op.allow_spinning": "0"}
 """A thread that spins while it waits takes a core from whoever has work."""
 SHORT_SPINNING = {"session.intra_op.allow_spinning": "1", "session.intra_op.spin_duration_us": "30"}

@@ -1,0 +1,40 @@
+"""Tiny numbers are taken for zero: where the network runs, and in threads that begin afterwards."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import torch
+
+from support import tiny_network
+from zmask_ros.denormals import flush_denormals
+from zmask_ros.segmenters import load_segmenter
+
+
+def flushed() -> bool:
+    """Whether a product that is too small becomes zero here; by its bits, since comparing would flush it as well."""
+    return int((torch.tensor([1e-38]) * 0.1).view(torch.int32)) == 0
+
+
+def in_a_thread(action) -> bool:  # type: ignore[no-untyped-def]
+    """Whether products are flushed after ``action`` in a thread that has had nothing to do with it before."""
+    found: list[bool] = []
+    thread = threading.Thread(target=lambda: (action(), found.append(flushed())))
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def test_whoever_loads_a_network_takes_tiny_numbers_for_zero(tmp_path: Path) -> None:
+    torch.set_flush_denormal(False)
+    assert not flushed()
+    load_segmenter(str(tiny_network.describe(tmp_path)), "cpu")
+    assert flushed()
+    assert in_a_thread(lambda: None)
+
+
+def test_a_thread_that_was_begun_by_another_one_can_do_so_too() -> None:
+    torch.set_flush_denormal(False)
+    assert not in_a_thread(lambda: None)
+    assert in_a_thread(flush_denormals)

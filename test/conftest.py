@@ -37,7 +37,7 @@ def pytest_unconfigure() -> None:
 
 @pytest.fixture(autouse=True)
 def _tiny_numbers() -> None:
-    """Let tests draw all numbers: networks that others have loaded take tiny ones for zero, which hypothesis refuses."""
+    """Let hypothesis draw tiny numbers, which whoever has loaded a network takes for zero."""
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_flush_denormal(False)

@@ -8,13 +8,9 @@ from pathlib import Path
 import torch
 
 from support import tiny_network
+from support.tiny_numbers import flushed
 from zmask_ros.denormals import flush_denormals
 from zmask_ros.segmenters import load_segmenter
-
-
-def flushed() -> bool:
-    """Whether a product that is too small becomes zero here; by its bits, since comparing would flush it as well."""
-    return int((torch.tensor([1e-38]) * 0.1).view(torch.int32)) == 0
 
 
 def in_a_thread(action) -> bool:  # type: ignore[no-untyped-def]

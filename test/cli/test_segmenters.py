@@ -26,3 +26,19 @@ def test_it_is_said_how_to_see_what_lies_deeper(capsys, tmp_path):
     path = described(tmp_path)
     assert "6 more lie deeper: --depth 3 shows them all." in zmask(capsys, "segmenters", path)[1]
     assert "more lie deeper" not in zmask(capsys, "segmenters", path, "--depth", "3")[1]
+
+
+def test_what_a_network_prints_does_not_get_into_json(capsys, tmp_path):
+    path = describe_with(tmp_path, builder="support.odd_networks:Talking", arguments="{}", layers="{}")
+    code, out, err = zmask(capsys, "segmenters", path, "--json")
+    assert code == 0 and json.loads(out)["classes"] == ["Sky", "Road", "Car"]
+    assert "net with 3 branches" in err and "shape (1, 3, " in err
+
+
+def test_a_network_without_layers_is_shown_all_the_same(capsys, tmp_path):
+    path = describe_with(tmp_path, builder="support.odd_networks:no_layer", arguments="{}", input_size="[64, 96]")
+    code, out, err = zmask(capsys, "segmenters", path)
+    told = " ".join(err.split())
+    assert code == 0 and "96 x 64 pixels" in out
+    assert "at least 8 channels" in told
+    assert "The description names what cannot be tapped: 2" in told

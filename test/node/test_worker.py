@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from support.arrivals import arrival
+from support.tiny_numbers import flushed
 from zmask_ros.node.mailbox import Arrival, Mailbox
 from zmask_ros.node.worker import PATIENCE_LIMIT_S, STOPPED, Worker
 
@@ -49,6 +50,19 @@ def until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_tiny_numbers_are_zero_where_the_network_runs() -> None:
+    # The network may be loaded in a thread that this one does not descend from.
+    assert not flushed()
+    found: list[bool] = []
+    mailbox, handler = Mailbox(), Handler(lambda _: found.append(flushed()))
+    worker = Worker(mailbox, handler)
+    worker.start()
+    mailbox.put(arrival())
+    handler.wait_for(1)
+    assert worker.stop(5.0)
+    assert found == [True]
 
 
 def test_worker_survives_exceptions_and_flags_the_frame() -> None:

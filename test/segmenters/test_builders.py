@@ -89,13 +89,3 @@ def test_modules_of_the_search_path_are_found_after_those_beside_another(tmp_pat
 def test_a_module_that_is_nowhere_is_said_to_belong_beside_the_description(tmp_path: Path) -> None:
     with pytest.raises(SegmenterError, match="'mynet' cannot be imported .*beside .*mine.yaml or on PYTHONPATH"):
         load(tmp_path)
-
-
-def test_what_a_builder_prints_is_not_in_what_a_command_prints(tmp_path: Path, capsys) -> None:
-    write(tmp_path, 1)
-    module = tmp_path / "mynet.py"
-    module.write_text(module.read_text().replace("__init__();", "__init__(); print('net with 3 branches');"))
-    load(tmp_path)
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    assert "net with 3 branches" in printed.err

@@ -67,6 +67,20 @@ class Wrapped(nn.Module):
         return FORMS[self.kind](self.inner(x))
 
 
+class Talking(nn.Module):
+    """The tiny network, which prints whenever it is built or runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        print("net with 3 branches")
+        self.inner = tiny_network.build(0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores."""
+        print("shape", tuple(x.shape))
+        return self.inner(x)
+
+
 class Fragile(nn.Module):
     """The tiny network, whose output lives on digits that half precision does not have."""
 
@@ -313,6 +327,76 @@ class BranchingEncoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Scores."""
         return self.decoder(self.norm(self.encoder(x)))
+
+
+class Tokens(nn.Module):
+    """A block of a transformer, which takes and gives tokens [B, N, C]: only the convolutions in it have maps."""
+
+    def __init__(self, channels: int, reduction: int) -> None:
+        super().__init__()
+        self.reduced = layer(channels, channels, reduction)
+        self.values, self.mixed = nn.Linear(channels, channels), layer(channels, channels)
+
+    def forward(self, tokens: Tensor, height: int, width: int) -> Tensor:
+        """Tokens as many as there were."""
+        maps = tokens.transpose(1, 2).unflatten(2, (height, width))
+        keys = self.reduced(maps).flatten(2).transpose(1, 2)
+        seen = tokens + F.scaled_dot_product_attention(tokens, keys, self.values(keys))
+        return self.mixed(seen.transpose(1, 2).unflatten(2, (height, width))).flatten(2).transpose(1, 2)
+
+
+class Pyramid(nn.Module):
+    """A pyramid of transformers, as of SegFormer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embeddings = nn.ModuleList([layer(3, 8, 4), layer(8, 8, 2)])
+        self.blocks = nn.ModuleList([Tokens(8, 4), Tokens(8, 2)])
+        self.decoder = nn.Sequential(nn.Upsample(scale_factor=8), layer(8, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores."""
+        for embed, block in zip(self.embeddings, self.blocks, strict=True):
+            x = embed(x)
+            height, width = x.shape[-2:]
+            x = block(x.flatten(2).transpose(1, 2), height, width).transpose(1, 2).unflatten(2, (height, width))
+        return self.decoder(x)
+
+
+class Level(nn.Module):
+    """A level of a U-Net that holds the next one: halves, has the next level go on, and doubles."""
+
+    def __init__(self, levels: int, channels: int) -> None:
+        super().__init__()
+        self.down = layer(channels, 8, 2)
+        self.next = Level(levels - 1, 8) if levels > 1 else nn.Identity()
+        self.up = nn.ConvTranspose2d(8, 8, 2, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As large as ``x``."""
+        return self.up(self.next(self.down(x)))
+
+
+def nested_unet() -> nn.Module:
+    """A U-Net of four levels, each within the one before."""
+    return nn.Sequential(Level(4, 3), layer(8, 3))
+
+
+class Stem(nn.Module):
+    """A module that halves twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = layer(3, 8, 2), layer(8, 8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """A quarter as large as ``x``."""
+        return self.second(self.first(x))
+
+
+def stem_that_halves_twice() -> nn.Module:
+    """A network whose finest maps are within its stem."""
+    return nn.Sequential(Stem(), layer(8, 8), layer(8, 8, 2), layer(8, 8), nn.Upsample(scale_factor=8), layer(8, 3))
 
 
 class CoarseScores(nn.Module):

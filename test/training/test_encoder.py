@@ -44,6 +44,19 @@ def test_whole_blocks_are_seen_rather_than_their_branches(tmp_path: Path) -> Non
     assert layers == ("encoder.1", "encoder.3", "encoder.5", "norm")
 
 
+@pytest.mark.parametrize(
+    ("builder", "layers"),
+    [
+        # What attention reduces is not the decoder's beginning.
+        ("Pyramid", ("blocks.0.mixed", "embeddings.1", "blocks.1.mixed", "blocks.1.mixed")),
+        ("nested_unet", ("0.down", "0.next.down", "0.next.next.down", "0.next.next.next")),
+        ("stem_that_halves_twice", ("0.first", "1", "2", "3")),
+    ],
+)
+def test_what_holds_layers_is_told_from_a_block(tmp_path: Path, builder: str, layers: tuple[str, ...]) -> None:
+    assert encoder_layers(network(tmp_path, builder)) == layers
+
+
 def test_class_scores_are_no_layers_of_the_encoder(tmp_path: Path) -> None:
     layers = encoder_layers(network(tmp_path, "CoarseScores"))
     assert layers == ("encoder.0", "encoder.1", "encoder.2", "encoder.3")

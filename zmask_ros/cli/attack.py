@@ -128,7 +128,10 @@ def command(
     known_profile = None if profile is None else load_profile(profile)
     segmenter = segmenter or options.begun_with(known_profile)
     if known_profile is not None and not recipe.knows_the_defense:
-        warn("This attack does not know the defence, so --profile has no effect: see --adaptive, --beta, --decoys.")
+        warn(
+            "This attack does not know the defence, so that of --profile it takes the network alone: see --adaptive, "
+            "--beta, --decoys."
+        )
     if strength != QUICK and scenes:
         raise ZmaskError("Scenes have the strength quick: leave --strength out.")
     if resume and ray is not None:

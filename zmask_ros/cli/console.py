@@ -6,10 +6,11 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from contextvars import ContextVar
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 from rich.console import Console, RenderableType
@@ -22,6 +23,7 @@ from zmask_ros.progress import SECONDS, Advance
 
 LINE_EVERY_S = 30.0
 """Between two lines of progress where there is no terminal, seconds."""
+_machines: ContextVar[TextIO | None] = ContextVar("machines", default=None)
 stdout = Console()
 stderr = Console(stderr=True)
 
@@ -163,7 +165,18 @@ def figure(value: Any) -> str:
 
 def print_json(result: Any) -> None:
     """``result`` as JSON on stdout, for machines."""
-    click.echo(json.dumps(result, indent=2))
+    click.echo(json.dumps(result, indent=2), file=_machines.get())
+
+
+@contextmanager
+def only_json_on_stdout() -> Iterator[None]:
+    """Context manager in which all but `print_json` is printed on stderr: a user's network may print what it likes."""
+    token = _machines.set(sys.stdout)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _machines.reset(token)
 
 
 def warn(sentence: str) -> None:

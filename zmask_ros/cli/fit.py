@@ -116,7 +116,7 @@ def command(
         click.echo(f"{fit.frames} frames in {fit.seconds:.1f} s, {speed:.1f} frames/s", err=True)
     profile = reduce(merge_profiles, [fit.profile for fit in fits] + merged)
     save_profile(profile, output)
-    for sentence in remarks(profile):
+    for sentence in remarks(profile, profile.notes):
         warn(sentence)
     if tally is None:
         print_profile(output, summary(profile), as_json)

@@ -125,12 +125,24 @@ def _warned_of_bags() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _undisturbed_json() -> Iterator[None]:
+    """Keep stdout for JSON, if that is asked for."""
+    if "--json" not in sys.argv:
+        yield
+        return
+    from zmask_ros.cli.console import only_json_on_stdout
+
+    with only_json_on_stdout():
+        yield
+
+
 def main() -> None:
     """Run `zmask`; a user's mistake is one sentence and exit code 2."""
     keep_freed_memory()
     set_up_openmp(spin=True)
     try:
-        with _ended_by_sigterm(), _warned_of_bags():
+        with _ended_by_sigterm(), _warned_of_bags(), _undisturbed_json():
             zmask(standalone_mode=False)
     except ZmaskError as error:
         click.echo(f"Error: {error}", err=True)

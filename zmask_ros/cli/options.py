@@ -189,4 +189,6 @@ threads = click.option(
     callback=_use_threads,
     help="CPU threads of the network.  [default: one for each core that the process may use; one with --ray]",
 )
-topic = click.option("--topic", help="Image topic; may be left out where a bag has only one.")
+topic = click.option(
+    "--topic", help="Image topic; may be left out where a bag has only one beside those that zmask writes."
+)

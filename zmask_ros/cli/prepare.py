@@ -19,7 +19,7 @@ from zmask_ros.cli.console import figure, print_json, print_rows, progress, stdo
 from zmask_ros.cli.fleet import pool_settings, report_tally, worker_options
 from zmask_ros.cli.main import INTERRUPTED
 from zmask_ros.cli.options import begun_with
-from zmask_ros.cli.profile_rows import summary
+from zmask_ros.cli.profile_rows import remarks, summary
 from zmask_ros.data.street.pictures import street_pictures
 from zmask_ros.defense import Defense, Profile, load_profile, save_profile
 from zmask_ros.defense.profile.storage import check_profile_place
@@ -163,7 +163,9 @@ def command(
             raise
         click.echo(f"Interrupted: the best profile so far is {output}; the same command goes on from here.", err=True)
         sys.exit(INTERRUPTED)
-    _warn_of_unlike_drives(result.profile)
+    unlike = (note for note in result.profile.notes if note.startswith(UNLIKE))
+    for sentence in remarks(result.profile, unlike):
+        warn(sentence)
     _warn_of_few_drives(result.drives)
     _warn_of_weak_patches(result.patch_steps)
     cost, tally = _cost(network, result), None if hands is None else hands.tally()
@@ -174,12 +176,6 @@ def command(
         print_json(told | ({} if tally is None else tally.to_json()))
     else:
         _print(result, cost, output)
-
-
-def _warn_of_unlike_drives(profile: Profile) -> None:
-    for note in profile.notes:
-        if note.startswith(UNLIKE):
-            warn(note)
 
 
 def _warn_of_few_drives(drives: int) -> None:

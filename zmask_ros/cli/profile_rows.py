@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from zmask_ros.defense import Profile
 from zmask_ros.defense.drift.observation import STRETCH_FRAMES
 from zmask_ros.defense.drift.reference import FEWEST_STRETCHES
@@ -35,9 +37,9 @@ def summary(profile: Profile) -> dict[str, object]:
     }
 
 
-def remarks(profile: Profile) -> list[str]:
-    """What whoever has made the profile should know: its notes, and what it cannot do."""
-    found = list(dict.fromkeys(profile.notes))
+def remarks(profile: Profile, notes: Iterable[str]) -> list[str]:
+    """What whoever has made the profile should know: some of its notes, and what it cannot do."""
+    found = list(dict.fromkeys(notes))
     if profile.drift is None:
         found.append(
             "Nobody will be told when the profile does not fit the camera any more: that takes "

@@ -13,6 +13,7 @@ from zmask_ros.cli import options
 from zmask_ros.cli.console import figure, print_json, print_table, progress, warn
 from zmask_ros.cli.drift_rows import check_plot, needs_action, plot_replay, warn_of_torch
 from zmask_ros.cli.fleet import bag_cache, exit_with, fleet_options, local_bags, pool_settings, report_tally
+from zmask_ros.defense.drift.reference import NO_REFERENCE
 from zmask_ros.errors import ZmaskError
 from zmask_ros.flags.flag import FrameState
 from zmask_ros.fleet.bag_names import named_bags
@@ -137,7 +138,7 @@ def _report_drive(replayed: Replayed, plot: Path | None, as_json: bool) -> None:
     typical = typical_drift(replayed.drifts)
     if needs_action(typical):
         warn(f"{typical.advice(LEVELS)}.")
-    elif typical.reason:
+    elif typical.reason == NO_REFERENCE:
         warn(f"whether the profile fits is unknown: {typical.reason}")
     if as_json:
         print_json(figures | {"remarks": dict(remarks)})

@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from zmask_ros.cli import options
-from zmask_ros.cli.console import print_json, print_rows, stdout
+from zmask_ros.cli.console import print_json, print_rows, stdout, warn
+from zmask_ros.errors import ZmaskError
 from zmask_ros.segmenters import Segmenter, descriptions, load_segmenter, read_description
 from zmask_ros.training.encoder import ALL_LEVELS, encoder_layers, tappable_layers
 from zmask_ros.training.plans import described_layers
@@ -49,7 +50,7 @@ def _list(as_json: bool) -> None:
 
 def _show(segmenter: Segmenter, depth: int, as_json: bool) -> None:
     every = tappable_layers(segmenter, ALL_LEVELS)
-    chosen = _chosen(segmenter) if every else {}
+    chosen = _chosen(segmenter)
     shown = tappable_layers(segmenter, depth).keys() | chosen.keys()
     layers = {name: shape for name, shape in every.items() if name in shown}
     if as_json:
@@ -62,6 +63,8 @@ def _show(segmenter: Segmenter, depth: int, as_json: bool) -> None:
     stdout.print(told, highlight=False, markup=False)
     rows = [(name, *shape, chosen.get(name, "")) for name, shape in layers.items()]
     print_rows("Layers that can be tapped", rows, ("layer", "channels", "height", "width", "set"))
+    if missing := chosen.keys() - every.keys():
+        warn(f"The description names what cannot be tapped: {', '.join(sorted(missing))}")
     deeper = every.keys() - layers.keys()
     if deeper:
         levels = max(name.count(".") + 1 for name in deeper)
@@ -70,10 +73,16 @@ def _show(segmenter: Segmenter, depth: int, as_json: bool) -> None:
 
 def _chosen(segmenter: Segmenter) -> dict[str, str]:
     """What layers are for, by name: S, D, and H for the transferable head of `zmask fit`."""
-    named = segmenter.description.shallow_layers, segmenter.description.deep_layers
-    shallow, deep = named if any(named) else described_layers(segmenter)
+    shallow, deep = segmenter.description.shallow_layers, segmenter.description.deep_layers
+    head: tuple[str, ...] = ()
+    try:
+        head = encoder_layers(segmenter)
+        if not (shallow or deep):
+            shallow, deep = described_layers(segmenter)
+    except ZmaskError as error:
+        warn(str(error))
     chosen: dict[str, str] = {}
-    for letter, names in (("S", shallow), ("D", deep), ("H", encoder_layers(segmenter))):
+    for letter, names in (("S", shallow), ("D", deep), ("H", head)):
         for name in dict.fromkeys(names):
             chosen[name] = chosen.get(name, "") + letter
     return chosen

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections import deque
-from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 
 import cv2
@@ -168,8 +166,7 @@ def build_segmenter(description: Description, device: str = "auto") -> Segmenter
     """
     flush_denormals()
     place = choose_device(device)
-    # What a builder prints is for people, and must not get into what a command prints for machines.
-    with modules_beside(description), redirect_stdout(sys.stderr):
+    with modules_beside(description):
         network = build_network(description)
         digest = weights_digest(network)
         # Channels last is a third faster on CPUs, and no slower on GPUs.

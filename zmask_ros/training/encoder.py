@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import nn
 
 from zmask_ros.defense.evidence.grid import Size
-from zmask_ros.defense.evidence.taps import Shape, feature_layers, find_layer
+from zmask_ros.defense.evidence.taps import Shape, feature_layers
 from zmask_ros.errors import ZmaskError
 from zmask_ros.segmenters import Segmenter
 
@@ -33,6 +34,14 @@ def tappable_layers(segmenter: Segmenter, depth: int) -> dict[str, Shape]:
         return feature_layers(segmenter.network, lambda: segmenter.logits(gray), depth)
 
 
+def no_layer(segmenter: Segmenter) -> ZmaskError:
+    """What is said of a network without any layer that the defense could look at."""
+    return ZmaskError(
+        f"Segmenter '{segmenter.name}' has no layer that could be tapped: one that runs once, of at least "
+        f"{LEAST_CHANNELS} channels and {LEAST_SIDE} x {LEAST_SIDE} cells."
+    )
+
+
 def encoder_layers(segmenter: Segmenter) -> tuple[str, ...]:
     """`SLOTS` layers of the encoder, shallow to deep: the last one of each resolution.
 
@@ -46,7 +55,7 @@ def encoder_layers(segmenter: Segmenter) -> tuple[str, ...]:
     layers = tappable_layers(segmenter, ALL_LEVELS)
     resolutions = _resolutions(segmenter, layers)
     if not resolutions:
-        raise ZmaskError(f"Segmenter '{segmenter.name}' has no layer that could be tapped: see `zmask segmenters`.")
+        raise no_layer(segmenter)
     *finer, coarsest = resolutions[:SLOTS]
     missing = SLOTS - len(finer)
     coarsest = _outermost(_without_scores(coarsest, layers, missing), missing)
@@ -93,36 +102,52 @@ def _resolutions(segmenter: Segmenter, layers: dict[str, Shape]) -> list[list[st
 def _inner(segmenter: Segmenter, layers: dict[str, Shape]) -> set[str]:
     """Layers of a resolution that a block only passes through: before it gets coarser, or pooled for a while."""
     names, found = list(layers), set()
-    for block, (_, height, _) in layers.items():
-        within = [name for name in names if name.startswith(f"{block}.")]
-        heights = {name: layers[name][1] for name in within}
-        if not within or _is_path(find_layer(segmenter.network, block), height, heights, len(names)):
-            continue
+    for height, within in _blocks(segmenter, layers):
         first = names.index(within[0])
         before = layers[names[first - 1]][1] if first else segmenter.input_size[0]
         pooled = FINER * min(height, before)
-        found |= {name for name, own in heights.items() if own > COARSER * height or own < pooled}
+        for name in within:
+            own = layers[name][1]
+            # What the image reaches first, a stem, is all that there is of the finest resolution.
+            if own < pooled or (first and own > COARSER * height):
+                found.add(name)
     return found
 
 
-def _is_path(module: nn.Module, height: int, within: dict[str, int], layers: int) -> bool:
-    """Whether what lies within a module are layers of the network in their own right: it is no block."""
-    most = len(within) > layers / 2
-    return most or isinstance(module, nn.Sequential) or max(within.values()) >= PATH * height
+def _blocks(segmenter: Segmenter, layers: dict[str, Shape]) -> Iterator[tuple[int, list[str]]]:
+    """The height of each block, and the layers within it.
+
+    What holds most of the layers of what it is in, follows one layer after the other, or goes through several
+    resolutions, is no block but a path.
+    """
+    paths = [""]
+    for block, module in nn.Module.named_modules(segmenter.network, remove_duplicate=False):
+        within = _within(block, layers)
+        if not block or not within or isinstance(module, (nn.ModuleList, nn.ModuleDict)):
+            continue
+        # One that puts out no map, such as a transformer's, is as large as the last one in it.
+        height = layers.get(block, layers[within[-1]])[1]
+        around = _within(max((path for path in paths if block in _within(path, [block])), key=len), layers)
+        most = len(within) > len([name for name in around if name != block]) / 2
+        if most or isinstance(module, nn.Sequential) or max(layers[name][1] for name in within) >= PATH * height:
+            paths.append(block)
+        else:
+            yield height, within
+
+
+def _within(module: str, layers: Iterable[str]) -> list[str]:
+    """The layers within a module; the network's own name is empty."""
+    return [name for name in layers if not module or name.startswith(f"{module}.")]
 
 
 def _outermost(names: list[str], enough: int = 1) -> list[str]:
-    """Those that are within no other one; where these are not enough, those within them instead."""
-    while True:
-        outermost = [name for name in names if not any(name.startswith(f"{other}.") for other in names)]
-        opened = [name for name in names if name not in outermost or not _holds_any(name, names)]
-        if len(outermost) >= enough or opened == names:
-            return outermost
-        names = opened
-
-
-def _holds_any(name: str, others: list[str]) -> bool:
-    return any(other.startswith(f"{name}.") for other in others)
+    """Those that are within no other one; where these are not enough, those within them instead, if they are more."""
+    outermost = [name for name in names if not any(name in _within(other, names) for other in names)]
+    if len(outermost) >= enough:
+        return outermost
+    opened = [name for name in names if name not in outermost or not _within(name, names)]
+    deeper = _outermost(opened, enough) if len(opened) < len(names) else []
+    return deeper if len(deeper) > len(outermost) else outermost
 
 
 def _without_scores(names: list[str], layers: dict[str, Shape], enough: int) -> list[str]:

@@ -18,13 +18,12 @@ from zmask_ros.defense.evidence.grid import Size, resample
 from zmask_ros.defense.evidence.overactivation import Branch, LayerOverActivation, fuse_layers, kernel_cascade
 from zmask_ros.defense.evidence.statistics import LayerStatistics
 from zmask_ros.defense.evidence.taps import tap
-from zmask_ros.errors import ZmaskError
 from zmask_ros.progress import Progress, silent
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.training.clean_fit import observe
 from zmask_ros.training.cross_fitting import MomentsByKey
 from zmask_ros.training.division import Split
-from zmask_ros.training.encoder import edge_layer, tappable_layers
+from zmask_ros.training.encoder import edge_layer, no_layer, tappable_layers
 from zmask_ros.training.examples import COVERED, coverage, example_images
 from zmask_ros.training.metrics import auc, best_iou
 from zmask_ros.training.plans import GRID_FRACTION, FittingPlan, kernels_on, mean_z_plan
@@ -135,7 +134,7 @@ def select_layers(
     kernels = kernels_on(grid, KERNEL_SHARES)
     layers = candidate_layers(segmenter)
     if not layers:
-        raise ZmaskError(f"Segmenter '{segmenter.name}' has no layer that could be tapped: see `zmask segmenters`.")
+        raise no_layer(segmenter)
     deciding = [i for i in range(len(split.frames)) if i % SELECTION_EVERY == SELECTION_EVERY - 1]
     clean = [i for i in range(len(split.frames)) if i % SELECTION_EVERY != SELECTION_EVERY - 1]
     decides, counts = (

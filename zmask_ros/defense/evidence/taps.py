@@ -38,7 +38,7 @@ def find_layer(network: nn.Module, name: str) -> nn.Module:
         return modules[name]
     close = difflib.get_close_matches(name, [m for m in modules if m], n=3, cutoff=0.3)
     hint = f"; the closest are {', '.join(close)}" if close else ""
-    raise LayerError(f"The network has no layer '{name}'{hint}; `zmask segmenters` lists all.")
+    raise LayerError(f"The network has no layer '{name}'{hint}; `zmask segmenters NAME --depth N` lists them.")
 
 
 def in_single_precision(activation: Tensor) -> Tensor:

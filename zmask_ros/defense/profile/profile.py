@@ -68,9 +68,12 @@ class Binding:
                 differences.append(f"shape of {layer} (profile: {self.shapes[layer]}, here: {other.shapes[layer]})")
         if differences:
             found = "; ".join(differences)
-            advice = f"name the network {self.segmenter}, or fit a profile for {other.segmenter} with zmask fit"
             if self.digest == other.digest:
                 advice = "describe the network as it was, or run zmask fit again"
+            elif self.segmenter == other.segmenter:
+                advice = "use the weights that it was fitted on, or run zmask fit again"
+            else:
+                advice = f"name the network {self.segmenter}, or fit a profile for {other.segmenter} with zmask fit"
             raise ProfileError(f"The profile was fitted on something else: {found}. So {advice}.")
 
 

@@ -59,8 +59,9 @@ def _show(segmenter: Segmenter, depth: int, as_json: bool) -> None:
         print_json(told | {"layers": layers, "chosen": chosen})
         return
     height, width = segmenter.input_size
-    told = f"{segmenter.name}, {width} x {height} pixels: {', '.join(segmenter.classes)}"
-    stdout.print(told, highlight=False, markup=False)
+    stdout.print(
+        f"{segmenter.name}, {width} x {height} pixels: {', '.join(segmenter.classes)}", highlight=False, markup=False
+    )
     rows = [(name, *shape, chosen.get(name, "")) for name, shape in layers.items()]
     print_rows("Layers that can be tapped", rows, ("layer", "channels", "height", "width", "set"))
     if missing := chosen.keys() - every.keys():

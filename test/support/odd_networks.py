@@ -400,13 +400,14 @@ def stem_that_halves_twice() -> nn.Module:
 
 
 class CoarseScores(nn.Module):
-    """An encoder whose last two layers, at its own resolution, are class scores."""
+    """An encoder of four resolutions, at the coarsest of which its last two layers are class scores."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.encoder = nn.Sequential(layer(3, 12, 2), layer(12, 12, 4), layer(12, 12), layer(12, 12), layer(12, 9))
+        halved = layer(3, 12, 2), layer(12, 12, 2), layer(12, 12, 2), layer(12, 12, 2)
+        self.encoder = nn.Sequential(*halved, layer(12, 9))
         self.norm = nn.BatchNorm2d(9)
-        self.up = nn.ConvTranspose2d(9, 9, 8, 8)
+        self.up = nn.ConvTranspose2d(9, 9, 16, 16)
 
     def forward(self, x: Tensor) -> Tensor:
         """Scores of the first three of nine classes."""

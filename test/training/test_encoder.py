@@ -13,8 +13,8 @@ from zmask_ros.training.encoder import SLOTS, edge_layer, encoder_layers
 from zmask_ros.training.plans import transfer_plan
 
 
-def network(folder: Path, builder: str) -> Segmenter:
-    changes = {"builder": f"support.odd_networks:{builder}", "arguments": "{}", "input_size": "[64, 96]"}
+def network(folder: Path, builder: str, input_size: str = "[64, 96]") -> Segmenter:
+    changes = {"builder": f"support.odd_networks:{builder}", "arguments": "{}", "input_size": input_size}
     return load_segmenter(describe_with(folder, **changes), "cpu")
 
 
@@ -57,8 +57,8 @@ def test_what_holds_layers_is_told_from_a_block(tmp_path: Path, builder: str, la
     assert encoder_layers(network(tmp_path, builder)) == layers
 
 
-def test_class_scores_are_no_layers_of_the_encoder(tmp_path: Path) -> None:
-    layers = encoder_layers(network(tmp_path, "CoarseScores"))
+def test_class_scores_do_not_stand_for_a_resolution(tmp_path: Path) -> None:
+    layers = encoder_layers(network(tmp_path, "CoarseScores", "[128, 192]"))
     assert layers == ("encoder.0", "encoder.1", "encoder.2", "encoder.3")
 
 

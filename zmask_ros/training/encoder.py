@@ -45,9 +45,9 @@ def no_layer(segmenter: Segmenter) -> ZmaskError:
 def encoder_layers(segmenter: Segmenter) -> tuple[str, ...]:
     """`SLOTS` layers of the encoder, shallow to deep: the last one of each resolution.
 
-    Of layers within layers the outermost count that are enough. Where there are fewer resolutions, the coarsest gives
-    several layers, evenly spread, without class scores; in a network with fewer layers, some stand for more than one
-    slot.
+    Of layers within layers the outermost count. Where there are fewer resolutions, the coarsest gives several layers,
+    evenly spread over those that lie the fewest levels deep; where it gives one alone, that is not of class scores. In
+    a network with fewer layers, some stand for more than one slot.
 
     Raises:
         ZmaskError: the network has no layer that could be tapped.
@@ -58,7 +58,7 @@ def encoder_layers(segmenter: Segmenter) -> tuple[str, ...]:
         raise no_layer(segmenter)
     *finer, coarsest = resolutions[:SLOTS]
     missing = SLOTS - len(finer)
-    coarsest = _outermost(_without_scores(coarsest, layers, missing), missing)
+    coarsest = _outermost(_without_scores(coarsest, layers)) if missing == 1 else _shallowest(coarsest, missing)
     spread = [coarsest[math.ceil((number + 1) * len(coarsest) / missing) - 1] for number in range(missing)]
     return (*(_outermost(own)[-1] for own in finer), *spread)
 
@@ -140,21 +140,24 @@ def _within(module: str, layers: Iterable[str]) -> list[str]:
     return [name for name in layers if not module or name.startswith(f"{module}.")]
 
 
-def _outermost(names: list[str], enough: int = 1) -> list[str]:
-    """Those that are within no other one; where these are not enough, those within them instead, if they are more."""
-    outermost = [name for name in names if not any(name in _within(other, names) for other in names)]
-    if len(outermost) >= enough:
-        return outermost
-    opened = [name for name in names if name not in outermost or not _within(name, names)]
-    deeper = _outermost(opened, enough) if len(opened) < len(names) else []
-    return deeper if len(deeper) > len(outermost) else outermost
+def _outermost(names: list[str]) -> list[str]:
+    """Those that are within no other one."""
+    return [name for name in names if not any(name in _within(other, names) for other in names)]
 
 
-def _without_scores(names: list[str], layers: dict[str, Shape], enough: int) -> list[str]:
-    """Those with another number of channels than the last layer, which gives a score for each class."""
+def _shallowest(names: list[str], enough: int) -> list[str]:
+    """Those that lie the fewest levels below the network, and so many levels of them that they are enough."""
+    for levels in sorted({name.count(".") for name in names}):
+        found = [name for name in names if name.count(".") <= levels]
+        if len(found) >= enough:
+            return found
+    return names
+
+
+def _without_scores(names: list[str], layers: dict[str, Shape]) -> list[str]:
+    """Those with another number of channels than the last layer, which scores the classes; all, if that leaves none."""
     *_, (scores, _, _) = layers.values()
-    features = [name for name in names if layers[name][0] != scores]
-    return features if len(features) >= enough else names
+    return [name for name in names if layers[name][0] != scores] or names
 
 
 def _convolutions(segmenter: Segmenter, name: str) -> int:

@@ -46,7 +46,7 @@ def encoder_layers(segmenter: Segmenter) -> tuple[str, ...]:
     """`SLOTS` layers of the encoder, shallow to deep: the last one of each resolution.
 
     Of layers within layers the outermost count. Where there are fewer resolutions, the coarsest gives several layers,
-    evenly spread over those that lie the fewest levels deep; where it gives one alone, that is not of class scores. In
+    evenly spread: whole blocks, if the middle of one is met; where it gives one alone, that is not of class scores. In
     a network with fewer layers, some stand for more than one slot.
 
     Raises:
@@ -58,9 +58,14 @@ def encoder_layers(segmenter: Segmenter) -> tuple[str, ...]:
         raise no_layer(segmenter)
     *finer, coarsest = resolutions[:SLOTS]
     missing = SLOTS - len(finer)
-    coarsest = _outermost(_without_scores(coarsest, layers)) if missing == 1 else _shallowest(coarsest, missing)
-    spread = [coarsest[math.ceil((number + 1) * len(coarsest) / missing) - 1] for number in range(missing)]
-    return (*(_outermost(own)[-1] for own in finer), *spread)
+    if missing == 1:
+        return (*(_outermost(own)[-1] for own in finer), _outermost(_without_scores(coarsest, layers))[-1])
+    shallowest = [name for name in coarsest if name.count(".") == min(other.count(".") for other in coarsest)]
+    among = shallowest if len(shallowest) >= missing else coarsest
+    spread = [among[math.ceil((number + 1) * len(among) / missing) - 1] for number in range(missing)]
+    blocks = [block for block, _, _ in _blocks(segmenter, layers) if block in coarsest]
+    whole = (next((block for block in blocks if name in _within(block, [name])), name) for name in spread)
+    return (*(_outermost(own)[-1] for own in finer), *whole)
 
 
 def edge_layer(segmenter: Segmenter, grid: Size) -> str | None:
@@ -102,7 +107,7 @@ def _resolutions(segmenter: Segmenter, layers: dict[str, Shape]) -> list[list[st
 def _inner(segmenter: Segmenter, layers: dict[str, Shape]) -> set[str]:
     """Layers of a resolution that a block only passes through: before it gets coarser, or pooled for a while."""
     names, found = list(layers), set()
-    for height, within in _blocks(segmenter, layers):
+    for _, height, within in _blocks(segmenter, layers):
         first = names.index(within[0])
         before = layers[names[first - 1]][1] if first else segmenter.input_size[0]
         pooled = FINER * min(height, before)
@@ -114,8 +119,8 @@ def _inner(segmenter: Segmenter, layers: dict[str, Shape]) -> set[str]:
     return found
 
 
-def _blocks(segmenter: Segmenter, layers: dict[str, Shape]) -> Iterator[tuple[int, list[str]]]:
-    """The height of each block, and the layers within it.
+def _blocks(segmenter: Segmenter, layers: dict[str, Shape]) -> Iterator[tuple[str, int, list[str]]]:
+    """The name and the height of each block, outer ones first, and the layers within it.
 
     What holds most of the layers of what it is in, follows one layer after the other, or goes through several
     resolutions, is no block but a path.
@@ -132,7 +137,7 @@ def _blocks(segmenter: Segmenter, layers: dict[str, Shape]) -> Iterator[tuple[in
         if most or isinstance(module, nn.Sequential) or max(layers[name][1] for name in within) >= PATH * height:
             paths.append(block)
         else:
-            yield height, within
+            yield block, height, within
 
 
 def _within(module: str, layers: Iterable[str]) -> list[str]:
@@ -143,15 +148,6 @@ def _within(module: str, layers: Iterable[str]) -> list[str]:
 def _outermost(names: list[str]) -> list[str]:
     """Those that are within no other one."""
     return [name for name in names if not any(name in _within(other, names) for other in names)]
-
-
-def _shallowest(names: list[str], enough: int) -> list[str]:
-    """Those that lie the fewest levels below the network, and so many levels of them that they are enough."""
-    for levels in sorted({name.count(".") for name in names}):
-        found = [name for name in names if name.count(".") <= levels]
-        if len(found) >= enough:
-            return found
-    return names
 
 
 def _without_scores(names: list[str], layers: dict[str, Shape]) -> list[str]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-import torch
-
 from support import tiny_network
 from support.tiny_numbers import flushed
 from zmask_ros.denormals import flush_denormals
@@ -23,7 +21,6 @@ def in_a_thread(action) -> bool:  # type: ignore[no-untyped-def]
 
 
 def test_whoever_loads_a_network_takes_tiny_numbers_for_zero(tmp_path: Path) -> None:
-    torch.set_flush_denormal(False)
     assert not flushed()
     load_segmenter(str(tiny_network.describe(tmp_path)), "cpu")
     assert flushed()
@@ -31,6 +28,5 @@ def test_whoever_loads_a_network_takes_tiny_numbers_for_zero(tmp_path: Path) -> 
 
 
 def test_a_thread_that_was_begun_by_another_one_can_do_so_too() -> None:
-    torch.set_flush_denormal(False)
     assert not in_a_thread(lambda: None)
     assert in_a_thread(flush_denormals)

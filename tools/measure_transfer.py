@@ -129,15 +129,11 @@ class NetworkFigures:
 
 
 def clean_segmented(segmenter: Segmenter, frames: Sequence[LabeledFrame]) -> list[tuple[LabeledFrame, np.ndarray]]:
-    """Frames, each with what the network says of it, uint8 [H, W]."""
-    return [(frame, segment(segmenter, frame.image)) for frame in frames]
-
-
-def judged_frames(segmenter: Segmenter, frames: Sequence[LabeledFrame]) -> list[LabeledFrame]:
-    """Frames with labels that the network can be held against: its own where its classes are not CamVid's."""
+    """Frames, each with what the network says of it, uint8 [H, W]: its truth, too, if its classes are not CamVid's."""
+    segmented = [(frame, segment(segmenter, frame.image)) for frame in frames]
     if tuple(segmenter.classes) == CLASS_NAMES:
-        return list(frames)
-    return [replace(frame, labels=segment(segmenter, frame.image)) for frame in frames]
+        return segmented
+    return [(replace(frame, labels=labels), labels) for frame, labels in segmented]
 
 
 def attacked_frames(frames: Sequence[tuple[LabeledFrame, np.ndarray]], patch: np.ndarray) -> list[TestFrame]:
@@ -249,9 +245,9 @@ def adaptive_patch(
 
 
 def measure(
-    trial: Trial, clean: Sequence[CleanFrame], head: Path | None, patch: np.ndarray, budget: float | None
+    trial: Trial, clean: Sequence[CleanFrame], head: Path, patch: np.ndarray, budget: float | None
 ) -> NetworkFigures:
-    """All defenses on one network, fitted on ``clean`` frames; no ``head`` is the one that comes with the package."""
+    """All defenses on one network; ``clean`` are the frames that they are fitted on."""
     segmenter = trial.segmenter
     plans = {MEAN_Z: mean_z_plan(segmenter), HEAD: transfer_plan(segmenter, load_transferable_head(head))}
     profiles = {name: fitted(segmenter, plan, clean) for name, plan in plans.items()}
@@ -363,9 +359,9 @@ def main(
     marks = OTHERS_MARKS if heads is None else MARKS
     marks.check(docs)
     segmenters = [load_segmenter(name, "cpu") for name in networks]
-    own_heads = [None if heads is None else head_path(heads, own) for own in segmenters]
+    own_heads = [find_resource(HEAD_FILE) if heads is None else head_path(heads, own) for own in segmenters]
     for own, head in zip(segmenters, own_heads, strict=True):
-        if head is not None and not head.exists():
+        if not head.exists():
             raise click.ClickException(
                 f"There is no {head}: train it with tools/train_transferable_head.py --leave-out {own.name}."
             )
@@ -380,8 +376,7 @@ def main(
             patch = patch_against(
                 own, "test", replace(PATCH, steps=patch_steps), [frame.image for frame in clean[::TEST_EVERY]], work
             )
-            trial = Trial(own, judged_frames(own, unseen), patch, stills[::every])
-            figures = measure(trial, clean, head, patch, own_budget)
+            figures = measure(Trial(own, unseen, patch, stills[::every]), clean, head, patch, own_budget)
             replace_file(kept, json.dumps(asdict(figures), indent=1).encode())
         found.append(NetworkFigures.read(kept))
         click.echo(table(found[-1:]))
@@ -389,10 +384,9 @@ def main(
     marks.write(docs, table(found))
 
 
-def _key(segmenter: Segmenter, head: Path | None, *settings: object) -> str:
+def _key(segmenter: Segmenter, head: Path, *settings: object) -> str:
     """What figures depend on, as a short name."""
-    read = (head or find_resource(HEAD_FILE)).read_bytes()
-    parts = (segmenter.digest, hashlib.sha256(read).hexdigest(), *settings)
+    parts = (segmenter.digest, hashlib.sha256(head.read_bytes()).hexdigest(), *settings)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
 
 

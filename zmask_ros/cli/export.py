@@ -14,7 +14,7 @@ from zmask_ros.defense import Profile, load_profile
 from zmask_ros.defense.engine import Differences, compare_images, export_graphs, on_engine
 from zmask_ros.errors import ZmaskError
 from zmask_ros.resources import shipped_profile
-from zmask_ros.segmenters import Segmenter, load_segmenter, read_description
+from zmask_ros.segmenters import Segmenter, build_segmenter, read_description
 from zmask_ros.segmenters.engine.graphs import write_graphs
 from zmask_ros.training.sources import CleanFrame, CleanSources
 
@@ -51,8 +51,9 @@ def command(
       zmask export lraspp_camvid -o graphs --bag drive_7
       zmask replay drive_7 --runtime onnx --graphs graphs
     """
-    fitted = load_profile(profile or shipped_profile(read_description(segmenter).name))
-    network = load_segmenter(segmenter, "cpu")
+    description = read_description(segmenter)
+    fitted = load_profile(profile or shipped_profile(description.name))
+    network = build_segmenter(description, "cpu")
     export = export_graphs(network, fitted)
     engine = on_engine(network.description, network.device, fitted, export)
     sources = CleanSources(None, bags, topic, 1, frames, significant_bits)

@@ -80,9 +80,10 @@ def named_by(profile: Profile) -> str:
     Raises:
         SegmenterError: it does not come with the package.
     """
-    from zmask_ros.segmenters import profiles_description
+    from zmask_ros.segmenters import check_shipped
 
-    return profiles_description(profile.binding.segmenter).stem
+    check_shipped(profile.binding.segmenter)
+    return profile.binding.segmenter
 
 
 def _image_size(text: str) -> tuple[int, ...]:

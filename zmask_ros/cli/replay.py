@@ -53,8 +53,6 @@ from zmask_ros.runtime.replay_figures import LEVELS, replay_figures, typical_dri
 @options.as_json
 def command(
     bags: tuple[str, ...],
-    segmenter: str | None,
-    profile: Path | None,
     as_json: bool,
     plot: Path | None,
     report: Path,
@@ -80,7 +78,7 @@ def command(
       zmask replay drive_7 --topic /camera/image_raw --rerun out.rrd && rerun out.rrd
       zmask replay 's3://fleet/*.mcap' --topic /camera/image_raw --report fleet.html --ray
     """
-    settings |= {"segmenter": options.named_segmenter(segmenter, profile), "profile": profile}
+    settings["segmenter"] = options.named_segmenter(settings["segmenter"], settings["profile"])
     if ray is not None:
         _check_only_the_report(settings, plot)
         check_place(report)

@@ -7,8 +7,8 @@ room may import io, resources and errors.
 from zmask_ros.segmenters.description import (
     Description,
     SegmenterError,
+    check_shipped,
     descriptions,
-    profiles_description,
     read_description,
 )
 from zmask_ros.segmenters.folding import with_folded_norms

@@ -115,19 +115,17 @@ def find_description(name: str) -> Path:
     )
 
 
-def profiles_description(profile_name: str) -> Path:
-    """The file of the segmenter that a profile names, where nobody has named one.
+def check_shipped(name: str) -> None:
+    """Refuse the network that a profile names, where nobody has named one, unless it comes with the package.
 
     Raises:
-        SegmenterError: none of that name comes with the package; the sentence says what to name.
+        SegmenterError: it does not; the sentence says what to name.
     """
-    known = descriptions()
-    if profile_name not in known:
+    if name not in descriptions():
         raise SegmenterError(
-            f"The profile belongs to the network '{profile_name}', which does not come with this package: name its "
+            f"The profile belongs to the network '{name}', which does not come with this package: name its "
             "YAML file with --segmenter."
         )
-    return known[profile_name]
 
 
 def read_description(name: str) -> Description:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -53,19 +54,17 @@ def encoder_layers(segmenter: Segmenter) -> tuple[str, ...]:
         ZmaskError: the network has no layer that could be tapped.
     """
     layers = tappable_layers(segmenter, ALL_LEVELS)
-    resolutions = _resolutions(segmenter, layers)
+    blocks = _blocks(segmenter, layers)
+    resolutions = _resolutions(segmenter, layers, blocks)
     if not resolutions:
         raise no_layer(segmenter)
     *finer, coarsest = resolutions[:SLOTS]
     missing = SLOTS - len(finer)
     if missing == 1:
-        return (*(_outermost(own)[-1] for own in finer), _outermost(_without_scores(coarsest, layers))[-1])
-    shallowest = [name for name in coarsest if name.count(".") == min(other.count(".") for other in coarsest)]
-    among = shallowest if len(shallowest) >= missing else coarsest
-    spread = [among[math.ceil((number + 1) * len(among) / missing) - 1] for number in range(missing)]
-    blocks = [block for block, _, _ in _blocks(segmenter, layers) if block in coarsest]
-    whole = (next((block for block in blocks if name in _within(block, [name])), name) for name in spread)
-    return (*(_outermost(own)[-1] for own in finer), *whole)
+        coarsest = _outermost(_without_scores(coarsest, layers))[-1:]
+    else:
+        coarsest = _spread(coarsest, missing, [block.name for block in blocks])
+    return (*(_outermost(own)[-1] for own in finer), *coarsest)
 
 
 def edge_layer(segmenter: Segmenter, grid: Size) -> str | None:
@@ -76,20 +75,73 @@ def edge_layer(segmenter: Segmenter, grid: Size) -> str | None:
     finer than the working grid.
     """
     layers = tappable_layers(segmenter, ALL_LEVELS)
-    finest = next(iter(_resolutions(segmenter, layers)), [])
+    finest = next(iter(_resolutions(segmenter, layers, _blocks(segmenter, layers))), [])
     if not finest or any(own <= cells for own, cells in zip(layers[finest[0]][1:], grid, strict=True)):
         return None
     first, *others = finest
-    whole = next((name for name in others if first.startswith(f"{name}.")), None)
+    whole = next((name for name in others if _is_within(first, name)), None)
     if whole is not None and _convolutions(segmenter, whole) == 1:
         return whole
     following = itertools.takewhile(lambda name: not _convolutions(segmenter, name), others)
     return [first, *following][-1]
 
 
-def _resolutions(segmenter: Segmenter, layers: dict[str, Shape]) -> list[list[str]]:
+@dataclass(frozen=True)
+class _Block:
+    """A module of one resolution, however many those within it pass through.
+
+    Attributes:
+        name: of the module.
+        height: of its output.
+        within: the layers in it, in the order in which they are reached.
+    """
+
+    name: str
+    height: int
+    within: list[str]
+
+
+def _blocks(segmenter: Segmenter, layers: dict[str, Shape]) -> list[_Block]:
+    """All blocks, outer ones before those within them.
+
+    What holds most of the layers of what it is in, follows one layer after the other, or goes through several
+    resolutions, is no block but a path.
+    """
+    paths, found = [""], []
+    for name, module in nn.Module.named_modules(segmenter.network, remove_duplicate=False):
+        within = [layer for layer in layers if _is_within(layer, name)]
+        if not name or not within or isinstance(module, (nn.ModuleList, nn.ModuleDict)):
+            continue
+        # One that puts out no map, such as a transformer's, is as large as the last one in it.
+        height = layers.get(name, layers[within[-1]])[1]
+        path = max((path for path in paths if _is_within(name, path)), key=len)
+        around = [layer for layer in layers if layer != name and _is_within(layer, path)]
+        most = len(within) > len(around) / 2
+        if most or isinstance(module, nn.Sequential) or max(layers[layer][1] for layer in within) >= PATH * height:
+            paths.append(name)
+        else:
+            found.append(_Block(name, height, within))
+    return found
+
+
+def _inner(segmenter: Segmenter, layers: dict[str, Shape], blocks: Sequence[_Block]) -> set[str]:
+    """Layers of a resolution that a block only passes through: before it gets coarser, or pooled for a while."""
+    names, found = list(layers), set()
+    for block in blocks:
+        first = names.index(block.within[0])
+        before = layers[names[first - 1]][1] if first else segmenter.input_size[0]
+        pooled = FINER * min(block.height, before)
+        for name in block.within:
+            own = layers[name][1]
+            # What the image reaches first, a stem, is all that there is of the finest resolution.
+            if own < pooled or (first and own > COARSER * block.height):
+                found.add(name)
+    return found
+
+
+def _resolutions(segmenter: Segmenter, layers: dict[str, Shape], blocks: Sequence[_Block]) -> list[list[str]]:
     """The encoder's layers in the order in which they are reached, those of one resolution together."""
-    inner = _inner(segmenter, layers)
+    inner = _inner(segmenter, layers, blocks)
     found: list[list[str]] = []
     current = 0
     for name, (channels, height, width) in layers.items():
@@ -104,50 +156,24 @@ def _resolutions(segmenter: Segmenter, layers: dict[str, Shape]) -> list[list[st
     return found
 
 
-def _inner(segmenter: Segmenter, layers: dict[str, Shape]) -> set[str]:
-    """Layers of a resolution that a block only passes through: before it gets coarser, or pooled for a while."""
-    names, found = list(layers), set()
-    for _, height, within in _blocks(segmenter, layers):
-        first = names.index(within[0])
-        before = layers[names[first - 1]][1] if first else segmenter.input_size[0]
-        pooled = FINER * min(height, before)
-        for name in within:
-            own = layers[name][1]
-            # What the image reaches first, a stem, is all that there is of the finest resolution.
-            if own < pooled or (first and own > COARSER * height):
-                found.add(name)
-    return found
+def _spread(names: list[str], count: int, blocks: Sequence[str]) -> list[str]:
+    """So many of the layers, evenly over those of the fewest levels, or over all; the outermost block around each."""
+    least = min(name.count(".") for name in names)
+    shallowest = [name for name in names if name.count(".") == least]
+    among = shallowest if len(shallowest) >= count else names
+    picked = [among[math.ceil((number + 1) * len(among) / count) - 1] for number in range(count)]
+    own = [block for block in blocks if block in names]
+    return [next((block for block in own if _is_within(name, block)), name) for name in picked]
 
 
-def _blocks(segmenter: Segmenter, layers: dict[str, Shape]) -> Iterator[tuple[str, int, list[str]]]:
-    """The name and the height of each block, outer ones first, and the layers within it.
-
-    What holds most of the layers of what it is in, follows one layer after the other, or goes through several
-    resolutions, is no block but a path.
-    """
-    paths = [""]
-    for block, module in nn.Module.named_modules(segmenter.network, remove_duplicate=False):
-        within = _within(block, layers)
-        if not block or not within or isinstance(module, (nn.ModuleList, nn.ModuleDict)):
-            continue
-        # One that puts out no map, such as a transformer's, is as large as the last one in it.
-        height = layers.get(block, layers[within[-1]])[1]
-        around = _within(max((path for path in paths if block in _within(path, [block])), key=len), layers)
-        most = len(within) > len([name for name in around if name != block]) / 2
-        if most or isinstance(module, nn.Sequential) or max(layers[name][1] for name in within) >= PATH * height:
-            paths.append(block)
-        else:
-            yield block, height, within
-
-
-def _within(module: str, layers: Iterable[str]) -> list[str]:
-    """The layers within a module; the network's own name is empty."""
-    return [name for name in layers if not module or name.startswith(f"{module}.")]
+def _is_within(name: str, module: str) -> bool:
+    """Whether a layer or a module is within a module; the network's own name is empty."""
+    return not module or name.startswith(f"{module}.")
 
 
 def _outermost(names: list[str]) -> list[str]:
     """Those that are within no other one."""
-    return [name for name in names if not any(name in _within(other, names) for other in names)]
+    return [name for name in names if not any(_is_within(name, other) for other in names)]
 
 
 def _without_scores(names: list[str], layers: dict[str, Shape]) -> list[str]:

@@ -60,9 +60,10 @@ from zmask_ros.demo.scenario import CARRIERS, Scenario, clean_drives
 from zmask_ros.io.files import replace_file
 from zmask_ros.segmenters import Segmenter, load_segmenter
 from zmask_ros.training.adversarial import EVEN_HEAT, HeadTraining, attacked_loss, benign_loss
-from zmask_ros.training.clean_fit import ProfileFit
+from zmask_ros.training.clean_fit import CleanMeasurements, ProfileFit
 from zmask_ros.training.double_oracle import ShownImages
 from zmask_ros.training.encoder import SLOTS
+from zmask_ros.training.margin import with_margin
 from zmask_ros.training.plans import FittingPlan, transfer_plan
 from zmask_ros.training.sources import CleanFrame, at_input_size
 from zmask_ros.training.thresholds import opening_at
@@ -122,10 +123,15 @@ def clean_frames(frames: Sequence[LabeledFrame]) -> Iterator[CleanFrame]:
 
 def fitted(segmenter: Segmenter, plan: FittingPlan, frames: Sequence[CleanFrame]) -> Profile:
     """What `zmask fit` makes of the plan."""
+    return with_margin(segmenter, measured(segmenter, plan, frames), FALSE_ALARM_RATE, progress)
+
+
+def measured(segmenter: Segmenter, plan: FittingPlan, frames: Sequence[CleanFrame]) -> CleanMeasurements:
+    """What clean frames give."""
     fit = ProfileFit(segmenter, plan)
     with progress(f"Fitting {segmenter.name}", "frames", len(frames)) as advance:
         fit.add_all(frames, advance)
-        return fit.finish(FALSE_ALARM_RATE)
+    return fit.measured()
 
 
 def patch_against(
@@ -252,7 +258,7 @@ def show(segmenter: Segmenter, world: World, patches: Sequence[np.ndarray], made
     if (kept := _read(path, made_of)) is not None:
         return kept
     plan = transfer_plan(segmenter, untrained_transferable_head())
-    head = head_of(segmenter, fitted(segmenter, plan, world.clean))
+    head = head_of(segmenter, measured(segmenter, plan, world.clean).profile(FALSE_ALARM_RATE))
     held_out = [at_input_size(segmenter, frame.image) for frame in world.clean if frame.held_out]
     shots = chain(world.shots(held_out, patches), map(without_patch, world.others))
     images: list[ShownImages] = []

@@ -8,6 +8,8 @@ ENOUGH_FRAMES = 50
 """So many clean frames are needed to speak of a share."""
 EXCESS = 4.0
 """Ratio of the share to the profile's above which it is too much."""
+LEAST_MASKED = 5
+"""Frames: fewer are no excess, however low the rate that the profile was set for."""
 
 
 def excess_advice(share: float, frames: int, rate: float | None) -> str:
@@ -18,9 +20,9 @@ def excess_advice(share: float, frames: int, rate: float | None) -> str:
         frames: how many there were.
         rate: that the masking threshold in use was set for, 0..1; None: it was set for none.
     """
-    if rate is None or frames < ENOUGH_FRAMES or share <= EXCESS * rate:
+    if rate is None or frames < ENOUGH_FRAMES or share * frames < LEAST_MASKED or share <= EXCESS * rate:
         return ""
     return (
-        f"{share:.0%} of {frames} clean frames were masked as a precaution, and the profile is set for {rate:.0%}: "
-        "if what is masked is benign, fit drives that show it, or raise masking_threshold"
+        f"{share:.0%} of {frames} clean frames were masked as a precaution, and the profile is set for "
+        f"{100 * rate:.2g}%: if what is masked is benign, fit drives that show it, or raise masking_threshold"
     )

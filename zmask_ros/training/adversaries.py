@@ -12,16 +12,26 @@ from zmask_ros.attacks.checkpoint import AttackState, Snapshot
 from zmask_ros.attacks.patch_attack import TransformSampler, make_step
 from zmask_ros.attacks.recipe import patch_side
 from zmask_ros.attacks.render import AttackedView
+from zmask_ros.attacks.strength import FAST
 from zmask_ros.defense import Defense
 from zmask_ros.segmenters import Segmenter
 
 SEEN = EotRanges(scale=(0.6, 1.0), rotation_deg=(-8.0, 8.0), contrast=(0.8, 1.1), noise=(0.0, 0.02), blur=(0.0, 0.7))
 ALIKE = EotRanges(scale=(0.97, 1.03), rotation_deg=(-3.0, 3.0))
 """Of who knows from where the patch will be seen: he reaches more, and hides better."""
+PLAIN_SIDE = 0.4
+"""Of the patch of `plain_recipe`, as a share of the input's height."""
 WARM_UP_STEPS = 20
 """Steps in which a new adversary is still noise, that nobody is to call an attack."""
 LIFETIME_STEPS = (80, 160)
 """Steps that an adversary lives."""
+
+
+def plain_recipe(input_size: tuple[int, int], steps: int) -> Recipe:
+    """A patch of an attacker who knows nothing of the defense, seen at many sizes and from all sides."""
+    side = patch_side(PLAIN_SIDE, input_size)
+    # With two images a step a patch gets stronger in the same time than with four.
+    return Recipe((side, side), steps, batch=2, lr=0.06, gamma=1.0, eot=SEEN, **FAST)
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,16 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import TypeVar
 
 from zmask_ros.defense import Profile, Threshold
+from zmask_ros.defense.profile.detector import Detector
 from zmask_ros.defense.profile.merging import check_mergeable
 from zmask_ros.io.bags.reader import BagPart, CameraBags, ReadReport
 from zmask_ros.io.prefetch import prefetch
 from zmask_ros.progress import Advance, Progress, no_advance, silent
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.training.clean_fit import UNLIKE, ProfileFit
+from zmask_ros.training.margin import with_margin
 from zmask_ros.training.observations import NO_CEILING, Observations
 from zmask_ros.training.plans import PLANS, FittingPlan, plan_of
 from zmask_ros.training.settings import FitSettings
@@ -115,7 +116,7 @@ class PartwiseFit:
     def __init__(
         self, segmenter: Segmenter, variant: str, start: Profile | None = None, total: int = 0, drives: int = 1
     ) -> None:
-        self._start = start
+        self._segmenter, self._start = segmenter, start
         starts: tuple[Profile, ...] = ()
         if start is not None:
             starts = (start.without_screen(), *(() if start.screen is None else (start.of_screen(),)))
@@ -143,22 +144,19 @@ class PartwiseFit:
         for fit, own in zip(self._fits, part, strict=True):
             fit.observations.merge(own)
 
-    def finish(self, false_alarm_rate: float) -> Profile:
-        """The profile of all parts.
+    def finish(self, false_alarm_rate: float, progress: Progress = silent) -> Profile:
+        """The profile of all parts; ``progress`` shows how far it is.
 
         Raises:
             ProfileError: the frames are too few or show nothing.
         """
-        profile, start = self._fits[0].finish(false_alarm_rate), self._start
+        measured, start = self._fits[0].measured(), self._start
+        profile = with_margin(self._segmenter, measured, false_alarm_rate, progress)
         if start is None:
             return profile
         note = f"{REFITTED} of {start.created or 'unknown date'}, whose head, layers and mask growth it has."
-        detector = replace(
-            profile.detector,
-            threshold=_higher(profile.detector.threshold, start.detector.threshold),
-            precaution=_higher(profile.detector.precaution, start.detector.precaution),
-        )
-        kept = replace(profile, detector=detector, vote=start.vote, notes=start.notes)
+        kept = replace(profile, detector=_not_lower(profile.detector, start.detector))
+        kept = replace(kept, vote=start.vote, notes=start.notes)
         profile = kept.with_notes(UNLIKE, *profile.notes).with_notes(REFITTED, note)
         if start.screen is None:
             return profile
@@ -166,14 +164,17 @@ class PartwiseFit:
         return profile.with_screen(alone, alone.detector.threshold)
 
 
-ThresholdOrNone = TypeVar("ThresholdOrNone", Threshold, Threshold | None)
+def _not_lower(new: Detector, earlier: Detector) -> Detector:
+    """The new detector, which neither flags nor masks what the earlier one did not."""
+    threshold = _higher(new.threshold, earlier.threshold)
+    masking = _higher(new.precaution or new.threshold, earlier.precaution or earlier.threshold)
+    precaution = replace(masking, interval=None, patched=None) if masking.value < threshold.value else None
+    return replace(new, threshold=threshold, precaution=precaution)
 
 
-def _higher(new: ThresholdOrNone, earlier: ThresholdOrNone) -> ThresholdOrNone:
+def _higher(new: Threshold, earlier: Threshold) -> Threshold:
     """The new threshold, with the earlier one's value where that is higher."""
-    if new is None or earlier is None or new.value >= earlier.value:
-        return new
-    return replace(new, value=earlier.value)
+    return new if new.value >= earlier.value else replace(new, value=earlier.value)
 
 
 def fit_bags(
@@ -204,7 +205,7 @@ def fit_bags(
     fit.check_mergeable(merged)
     with prefetch(clean_frames(bags.frames(report), bags.every)) as frames:
         _fit_parts(segmenter, fit, frames, bags.total, progress)
-        profile = fit.finish(settings.false_alarm_rate)
+        profile = fit.finish(settings.false_alarm_rate, progress)
     return Fit(profile, report.read, time.perf_counter() - began, tuple(report.warnings()))
 
 
@@ -231,7 +232,7 @@ def refit(
     """
     fit = PartwiseFit(segmenter, start.variant, start, total)
     _fit_parts(segmenter, fit, frames, total, progress)
-    return fit.finish(false_alarm_rate)
+    return fit.finish(false_alarm_rate, progress)
 
 
 def _fit_parts(

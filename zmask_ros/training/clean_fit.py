@@ -26,7 +26,7 @@ from zmask_ros.defense.evidence.overactivation import layer_maps
 from zmask_ros.defense.evidence.statistics import LayerStatistics, Moments
 from zmask_ros.defense.evidence.taps import tap
 from zmask_ros.defense.masking.growth import Growth
-from zmask_ros.defense.profile.detector import Detector
+from zmask_ros.defense.profile.detector import Detector, Threshold
 from zmask_ros.defense.profile.profile import (
     NOT_FINITE,
     OURS,
@@ -283,7 +283,7 @@ class CleanMeasurements:
         Args:
             false_alarm_rate: share of clean frames that may be flagged, in 0..1, exclusive.
             takes_part: whether the frames of a group have a part in it.
-            patched: what nearly all frames score with patches that the head has learned from; None: nobody knows.
+            patched: what nearly all frames score with patches; None: nobody knows.
             heard: whether the frames of a group have a say in the thresholds; None: those that take part have.
 
         Raises:
@@ -295,6 +295,7 @@ class CleanMeasurements:
         judging = found if heard is None else [frame for frame in self.found if heard(frame.group)]
         opened = self._opened(statistics, found, judging)
         drives = [frame.group.drive for frame in judging]
+        threshold = clean_threshold(opened.scores, false_alarm_rate, drives, patched)
         detector = Detector(
             plan.grid_fraction,
             plan.shallow,
@@ -302,9 +303,9 @@ class CleanMeasurements:
             plan.growth,
             opened.statistics,
             opened.scalars,
-            clean_threshold(opened.scores, false_alarm_rate, drives, patched),
+            threshold,
             plan.head,
-            None if plan.precaution_rate is None else precaution_threshold(opened.scores, plan.precaution_rate),
+            self._precaution(opened.scores, drives, threshold),
         )
         profile = Profile(
             binding=plan.binding,
@@ -317,6 +318,15 @@ class CleanMeasurements:
         )
         profile.check_finite()
         return profile.with_notes(UNLIKE, *self._notes_on_unlike())
+
+    def _precaution(
+        self, scores: Sequence[float], drives: Sequence[Hashable], threshold: Threshold
+    ) -> Threshold | None:
+        """When a frame is masked that is not flagged; masks do not wait for an alarm raised into the margin."""
+        if self.plan.precaution_rate is not None:
+            return precaution_threshold(scores, self.plan.precaution_rate)
+        clean = clean_threshold(scores, threshold.false_alarm_rate, drives)
+        return replace(clean, interval=None) if clean.value < threshold.value else None
 
     def _opened(
         self,

@@ -60,20 +60,20 @@ def clean_threshold(
     counts: a drive that lies above the others as a whole is no tail of theirs. The threshold is never below the
     highest clean score then.
 
-    A head scores clean frames of drives that it has learned from far below those of the next drive. So where it tells
-    them from patches by a wide margin, the threshold is in the middle of it on a logarithmic scale, as far from the one
-    as from the other.
+    A head scores clean frames of drives that it has learned from, or been fitted on, below those of the next drive. So
+    where it tells them from patches by a margin, the threshold is in the middle of it on a logarithmic scale, as far
+    from the one as from the other.
 
     Args:
         scores: of clean frames that the statistics have not seen, at least one.
         false_alarm_rate: in 0..1, exclusive.
         drives: which drive each of them is of; None: all of one.
-        patched: what nearly all frames score with patches that the head has learned from; None: nobody knows.
+        patched: what nearly all frames score with patches; None: nobody knows.
     """
     drives = [None] * len(scores) if drives is None else drives
     value = _in_the_middle(_quantile_or_tail(scores, drives, false_alarm_rate), patched)
     interval = rate_interval(scores, false_alarm_rate, drives, patched)
-    return Threshold(value, false_alarm_rate, len(scores), max(scores), interval)
+    return Threshold(value, false_alarm_rate, len(scores), max(scores), interval, patched)
 
 
 def precaution_threshold(scores: Sequence[float], masked_rate: float) -> Threshold:

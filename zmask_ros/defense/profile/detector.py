@@ -49,6 +49,7 @@ class Threshold:
         frames: number of held-out clean frames that it was set from.
         highest_clean_score: the largest score among them.
         interval: of the false-alarm rate; None where there were too few frames, and in old profiles.
+        patched: what nearly all frames scored with patches that were tried; None: none were.
     """
 
     value: float
@@ -56,6 +57,7 @@ class Threshold:
     frames: int
     highest_clean_score: float
     interval: RateInterval | None = None
+    patched: float | None = None
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,7 @@ def _describe(profile: Profile) -> dict[str, Any]:
         "shallow": asdict(detector.shallow),
         "deep": asdict(detector.deep),
         "growth": asdict(detector.growth),
-        "threshold": asdict(detector.threshold),
+        "threshold": _describe_threshold(detector.threshold),
         "sources": [asdict(source) for source in profile.sources],
         "created": profile.created,
         "tool_version": profile.tool_version,
@@ -140,10 +140,10 @@ def _describe(profile: Profile) -> dict[str, Any]:
         "variant": profile.variant,
         "vote": asdict(profile.vote),
         "head": None if detector.head is None else _describe_head(detector.head),
-        "precaution": None if detector.precaution is None else asdict(detector.precaution),
+        "precaution": None if detector.precaution is None else _describe_threshold(detector.precaution),
         "screen": None
         if screen is None
-        else {"head": _describe_head(screen.head), "threshold": asdict(screen.threshold)},
+        else {"head": _describe_head(screen.head), "threshold": _describe_threshold(screen.threshold)},
         "drift": None if profile.drift is None else {"drives": profile.drift.drives, "scales": profile.drift.scales},
     }
 
@@ -213,6 +213,12 @@ def _all_statistics(tensors: dict[str, Tensor]) -> dict[str, LayerStatistics]:
         key: LayerStatistics(Moments(int(tensors[f"{key}:count"]), tensors[f"{key}:mean"], tensors[f"{key}:m2"]))
         for key in keys
     }
+
+
+def _describe_threshold(threshold: Threshold) -> dict[str, Any]:
+    entries = asdict(threshold)
+    # Profiles of before no patch was tried keep the digest that other files know them by.
+    return entries if threshold.patched is not None else {k: v for k, v in entries.items() if k != "patched"}
 
 
 def _threshold(entries: dict[str, Any]) -> Threshold:

@@ -7,8 +7,8 @@ from typing import Any
 
 from zmask_ros.attacks import Recipe
 from zmask_ros.attacks.recipe import CONSTRAINT, RESISTING, SHARE, patch_side
-from zmask_ros.attacks.strength import FAST, PENALIZED
-from zmask_ros.training.adversaries import ALIKE, SEEN
+from zmask_ros.attacks.strength import PENALIZED
+from zmask_ros.training.adversaries import ALIKE, PLAIN_SIDE, plain_recipe
 from zmask_ros.training.preparation.standing import (
     ADAPTIVE,
     ADAPTIVE_ALIKE,
@@ -25,8 +25,8 @@ BEGUN_PLAIN = (GRADED, ADAPTIVE)
 """Of them, those that begin with what harms most, a patch that knows nothing of the defense, instead of noise."""
 LASTING = LEARNED_PLAIN, LEARNED_SMALL = "plain, to learn from", "plain, small, to learn from"
 """Patches that the head learns from, and must never forget."""
-SIDE, SMALL_SIDE = 0.4, 0.25
-"""Of these patches, as shares of the input's height."""
+SMALL_SIDE = 0.25
+"""Of small patches, as a share of the input's height."""
 GRADED_BETA = 0.6
 FIRST_SEED = 51
 """Of the patches of the first turn; they count up from here."""
@@ -45,7 +45,7 @@ class RoundAttacker:
 
     name: str
     entries: dict[str, Any] = field(default_factory=dict)
-    side: float = SIDE
+    side: float = PLAIN_SIDE
     begins_plain: bool = False
 
 
@@ -94,9 +94,8 @@ ROUND_ATTACKERS = (
 
 def patch_recipes(input_size: tuple[int, int], steps: int) -> dict[str, Recipe]:
     """How the patches are made that profiles are compared on, by kind."""
-    large, small, alike = (patch_side(share, input_size) for share in (SIDE, SMALL_SIDE, ALIKE_SIDE))
-    # With two images a step a patch gets stronger in the same time than with four.
-    begun = Recipe((large, large), steps, batch=2, lr=0.06, gamma=1.0, eot=SEEN, **FAST)
+    small, alike = (patch_side(share, input_size) for share in (SMALL_SIDE, ALIKE_SIDE))
+    begun = plain_recipe(input_size, steps)
     adaptive = replace(begun, seed=3, adaptive="flag", evasion=CONSTRAINT)
     return {
         PLAIN: begun,

@@ -7,11 +7,11 @@ from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
-import torch
 
 from zmask_ros.defense import Defense, Profile
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.training.benign_sources import BenignPictures
+from zmask_ros.training.margin import scores, weakest
 from zmask_ros.training.preparation.attacked_frames import attacked_with, attacked_with_each
 from zmask_ros.training.preparation.attackers import LASTING
 from zmask_ros.training.preparation.budget import LOOKS, SHOWN_PATCHES, Budget
@@ -24,9 +24,6 @@ from zmask_ros.training.settings import PreparationSettings
 Found = TypeVar("Found")
 COMPARED_SEED, REPORTED_SEED = 1, 2
 """Of the places of patches on the frames."""
-WEAKEST_SHARE = 0.1
-"""Of the frames with patches that a head has learned from, those that may score less than what the others do at least:
-the margin between clean frames and patches ends there."""
 
 
 class Comparison:
@@ -105,7 +102,7 @@ class Comparison:
         """What nearly all frames score with patches that a head has learned from."""
         frames = self._profiles.parts.compared
         attacked = [look.attacked for name in self.remembered for look in self._looks_at(name, frames, COMPARED_SEED)]
-        return float(np.quantile(self._scores(self._profiles.judged(own), attacked), WEAKEST_SHARE))
+        return weakest(scores(self._segmenter, self._profiles.judged(own), attacked))
 
     @cached_property
     def reported_images(self) -> tuple[np.ndarray, ...]:
@@ -121,17 +118,17 @@ class Comparison:
         profile, frames = self._profiles.as_saved(own), self.reported_images
         by_kind = self._hands.judge(profile, self._against(own, self._reported_pairs, frames, REPORTED_SEED))
         by_kind |= self._by_others(profile, frames, REPORTED_SEED) if self._state.rounds else {}
-        scores, parts = self._scores(profile, frames), self._profiles.parts
+        found, parts = scores(self._segmenter, profile, frames), self._profiles.parts
         flagged = masked = 0
         # All of the drive has a say in the thresholds that are saved: each half is judged by those that know the other.
         for half in parts.halves:
             thresholds = Defense(self._segmenter, self._profiles.as_saved(own, half)).thresholds
-            tested = [score for score, frame in zip(scores, parts.reported, strict=True) if frame.group in half]
+            tested = [score for score, frame in zip(found, parts.reported, strict=True) if frame.group in half]
             flagged += sum(score > thresholds.attack for score in tested)
             masked += sum(score > thresholds.masking for score in tested)
         pictures = len(self._benign.compared)
         benign = self._flagged_pictures(profile) / pictures if pictures else None
-        return Standing(by_kind, flagged / len(scores), masked / len(scores), benign)
+        return Standing(by_kind, flagged / len(found), masked / len(found), benign)
 
     def _by_others(self, profile: Profile, frames: Sequence[np.ndarray], seed: int) -> dict[str, PatchFigures]:
         found = self._hands.judge(profile, {name: self._looks_at(name, frames, seed) for name in self.met}).values()
@@ -161,13 +158,8 @@ class Comparison:
 
     def _flagged_pictures(self, profile: Profile) -> int:
         """How many of the benign pictures that are compared on are flagged."""
-        return sum(score > profile.detector.threshold.value for score in self._scores(profile, self._benign.compared))
-
-    @torch.inference_mode()
-    def _scores(self, profile: Profile, images: Sequence[np.ndarray]) -> list[float]:
-        """The score of each image, uint8 [h, w, 3] RGB."""
-        defense = Defense(self._segmenter, profile)
-        return [float(defense.analyze(self._segmenter.prepare(image))[1].score) for image in images]
+        found = scores(self._segmenter, profile, self._benign.compared)
+        return sum(score > profile.detector.threshold.value for score in found)
 
 
 def without_knowing(by_kind: Mapping[str, Found]) -> dict[str, Found]:

@@ -221,11 +221,10 @@ class _Chain:
         self.folder = WorkFolder(surroundings.work, belongs_to)
         kept, began = self.folder.load(), surroundings.clock()
         self._tell(0.0 if kept is None else kept.spent)
-        assert self.plan.learned is not None
         self.profiles = HeadProfiles(segmenter, self.plan, frames, settings, start, surroundings.progress)
         self.parts = self.profiles.parts
         self.benign = benign
-        self.floor = Best(self.plan.learned.head.tensors, self.plan.precaution_rate, 0)
+        self.floor = self.profiles.floor
         # What was fitted before an interruption is fitted again, which is not counted twice.
         self._began = began if kept is None else surroundings.clock() - kept.spent
         self.state = kept or PreparationState()

@@ -26,7 +26,8 @@ class Best:
         steps: of training behind the head.
         against: adaptive patches that were made against it by kind, float [P, 3, h, w] in 0..1; none: it is compared on
             those against what fitting gave.
-        patched: what nearly all frames score with patches that its head has learned from; None: it has learned nothing.
+        patched: what nearly all frames score with patches that its head has learned from, or, where it is of other
+            networks, with one that was tried on this one; None: nobody knows.
     """
 
     head: dict[str, Tensor]

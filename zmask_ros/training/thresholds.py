@@ -19,6 +19,9 @@ STEEPNESS = 4.0
 SATURATION = 8.0
 TAIL_SHARE = 0.1
 ENOUGH_EXCEEDANCES = 10
+WIDE_MARGIN = 2.0
+"""Ratio of patches' scores to the threshold of clean frames: in a narrow one the alarm would miss patches sooner than
+it would spare clean frames."""
 FOLDS = 5
 CONFIDENCE = 0.95
 
@@ -61,7 +64,7 @@ def clean_threshold(
     highest clean score then.
 
     A head scores clean frames of drives that it has learned from, or been fitted on, below those of the next drive. So
-    where it tells them from patches by a margin, the threshold is in the middle of it on a logarithmic scale, as far
+    where it tells them from patches by a wide margin, the threshold is in the middle of it on a logarithmic scale, as far
     from the one as from the other.
 
     Args:
@@ -90,8 +93,10 @@ def precaution_threshold(scores: Sequence[float], masked_rate: float) -> Thresho
 
 
 def _in_the_middle(threshold: float, patched: float | None) -> float:
-    """The threshold raised to halfway towards ``patched`` on a logarithmic scale, if that is above it."""
-    return threshold if patched is None or patched <= threshold else math.sqrt(threshold * patched)
+    """The threshold raised to halfway towards ``patched`` on a logarithmic scale, if there is a wide margin."""
+    if patched is None or patched < WIDE_MARGIN * threshold:
+        return threshold
+    return math.sqrt(threshold * patched)
 
 
 def _quantile_or_tail(scores: Sequence[float], drives: Sequence[Hashable], false_alarm_rate: float) -> float:

@@ -64,8 +64,8 @@ def clean_threshold(
     highest clean score then.
 
     A head scores clean frames of drives that it has learned from, or been fitted on, below those of the next drive. So
-    where it tells them from patches by a wide margin, the threshold is in the middle of it on a logarithmic scale, as far
-    from the one as from the other.
+    where it tells them from patches by a wide margin, the threshold is in the middle of it on a logarithmic scale, as
+    far from the one as from the other.
 
     Args:
         scores: of clean frames that the statistics have not seen, at least one.

@@ -71,7 +71,8 @@ def paste_at_random(
 
 def to_tensor(image: np.ndarray) -> Tensor:
     """uint8 [H, W, 3] to float [3, H, W] in 0..1."""
-    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).float() / 255.0
+    # Images of bags are read-only, of which torch warns.
+    return torch.from_numpy(np.require(image, requirements=["C", "W"])).permute(2, 0, 1).float() / 255.0
 
 
 def to_uint8(image: Tensor) -> np.ndarray:

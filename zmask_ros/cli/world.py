@@ -1,4 +1,4 @@
-"""`zmask world`: drives of the street world and of CamVid as bags, and street drives as sets of CARLA-GeAR."""
+"""`zmask world`: drives whose truth is known, as bags or as sets of CARLA-GeAR."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import click
 import numpy as np
 
 from zmask_ros.attacks import load_patch
+from zmask_ros.attacks.panels import CARRIERS, Carrier, default_camera, patched_image
+from zmask_ros.attacks.projection import PinholeCamera
 from zmask_ros.cli import options
 from zmask_ros.cli.console import progress
 from zmask_ros.data.camvid import SPLITS, CamVid, camvid_root
@@ -19,6 +21,8 @@ from zmask_ros.data.carla_gear.writer import GearWriter
 from zmask_ros.data.drives import CAMERA, RecordedFrame, camvid_frames, record, street_frames
 from zmask_ros.data.street import StreetDrive
 from zmask_ros.errors import ZmaskError
+from zmask_ros.io.bags.camera_info import CameraInfoFields
+from zmask_ros.io.bags.reader import CameraBags
 from zmask_ros.progress import Advance
 
 seeds_argument = click.argument("seeds", nargs=-1, type=int, required=True)
@@ -89,6 +93,54 @@ def camvid(split: str, output: Path, root: Path | None, drives: tuple[str, ...],
 
 
 @command.command()
+@click.argument("drive", type=options.PATH)
+@options.topic
+@options.bag
+@options.path("--patch", required=True, help="Picture of the patch, such as zmask attack writes.")
+@click.option(
+    "--carrier",
+    type=click.Choice(list(CARRIERS)),
+    default="billboard",
+    help="billboard: stands on the right and is passed every seven seconds; truck: drives ahead.",
+)
+@options.every
+@options.significant_bits
+@options.force
+def drive(
+    drive: Path,
+    topic: str | None,
+    output: Path,
+    patch: Path,
+    carrier: str,
+    every: int,
+    significant_bits: int,
+    overwrite: bool,
+) -> None:
+    """A recorded DRIVE of your own with a patch in it, to see what the defense makes of it.
+
+    The patch is on a panel that is seen through the camera's own camera_info; without one, through a lens of 53
+    degrees. Nothing covers it, and the network under attack is not asked: use a patch that zmask attack made against
+    yours. Topics: /camera/image_raw, and where the patch is: /camera/truth/patch.
+
+    \b
+      zmask attack clean_drive --segmenter mine.yaml -o patch.png
+      zmask world drive another_drive --patch patch.png -o attacked.mcap
+      zmask replay attacked.mcap --profile mine.zmask.safetensors --segmenter mine.yaml --video out.mp4
+    """
+    picture, shares = load_patch(patch), []
+
+    def frames(bags: CameraBags) -> Iterator[RecordedFrame]:
+        for frame in _patched_frames(bags, picture, CARRIERS[carrier]):
+            shares.append(0.0 if frame.patch_mask is None else float((frame.patch_mask > 0).mean()))
+            yield frame
+
+    with CameraBags(drive, topic, every, significant_bits) as bags:
+        _record(output, frames(bags), bags.total, overwrite)
+    seen = sum(share > 0 for share in shares)
+    click.echo(f"the patch is seen in {seen} of them, and covers up to {max(shares):.1%} of the image", err=True)
+
+
+@command.command()
 @seeds_argument
 @click.option(
     "--format",
@@ -137,6 +189,26 @@ def export(
             described = scene_name(drive, number), split, gear_camera(drive), gear_panel(drive), picture is not None
             writer.write_scene(*described, _counted(gear_frames(drive), advance))
     click.echo(f"{output}: {total} frames in {len(seeds)} scenes", err=True)
+
+
+def _patched_frames(bags: CameraBags, picture: np.ndarray, carrier: Carrier) -> Iterator[RecordedFrame]:
+    """The frames of a drive with a patch, uint8 [h, w, 3]."""
+    info, began = bags.camera_info(), None
+    for frame in bags.warned_frames():
+        began = frame.stamp_ns if began is None else began
+        size = (frame.image.shape[0], frame.image.shape[1])
+        camera = default_camera(size) if info is None else _pinhole(info) or default_camera(size)
+        seconds = (frame.stamp_ns - began) / 1e9
+        image, mask = patched_image(frame.image, picture, camera, carrier, seconds, frame.index)
+        yield RecordedFrame(frame.stamp_ns, image, None, mask.astype(np.uint8) * 255, info)
+
+
+def _pinhole(info: CameraInfoFields) -> PinholeCamera | None:
+    """The camera that a `CameraInfo` describes; None where it says nothing, as of cameras that nobody calibrated."""
+    fx, fy, cx, cy = info.k[0], info.k[4], info.k[2], info.k[5]
+    if min(fx, fy, info.height, info.width) <= 0:
+        return None
+    return PinholeCamera.of_integer_centers((info.height, info.width), fx, fy, cx, cy)
 
 
 def _record(output: Path, frames: Iterable[RecordedFrame], total: int, overwrite: bool) -> None:

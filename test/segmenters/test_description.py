@@ -20,7 +20,7 @@ def test_the_shipped_description_can_be_read():
     [
         ({"builder": "lraspp_mobilnet"}, "no torchvision segmentation model"),
         ({"builder": "no_such_module:build"}, "cannot be imported"),
-        ({"builder": "support.tiny_network:missing"}, "has no 'missing'"),
+        ({"builder": "support.tiny_network:missing"}, "has no 'missing', but build, clean_image, "),
         ({"arguments": "{speed: 9}"}, "failed: TypeError"),
         ({"builder": "pathlib:Path", "arguments": "{}"}, "not an nn.Module"),
         ({"weights": "missing.safetensors"}, "do not exist"),

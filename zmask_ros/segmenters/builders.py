@@ -113,11 +113,18 @@ def _import_builder(description: Description) -> Callable[..., object]:
         ) from error
     if not hasattr(module, function_name):
         raise SegmenterError(
-            f"Builder '{description.builder}': module '{module_name}' has no '{function_name}': "
+            f"Builder '{description.builder}': module '{module_name}' has no '{function_name}'{_defined_in(module)}: "
             f"change {description.entries('builder')}."
         )
     builder: Callable[..., object] = getattr(module, function_name)
     return builder
+
+
+def _defined_in(module: ModuleType) -> str:
+    """The functions and classes of a module that are its own, in words; empty where there are none."""
+    own = [name for name, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
+    named = [name for name in own if callable(getattr(module, name)) and not name.startswith("_")]
+    return f", but {', '.join(sorted(named))}" if named else ""
 
 
 def _torchvision_builder(name: str) -> Callable[..., object]:

@@ -123,7 +123,7 @@ def drive(
     yours. Topics: /camera/image_raw, and where the patch is: /camera/truth/patch.
 
     \b
-      zmask attack clean_drive --segmenter mine.yaml -o patch.png
+      zmask attack --bag clean_drive --segmenter mine.yaml -o patch.png
       zmask world drive another_drive --patch patch.png -o attacked.mcap
       zmask replay attacked.mcap --profile mine.zmask.safetensors --segmenter mine.yaml --video out.mp4
     """

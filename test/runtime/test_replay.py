@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ from support.flag_bags import read_flags
 from support.patched_street import attacked_image
 from zmask_ros.errors import ZmaskError
 from zmask_ros.flags.flag import FrameState
+from zmask_ros.io.bags.recorded_pictures import RecordedPictures
 from zmask_ros.io.bags.writer import BagWriter
+from zmask_ros.runtime.patch_truth import FoundPatches, mask_iou
 from zmask_ros.runtime.replay import Replayed, ReplaySettings, replay
+from zmask_ros.runtime.replay_figures import replay_figures
 
 TOPIC = "/front/image_raw"
 FRAME_NS = 66_666_667
@@ -70,3 +74,39 @@ def test_a_drive_of_which_no_frame_can_be_decoded_is_refused(tmp_path: Path, pla
     with pytest.raises(ZmaskError, match="Not one of the 3 frames of /front/image_raw could be analyzed, the first: "):
         replay(ReplaySettings(tmp_path / "drive", str(segmenter), "cpu", profile=profile, output=output))
     assert not output.exists()
+
+
+def drive_with_truth(folder: Path, planes: list[np.ndarray | None]) -> ReplaySettings:
+    """Clean frames first, then as many attacked ones, with these truths."""
+    images = [tiny_network.clean_image(index) for index in range(len(planes) // 2)]
+    images += [attacked_image()] * (len(planes) - len(images))
+    with BagWriter(folder / "drive") as bag:
+        for index, (image, plane) in enumerate(zip(images, planes, strict=True)):
+            bag.write_image("/front/image_raw", image, "rgb8", index * FRAME_NS, "front")
+            if plane is not None:
+                bag.write_image("/front/truth/patch", plane, "mono8", index * FRAME_NS, "front")
+    return ReplaySettings(folder / "drive", "", "cpu", output=folder / "out")
+
+
+def test_what_was_found_of_patches_whose_place_is_known(tmp_path: Path, places: tuple[Path, Path]) -> None:
+    nothing = np.zeros(attacked_image().shape[:2], np.uint8)
+    patch, speck = nothing.copy(), nothing.copy()
+    patch[10:30, 10:30] = 255
+    speck[:2, :2] = 255
+    # An attacked frame without a patch in the truth, one with too small a patch, and one of which nothing is known.
+    settings = drive_with_truth(tmp_path, [nothing, nothing, patch, speck, patch, patch, nothing, None])
+    segmenter, profile = places
+    done = replay(replace(settings, segmenter=str(segmenter), profile=profile))
+    with RecordedPictures(tmp_path / "out", "/front/zmask/mask") as masks:
+        overlaps = [mask_iou(masks.plane_at(index * FRAME_NS), patch) for index in (2, 4, 5)]
+    assert done.patches == FoundPatches(overlaps, flagged=2, without=3, false_alarms=1)
+    figures = replay_figures(done)
+    assert (figures["frames_with_a_patch"], figures["flagged_of_these"], figures["false_alarms"]) == (3, 2, 1)
+    assert figures["mask_iou"] == pytest.approx(sum(overlaps) / 3) and overlaps[0] < max(overlaps)
+
+
+def test_without_a_truth_nothing_is_said_of_it(tmp_path: Path, places: tuple[Path, Path]) -> None:
+    settings = drive_with_truth(tmp_path, [None, None])
+    segmenter, profile = places
+    done = replay(replace(settings, segmenter=str(segmenter), profile=profile))
+    assert done.patches is None and "mask_iou" not in replay_figures(done)

@@ -8,7 +8,6 @@ SETTINGS = PreparationSettings(
     shown_frames=6,
     drawn_pictures=2,
     head_steps=9,
-    attackers_a_round=1,
     patience=2,
     compared_frames=2,
     reported_frames=3,

@@ -181,11 +181,22 @@ def stored(hardened, tmp_path_factory):
     return path
 
 
-def test_the_command_adds_a_screening(capsys, stored, segmenter, bag, tmp_path):
+def test_the_command_adds_a_screening_and_goes_on_where_it_was_interrupted(
+    capsys, stored, segmenter, bag, tmp_path, monkeypatch
+):
     output = tmp_path / "screened.zmask.safetensors"
-    arguments = ("--clean", bag, "--rivals", 300, "--rate", 0.2, "--segmenter", segmenter.description.source)
-    code, out, err = zmask(capsys, "screen", stored, *arguments, "-o", output, "--json")
+    arguments = ("--clean", bag, "--rivals", 300, "--segmenter", segmenter.description.source, "-o", output)
+    wanted = ("screen", stored, *arguments, "--rate", 0.2, "--json")
+    interrupt_training(monkeypatch, after=50)
+    code, _, err = zmask(capsys, *wanted)
+    kept = tmp_path / f"{output.name}.training.pt"
+    assert code == 130 and "the same command goes on" in err and kept.name in err.replace("\n", "")
+    assert kept.exists() and not output.exists()
+    assert "another set of settings" in refused(capsys, "screen", stored, *arguments, "--rate", 0.3)
+    steps = interrupt_training(monkeypatch, after=None)
+    code, out, err = zmask(capsys, *wanted)
     assert code == 0, err
+    assert len(steps) == 300 - 40
     assert "about" in err
     assert json.loads(out)["clean frames analysed"] == 0.2
     threshold = load_profile(output).screen.threshold
@@ -193,22 +204,6 @@ def test_the_command_adds_a_screening(capsys, stored, segmenter, bag, tmp_path):
     code, out, _ = zmask(capsys, "inspect", output)
     assert code == 0
     assert "screening threshold" in out
-    assert [path.name for path in tmp_path.iterdir()] == [output.name]
-
-
-def test_the_interrupted_command_goes_on(capsys, stored, segmenter, bag, tmp_path, monkeypatch):
-    output = tmp_path / "screened.zmask.safetensors"
-    arguments = ("--clean", bag, "--rivals", 300, "--segmenter", segmenter.description.source, "-o", output)
-    interrupt_training(monkeypatch, after=50)
-    code, _, err = zmask(capsys, "screen", stored, *arguments)
-    kept = tmp_path / f"{output.name}.training.pt"
-    assert code == 130 and "the same command goes on" in err and kept.name in err.replace("\n", "")
-    assert kept.exists() and not output.exists()
-    assert "another set of settings" in refused(capsys, "screen", stored, *arguments, "--rate", 0.3)
-    steps = interrupt_training(monkeypatch, after=None)
-    code, _, err = zmask(capsys, "screen", stored, *arguments)
-    assert code == 0, err
-    assert len(steps) == 300 - 40
     assert [path.name for path in tmp_path.iterdir()] == [output.name]
 
 

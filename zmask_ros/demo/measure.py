@@ -13,12 +13,14 @@ import numpy as np
 
 from zmask_ros.data.street import StreetFrame
 from zmask_ros.demo.drive import NAMESPACE, DriveCounts
-from zmask_ros.demo.recording import RecordedFlag, RecordedPictures, read_flags
+from zmask_ros.demo.recording import RecordedFlag, read_flags
 from zmask_ros.demo.scenario import Scenario
-from zmask_ros.evaluation.metrics.segmentation import Confusion, detection_rates, mask_iou
+from zmask_ros.evaluation.metrics.segmentation import Confusion, detection_rates
 from zmask_ros.flags.flag import FrameState
 from zmask_ros.flags.topics import ATTACK_TOPIC
+from zmask_ros.io.bags.recorded_pictures import RecordedPictures
 from zmask_ros.runtime.camera import DefendedCamera
+from zmask_ros.runtime.patch_truth import mask_iou
 from zmask_ros.segmenters import UNLABELLED
 
 # A patch that covers less than this share of the image is too small to demand that it be found.

@@ -11,8 +11,8 @@ import numpy as np
 
 from zmask_ros.demo.drive import NAMESPACE
 from zmask_ros.demo.measure import Measurement, Outcome
-from zmask_ros.demo.recording import RecordedPictures
 from zmask_ros.demo.scenario import Scenario
+from zmask_ros.io.bags.recorded_pictures import RecordedPictures
 from zmask_ros.runtime.camera import DefendedCamera
 from zmask_ros.runtime.drawing import colorize, contact_sheet
 

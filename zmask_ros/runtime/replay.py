@@ -32,6 +32,7 @@ from zmask_ros.progress import Progress, silent
 from zmask_ros.resources import shipped_profile
 from zmask_ros.runtime.camera import CameraResult, CameraStream, DefendedCamera
 from zmask_ros.runtime.flag_bag import FlagBag
+from zmask_ros.runtime.patch_truth import FoundPatches, PatchTruth
 from zmask_ros.runtime.picture_topics import draw_overlay
 from zmask_ros.runtime.rerun_recording import RerunRecording
 from zmask_ros.segmenters import build_segmenter, choose_device, read_description
@@ -101,6 +102,7 @@ class Replayed:
         engine: what the network ran in.
         engine_reason: why that was torch although an engine was tried; otherwise empty.
         precaution_rate: of clean frames, the share that the masking threshold was set for; None: it was set for none.
+        patches: what was found of the patches whose places the bag tells; None: it tells none.
     """
 
     flags: list[Flag] = field(default_factory=list)
@@ -114,6 +116,7 @@ class Replayed:
     engine: str = ""
     engine_reason: str = ""
     precaution_rate: float | None = None
+    patches: FoundPatches | None = None
 
     def warnings(self) -> list[str]:
         """What could not be read, and whether far more was masked than the profile leads to expect; in sentences."""
@@ -166,6 +169,7 @@ def replay(settings: ReplaySettings, progress: Progress = silent, loaded: Loaded
         loaded = loaded or load_defense(settings)
         camera = _ReplayedCamera(settings, loaded, bags.topic)
         write = stack.enter_context(_output(settings, bags, camera))
+        truth = stack.enter_context(PatchTruth(settings.bag, bags.topics, camera.namespace))
         advance = stack.enter_context(progress("Replaying", "frames", bags.total))
         began = time.perf_counter()
         for message in stack.enter_context(prefetch(bags.messages(done.report))):
@@ -175,11 +179,12 @@ def replay(settings: ReplaySettings, progress: Progress = silent, loaded: Loaded
             done.analyzed.append(result.analyzed)
             done.drifts.append(camera.drift)
             done.tracked += result.tracked
+            truth.add(done.stamps_ns[-1], result)
             write(message, result, flag)
             advance()
         _check_seen(done, bags.topic)
     done.alarms = camera.flags.alarm.raised
-    done.precaution_rate = camera.precaution_rate
+    done.precaution_rate, done.patches = camera.precaution_rate, truth.found
     done.engine, done.engine_reason = loaded.deployment.segmenter.engine, loaded.deployment.reason
     done.seconds = time.perf_counter() - began
     return done

@@ -11,6 +11,7 @@ import numpy as np
 from zmask_ros.flags.drift import Drift, DriftLevels
 from zmask_ros.flags.flag import FrameState
 from zmask_ros.io.stamps import NANOSECONDS, duration_ns
+from zmask_ros.runtime.patch_truth import FoundPatches
 from zmask_ros.runtime.replay import Replayed
 
 LEVELS = DriftLevels()
@@ -30,6 +31,7 @@ def replay_figures(replayed: Replayed) -> dict[str, Any]:
         "masked": sum(flag.mask_fraction > 0 for flag in flags),
         "alarms": replayed.alarms,
         "unknown": states.count(FrameState.UNKNOWN),
+        **patch_figures(replayed.patches),
         "segmented_once": replayed.tracked,
         "analysed_as_a_whole": len(scores),
         "score_p50": percentile(scores, 50),
@@ -39,6 +41,19 @@ def replay_figures(replayed: Replayed) -> dict[str, Any]:
         "frame_ms_p99": percentile([flag.latency_ms for flag in flags], 99),
         "frames_per_s": len(flags) / seconds,
         "times_real_time": duration_ns(stamps_ns) / NANOSECONDS / seconds,
+    }
+
+
+def patch_figures(found: FoundPatches | None) -> dict[str, Any]:
+    """JSON-ready figures of a drive whose patches are known; none of another one."""
+    if found is None:
+        return {}
+    return {
+        "frames_with_a_patch": len(found.overlaps),
+        "flagged_of_these": found.flagged,
+        "mask_iou": found.mask_iou,
+        "frames_without_a_patch": found.without,
+        "false_alarms": found.false_alarms,
     }
 
 

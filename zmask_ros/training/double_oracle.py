@@ -147,16 +147,13 @@ class HeadOracle:
         """Keep the patches with these names only: what is shown of each takes memory."""
         self._patches = {name: own for name, own in self._patches.items() if name in names}
 
-    def answer(
-        self, head: Head, steps: int, learning_rate: float, newest: int = 1, advance: Advance = no_advance
-    ) -> Head:
+    def answer(self, head: Head, steps: int, learning_rate: float, advance: Advance = no_advance) -> Head:
         """A head that has learned from all patches so far.
 
         Args:
             head: its beginning, of the layers and the kind of the measurements.
             steps: of the optimizer.
             learning_rate: of the first step.
-            newest: so many of the newest patches are seen in every step.
             advance: counts steps, each with the loss beside it.
         """
         learner = EvidenceHead(head, self._heads(self._frames[0].group).features)
@@ -164,9 +161,7 @@ class HeadOracle:
         random = np.random.default_rng([self._seed, *(zlib.crc32(name.encode()) for name in self._patches)])
         each = range(BENIGN_A_STEP // len(self._benign))
         for _ in range(steps):
-            attacked = ShownImages.joined(
-                [_one_of(self._patches[name], random) for name in self._chosen(newest, random)]
-            )
+            attacked = ShownImages.joined([_one_of(self._patches[name], random) for name in self._chosen(random)])
             benign = ShownImages.joined([_one_of(images, random) for images in self._benign for _ in each])
             heat = learner.heat_of_seen(attacked.seen)
             of_patches = [attacked_loss(*pair) for pair in zip(heat.split(1), attacked.share.split(1), strict=True)]
@@ -175,10 +170,10 @@ class HeadOracle:
             advance(note=loss_note(loss))
         return trainer.averaged()
 
-    def _chosen(self, newest: int, random: np.random.Generator) -> list[str]:
+    def _chosen(self, random: np.random.Generator) -> list[str]:
         """The patches of a step."""
         names = list(self._patches)
-        last = [name for name in names[-newest:] if name not in self._lasting]
+        last = [name for name in names[-1:] if name not in self._lasting]
         return [*self._lasting, *last, *(names[int(random.integers(len(names)))] for _ in range(RANDOM_PATCHES))]
 
     @torch.inference_mode()

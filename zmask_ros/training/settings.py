@@ -92,8 +92,6 @@ class PreparationSettings(Settings):
         drawn_pictures: of other roads, that it is shown as benign pictures beside those that are given, where there is
             time; 0: none.
         head_steps: of the head's first round, and of its last lesson; it takes a third of them in each further round.
-        attackers_a_round: number of attackers that answer each head, in turns: what is found out of a head has to be
-            worth the lesson that taught it.
         patience: so many comparisons in a row that find no better profile end a preparation that has no budget: more
             than there are rounds until each attacker has had a turn.
         compared_frames: attacked frames of each kind that profiles are compared on.
@@ -110,7 +108,6 @@ class PreparationSettings(Settings):
     shown_frames: Annotated[int, Field(ge=1)] = 90
     drawn_pictures: Annotated[int, Field(ge=0)] = 110
     head_steps: Annotated[int, Field(ge=3)] = 2000
-    attackers_a_round: Annotated[int, Field(ge=1)] = 1
     patience: Annotated[int, Field(ge=1)] = 8
     compared_frames: Annotated[int, Field(ge=1)] = 10
     reported_frames: Annotated[int, Field(ge=1)] = 24

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, jaccard_score
 
-from zmask_ros.evaluation.metrics.segmentation import Confusion, detection_rates, mask_iou
+from zmask_ros.evaluation.metrics.segmentation import Confusion, detection_rates
+from zmask_ros.runtime.patch_truth import mask_iou
 
 TRUTH = np.array([[0, 0, 0, 1], [1, 1, 2, 255]], np.uint8)
 PREDICTED = np.array([[0, 0, 1, 1], [1, 2, 2, 0]], np.uint8)

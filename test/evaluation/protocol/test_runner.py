@@ -17,7 +17,7 @@ from support import evaluation_parts
 from zmask_ros.defense import ProfileError
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.baselines.interface import segment
-from zmask_ros.evaluation.metrics.segmentation import Confusion, mask_iou
+from zmask_ros.evaluation.metrics.segmentation import Confusion
 from zmask_ros.evaluation.protocol.evaluators import NamedProfile
 from zmask_ros.evaluation.protocol.jobs import TrainingJob
 from zmask_ros.evaluation.protocol.plan import read_plan
@@ -27,6 +27,7 @@ from zmask_ros.evaluation.report.result import TABLES, EvaluationResult, result_
 from zmask_ros.flags.flag import FrameState
 from zmask_ros.progress import Advance, Progress
 from zmask_ros.runtime.camera import DefendedCamera, labels_without
+from zmask_ros.runtime.patch_truth import mask_iou
 
 PACE = Pace(frame=0.1, network=0.1, steps={})
 KEYS = [

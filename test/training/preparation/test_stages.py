@@ -27,7 +27,7 @@ from zmask_ros.training.double_oracle import BENIGN_A_FRAME
 from zmask_ros.training.plans import completing, transfer_plan
 from zmask_ros.training.preparation import attackers, stages
 from zmask_ros.training.preparation import budget as budgeting
-from zmask_ros.training.preparation.attackers import KINDS, ROUND_ATTACKERS, RoundAttacker, turns_of
+from zmask_ros.training.preparation.attackers import KINDS, ROUND_ATTACKERS, Turn
 from zmask_ros.training.preparation.comparison import Comparison
 from zmask_ros.training.preparation.parts import divide_parts
 from zmask_ros.training.preparation.stages import Surroundings, check_start, prepare
@@ -150,27 +150,6 @@ def test_an_interrupted_one_goes_on_and_ends_the_same(segmenter, uninterrupted, 
     assert profile_digest(result.profile) == profile_digest(whole.profile)
     assert (result.steps, result.before, result.after) == (whole.steps, whole.before, whole.after)
     assert not work.exists()
-
-
-def test_a_round_goes_on_after_the_first_of_its_attackers(segmenter, tmp_path, monkeypatch):
-    several = (
-        RoundAttacker("split", {"adaptive": "both", "evasion": "share", "patches": 4}, side=0.2),
-        RoundAttacker("graded", {"adaptive": "none", "evasion": "share", "beta": 0.6}, begins_plain=True),
-    )
-    monkeypatch.setattr(attackers, "ROUND_ATTACKERS", several)
-    settings, count = replace(SETTINGS, attackers_a_round=2, patience=1), CountedProgress()
-    whole, _ = run(segmenter, tmp_path / "whole", LIKES_TRAINING, settings=settings)
-    work = tmp_path / "work"
-    run(segmenter, work, LIKES_TRAINING, interrupting("Patch: adaptive, round 1, graded", 1), settings)
-    kept = kept_in(work)
-    assert [(name, own.shape[0]) for name, own in kept["answers"].items()] == [("adaptive, round 1, split", 4)]
-    assert not any("round" in name for name in kept["learned"])
-
-    result, _ = run(segmenter, work, LIKES_TRAINING, count, settings)
-    made = count.done
-    assert "Patch: adaptive, round 1, split" not in made and "Patch: adaptive, round 1, graded" in made
-    assert profile_digest(result.profile) == profile_digest(whole.profile)
-    assert (result.steps, result.before, result.after) == (whole.steps, whole.before, whole.after)
 
 
 def test_an_interrupted_patch_is_gone_on_with_although_the_machine_got_slower(segmenter, tmp_path, monkeypatch):
@@ -421,7 +400,7 @@ def test_a_head_is_the_best_as_long_as_no_patch_does_more_to_it(segmenter, tmp_p
 def test_the_attackers_take_turns(segmenter, monkeypatch):
     monkeypatch.setattr(attackers, "ROUND_ATTACKERS", ROUND_ATTACKERS)
     count = len(ROUND_ATTACKERS)
-    turns = [turn for number in range(1, count + 1) for turn in turns_of(number, 2)]
+    turns = [Turn(number) for number in range(2 * count)]
     recipes = [turn.recipe(segmenter.input_size, 160) for turn in turns]
     assert all(own.knows_the_defense for own in recipes)
     first, second = ([replace(own, seed=0) for own in part] for part in (recipes[:count], recipes[count:]))

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zmask_ros.evaluation.metrics.segmentation import Confusion, mask_iou, mean
+from zmask_ros.evaluation.metrics.segmentation import Confusion, mean
+from zmask_ros.runtime.patch_truth import mask_iou
 
 
 @dataclass(frozen=True)

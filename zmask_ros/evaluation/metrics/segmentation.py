@@ -69,19 +69,6 @@ class Confusion:
         return float(np.diagonal(self.counts).sum() / self.total) if self.total else math.nan
 
 
-def mask_iou(predicted: np.ndarray, truth: np.ndarray) -> float:
-    """Intersection over union of two masks [H, W], non-zero inside; two empty masks agree: 1.
-
-    Raises:
-        ValueError: The shapes differ.
-    """
-    if predicted.shape != truth.shape:
-        raise ValueError(f"masks of different shapes cannot be compared: {predicted.shape}, {truth.shape}")
-    first, second = predicted.astype(bool), truth.astype(bool)
-    union = int((first | second).sum())
-    return float((first & second).sum() / union) if union else 1.0
-
-
 def detection_rates(
     flagged: np.ndarray, attacked: np.ndarray, counted: np.ndarray | None = None
 ) -> tuple[float, float]:

@@ -9,7 +9,8 @@ import numpy as np
 
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.baselines.interface import Baseline
-from zmask_ros.evaluation.metrics.segmentation import Confusion, detection_rates, mask_iou
+from zmask_ros.evaluation.metrics.segmentation import Confusion, detection_rates
+from zmask_ros.runtime.patch_truth import mask_iou
 
 
 @dataclass(frozen=True)

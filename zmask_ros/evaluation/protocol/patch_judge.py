@@ -7,7 +7,8 @@ from statistics import fmean
 
 from zmask_ros.defense import Profile
 from zmask_ros.evaluation.baselines.interface import Ours
-from zmask_ros.evaluation.metrics.segmentation import Confusion, mask_iou
+from zmask_ros.evaluation.metrics.segmentation import Confusion
+from zmask_ros.runtime.patch_truth import mask_iou
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.training.preparation.standing import PatchFigures
 from zmask_ros.training.preparation.work import AttackedFrame

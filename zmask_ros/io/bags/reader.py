@@ -169,6 +169,11 @@ class CameraBags:
         """Give the files back; the object is of no use afterwards."""
         self._resources.close()
 
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """All image topics of the bags."""
+        return tuple(topic.name for topic in _image_topics(self._bags))
+
     def messages(self, report: ReadReport) -> Iterator[StampedMessage]:
         """The deserialized messages, `report` filled on the way.
 

@@ -51,15 +51,9 @@ class RoundAttacker:
 
 @dataclass(frozen=True)
 class Turn:
-    """An attacker in a round.
-
-    Attributes:
-        number: of all turns; they count from 0.
-        in_round: the number of the round; they count from 1.
-    """
+    """An attacker's turn, one in each round; ``number`` counts from 0."""
 
     number: int
-    in_round: int
 
     @property
     def attacker(self) -> RoundAttacker:
@@ -69,7 +63,7 @@ class Turn:
     @property
     def patch_name(self) -> str:
         """What his patches are called among those that the head learns from."""
-        return f"{ADAPTIVE}, round {self.in_round}, {self.attacker.name}"
+        return f"{ADAPTIVE}, round {self.number + 1}, {self.attacker.name}"
 
     def recipe(self, input_size: tuple[int, int], steps: int) -> Recipe:
         """How his patches are made."""
@@ -106,8 +100,3 @@ def patch_recipes(input_size: tuple[int, int], steps: int) -> dict[str, Recipe]:
         ADAPTIVE_PENALIZED: replace(adaptive, seed=5, **PENALIZED),
         ADAPTIVE_SHARE: replace(adaptive, seed=6, evasion=SHARE),
     }
-
-
-def turns_of(number: int, each: int) -> tuple[Turn, ...]:
-    """Whose turns there are in a round, of which ``each`` has so many; rounds count from 1."""
-    return tuple(Turn(turn, number) for turn in range((number - 1) * each, number * each))

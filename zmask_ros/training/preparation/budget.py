@@ -123,9 +123,7 @@ class Budget:
         if math.isinf(self.seconds):
             return self._state.stale < self._settings.patience
         state, left = self._state, self._left_for_training()
-        expected = (
-            state.round_seconds or (1 + self._settings.attackers_a_round) * state.patch_seconds + state.compare_seconds
-        )
+        expected = state.round_seconds or 2 * state.patch_seconds + state.compare_seconds
         lesson = self._for_last_lesson()
         missing = max(0, FEWEST_ROUNDS - state.rounds) * expected
         return expected + (lesson if lesson + missing <= left else 0.0) < left

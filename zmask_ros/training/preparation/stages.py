@@ -53,8 +53,8 @@ from zmask_ros.training.preparation.attackers import (
     LEARNED_SMALL,
     ROUND_ATTACKERS,
     SMALL,
+    Turn,
     patch_recipes,
-    turns_of,
 )
 from zmask_ros.training.preparation.budget import Budget
 from zmask_ros.training.preparation.comparison import Comparison, without_knowing
@@ -542,21 +542,15 @@ class _Chain:
         own = self._answered(oracle)
         judged = self.profiles.judged(own)
         assert state.patch_steps is not None
-        orders = []
-        for turn in turns_of(state.rounds + 1, self.settings.attackers_a_round):
-            recipe = turn.recipe(self.segmenter.input_size, self._round_steps(state.patch_steps))
-            begun = state.learned[LEARNED_PLAIN] if turn.attacker.begins_plain else None
-            orders.append(self._order(turn.patch_name, recipe, judged, begun))
-        whole = not state.answers
-        for made in self.hands.make([order for order in orders if order.kind not in state.answers]):
-            state.answers[made.kind] = made.patches
-            self._mark("head")
-        # Whoever made them first.
-        state.learned |= {order.kind: state.answers[order.kind] for order in orders}
-        state.answers = {}
+        turn = Turn(state.rounds)
+        recipe = turn.recipe(self.segmenter.input_size, self._round_steps(state.patch_steps))
+        begun = state.learned[LEARNED_PLAIN] if turn.attacker.begins_plain else None
+        whole = not self.folder.attack(turn.patch_name).exists()
+        (made,) = self.hands.make([self._order(turn.patch_name, recipe, judged, begun)])
+        state.learned[made.kind] = made.patches
         self._compare(own, judged)
         state.head, state.steps, state.rounds = own.head, own.steps, state.rounds + 1
-        # One whose first patch was made before an interruption took longer than it seems.
+        # One whose patch was begun before an interruption took longer than it seems.
         state.round_seconds = self._now() - began if whole else state.round_seconds
         self._mark("head")
 
@@ -585,8 +579,7 @@ class _Chain:
                 self._tell(self._now())
                 advance(steps, f"{note}, best merit {state.best_merit:.3f}")
 
-            rate, newest = FIRST_LEARNING_RATE if last is None else LEARNING_RATE, settings.attackers_a_round
-            head = oracle.answer(head, steps, rate, newest, show)
+            head = oracle.answer(head, steps, FIRST_LEARNING_RATE if last is None else LEARNING_RATE, show)
         behind = steps if last is None else state.steps + steps
         own = Best(head.tensors, self.plan.precaution_rate or settings.precaution_rate, behind)
         if state.head is None:

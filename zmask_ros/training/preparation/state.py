@@ -65,7 +65,6 @@ class PreparationState:
         last: the head of the last lesson; None: it has not been given.
         anew: finished patches against the best and the last, once there are no more rounds, by kind and by whom.
         learned: patches that the head learns from, in the order in which it met them, as ``patches``.
-        answers: finished ones of the round that has begun, as ``patches``.
         head, steps: the last head, and the steps behind it; None: it has not begun to learn.
         oracle_seconds, lesson_seconds: that it took to show the head what is benign, and to teach it when it began.
         round_seconds: that the last round of head and attackers took.
@@ -88,7 +87,6 @@ class PreparationState:
     last: Best | None = None
     anew: dict[str, Tensor] = field(default_factory=dict)
     learned: dict[str, Tensor] = field(default_factory=dict)
-    answers: dict[str, Tensor] = field(default_factory=dict)
     head: dict[str, Tensor] | None = None
     steps: int = 0
     oracle_seconds: float = 0.0

@@ -48,6 +48,14 @@ def test_only_where_the_patch_is_seen_the_image_is_another() -> None:
     assert np.array_equal(seen("truck", 8.0)[0], image)
 
 
+def test_what_a_shape_leaves_open_shows_the_image() -> None:
+    shape = np.zeros((20, 40, 1), np.uint8)
+    shape[:, :20] = 255
+    whole = seen("truck", 8.0)[1]
+    _, half = patched_image(GRAY, np.concatenate([PICTURE, shape], -1), CAMERA, CARRIERS["truck"], 8.0)
+    assert half.sum() == pytest.approx(whole.sum() / 2, rel=0.1) and not (half & ~whole).any()
+
+
 def test_it_is_seen_through_the_cameras_own_lens_at_any_size() -> None:
     twice = PinholeCamera((240, 320), (320.0, 320.0), (160.0, 120.0))
     assert np.array_equal(seen("truck", 8.0, twice)[1], seen("truck", 8.0)[1])

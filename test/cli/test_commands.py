@@ -308,7 +308,7 @@ def test_replay_does_not_replace_what_it_reads(capsys, tiny, profile, tmp_path):
     inside = folder / "drive.mcap"
     for source, output in ((file, file), (tmp_path / "link.mcap", file), (folder, inside), (inside, folder)):
         arguments = ("--segmenter", tiny, "--profile", profile, "-o", output, "--force")
-        assert "is the bag that is replayed" in refused(capsys, "replay", source, *arguments)
+        assert "is the bag that is read" in refused(capsys, "replay", source, *arguments)
     assert CameraBags(file).total == CameraBags(folder).total == 1
 
 

@@ -11,6 +11,7 @@ import pytest
 from support import tiny_network
 from support.commands import record, refused
 from support.commands import zmask as run
+from zmask_ros.attacks import Recipe, save_patch, train_patch
 from zmask_ros.cli.main import zmask
 from zmask_ros.errors import ZmaskError
 from zmask_ros.io.bags.camera_info import CameraInfoFields
@@ -81,6 +82,28 @@ def test_it_is_seen_through_the_lens_of_camera_info(capsys, tmp_path: Path, pict
     assert shares[0] == shares[1] == shares[2] and shares[3] == pytest.approx(4 * shares[0], rel=0.2)
 
 
+def test_without_stamps_the_times_of_recording_count(capsys, tmp_path: Path, picture: Path) -> None:
+    drive, output = tmp_path / "drive.mcap", tmp_path / "attacked.mcap"
+    with BagWriter(drive) as bag:
+        for index in range(10):
+            image = tiny_network.clean_image(index, 120, 160)
+            bag.write_image("/front/image_raw", image, "rgb8", 0, "front", received_ns=1 + index * 1_000_000_000)
+    arguments = ("world", "drive", drive, "--patch", picture, "--carrier", "truck", "-o", output)
+    assert run(capsys, *arguments)[0] == 0
+    shown = [bool(frame.image.any()) for frame in frames_of(output, "/camera/truth/patch")]
+    assert shown == [False] * 3 + [True] * 7
+    assert [frame.stamp_ns for frame in frames_of(output, "/camera/image_raw")][1] == 1 + 1_000_000_000
+
+
+def test_patches_that_belong_together_are_refused(capsys, segmenter, tmp_path: Path) -> None:
+    recipe = Recipe((8, 8), 1, patches=2, batch=1)
+    made = train_patch(segmenter, [(tiny_network.clean_image(0), None)], recipe)
+    save_patch(tmp_path / "two.png", made, recipe, segmenter, ("test",))
+    drive, output = own_drive(tmp_path / "drive.mcap"), tmp_path / "attacked.mcap"
+    said = refused(capsys, "world", "drive", drive, "--patch", tmp_path / "two.png", "-o", output)
+    assert "one of 2 patches" in said and not output.exists()
+
+
 def test_a_drive_is_not_touched_without_a_patch_or_a_place(capsys, tmp_path: Path, picture: Path) -> None:
     drive, output = own_drive(tmp_path / "drive.mcap"), tmp_path / "attacked.mcap"
     assert "make one with `zmask attack`" in refused(
@@ -88,5 +111,10 @@ def test_a_drive_is_not_touched_without_a_patch_or_a_place(capsys, tmp_path: Pat
     )
     assert "none.mcap" in refused(capsys, "world", "drive", tmp_path / "none.mcap", "--patch", picture, "-o", output)
     assert not output.exists()
+    whole = drive.read_bytes()
+    assert "the bag that is read" in refused(
+        capsys, "world", "drive", drive, "--patch", picture, "-o", drive, "--force"
+    )
+    assert drive.read_bytes() == whole
     record(output, [tiny_network.clean_image(0)])
     assert "exists already" in refused(capsys, "world", "drive", drive, "--patch", picture, "-o", output)

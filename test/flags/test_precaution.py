@@ -10,11 +10,13 @@ from zmask_ros.flags.precaution import excess_advice
 
 @given(st.integers(0, 400), st.integers(1, 400), st.floats(0.001, 0.5))
 @example(63, 97, 0.05)
-def test_it_is_said_where_the_share_is_more_than_four_times_that_of_the_profile(
+@example(1, 60, 0.001)
+@example(5, 60, 0.001)
+def test_it_is_said_where_the_share_is_large_and_more_than_four_times_that_of_the_profile(
     masked: int, clean: int, rate: float
 ) -> None:
     share = min(masked, clean) / clean
-    assert bool(excess_advice(share, clean, rate)) == (clean >= 50 and share > 4 * rate)
+    assert bool(excess_advice(share, clean, rate)) == (clean >= 50 and share > max(4 * rate, 0.04))
 
 
 def test_it_says_both_shares_and_what_to_do() -> None:

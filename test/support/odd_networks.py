@@ -466,6 +466,30 @@ class Forking(nn.Module):
         return self.head(torch.cat([inner, self.second(x), x], 1))
 
 
+class Undifferentiable(torch.autograd.Function):
+    """Passes on what it gets, and refuses to go back."""
+
+    @staticmethod
+    def forward(ctx: object, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: object, gradient: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class RefusingGradient(nn.Module):
+    """The tiny network, whose gradient somebody has not implemented."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = tiny_network.build(0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores."""
+        return Undifferentiable.apply(self.inner(x))
+
+
 class WithoutGradient(nn.Module):
     """The tiny network, which nobody can differentiate."""
 

@@ -13,7 +13,7 @@ from support.counting import CountedProgress
 from zmask_ros.defense import Defense, load_profile, save_profile
 from zmask_ros.segmenters import load_segmenter
 from zmask_ros.training.adversarial import with_untrained_head
-from zmask_ros.training.bag_fit import refit
+from zmask_ros.training.bag_fit import PartwiseFit, refit
 from zmask_ros.training.clean_fit import CleanMeasurements, ProfileFit
 from zmask_ros.training.margin import TRIAL_STEPS, UNTRIED, needs_trial, trial_score, with_margin
 from zmask_ros.training.plans import mean_z_plan, plan_of, transfer_plan
@@ -68,20 +68,41 @@ def test_no_patch_is_tried_for_mean_z_scores_or_a_head_of_this_very_network(segm
     assert not count.done
 
 
-def test_a_network_without_a_gradient_is_fitted_on_clean_frames_alone(tmp_path) -> None:
-    path = tiny_network.describe_with(tmp_path, builder="support.odd_networks:WithoutGradient", arguments="", layers="")
+@pytest.mark.parametrize("odd", ["WithoutGradient", "RefusingGradient"])
+def test_a_network_that_cannot_be_attacked_is_fitted_on_clean_frames_alone(tmp_path, odd) -> None:
+    path = tiny_network.describe_with(tmp_path, builder=f"support.odd_networks:{odd}", arguments="", layers="")
     segmenter = load_segmenter(path, "cpu")
     profile = with_margin(segmenter, measure(segmenter), RATE)
     assert profile.detector.threshold.patched is None and profile.detector.precaution is None
     (note,) = (note for note in profile.notes if note.startswith(UNTRIED))
-    assert "clean frames alone" in note and "\n" not in note
+    assert "). So the alarm's threshold is set by clean frames alone" in note and "\n" not in note
+    # Neither lost nor told twice when it is brought to another camera.
+    other = refit(segmenter, profile, FRAMES, len(FRAMES), RATE)
+    assert [note for note in other.notes if note.startswith(UNTRIED)] == [note]
 
 
 def test_a_camera_it_is_brought_to_has_alarm_and_masks_no_lower(segmenter, measured) -> None:
     raised = measured.profile(RATE, patched=100.0)
     assert plan_of(segmenter, raised).precaution_rate is None
-    other = refit(segmenter, raised, FRAMES, len(FRAMES), RATE)
+    fit = PartwiseFit(segmenter, "ours", raised, len(FRAMES))
+    fit.merge(fit.observing.observe(segmenter, FRAMES))
+    other = fit.finish(RATE, trial=False)
     own = other.detector
     assert own.threshold.value >= raised.detector.threshold.value
     assert raised.detector.masking_threshold <= own.masking_threshold < own.threshold.value
     assert Defense(segmenter, other).thresholds.masking == own.masking_threshold
+
+
+def test_an_alarm_above_what_patches_score_on_the_new_footage_is_not_kept(segmenter, measured) -> None:
+    tried = with_margin(segmenter, measured, RATE).detector
+    assert tried.threshold.patched < 100.0
+    other = refit(segmenter, measured.profile(RATE, patched=1e6), FRAMES, len(FRAMES), RATE).detector
+    assert other.threshold.value < 100.0 and other.threshold.value >= other.masking.value
+
+
+def test_whoever_wants_none_gets_the_thresholds_of_clean_frames(segmenter, measured) -> None:
+    fit = PartwiseFit(segmenter, "ours", total=len(FRAMES))
+    fit.merge(fit.observing.observe(segmenter, FRAMES))
+    without = fit.finish(RATE, trial=False).detector
+    assert without.threshold.patched is None and without.precaution is None
+    assert fit.finish(RATE).detector.threshold.patched is not None

@@ -70,14 +70,14 @@ def patched_image(
 
     Args:
         image: uint8 [H, W, 3].
-        patch: uint8 [h, w, 3]; the panel has its shape.
+        patch: uint8 [h, w, 3 or 4]; the panel has its shape, and a fourth channel says how much it hides.
         camera: of images of any size, which this one is a smaller or larger copy of.
         carrier: of the panel.
         seconds: of the drive.
         seed: of the noise.
 
     Returns:
-        a new image, uint8 [H, W, 3], and where the patch is seen, bool [H, W].
+        the image, uint8 [H, W, 3], a new one where the patch is seen, and where that is, bool [H, W].
     """
     ahead = carrier.ahead_m(seconds)
     size, patch_size = (image.shape[0], image.shape[1]), (patch.shape[0], patch.shape[1])
@@ -89,5 +89,6 @@ def patched_image(
     view = PanelView(camera, np.eye(4), corners + place)
     contrast, brightness, noise, blur = (torch.tensor([value]) for value in (CONTRAST, 0.0, NOISE, BLUR))
     seen = Transforms(view.homography(patch_size, size)[None], brightness, contrast, noise, blur, seed)
-    pasted, mask = apply_patches(to_tensor(image)[None], to_tensor(patch)[None], [seen])
+    shape = torch.from_numpy(patch[..., 3] / np.float32(255)) if patch.shape[-1] == 4 else None
+    pasted, mask = apply_patches(to_tensor(image)[None], to_tensor(patch[..., :3])[None], [seen], shape)
     return to_uint8(pasted[0]), mask[0, 0].bool().numpy()

@@ -43,6 +43,12 @@ from zmask_ros.training.settings import FitSettings
     help="ours: an evidence head that was trained on many networks; mean-z: the mean z-scores of the described layers; "
     "paper: as in the Z-Mask paper. The last two are there to compare with.",
 )
+@click.option(
+    "--trial/--no-trial",
+    default=FitSettings.trial,
+    help="Try a quick plain patch on the network at the end, and raise the alarm's threshold to halfway between clean "
+    "frames and patches. Masks begin where clean frames end in either case.",
+)
 @options.path(
     "--merge",
     multiple=True,

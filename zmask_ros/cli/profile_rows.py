@@ -27,9 +27,7 @@ def summary(profile: Profile) -> dict[str, object]:
         "false-alarm rate": threshold.false_alarm_rate,
         "its interval": interval_text(threshold.interval),
         "highest clean score": round(threshold.highest_clean_score, 6),
-        "frames with a patch": "not tried"
-        if threshold.patched is None
-        else f"{threshold.patched:.4g}, nearly all more",
+        **({} if threshold.patched is None else {"frames with a patch score": round(threshold.patched, 6)}),
         **precaution_rows(detector.precaution),
         **screening_rows(profile.screen),
         "vote": str(profile.vote),
@@ -48,12 +46,14 @@ def remarks(profile: Profile, notes: Iterable[str]) -> list[str]:
             "Nobody will be told when the profile does not fit the camera any more: that takes "
             f"{FEWEST_STRETCHES} stretches of {STRETCH_FRAMES} frames. Read longer drives, or more of their frames."
         )
-    patched = profile.detector.threshold.patched
-    if patched is not None and patched <= profile.detector.threshold.value:
+    detector, patched = profile.detector, profile.detector.threshold.patched
+    # A head of this very network has met patches that evade it, which say nothing about plain ones.
+    of_others = detector.head is not None and not detector.head.kind.of_channels
+    if of_others and patched is not None and patched <= detector.masking.value:
         found.append(
             f"A plain patch that was tried on this network scores {patched:.3g}, no more than clean frames may "
-            f"({profile.detector.threshold.value:.3g}): patches would pass. Give more of the clean drives to zmask "
-            "prepare, whose head learns on this network, or name other layers in its description."
+            f"({detector.masking.value:.3g}): patches would pass. Give the clean drives to zmask prepare, whose head "
+            "learns on this network, or name other layers in its description."
         )
     return found
 

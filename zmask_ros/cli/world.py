@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from zmask_ros.attacks import load_patch
+from zmask_ros.attacks import load_patch, load_patches
 from zmask_ros.attacks.panels import CARRIERS, Carrier, default_camera, patched_image
 from zmask_ros.attacks.projection import PinholeCamera
 from zmask_ros.cli import options
@@ -23,6 +23,7 @@ from zmask_ros.data.street import StreetDrive
 from zmask_ros.errors import ZmaskError
 from zmask_ros.io.bags.camera_info import CameraInfoFields
 from zmask_ros.io.bags.reader import CameraBags
+from zmask_ros.io.files import check_apart
 from zmask_ros.progress import Advance
 
 seeds_argument = click.argument("seeds", nargs=-1, type=int, required=True)
@@ -118,16 +119,21 @@ def drive(
 ) -> None:
     """A recorded DRIVE of your own with a patch in it, to see what the defense makes of it.
 
-    The patch is on a panel that is seen through the camera's own camera_info; without one, through a lens of 53
-    degrees. Nothing covers it, and the network under attack is not asked: use a patch that zmask attack made against
-    yours. Topics: /camera/image_raw, and where the patch is: /camera/truth/patch.
+    The patch is on a panel that is seen by the focal length and the center in the camera's camera_info (a lens without
+    distortion); without one, through a lens of 53 degrees. Nothing covers it, and the network under attack is not
+    asked: use a patch that zmask attack made against yours. Topics: /camera/image_raw, and where the patch is:
+    /camera/truth/patch.
 
     \b
       zmask attack --bag clean_drive --segmenter mine.yaml -o patch.png
       zmask world drive another_drive --patch patch.png -o attacked.mcap
       zmask replay attacked.mcap --profile mine.zmask.safetensors --segmenter mine.yaml --video out.mp4
     """
-    picture, shares = load_patch(patch), []
+    check_apart(output, drive)
+    pictures = load_patches(patch)
+    if len(pictures) > 1:
+        raise ZmaskError(f"{patch} is one of {len(pictures)} patches that belong together: there is one panel.")
+    picture, shares = pictures[0], []
 
     def frames(bags: CameraBags) -> Iterator[RecordedFrame]:
         for frame in _patched_frames(bags, picture, CARRIERS[carrier]):
@@ -135,9 +141,13 @@ def drive(
             yield frame
 
     with CameraBags(drive, topic, every, significant_bits) as bags:
-        _record(output, frames(bags), bags.total, overwrite)
+        record(output, frames(bags), bags.total, overwrite, progress)
     seen = sum(share > 0 for share in shares)
-    click.echo(f"the patch is seen in {seen} of them, and covers up to {max(shares):.1%} of the image", err=True)
+    click.echo(
+        f"{output}: {len(shares)} frames on {CAMERA}/image_raw; the patch is seen in {seen} of them, and covers up to "
+        f"{max(shares):.1%} of the image",
+        err=True,
+    )
 
 
 @command.command()
@@ -195,12 +205,14 @@ def _patched_frames(bags: CameraBags, picture: np.ndarray, carrier: Carrier) -> 
     """The frames of a drive with a patch, uint8 [h, w, 3]."""
     info, began = bags.camera_info(), None
     for frame in bags.warned_frames():
-        began = frame.stamp_ns if began is None else began
+        # Cameras that do not set stamps set zero.
+        stamp_ns = frame.stamp_ns or frame.received_ns
+        began = stamp_ns if began is None else began
         size = (frame.image.shape[0], frame.image.shape[1])
         camera = default_camera(size) if info is None else _pinhole(info) or default_camera(size)
-        seconds = (frame.stamp_ns - began) / 1e9
+        seconds = (stamp_ns - began) / 1e9
         image, mask = patched_image(frame.image, picture, camera, carrier, seconds, frame.index)
-        yield RecordedFrame(frame.stamp_ns, image, None, mask.astype(np.uint8) * 255, info)
+        yield RecordedFrame(stamp_ns, image, None, mask.astype(np.uint8) * 255, info)
 
 
 def _pinhole(info: CameraInfoFields) -> PinholeCamera | None:

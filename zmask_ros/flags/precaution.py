@@ -8,8 +8,8 @@ ENOUGH_FRAMES = 50
 """So many clean frames are needed to speak of a share."""
 EXCESS = 4.0
 """Ratio of the share to the profile's above which it is too much."""
-LEAST_MASKED = 5
-"""Frames: fewer are no excess, however low the rate that the profile was set for."""
+LEAST_SHARE = 0.04
+"""Less is no excess, however low the rate that the profile was set for."""
 
 
 def excess_advice(share: float, frames: int, rate: float | None) -> str:
@@ -20,7 +20,7 @@ def excess_advice(share: float, frames: int, rate: float | None) -> str:
         frames: how many there were.
         rate: that the masking threshold in use was set for, 0..1; None: it was set for none.
     """
-    if rate is None or frames < ENOUGH_FRAMES or share * frames < LEAST_MASKED or share <= EXCESS * rate:
+    if rate is None or frames < ENOUGH_FRAMES or share <= max(EXCESS * rate, LEAST_SHARE):
         return ""
     return (
         f"{share:.0%} of {frames} clean frames were masked as a precaution, and the profile is set for "

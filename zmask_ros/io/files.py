@@ -27,6 +27,17 @@ def check_place(path: Path) -> None:
         raise ZmaskError(f"The folder {folder} is read-only: choose another place for {path.name}.") from error
 
 
+def check_apart(output: Path, read: Path) -> None:
+    """Refuse a place whose replacement would take away what is read.
+
+    Raises:
+        ZmaskError: one is the other, or lies in it.
+    """
+    written, own = output.resolve(), read.resolve()
+    if written.is_relative_to(own) or own.is_relative_to(written):
+        raise ZmaskError(f"{output} is the bag that is read, or lies in it or around it: name another place.")
+
+
 def make_folder(folder: Path) -> None:
     """Make ``folder`` and those above it where they do not exist.
 

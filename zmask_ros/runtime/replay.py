@@ -23,7 +23,7 @@ from zmask_ros.flags.topics import TRANSPORTS
 from zmask_ros.inference import Runtime
 from zmask_ros.io.bags.reader import CameraBags, ReadReport, StampedMessage
 from zmask_ros.io.bags.writer import BagWriter
-from zmask_ros.io.files import check_place
+from zmask_ros.io.files import check_apart, check_place
 from zmask_ros.io.images.codec import AUTO_BITS
 from zmask_ros.io.images.video import Video
 from zmask_ros.io.prefetch import prefetch
@@ -162,7 +162,7 @@ def replay(settings: ReplaySettings, progress: Progress = silent, loaded: Loaded
     if settings.video is not None:
         check_place(settings.video)
     if settings.output is not None:
-        _check_apart(settings.output, settings.bag)
+        check_apart(settings.output, settings.bag)
     done = Replayed()
     with ExitStack() as stack:
         bags = stack.enter_context(CameraBags(settings.bag, settings.topic, settings.every))
@@ -262,10 +262,3 @@ def _output(
                 recording.add(stamp_ns(message.message.header), result, flag)
 
         yield write
-
-
-def _check_apart(output: Path, bag: Path) -> None:
-    """Refuse a place whose replacement would take the bag away that is being read."""
-    written, read = output.resolve(), bag.resolve()
-    if written.is_relative_to(read) or read.is_relative_to(written):
-        raise ZmaskError(f"{output} is the bag that is replayed, or lies in it or around it: name another place.")

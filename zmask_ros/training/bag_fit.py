@@ -18,7 +18,7 @@ from zmask_ros.io.prefetch import prefetch
 from zmask_ros.progress import Advance, Progress, no_advance, silent
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.training.clean_fit import UNLIKE, ProfileFit
-from zmask_ros.training.margin import with_margin
+from zmask_ros.training.margin import UNTRIED, with_margin
 from zmask_ros.training.observations import NO_CEILING, Observations
 from zmask_ros.training.plans import PLANS, FittingPlan, plan_of
 from zmask_ros.training.settings import FitSettings
@@ -144,20 +144,31 @@ class PartwiseFit:
         for fit, own in zip(self._fits, part, strict=True):
             fit.observations.merge(own)
 
-    def finish(self, false_alarm_rate: float, progress: Progress = silent) -> Profile:
-        """The profile of all parts; ``progress`` shows how far it is.
+    def finish(self, false_alarm_rate: float, trial: bool = True, progress: Progress = silent) -> Profile:
+        """The profile of all parts.
+
+        Args:
+            false_alarm_rate: share of clean frames that may be flagged, in 0..1, exclusive.
+            trial: whether a patch is tried, see `with_margin`.
+            progress: shows how far it is.
 
         Raises:
             ProfileError: the frames are too few or show nothing.
         """
         measured, start = self._fits[0].measured(), self._start
-        profile = with_margin(self._segmenter, measured, false_alarm_rate, progress)
+        if trial:
+            profile = with_margin(self._segmenter, measured, false_alarm_rate, progress)
+        else:
+            profile = measured.profile(false_alarm_rate)
         if start is None:
             return profile
         note = f"{REFITTED} of {start.created or 'unknown date'}, whose head, layers and mask growth it has."
         kept = replace(profile, detector=_not_lower(profile.detector, start.detector))
         kept = replace(kept, vote=start.vote, notes=start.notes)
-        profile = kept.with_notes(UNLIKE, *profile.notes).with_notes(REFITTED, note)
+        said = {begun: [note for note in profile.notes if note.startswith(begun)] for begun in (UNLIKE, UNTRIED)}
+        for begun, notes in said.items():
+            kept = kept.with_notes(begun, *notes)
+        profile = kept.with_notes(REFITTED, note)
         if start.screen is None:
             return profile
         alone = self._fits[1].finish(start.screen.threshold.false_alarm_rate)
@@ -165,11 +176,14 @@ class PartwiseFit:
 
 
 def _not_lower(new: Detector, earlier: Detector) -> Detector:
-    """The new detector, which neither flags nor masks what the earlier one did not."""
-    threshold = _higher(new.threshold, earlier.threshold)
-    masking = _higher(new.precaution or new.threshold, earlier.precaution or earlier.threshold)
-    precaution = replace(masking, interval=None, patched=None) if masking.value < threshold.value else None
-    return replace(new, threshold=threshold, precaution=precaution)
+    """The new detector, which neither flags nor masks what the earlier one did not.
+
+    But an alarm that was raised into a margin is not kept where patches score below it on the new footage.
+    """
+    passed = new.threshold.patched is not None and new.threshold.patched <= earlier.threshold.value
+    threshold = new.threshold if passed else _higher(new.threshold, earlier.threshold)
+    masking = _higher(new.masking, earlier.masking)
+    return new.with_thresholds(_higher(threshold, masking), masking)
 
 
 def _higher(new: Threshold, earlier: Threshold) -> Threshold:
@@ -205,7 +219,7 @@ def fit_bags(
     fit.check_mergeable(merged)
     with prefetch(clean_frames(bags.frames(report), bags.every)) as frames:
         _fit_parts(segmenter, fit, frames, bags.total, progress)
-        profile = fit.finish(settings.false_alarm_rate, progress)
+        profile = fit.finish(settings.false_alarm_rate, settings.trial, progress)
     return Fit(profile, report.read, time.perf_counter() - began, tuple(report.warnings()))
 
 
@@ -232,7 +246,7 @@ def refit(
     """
     fit = PartwiseFit(segmenter, start.variant, start, total)
     _fit_parts(segmenter, fit, frames, total, progress)
-    return fit.finish(false_alarm_rate, progress)
+    return fit.finish(false_alarm_rate, progress=progress)
 
 
 def _fit_parts(

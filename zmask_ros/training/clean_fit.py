@@ -51,7 +51,7 @@ from zmask_ros.training.observations import MOST_DRIVES, NO_CEILING, Observation
 from zmask_ros.training.plans import FittingPlan, LearnedPart
 from zmask_ros.training.sources import CleanFrame, at_input_size
 from zmask_ros.training.stretches import Stretches
-from zmask_ros.training.thresholds import clean_fusion, clean_threshold, precaution_threshold
+from zmask_ros.training.thresholds import clean_fusion, clean_threshold, precaution_threshold, quantile_or_tail
 from zmask_ros.training.unlike_drives import unlike_drives
 
 FOLDS = 5
@@ -325,8 +325,10 @@ class CleanMeasurements:
         """When a frame is masked that is not flagged; masks do not wait for an alarm raised into the margin."""
         if self.plan.precaution_rate is not None:
             return precaution_threshold(scores, self.plan.precaution_rate)
-        clean = clean_threshold(scores, threshold.false_alarm_rate, drives)
-        return replace(clean, interval=None) if clean.value < threshold.value else None
+        clean = quantile_or_tail(scores, drives, threshold.false_alarm_rate)
+        if clean >= threshold.value:
+            return None
+        return replace(threshold, value=clean, interval=None, patched=None)
 
     def _opened(
         self,

@@ -8,15 +8,19 @@ will take their time for, which makes it a careful guess.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from zmask_ros.attacks import paste_at_random, to_uint8, train_patch
+from zmask_ros.attacks import Attacker, paste_at_random, stack_frames, to_uint8
+from zmask_ros.attacks.checkpoint import AttackState
+from zmask_ros.attacks.patch_attack import TransformSampler, make_step
 from zmask_ros.defense import Defense, Profile
-from zmask_ros.errors import ZmaskError
+from zmask_ros.errors import ZmaskError, describe_error
 from zmask_ros.progress import Progress, silent
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.training.adversaries import SEEN, plain_recipe
@@ -82,20 +86,32 @@ def trial_score(
         progress: shows how far it is.
 
     Raises:
-        TrialError: the network has no gradient, or no finite one, or there is no memory for it.
+        TrialError: the network cannot be differentiated, or there is no memory for it, or its scores are not finite.
     """
     frames = evenly(images, TRIAL_FRAMES)
+    try:
+        pictures = to_uint8(_trial_patch(segmenter, frames, progress))
+        places = torch.Generator().manual_seed(TRIAL_SEED)
+        pasted = [paste_at_random(frame, pictures, SEEN, places)[0] for frame in frames]
+        patched = weakest(scores(segmenter, profile, pasted))
+    # A user's network may raise anything where it is differentiated or gets two images at once: fitting does neither.
+    except Exception as error:
+        raise TrialError(f"{UNTRIED} ({describe_error(error)}). {ALONE}") from error
+    if not math.isfinite(patched):
+        raise TrialError(f"{UNTRIED} (its scores are not finite then). {ALONE}")
+    return patched
+
+
+def _trial_patch(segmenter: Segmenter, frames: Sequence[np.ndarray], progress: Progress) -> Tensor:
+    """Patches, float [1, 3, h, w] in 0..1; unlike `train_patch` they are not judged, which takes more memory."""
     recipe = replace(plain_recipe(segmenter.input_size, TRIAL_STEPS), seed=TRIAL_SEED)
+    attacker, stack = Attacker.prepare(segmenter, recipe), stack_frames(segmenter, [(frame, None) for frame in frames])
+    attack, draw = AttackState.start(recipe, segmenter.device), TransformSampler(recipe, segmenter.input_size)
     with progress("Trying a patch", "steps", recipe.steps) as advance:
-        try:
-            made = train_patch(segmenter, [(frame, None) for frame in frames], recipe, lambda step: advance())
-        except (RuntimeError, ZmaskError) as error:
-            # Whatever goes wrong in a backward pass or with two images at once: fitting takes neither.
-            raise TrialError(f"{UNTRIED}: {str(error).splitlines()[0]} {ALONE}") from error
-    if not bool(made.patches.isfinite().all()):
-        raise TrialError(f"{UNTRIED}: its gradient is not finite. {ALONE}")
-    places, pictures = torch.Generator().manual_seed(TRIAL_SEED), to_uint8(made.patches)
-    return weakest(scores(segmenter, profile, [paste_at_random(frame, pictures, SEEN, places)[0] for frame in frames]))
+        for _ in range(recipe.steps):
+            make_step(attacker, stack, attack, draw)
+            advance()
+    return attack.patches()
 
 
 def weakest(patched: Sequence[float]) -> float:

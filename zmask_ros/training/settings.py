@@ -36,10 +36,12 @@ class FitSettings(Settings):
         false_alarm_rate: share of clean frames that may be flagged, in 0..1, exclusive.
         variant: evidence, kernels, sigma and mask growth: ``ours``, with the head that was trained on other networks;
             ``mean-z``, without it; or ``paper``, as in the Z-Mask paper, to compare with.
+        trial: whether a patch is tried on the network, so that the alarm lies between clean frames and patches.
     """
 
     false_alarm_rate: Rate = 0.001
     variant: Literal["ours", "mean-z", "paper"] = "ours"
+    trial: bool = True
 
 
 @dataclass(frozen=True)

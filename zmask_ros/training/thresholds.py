@@ -74,7 +74,7 @@ def clean_threshold(
         patched: what nearly all frames score with patches; None: nobody knows.
     """
     drives = [None] * len(scores) if drives is None else drives
-    value = _in_the_middle(_quantile_or_tail(scores, drives, false_alarm_rate), patched)
+    value = _in_the_middle(quantile_or_tail(scores, drives, false_alarm_rate), patched)
     interval = rate_interval(scores, false_alarm_rate, drives, patched)
     return Threshold(value, false_alarm_rate, len(scores), max(scores), interval, patched)
 
@@ -99,7 +99,8 @@ def _in_the_middle(threshold: float, patched: float | None) -> float:
     return math.sqrt(threshold * patched)
 
 
-def _quantile_or_tail(scores: Sequence[float], drives: Sequence[Hashable], false_alarm_rate: float) -> float:
+def quantile_or_tail(scores: Sequence[float], drives: Sequence[Hashable], false_alarm_rate: float) -> float:
+    """What clean frames exceed with this probability, as in `clean_threshold`, which has the arguments."""
     values = torch.tensor(scores, dtype=torch.float64)
     if len(values) * false_alarm_rate >= ENOUGH_EXCEEDANCES:
         return float(torch.quantile(values, 1 - false_alarm_rate, interpolation="higher"))
@@ -146,7 +147,7 @@ def rate_interval(
     exceeded = 0
     for left_out in dict.fromkeys(folds):
         kept = [index for index, fold in enumerate(folds) if fold != left_out]
-        clean = _quantile_or_tail([scores[i] for i in kept], [drives[i] for i in kept], false_alarm_rate)
+        clean = quantile_or_tail([scores[i] for i in kept], [drives[i] for i in kept], false_alarm_rate)
         threshold = _in_the_middle(clean, patched)
         exceeded += sum(score > threshold for score, fold in zip(scores, folds, strict=True) if fold == left_out)
     limits = binomtest(exceeded, count).proportion_ci(CONFIDENCE, "exact")

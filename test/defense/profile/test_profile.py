@@ -188,6 +188,14 @@ def test_merging_keeps_the_higher_precaution_and_says_where_one_is_lost(tmp_path
     both, one = merge_profiles(first, second), merge_profiles(first, profile)
     assert both.detector.precaution == high and NO_PRECAUTION not in both.notes
     assert one.detector.precaution is None and NO_PRECAUTION in one.notes
+    # An alarm that one of them raised leaves the masks of both where they were.
+    raised = dataclasses.replace(profile.detector.threshold, value=10 * profile.detector.threshold.value)
+    detector = profile.detector.with_thresholds(raised, profile.detector.threshold)
+    one = dataclasses.replace(profile, detector=detector)
+    for merged in (merge_profiles(one, profile), merge_profiles(profile, one)):
+        assert merged.detector.threshold.value == raised.value
+        assert merged.detector.masking_threshold == profile.detector.threshold.value
+        assert NO_PRECAUTION not in merged.notes
 
 
 def test_the_shipped_profile_is_written_again_as_it_was_read(tmp_path):

@@ -118,6 +118,16 @@ class Detector:
         return () if self.growth.edge is None else (self.growth.edge,)
 
     @property
+    def masking(self) -> Threshold:
+        """When a frame is masked: the precaution, or the alarm where there is none."""
+        return self.precaution or self.threshold
+
+    def with_thresholds(self, threshold: Threshold, masking: Threshold) -> Detector:
+        """The same with another alarm, and masks from another threshold on, if that is below the alarm."""
+        precaution = replace(masking, interval=None, patched=None) if masking.value < threshold.value else None
+        return replace(self, threshold=threshold, precaution=precaution)
+
+    @property
     def masking_threshold(self) -> float:
         """The score above which a frame is masked even if it is not flagged; infinite where there is no precaution."""
         return math.inf if self.precaution is None else self.precaution.value

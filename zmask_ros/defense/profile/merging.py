@@ -62,14 +62,13 @@ def merge_profiles(first: Profile, second: Profile) -> Profile:
     check_mergeable(first, second)
     one, other = first.detector, second.detector
     share = first.frames / max(first.frames + second.frames, 1)
-    precautions = [own.precaution for own in (one, other) if own.precaution is not None]
+    higher = replace(max(one.threshold, other.threshold, key=lambda t: t.value), interval=None)
     detector = replace(
         one,
         statistics={key: own.merge(other.statistics[key]) for key, own in one.statistics.items()},
         fusion=torch.lerp(other.fusion, one.fusion, share),
-        threshold=replace(max(one.threshold, other.threshold, key=lambda t: t.value), interval=None),
-        precaution=max(precautions, key=lambda t: t.value) if len(precautions) == 2 else None,
-    )
+    ).with_thresholds(higher, max(one.masking, other.masking, key=lambda t: t.value))
+    lost = detector.precaution is None and (one.precaution is None) != (other.precaution is None)
     return replace(
         first,
         detector=detector,
@@ -77,7 +76,12 @@ def merge_profiles(first: Profile, second: Profile) -> Profile:
         drift=_merge_drift(first, second, detector),
         sources=first.sources + second.sources,
         created=max(first.created, second.created),
-        notes=(*first.notes, *second.notes, MERGED, *([NO_PRECAUTION] if len(precautions) == 1 else [])),
+        notes=(
+            *first.notes,
+            *second.notes,
+            MERGED,
+            *([NO_PRECAUTION] if lost else []),
+        ),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +133,9 @@ def _describe(profile: Profile) -> dict[str, Any]:
         "deep": asdict(detector.deep),
         "growth": asdict(detector.growth),
         "threshold": _describe_threshold(detector.threshold),
+        # Beside the threshold, where versions that do not know it pass it over; not at all where there is none, so that
+        # older profiles keep their digest.
+        **({} if detector.threshold.patched is None else {"patched": detector.threshold.patched}),
         "sources": [asdict(source) for source in profile.sources],
         "created": profile.created,
         "tool_version": profile.tool_version,
@@ -188,7 +191,7 @@ def _detector(entries: dict[str, Any], statistics: dict[str, LayerStatistics], t
         growth=Growth(**(entries["growth"] | {"closing": _pair(entries["growth"]["closing"])})),
         statistics={key: own for key, own in statistics.items() if not key.startswith(statistics_key(SCREEN, ""))},
         fusion=tensors["fusion"],
-        threshold=_threshold(entries["threshold"]),
+        threshold=replace(_threshold(entries["threshold"]), patched=entries.get("patched")),
         head=None if entries.get("head") is None else _head(entries["head"], HEAD, tensors),
         precaution=None if entries.get("precaution") is None else _threshold(entries["precaution"]),
     )
@@ -216,9 +219,7 @@ def _all_statistics(tensors: dict[str, Tensor]) -> dict[str, LayerStatistics]:
 
 
 def _describe_threshold(threshold: Threshold) -> dict[str, Any]:
-    entries = asdict(threshold)
-    # Profiles of before no patch was tried keep the digest that other files know them by.
-    return entries if threshold.patched is not None else {k: v for k, v in entries.items() if k != "patched"}
+    return {name: value for name, value in asdict(threshold).items() if name != "patched"}
 
 
 def _threshold(entries: dict[str, Any]) -> Threshold:

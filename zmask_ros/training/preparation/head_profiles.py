@@ -13,7 +13,7 @@ from zmask_ros.segmenters import Segmenter
 from zmask_ros.training.adversarial import untrained_plan
 from zmask_ros.training.clean_fit import UNLIKE, CleanMeasurements, ProfileFit
 from zmask_ros.training.cross_fitting import FEWEST_DRIVES, Group
-from zmask_ros.training.margin import needs_trial, trial_score
+from zmask_ros.training.margin import TrialError, needs_trial, trial_score
 from zmask_ros.training.plans import FittingPlan, LearnedPart, completing
 from zmask_ros.training.preparation.parts import divide_parts
 from zmask_ros.training.preparation.state import Best
@@ -87,17 +87,26 @@ class HeadProfiles:
         plan = untrained_plan(self._segmenter, self._plan)
         return self._fit("Fitting the head's layers", plan, FEWEST_TAUGHT).measured()
 
-    @cached_property
-    def floor(self) -> Best:
-        """What fitting alone gives: the head that it begins with, with the thresholds of `zmask fit`."""
-        measured, learned = self._measured_first, self._plan.learned
+    def floor(self, patched: float | None) -> Best:
+        """What fitting alone gives: the head that it begins with.
+
+        Args:
+            patched: what nearly all frames score with a patch that was tried; None: none was.
+        """
+        learned = self._plan.learned
         assert learned is not None
-        patched = None
-        if needs_trial(self._plan):
-            begun = measured.profile(self._settings.false_alarm_rate, self.takes_part)
-            images = [frame.image for frame in self.parts.training]
-            patched = trial_score(self._segmenter, begun, images, self._progress)
         return Best(learned.head.tensors, self._plan.precaution_rate, 0, patched=patched)
+
+    def tried(self) -> float | None:
+        """What nearly all frames score with a patch that is tried now; None: none needs to be, or can be."""
+        if not needs_trial(self._plan):
+            return None
+        begun = self._measured_first.profile(self._settings.false_alarm_rate, self.takes_part)
+        try:
+            return trial_score(self._segmenter, begun, [frame.image for frame in self.parts.training], self._progress)
+        except TrialError:
+            # The patches of the rounds will say more of what is wrong.
+            return None
 
     def saved(self, own: Best) -> Profile:
         """A head with the statistics and thresholds of all drives."""

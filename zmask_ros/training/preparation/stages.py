@@ -224,10 +224,10 @@ class _Chain:
         self.profiles = HeadProfiles(segmenter, self.plan, frames, settings, start, surroundings.progress)
         self.parts = self.profiles.parts
         self.benign = benign
-        self.floor = self.profiles.floor
         # What was fitted before an interruption is fitted again, which is not counted twice.
         self._began = began if kept is None else surroundings.clock() - kept.spent
-        self.state = kept or PreparationState()
+        self.state = kept or PreparationState(patched=self.profiles.tried())
+        self.floor = self.profiles.floor(self.state.patched)
         self.budget = Budget(
             budget,
             settings,
@@ -548,6 +548,7 @@ class _Chain:
         whole = not self.folder.attack(turn.patch_name).exists()
         (made,) = self.hands.make([self._order(turn.patch_name, recipe, judged, begun)])
         state.learned[made.kind] = made.patches
+        self._tell(self._now())
         self._compare(own, judged)
         state.head, state.steps, state.rounds = own.head, own.steps, state.rounds + 1
         # One whose patch was begun before an interruption took longer than it seems.

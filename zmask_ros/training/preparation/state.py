@@ -54,6 +54,7 @@ class PreparationState:
     Attributes:
         spent: seconds so far.
         stages: seconds of each stage.
+        patched: what nearly all frames score with the patch that was tried after fitting; None: none was.
         patch_steps, shown_frames: of each patch, and clean frames that the head is shown; None: not decided yet.
         patches: finished ones by kind, float [P, 3, h, w] in 0..1: P that are seen together.
         patch_seconds: that the last of them took, an adaptive one.
@@ -73,6 +74,7 @@ class PreparationState:
 
     spent: float = 0.0
     stages: dict[str, float] = field(default_factory=dict)
+    patched: float | None = None
     patch_steps: int | None = None
     shown_frames: int | None = None
     patches: dict[str, Tensor] = field(default_factory=dict)

@@ -46,8 +46,9 @@ from zmask_ros.training.settings import FitSettings
 @click.option(
     "--trial/--no-trial",
     default=FitSettings.trial,
-    help="Try a quick plain patch on the network at the end, and raise the alarm's threshold to halfway between clean "
-    "frames and patches. Masks begin where clean frames end in either case.",
+    help="Try a quick plain patch at the end, half a minute for a small network on a CPU. If it scores at least twice the "
+    "threshold of clean frames, the alarm goes halfway between on a logarithmic scale; masks begin where clean frames "
+    "end in either case. Only for the head that was trained on other networks.",
 )
 @options.path(
     "--merge",
@@ -57,8 +58,9 @@ from zmask_ros.training.settings import FitSettings
 @options.path(
     "--from",
     "start",
-    help="Start from this profile of the same network: its head, layers and mask growth are kept, its statistics and "
-    "thresholds become those of BAGS. So a shipped or older profile is brought to another camera.",
+    help="Start from this profile of the same network: its head, layers, screening and mask growth are kept. Its "
+    "statistics count as much as those of all BAGS together, and thresholds rise where BAGS ask for it. So a shipped or "
+    "older profile is brought to another camera. (zmask prepare --from keeps no old statistics.)",
 )
 @options.threads
 @options.device
@@ -83,8 +85,7 @@ def command(
 ) -> None:
     """Fit the clean statistics of a camera from BAGS of clean drives.
 
-    One pass over the bags: every fifth frame is held out to set the fusion block and the threshold, all others
-    go into the statistics. Use drives without attacks, in the light and weather that the vehicle will meet; a few
+    One pass over the bags: every fifth frame is held out of the statistics and sets the threshold. Use drives without attacks, in the light and weather that the vehicle will meet; a few
     minutes at 2 Hz (`--every 8` of a 15 Hz topic) say more than one minute at 15 Hz.
 
     \b

@@ -62,7 +62,7 @@ def command(
     cache: float,
     **settings: Any,
 ) -> None:
-    """Run the defence over the camera topic of BAGS, as fast as the machine allows; no ROS needed.
+    """Run the defense over the camera topic of BAGS, as fast as the machine allows; no ROS needed.
 
     The bag that is written has the topics that the node publishes, with the header stamps of the input, and the
     input image itself, so that RViz or Foxglove can show them side by side. Of frames that were segmented once only,

@@ -26,6 +26,9 @@ from zmask_ros.training.plans import described_layers
 def command(name: str | None, depth: int, as_json: bool) -> None:
     """List the segmenters, or show one: classes, input size, and the layers that can be tapped.
 
+    Loading one also tries it on two pictures, so this checks a description. In the column "set", S and D are layers of
+    the description, for mean z-scores, tracking and drift; H are those that the head of zmask fit sees.
+
     \b
       zmask segmenters
       zmask segmenters lraspp_camvid

@@ -40,7 +40,7 @@ rate_option = functools.partial(click.option, "--rate", type=click.FloatRange(mi
 
 @click.group()
 def command() -> None:
-    """Record drives whose truth is known."""
+    """Make drives with known truth: simulated, CamVid, or your own with a patch in it."""
 
 
 @command.command()

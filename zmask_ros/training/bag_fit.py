@@ -207,8 +207,7 @@ def fit_bags(
         settings: how.
         merged: profiles that it is to be merged with afterwards.
         progress: shows how far it is.
-        start: a profile of the same network, whose layers, head, screen and growth are kept; its statistics and its
-            thresholds become those of the bags.
+        start: see `PartwiseFit`.
 
     Raises:
         ProfileError: one of ``merged`` could not be merged with it, ``start`` belongs to another network, or the frames

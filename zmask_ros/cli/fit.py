@@ -46,8 +46,8 @@ from zmask_ros.training.settings import FitSettings
 @click.option(
     "--trial/--no-trial",
     default=FitSettings.trial,
-    help="Try a quick plain patch at the end, half a minute for a small network on a CPU. If it scores at least twice the "
-    "threshold of clean frames, the alarm goes halfway between on a logarithmic scale; masks begin where clean frames "
+    help="Try a quick plain patch at the end, half a minute for a small network on a CPU. If it scores at least twice "
+    "the threshold of clean frames, the alarm goes halfway between on a logarithmic scale; masks begin where clean frames "
     "end in either case. Only for the head that was trained on other networks.",
 )
 @options.path(
@@ -59,8 +59,8 @@ from zmask_ros.training.settings import FitSettings
     "--from",
     "start",
     help="Start from this profile of the same network: its head, layers, screening and mask growth are kept. Its "
-    "statistics count as much as those of all BAGS together, and thresholds rise where BAGS ask for it. So a shipped or "
-    "older profile is brought to another camera. (zmask prepare --from keeps no old statistics.)",
+    "statistics count as much as those of all BAGS together, and thresholds rise where BAGS ask for it. So a shipped "
+    "or older profile is brought to another camera. (zmask prepare --from keeps no old statistics.)",
 )
 @options.threads
 @options.device
@@ -85,8 +85,9 @@ def command(
 ) -> None:
     """Fit the clean statistics of a camera from BAGS of clean drives.
 
-    One pass over the bags: every fifth frame is held out of the statistics and sets the threshold. Use drives without attacks, in the light and weather that the vehicle will meet; a few
-    minutes at 2 Hz (`--every 8` of a 15 Hz topic) say more than one minute at 15 Hz.
+    One pass over the bags: every fifth frame is held out of the statistics and sets the threshold. Use drives without
+    attacks, in the light and weather that the vehicle will meet; a few minutes at 2 Hz (`--every 8` of a 15 Hz topic)
+    say more than one minute at 15 Hz.
 
     \b
       zmask fit drive_1 drive_2.mcap --topic /camera/image_raw -o city.zmask.safetensors

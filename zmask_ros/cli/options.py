@@ -188,7 +188,7 @@ threads = click.option(
     type=COUNT,
     expose_value=False,
     callback=_use_threads,
-    help="CPU threads of the network.  [default: one for each core that the process may use; one for each worker of --ray]",
+    help="CPU threads of the network.  [default: one for each core that the process may use; one a worker of --ray]",
 )
 topic = click.option(
     "--topic", help="Image topic; may be left out where a bag has only one beside those that zmask writes."

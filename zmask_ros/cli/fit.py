@@ -47,8 +47,8 @@ from zmask_ros.training.settings import FitSettings
     "--trial/--no-trial",
     default=FitSettings.trial,
     help="Try a quick plain patch at the end, half a minute for a small network on a CPU. If it scores at least twice "
-    "the threshold of clean frames, the alarm goes halfway between on a logarithmic scale; masks begin where clean frames "
-    "end in either case. Only for the head that was trained on other networks.",
+    "the threshold of clean frames, the alarm goes halfway between on a logarithmic scale; masks begin where clean "
+    "frames end in either case. Only for the head that was trained on other networks.",
 )
 @options.path(
     "--merge",

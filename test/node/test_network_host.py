@@ -187,9 +187,9 @@ def test_the_threshold_counts_for_all_and_zero_gives_back_each_profiles_own(load
     fitted = loaded.network.defended("front").defense.threshold
     loaded.network.set_thresholds(0.25, 0.125)
     loaded.network.reload_profiles()
-    assert loaded.network.defended("rear").defense.thresholds == Thresholds(0.25, 0.125)
+    assert loaded.network.defended("rear").defense.thresholds == Thresholds(0.25, 0.125, 0.25)
     loaded.network.set_thresholds(0.0, 0.0)
-    assert loaded.network.defended("rear").defense.thresholds == Thresholds(fitted, fitted)
+    assert loaded.network.defended("rear").defense.thresholds == Thresholds(fitted, fitted, fitted)
 
 
 def test_images_of_any_size_are_worked_on_together(loaded: Loaded) -> None:

@@ -51,10 +51,12 @@ class Thresholds:
         masking: an image with a higher score is masked and segmented again; at most ``attack``. In between it is masked
             as a precaution: an attacker must stay below this one to be left alone, and a mask costs a benign image next
             to nothing. Such a mask is taken back where it makes no difference.
+        clean: a score that clean images hardly exceed: ``attack``, unless the profile's was raised above it.
     """
 
     attack: float
     masking: float
+    clean: float
 
 
 class FirstPass:
@@ -167,8 +169,10 @@ class Defense(nn.Module):
     @property
     def thresholds(self) -> Thresholds:
         """Both thresholds as they are now; ``threshold`` and ``precaution`` may be changed from another thread."""
-        attack = self.threshold
-        return Thresholds(attack, min(attack, self.precaution))
+        attack, own = self.threshold, self.profile.detector
+        masking = min(attack, self.precaution)
+        raised = own.alarm_is_raised and (attack, masking) == (own.threshold.value, own.masking_threshold)
+        return Thresholds(attack, masking, masking if raised else attack)
 
     @property
     def precaution_rate(self) -> float | None:

@@ -158,9 +158,6 @@ def plan_of(segmenter: Segmenter, profile: Profile) -> FittingPlan:
         ProfileError: the profile belongs to another network.
     """
     plain, own = profile.without_screen(), profile.detector
-    precaution = own.precaution
-    # One of the alarm's own rate is no share that somebody asked for: it stands below an alarm in the margin.
-    asked_for = precaution is not None and precaution.false_alarm_rate > own.threshold.false_alarm_rate
     check_binding(plain.binding, segmenter, plain.bound_layers)
     return FittingPlan(
         plain.binding,
@@ -170,7 +167,7 @@ def plan_of(segmenter: Segmenter, profile: Profile) -> FittingPlan:
         own.grid_fraction,
         profile.variant,
         None if own.head is None else LearnedPart(own.head, own.fusion),
-        precaution.false_alarm_rate if precaution is not None and asked_for else None,
+        None if own.precaution is None or own.alarm_is_raised else own.precaution.false_alarm_rate,
     )
 
 

@@ -7,10 +7,16 @@ import torch
 
 from support.patched_street import FRAME_NS
 from zmask_ros.defense import CameraState
+from zmask_ros.defense.defense import Thresholds
 from zmask_ros.defense.streaming.camera_state import ALERT_S, FrameOutcome, IncomingFrame
 from zmask_ros.defense.streaming.sighting import CLEAR_EXCESS, RECENT_ANALYSES, Sighting, sighted
 
 SECOND = 10**9
+
+
+def alarm(value):
+    """Thresholds of a profile whose alarm was not raised."""
+    return Thresholds(value, value, value)
 
 
 def incoming(state, stamp_ns, interval_s=0.5):
@@ -102,9 +108,12 @@ def test_an_attack_is_expected_to_score_what_its_latest_analyses_gave_at_least()
         sighting = sighted(sighting, cells(0), score, index * FRAME_NS)
     assert sighting.scores == (1.0, 5.0, 3.0, 4.0)[-RECENT_ANALYSES:]
     assert sighting.score == 3.0
-    assert sighting.clear(3.0 / CLEAR_EXCESS - 0.1)
-    assert not sighting.clear(3.0 / CLEAR_EXCESS)
-    assert not dataclasses.replace(sighting, scores=(9.0, 9.0)).clear(1.0), "it was seen twice only"
+    assert sighting.clear(alarm(3.0 / CLEAR_EXCESS - 0.1))
+    assert not sighting.clear(alarm(3.0 / CLEAR_EXCESS))
+    assert not dataclasses.replace(sighting, scores=(9.0, 9.0)).clear(alarm(1.0)), "it was seen twice only"
+    # An alarm that was raised asks for three times what clean frames reach, and for twice itself.
+    assert sighting.clear(Thresholds(1.4, 0.9, 0.9)) and not sighting.clear(Thresholds(1.6, 0.9, 0.9))
+    assert not sighting.clear(Thresholds(1.4, 1.1, 1.1))
 
 
 def test_an_attack_before_a_jump_in_time_counts_for_nothing():

@@ -1,6 +1,7 @@
 """Streaming mode: every transition of its state, on the tiny network."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from support.patched_street import (
     street,
 )
 from zmask_ros.defense import CameraState, Defense, StreamingDefense
+from zmask_ros.defense.defense import Thresholds
 from zmask_ros.defense.streaming.sighting import CLEAR_EXCESS
 
 SECOND = 10**9
@@ -81,6 +83,20 @@ def test_an_attack_that_might_soon_score_too_little_is_not_followed(segmenter, f
     streaming.defense.threshold = 0.9 * score / CLEAR_EXCESS
     assert drive.see(street(HERE))[1] == 2
     assert drive.see(street(HERE))[1] == 1
+
+
+def test_under_an_alarm_that_was_raised_an_attack_is_followed_as_before(segmenter, fitted):
+    score = float(Drive(StreamingDefense(Defense(segmenter, fitted))).see(street(HERE))[0].analysis.score)
+    clean = replace(fitted.detector.threshold, value=0.9 * score / CLEAR_EXCESS)
+    for ratio, followed in ((0.45, True), (0.55, False)):
+        detector = fitted.detector.with_thresholds(replace(clean, value=ratio * score), clean)
+        streaming = StreamingDefense(Defense(segmenter, replace(fitted, detector=detector)))
+        assert streaming.defense.thresholds == Thresholds(ratio * score, clean.value, clean.value)
+        drive = Drive(streaming)
+        assert [drive.see(street(HERE))[1] for _ in range(4)] == [2, 2, 2, 1 if followed else 2]
+        # What somebody has set by hand is no margin.
+        streaming.defense.threshold = 0.9 * score
+        assert streaming.defense.thresholds == Thresholds(0.9 * score, clean.value, 0.9 * score)
 
 
 def test_a_keyframe_that_is_not_called_an_attack_ends_the_track(tracking):

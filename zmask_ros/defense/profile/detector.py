@@ -122,6 +122,14 @@ class Detector:
         """When a frame is masked: the precaution, or the alarm where there is none."""
         return self.precaution or self.threshold
 
+    @property
+    def alarm_is_raised(self) -> bool:
+        """Whether the alarm lies in the margin between clean frames, which `masking` ends, and patches.
+
+        A precaution that somebody asked for is set for a larger share of clean frames than the alarm.
+        """
+        return self.precaution is not None and self.precaution.false_alarm_rate <= self.threshold.false_alarm_rate
+
     def with_thresholds(self, threshold: Threshold, masking: Threshold) -> Detector:
         """The same with another alarm, and masks from another threshold on, if that is below the alarm."""
         precaution = replace(masking, interval=None, patched=None) if masking.value < threshold.value else None

@@ -6,12 +6,16 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from zmask_ros.defense.defense import Thresholds
+
 SAME_PLACE = 0.25
 """Least intersection over union of the regions of two analyses that see the same attack."""
 RECENT_ANALYSES = 3
 """Number of analyses before an attack is relied on; the lowest score of the latest is what it is expected to have."""
 CLEAR_EXCESS = 3.0
-"""Ratio of that score to the threshold above which an attack is relied on: false alarms lose half of it at once."""
+"""Ratio of that score to what clean frames hardly exceed, above which an attack is relied on."""
+LOST_AT_ONCE = 2.0
+"""False alarms may lose half of their score in one frame: what is relied on would still be an alarm then."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +39,14 @@ class Sighting:
         """What the attack may be expected to score: the lowest of its latest scores."""
         return min(self.scores)
 
-    def clear(self, attack: float) -> bool:
+    def clear(self, thresholds: Thresholds) -> bool:
         """Whether it may be relied on: it was seen several times, and clearly enough to be so in the next frames.
 
         Args:
-            attack: the score above which a frame is called an attack.
+            thresholds: of the analyses.
         """
-        return len(self.scores) == RECENT_ANALYSES and self.score > CLEAR_EXCESS * attack
+        least = max(CLEAR_EXCESS * thresholds.clean, LOST_AT_ONCE * thresholds.attack)
+        return len(self.scores) == RECENT_ANALYSES and self.score > least
 
     @property
     def trusted_s(self) -> float:

@@ -125,7 +125,7 @@ class StreamingDefense(nn.Module):
         if not any(seen.full):
             # Nothing has to be fetched from the device for images that only the screen saw.
             return [FrameOutcome(patch) for patch in inpainting.tracked]
-        score, attack = seen.analysis.score, seen.thresholds.attack
+        score = seen.analysis.score
         attacked, suspicious, finite = seen.attacked.tolist(), seen.suspicious.tolist(), score.isfinite().tolist()
         outcomes = []
         for index, (frame, patch, full) in enumerate(zip(frames, inpainting.tracked, seen.full, strict=True)):
@@ -135,20 +135,20 @@ class StreamingDefense(nn.Module):
                 # The patch is learned as its mask ends, and without the cells around it.
                 region = area_resample(masked[image], self.tracker.grid) > OPEN
                 sighting = sighted(frame.earlier, region, float(score[index]), frame.stamp_ns)
-                track = self._learn(sighting, seen.analysis.heat[image], inpainting.activation[image], attack)
+                track = self._learn(sighting, seen.analysis.heat[image], inpainting.activation[image], seen.thresholds)
             outcomes.append(FrameOutcome(patch, full and finite[index], full and suspicious[index], sighting, track))
         return outcomes
 
-    def _learn(self, sighting: Sighting, heat: Tensor, activation: Tensor, attack: float) -> PatchTrack | None:
+    def _learn(self, sighting: Sighting, heat: Tensor, activation: Tensor, thresholds: Thresholds) -> PatchTrack | None:
         """The track of an attack; None: it is not relied on yet, or it cannot be tracked.
 
         Args:
             sighting: of the attack, the last time in this image.
             heat: of the image, [1, 1, h, w].
             activation: of the tracker's layer, [1, C, H, W].
-            attack: the score above which an image is called an attack.
+            thresholds: of the analysis.
         """
-        if not sighting.clear(attack):
+        if not sighting.clear(thresholds):
             return None
         region = sighting.region
         return self.tracker.learn(self.tracker.features(activation), region, sighting.score, float(heat[region].mean()))

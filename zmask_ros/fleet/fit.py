@@ -193,8 +193,9 @@ def fit_fleet(request: FleetFitRequest, pool_settings: PoolSettings, progress: P
     if not merging.frames:
         first = next((f" The first: {bag.skipped}" for bag in merging.bags if bag.skipped), "")
         raise ZmaskError(f"Not one of the {len(request.bags)} bags could be read.{first}")
+    seconds = time.perf_counter() - began
     profile = fit.finish(request.settings.false_alarm_rate, request.settings.trial, progress)
-    done = Fit(profile, merging.frames, time.perf_counter() - began, tuple(merging.warnings))
+    done = Fit(profile, merging.frames, seconds, tuple(merging.warnings))
     skipped = tuple(Skipped(bag.name, bag.skipped) for bag in merging.bags if bag.skipped)
     return FleetFit(done, FleetTally(pool.workers, pool.retried, skipped))
 

@@ -37,7 +37,7 @@ class Fit:
     Attributes:
         profile: the fitted one.
         frames: number of frames that were read.
-        seconds: that it took.
+        seconds: that reading and observing them took.
         warnings: sentences on what could not be read.
     """
 
@@ -218,8 +218,9 @@ def fit_bags(
     fit.check_mergeable(merged)
     with prefetch(clean_frames(bags.frames(report), bags.every)) as frames:
         _fit_parts(segmenter, fit, frames, bags.total, progress)
+        seconds = time.perf_counter() - began
         profile = fit.finish(settings.false_alarm_rate, settings.trial, progress)
-    return Fit(profile, report.read, time.perf_counter() - began, tuple(report.warnings()))
+    return Fit(profile, report.read, seconds, tuple(report.warnings()))
 
 
 def refit(

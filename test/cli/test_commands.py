@@ -54,6 +54,17 @@ def test_fit_writes_a_profile_and_says_what_is_in_it(capsys, drive, tiny, tmp_pa
     assert "shallow:0" in out
 
 
+def test_a_patch_is_tried_unless_nobody_wants_that(capsys, drive, tiny, tmp_path):
+    told = []
+    for number, arguments in enumerate(((), ("--no-trial",))):
+        output = tmp_path / f"{number}.zmask.safetensors"
+        code, out, err = zmask(capsys, "fit", drive, "--segmenter", tiny, "-o", output, "--json", *arguments)
+        assert code == 0 and ("patches would pass" in err) == (not arguments), err
+        told.append(json.loads(out).get("frames with a patch score"))
+        assert load_profile(output).detector.threshold.patched == pytest.approx(told[-1], abs=1e-6)
+    assert told[0] is not None and told[1] is None
+
+
 def test_fitting_two_bags_is_merging_two_profiles(capsys, drive, tiny, tmp_path):
     other = record(tmp_path / "other.mcap", map(tiny_network.clean_image, range(60, 95)))
     paths = [tmp_path / f"{name}.zmask.safetensors" for name in ("a", "b", "merged", "both")]

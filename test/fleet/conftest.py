@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support import ROOT, TESTS
+from support.short_trial import short_trial
 
 if TYPE_CHECKING:
     from ray.cluster_utils import Cluster
+
+__all__ = ["short_trial"]
 
 SMALL_STORE = 80 << 20
 """Ray takes no smaller object store, bytes."""

@@ -191,8 +191,9 @@ def _warn_of_weak_patches(steps: int) -> None:
     """Say so where the budget was too short for patches that do harm."""
     if steps < SETTINGS.least_patch_steps:
         warn(
-            f"in this budget, patches took {steps} steps, and they are weak: what is said of them says little of "
-            f"attackers. {SETTINGS.least_patch_steps} steps would do."
+            f"in this budget, patches took {steps} steps, and they are weak: no head was trained, since they could not "
+            f"tell whether it holds, and what is said of them says little of attackers. {SETTINGS.least_patch_steps} "
+            "steps would do."
         )
 
 

@@ -188,8 +188,9 @@ def test_patches_do_not_take_more_than_half_of_a_short_budget(segmenter, tmp_pat
     settings = replace(SETTINGS, patch_steps=240, least_patch_steps=80)
     monkeypatch.setattr(stages, "seconds_a_pass", lambda *_: 0.05)
     result, _ = run(segmenter, tmp_path / "work", LIKES_TRAINING, settings=settings, budget=60.0)
-    # Seven patches, and half a second a step.
+    # Seven patches, and half a second a step. They cannot judge a head, so none is trained.
     assert result.patch_steps == 8
+    assert result.steps == 0 and not is_trained(result.profile)
 
 
 def test_a_short_budget_is_not_spent_on_the_report(segmenter, tmp_path, monkeypatch):

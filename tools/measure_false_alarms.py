@@ -23,17 +23,18 @@ from measure_transfer import DOCUMENT, road_stills, roads_option
 
 from train_network import LEARNED_DRIVES, UNSEEN_DRIVE
 from train_segmenter import camvid_frames, set_up_torch
-from train_transferable_head import clean_frames, fitted
+from train_transferable_head import clean_frames, each_nth, fitted
 from zmask_ros.cli.console import progress
 from zmask_ros.defense import Profile, load_profile
 from zmask_ros.evaluation.report.tables import markdown_table
 from zmask_ros.flags.flag import FrameState
-from zmask_ros.io.files import replace_file
+from zmask_ros.io.files import make_folder, replace_file
 from zmask_ros.io.markdown_tables import Marks
 from zmask_ros.resources import shipped_profile
 from zmask_ros.runtime.camera import CameraResult, CameraStream, DefendedCamera
 from zmask_ros.segmenters import Segmenter, load_segmenter
 from zmask_ros.training.plans import transfer_plan
+from zmask_ros.training.sources import CleanFrame
 
 MARKS = Marks("<!-- false alarms: written by tools/measure_false_alarms.py -->", "<!-- end of false alarms -->")
 CAMVID_RATE_HZ = 1.0
@@ -86,14 +87,10 @@ class AlarmFigures:
 
 def clip(path: Path) -> Footage:
     """A clip, at about `CLIP_RATE_HZ`."""
-    video, frames, number = cv2.VideoCapture(str(path)), [], 0
+    video = cv2.VideoCapture(str(path))
     rate = video.get(cv2.CAP_PROP_FPS)
-    every = max(1, round(rate / CLIP_RATE_HZ))
-    while video.grab():
-        if number % every == 0:
-            frames.append((round(1e9 * number / rate), cv2.cvtColor(video.retrieve()[1], cv2.COLOR_BGR2RGB)))
-        number += 1
-    return Footage(CLIPS, path.stem, tuple(frames))
+    frames = each_nth(video, max(1, round(rate / CLIP_RATE_HZ)))
+    return Footage(CLIPS, path.stem, tuple((round(1e9 * number / rate), image) for number, image in frames))
 
 
 def footage(roads: Path | None, most: int | None) -> Iterator[Footage]:
@@ -125,9 +122,8 @@ def figures(camera: DefendedCamera, network: str, profile: str, own: Footage) ->
     return AlarmFigures(network, profile, own.kind, own.name, len(own.frames), *counted(results(None)), *streamed)
 
 
-def profiles_of(segmenter: Segmenter) -> Iterator[tuple[str, Profile]]:
-    """The profiles of a network, by what they are called."""
-    clean = list(clean_frames(camvid_frames("train", LEARNED_DRIVES)))
+def profiles_of(segmenter: Segmenter, clean: Sequence[CleanFrame]) -> Iterator[tuple[str, Profile]]:
+    """The profiles of a network, by what they are called; ``clean`` are the frames that one is fitted on."""
     yield FIT, fitted(segmenter, transfer_plan(segmenter), clean)
     if segmenter.name in NETWORKS:
         yield SHIPPED, load_profile(shipped_profile(segmenter.name))
@@ -165,17 +161,18 @@ def main(networks: tuple[str, ...], most: int | None, output: Path, docs: Path, 
     """Try each network, and write the figures."""
     set_up_torch(seed=0)
     MARKS.check(docs)
+    clean = list(clean_frames(camvid_frames("train", LEARNED_DRIVES)))
     pieces, found = list(footage(roads, most)), []
     for name in networks:
         segmenter = load_segmenter(name, "cpu")
-        for called, profile in profiles_of(segmenter):
+        for called, profile in profiles_of(segmenter, clean):
             camera = DefendedCamera(segmenter, profile)
             with progress(f"{segmenter.name}, {called}", "pieces", len(pieces)) as advance:
                 for own in pieces:
                     found.append(figures(camera, segmenter.name, called, own))
                     advance()
             click.echo(table(found))
-    output.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(output.parent)
     replace_file(output, json.dumps([asdict(own) for own in found], indent=1).encode())
     MARKS.write(docs, table(found))
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, count, takewhile
 from pathlib import Path
 
 import click
@@ -341,12 +341,15 @@ def road_pictures(folder: Path) -> list[np.ndarray]:
     for path in sorted((folder / "clips").glob("*.mp4")):
         clip = cv2.VideoCapture(str(path))
         every = max(1, int(clip.get(cv2.CAP_PROP_FRAME_COUNT)) // CLIP_FRAMES)
-        number = 0
-        while clip.grab():
-            if number % every == 0:
-                pictures.append(cv2.cvtColor(clip.retrieve()[1], cv2.COLOR_BGR2RGB))
-            number += 1
+        pictures += [picture for _, picture in each_nth(clip, every)]
     return pictures
+
+
+def each_nth(clip: cv2.VideoCapture, every: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Each so many-th frame of a clip, uint8 [H, W, 3] RGB, with its number."""
+    for number in takewhile(lambda _: clip.grab(), count()):
+        if number % every == 0:
+            yield number, cv2.cvtColor(clip.retrieve()[1], cv2.COLOR_BGR2RGB)
 
 
 @click.command(help=__doc__)

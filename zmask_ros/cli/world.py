@@ -133,15 +133,10 @@ def drive(
     pictures = load_patches(patch)
     if len(pictures) > 1:
         raise ZmaskError(f"{patch} is one of {len(pictures)} patches that belong together: there is one panel.")
-    picture, shares = pictures[0], []
-
-    def frames(bags: CameraBags) -> Iterator[RecordedFrame]:
-        for frame in _patched_frames(bags, picture, CARRIERS[carrier]):
-            shares.append(0.0 if frame.patch_mask is None else float((frame.patch_mask > 0).mean()))
-            yield frame
-
+    shares: list[float] = []
     with CameraBags(drive, topic, every, significant_bits) as bags:
-        record(output, frames(bags), bags.total, overwrite, progress)
+        frames = _patched_frames(bags, pictures[0], CARRIERS[carrier], shares)
+        record(output, frames, bags.total, overwrite, progress)
     seen = sum(share > 0 for share in shares)
     click.echo(
         f"{output}: {len(shares)} frames on {CAMERA}/image_raw; the patch is seen in {seen} of them, and covers up to "
@@ -201,17 +196,21 @@ def export(
     click.echo(f"{output}: {total} frames in {len(seeds)} scenes", err=True)
 
 
-def _patched_frames(bags: CameraBags, picture: np.ndarray, carrier: Carrier) -> Iterator[RecordedFrame]:
-    """The frames of a drive with a patch, uint8 [h, w, 3]."""
+def _patched_frames(
+    bags: CameraBags, picture: np.ndarray, carrier: Carrier, shares: list[float]
+) -> Iterator[RecordedFrame]:
+    """The frames of a drive with a patch, uint8 [h, w, 3 or 4]; ``shares`` get what it covers of each image."""
     info, began = bags.camera_info(), None
+    known = None if info is None else _pinhole(info)
     for frame in bags.warned_frames():
         # Cameras that do not set stamps set zero.
         stamp_ns = frame.stamp_ns or frame.received_ns
         began = stamp_ns if began is None else began
         size = (frame.image.shape[0], frame.image.shape[1])
-        camera = default_camera(size) if info is None else _pinhole(info) or default_camera(size)
+        camera = known or default_camera(size)
         seconds = (stamp_ns - began) / 1e9
         image, mask = patched_image(frame.image, picture, camera, carrier, seconds, frame.index)
+        shares.append(float(mask.mean()))
         yield RecordedFrame(stamp_ns, image, None, mask.astype(np.uint8) * 255, info)
 
 

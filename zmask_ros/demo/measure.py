@@ -20,11 +20,9 @@ from zmask_ros.flags.flag import FrameState
 from zmask_ros.flags.topics import ATTACK_TOPIC
 from zmask_ros.io.bags.recorded_pictures import RecordedPictures
 from zmask_ros.runtime.camera import DefendedCamera
-from zmask_ros.runtime.patch_truth import mask_iou
+from zmask_ros.runtime.patch_truth import SHOWN_SHARE, mask_iou
 from zmask_ros.segmenters import UNLABELLED
 
-# A patch that covers less than this share of the image is too small to demand that it be found.
-COUNTED_COVER = 0.01
 # Segmentations that are compared: without patch, not defended, with exactly the patch masked, and defended.
 CASES = ("clean", "attacked", "oracle", "defended")
 
@@ -80,7 +78,7 @@ class Outcome:
     @property
     def counted(self) -> bool:
         """Whether the patch is large enough to demand that it be found."""
-        return self.cover > COUNTED_COVER
+        return self.cover > SHOWN_SHARE
 
 
 @dataclass
@@ -125,7 +123,7 @@ def measure(
             if scenario.shows_picture(index):
                 truth = attacked[index]
                 cover = float(truth.patch_mask.mean())
-                if cover > COUNTED_COVER:
+                if cover > SHOWN_SHARE:
                     planes = {name: pictures.plane_at(stamp_ns) for name, pictures in published.items()}
                     iou = _count(found.confusions, truth, clean[index].image, planes, camera)
             found.outcomes.append(Outcome(index, stamp_ns, cover, flags.get(stamp_ns), iou))
@@ -165,7 +163,7 @@ def summarize(found: Measurement, scenario: Scenario, counts: DriveCounts, secon
     outcomes = found.outcomes
     cover = np.array([outcome.cover for outcome in outcomes])
     flagged = np.array([outcome.state is FrameState.ATTACK for outcome in outcomes])
-    counted = cover > COUNTED_COVER
+    counted = cover > SHOWN_SHARE
     recall, false_alarm_rate = detection_rates(flagged, counted, counted | (cover == 0))
     flags = [outcome.flag for outcome in outcomes if outcome.flag is not None]
     p50, p99 = np.percentile([flag.latency_ms for flag in flags], (50, 99)) if flags else (math.nan, math.nan)

@@ -163,12 +163,9 @@ class PartwiseFit:
         if start is None:
             return profile
         note = f"{REFITTED} of {start.created or 'unknown date'}, whose head, layers and mask growth it has."
-        kept = replace(profile, detector=_not_lower(profile.detector, start.detector))
-        kept = replace(kept, vote=start.vote, notes=start.notes)
-        said = {begun: [note for note in profile.notes if note.startswith(begun)] for begun in (UNLIKE, UNTRIED)}
-        for begun, notes in said.items():
-            kept = kept.with_notes(begun, *notes)
-        profile = kept.with_notes(REFITTED, note)
+        detector = _not_lower(profile.detector, start.detector)
+        kept = replace(profile, detector=detector, vote=start.vote, notes=start.notes)
+        profile = kept.with_notes(UNLIKE).with_notes(UNTRIED, *profile.notes).with_notes(REFITTED, note)
         if start.screen is None:
             return profile
         alone = self._fits[1].finish(start.screen.threshold.false_alarm_rate)

@@ -26,7 +26,7 @@ from zmask_ros.defense.evidence.overactivation import layer_maps
 from zmask_ros.defense.evidence.statistics import LayerStatistics, Moments
 from zmask_ros.defense.evidence.taps import tap
 from zmask_ros.defense.masking.growth import Growth
-from zmask_ros.defense.profile.detector import Detector, Threshold
+from zmask_ros.defense.profile.detector import Detector
 from zmask_ros.defense.profile.profile import (
     NOT_FINITE,
     OURS,
@@ -305,8 +305,12 @@ class CleanMeasurements:
             opened.scalars,
             threshold,
             plan.head,
-            self._precaution(opened.scores, drives, threshold),
+            None if plan.precaution_rate is None else precaution_threshold(opened.scores, plan.precaution_rate),
         )
+        if plan.precaution_rate is None:
+            # Masks do not wait for an alarm that was raised into the margin.
+            clean = quantile_or_tail(opened.scores, drives, false_alarm_rate)
+            detector = detector.with_thresholds(threshold, replace(threshold, value=clean))
         profile = Profile(
             binding=plan.binding,
             detector=detector,
@@ -318,17 +322,6 @@ class CleanMeasurements:
         )
         profile.check_finite()
         return profile.with_notes(UNLIKE, *self._notes_on_unlike())
-
-    def _precaution(
-        self, scores: Sequence[float], drives: Sequence[Hashable], threshold: Threshold
-    ) -> Threshold | None:
-        """When a frame is masked that is not flagged; masks do not wait for an alarm raised into the margin."""
-        if self.plan.precaution_rate is not None:
-            return precaution_threshold(scores, self.plan.precaution_rate)
-        clean = quantile_or_tail(scores, drives, threshold.false_alarm_rate)
-        if clean >= threshold.value:
-            return None
-        return replace(threshold, value=clean, interval=None, patched=None)
 
     def _opened(
         self,

@@ -76,12 +76,7 @@ def merge_profiles(first: Profile, second: Profile) -> Profile:
         drift=_merge_drift(first, second, detector),
         sources=first.sources + second.sources,
         created=max(first.created, second.created),
-        notes=(
-            *first.notes,
-            *second.notes,
-            MERGED,
-            *([NO_PRECAUTION] if lost else []),
-        ),
+        notes=(*first.notes, *second.notes, MERGED, *([NO_PRECAUTION] if lost else [])),
     )
 
 

@@ -18,13 +18,12 @@ from zmask_ros.evaluation.metrics.segmentation import Confusion, mean
 from zmask_ros.evaluation.report.tables import Table, cell, percent
 from zmask_ros.flags.flag import FrameState
 from zmask_ros.runtime.camera import CameraResult, CameraStream, DefendedCamera
+from zmask_ros.runtime.patch_truth import SHOWN_SHARE
 
 Box = tuple[float, float, float]
 """Left and top of a square and its side, all as shares of the image's height."""
 CleanDrive = Sequence[tuple[np.ndarray, np.ndarray]]
 """Images, uint8 [H, W, 3] RGB, with their labels, uint8 [H, W]."""
-SHOWN_SHARE = 0.01
-"""Share of the image that a patch must cover before it has to be flagged."""
 MIOU_LOSS, RECALL_LOSS, LONGEST_DELAY, LONGEST_RELEASE = 0.01, 0.01, 2, 5
 """What streaming may lose against the full analysis, and how many frames late it may be."""
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import click
 from measure_transfer import (
+    ADAPTIVE,
     DOCUMENT,
     MEAN_Z,
     PATCH,
@@ -99,7 +100,8 @@ def main(
         images = [frame.image for frame in learned[::TEST_EVERY]]
         patch = patch_against(segmenter, "test", replace(PATCH, steps=patch_steps), images, work)
         found[PLAIN_ATTACK].append(plain(segmenter, profile, learned, Trial(segmenter, unseen, patch, stills[::every])))
-        trial = Trial(segmenter, unseen, adaptive_patch(segmenter, profile, images, adaptive_steps), [])
+        recipe = replace(ADAPTIVE["flag and mask"], steps=adaptive_steps)
+        trial = Trial(segmenter, unseen, adaptive_patch(segmenter, profile, images, recipe), [])
         found[ADAPTIVE_ATTACK].append(trial.figures({SHIPPED: trial.defended(Ours(segmenter, profile))}))
         click.echo(table(found))
     entries = {attack: [asdict(own) for own in networks] for attack, networks in found.items()}

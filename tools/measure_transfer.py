@@ -11,7 +11,7 @@ docs/evaluation.md and all figures into --json.
 Networks whose classes are not CamVid's are judged by their own labels of the frames without a patch.
 
 With --prepare, what `zmask prepare` makes of that profile in so much time is measured as well, and both profiles also
-against a patch of an attacker who knows them; with --prepare-only for some of the networks.
+against patches of attackers who know them, of whom the worst counts; with --prepare-only for some of the networks.
 
 What was measured of a network is kept in --work, so that several of these can share the networks, and the table is
 written by one that is given all of them.
@@ -39,6 +39,7 @@ from train_network import LEARNED_DRIVES, UNSEEN_DRIVE
 from train_segmenter import camvid_frames, set_up_torch
 from train_transferable_head import FALSE_ALARM_RATE, WORK, clean_frames, fitted, patch_against
 from zmask_ros.attacks import EotRanges, Recipe, paste_at_random, to_uint8, train_patch
+from zmask_ros.attacks.recipe import CONSTRAINT
 from zmask_ros.cli.console import progress
 from zmask_ros.cli.options import DURATION
 from zmask_ros.data.camvid import UNLABELLED, LabeledFrame
@@ -72,6 +73,11 @@ OTHERS_MARKS = Marks(
 )
 PLAIN = EotRanges(scale=(0.97, 1.03), rotation_deg=(-3, 3), yaw_deg=(-8, 8))
 PATCH = Recipe((128, 128), 120, batch=3, eot=PLAIN, seed=5)
+ADAPTIVE = {
+    "flag and mask": replace(PATCH, adaptive="both"),
+    "bound below the threshold": replace(PATCH, adaptive="flag", evasion=CONSTRAINT),
+}
+"""Attackers who know the profile. Which of them is the worse depends on the network."""
 TEST_EVERY = 3
 PASTING_SEED = 3
 MEAN_Z, TRIVIAL, HEAD, PREPARED = "mean z-scores", "trivial mask", "transferable head", "prepared"
@@ -89,9 +95,10 @@ class DefenseFigures:
         false_alarms: number of clean frames of the unseen drive that are flagged.
         false_alarms_roads: number of pictures of other cameras that are flagged; None without any.
         note: what more is to be said.
-        kept: share of the plain patch's damage to the network alone that the patch of an attacker who knows the defense
+        kept: share of the plain patch's damage to the network alone that the worst patch of those who know the defense
             does through it; None: none was made.
         adaptive_flagged: number of frames with that patch that are flagged.
+        attacker: whose it is, by his name among `ADAPTIVE`.
     """
 
     miou: float
@@ -103,6 +110,7 @@ class DefenseFigures:
     note: str = ""
     kept: float | None = None
     adaptive_flagged: int | None = None
+    attacker: str = ""
 
 
 @dataclass(frozen=True)
@@ -191,7 +199,14 @@ class Trial:
             note=note,
         )
 
-    def adaptive(self, baseline: Ours, patch: np.ndarray) -> tuple[float, int]:
+    def against_worst(self, own: DefenseFigures, profile: Profile, patches: Mapping[str, np.ndarray]) -> DefenseFigures:
+        """The figures of a profile, with those of the worst of these patches, by whose they are."""
+        baseline = Ours(self.segmenter, profile)
+        found = {attacker: self._adaptive(baseline, patch) for attacker, patch in patches.items()}
+        worst = max(found, key=lambda attacker: found[attacker][0])
+        return replace(own, kept=found[worst][0], adaptive_flagged=found[worst][1], attacker=worst)
+
+    def _adaptive(self, baseline: Ours, patch: np.ndarray) -> tuple[float, int]:
         """Share of the plain patch's damage that another patch does through a defense, and how often it is flagged."""
         shown = attacked_frames(self.unattacked, patch)
         clean = recorded(self.segmenter, shown, lambda frame: Verdict.unmasked(frame.clean))
@@ -226,20 +241,23 @@ def prepared(segmenter: Segmenter, start: Profile, clean: Sequence[CleanFrame], 
 
 
 def adaptive_patch(
-    segmenter: Segmenter, profile: Profile, frames: Sequence[np.ndarray], steps: int, start: np.ndarray | None = None
+    segmenter: Segmenter,
+    profile: Profile,
+    frames: Sequence[np.ndarray],
+    recipe: Recipe,
+    start: np.ndarray | None = None,
 ) -> np.ndarray:
-    """A patch that was optimized through the whole defense, against flag and mask, uint8 [h, w, 3].
+    """A patch that was optimized through the whole defense, uint8 [h, w, 3].
 
     Args:
         segmenter: the network.
         profile: of the defense.
         frames: it is optimized over, uint8 [H, W, 3] RGB.
-        steps: of the optimizer.
+        recipe: one of `ADAPTIVE`, of any number of steps.
         start: uint8 [1, h, w, 3], the patch that it begins with; None: noise.
     """
-    recipe = replace(PATCH, adaptive="both", steps=steps)
     begun = None if start is None else torch.from_numpy(start).permute(0, 3, 1, 2).float() / 255
-    with progress(f"Attacking the profile of {segmenter.name}", "steps", steps) as advance:
+    with progress(f"Attacking the profile of {segmenter.name}", "steps", recipe.steps) as advance:
         known = [(frame, None) for frame in frames]
         return to_uint8(train_patch(segmenter, known, recipe, lambda step: advance(), profile, start=begun).patch)
 
@@ -262,11 +280,11 @@ def measure(
             advance()
         found[TRIVIAL] = trivial_mask(trial, clean, advance)
     if budget is not None:
+        images = [frame.image for frame in clean[::TEST_EVERY]]
         for name in (HEAD, PREPARED):
-            images = [frame.image for frame in clean[::TEST_EVERY]]
-            made = adaptive_patch(segmenter, profiles[name], images, PATCH.steps, patch)
-            kept, flagged = trial.adaptive(Ours(segmenter, profiles[name]), made)
-            found[name] = replace(found[name], kept=kept, adaptive_flagged=flagged)
+            own = profiles[name]
+            made = {who: adaptive_patch(segmenter, own, images, recipe, patch) for who, recipe in ADAPTIVE.items()}
+            found[name] = trial.against_worst(found[name], own, made)
     return trial.figures({name: found[name] for name in (MEAN_Z, TRIVIAL, HEAD, PREPARED) if name in found})
 
 
@@ -282,7 +300,7 @@ def defense_rows(networks: Sequence[NetworkFigures]) -> tuple[tuple[str, ...], l
         *("flagged", "false alarms", "other cameras"),
     )
     known = any(found.kept is not None for own in networks for found in own.defenses.values())
-    columns += ("adaptive keeps", "adaptive flagged") if known else ()
+    columns += ("adaptive keeps", "adaptive flagged", "the worst") if known else ()
     rows: list[tuple[str, ...]] = []
     for own in networks:
         for name, found in own.defenses.items():
@@ -298,16 +316,16 @@ def defense_rows(networks: Sequence[NetworkFigures]) -> tuple[tuple[str, ...], l
                     f"{found.flagged} of {own.frames}",
                     f"{found.false_alarms} of {own.frames}",
                     roads,
-                    *_adaptive_cells(found, own.frames)[: 2 * known],
+                    *_adaptive_cells(found, own.frames)[: 3 * known],
                 )
             )
     return columns, rows
 
 
-def _adaptive_cells(found: DefenseFigures, frames: int) -> tuple[str, str]:
+def _adaptive_cells(found: DefenseFigures, frames: int) -> tuple[str, str, str]:
     if found.kept is None:
-        return "-", "-"
-    return percent(found.kept), f"{found.adaptive_flagged} of {frames}"
+        return "-", "-", "-"
+    return percent(found.kept), f"{found.adaptive_flagged} of {frames}", found.attacker
 
 
 roads_option = click.option(
@@ -371,7 +389,9 @@ def main(
     found = []
     for own, head in zip(segmenters, own_heads, strict=True):
         own_budget = None if prepare_only and own.name not in prepare_only else budget
-        kept = work / own.name / f"figures-{_key(own, head, patch_steps, every, own_budget, len(stills))}.json"
+        kept = (
+            work / own.name / f"figures-{_key(own, head, patch_steps, every, own_budget, len(stills))}.json"
+        )
         if not kept.exists():
             patch = patch_against(
                 own, "test", replace(PATCH, steps=patch_steps), [frame.image for frame in clean[::TEST_EVERY]], work
@@ -386,7 +406,7 @@ def main(
 
 def _key(segmenter: Segmenter, head: Path, *settings: object) -> str:
     """What figures depend on, as a short name."""
-    parts = (segmenter.digest, hashlib.sha256(head.read_bytes()).hexdigest(), *settings)
+    parts = (segmenter.digest, hashlib.sha256(head.read_bytes()).hexdigest(), *ADAPTIVE, *settings)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
 
 

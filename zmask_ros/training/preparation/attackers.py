@@ -12,7 +12,7 @@ from zmask_ros.training.adversaries import ALIKE, PLAIN_SIDE, plain_recipe
 from zmask_ros.training.preparation.standing import (
     ADAPTIVE,
     ADAPTIVE_ALIKE,
-    ADAPTIVE_PENALIZED,
+    ADAPTIVE_BOTH,
     ADAPTIVE_SHARE,
     KNOWING,
     PLAIN,
@@ -21,7 +21,7 @@ from zmask_ros.training.preparation.standing import (
 SMALL, GRADED = "plain, small", "graded"
 KINDS = (PLAIN, SMALL, GRADED, *KNOWING)
 """Of the patches that profiles are compared on."""
-BEGUN_PLAIN = (GRADED, ADAPTIVE)
+BEGUN_PLAIN = (GRADED, ADAPTIVE, ADAPTIVE_BOTH)
 """Of them, those that begin with what harms most, a patch that knows nothing of the defense, instead of noise."""
 LASTING = LEARNED_PLAIN, LEARNED_SMALL = "plain, to learn from", "plain, small, to learn from"
 """Patches that the head learns from, and must never forget."""
@@ -97,6 +97,6 @@ def patch_recipes(input_size: tuple[int, int], steps: int) -> dict[str, Recipe]:
         GRADED: replace(begun, seed=2, beta=GRADED_BETA),
         ADAPTIVE: adaptive,
         ADAPTIVE_ALIKE: replace(adaptive, size=(alike, alike), seed=4, loss=RESISTING, eot=ALIKE),
-        ADAPTIVE_PENALIZED: replace(adaptive, seed=5, **PENALIZED),
         ADAPTIVE_SHARE: replace(adaptive, seed=6, evasion=SHARE),
+        ADAPTIVE_BOTH: replace(adaptive, seed=7, adaptive="both", evasion=SHARE),
     }

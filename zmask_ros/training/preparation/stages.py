@@ -296,12 +296,15 @@ class _Chain:
         self._tell(self.budget.for_training())
 
     def check(self) -> None:
-        """Go back to what fitting gave if the best is worse on the frames that are held out for the report."""
+        """Go back to what fitting gave if the best is worse on the frames that are held out for the report.
+
+        Or if whoever knows it keeps more there: rounds tell heads apart by patches that were made against others.
+        """
         state = self.state
         if self._is_floor(self._best):
             return
         state.best = self._attacked_anew({ANEW: self._best}, "check")[ANEW]
-        if self.comparison.reported(state.best).merit < self.comparison.reported(self.floor).merit:
+        if not self.comparison.reported(state.best).replaces(self.comparison.reported(self.floor)):
             state.best, state.best_merit = self.floor, -math.inf
             # It has had its chance, and must not have another one after an interruption.
             state.last = None if state.last is None else self.floor
@@ -485,7 +488,7 @@ class _Chain:
             self.comparison.standing(one, self.profiles.as_saved(one), self.profiles.judged(one), by_its_own=True)
             for one in (state.best, state.last)
         )
-        if own.merit >= best.merit:
+        if own.replaces(best):
             self._keep(state.last, own)
         self._mark(LAST_LESSON)
 

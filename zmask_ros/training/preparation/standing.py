@@ -8,19 +8,21 @@ from statistics import fmean
 
 PLAIN = "plain"
 """A patch of an attacker who knows nothing of the defense."""
-KNOWING = ADAPTIVE, ADAPTIVE_ALIKE, ADAPTIVE_PENALIZED, ADAPTIVE_SHARE = (
+KNOWING = ADAPTIVE, ADAPTIVE_ALIKE, ADAPTIVE_SHARE, ADAPTIVE_BOTH = (
     "adaptive",
     "adaptive, always seen alike",
-    "adaptive, with a penalty",
     "adaptive, with equal weights",
+    "adaptive, against flag and mask",
 )
 """Patches of attackers who know the profile: one who keeps its score below the thresholds, one who also knows from
-where the patch will be seen, one who weighs the score against the damage instead, and one who weighs the two equally in
-each step."""
+where the patch will be seen, one who weighs the score and the damage equally in each step, and one who does so and
+spoils what is segmented again under the mask, too."""
 ADAPTIVE_OTHERS = "adaptive, against other heads"
 """All patches of attackers who know any head of the same preparation, together."""
 FALSE_ALARM_WEIGHT = 5.0
 """A false alarm in a hundred clean frames outweighs five hundredths of a patch's damage that is undone."""
+MORE_KEPT = 0.05
+"""How much more an adaptive attacker may seem to keep by chance: so much another run of the same one differs."""
 LEAST_DAMAGE = 0.01
 """Loss of mIoU below which there is nothing to undo."""
 
@@ -114,6 +116,14 @@ class Standing:
         if self.kept is not None:
             good.append(1 - self.kept)
         return fmean(good) - FALSE_ALARM_WEIGHT * self.false_alarms
+
+    def replaces(self, earlier: Standing) -> bool:
+        """Whether a profile of this standing may take the place of one of the ``earlier`` standing.
+
+        It has to be as good, and the attacker who knows it must not keep more: what it does to patches of others who do
+        not know it makes up for nothing there.
+        """
+        return self.merit >= earlier.merit and (self.kept or 0.0) <= (earlier.kept or 0.0) + MORE_KEPT
 
     @property
     def _worst(self) -> PatchFigures | None:

@@ -10,8 +10,9 @@ docs/evaluation.md and all figures into --json.
 
 Networks whose classes are not CamVid's are judged by their own labels of the frames without a patch.
 
-With --prepare, what `zmask prepare` makes of that profile in so much time is measured as well, and both profiles also
-against patches of attackers who know them, of whom the worst counts; with --prepare-only for some of the networks.
+With --adaptive, the profile is also tried against patches of attackers who know it, of whom the worst counts. With
+--prepare, what `zmask prepare` makes of that profile in so much time is measured as well, in the same ways; with
+--prepare-only for some of the networks.
 
 What was measured of a network is kept in --work, so that several of these can share the networks, and the table is
 written by one that is given all of them.
@@ -263,7 +264,7 @@ def adaptive_patch(
 
 
 def measure(
-    trial: Trial, clean: Sequence[CleanFrame], head: Path, patch: np.ndarray, budget: float | None
+    trial: Trial, clean: Sequence[CleanFrame], head: Path, patch: np.ndarray, adaptive: bool, budget: float | None
 ) -> NetworkFigures:
     """All defenses on one network; ``clean`` are the frames that they are fitted on."""
     segmenter = trial.segmenter
@@ -279,9 +280,9 @@ def measure(
             found[name] = trial.defended(Ours(segmenter, profile))
             advance()
         found[TRIVIAL] = trivial_mask(trial, clean, advance)
-    if budget is not None:
+    if adaptive:
         images = [frame.image for frame in clean[::TEST_EVERY]]
-        for name in (HEAD, PREPARED):
+        for name in profiles.keys() - {MEAN_Z}:
             own = profiles[name]
             made = {who: adaptive_patch(segmenter, own, images, recipe, patch) for who, recipe in ADAPTIVE.items()}
             found[name] = trial.against_worst(found[name], own, made)
@@ -355,6 +356,7 @@ def road_stills(folder: Path | None) -> list[np.ndarray]:
 @click.option("--patch-steps", default=PATCH.steps, show_default=True, help="Of the patch's optimizer.")
 @click.option("--every", default=1, show_default=True, help="Take each n-th frame.")
 @click.option("--work", type=click.Path(path_type=Path), default=WORK, show_default=True, help="Patches are kept here.")
+@click.option("--adaptive", is_flag=True, help="Also patches of attackers who know the profiles.")
 @click.option("--prepare", "budget", type=DURATION, help="Also what `zmask prepare` gives in so much processor time.")
 @click.option(
     "--prepare-only", multiple=True, help="Name of a network that --prepare is for. Repeatable.  [default: all]"
@@ -368,6 +370,7 @@ def main(
     patch_steps: int,
     every: int,
     work: Path,
+    adaptive: bool,
     budget: float | None,
     prepare_only: tuple[str, ...],
     roads: Path | None,
@@ -390,13 +393,13 @@ def main(
     for own, head in zip(segmenters, own_heads, strict=True):
         own_budget = None if prepare_only and own.name not in prepare_only else budget
         kept = (
-            work / own.name / f"figures-{_key(own, head, patch_steps, every, own_budget, len(stills))}.json"
+            work / own.name / f"figures-{_key(own, head, patch_steps, every, adaptive, own_budget, len(stills))}.json"
         )
         if not kept.exists():
             patch = patch_against(
                 own, "test", replace(PATCH, steps=patch_steps), [frame.image for frame in clean[::TEST_EVERY]], work
             )
-            figures = measure(Trial(own, unseen, patch, stills[::every]), clean, head, patch, own_budget)
+            figures = measure(Trial(own, unseen, patch, stills[::every]), clean, head, patch, adaptive, own_budget)
             replace_file(kept, json.dumps(asdict(figures), indent=1).encode())
         found.append(NetworkFigures.read(kept))
         click.echo(table(found[-1:]))

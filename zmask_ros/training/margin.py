@@ -28,7 +28,7 @@ from zmask_ros.training.clean_fit import CleanMeasurements
 from zmask_ros.training.division import evenly
 from zmask_ros.training.plans import FittingPlan
 
-TRIAL_STEPS = 30
+TRIAL_STEPS = 60
 """Of the patch's optimizer."""
 TRIAL_FRAMES = 24
 """Clean ones that it is optimized over and scored on."""

@@ -282,7 +282,7 @@ def measure(
         found[TRIVIAL] = trivial_mask(trial, clean, advance)
     if adaptive:
         images = [frame.image for frame in clean[::TEST_EVERY]]
-        for name in profiles.keys() - {MEAN_Z}:
+        for name in (HEAD, PREPARED)[: 1 + (budget is not None)]:
             own = profiles[name]
             made = {who: adaptive_patch(segmenter, own, images, recipe, patch) for who, recipe in ADAPTIVE.items()}
             found[name] = trial.against_worst(found[name], own, made)

@@ -61,7 +61,7 @@ def test_a_patch_is_tried_unless_nobody_wants_that(capsys, drive, tiny, tmp_path
         code, out, err = zmask(capsys, "fit", drive, "--segmenter", tiny, "-o", output, "--json", *arguments)
         assert code == 0 and ("patches would pass" in err) == (not arguments), err
         told.append(json.loads(out).get("frames with a patch score"))
-        assert load_profile(output).detector.threshold.patched == pytest.approx(told[-1], abs=1e-6)
+        assert load_profile(output).detector.patched == pytest.approx(told[-1], abs=1e-6)
     assert told[0] is not None and told[1] is None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ from zmask_ros.segmenters import load_segmenter
 from zmask_ros.training.adversarial import with_untrained_head
 from zmask_ros.training.bag_fit import PartwiseFit, refit
 from zmask_ros.training.clean_fit import CleanMeasurements, ProfileFit
-from zmask_ros.training.margin import TRIAL_STEPS, UNTRIED, needs_trial, trial_score, with_margin
+from zmask_ros.training.margin import TRIAL_STEPS, UNTRIED, trial_score, with_margin
 from zmask_ros.training.plans import mean_z_plan, plan_of, transfer_plan
 from zmask_ros.training.sources import CleanFrame
 
@@ -41,20 +40,21 @@ def test_an_alarm_that_is_raised_leaves_the_masks_where_they_were(measured) -> N
     assert raised.precaution.false_alarm_rate == raised.threshold.false_alarm_rate == RATE
     # A patch that scores like clean frames moves nothing.
     low = measured.profile(RATE, patched=0.5 * alone.threshold.value).detector
-    assert low.precaution is None and low.threshold == replace(alone.threshold, patched=low.threshold.patched)
+    assert low.precaution is None and low.threshold == alone.threshold
 
 
 def test_a_patch_is_tried_where_the_head_is_of_other_networks(segmenter, measured, tmp_path) -> None:
     count = CountedProgress()
     profile = with_margin(segmenter, measured, RATE, count)
     assert count.done == {"Trying a patch": TRIAL_STEPS}
-    alone, patched = measured.profile(RATE), profile.detector.threshold.patched
+    alone, patched = measured.profile(RATE), profile.detector.patched
     assert patched == trial_score(segmenter, alone, [frame.image for frame in measured.held_out])
     assert profile.detector.threshold == measured.profile(RATE, patched=patched).detector.threshold
     # It is kept with the profile, and those of before no patch was tried keep their digest.
     for own in (profile, alone):
         save_profile(own, tmp_path / "a.zmask.safetensors")
-        assert load_profile(tmp_path / "a.zmask.safetensors").detector.threshold == own.detector.threshold
+        read = load_profile(tmp_path / "a.zmask.safetensors").detector
+        assert (read.threshold, read.patched) == (own.detector.threshold, own.detector.patched)
     assert '"patched"' not in str(Path(tmp_path / "a.zmask.safetensors").read_bytes())
 
 
@@ -63,8 +63,8 @@ def test_no_patch_is_tried_for_mean_z_scores_or_a_head_of_this_very_network(segm
     plain = measure(segmenter, mean_z_plan)
     learned = plan_of(segmenter, with_untrained_head(segmenter, plain.profile(RATE), ("0", "2"), frames))
     count = CountedProgress()
-    assert with_margin(segmenter, plain, RATE, count).detector.threshold.patched is None
-    assert not needs_trial(learned) and needs_trial(transfer_plan(segmenter))
+    assert with_margin(segmenter, plain, RATE, count).detector.patched is None
+    assert not learned.head_transfers and transfer_plan(segmenter).head_transfers
     assert not count.done
 
 
@@ -73,7 +73,7 @@ def test_a_network_that_cannot_be_attacked_is_fitted_on_clean_frames_alone(tmp_p
     path = tiny_network.describe_with(tmp_path, builder=f"support.odd_networks:{odd}", arguments="", layers="")
     segmenter = load_segmenter(path, "cpu")
     profile = with_margin(segmenter, measure(segmenter), RATE)
-    assert profile.detector.threshold.patched is None and profile.detector.precaution is None
+    assert profile.detector.patched is None and profile.detector.precaution is None
     (note,) = (note for note in profile.notes if note.startswith(UNTRIED))
     assert "). So the alarm's threshold is set by clean frames alone" in note and "\n" not in note
     # Neither lost nor told twice when it is brought to another camera.
@@ -95,7 +95,7 @@ def test_a_camera_it_is_brought_to_has_alarm_and_masks_no_lower(segmenter, measu
 
 def test_an_alarm_above_what_patches_score_on_the_new_footage_is_not_kept(segmenter, measured) -> None:
     tried = with_margin(segmenter, measured, RATE).detector
-    assert tried.threshold.patched < 100.0
+    assert tried.patched < 100.0
     other = refit(segmenter, measured.profile(RATE, patched=1e6), FRAMES, len(FRAMES), RATE).detector
     assert other.threshold.value < 100.0 and other.threshold.value >= other.masking.value
 
@@ -104,5 +104,5 @@ def test_whoever_wants_none_gets_the_thresholds_of_clean_frames(segmenter, measu
     fit = PartwiseFit(segmenter, "ours", total=len(FRAMES))
     fit.merge(fit.observing.observe(segmenter, FRAMES))
     without = fit.finish(RATE, trial=False).detector
-    assert without.threshold.patched is None and without.precaution is None
-    assert fit.finish(RATE).detector.threshold.patched is not None
+    assert without.patched is None and without.precaution is None
+    assert fit.finish(RATE).detector.patched is not None

@@ -27,7 +27,7 @@ def summary(profile: Profile) -> dict[str, object]:
         "false-alarm rate": threshold.false_alarm_rate,
         "its interval": interval_text(threshold.interval),
         "highest clean score": round(threshold.highest_clean_score, 6),
-        **({} if threshold.patched is None else {"frames with a patch score": round(threshold.patched, 6)}),
+        **({} if detector.patched is None else {"frames with a patch score": round(detector.patched, 6)}),
         **precaution_rows(detector.precaution),
         **screening_rows(profile.screen),
         "vote": str(profile.vote),
@@ -46,10 +46,9 @@ def remarks(profile: Profile, notes: Iterable[str]) -> list[str]:
             "Nobody will be told when the profile does not fit the camera any more: that takes "
             f"{FEWEST_STRETCHES} stretches of {STRETCH_FRAMES} frames. Read longer drives, or more of their frames."
         )
-    detector, patched = profile.detector, profile.detector.threshold.patched
+    detector, patched = profile.detector, profile.detector.patched
     # A head of this very network has met patches that evade it, which say nothing about plain ones.
-    of_others = detector.head is not None and not detector.head.kind.of_channels
-    if of_others and patched is not None and patched <= detector.masking.value:
+    if detector.head_transfers and patched is not None and patched <= detector.masking.value:
         found.append(
             f"A plain patch that was tried on this network scores {patched:.3g}, no more than clean frames may "
             f"({detector.masking.value:.3g}): patches would pass. Give the clean drives to zmask prepare, whose head "

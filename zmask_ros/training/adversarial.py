@@ -265,7 +265,7 @@ class AdversarialTraining:
     def result(self) -> AdversarialResult:
         """What came of all steps so far."""
         threshold = replace(self._profile.detector.threshold, value=self._defense.threshold)
-        detector = replace(self._profile.detector, head=self._trainer.averaged(), threshold=threshold)
+        detector = replace(self._profile.detector, head=self._trainer.averaged(), threshold=threshold, patched=None)
         last = tuple(patch for number in sorted(self._patches) for patch in self._patches[number])
         return AdversarialResult(replace(self._profile, detector=detector), last, tuple(self.losses))
 

@@ -177,7 +177,7 @@ def _not_lower(new: Detector, earlier: Detector) -> Detector:
 
     But an alarm that was raised into a margin is not kept where patches score below it on the new footage.
     """
-    passed = new.threshold.patched is not None and new.threshold.patched <= earlier.threshold.value
+    passed = new.patched is not None and new.patched <= earlier.threshold.value
     threshold = new.threshold if passed else _higher(new.threshold, earlier.threshold)
     masking = _higher(new.masking, earlier.masking)
     return new.with_thresholds(_higher(threshold, masking), masking)

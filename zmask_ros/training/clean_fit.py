@@ -248,7 +248,7 @@ class CleanMeasurements:
         growth = growth or self.plan.growth
         plan = replace(self.plan, learned=learned, precaution_rate=precaution_rate, growth=growth)
         found = self.found
-        if learned is not None and learned.head.kind.of_channels:
+        if learned is not None and not learned.head.transfers:
             # Only descriptors are the same for every head.
             found = tuple(cross_fit(self.segmenter, plan, self.moments, self.held_out, self.unlike))
         return replace(self, plan=plan, found=found)
@@ -306,6 +306,7 @@ class CleanMeasurements:
             threshold,
             plan.head,
             None if plan.precaution_rate is None else precaution_threshold(opened.scores, plan.precaution_rate),
+            patched,
         )
         if plan.precaution_rate is None:
             # Masks do not wait for an alarm that was raised into the margin.

@@ -152,15 +152,14 @@ class Measure:
         self._taps = tap(segmenter, tuple(plan.binding.shapes))
         self._evidence = LayerEvidence(plan.shallow, plan.deep, statistics, plan.grid).to(segmenter.device)
         head = plan.head
-        agnostic = head is not None and not head.kind.of_channels
         # A network with few layers has some of them twice.
-        self._layers = head.branch.layers if head is not None and agnostic else ()
+        self._layers = head.branch.layers if head is not None and head.transfers else ()
         self._descriptors = {
             name: descriptors_of(plan, name, statistics[statistics_key("head", name)]).to(segmenter.device)
             for name in self._layers
         }
         self._head = None
-        if head is not None and not agnostic:
+        if head is not None and not head.transfers:
             self._head = head_under(plan, statistics).to(segmenter.device)
 
     def __call__(self, frame: GroupedFrame, fold: Hashable) -> CrossFitted:

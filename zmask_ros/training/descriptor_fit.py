@@ -25,7 +25,7 @@ def descriptor_statistics(plan: FittingPlan, frames: Sequence[CrossFitted]) -> d
 
     By `statistics_key`; a head that sees channels has none.
     """
-    if plan.head is None or plan.head.kind.of_channels:
+    if plan.head is None or not plan.head.transfers:
         return {}
     layers = zip(plan.head.branch.layers, zip(*(frame.descriptors for frame in frames), strict=True), strict=True)
     return {statistics_key("descriptors", name): _clean_range(own) for name, own in layers}

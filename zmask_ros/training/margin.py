@@ -26,7 +26,6 @@ from zmask_ros.segmenters import Segmenter
 from zmask_ros.training.adversaries import SEEN, plain_recipe
 from zmask_ros.training.clean_fit import CleanMeasurements
 from zmask_ros.training.division import evenly
-from zmask_ros.training.plans import FittingPlan
 
 TRIAL_STEPS = 60
 """Of the patch's optimizer."""
@@ -45,11 +44,6 @@ class TrialError(ZmaskError):
     """A patch could not be tried, with what follows from that."""
 
 
-def needs_trial(plan: FittingPlan) -> bool:
-    """Whether only a patch can say how the plan's head scores patches on its network: nobody has seen any there."""
-    return plan.head is not None and not plan.head.kind.of_channels
-
-
 def with_margin(
     segmenter: Segmenter, measured: CleanMeasurements, false_alarm_rate: float, progress: Progress = silent
 ) -> Profile:
@@ -65,7 +59,7 @@ def with_margin(
         ProfileError: numbers overflow.
     """
     profile = measured.profile(false_alarm_rate)
-    if not needs_trial(measured.plan):
+    if not measured.plan.head_transfers:
         return profile
     try:
         patched = trial_score(segmenter, profile, [frame.image for frame in measured.held_out], progress)

@@ -206,6 +206,7 @@ def _with_thresholds(
         growth=chosen.growth,
         threshold=clean_threshold(scores, false_alarm_rate),
         precaution=precaution_threshold(scores, precaution_rate) if precaution_rate > false_alarm_rate else None,
+        patched=None,
     )
     return replace(profile, detector=detector)
 

@@ -78,6 +78,11 @@ class FittingPlan:
         return None if self.learned is None else self.learned.head
 
     @property
+    def head_transfers(self) -> bool:
+        """Whether it has a head that was trained on other networks, of which nobody has seen this one attacked."""
+        return self.head is not None and self.head.transfers
+
+    @property
     def grid(self) -> Size:
         """Height and width of the working grid G."""
         return working_grid(self.binding.input_size, self.grid_fraction)

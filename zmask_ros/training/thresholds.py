@@ -76,7 +76,7 @@ def clean_threshold(
     drives = [None] * len(scores) if drives is None else drives
     value = _in_the_middle(quantile_or_tail(scores, drives, false_alarm_rate), patched)
     interval = rate_interval(scores, false_alarm_rate, drives, patched)
-    return Threshold(value, false_alarm_rate, len(scores), max(scores), interval, patched)
+    return Threshold(value, false_alarm_rate, len(scores), max(scores), interval)
 
 
 def precaution_threshold(scores: Sequence[float], masked_rate: float) -> Threshold:

@@ -76,6 +76,11 @@ class Head:
         return {name: getattr(self, name) for name in WEIGHTS}
 
     @property
+    def transfers(self) -> bool:
+        """Whether it is not bound to a network: it was trained on others."""
+        return not self.kind.of_channels
+
+    @property
     def digest(self) -> str:
         """SHA-256 of its layers and weights, hexadecimal."""
         digest = hashlib.sha256(f"{self.kind.value} {self.branch}".encode())

@@ -49,7 +49,6 @@ class Threshold:
         frames: number of held-out clean frames that it was set from.
         highest_clean_score: the largest score among them.
         interval: of the false-alarm rate; None where there were too few frames, and in old profiles.
-        patched: what nearly all frames scored with patches that were tried; None: none were.
     """
 
     value: float
@@ -57,7 +56,6 @@ class Threshold:
     frames: int
     highest_clean_score: float
     interval: RateInterval | None = None
-    patched: float | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +74,7 @@ class Detector:
         head: the evidence head that calibration trained; None: the evidence are the mean z-scores of S and D.
         precaution: when a frame is masked although it is not called attacked, set for a higher rate of clean frames;
             None: never.
+        patched: what nearly all frames scored with patches that were tried with this head; None: none were.
     """
 
     grid_fraction: int
@@ -87,6 +86,7 @@ class Detector:
     threshold: Threshold
     head: Head | None = None
     precaution: Threshold | None = None
+    patched: float | None = None
 
     def grid(self, input_size: Size) -> Size:
         """Height and width of the working grid G for images of this size."""
@@ -118,6 +118,11 @@ class Detector:
         return () if self.growth.edge is None else (self.growth.edge,)
 
     @property
+    def head_transfers(self) -> bool:
+        """Whether it has a head that was trained on other networks."""
+        return self.head is not None and self.head.transfers
+
+    @property
     def masking(self) -> Threshold:
         """When a frame is masked: the precaution, or the alarm where there is none."""
         return self.precaution or self.threshold
@@ -132,7 +137,7 @@ class Detector:
 
     def with_thresholds(self, threshold: Threshold, masking: Threshold) -> Detector:
         """The same with another alarm, and masks from another threshold on, if that is below the alarm."""
-        precaution = replace(masking, interval=None, patched=None) if masking.value < threshold.value else None
+        precaution = replace(masking, interval=None) if masking.value < threshold.value else None
         return replace(self, threshold=threshold, precaution=precaution)
 
     @property
@@ -150,7 +155,7 @@ class Detector:
         """The same with the mean z-scores of S and D for evidence; the fusion block and the threshold stay."""
         learned = tuple(statistics_key(branch, "") for branch in HEAD_BRANCHES)
         own = {key: entry for key, entry in self.statistics.items() if not key.startswith(learned)}
-        return replace(self, head=None, statistics=own)
+        return replace(self, head=None, statistics=own, patched=None)
 
 
 @dataclass(frozen=True)

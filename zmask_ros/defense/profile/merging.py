@@ -67,6 +67,7 @@ def merge_profiles(first: Profile, second: Profile) -> Profile:
         one,
         statistics={key: own.merge(other.statistics[key]) for key, own in one.statistics.items()},
         fusion=torch.lerp(other.fusion, one.fusion, share),
+        patched=min((own.patched for own in (one, other) if own.patched is not None), default=None),
     ).with_thresholds(higher, max(one.masking, other.masking, key=lambda t: t.value))
     lost = detector.precaution is None and (one.precaution is None) != (other.precaution is None)
     return replace(

@@ -105,7 +105,7 @@ def merge_key(
 
     A head that sees channels was trained on their statistics; one that sees descriptors goes with any.
     """
-    if head is not None and head.kind.of_channels:
+    if head is not None and not head.transfers:
         return None
     return grid_fraction, shallow, deep, growth, variant, "" if head is None else head.digest
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -132,10 +132,10 @@ def _describe(profile: Profile) -> dict[str, Any]:
         "shallow": asdict(detector.shallow),
         "deep": asdict(detector.deep),
         "growth": asdict(detector.growth),
-        "threshold": _describe_threshold(detector.threshold),
+        "threshold": asdict(detector.threshold),
         # Beside the threshold, where versions that do not know it pass it over; not at all where there is none, so that
         # older profiles keep their digest.
-        **({} if detector.threshold.patched is None else {"patched": detector.threshold.patched}),
+        **({} if detector.patched is None else {"patched": detector.patched}),
         "sources": [asdict(source) for source in profile.sources],
         "created": profile.created,
         "tool_version": profile.tool_version,
@@ -143,10 +143,10 @@ def _describe(profile: Profile) -> dict[str, Any]:
         "variant": profile.variant,
         "vote": asdict(profile.vote),
         "head": None if detector.head is None else _describe_head(detector.head),
-        "precaution": None if detector.precaution is None else _describe_threshold(detector.precaution),
+        "precaution": None if detector.precaution is None else asdict(detector.precaution),
         "screen": None
         if screen is None
-        else {"head": _describe_head(screen.head), "threshold": _describe_threshold(screen.threshold)},
+        else {"head": _describe_head(screen.head), "threshold": asdict(screen.threshold)},
         "drift": None if profile.drift is None else {"drives": profile.drift.drives, "scales": profile.drift.scales},
     }
 
@@ -191,9 +191,10 @@ def _detector(entries: dict[str, Any], statistics: dict[str, LayerStatistics], t
         growth=Growth(**(entries["growth"] | {"closing": _pair(entries["growth"]["closing"])})),
         statistics={key: own for key, own in statistics.items() if not key.startswith(statistics_key(SCREEN, ""))},
         fusion=tensors["fusion"],
-        threshold=replace(_threshold(entries["threshold"]), patched=entries.get("patched")),
+        threshold=_threshold(entries["threshold"]),
         head=None if entries.get("head") is None else _head(entries["head"], HEAD, tensors),
         precaution=None if entries.get("precaution") is None else _threshold(entries["precaution"]),
+        patched=entries.get("patched"),
     )
 
 
@@ -216,10 +217,6 @@ def _all_statistics(tensors: dict[str, Tensor]) -> dict[str, LayerStatistics]:
         key: LayerStatistics(Moments(int(tensors[f"{key}:count"]), tensors[f"{key}:mean"], tensors[f"{key}:m2"]))
         for key in keys
     }
-
-
-def _describe_threshold(threshold: Threshold) -> dict[str, Any]:
-    return {name: value for name, value in asdict(threshold).items() if name != "patched"}
 
 
 def _threshold(entries: dict[str, Any]) -> Threshold:

@@ -13,7 +13,7 @@ from zmask_ros.segmenters import Segmenter
 from zmask_ros.training.adversarial import untrained_plan
 from zmask_ros.training.clean_fit import UNLIKE, CleanMeasurements, ProfileFit
 from zmask_ros.training.cross_fitting import FEWEST_DRIVES, Group
-from zmask_ros.training.margin import TrialError, needs_trial, trial_score
+from zmask_ros.training.margin import TrialError, trial_score
 from zmask_ros.training.plans import FittingPlan, LearnedPart, completing
 from zmask_ros.training.preparation.parts import divide_parts
 from zmask_ros.training.preparation.state import Best
@@ -29,11 +29,6 @@ It takes for a patch what its drives do not show, unless it has seen each of the
 """
 KEPT_MEASUREMENTS = 2
 """With heads that are compared with each other."""
-
-
-def sees_channels(plan: FittingPlan) -> bool:
-    """Whether the plan's head sees a network's own channels."""
-    return plan.head is not None and plan.head.kind.of_channels
 
 
 class HeadProfiles:
@@ -66,7 +61,7 @@ class HeadProfiles:
         self._segmenter, self._plan, self._frames = segmenter, plan, frames
         self._settings, self._start, self._progress = settings, start, progress
         self._latest: dict[tuple[str, float | None], CleanMeasurements] = {}
-        fit = self._fit("Fitting", plan, FEWEST_TAUGHT if sees_channels(plan) else FEWEST_DRIVES)
+        fit = self._fit("Fitting", plan, FEWEST_DRIVES if plan.head_transfers else FEWEST_TAUGHT)
         self._measured_first: CleanMeasurements = fit.measured()
         self._by_drive = self.drives >= FEWEST_DRIVES
         self.parts = divide_parts(frames, fit.group, self._reported_with)
@@ -82,7 +77,7 @@ class HeadProfiles:
 
         What a head sees of descriptors an attacker can keep as clean images have it, and lose hardly any strength.
         """
-        if sees_channels(self._plan):
+        if not self._plan.head_transfers:
             return self._measured_first
         plan = untrained_plan(self._segmenter, self._plan)
         return self._fit("Fitting the head's layers", plan, FEWEST_TAUGHT).measured()
@@ -99,7 +94,7 @@ class HeadProfiles:
 
     def tried(self) -> float | None:
         """What nearly all frames score with a patch that is tried now; None: none needs to be, or can be."""
-        if not needs_trial(self._plan):
+        if not self._plan.head_transfers:
             return None
         begun = self._measured_first.profile(self._settings.false_alarm_rate, self.takes_part)
         try:

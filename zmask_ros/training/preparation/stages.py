@@ -58,7 +58,7 @@ from zmask_ros.training.preparation.attackers import (
 )
 from zmask_ros.training.preparation.budget import Budget
 from zmask_ros.training.preparation.comparison import Comparison, without_knowing
-from zmask_ros.training.preparation.head_profiles import HeadProfiles, sees_channels
+from zmask_ros.training.preparation.head_profiles import HeadProfiles
 from zmask_ros.training.preparation.standing import KNOWING, PLAIN, PatchFigures, Standing
 from zmask_ros.training.preparation.state import Best, PreparationState, WorkFolder
 from zmask_ros.training.preparation.work import Hands, Judge, OwnHands, PatchOrder
@@ -140,7 +140,7 @@ def check_start(segmenter: Segmenter, start: Profile | None) -> None:
         ZmaskError: ``start`` belongs to another network or has no head, or the network has no layers to begin with.
     """
     plan = begun_plan(segmenter, start)
-    if not sees_channels(plan):
+    if plan.head_transfers:
         untrained_plan(segmenter, plan)
 
 

@@ -6,6 +6,9 @@ Each network is defended by what `zmask fit` makes of two of CamVid's drives and
 that is shipped with it. Frames are the third drive of CamVid, which shipped profiles know, and the stills/*.jpg and
 clips/*.mp4 in --roads, or ZMASK_ROADS. Drives and clips are defended in both modes. The table goes into
 docs/evaluation.md, the same figures by clip into --json.
+
+What was measured of a network is kept in --work, so that several of these can share the networks, and the table is
+written by one that is given all of them. Remove it after changes of the code.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from measure_transfer import DOCUMENT, road_stills, roads_option
 
 from train_network import LEARNED_DRIVES, UNSEEN_DRIVE
 from train_segmenter import camvid_frames, set_up_torch
-from train_transferable_head import clean_frames, each_nth, fitted
+from train_transferable_head import WORK, clean_frames, each_nth, fitted
 from zmask_ros.cli.console import progress
 from zmask_ros.defense import Profile, load_profile
 from zmask_ros.evaluation.report.tables import markdown_table
@@ -156,25 +159,42 @@ def _sum(values: Sequence[int | None]) -> str:
     "--json", "output", type=click.Path(path_type=Path), default="out/networks/false_alarms.json", show_default=True
 )
 @click.option("--docs", type=click.Path(path_type=Path), default=DOCUMENT, show_default=True, help="Gets the table.")
+@click.option("--work", type=click.Path(path_type=Path), default=WORK, show_default=True, help="Figures are kept here.")
 @roads_option
-def main(networks: tuple[str, ...], most: int | None, output: Path, docs: Path, roads: Path | None) -> None:
+def main(networks: tuple[str, ...], most: int | None, output: Path, docs: Path, work: Path, roads: Path | None) -> None:
     """Try each network, and write the figures."""
     set_up_torch(seed=0)
     MARKS.check(docs)
-    clean = list(clean_frames(camvid_frames("train", LEARNED_DRIVES)))
-    pieces, found = list(footage(roads, most)), []
+    found: list[AlarmFigures] = []
     for name in networks:
         segmenter = load_segmenter(name, "cpu")
-        for called, profile in profiles_of(segmenter, clean):
-            camera = DefendedCamera(segmenter, profile)
-            with progress(f"{segmenter.name}, {called}", "pieces", len(pieces)) as advance:
-                for own in pieces:
-                    found.append(figures(camera, segmenter.name, called, own))
-                    advance()
-            click.echo(table(found))
+        pieces = "all" if roads is not None else "drive"
+        kept = work / segmenter.name / f"false_alarms-{segmenter.digest[:12]}-{pieces}-{most or 'all'}.json"
+        if not kept.exists():
+            make_folder(kept.parent)
+            write_figures(measure(segmenter, list(footage(roads, most))), kept)
+        found += [AlarmFigures(**own) for own in json.loads(kept.read_text())]
+        click.echo(table(found))
     make_folder(output.parent)
-    replace_file(output, json.dumps([asdict(own) for own in found], indent=1).encode())
+    write_figures(found, output)
     MARKS.write(docs, table(found))
+
+
+def measure(segmenter: Segmenter, pieces: Sequence[Footage]) -> list[AlarmFigures]:
+    """What each profile of a network makes of some footage."""
+    clean, found = list(clean_frames(camvid_frames("train", LEARNED_DRIVES))), []
+    for called, profile in profiles_of(segmenter, clean):
+        camera = DefendedCamera(segmenter, profile)
+        with progress(f"{segmenter.name}, {called}", "pieces", len(pieces)) as advance:
+            for own in pieces:
+                found.append(figures(camera, segmenter.name, called, own))
+                advance()
+    return found
+
+
+def write_figures(found: Sequence[AlarmFigures], path: Path) -> None:
+    """Write the figures as JSON."""
+    replace_file(path, json.dumps([asdict(own) for own in found], indent=1).encode())
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from zmask_ros.training.clean_fit import ProfileFit
 from zmask_ros.training.encoder import encoder_layers
 from zmask_ros.training.plans import head_layers, screen_layers, transfer_plan
 from zmask_ros.training.preparation import stages
+from zmask_ros.training.preparation.standing import PatchFigures
 from zmask_ros.training.sources import CleanFrame
 
 BEFORE_THE_HEAD, IN_THE_HEAD = 12, 22
@@ -200,6 +201,21 @@ def test_patches_that_are_too_weak_to_say_much_are_warned_of(capsys, monkeypatch
     code, out, err = zmask(capsys, "prepare", drive, "--segmenter", tiny, "-o", output, "--budget", "60s", "--json")
     assert code == 0, err
     assert json.loads(out)["patch_steps"] == 5 and "they are weak: no head was trained" in " ".join(err.split())
+
+
+def test_why_no_head_that_was_trained_is_taken_is_told(capsys, monkeypatch, tiny, drive, tmp_path):
+    def judge(profile, frames):
+        value = 0.4 if profile.detector.head_transfers else 0.1
+        return PatchFigures(attacked=0.5, oracle=1.0, defended=0.5 + value / 2, mask_iou=value, flagged=value)
+
+    monkeypatch.setattr(prepare_command, "PatchJudge", lambda network: judge)
+    output = tmp_path / "mine.zmask.safetensors"
+    code, out, err = zmask(capsys, "prepare", drive, "--segmenter", tiny, "-o", output, "--budget", "72s", "--json")
+    assert code == 0, err
+    told = json.loads(out)
+    assert (told["steps"], told["refused"]) == (0, "") and told["rounds"] > 0
+    said = " ".join(err.split())
+    assert f"of {told['rounds']} heads that were trained none is better" in said and "the fitted profile" in said
 
 
 @pytest.mark.parametrize(

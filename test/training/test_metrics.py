@@ -1,6 +1,5 @@
 """Ranks, votes and intervals: small functions against slow and obvious ones."""
 
-
 import pytest
 import torch
 from hypothesis import given, settings

@@ -168,6 +168,7 @@ def command(
         warn(sentence)
     _warn_of_few_drives(result.drives)
     _warn_of_weak_patches(result.patch_steps)
+    _tell_of_refused_heads(result)
     cost, tally = _cost(network, result), None if hands is None else hands.tally()
     if tally is not None:
         report_tally(tally)
@@ -195,6 +196,17 @@ def _warn_of_weak_patches(steps: int) -> None:
             f"tell whether it holds, and what is said of them says little of attackers. {SETTINGS.least_patch_steps} "
             "steps would do."
         )
+
+
+def _tell_of_refused_heads(result: Preparation) -> None:
+    """Say why the profile has the head of fitting although others were trained."""
+    if result.steps or not result.rounds:
+        return
+    if result.refused:
+        why = f"the best head that was trained is not taken: {result.refused}"
+    else:
+        why = f"of {result.rounds} heads that were trained none is better than the fitted one"
+    warn(f"{why}. So this is the fitted profile. More drives and more time may give a better one.")
 
 
 @contextmanager
@@ -236,6 +248,8 @@ def _as_json(result: Preparation, cost: dict[str, float]) -> dict[str, Any]:
         },
         "held_out": result.held_out,
         "steps": result.steps,
+        "rounds": result.rounds,
+        "refused": result.refused,
         "patch_steps": result.patch_steps,
         "screened": result.profile.screen is not None,
         "cost": cost,

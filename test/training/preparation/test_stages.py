@@ -231,18 +231,22 @@ def test_after_an_interruption_the_best_so_far_is_kept(segmenter, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "worth",
+    ("worth", "says"),
     [
-        lambda profile, frames: 0.1 if is_trained(profile) else 0.4,
+        (lambda profile, frames: 0.1 if is_trained(profile) else 0.4, ""),
         # Better where profiles are compared, and worse where nobody had looked.
-        lambda profile, frames: 0.4 if not is_trained(profile) else 0.9 if len(frames) == 2 else 0.1,
+        (
+            lambda profile, frames: 0.4 if not is_trained(profile) else 0.9 if len(frames) == 2 else 0.1,
+            "an attacker who knows it keeps 90% of a plain patch's damage, instead of 60%",
+        ),
     ],
 )
-def test_it_never_ends_below_what_fitting_gives(segmenter, tmp_path, worth):
+def test_it_never_ends_below_what_fitting_gives(segmenter, tmp_path, worth, says):
     result, kept = run(segmenter, tmp_path / "work", judge_of(worth))
     assert not is_trained(result.profile)
-    assert result.steps == 0
+    assert result.steps == 0 and result.rounds > 0
     assert result.after.merit >= result.before.merit
+    assert result.refused.startswith(says) and bool(result.refused) == bool(says)
     assert kept[-1].detector.threshold.value == kept[0].detector.threshold.value
 
 

@@ -71,6 +71,7 @@ def test_what_is_better_against_others_makes_up_for_nothing_against_who_knows_it
         0,
     )
     assert prepared.merit > fitted.merit and not prepared.replaces(fitted)
+    assert prepared.shortcoming(fitted).endswith("who knows it keeps 58% of a plain patch's damage, instead of 27%")
     assert fitted.replaces(fitted) and not fitted.replaces(prepared)
     # So much another attack of the same recipe differs.
     nearly = replace(prepared, by_kind=prepared.by_kind | {"adaptive": replace(knowing, defended=0.58)})

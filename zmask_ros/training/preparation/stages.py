@@ -94,6 +94,8 @@ class Preparation:
         drives: number of drives, the one that is held out for the report among them.
         patch_steps: optimization steps of each patch.
         steps: of adversarial training behind the profile's head.
+        rounds: of head and attackers.
+        refused: why the check did not take the best head of these rounds; empty: it took it, or there was none.
         seconds: that it took, interruptions left out.
         stages: seconds of each stage.
     """
@@ -106,6 +108,8 @@ class Preparation:
     drives: int
     patch_steps: int
     steps: int
+    rounds: int
+    refused: str
     seconds: float
     stages: dict[str, float]
 
@@ -304,7 +308,8 @@ class _Chain:
         if self._is_floor(self._best):
             return
         state.best = self._attacked_anew({ANEW: self._best}, "check")[ANEW]
-        if not self.comparison.reported(state.best).replaces(self.comparison.reported(self.floor)):
+        state.refused = self.comparison.reported(state.best).shortcoming(self.comparison.reported(self.floor))
+        if state.refused:
             state.best, state.best_merit = self.floor, -math.inf
             # It has had its chance, and must not have another one after an interruption.
             state.last = None if state.last is None else self.floor
@@ -391,6 +396,8 @@ class _Chain:
             drives=self.profiles.drives,
             patch_steps=state.patch_steps,
             steps=best.steps,
+            rounds=state.rounds,
+            refused=state.refused,
             seconds=state.spent,
             stages=state.stages,
         )

@@ -118,12 +118,21 @@ class Standing:
         return fmean(good) - FALSE_ALARM_WEIGHT * self.false_alarms
 
     def replaces(self, earlier: Standing) -> bool:
-        """Whether a profile of this standing may take the place of one of the ``earlier`` standing.
+        """Whether a profile of this standing may take the place of one of the ``earlier`` standing."""
+        return not self.shortcoming(earlier)
+
+    def shortcoming(self, earlier: Standing) -> str:
+        """Why a profile of this standing may not take the place of one of the ``earlier`` standing; empty: it may.
 
         It has to be as good, and the attacker who knows it must not keep more: what it does to patches of others who do
         not know it makes up for nothing there.
         """
-        return self.merit >= earlier.merit and (self.kept or 0.0) <= (earlier.kept or 0.0) + MORE_KEPT
+        kept, before = self.kept or 0.0, earlier.kept or 0.0
+        if kept > before + MORE_KEPT:
+            return f"an attacker who knows it keeps {kept:.0%} of a plain patch's damage, instead of {before:.0%}"
+        if self.merit < earlier.merit:
+            return f"it is worth less on what is held out ({self.merit:.3f} instead of {earlier.merit:.3f})"
+        return ""
 
     @property
     def _worst(self) -> PatchFigures | None:

@@ -69,6 +69,7 @@ class PreparationState:
         head, steps: the last head, and the steps behind it; None: it has not begun to learn.
         oracle_seconds, lesson_seconds: that it took to show the head what is benign, and to teach it when it began.
         round_seconds: that the last round of head and attackers took.
+        refused: why the check did not take the best head; empty: it took it, or there was none.
         screen_steps: of the screen's training that has begun.
     """
 
@@ -94,6 +95,7 @@ class PreparationState:
     oracle_seconds: float = 0.0
     lesson_seconds: float = 0.0
     round_seconds: float = 0.0
+    refused: str = ""
     screen_steps: int = 0
 
     @property

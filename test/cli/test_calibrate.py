@@ -62,7 +62,9 @@ def test_an_interrupted_training_of_the_head_goes_on(capsys, tiny, profile, driv
     # Without a head to train, nothing of it is touched.
     code, _, err = zmask(capsys, "calibrate", profile, *arguments)
     assert code == 0 and kept.exists(), err
-    assert "another set of settings" in refused(capsys, "calibrate", profile, *arguments, "--rivals", 310)
+    # It is refused before patches are trained for an hour.
+    other = (*arguments, "--rivals", 310, "--train-patches", 1, "--patch-steps", 10**9)
+    assert "another set of settings" in refused(capsys, "calibrate", profile, *other)
     # Of 50 steps 40 are kept, and 50 more end after 90.
     assert torch.load(kept, weights_only=True)["state"]["steps"] == 40
     interrupt_training(monkeypatch, after=50)

@@ -108,8 +108,9 @@ def command(
     What a block must tell apart is made from the clean frames: each as it is, with an adversarial patch, and with a
     harmless picture (noise, pieces of images, checkerboards, stripes, foliage, posters). Every fifth clean frame and
     every third patch take no part in the training; on them the old and the new profile are compared, and these clean
-    frames alone set the threshold. Both parts are named in the profile's notes. The head's training (--rivals) goes on
-    where it stopped if the same command is given again after Ctrl-C; patches are trained anew.
+    frames alone set the threshold. Both parts are named in the profile's notes. The head's training (--rivals) comes
+    first (after the choice of layers, with --layers auto), and goes on where it stopped if the same command is given
+    again after Ctrl-C.
 
     \b
       zmask calibrate city.zmask.safetensors --clean drive_1 --train-patches 6 -o calibrated.zmask.safetensors

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -47,6 +47,10 @@ class Material:
 
     training: Split
     held_out: Split
+
+    def with_trained_on(self, patches: tuple[NamedPatch, ...]) -> Material:
+        """The same with more patches in the training part."""
+        return replace(self, training=replace(self.training, patches=self.training.patches + patches))
 
 
 def check_enough_patches(count: int) -> None:

@@ -10,6 +10,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -23,7 +24,14 @@ from zmask_ros.progress import Progress, silent
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.training.adversarial import train_adversarially, with_untrained_head
 from zmask_ros.training.clean_fit import ProfileFit
-from zmask_ros.training.division import IMAGES_A_FRAME, Material, check_enough_frames, check_enough_patches, divide
+from zmask_ros.training.division import (
+    IMAGES_A_FRAME,
+    Material,
+    check_enough_frames,
+    check_enough_patches,
+    divide,
+    divide_frames,
+)
 from zmask_ros.training.examples import Examples, make_examples
 from zmask_ros.training.fusion import EPOCHS
 from zmask_ros.training.fusion_search import TRAININGS, FusionCandidate, candidate_growths, search_fusion
@@ -139,17 +147,22 @@ def calibrate(
     check_enough_patches(len(patches) + settings.graded_patches)
     check_enough_frames(frames)
     rate = settings.false_alarm_rate or profile.detector.threshold.false_alarm_rate
+    adversarial = settings.adversarial_steps
+    face = partial(face_adversaries, segmenter, frames=frames, steps=adversarial, progress=progress, state=state)
+    selection = None
+    # First of all: what it kept when it was interrupted is gone on with, or refused, before patches are trained.
+    faced = None if settings.select_layers else face(profile)
     count, steps = settings.graded_patches, settings.graded_steps
     graded = train_graded_patches(segmenter, profile, frames, count, steps, progress)
     material = divide(frames, [*patches, *graded])
-    seen_before = make_examples(segmenter, profile, material.held_out, progress)
-    before, begun, selection = _figures(profile, seen_before), profile, None
-    if settings.select_layers:
+    held_out = make_examples(segmenter, profile, material.held_out, progress)
+    before = _figures(profile, held_out)
+    if faced is None:
         plan, selection = select_layers(segmenter, material.training, progress)
-        profile = _fit(segmenter, plan, frames, rate, progress)
-    if settings.adversarial_steps:
-        profile, material = face_adversaries(segmenter, profile, material, settings.adversarial_steps, progress, state)
-    held_out = seen_before if profile is begun else make_examples(segmenter, profile, material.held_out, progress)
+        faced = face(_fit(segmenter, plan, frames, rate, progress))
+    if faced.profile is not profile:
+        held_out = make_examples(segmenter, faced.profile, material.held_out, progress)
+    profile, material = faced.profile, material.with_trained_on(faced.patches)
     if profile.variant == OURS:
         profile = with_edge(segmenter, profile)
     training = make_examples(segmenter, profile, material.training, progress)
@@ -162,27 +175,36 @@ def calibrate(
     return Calibration(profile, before, _figures(profile, held_out), candidates, selection)
 
 
+@dataclass(frozen=True)
+class Faced:
+    """A profile whose head was trained against adversaries, and their patches."""
+
+    profile: Profile
+    patches: tuple[NamedPatch, ...]
+
+
 def face_adversaries(
     segmenter: Segmenter,
     profile: Profile,
-    material: Material,
+    frames: Sequence[CleanFrame],
     steps: int,
     progress: Progress = silent,
     state: Path | None = None,
-) -> tuple[Profile, Material]:
-    """A head for ``profile``, trained against adversaries, and their patches added to the training part.
+) -> Faced:
+    """A head for ``profile``, trained against adversaries on those of the frames that are not held out.
 
-    A head of the same layers is trained on, against new adversaries.
+    A head of the same layers is trained on, against new adversaries. Without any steps the profile is as it was.
     """
-    frames, layers, seed = material.training.frames, head_layers(segmenter), SEED_GOING_ON
-    head = profile.detector.head
+    if not steps:
+        return Faced(profile, ())
+    used = tuple(frame.image for frame in divide_frames(frames)[0])
+    layers, seed, head = head_layers(segmenter), SEED_GOING_ON, profile.detector.head
     if head is None or head.branch.layers != layers:
-        profile, seed = with_untrained_head(segmenter, profile, layers, frames, progress=progress), 0
+        profile, seed = with_untrained_head(segmenter, profile, layers, used, progress=progress), 0
     with progress("Training the head", "steps", steps) as advance:
-        trained = train_adversarially(segmenter, profile, frames, steps, seed, advance, state=state)
+        trained = train_adversarially(segmenter, profile, used, steps, seed, advance, state=state)
     named = tuple(NamedPatch(f"rival {n}", to_uint8(patch)) for n, patch in enumerate(trained.patches))
-    training = replace(material.training, patches=material.training.patches + named)
-    return trained.profile, replace(material, training=training)
+    return Faced(trained.profile, named)
 
 
 def _search(

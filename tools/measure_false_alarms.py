@@ -8,11 +8,12 @@ clips/*.mp4 in --roads, or ZMASK_ROADS. Drives and clips are defended in both mo
 docs/evaluation.md, the same figures by clip into --json.
 
 What was measured of a network is kept in --work, so that several of these can share the networks, and the table is
-written by one that is given all of them. Remove it after changes of the code.
+written by one that is given all of them. Remove */false_alarms-*.json there after changes of the code.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -33,11 +34,12 @@ from zmask_ros.evaluation.report.tables import markdown_table
 from zmask_ros.flags.flag import FrameState
 from zmask_ros.io.files import make_folder, replace_file
 from zmask_ros.io.markdown_tables import Marks
-from zmask_ros.resources import shipped_profile
+from zmask_ros.resources import find_resource, shipped_profile
 from zmask_ros.runtime.camera import CameraResult, CameraStream, DefendedCamera
 from zmask_ros.segmenters import Segmenter, load_segmenter
 from zmask_ros.training.plans import transfer_plan
 from zmask_ros.training.sources import CleanFrame
+from zmask_ros.training.transfer import HEAD_FILE
 
 MARKS = Marks("<!-- false alarms: written by tools/measure_false_alarms.py -->", "<!-- end of false alarms -->")
 CAMVID_RATE_HZ = 1.0
@@ -168,8 +170,7 @@ def main(networks: tuple[str, ...], most: int | None, output: Path, docs: Path, 
     found: list[AlarmFigures] = []
     for name in networks:
         segmenter = load_segmenter(name, "cpu")
-        pieces = "all" if roads is not None else "drive"
-        kept = work / segmenter.name / f"false_alarms-{segmenter.digest[:12]}-{pieces}-{most or 'all'}.json"
+        kept = work / segmenter.name / f"false_alarms-{_key(segmenter, roads, most)}.json"
         if not kept.exists():
             make_folder(kept.parent)
             write_figures(measure(segmenter, list(footage(roads, most))), kept)
@@ -178,6 +179,15 @@ def main(networks: tuple[str, ...], most: int | None, output: Path, docs: Path, 
     make_folder(output.parent)
     write_figures(found, output)
     MARKS.write(docs, table(found))
+
+
+def _key(segmenter: Segmenter, roads: Path | None, most: int | None) -> str:
+    """What figures depend on, as a short name."""
+    profiles = [find_resource(HEAD_FILE)]
+    profiles += [shipped_profile(segmenter.name)] if segmenter.name in NETWORKS else []
+    pieces = [] if roads is None else sorted(path.name for path in roads.glob("*/*"))
+    parts = (segmenter.digest, *(hashlib.sha256(path.read_bytes()).hexdigest() for path in profiles), pieces, most)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
 
 
 def measure(segmenter: Segmenter, pieces: Sequence[Footage]) -> list[AlarmFigures]:

@@ -409,7 +409,7 @@ def main(
 
 def _key(segmenter: Segmenter, head: Path, *settings: object) -> str:
     """What figures depend on, as a short name."""
-    parts = (segmenter.digest, hashlib.sha256(head.read_bytes()).hexdigest(), *ADAPTIVE, *settings)
+    parts = (segmenter.digest, hashlib.sha256(head.read_bytes()).hexdigest(), PATCH, *ADAPTIVE.values(), *settings)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
 
 

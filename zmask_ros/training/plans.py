@@ -79,7 +79,7 @@ class FittingPlan:
 
     @property
     def head_transfers(self) -> bool:
-        """Whether it has a head that was trained on other networks, of which nobody has seen this one attacked."""
+        """Whether it has a head that was trained on other networks, and has not seen this one attacked."""
         return self.head is not None and self.head.transfers
 
     @property

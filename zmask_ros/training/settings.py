@@ -50,7 +50,7 @@ class CalibrationSettings(Settings):
 
     Attributes:
         select_layers: choose layers and kernels anew, and fit them on the clean frames.
-        graded_patches: so many patches of graded strength are trained first.
+        graded_patches: so many patches of graded strength are trained, after the head where its layers are kept.
         graded_steps: optimization steps of each of these.
         adversarial_steps: training steps of an evidence head against adversaries; 0: it is left as it is.
         false_alarm_rate: share of clean frames that may be flagged, in 0..1, exclusive; None: that of the profile.

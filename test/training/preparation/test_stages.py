@@ -73,6 +73,11 @@ def is_trained(profile):
     return any(not torch.equal(own[name], TRANSFERABLE[name]) for name in own)
 
 
+def is_floor(profile):
+    """Whether nothing is masked that is not flagged, as after fitting."""
+    return profile.detector.precaution is None
+
+
 def judge_of(worth):
     """A judge for whom a profile is worth ``worth(profile, frames)``, in 0..1."""
 
@@ -234,6 +239,13 @@ def test_after_an_interruption_the_best_so_far_is_kept(segmenter, tmp_path):
     ("worth", "says"),
     [
         (lambda profile, frames: 0.1 if is_trained(profile) else 0.4, ""),
+        # With masks below the alarm, what was fitted is better at first, and no head was refused.
+        (
+            lambda profile, frames: (
+                0.1 if is_trained(profile) else 0.4 if is_floor(profile) else 0.5 if len(frames) == 2 else 0.2
+            ),
+            "",
+        ),
         # Better where profiles are compared, and worse where nobody had looked.
         (
             lambda profile, frames: 0.4 if not is_trained(profile) else 0.9 if len(frames) == 2 else 0.1,

@@ -8,7 +8,7 @@ attackers take turns, each in another way. Heads are compared by all their patch
 were made against: a head is worth no more than the patches allow that are there already. The other patches that
 profiles are compared on are none of those it learns from. After the rounds a head begins anew and learns from all
 patches at once: one that went from round to round is still marked by the few that it began with. It has to be better
-than the best of the rounds, each also against new attackers of its own.
+than the best of the rounds, each also against new attackers of its own, the worst of whom must not keep more.
 
 No head learns from the frames of one drive, and profiles are not compared on them; where there are few drives, those of
 one stretch. They have a say in the thresholds that are saved, and are for the check and the report.
@@ -88,7 +88,7 @@ class Preparation:
     Attributes:
         profile: the best one.
         before, after: what fitting alone gave, and the best, on what is held out for the report. The adaptive patches
-            of each were made against that very profile.
+            were made against the head of each; those against fitting stay below the lower of its thresholds for masks.
         held_out: what is held out for the report, in words.
         reported: its clean frames, uint8 [h, w, 3] RGB.
         drives: number of drives, the one that is held out for the report among them.
@@ -268,7 +268,9 @@ class _Chain:
                     if kind not in state.patches and recipe.knows_the_defense == knowing
                 ]
             ):
-                state.patches[made.kind], state.patch_seconds = made.patches, made.seconds
+                state.patches[made.kind] = made.patches
+                if knowing:
+                    state.knowing_seconds[made.kind] = made.seconds
                 self._mark("patches")
         state.patches = {kind: state.patches[kind] for kind in KINDS}
         self.comparison.paste()
@@ -308,9 +310,11 @@ class _Chain:
         if self._is_floor(self._best):
             return
         state.best = self._attacked_anew({ANEW: self._best}, "check")[ANEW]
-        state.refused = self.comparison.reported(state.best).shortcoming(self.comparison.reported(self.floor))
-        if state.refused:
-            state.best, state.best_merit = self.floor, -math.inf
+        why = self.comparison.reported(state.best).shortcoming(self.comparison.reported(self.floor))
+        if why:
+            state.refused = why if state.best.steps else ""
+            fitted = self.profiles.judged(self.floor)
+            self._keep(self.floor, self.comparison.standing(self.floor, fitted, fitted, by_its_own=True))
             # It has had its chance, and must not have another one after an interruption.
             state.last = None if state.last is None else self.floor
         self._mark("check")
@@ -484,7 +488,7 @@ class _Chain:
         self.around.keep(self.profiles.saved(own))
 
     def _compare_last(self, last: Best) -> None:
-        """Keep the head of the last lesson if it is better than the best, each also against attackers of its own."""
+        """Keep the head of the last lesson if it replaces the best, each also against attackers of its own."""
         state = self.state
         if last.digest == self._best.digest:
             # It has been compared before an interruption.
@@ -618,6 +622,6 @@ def _identity(
         "profile to start from": "none" if start is None else profile_digest(start),
         "kind of head": RELATIVE_INPUTS.kind.value,
         "growth of masks": repr(growth),
-        "set of attackers": repr(ROUND_ATTACKERS),
+        "set of attackers": repr((ROUND_ATTACKERS, patch_recipes(segmenter.input_size, steps=1))),
         "set of settings": repr(settings),
     }

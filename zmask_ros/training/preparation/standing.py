@@ -21,8 +21,9 @@ ADAPTIVE_OTHERS = "adaptive, against other heads"
 """All patches of attackers who know any head of the same preparation, together."""
 FALSE_ALARM_WEIGHT = 5.0
 """A false alarm in a hundred clean frames outweighs five hundredths of a patch's damage that is undone."""
-MORE_KEPT = 0.05
-"""How much more an adaptive attacker may seem to keep by chance: so much another run of the same one differs."""
+MORE_KEPT, MORE_HARM = 0.05, 0.005
+"""How much more an adaptive attacker may seem to keep by chance: of a plain patch's damage, and of mIoU. Where a plain
+patch does hardly anything, shares of it say nothing."""
 LEAST_DAMAGE = 0.01
 """Loss of mIoU below which there is nothing to undo."""
 
@@ -124,15 +125,20 @@ class Standing:
     def shortcoming(self, earlier: Standing) -> str:
         """Why a profile of this standing may not take the place of one of the ``earlier`` standing; empty: it may.
 
-        It has to be as good, and the attacker who knows it must not keep more: what it does to patches of others who do
-        not know it makes up for nothing there.
+        It has to be as good, and the attacker who knows it must not keep clearly more: what it does to patches of
+        others who do not know it makes up for nothing there.
         """
         kept, before = self.kept or 0.0, earlier.kept or 0.0
-        if kept > before + MORE_KEPT:
+        if kept > before + MORE_KEPT and self._worst_harm > earlier._worst_harm + MORE_HARM:
             return f"an attacker who knows it keeps {kept:.0%} of a plain patch's damage, instead of {before:.0%}"
         if self.merit < earlier.merit:
             return f"it is worth less on what is held out ({self.merit:.3f} instead of {earlier.merit:.3f})"
         return ""
+
+    @property
+    def _worst_harm(self) -> float:
+        """What the worst of the adaptive patches does, in mIoU."""
+        return 0.0 if self._worst is None else self._worst.harm
 
     @property
     def _worst(self) -> PatchFigures | None:

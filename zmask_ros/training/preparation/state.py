@@ -8,6 +8,7 @@ import shutil
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from torch import Tensor
@@ -57,7 +58,7 @@ class PreparationState:
         patched: what nearly all frames score with the patch that was tried after fitting; None: none was.
         patch_steps, shown_frames: of each patch, and clean frames that the head is shown; None: not decided yet.
         patches: finished ones by kind, float [P, 3, h, w] in 0..1: P that are seen together.
-        patch_seconds: that the last of them took, an adaptive one.
+        knowing_seconds: that those of them took that know the defense, by kind.
         compare_seconds: that a comparison takes.
         best, best_merit: the best profile so far, and how good it is; None: none was compared yet.
         best_figures, best_alarms: what that is made of: `PatchFigures` by kind, and the share of false alarms.
@@ -79,7 +80,7 @@ class PreparationState:
     patch_steps: int | None = None
     shown_frames: int | None = None
     patches: dict[str, Tensor] = field(default_factory=dict)
-    patch_seconds: float = 0.0
+    knowing_seconds: dict[str, float] = field(default_factory=dict)
     compare_seconds: float = 0.0
     best: Best | None = None
     best_merit: float = -math.inf
@@ -97,6 +98,11 @@ class PreparationState:
     round_seconds: float = 0.0
     refused: str = ""
     screen_steps: int = 0
+
+    @property
+    def patch_seconds(self) -> float:
+        """That a patch takes which knows the defense; 0 before there is one."""
+        return fmean(self.knowing_seconds.values()) if self.knowing_seconds else 0.0
 
     @property
     def heads(self) -> dict[str, Best | None]:

@@ -11,8 +11,8 @@ docs/evaluation.md and all figures into --json.
 Networks whose classes are not CamVid's are judged by their own labels of the frames without a patch.
 
 With --adaptive, the profile is also tried against patches of attackers who know it, of whom the worst counts. With
---prepare, what `zmask prepare` makes of that profile in so much time is measured as well, in the same ways; with
---prepare-only for some of the networks.
+--prepare, what `zmask prepare` makes of that profile in so much time is measured as well, in the same ways. With
+--only, both are done for some of the networks.
 
 What was measured of a network is kept in --work, so that several of these can share the networks, and the table is
 written by one that is given all of them.
@@ -359,7 +359,7 @@ def road_stills(folder: Path | None) -> list[np.ndarray]:
 @click.option("--adaptive", is_flag=True, help="Also patches of attackers who know the profiles.")
 @click.option("--prepare", "budget", type=DURATION, help="Also what `zmask prepare` gives in so much processor time.")
 @click.option(
-    "--prepare-only", multiple=True, help="Name of a network that --prepare is for. Repeatable.  [default: all]"
+    "--only", multiple=True, help="Name of a network that --adaptive and --prepare are for. Repeatable.  [default: all]"
 )
 @roads_option
 def main(
@@ -372,7 +372,7 @@ def main(
     work: Path,
     adaptive: bool,
     budget: float | None,
-    prepare_only: tuple[str, ...],
+    only: tuple[str, ...],
     roads: Path | None,
 ) -> None:
     """Measure each network, and write the figures."""
@@ -391,15 +391,14 @@ def main(
     stills = road_stills(roads)
     found = []
     for own, head in zip(segmenters, own_heads, strict=True):
-        own_budget = None if prepare_only and own.name not in prepare_only else budget
-        kept = (
-            work / own.name / f"figures-{_key(own, head, patch_steps, every, adaptive, own_budget, len(stills))}.json"
-        )
+        chosen = not only or own.name in only
+        further = (adaptive, budget) if chosen else (False, None)
+        kept = work / own.name / f"figures-{_key(own, head, patch_steps, every, *further, len(stills))}.json"
         if not kept.exists():
             patch = patch_against(
                 own, "test", replace(PATCH, steps=patch_steps), [frame.image for frame in clean[::TEST_EVERY]], work
             )
-            figures = measure(Trial(own, unseen, patch, stills[::every]), clean, head, patch, adaptive, own_budget)
+            figures = measure(Trial(own, unseen, patch, stills[::every]), clean, head, patch, *further)
             replace_file(kept, json.dumps(asdict(figures), indent=1).encode())
         found.append(NetworkFigures.read(kept))
         click.echo(table(found[-1:]))

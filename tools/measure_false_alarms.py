@@ -13,17 +13,17 @@ written by one that is given all of them. Remove */false_alarms-*.json there aft
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import click
 import cv2
 import numpy as np
 from measure_shipped import FIT, NETWORKS, SHIPPED
-from measure_transfer import DOCUMENT, road_stills, roads_option
+from measure_transfer import DOCUMENT, figures_key, road_stills, roads_option, write_figures
 
 from train_network import LEARNED_DRIVES, UNSEEN_DRIVE
 from train_segmenter import camvid_frames, set_up_torch
@@ -32,7 +32,7 @@ from zmask_ros.cli.console import progress
 from zmask_ros.defense import Profile, load_profile
 from zmask_ros.evaluation.report.tables import markdown_table
 from zmask_ros.flags.flag import FrameState
-from zmask_ros.io.files import make_folder, replace_file
+from zmask_ros.io.files import make_folder
 from zmask_ros.io.markdown_tables import Marks
 from zmask_ros.resources import find_resource, shipped_profile
 from zmask_ros.runtime.camera import CameraResult, CameraStream, DefendedCamera
@@ -168,12 +168,17 @@ def main(networks: tuple[str, ...], most: int | None, output: Path, docs: Path, 
     set_up_torch(seed=0)
     MARKS.check(docs)
     found: list[AlarmFigures] = []
+
+    @cache
+    def read() -> tuple[list[Footage], list[CleanFrame]]:
+        return list(footage(roads, most)), list(clean_frames(camvid_frames("train", LEARNED_DRIVES)))
+
     for name in networks:
         segmenter = load_segmenter(name, "cpu")
         kept = work / segmenter.name / f"false_alarms-{_key(segmenter, roads, most)}.json"
         if not kept.exists():
             make_folder(kept.parent)
-            write_figures(measure(segmenter, list(footage(roads, most))), kept)
+            write_figures(measure(segmenter, *read()), kept)
         found += [AlarmFigures(**own) for own in json.loads(kept.read_text())]
         click.echo(table(found))
     make_folder(output.parent)
@@ -186,13 +191,12 @@ def _key(segmenter: Segmenter, roads: Path | None, most: int | None) -> str:
     profiles = [find_resource(HEAD_FILE)]
     profiles += [shipped_profile(segmenter.name)] if segmenter.name in NETWORKS else []
     pieces = [] if roads is None else sorted(path.name for path in roads.glob("*/*"))
-    parts = (segmenter.digest, *(hashlib.sha256(path.read_bytes()).hexdigest() for path in profiles), pieces, most)
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
+    return figures_key(segmenter, profiles, pieces, most)
 
 
-def measure(segmenter: Segmenter, pieces: Sequence[Footage]) -> list[AlarmFigures]:
-    """What each profile of a network makes of some footage."""
-    clean, found = list(clean_frames(camvid_frames("train", LEARNED_DRIVES))), []
+def measure(segmenter: Segmenter, pieces: Sequence[Footage], clean: Sequence[CleanFrame]) -> list[AlarmFigures]:
+    """What each profile of a network makes of some footage; ``clean`` are the frames that one is fitted on."""
+    found = []
     for called, profile in profiles_of(segmenter, clean):
         camera = DefendedCamera(segmenter, profile)
         with progress(f"{segmenter.name}, {called}", "pieces", len(pieces)) as advance:
@@ -200,11 +204,6 @@ def measure(segmenter: Segmenter, pieces: Sequence[Footage]) -> list[AlarmFigure
                 found.append(figures(camera, segmenter.name, called, own))
                 advance()
     return found
-
-
-def write_figures(found: Sequence[AlarmFigures], path: Path) -> None:
-    """Write the figures as JSON."""
-    replace_file(path, json.dumps([asdict(own) for own in found], indent=1).encode())
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import click
 import numpy as np
@@ -282,7 +283,7 @@ def measure(
         found[TRIVIAL] = trivial_mask(trial, clean, advance)
     if adaptive:
         images = [frame.image for frame in clean[::TEST_EVERY]]
-        for name in (HEAD, PREPARED)[: 1 + (budget is not None)]:
+        for name in (name for name in (HEAD, PREPARED) if name in profiles):
             own = profiles[name]
             made = {who: adaptive_patch(segmenter, own, images, recipe, patch) for who, recipe in ADAPTIVE.items()}
             found[name] = trial.against_worst(found[name], own, made)
@@ -393,7 +394,8 @@ def main(
     for own, head in zip(segmenters, own_heads, strict=True):
         chosen = not only or own.name in only
         further = (adaptive, budget) if chosen else (False, None)
-        kept = work / own.name / f"figures-{_key(own, head, patch_steps, every, *further, len(stills))}.json"
+        settings = (PATCH, *ADAPTIVE.values(), patch_steps, every, *further, len(stills))
+        kept = work / own.name / f"figures-{figures_key(own, [head], *settings)}.json"
         if not kept.exists():
             patch = patch_against(
                 own, "test", replace(PATCH, steps=patch_steps), [frame.image for frame in clean[::TEST_EVERY]], work
@@ -402,14 +404,19 @@ def main(
             replace_file(kept, json.dumps(asdict(figures), indent=1).encode())
         found.append(NetworkFigures.read(kept))
         click.echo(table(found[-1:]))
-        replace_file(output, json.dumps([asdict(each) for each in found], indent=1).encode())
+        write_figures(found, output)
     marks.write(docs, table(found))
 
 
-def _key(segmenter: Segmenter, head: Path, *settings: object) -> str:
-    """What figures depend on, as a short name."""
-    parts = (segmenter.digest, hashlib.sha256(head.read_bytes()).hexdigest(), PATCH, *ADAPTIVE.values(), *settings)
+def figures_key(segmenter: Segmenter, files: Sequence[Path], *settings: object) -> str:
+    """What figures depend on, as a short name: a network, what is in some files, and settings."""
+    parts = (segmenter.digest, *(hashlib.sha256(path.read_bytes()).hexdigest() for path in files), *settings)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
+
+
+def write_figures(found: Sequence[Any], path: Path) -> None:
+    """Write dataclasses of figures as JSON."""
+    replace_file(path, json.dumps([asdict(own) for own in found], indent=1).encode())
 
 
 def head_path(heads: Path, segmenter: Segmenter) -> Path:

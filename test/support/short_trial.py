@@ -11,7 +11,7 @@ from zmask_ros.training import margin
 
 @pytest.fixture(autouse=True, scope="module")
 def short_trial() -> Iterator[None]:
-    """Two steps instead of thirty."""
+    """Two steps instead of all of them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(margin, "TRIAL_STEPS", 2)
         yield

@@ -3,7 +3,8 @@
 Each attacker optimizes on CamVid's training drives and is judged on its validation frames, which neither the attack nor
 the profile has seen: frame by frame with the patch always seen alike, as beside `tools/measure_shipped.py`, and in
 streaming mode over the whole drive. Steps are doubled until the damage that is left and the share of flagged frames
-change by less than 5 %, or until --most.
+change by less than 5 %, or until --most. With --seen varied, sizes, angles and light vary as in the plan of the
+published evaluation, for the attackers and for the judge; that table stands beside the other one.
 
     PYTHONPATH=tools python tools/measure_attackers.py --steps 250 --most 4000
 
@@ -44,7 +45,7 @@ from train_segmenter import camvid_frames, set_up_torch
 from train_transferable_head import clean_frames, fitted
 from zmask_ros.attacks import AttackFrame, Placement, Recipe, Step, save_patch, to_uint8, train_patch
 from zmask_ros.attacks.convergence import Judge, Ladder, Outcome, climb
-from zmask_ros.attacks.eot import Transforms, sample_layout
+from zmask_ros.attacks.eot import EotRanges, Transforms, sample_layout
 from zmask_ros.attacks.files import load_exact, load_patch
 from zmask_ros.attacks.scenes import evenly
 from zmask_ros.attacks.strength import ATTACKERS, FAST, PENALIZED
@@ -56,6 +57,7 @@ from zmask_ros.evaluation.metrics.records import Record, RecordSet, TestFrame, V
 from zmask_ros.evaluation.metrics.segmentation import Confusion
 from zmask_ros.evaluation.metrics.worst_case import worst_case
 from zmask_ros.evaluation.performance.streaming import AFTER_A_KEYFRAME, Behavior, compare, patched_drive
+from zmask_ros.evaluation.protocol.plan import SEEN
 from zmask_ros.evaluation.report.plots import frontier_plot
 from zmask_ros.evaluation.report.tables import cell, doubling, markdown_table, percent
 from zmask_ros.io.files import make_folder, replace_file
@@ -66,7 +68,6 @@ from zmask_ros.segmenters import Segmenter, load_segmenter
 from zmask_ros.training.plans import transfer_plan
 
 NETWORKS = ("lraspp_camvid", "unet_camvid")
-MARKS = Marks("<!-- attackers: written by tools/measure_attackers.py -->", "<!-- end of attackers -->")
 WORK = Path("out/attackers")
 OWN = replace(PATCH, batch=2, seed=11)
 BASE = replace(OWN, **FAST)
@@ -116,6 +117,39 @@ FOLLOWED = Behavior(
     # Found and followed by then.
     decoys=lambda i, n: [(0.1, 0.3, SIDE)],
 )
+
+
+@dataclass(frozen=True)
+class Views:
+    """How a patch is seen, by its attacker and by the judge, and where the table of that stands.
+
+    Attributes:
+        ranges: that its place, size, angles and light are drawn from.
+        marks: around the table.
+        plot: name of the frontier's file.
+    """
+
+    ranges: EotRanges
+    marks: Marks
+    plot: str
+
+
+ALIKE, VARIED = "alike", "varied"
+VIEWS = {
+    ALIKE: Views(
+        PLAIN,
+        Marks("<!-- attackers: written by tools/measure_attackers.py -->", "<!-- end of attackers -->"),
+        "attackers.svg",
+    ),
+    VARIED: Views(
+        SEEN,
+        Marks(
+            "<!-- attackers, seen varied: written by tools/measure_attackers.py -->",
+            "<!-- end of attackers, seen varied -->",
+        ),
+        "attackers_varied.svg",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -201,11 +235,11 @@ class KnownPlace:
         return replace(transforms, homography=self.homography.expand(len(chosen), 3, 3))
 
 
-def known_places(frames: Sequence[LabeledFrame], size: tuple[int, int]) -> list[KnownPlace]:
+def known_places(frames: Sequence[LabeledFrame], size: tuple[int, int], seen: EotRanges) -> list[KnownPlace]:
     """Where `attacked_frames` shows a patch of this size."""
     generator = torch.Generator().manual_seed(PASTING_SEED)
     return [
-        KnownPlace(sample_layout(PLAIN, 1, 1, size, frame.image.shape[:2], generator)[0].homography) for frame in frames
+        KnownPlace(sample_layout(seen, 1, 1, size, frame.image.shape[:2], generator)[0].homography) for frame in frames
     ]
 
 
@@ -220,10 +254,11 @@ class Material:
 
 @dataclass(frozen=True)
 class Effort:
-    """How long attackers go on, and where finished work lies."""
+    """How long attackers go on, how their patches are seen, and where finished work lies."""
 
     steps: int
     most: int
+    views: Views
     work: Path
 
     def folder(self, network: str, attack: str) -> Path:
@@ -302,14 +337,14 @@ class Trial:
 
     def _universal(self, attack: str) -> None:
         """One patch for all frames."""
-        recipe = RECIPES[attack]
+        recipe = replace(RECIPES[attack], eot=self._effort.views.ranges)
         # The one that somebody else wrote has its own number of steps.
         recipe = recipe if attack == PENALTY else replace(recipe, steps=self._effort.steps)
         start = load_exact(self._patch(PLAIN_ATTACK))[0] if attack == START else None
         known = [(frame.image, frame.labels) for frame in self._material.learned[::TEST_EVERY]]
 
         def judge(patches: Tensor) -> Outcome:
-            return self._outcome(attacked_frames(self._frames, to_uint8(patches[0])))
+            return self._outcome(self._attacked(to_uint8(patches[0])))
 
         ladder, seconds = self._climb(attack, self._folder(attack), recipe, known, judge, start)
         curve = curve_of(ladder)
@@ -321,15 +356,16 @@ class Trial:
 
     def _per_image(self) -> None:
         """A patch for each of a few of the frames that are judged, whose place in it is known."""
-        recipe = replace(RECIPES[PER_IMAGE], steps=self._effort.steps)
-        places = known_places(self._material.unseen, recipe.size)
+        views = self._effort.views.ranges
+        recipe = replace(RECIPES[PER_IMAGE], steps=self._effort.steps, eot=views)
+        places = known_places(self._material.unseen, recipe.size, views)
         shown: list[TestFrame] = []
         ladders: list[tuple[Ladder, float]] = []
         for number in evenly(len(self._frames), IMAGES):
             frame = self._material.unseen[number]
 
             def seen(patches: Tensor, number: int = number) -> TestFrame:
-                return attacked_frames(self._frames, to_uint8(patches[0]))[number]
+                return self._attacked(to_uint8(patches[0]))[number]
 
             def judge(patches: Tensor, seen: Callable[[Tensor], TestFrame] = seen) -> Outcome:
                 return self._outcome([seen(patches)])
@@ -400,6 +436,9 @@ class Trial:
     def _frames(self) -> list[tuple[LabeledFrame, np.ndarray]]:
         return clean_segmented(self.segmenter, self._material.unseen)
 
+    def _attacked(self, patch: np.ndarray) -> list[TestFrame]:
+        return attacked_frames(self._frames, patch, self._effort.views.ranges)
+
     def _records(self, shown: Sequence[TestFrame]) -> tuple[RecordSet, RecordSet, RecordSet]:
         """Records of the clean, the undefended and the defended network on attacked frames."""
         verdicts = {frame.name: self._defense.process(frame.image) for frame in shown}
@@ -424,7 +463,7 @@ class Trial:
         note: str = "",
     ) -> None:
         """Judge a patch for all frames, and keep what came of it."""
-        clean, none, own = self._records(attacked_frames(self._frames, patch))
+        clean, none, own = self._records(self._attacked(patch))
         damages = clean.miou() - none.miou(), clean.miou() - own.miou()
         figures = Figures(
             self.segmenter.name, attack, self._streamed(patch), *damages, seconds=seconds, curve=curve, change=change
@@ -548,8 +587,8 @@ def publish(effort: Effort, docs: Path) -> None:
             plot = frontier_plot(found_points, "Damage against alarms, attackers of each network's profile")
             images = docs.parent / "images"
             make_folder(images)
-            replace_file(images / "attackers.svg", plot.encode())
-        MARKS.write(docs, table(found))
+            replace_file(images / effort.views.plot, plot.encode())
+        effort.views.marks.write(docs, table(found))
 
 
 def check_frames(effort: Effort, material: Material) -> None:
@@ -573,7 +612,10 @@ def check_frames(effort: Effort, material: Material) -> None:
 @click.option("--every", default=1, show_default=True, help="Judge on each n-th frame.")
 @click.option("--network", "networks", multiple=True, default=NETWORKS, show_default=True, help="Repeatable.")
 @click.option("--attacker", "attackers", multiple=True, type=click.Choice(NAMES), help="Repeatable.  [default: all]")
-@click.option("--work", type=click.Path(path_type=Path), default=WORK, show_default=True, help="Finished work.")
+@click.option("--seen", type=click.Choice(list(VIEWS)), default=ALIKE, show_default=True, help="How patches are.")
+@click.option(
+    "--work", type=click.Path(path_type=Path), default=WORK, show_default=True, help="Finished work, in a folder SEEN."
+)
 @click.option("--docs", type=click.Path(path_type=Path), default=DOCUMENT, show_default=True, help="Gets the table.")
 @click.option("--table-only", is_flag=True, help="Only write table and plot of what is finished.")
 def main(
@@ -582,14 +624,15 @@ def main(
     every: int,
     networks: tuple[str, ...],
     attackers: tuple[str, ...],
+    seen: str,
     work: Path,
     docs: Path,
     table_only: bool,
 ) -> None:
     """Measure, and write the figures after each attacker."""
     set_up_torch(seed=0)
-    MARKS.check(docs)
-    effort = Effort(steps, most, work)
+    effort = Effort(steps, most, VIEWS[seen], work / seen)
+    effort.views.marks.check(docs)
     if not table_only:
         drive = camvid_frames("val")
         material = Material(camvid_frames("train")[::2], drive[:: TEST_EVERY * every], drive)

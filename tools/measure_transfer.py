@@ -146,11 +146,13 @@ def clean_segmented(segmenter: Segmenter, frames: Sequence[LabeledFrame]) -> lis
     return [(replace(frame, labels=labels), labels) for frame, labels in segmented]
 
 
-def attacked_frames(frames: Sequence[tuple[LabeledFrame, np.ndarray]], patch: np.ndarray) -> list[TestFrame]:
-    """Frames of `clean_segmented` with a patch, at the same places whatever it is."""
+def attacked_frames(
+    frames: Sequence[tuple[LabeledFrame, np.ndarray]], patch: np.ndarray, seen: EotRanges = PLAIN
+) -> list[TestFrame]:
+    """Frames of `clean_segmented` with a patch, at the same places and ``seen`` alike, whatever it is."""
     generator, shown = torch.Generator().manual_seed(PASTING_SEED), []
     for frame, clean in frames:
-        image, hidden = paste_at_random(frame.image, patch, PLAIN, generator)
+        image, hidden = paste_at_random(frame.image, patch, seen, generator)
         truth = np.where(hidden, np.uint8(UNLABELLED), frame.labels)
         shown.append(TestFrame(frame.name, frame.drive, image, truth, hidden, clean))
     return shown

@@ -196,11 +196,20 @@ def test_images_of_a_camera_of_twelve_bits(capsys, tiny, tmp_path):
 
 def test_patches_that_are_too_weak_to_say_much_are_warned_of(capsys, monkeypatch, tiny, drive, tmp_path):
     monkeypatch.setattr(prepare_command, "SETTINGS", replace(SETTINGS, patch_steps=240, least_patch_steps=80))
-    monkeypatch.setattr(stages, "seconds_a_pass", lambda *_: 0.1)
+    monkeypatch.setattr(stages, "seconds_a_step", lambda *_: 1.0)
     output = tmp_path / "mine.zmask.safetensors"
     code, out, err = zmask(capsys, "prepare", drive, "--segmenter", tiny, "-o", output, "--budget", "60s", "--json")
     assert code == 0, err
     assert json.loads(out)["patch_steps"] == 5 and "they are weak: no head was trained" in " ".join(err.split())
+
+
+def test_that_there_was_no_time_to_train_a_head_is_told(capsys, tiny, drive, tmp_path):
+    output = tmp_path / "mine.zmask.safetensors"
+    code, out, err = zmask(capsys, "prepare", drive, "--segmenter", tiny, "-o", output, "--budget", "1s", "--json")
+    assert code == 0, err
+    told, said = json.loads(out), " ".join(err.split())
+    assert (told["rounds"], told["steps"]) == (0, 0) and told["patch_steps"] == SETTINGS.least_patch_steps
+    assert "no time left in this budget to train one" in said and "a budget twice as long" in said
 
 
 def test_why_no_head_that_was_trained_is_taken_is_told(capsys, monkeypatch, tiny, drive, tmp_path):

@@ -153,6 +153,32 @@ def train_patch(
     return PatchResult(attack.best, tuple(attack.history), tuple(attack.merits), None if shape is None else shape.cpu())
 
 
+def unjudged_patches(
+    segmenter: Segmenter,
+    recipe: Recipe,
+    frames: Iterable[AttackFrame],
+    progress: Callable[[], None],
+    profile: Profile | None = None,
+) -> Tensor:
+    """The patches of one run of ``recipe`` from noise, float [N, 3, h, w] in 0..1.
+
+    Unlike those of `train_patch` they are not judged in the end, which takes more memory. For what is raised see there.
+
+    Args:
+        segmenter: the attacked network.
+        recipe: of the attack.
+        frames: images with their labels.
+        progress: called after each step.
+        profile: of the defense, for attackers who know it.
+    """
+    attacker, stack = Attacker.prepare(segmenter, recipe, profile), stack_frames(segmenter, frames)
+    attack, draw = AttackState.start(recipe, segmenter.device), TransformSampler(recipe, segmenter.input_size)
+    for _ in range(recipe.steps):
+        make_step(attacker, stack, attack, draw)
+        progress()
+    return attack.patches()
+
+
 def make_step(attacker: Attacker, stack: FrameStack, attack: AttackState, sampler: TransformSampler) -> AttackedView:
     """Take one step of the attack on a random batch; returns what its images looked like before the step."""
     chosen = torch.randint(len(stack), (attack.recipe.batch,), generator=attack.generator)

@@ -168,7 +168,7 @@ def command(
         warn(sentence)
     _warn_of_few_drives(result.drives)
     _warn_of_weak_patches(result.patch_steps)
-    _tell_of_refused_heads(result)
+    _tell_of_no_head(result)
     cost, tally = _cost(network, result), None if hands is None else hands.tally()
     if tally is not None:
         report_tally(tally)
@@ -198,9 +198,16 @@ def _warn_of_weak_patches(steps: int) -> None:
         )
 
 
-def _tell_of_refused_heads(result: Preparation) -> None:
-    """Say why the profile has the head of fitting although others were trained."""
-    if result.steps or not result.rounds:
+def _tell_of_no_head(result: Preparation) -> None:
+    """Say why the profile has the head that it began with, although patches were strong enough to train another."""
+    if result.steps or result.patch_steps < SETTINGS.least_patch_steps:
+        return
+    if not result.rounds:
+        minutes = result.stages["patches"] / 60
+        warn(
+            f"after {minutes:.0f} min for the patches that heads are judged by, there was no time left in this budget "
+            "to train one, and the profile has the head that it began with: a budget twice as long has time for it."
+        )
         return
     if result.refused:
         why = f"the best head that was trained is not taken: {result.refused}"

@@ -16,9 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zmask_ros.attacks import Attacker, paste_at_random, stack_frames, to_uint8
-from zmask_ros.attacks.checkpoint import AttackState
-from zmask_ros.attacks.patch_attack import TransformSampler, make_step
+from zmask_ros.attacks import paste_at_random, to_uint8
+from zmask_ros.attacks.patch_attack import unjudged_patches
 from zmask_ros.defense import Defense, Profile
 from zmask_ros.errors import ZmaskError, describe_error
 from zmask_ros.progress import Progress, silent
@@ -97,15 +96,10 @@ def trial_score(
 
 
 def _trial_patch(segmenter: Segmenter, frames: Sequence[np.ndarray], progress: Progress) -> Tensor:
-    """Patches, float [1, 3, h, w] in 0..1; unlike `train_patch` they are not judged, which takes more memory."""
+    """Patches, float [1, 3, h, w] in 0..1."""
     recipe = replace(plain_recipe(segmenter.input_size, TRIAL_STEPS), seed=TRIAL_SEED)
-    attacker, stack = Attacker.prepare(segmenter, recipe), stack_frames(segmenter, [(frame, None) for frame in frames])
-    attack, draw = AttackState.start(recipe, segmenter.device), TransformSampler(recipe, segmenter.input_size)
     with progress("Trying a patch", "steps", recipe.steps) as advance:
-        for _ in range(recipe.steps):
-            make_step(attacker, stack, attack, draw)
-            advance()
-    return attack.patches()
+        return unjudged_patches(segmenter, recipe, [(frame, None) for frame in frames], advance)
 
 
 def weakest(patched: Sequence[float]) -> float:

@@ -25,6 +25,12 @@ BEGUN_PLAIN = (GRADED, ADAPTIVE, ADAPTIVE_BOTH)
 """Of them, those that begin with what harms most, a patch that knows nothing of the defense, instead of noise."""
 LASTING = LEARNED_PLAIN, LEARNED_SMALL = "plain, to learn from", "plain, small, to learn from"
 """Patches that the head learns from, and must never forget."""
+TIMED = {PLAIN: 5, ADAPTIVE: 6, ADAPTIVE_BOTH: 2}
+"""Kinds whose steps are timed, each with how many patches of a preparation take about as long for a step.
+
+Those are all that profiles are compared on, all that last, and those against what comes of the rounds. A step takes
+5 to 30 forward passes, by network and kind.
+"""
 SMALL_SIDE = 0.25
 """Of small patches, as a share of the input's height."""
 GRADED_BETA = 0.6

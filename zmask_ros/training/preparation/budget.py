@@ -9,18 +9,17 @@ from functools import cached_property
 from zmask_ros.training.benign_sources import BenignPictures
 from zmask_ros.training.double_oracle import BENIGN_A_FRAME, PATCHED_SHARE
 from zmask_ros.training.pipeline import PASSES_AN_ADVERSARIAL_STEP
-from zmask_ros.training.preparation.attackers import KINDS, LASTING, ROUND_ATTACKERS
+from zmask_ros.training.preparation.attackers import KINDS, LASTING, ROUND_ATTACKERS, TIMED
 from zmask_ros.training.preparation.standing import KNOWING
 from zmask_ros.training.preparation.state import PreparationState
 from zmask_ros.training.settings import LEAST_ADVERSARIAL_STEPS, PreparationSettings
 
-PATCH_SHARE, PATCHES = 0.35, len(KINDS) + len(LASTING) + len(KNOWING)
-"""Of the budget, for patches that profiles are compared on, that the head begins to learn from, and made anew."""
+PATCH_SHARE, PATCHES = 0.35, sum(TIMED.values())
+"""Of the budget, for so many patches: profiles are compared on them, a head begins to learn from them, or they are made
+anew."""
 HURRIED_SHARE = 0.5
 """Of the budget, for patches that profiles are compared on, where there is no time for what makes them strong."""
 FEWEST_PATCH_STEPS = 5
-PASSES_A_PATCH_STEP = 10
-"""Forward and backward of both images, most of them through the defense, in forward passes of one image."""
 SCREEN_SHARE = 0.25
 """Of the budget, for a screen: less than it takes to train one are left to the head."""
 FEWEST_ROUNDS = 2
@@ -56,6 +55,7 @@ class Budget:
         state: how far the preparation is, and what its pieces have taken so far.
         now: gives the seconds since it began.
         pass_seconds: gives those that a forward pass takes.
+        step_seconds: gives those that an optimization step of one of `PATCHES` takes on the average.
         benign: pictures that are given.
         reported: number of clean frames that are held out for the report.
         draws: whether other roads can be drawn.
@@ -68,12 +68,14 @@ class Budget:
         state: PreparationState,
         now: Callable[[], float],
         pass_seconds: Callable[[], float],
+        step_seconds: Callable[[], float],
         benign: BenignPictures,
         reported: int,
         draws: bool,
     ) -> None:
         self.seconds = seconds
-        self._settings, self._state, self._now, self._pass_seconds = settings, state, now, pass_seconds
+        self._settings, self._state, self._now = settings, state, now
+        self._pass_seconds, self._step_seconds = pass_seconds, step_seconds
         self._benign, self._reported, self._draws = benign, reported, draws
 
     def patch_steps(self) -> int:
@@ -81,7 +83,7 @@ class Budget:
         most, least = self._settings.patch_steps, self._settings.least_patch_steps
         if math.isinf(self.seconds):
             return most
-        step = max(PASSES_A_PATCH_STEP * self._pass_seconds(), 1e-9)
+        step = max(self._step_seconds(), 1e-9)
         affordable = int(PATCH_SHARE * self.seconds / PATCHES / step)
         if affordable < least:
             hurried = int(HURRIED_SHARE * self.seconds / len(KINDS) / step)
@@ -137,7 +139,15 @@ class Budget:
         expected = state.round_seconds or 2 * state.patch_seconds + state.compare_seconds
         lesson = self._for_last_lesson()
         missing = max(0, FEWEST_ROUNDS - state.rounds) * expected
-        return expected + (lesson if lesson + missing <= left else 0.0) < left
+        return self._before_rounds() + expected + (lesson if lesson + missing <= left else 0.0) < left
+
+    def _before_rounds(self) -> float:
+        """Seconds that are needed before the first round: to make what a head learns from, and to show it roads."""
+        if self._state.oracle_seconds:
+            return 0.0
+        missing = sum(kind not in self._state.learned for kind in LASTING)
+        shown = min(SHOWN_SHARE * self.seconds, self._settings.shown_frames * BENIGN_A_FRAME * self._pass_seconds())
+        return missing * self._state.patch_seconds + shown + SECONDS_A_DRAWN * self.drawn_pictures()
 
     def affords_last_lesson(self, more_seconds: float) -> bool:
         """Whether there have been enough rounds for a last lesson, and is time for it and for ``more_seconds``."""

@@ -21,6 +21,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property, partial
@@ -30,7 +31,7 @@ import numpy as np
 from torch import Tensor
 
 from zmask_ros.attacks import Recipe
-from zmask_ros.attacks.patch_attack import profile_digest
+from zmask_ros.attacks.patch_attack import profile_digest, unjudged_patches
 from zmask_ros.defense import Profile, load_profile, save_profile
 from zmask_ros.defense.evidence.head import Head
 from zmask_ros.defense.masking.growth import Growth
@@ -53,6 +54,7 @@ from zmask_ros.training.preparation.attackers import (
     LEARNED_SMALL,
     ROUND_ATTACKERS,
     SMALL,
+    TIMED,
     Turn,
     patch_recipes,
 )
@@ -74,6 +76,8 @@ ROUND_STEPS = 2 / 3
 """Of the steps of the patches that profiles are compared on: more rounds teach more than longer ones."""
 FIRST_LEARNING_RATE, LEARNING_RATE = 2e-3, 1e-3
 """Of the first round of the head, and of those that follow."""
+TIMED_STEPS = 2
+"""Of a patch; the first one, in which all is new, takes longer and is not timed."""
 NO_PICTURES = BenignPictures()
 ANEW, LAST_LESSON = "anew", "last lesson"
 """What tells patches against the best from those against the head of the last lesson."""
@@ -238,6 +242,7 @@ class _Chain:
             self.state,
             self._now,
             lambda: self._pass_seconds,
+            self._step_seconds,
             benign,
             len(self.parts.reported),
             surroundings.roads is not None,
@@ -441,6 +446,16 @@ class _Chain:
         """Seconds that a forward pass takes."""
         return seconds_a_pass(self.segmenter, self.parts.others)
 
+    def _step_seconds(self) -> float:
+        """Seconds that an optimization step of a patch takes, on the average over all that are made."""
+        recipes = patch_recipes(self.segmenter.input_size, TIMED_STEPS)
+        frames = [frame.image for frame in self.parts.training[:TIMED_STEPS]]
+        seconds = (
+            count * seconds_a_step(self.segmenter, recipes[kind], self.judged_cautious, frames)
+            for kind, count in TIMED.items()
+        )
+        return sum(seconds) / sum(TIMED.values())
+
     def _order(self, kind: str, recipe: Recipe, profile: Profile, begun: Tensor | None = None) -> PatchOrder:
         """Patches against the network or, where the recipe knows it, against ``profile``; they begin with ``begun``."""
         own = profile if recipe.knows_the_defense else None
@@ -600,6 +615,17 @@ class _Chain:
         if state.head is None:
             state.lesson_seconds = self._now() - began
         return replace(own, patched=self.comparison.weakest_patched(own))
+
+
+def seconds_a_step(segmenter: Segmenter, recipe: Recipe, profile: Profile, images: Sequence[np.ndarray]) -> float:
+    """Seconds that the last step of ``recipe`` takes, against ``profile`` if it knows the defense."""
+    ends = [time.perf_counter()]
+    unjudged_patches(segmenter, recipe, [(image, None) for image in images], partial(_note_time, ends), profile)
+    return ends[-1] - ends[-2]
+
+
+def _note_time(times: list[float]) -> None:
+    times.append(time.perf_counter())
 
 
 def _identity(

@@ -3,10 +3,16 @@
 Each attacker optimizes on CamVid's training drives and is judged on its validation frames, which neither the attack nor
 the profile has seen: frame by frame with the patch always seen alike, as beside `tools/measure_shipped.py`, and in
 streaming mode over the whole drive. Steps are doubled until the damage that is left and the share of flagged frames
-change by less than 5 %, or until --most. With --seen varied, sizes, angles and light vary as in the plan of the
-published evaluation, for the attackers and for the judge; that table stands beside the other one.
+change by less than 5 %, or until --most.
 
     PYTHONPATH=tools python tools/measure_attackers.py --steps 250 --most 4000
+    PYTHONPATH=tools python tools/measure_attackers.py --table varied --steps 250 --most 4000
+    PYTHONPATH=tools python tools/measure_attackers.py --table others --network theirs.yaml --steps 250 --most 4000
+
+Of the three tables *varied* is of patches whose sizes, angles and light vary as in the plan of the published
+evaluation, for the attackers and for the judge, and *others* of networks that do not come with the package, each with
+the profile that fitting gives on CamVid's training drives. Those whose classes are not CamVid's are judged by their own
+labels of the frames without a patch.
 
 Finished work is kept in --work, the same command goes on from there, and several may run at the same time, the same
 command or others: each takes attackers that no other one is at. Table and plot are made of all that is in --work, and
@@ -51,7 +57,8 @@ from zmask_ros.attacks.scenes import evenly
 from zmask_ros.attacks.strength import ATTACKERS, FAST, PENALIZED
 from zmask_ros.cli.console import progress
 from zmask_ros.data.camvid import LabeledFrame
-from zmask_ros.defense import Profile, load_profile
+from zmask_ros.defense import Profile, load_profile, save_profile
+from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.baselines.interface import Ours, segment
 from zmask_ros.evaluation.metrics.records import Record, RecordSet, TestFrame, Verdict
 from zmask_ros.evaluation.metrics.segmentation import Confusion
@@ -120,35 +127,32 @@ FOLLOWED = Behavior(
 
 
 @dataclass(frozen=True)
-class Views:
-    """How a patch is seen, by its attacker and by the judge, and where the table of that stands.
+class Table:
+    """A table in the document, and what it is of.
 
     Attributes:
-        ranges: that its place, size, angles and light are drawn from.
-        marks: around the table.
+        marks: around it.
         plot: name of the frontier's file.
+        seen: how patches are seen, by their attackers and by the judge.
     """
 
-    ranges: EotRanges
     marks: Marks
     plot: str
+    seen: EotRanges = PLAIN
+
+    @classmethod
+    def called(cls, name: str, plot: str, seen: EotRanges = PLAIN) -> Table:
+        """One that stands between marks of this name."""
+        return cls(
+            Marks(f"<!-- {name}: written by tools/measure_attackers.py -->", f"<!-- end of {name} -->"), plot, seen
+        )
 
 
-ALIKE, VARIED = "alike", "varied"
-VIEWS = {
-    ALIKE: Views(
-        PLAIN,
-        Marks("<!-- attackers: written by tools/measure_attackers.py -->", "<!-- end of attackers -->"),
-        "attackers.svg",
-    ),
-    VARIED: Views(
-        SEEN,
-        Marks(
-            "<!-- attackers, seen varied: written by tools/measure_attackers.py -->",
-            "<!-- end of attackers, seen varied -->",
-        ),
-        "attackers_varied.svg",
-    ),
+ALIKE, VARIED, OTHERS = "alike", "varied", "others"
+TABLES = {
+    ALIKE: Table.called("attackers", "attackers.svg"),
+    VARIED: Table.called("attackers, seen varied", "attackers_varied.svg", SEEN),
+    OTHERS: Table.called("attackers on networks of others", "attackers_others.svg"),
 }
 
 
@@ -254,11 +258,11 @@ class Material:
 
 @dataclass(frozen=True)
 class Effort:
-    """How long attackers go on, how their patches are seen, and where finished work lies."""
+    """How long attackers go on, for which table, and where finished work lies."""
 
     steps: int
     most: int
-    views: Views
+    table: Table
     work: Path
 
     def folder(self, network: str, attack: str) -> Path:
@@ -304,11 +308,11 @@ def claimed(folder: Path, wait: bool) -> Iterator[bool]:
 
 
 class Trial:
-    """A network under its shipped profile, against attackers."""
+    """A network under its shipped profile, or under what fitting gives it, against attackers."""
 
     def __init__(self, name: str, material: Material, effort: Effort) -> None:
         self.segmenter: Segmenter = load_segmenter(name, "cpu")
-        self.profile: Profile = load_profile(shipped_profile(name))
+        self.profile: Profile = profile_of(self.segmenter, material.learned, effort.work)
         self._defense = Ours(self.segmenter, self.profile)
         self._camera = DefendedCamera(self.segmenter, self.profile)
         self._material, self._effort = material, effort
@@ -337,11 +341,11 @@ class Trial:
 
     def _universal(self, attack: str) -> None:
         """One patch for all frames."""
-        recipe = replace(RECIPES[attack], eot=self._effort.views.ranges)
+        recipe = replace(RECIPES[attack], eot=self._effort.table.seen)
         # The one that somebody else wrote has its own number of steps.
         recipe = recipe if attack == PENALTY else replace(recipe, steps=self._effort.steps)
         start = load_exact(self._patch(PLAIN_ATTACK))[0] if attack == START else None
-        known = [(frame.image, frame.labels) for frame in self._material.learned[::TEST_EVERY]]
+        known = self._with_truth(self._material.learned[::TEST_EVERY])
 
         def judge(patches: Tensor) -> Outcome:
             return self._outcome(self._attacked(to_uint8(patches[0])))
@@ -356,13 +360,13 @@ class Trial:
 
     def _per_image(self) -> None:
         """A patch for each of a few of the frames that are judged, whose place in it is known."""
-        views = self._effort.views.ranges
-        recipe = replace(RECIPES[PER_IMAGE], steps=self._effort.steps, eot=views)
-        places = known_places(self._material.unseen, recipe.size, views)
+        seen_as = self._effort.table.seen
+        recipe = replace(RECIPES[PER_IMAGE], steps=self._effort.steps, eot=seen_as)
+        places = known_places(self._material.unseen, recipe.size, seen_as)
         shown: list[TestFrame] = []
         ladders: list[tuple[Ladder, float]] = []
         for number in evenly(len(self._frames), IMAGES):
-            frame = self._material.unseen[number]
+            frame, _ = self._frames[number]
 
             def seen(patches: Tensor, number: int = number) -> TestFrame:
                 return self._attacked(to_uint8(patches[0]))[number]
@@ -436,8 +440,12 @@ class Trial:
     def _frames(self) -> list[tuple[LabeledFrame, np.ndarray]]:
         return clean_segmented(self.segmenter, self._material.unseen)
 
+    def _with_truth(self, frames: Sequence[LabeledFrame]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Images and labels of frames, those of the network where its classes are not CamVid's."""
+        return [(frame.image, frame.labels) for frame, _ in clean_segmented(self.segmenter, frames)]
+
     def _attacked(self, patch: np.ndarray) -> list[TestFrame]:
-        return attacked_frames(self._frames, patch, self._effort.views.ranges)
+        return attacked_frames(self._frames, patch, self._effort.table.seen)
 
     def _records(self, shown: Sequence[TestFrame]) -> tuple[RecordSet, RecordSet, RecordSet]:
         """Records of the clean, the undefended and the defended network on attacked frames."""
@@ -473,7 +481,7 @@ class Trial:
 
     def _streamed(self, patch: np.ndarray, decoy: np.ndarray | None = None) -> OnAStream:
         """The drive with a patch, and with another one beside it."""
-        drive = [(frame.image, frame.labels) for frame in self._material.drive]
+        drive = self._with_truth(self._material.drive)
         frames = list(patched_drive(ALONE if decoy is None else FOLLOWED, drive, patch, RATE_HZ, decoy))
         clean = Confusion(len(self.segmenter.classes))
         for (image, labels), frame in zip(drive, frames, strict=True):
@@ -498,6 +506,18 @@ class Trial:
         replace_file(folder / "finished.json", FINISHED.dump_json(finished))
         said = finished.figures.defended if finished.figures.stream is None else finished.figures.stream.remains
         click.echo(f"{finished.figures.network}: {finished.figures.attack}: {said:.3f} remains")
+
+
+def profile_of(segmenter: Segmenter, learned: Sequence[LabeledFrame], work: Path) -> Profile:
+    """The profile that comes with a network, or else what fitting gives, which is kept in ``work``."""
+    try:
+        path = shipped_profile(segmenter.name)
+    except ZmaskError:
+        path = work / f"{segmenter.name}.zmask.safetensors"
+        if not path.exists():
+            make_folder(work)
+            save_profile(fitted(segmenter, transfer_plan(segmenter), list(clean_frames(learned))), path)
+    return load_profile(path)
 
 
 def made_on(network: str) -> str:
@@ -587,8 +607,8 @@ def publish(effort: Effort, docs: Path) -> None:
             plot = frontier_plot(found_points, "Damage against alarms, attackers of each network's profile")
             images = docs.parent / "images"
             make_folder(images)
-            replace_file(images / effort.views.plot, plot.encode())
-        effort.views.marks.write(docs, table(found))
+            replace_file(images / effort.table.plot, plot.encode())
+        effort.table.marks.write(docs, table(found))
 
 
 def check_frames(effort: Effort, material: Material) -> None:
@@ -612,9 +632,9 @@ def check_frames(effort: Effort, material: Material) -> None:
 @click.option("--every", default=1, show_default=True, help="Judge on each n-th frame.")
 @click.option("--network", "networks", multiple=True, default=NETWORKS, show_default=True, help="Repeatable.")
 @click.option("--attacker", "attackers", multiple=True, type=click.Choice(NAMES), help="Repeatable.  [default: all]")
-@click.option("--seen", type=click.Choice(list(VIEWS)), default=ALIKE, show_default=True, help="How patches are.")
+@click.option("--table", "name", type=click.Choice(list(TABLES)), default=ALIKE, show_default=True, help="Which one.")
 @click.option(
-    "--work", type=click.Path(path_type=Path), default=WORK, show_default=True, help="Finished work, in a folder SEEN."
+    "--work", type=click.Path(path_type=Path), default=WORK, show_default=True, help="Finished work, in a folder TABLE."
 )
 @click.option("--docs", type=click.Path(path_type=Path), default=DOCUMENT, show_default=True, help="Gets the table.")
 @click.option("--table-only", is_flag=True, help="Only write table and plot of what is finished.")
@@ -624,15 +644,15 @@ def main(
     every: int,
     networks: tuple[str, ...],
     attackers: tuple[str, ...],
-    seen: str,
+    name: str,
     work: Path,
     docs: Path,
     table_only: bool,
 ) -> None:
     """Measure, and write the figures after each attacker."""
     set_up_torch(seed=0)
-    effort = Effort(steps, most, VIEWS[seen], work / seen)
-    effort.views.marks.check(docs)
+    effort = Effort(steps, most, TABLES[name], work / name)
+    effort.table.marks.check(docs)
     if not table_only:
         drive = camvid_frames("val")
         material = Material(camvid_frames("train")[::2], drive[:: TEST_EVERY * every], drive)
@@ -645,9 +665,9 @@ def run(
     networks: Sequence[str], attackers: Sequence[str], material: Material, effort: Effort, done: Callable[[], None]
 ) -> None:
     """All attackers on all networks, first those that no other process is at."""
-    trials = {name: Trial(name, material, effort) for name in networks}
+    trials = {trial.segmenter.name: trial for trial in (Trial(name, material, effort) for name in networks)}
     wanted = [name for name in NAMES if name in attackers or any(name in NEEDED.get(own, ()) for own in attackers)]
-    left = [(network, attack) for network in networks for attack in wanted]
+    left = [(network, attack) for network in trials for attack in wanted]
     for wait in (False, True):
         for network, attack in tuple(left):
             needed = (effort.folder(network, name) / "finished.json" for name in NEEDED.get(attack, ()))
@@ -658,7 +678,7 @@ def run(
                     trials[network].measure(attack)
                     left.remove((network, attack))
                     done()
-    for network in networks:
+    for network in trials:
         for other in {one.figures.network for one in effort.finished()} - {network}:
             with claimed(effort.folder(network, made_on(other)), wait=True):
                 trials[network].transferred(other)

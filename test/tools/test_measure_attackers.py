@@ -11,8 +11,8 @@ from measure_attackers import (
     ALIKE,
     FINISHED,
     PLAIN_ATTACK,
+    TABLES,
     VARIED,
-    VIEWS,
     Effort,
     Figures,
     Finished,
@@ -28,7 +28,7 @@ from measure_transfer import PATCH, attacked_frames
 from zmask_ros.data.camvid import LabeledFrame
 from zmask_ros.evaluation.metrics.records import Record
 
-MARKED = "before\n" + "".join(f"{views.marks.begin}\n{views.marks.end}\n" for views in VIEWS.values()) + "after\n"
+MARKED = "before\n" + "".join(f"{own.marks.begin}\n{own.marks.end}\n" for own in TABLES.values()) + "after\n"
 
 
 def record(name: str, right: int, flagged: bool) -> Record:
@@ -47,7 +47,7 @@ def finished(effort: Effort, network: str, attack: str, right: tuple[int, int], 
 
 
 def test_the_table_and_the_worst_case_are_of_all_finished_work(tmp_path: Path) -> None:
-    effort, document = Effort(1, 1, VIEWS[ALIKE], tmp_path / "work"), tmp_path / "docs.md"
+    effort, document = Effort(1, 1, TABLES[ALIKE], tmp_path / "work"), tmp_path / "docs.md"
     document.write_text(MARKED)
     finished(effort, "unet_camvid", "bound, grouped", (9, 2), (True, False))
     finished(effort, "unet_camvid", PLAIN_ATTACK, (4, 8), (False, True))
@@ -60,7 +60,7 @@ def test_the_table_and_the_worst_case_are_of_all_finished_work(tmp_path: Path) -
     assert float(rows[2][3]) > float(rows[3][3])
     assert rows[2][4] == "0 of 2", "neither frame is flagged under both"
     assert (tmp_path / "images" / "attackers.svg").exists()
-    varied = Effort(1, 1, VIEWS[VARIED], tmp_path / "varied")
+    varied = Effort(1, 1, TABLES[VARIED], tmp_path / "varied")
     finished(varied, "unet_camvid", PLAIN_ATTACK, (3, 8), (False, True))
     publish(varied, document)
     further = [line for line in document.read_text().splitlines() if line.startswith("| ")]
@@ -68,7 +68,7 @@ def test_the_table_and_the_worst_case_are_of_all_finished_work(tmp_path: Path) -
 
 
 def test_work_on_other_frames_is_refused(tmp_path: Path) -> None:
-    effort = Effort(1, 1, VIEWS[ALIKE], tmp_path)
+    effort = Effort(1, 1, TABLES[ALIKE], tmp_path)
     finished(effort, "unet_camvid", PLAIN_ATTACK, (9, 9), (True, True))
     frames = [LabeledFrame(name, np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.uint8), 0) for name in "abc"]
     check_frames(effort, Material((), frames[:2], ()))
@@ -85,14 +85,14 @@ def test_an_attacker_is_the_work_of_one_process(tmp_path: Path) -> None:
         assert again
 
 
-@pytest.mark.parametrize("name", VIEWS)
+@pytest.mark.parametrize("name", TABLES)
 def test_a_patch_for_an_image_is_where_it_is_judged(name: str) -> None:
     random = np.random.default_rng(0)
     frames = [
         LabeledFrame(name, random.integers(0, 255, (360, 480, 3), np.uint8), np.zeros((360, 480), np.uint8), 0)
         for name in "abc"
     ]
-    seen = VIEWS[name].ranges
+    seen = TABLES[name].seen
     shown = attacked_frames([(frame, frame.labels) for frame in frames], np.zeros((*PATCH.size, 3), np.uint8), seen)
     for place, frame in zip(known_places(frames, PATCH.size, seen), shown, strict=True):
         rows, columns = np.nonzero(frame.hidden)

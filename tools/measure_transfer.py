@@ -179,6 +179,7 @@ class Trial:
         self.clean = [frame.image for frame in frames]
         self.unattacked = clean_segmented(segmenter, frames)
         self.attacked = attacked_frames(self.unattacked, patch)
+        self._nothing_attacked = self._records(lambda frame: Verdict.unmasked(frame.clean))
         self._none = self._records(undefended(segmenter))
         self._oracle = self._records(
             lambda frame: Verdict.unmasked(labels_without(segmenter, frame.image, frame.hidden))
@@ -186,8 +187,7 @@ class Trial:
 
     def figures(self, defenses: Mapping[str, DefenseFigures]) -> NetworkFigures:
         """All that was found on the network."""
-        clean = self._records(lambda frame: Verdict.unmasked(frame.clean)).miou()
-        bounds = clean, self._none.miou(), self._oracle.miou()
+        bounds = self._nothing_attacked.miou(), self._none.miou(), self._oracle.miou()
         return NetworkFigures(self.segmenter.name, len(self.clean), len(self.roads), *bounds, defenses)
 
     def defended(self, baseline: Baseline, note: str = "") -> DefenseFigures:
@@ -215,7 +215,7 @@ class Trial:
         shown = attacked_frames(self.unattacked, patch)
         clean = recorded(self.segmenter, shown, lambda frame: Verdict.unmasked(frame.clean))
         defended = recorded(self.segmenter, shown, lambda frame: baseline.process(frame.image))
-        plain = self._records(lambda frame: Verdict.unmasked(frame.clean)).miou() - self._none.miou()
+        plain = self._nothing_attacked.miou() - self._none.miou()
         return (clean.miou() - defended.miou()) / plain, int(defended.flagged.sum())
 
     def _records(self, evaluator: Callable[[TestFrame], Verdict]) -> RecordSet:

@@ -196,7 +196,7 @@ def test_images_of_a_camera_of_twelve_bits(capsys, tiny, tmp_path):
 
 def test_patches_that_are_too_weak_to_say_much_are_warned_of(capsys, monkeypatch, tiny, drive, tmp_path):
     monkeypatch.setattr(prepare_command, "SETTINGS", replace(SETTINGS, patch_steps=240, least_patch_steps=80))
-    monkeypatch.setattr(stages, "seconds_a_step", lambda *_: 1.0)
+    monkeypatch.setattr(stages, "seconds_a_pass", lambda *_: 0.1)
     output = tmp_path / "mine.zmask.safetensors"
     code, out, err = zmask(capsys, "prepare", drive, "--segmenter", tiny, "-o", output, "--budget", "60s", "--json")
     assert code == 0, err

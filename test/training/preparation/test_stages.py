@@ -157,13 +157,19 @@ def test_an_interrupted_one_goes_on_and_ends_the_same(segmenter, uninterrupted, 
     assert not work.exists()
 
 
+def a_step_takes(monkeypatch, seconds):
+    """By a measurement, that a fast pass leaves time for."""
+    monkeypatch.setattr(stages, "seconds_a_pass", lambda *_: 0.01)
+    monkeypatch.setattr(stages, "seconds_a_step", lambda *_: seconds)
+
+
 def test_an_interrupted_patch_is_gone_on_with_although_the_machine_got_slower(segmenter, tmp_path, monkeypatch):
     monkeypatch.setattr(patch_attack, "SAVED_EVERY", 2)
     settings, work = replace(SETTINGS, patch_steps=9), tmp_path / "work"
-    monkeypatch.setattr(stages, "seconds_a_step", lambda *_: 0.5)
+    a_step_takes(monkeypatch, 0.5)
     run(segmenter, work, LIKES_TRAINING, interrupting("Patch: plain", 3), settings, budget=75.0)
     assert (work / "plain.attack.safetensors").exists()
-    monkeypatch.setattr(stages, "seconds_a_step", lambda *_: 1.0)
+    a_step_takes(monkeypatch, 1.0)
     result, _ = run(segmenter, work, LIKES_TRAINING, settings=settings, budget=75.0)
     assert result.patch_steps == 4
 
@@ -191,11 +197,19 @@ def test_a_patch_whose_state_does_not_fit_is_begun_anew(segmenter, uninterrupted
 
 def test_patches_do_not_take_more_than_half_of_a_short_budget(segmenter, tmp_path, monkeypatch):
     settings = replace(SETTINGS, patch_steps=240, least_patch_steps=80)
-    monkeypatch.setattr(stages, "seconds_a_step", lambda *_: 0.5)
+    a_step_takes(monkeypatch, 0.5)
     result, _ = run(segmenter, tmp_path / "work", LIKES_TRAINING, settings=settings, budget=60.0)
     # Seven patches, and half a second a step. They cannot judge a head, so none is trained.
     assert result.patch_steps == 8
     assert result.steps == 0 and not is_trained(result.profile)
+
+
+def test_a_short_budget_is_not_spent_on_timing(segmenter, tmp_path, monkeypatch):
+    settings = replace(SETTINGS, patch_steps=240, least_patch_steps=80)
+    monkeypatch.setattr(stages, "seconds_a_pass", lambda *_: 0.05)
+    monkeypatch.setattr(stages, "seconds_a_step", lambda *_: pytest.fail("It takes six steps, of half a second each."))
+    result, _ = run(segmenter, tmp_path / "work", LIKES_TRAINING, settings=settings, budget=60.0)
+    assert result.patch_steps == 8
 
 
 def test_a_short_budget_is_not_spent_on_the_report(segmenter, tmp_path, monkeypatch):

@@ -76,8 +76,10 @@ ROUND_STEPS = 2 / 3
 """Of the steps of the patches that profiles are compared on: more rounds teach more than longer ones."""
 FIRST_LEARNING_RATE, LEARNING_RATE = 2e-3, 1e-3
 """Of the first round of the head, and of those that follow."""
-TIMED_STEPS = 2
-"""Of a patch; the first one, in which all is new, takes longer and is not timed."""
+TIMED_STEPS, TIMED_SHARE = 2, 0.03
+"""Of a patch, the first of which, in which all is new, is not timed; and of the budget, that this may take."""
+PASSES_A_STEP = 10
+"""Forward passes that a step takes on the average, about, where there is no time to see."""
 NO_PICTURES = BenignPictures()
 ANEW, LAST_LESSON = "anew", "last lesson"
 """What tells patches against the best from those against the head of the last lesson."""
@@ -448,6 +450,9 @@ class _Chain:
 
     def _step_seconds(self) -> float:
         """Seconds that an optimization step of a patch takes, on the average over all that are made."""
+        guessed = PASSES_A_STEP * self._pass_seconds
+        if len(TIMED) * TIMED_STEPS * guessed > TIMED_SHARE * self.budget.seconds:
+            return guessed
         recipes = patch_recipes(self.segmenter.input_size, TIMED_STEPS)
         frames = [frame.image for frame in self.parts.training[:TIMED_STEPS]]
         seconds = (

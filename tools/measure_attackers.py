@@ -79,9 +79,10 @@ WORK = Path("out/attackers")
 OWN = replace(PATCH, batch=2, seed=11)
 BASE = replace(OWN, **FAST)
 BOUND = {"adaptive": "flag", "evasion": "constraint"}
-PLAIN_ATTACK, START, METHOD, SCREEN, STREAM, BESIDE, PER_IMAGE = (
+PLAIN_ATTACK, START, WEIGHED, METHOD, SCREEN, STREAM, BESIDE, PER_IMAGE = (
     "knows no defence",
     "from the plain patch",
+    "from the plain patch, equal weights",
     "knows the method, not the profile",
     "knows the screening alone",
     "knows the screening and the whole analysis",
@@ -96,6 +97,7 @@ RECIPES: dict[str, Recipe] = {
     **{f"bound, {name}": replace(BASE, **BOUND, **own) for name, own in ATTACKERS.items()},
     f"bound, the best of {STARTS} starts": replace(BASE, **BOUND, restarts=STARTS),
     START: replace(BASE, **BOUND),
+    WEIGHED: replace(BASE, adaptive="flag"),
     METHOD: replace(BASE, **BOUND),
     SCREEN: replace(BASE, **BOUND),
     STREAM: replace(BASE, **BOUND | {"adaptive": "stream"}),
@@ -104,7 +106,7 @@ RECIPES: dict[str, Recipe] = {
 }
 """The attackers by name; the first rung of all but `PENALTY` has the steps that are asked for."""
 NAMES = (*RECIPES, BESIDE)
-NEEDED = {START: (PLAIN_ATTACK,), BESIDE: (PLAIN_ATTACK, STREAM)}
+NEEDED = {START: (PLAIN_ATTACK,), WEIGHED: (PLAIN_ATTACK,), BESIDE: (PLAIN_ATTACK, STREAM)}
 """Attackers whose patches others begin with."""
 IMAGES = 4
 """Frames that get a patch of their own."""
@@ -344,7 +346,7 @@ class Trial:
         recipe = replace(RECIPES[attack], eot=self._effort.table.seen)
         # The one that somebody else wrote has its own number of steps.
         recipe = recipe if attack == PENALTY else replace(recipe, steps=self._effort.steps)
-        start = load_exact(self._patch(PLAIN_ATTACK))[0] if attack == START else None
+        start = load_exact(self._patch(PLAIN_ATTACK))[0] if attack in (START, WEIGHED) else None
         known = self._with_truth(self._material.learned[::TEST_EVERY])
 
         def judge(patches: Tensor) -> Outcome:

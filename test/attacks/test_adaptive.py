@@ -18,7 +18,7 @@ from support.neighbourly import EXACT, generator
 from support.patched_street import PATCH
 from support.profiles import with_changed
 from support.screened import screened_profile
-from zmask_ros.attacks import Attacker, Recipe, train_patch
+from zmask_ros.attacks import Attacker, Recipe, stack_frames, train_patch
 from zmask_ros.attacks.adaptive import alarm_loss, flag_loss, mask_evasion_loss
 from zmask_ros.attacks.eot import sample_layout
 from zmask_ros.attacks.over_activation_loss import OverActivationLoss
@@ -250,6 +250,26 @@ def test_a_constraint_brings_the_score_below_the_threshold(
     assert masked[free] > 0.9, "there is something to evade"
     assert masked[bound] <= 0.3
     assert accuracy[bound] < 0.85, "of 0.9 without an attack: it still does harm"
+
+
+def test_a_bound_attack_is_over_the_frames_that_are_below_the_limit_without_a_patch(
+    tiny: tuple[Segmenter, Profile], frames: Frames
+) -> None:
+    defense, stack = Defense(*tiny), stack_frames(tiny[0], frames)
+    scores = [float(defense.analyze(tiny[0].prepare(image))[1].score) for image, _ in frames]
+    middle = float(np.median(scores))
+    threshold = replace(tiny[1].detector.threshold, value=middle)
+    recipe = replace(BIG, adaptive="flag", evasion="constraint", margin=0.0)
+
+    def attacked(value: float, recipe: Recipe) -> list[int]:
+        profile = with_changed(tiny[1], threshold=replace(threshold, value=value))
+        return Attacker.prepare(tiny[0], recipe, profile).evadable(stack).numbers.tolist()
+
+    everything = stack.numbers.tolist()
+    below = [number for number, score in enumerate(scores) if score <= middle]
+    assert attacked(middle, recipe) == below and 0 < len(below) < len(everything)
+    assert attacked(0.0, recipe) == attacked(2 * max(scores), recipe) == everything
+    assert attacked(middle, replace(BIG, adaptive="flag")) == everything, "who has no constraint"
 
 
 def test_a_penalty_is_added_to_the_loss_as_it_is(tiny: tuple[Segmenter, Profile], frames: Frames) -> None:

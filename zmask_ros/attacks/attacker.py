@@ -19,6 +19,7 @@ from zmask_ros.attacks.adaptive import (
 )
 from zmask_ros.attacks.balance import AsTheyAre, Balance, EachMeasured, Gradients, Measuring, OnePass
 from zmask_ros.attacks.eot import Transforms
+from zmask_ros.attacks.frames import FrameStack
 from zmask_ros.attacks.losses import AttackGradient, attack_gradient, gradient_of, smoothness_gradient
 from zmask_ros.attacks.objectives import Goal, goal_of
 from zmask_ros.attacks.over_activation_loss import OverActivationLoss
@@ -180,6 +181,23 @@ class Attacker:
         logits = view.logits if self.recipe.adaptive == "none" else self.renderer.final_logits(view)
         pixels = self.goal.losses(logits, labels, view.mask)
         return 1 - float(pixels.resisting.sum() / pixels.counted.sum().clamp(min=1))
+
+    @torch.no_grad()
+    def evadable(self, stack: FrameStack) -> FrameStack:
+        """The frames that are below a constraint's limit as long as there is no patch; all of them, if none is.
+
+        The others are above it whatever the patch is: the multiplier would grow because of them, until nothing but
+        evasion is left of the attack. Without a constraint it is all frames.
+        """
+        if self.recipe.evasion != CONSTRAINT:
+            return stack
+        device = self.renderer.segmenter.device
+        nothing = torch.zeros(0, 3, *self.recipe.size, device=device)
+        below = []
+        for one in torch.arange(len(stack)).split(1):
+            view = self.renderer.render(stack.batch(one, device)[0], nothing, ())
+            below.append(share_above(self._limits(view).values(), self.recipe.margin) == 0)
+        return stack.where(torch.tensor(below)) if any(below) else stack
 
     def _attack(self, view: AttackedView, labels: Tensor, terms: Terms) -> AttackGradient:
         """The gradient on the main logits, and on the auxiliary ones where they count."""

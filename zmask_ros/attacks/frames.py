@@ -55,7 +55,11 @@ class FrameStack:
             raise NothingToHideError(
                 "No frame shows the class that is to be hidden: name another class or other frames."
             )
-        return FrameStack(self.images[shown], self.labels[shown], self.numbers[shown])
+        return self.where(shown)
+
+    def where(self, wanted: Tensor) -> FrameStack:
+        """Only the frames where bool [N] is true."""
+        return FrameStack(self.images[wanted], self.labels[wanted], self.numbers[wanted])
 
     def digest(self) -> str:
         """SHA-256 of all images and labels, hexadecimal."""

@@ -129,6 +129,7 @@ def train_patch(
     stack = stack_frames(segmenter, frames)
     if recipe.objective == HIDING and attacker.goal.target is not None:
         stack = stack.showing(attacker.goal.target)
+    stack = attacker.evadable(stack)
     sampler = TransformSampler(recipe, segmenter.input_size, placement)
     belongs_to = _digests(attacker, profile, stack, start)
     device, runs = segmenter.device, runs or range(recipe.restarts)
@@ -171,7 +172,8 @@ def unjudged_patches(
         progress: called after each step.
         profile: of the defense, for attackers who know it.
     """
-    attacker, stack = Attacker.prepare(segmenter, recipe, profile), stack_frames(segmenter, frames)
+    attacker = Attacker.prepare(segmenter, recipe, profile)
+    stack = attacker.evadable(stack_frames(segmenter, frames))
     attack, draw = AttackState.start(recipe, segmenter.device), TransformSampler(recipe, segmenter.input_size)
     for _ in range(recipe.steps):
         make_step(attacker, stack, attack, draw)

@@ -270,6 +270,7 @@ def test_a_bound_attack_is_over_the_frames_that_are_below_the_limit_without_a_pa
     assert attacked(middle, recipe) == below and 0 < len(below) < len(everything)
     assert attacked(0.0, recipe) == attacked(2 * max(scores), recipe) == everything
     assert attacked(middle, replace(BIG, adaptive="flag")) == everything, "who has no constraint"
+    assert attacked(middle, replace(recipe, steps=len(frames) - 1)) == everything, "who has no time to look"
 
 
 def test_a_penalty_is_added_to_the_loss_as_it_is(tiny: tuple[Segmenter, Profile], frames: Frames) -> None:

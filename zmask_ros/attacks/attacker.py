@@ -187,9 +187,10 @@ class Attacker:
         """The frames that are below a constraint's limit as long as there is no patch; all of them, if none is.
 
         The others are above it whatever the patch is: the multiplier would grow because of them, until nothing but
-        evasion is left of the attack. Without a constraint it is all frames.
+        evasion is left of the attack. Without a constraint it is all frames; also where there are more of them than
+        steps, for a look at each would take more than about a tenth of the attack's time.
         """
-        if self.recipe.evasion != CONSTRAINT:
+        if self.recipe.evasion != CONSTRAINT or len(stack) > self.recipe.steps:
             return stack
         device = self.renderer.segmenter.device
         nothing = torch.zeros(0, 3, *self.recipe.size, device=device)

@@ -59,7 +59,7 @@ from zmask_ros.cli.console import progress
 from zmask_ros.data.camvid import LabeledFrame
 from zmask_ros.defense import Profile, load_profile, save_profile
 from zmask_ros.errors import ZmaskError
-from zmask_ros.evaluation.baselines.interface import Ours, segment
+from zmask_ros.evaluation.baselines.interface import Ours
 from zmask_ros.evaluation.metrics.records import Record, RecordSet, TestFrame, Verdict
 from zmask_ros.evaluation.metrics.segmentation import Confusion
 from zmask_ros.evaluation.metrics.worst_case import worst_case
@@ -346,8 +346,8 @@ class Trial:
         recipe = replace(RECIPES[attack], eot=self._effort.table.seen)
         # The one that somebody else wrote has its own number of steps.
         recipe = recipe if attack == PENALTY else replace(recipe, steps=self._effort.steps)
-        start = load_exact(self._patch(PLAIN_ATTACK))[0] if attack in (START, WEIGHED) else None
-        known = self._with_truth(self._material.learned[::TEST_EVERY])
+        start = load_exact(self._patch(PLAIN_ATTACK))[0] if attack in NEEDED else None
+        known = [(frame.image, frame.labels) for frame, _ in self._learned]
 
         def judge(patches: Tensor) -> Outcome:
             return self._outcome(self._attacked(to_uint8(patches[0])))
@@ -442,9 +442,13 @@ class Trial:
     def _frames(self) -> list[tuple[LabeledFrame, np.ndarray]]:
         return clean_segmented(self.segmenter, self._material.unseen)
 
-    def _with_truth(self, frames: Sequence[LabeledFrame]) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Images and labels of frames, those of the network where its classes are not CamVid's."""
-        return [(frame.image, frame.labels) for frame, _ in clean_segmented(self.segmenter, frames)]
+    @cached_property
+    def _learned(self) -> list[tuple[LabeledFrame, np.ndarray]]:
+        return clean_segmented(self.segmenter, self._material.learned[::TEST_EVERY])
+
+    @cached_property
+    def _drive(self) -> list[tuple[LabeledFrame, np.ndarray]]:
+        return clean_segmented(self.segmenter, self._material.drive)
 
     def _attacked(self, patch: np.ndarray) -> list[TestFrame]:
         return attacked_frames(self._frames, patch, self._effort.table.seen)
@@ -483,11 +487,11 @@ class Trial:
 
     def _streamed(self, patch: np.ndarray, decoy: np.ndarray | None = None) -> OnAStream:
         """The drive with a patch, and with another one beside it."""
-        drive = self._with_truth(self._material.drive)
+        drive = [(frame.image, frame.labels) for frame, _ in self._drive]
         frames = list(patched_drive(ALONE if decoy is None else FOLLOWED, drive, patch, RATE_HZ, decoy))
         clean = Confusion(len(self.segmenter.classes))
-        for (image, labels), frame in zip(drive, frames, strict=True):
-            clean.add(segment(self.segmenter, image), labels, ~frame.patch)
+        for (own, segmented), frame in zip(self._drive, frames, strict=True):
+            clean.add(segmented, own.labels, ~frame.patch)
         both = compare(self._camera, frames)
         whole, streaming = (clean.miou() - mode.miou for mode in (both.full, both.streaming))
         return OnAStream(whole, streaming, both.streaming.recall)

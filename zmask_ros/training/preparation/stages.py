@@ -58,7 +58,7 @@ from zmask_ros.training.preparation.attackers import (
     Turn,
     patch_recipes,
 )
-from zmask_ros.training.preparation.budget import Budget
+from zmask_ros.training.preparation.budget import PATCHES, Budget
 from zmask_ros.training.preparation.comparison import Comparison, without_knowing
 from zmask_ros.training.preparation.head_profiles import HeadProfiles
 from zmask_ros.training.preparation.standing import KNOWING, PLAIN, PatchFigures, Standing
@@ -459,7 +459,7 @@ class _Chain:
             count * seconds_a_step(self.segmenter, recipes[kind], self.judged_cautious, frames)
             for kind, count in TIMED.items()
         )
-        return sum(seconds) / sum(TIMED.values())
+        return sum(seconds) / PATCHES
 
     def _order(self, kind: str, recipe: Recipe, profile: Profile, begun: Tensor | None = None) -> PatchOrder:
         """Patches against the network or, where the recipe knows it, against ``profile``; they begin with ``begun``."""
@@ -625,12 +625,9 @@ class _Chain:
 def seconds_a_step(segmenter: Segmenter, recipe: Recipe, profile: Profile, images: Sequence[np.ndarray]) -> float:
     """Seconds that the last step of ``recipe`` takes, against ``profile`` if it knows the defense."""
     ends = [time.perf_counter()]
-    unjudged_patches(segmenter, recipe, [(image, None) for image in images], partial(_note_time, ends), profile)
+    known = [(image, None) for image in images]
+    unjudged_patches(segmenter, recipe, known, lambda: ends.append(time.perf_counter()), profile)
     return ends[-1] - ends[-2]
-
-
-def _note_time(times: list[float]) -> None:
-    times.append(time.perf_counter())
 
 
 def _identity(

@@ -20,6 +20,8 @@ from support.profiles import with_changed
 from support.screened import screened_profile
 from zmask_ros.attacks import Attacker, Recipe, stack_frames, train_patch
 from zmask_ros.attacks.adaptive import alarm_loss, flag_loss, mask_evasion_loss
+from zmask_ros.attacks.balance import LEAST_MULTIPLIER, MOST_MULTIPLIER, Balance
+from zmask_ros.attacks.checkpoint import AttackState
 from zmask_ros.attacks.eot import sample_layout
 from zmask_ros.attacks.over_activation_loss import OverActivationLoss
 from zmask_ros.attacks.render import AttackedView, PatchRenderer
@@ -250,6 +252,26 @@ def test_a_constraint_brings_the_score_below_the_threshold(
     assert masked[free] > 0.9, "there is something to evade"
     assert masked[bound] <= 0.3
     assert accuracy[bound] < 0.85, "of 0.9 without an attack: it still does harm"
+
+
+@pytest.mark.parametrize("lengths_every", [1, 5])
+def test_a_bound_step_is_as_long_as_any_other_whatever_the_multiplier_has_become(
+    lengths_every: int, tiny: tuple[Segmenter, Profile], frames: Frames
+) -> None:
+    recipe = replace(BIG, adaptive="flag", evasion="constraint", smoothness=0.0, lengths_every=lengths_every)
+    attacker, stack = Attacker.prepare(tiny[0], recipe, tiny[1]), stack_frames(tiny[0], frames)
+    images, labels = stack.batch(torch.arange(len(stack)), torch.device("cpu"))
+    state = AttackState.start(recipe, torch.device("cpu"))
+    layout = sample_layout(BIG.eot, 1, len(images), BIG.size, (48, 64), generator(7))
+    balance, steps = Balance(), {}
+    for multiplier in (LEAST_MULTIPLIER, MOST_MULTIPLIER):
+        balance.multiplier = multiplier
+        for index in range(2):
+            view = attacker.renderer.render(images, torch.cat(state.leaves), layout)
+            (steps[multiplier, index], _), _ = attacker.directions(view, labels, state.leaves, index, balance)
+    assert [float(step.norm()) for step in steps.values()] == pytest.approx([1.0] * 4, rel=1e-5)
+    least, most = steps[LEAST_MULTIPLIER, 1], steps[MOST_MULTIPLIER, 1]
+    assert float((least * most).sum()) < 0.9, "the multiplier says where the step goes"
 
 
 def test_a_bound_attack_is_over_the_frames_that_are_below_the_limit_without_a_patch(

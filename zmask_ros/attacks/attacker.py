@@ -20,7 +20,7 @@ from zmask_ros.attacks.adaptive import (
 from zmask_ros.attacks.balance import AsTheyAre, Balance, EachMeasured, Gradients, Measuring, OnePass
 from zmask_ros.attacks.eot import Transforms
 from zmask_ros.attacks.frames import FrameStack
-from zmask_ros.attacks.losses import AttackGradient, attack_gradient, gradient_of, smoothness_gradient
+from zmask_ros.attacks.losses import AttackGradient, attack_gradient, gradient_of, normalized, smoothness_gradient
 from zmask_ros.attacks.objectives import Goal, goal_of
 from zmask_ros.attacks.over_activation_loss import OverActivationLoss
 from zmask_ros.attacks.printing import non_printability_gradient, read_palette, read_shape
@@ -155,6 +155,10 @@ class Attacker:
         combined = self._adaptive(view, labels, terms, combined, balance)
         luring = self._decoys(view, decoys) if len(decoys) else torch.zeros_like(decoys)
         direction = terms.gradients.total(combined, adversarial)
+        if self.recipe.evasion == CONSTRAINT:
+            # Adam divides by how long gradients have been in the last thousand steps: after a few that a large
+            # multiplier made long, those of the attack itself would hardly move the patch.
+            direction = normalized(direction)
         # Losses that are added as they are have gradients of any length; printing asks for a share of it.
         scale = direction.norm() if self.recipe.evasion == PENALTY else 1.0
         return (direction + scale * self._printable(adversarial), luring), self._outcome(index, view, attack)

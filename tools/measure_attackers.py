@@ -8,11 +8,13 @@ change by less than 5 %, or until --most.
     PYTHONPATH=tools python tools/measure_attackers.py --steps 250 --most 4000
     PYTHONPATH=tools python tools/measure_attackers.py --table varied --steps 250 --most 4000
     PYTHONPATH=tools python tools/measure_attackers.py --table others --network theirs.yaml --steps 250 --most 4000
+    PYTHONPATH=tools python tools/measure_attackers.py --table prepared --network theirs.yaml --prepare 40min
 
-Of the three tables *varied* is of patches whose sizes, angles and light vary as in the plan of the published
-evaluation, for the attackers and for the judge, and *others* of networks that do not come with the package, each with
-the profile that fitting gives on CamVid's training drives. Those whose classes are not CamVid's are judged by their own
-labels of the frames without a patch.
+Of the tables *varied* is of patches whose sizes, angles and light vary as in the plan of the published evaluation, for
+the attackers and for the judge, and *others* of networks that do not come with the package, each with the profile that
+fitting gives on CamVid's training drives. Those whose classes are not CamVid's are judged by their own labels of the
+frames without a patch. *prepared* is of profiles that `zmask prepare` makes of the one that comes with the network, or
+of what fitting gives, in so much processor time as --prepare says.
 
 Finished work is kept in --work, the same command goes on from there, and several may run at the same time, the same
 command or others: each takes attackers that no other one is at. Table and plot are made of all that is in --work, and
@@ -42,6 +44,7 @@ from measure_transfer import (
     TEST_EVERY,
     attacked_frames,
     clean_segmented,
+    prepared,
     recorded,
 )
 from pydantic import TypeAdapter
@@ -56,6 +59,7 @@ from zmask_ros.attacks.files import load_exact, load_patch
 from zmask_ros.attacks.scenes import evenly
 from zmask_ros.attacks.strength import ATTACKERS, FAST, PENALIZED
 from zmask_ros.cli.console import progress
+from zmask_ros.cli.options import DURATION
 from zmask_ros.data.camvid import LabeledFrame
 from zmask_ros.defense import Profile, load_profile, save_profile
 from zmask_ros.errors import ZmaskError
@@ -150,11 +154,12 @@ class Table:
         )
 
 
-ALIKE, VARIED, OTHERS = "alike", "varied", "others"
+ALIKE, VARIED, OTHERS, PREPARED = "alike", "varied", "others", "prepared"
 TABLES = {
     ALIKE: Table.called("attackers", "attackers.svg"),
     VARIED: Table.called("attackers, seen varied", "attackers_varied.svg", SEEN),
     OTHERS: Table.called("attackers on networks of others", "attackers_others.svg"),
+    PREPARED: Table.called("attackers of prepared profiles", "attackers_prepared.svg"),
 }
 
 
@@ -260,12 +265,21 @@ class Material:
 
 @dataclass(frozen=True)
 class Effort:
-    """How long attackers go on, for which table, and where finished work lies."""
+    """How long attackers go on, for which table, and where finished work lies.
+
+    Attributes:
+        steps: of the first rung.
+        most: no doubling goes beyond.
+        table: what they are measured for.
+        work: folder of finished work.
+        budget: seconds of processor time in which each profile is prepared; None: they are taken as they are.
+    """
 
     steps: int
     most: int
     table: Table
     work: Path
+    budget: float | None = None
 
     def folder(self, network: str, attack: str) -> Path:
         """Where the work of an attacker lies."""
@@ -314,7 +328,7 @@ class Trial:
 
     def __init__(self, name: str, material: Material, effort: Effort) -> None:
         self.segmenter: Segmenter = load_segmenter(name, "cpu")
-        self.profile: Profile = profile_of(self.segmenter, material.learned, effort.work)
+        self.profile: Profile = profile_of(self.segmenter, material.learned, effort)
         self._defense = Ours(self.segmenter, self.profile)
         self._camera = DefendedCamera(self.segmenter, self.profile)
         self._material, self._effort = material, effort
@@ -514,15 +528,25 @@ class Trial:
         click.echo(f"{finished.figures.network}: {finished.figures.attack}: {said:.3f} remains")
 
 
-def profile_of(segmenter: Segmenter, learned: Sequence[LabeledFrame], work: Path) -> Profile:
-    """The profile that comes with a network, or else what fitting gives, which is kept in ``work``."""
+def profile_of(segmenter: Segmenter, learned: Sequence[LabeledFrame], effort: Effort) -> Profile:
+    """The profile that comes with a network, or else what fitting gives, prepared if there is a budget for it.
+
+    What comes with none is kept with the finished work.
+    """
     try:
-        path = shipped_profile(segmenter.name)
+        own = shipped_profile(segmenter.name)
     except ZmaskError:
-        path = work / f"{segmenter.name}.zmask.safetensors"
-        if not path.exists():
-            make_folder(work)
-            save_profile(fitted(segmenter, transfer_plan(segmenter), list(clean_frames(learned))), path)
+        own = None
+    if own is not None and effort.budget is None:
+        return load_profile(own)
+    path = effort.work / f"{segmenter.name}.zmask.safetensors"
+    if not path.exists():
+        clean = list(clean_frames(learned))
+        profile = fitted(segmenter, transfer_plan(segmenter), clean) if own is None else load_profile(own)
+        if effort.budget is not None:
+            profile = prepared(segmenter, profile, clean, effort.budget, effort.work / segmenter.name / "preparation")
+        make_folder(effort.work)
+        save_profile(profile, path)
     return load_profile(path)
 
 
@@ -643,6 +667,7 @@ def check_frames(effort: Effort, material: Material) -> None:
     "--work", type=click.Path(path_type=Path), default=WORK, show_default=True, help="Finished work, in a folder TABLE."
 )
 @click.option("--docs", type=click.Path(path_type=Path), default=DOCUMENT, show_default=True, help="Gets the table.")
+@click.option("--prepare", "budget", type=DURATION, help="Processor time for each profile of the table *prepared*.")
 @click.option("--table-only", is_flag=True, help="Only write table and plot of what is finished.")
 def main(
     steps: int,
@@ -653,11 +678,14 @@ def main(
     name: str,
     work: Path,
     docs: Path,
+    budget: float | None,
     table_only: bool,
 ) -> None:
     """Measure, and write the figures after each attacker."""
+    if not table_only and (budget is None) == (name == PREPARED):
+        raise click.UsageError(f"--prepare belongs to --table {PREPARED}: give both or neither.")
     set_up_torch(seed=0)
-    effort = Effort(steps, most, TABLES[name], work / name)
+    effort = Effort(steps, most, TABLES[name], work / name, budget)
     effort.table.marks.check(docs)
     if not table_only:
         drive = camvid_frames("val")

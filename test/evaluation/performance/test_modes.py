@@ -58,7 +58,8 @@ def test_waits_are_counted_within_frames_alone() -> None:
     assert count_waits(events) == Waits(synchronizations=1.5, copies=0.5)
 
 
-@pytest.mark.parametrize("mode", [EAGER, Mode("bfloat16", graphs=False)])
+# CPUs that have no instructions for bfloat16 take most of a minute.
+@pytest.mark.parametrize("mode", [EAGER, pytest.param(Mode("bfloat16", graphs=False), marks=pytest.mark.slow)])
 def test_every_case_goes_its_way(subject: ModeSubject, mode: Mode) -> None:
     measured = subject.measure(mode)
     assert measured.reason == ""

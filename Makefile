@@ -11,7 +11,7 @@ demo: build  ## a street drive behind a truck with an adversarial patch through 
 	@$(RUN) zmask demo
 
 test: lint  ## lint, then all tests but the slow ones
-	@OMP_NUM_THREADS=1 $(RUN) python -m pytest -q -m "not slow" -n $$(($$(nproc) + 1)) --maxprocesses 4 --dist loadfile --durations 15
+	@OMP_NUM_THREADS=1 $(RUN) python -m pytest -q -m "not slow" -n logical --maxprocesses 4 --dist loadfile --durations 15
 
 test-slow: build  ## the tests that take minutes, and the node's on ROS 2 Kilted
 	@$(RUN) python -m pytest -q -m slow

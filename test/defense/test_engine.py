@@ -210,7 +210,7 @@ def test_area_weights_are_those_of_torch(length: int, wanted: int) -> None:
     torch.testing.assert_close(maps @ area_weights(length, wanted).double().T, expected, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["lraspp_camvid", "unet_camvid"])
+@pytest.mark.parametrize("name", ["lraspp_camvid", pytest.param("unet_camvid", marks=pytest.mark.slow)])
 def test_the_shipped_networks_say_the_same(name: str) -> None:
     segmenter, profile = load_segmenter(name, "cpu"), load_profile(shipped_profile(name))
     engine = on_onnx(segmenter, profile)

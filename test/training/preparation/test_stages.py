@@ -141,8 +141,8 @@ def test_it_trains_until_it_gets_no_better_and_ends_with_the_best(segmenter, uni
     [
         ("Patch: adaptive", 1),
         ("Training the head", 3),
-        ("Patch: adaptive, round 2, resisting, alike", 1),
-        ("Patch: adaptive, with equal weights, anew", 1),
+        pytest.param("Patch: adaptive, round 2, resisting, alike", 1, marks=pytest.mark.slow),
+        pytest.param("Patch: adaptive, with equal weights, anew", 1, marks=pytest.mark.slow),
         ("Patch: adaptive, last lesson", 1),
     ],
 )

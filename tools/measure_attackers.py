@@ -539,14 +539,14 @@ def profile_of(segmenter: Segmenter, learned: Sequence[LabeledFrame], effort: Ef
         own = None
     if own is not None and effort.budget is None:
         return load_profile(own)
-    path = effort.work / f"{segmenter.name}.zmask.safetensors"
-    if not path.exists():
-        clean = list(clean_frames(learned))
-        profile = fitted(segmenter, transfer_plan(segmenter), clean) if own is None else load_profile(own)
-        if effort.budget is not None:
-            profile = prepared(segmenter, profile, clean, effort.budget, effort.work / segmenter.name / "preparation")
-        make_folder(effort.work)
-        save_profile(profile, path)
+    path, folder = effort.work / f"{segmenter.name}.zmask.safetensors", effort.work / segmenter.name
+    with claimed(folder, wait=True):
+        if not path.exists():
+            clean = list(clean_frames(learned))
+            profile = fitted(segmenter, transfer_plan(segmenter), clean) if own is None else load_profile(own)
+            if effort.budget is not None:
+                profile = prepared(segmenter, profile, clean, effort.budget, folder / "preparation")
+            save_profile(profile, path)
     return load_profile(path)
 
 

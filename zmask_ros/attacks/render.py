@@ -23,7 +23,8 @@ class AttackedView:
     """What B images with N patches in them look like to the car; differentiable with respect to the patches.
 
     Attributes:
-        x: [B, 3, H, W], the normalized images.
+        images: [B, 3, H, W] in 0..1, without the patches.
+        x: [B, 3, H, W], the normalized images with the patches.
         masks: [B, N, H, W], 1 where each patch is.
         logits: [B, K, H, W], of the undefended network.
         auxiliaries: further logits [B, K, H, W]; none unless they were asked for.
@@ -32,6 +33,7 @@ class AttackedView:
         screened: the screen's analysis; None where it is not known.
     """
 
+    images: Tensor
     x: Tensor
     masks: Tensor
     logits: Tensor
@@ -83,7 +85,7 @@ class PatchRenderer:
                 shallow = {layer: taps[layer] for layer in layers}
                 screened = None if self.screening is None else self.screening(taps)
         auxiliaries = tuple(_full_size(output, masks) for output in further)
-        return AttackedView(x, masks, _full_size(logits, masks), auxiliaries, analysis, shallow, screened)
+        return AttackedView(images, x, masks, _full_size(logits, masks), auxiliaries, analysis, shallow, screened)
 
     def defended_logits(self, view: AttackedView) -> Tensor:
         """[B, K, H, W]: what is segmented again under the mask, as if each image were masked.

@@ -29,6 +29,7 @@ COMMANDS = {
     "play": "Play a bag into ROS 2 topics, as ros2 bag play does.",
     "record": "Write every flag, and the pictures around an attack, to disk.",
     "reload": "Give a running node new profiles, without losing a frame.",
+    "finetune": "Make the network itself harder to attack: adversarial fine-tuning on clean drives, without labels.",
     "attack": "Optimise an adversarial patch against a segmenter.",
     "evaluate": "Measure what attackers can do against the defence, beside other defences.",
     "export": "Write a network as ONNX graphs, which run faster than torch.",

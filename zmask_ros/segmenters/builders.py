@@ -60,7 +60,7 @@ def modules_beside(description: Description) -> Iterator[None]:
         sys.modules.pop(name, None)
     _modules_beside.clear()
     folder = description.source.resolve().parent
-    if not _lies_beside(description.builder, folder):
+    if not lies_beside(description.builder, folder):
         yield
         return
     hidden = {name: sys.modules.pop(name) for name in _names_from_elsewhere(description.builder, folder)}
@@ -79,7 +79,8 @@ def modules_beside(description: Description) -> Iterator[None]:
         _modules_beside.update(new - hidden.keys())
 
 
-def _lies_beside(builder: str, folder: Path) -> bool:
+def lies_beside(builder: str, folder: Path) -> bool:
+    """Whether the module of ``builder``, module:function, is a file or a package in ``folder``."""
     module, colon, _ = builder.partition(":")
     path = folder.joinpath(*module.split("."))
     return bool(module and colon) and (Path(f"{path}.py").is_file() or (path / "__init__.py").is_file())

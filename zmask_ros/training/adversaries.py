@@ -36,10 +36,17 @@ def plain_recipe(input_size: tuple[int, int], steps: int) -> Recipe:
 
 @dataclass(frozen=True)
 class AdversaryKind:
-    """A kind of adversary: side of its patches as a share of the image's height, and entries of its recipe."""
+    """A kind of adversary.
+
+    Attributes:
+        share: side of its patches, as a share of the image's height.
+        entries: of its recipe.
+        lifetime: steps that it lives, at least and less than.
+    """
 
     share: float
     entries: dict[str, object] = field(default_factory=dict)
+    lifetime: tuple[int, int] = LIFETIME_STEPS
 
 
 ADVERSARY_KINDS = (
@@ -79,13 +86,13 @@ class Adversary:
 
     @staticmethod
     def begin(
-        defense: Defense,
+        defense: Defense | None,
         segmenter: Segmenter,
         kind: AdversaryKind,
         number: int,
         seed: int,
     ) -> Adversary:
-        """An adversary with patches of noise."""
+        """An adversary with patches of noise; one whose kind knows no defense needs none."""
         recipe = _recipe(segmenter, kind, seed)
         attacker = Attacker.against(segmenter, recipe, defense)
         return Adversary(number, kind, attacker, AttackState.start(recipe, segmenter.device))
@@ -107,7 +114,7 @@ class Adversary:
 
     @staticmethod
     def restored(
-        defense: Defense, segmenter: Segmenter, kind: AdversaryKind, number: int, state: dict[str, Any]
+        defense: Defense | None, segmenter: Segmenter, kind: AdversaryKind, number: int, state: dict[str, Any]
     ) -> Adversary:
         """The adversary that a `state` was taken of."""
         own = Adversary.begin(defense, segmenter, kind, number, state["seed"])
@@ -123,9 +130,9 @@ class Adversary:
 def _recipe(segmenter: Segmenter, kind: AdversaryKind, seed: int) -> Recipe:
     side = patch_side(kind.share, segmenter.input_size)
     chosen = np.random.default_rng(seed)
-    entries = dict(kind.entries)
+    entries = {"eot": SEEN} | kind.entries
     if entries.get("objective") == "targeted":
         entries["target"] = str(chosen.choice(list(segmenter.classes)))
-    steps = int(chosen.integers(*LIFETIME_STEPS))
+    steps = int(chosen.integers(*kind.lifetime))
     # Two images, and only those pixels that resist: many cheap steps against a head that moves.
-    return Recipe((side, side), steps, batch=2, lr=0.06, gamma=1.0, seed=seed, eot=SEEN, **entries)  # type: ignore[arg-type]
+    return Recipe((side, side), steps, batch=2, lr=0.06, gamma=1.0, seed=seed, **entries)  # type: ignore[arg-type]

@@ -115,3 +115,18 @@ class PreparationSettings(Settings):
     reported_frames: Annotated[int, Field(ge=1)] = 24
     screen_steps: AdversarialSteps = 1000
     screen: bool = True
+
+
+@dataclass(frozen=True)
+class FineTuningSettings(Settings):
+    """How a network is fine-tuned against attackers.
+
+    Attributes:
+        steps: of the network, each with one of an attacker.
+        learning_rate: at its highest.
+        seed: of every random choice.
+    """
+
+    steps: Annotated[int, Field(ge=1)] = 2000
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 3e-4
+    seed: int = 0

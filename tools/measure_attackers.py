@@ -9,6 +9,7 @@ change by less than 5 %, or until --most.
     PYTHONPATH=tools python tools/measure_attackers.py --table varied --steps 250 --most 4000
     PYTHONPATH=tools python tools/measure_attackers.py --table others --network theirs.yaml --steps 250 --most 4000
     PYTHONPATH=tools python tools/measure_attackers.py --table prepared --network theirs.yaml --prepare 40min
+    PYTHONPATH=tools python tools/measure_attackers.py --table tuned --network unet_camvid --network unet_tuned.yaml
 
 Of the tables *varied* is of patches whose sizes, angles and light vary as in the plan of the published evaluation, for
 the attackers and for the judge, and *others* of networks that do not come with the package, each with the profile that
@@ -154,12 +155,13 @@ class Table:
         )
 
 
-ALIKE, VARIED, OTHERS, PREPARED = "alike", "varied", "others", "prepared"
+ALIKE, VARIED, OTHERS, PREPARED, TUNED = "alike", "varied", "others", "prepared", "tuned"
 TABLES = {
     ALIKE: Table.called("attackers", "attackers.svg"),
     VARIED: Table.called("attackers, seen varied", "attackers_varied.svg", SEEN),
     OTHERS: Table.called("attackers on networks of others", "attackers_others.svg"),
     PREPARED: Table.called("attackers of prepared profiles", "attackers_prepared.svg"),
+    TUNED: Table.called("attackers on fine-tuned networks", "attackers_tuned.svg"),
 }
 
 

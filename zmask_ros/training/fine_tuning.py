@@ -34,16 +34,13 @@ from zmask_ros.training.settings import FineTuningSettings
 
 LIFETIME_STEPS = 100, 400
 """Of opponents: those that live longer find what those of few steps do not."""
-OPPONENTS = tuple(
-    AdversaryKind(share, entries, LIFETIME_STEPS)
-    for share, entries in (
-        (0.36, {"eot": ALIKE}),
-        (0.4, {}),
-        (0.36, {"eot": ALIKE, "loss": RESISTING}),
-        (0.4, {"objective": "targeted"}),
-        (0.25, {}),
-        (0.2, {"patches": 4}),
-    )
+OPPONENTS = (
+    AdversaryKind(0.36, {"eot": ALIKE}, LIFETIME_STEPS),
+    AdversaryKind(0.4, {}, LIFETIME_STEPS),
+    AdversaryKind(0.36, {"eot": ALIKE, "loss": RESISTING}, LIFETIME_STEPS),
+    AdversaryKind(0.4, {"objective": "targeted"}, LIFETIME_STEPS),
+    AdversaryKind(0.25, {}, LIFETIME_STEPS),
+    AdversaryKind(0.2, {"patches": 4}, LIFETIME_STEPS),
 )
 """Who attacks the network while it learns; none of them has a defense to evade."""
 CLEAN_A_STEP = 1

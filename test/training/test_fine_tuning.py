@@ -115,8 +115,26 @@ def test_what_cannot_learn_is_refused(tiny):
         def forward(self, x):
             return torch.cat([x, x, x], 1)[:, :3]
 
+    class Detached(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Conv2d(3, 3, 1)
+
+        def forward(self, x):
+            return self.layer(x).detach()
+
+    class ForOne(Detached):
+        def forward(self, x):
+            if len(x) > 1:
+                raise IndexError("one image")
+            return self.layer(x)
+
     with pytest.raises(ZmaskError, match="no weights that could learn"):
         fine_tune(replace(tiny, network=Brightness()), FRAMES, SETTINGS)
+    with pytest.raises(ZmaskError, match="'tiny_0' cannot learn .*does not require grad"):
+        fine_tune(replace(tiny, network=Detached()), FRAMES, SETTINGS)
+    with pytest.raises(ZmaskError, match=r"'tiny_0' cannot learn \(IndexError: one image\)"):
+        fine_tune(replace(tiny, network=ForOne()), FRAMES, SETTINGS)
 
 
 def test_a_network_that_diverges_is_not_taken(tiny):

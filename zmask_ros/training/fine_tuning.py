@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from zmask_ros.attacks import stack_frames
 from zmask_ros.attacks.recipe import RESISTING
 from zmask_ros.attacks.render import AttackedView
-from zmask_ros.errors import ZmaskError
+from zmask_ros.errors import ZmaskError, describe_error
 from zmask_ros.progress import Advance, no_advance
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.training.adversaries import ALIKE, Adversary, AdversaryKind
@@ -74,7 +74,8 @@ def fine_tune(
         the same segmenter with the network in its place, frozen; its digest is still the old one.
 
     Raises:
-        ZmaskError: the network has no weights that could learn, or its loss stops being a number.
+        ZmaskError: the network has no weights that could learn, cannot be differentiated, or its loss stops being a
+            number.
         UnfitWorkError: ``state`` belongs to another fine-tuning.
     """
     belongs_to = {
@@ -92,11 +93,25 @@ def fine_tune(
             raise unfit(state) from error
         advance(tuning.steps)
     while tuning.steps < settings.steps:
-        loss = tuning.step()
+        loss = _step(tuning)
         if state is not None and tuning.steps % SAVED_EVERY == 0:
             write_state(state, tuning.state(), belongs_to)
         advance(note=f"loss {loss:.3f}")
     return tuning.result()
+
+
+def _step(tuning: FineTuning) -> float:
+    """A step, whatever the network raises in it."""
+    try:
+        return tuning.step()
+    except ZmaskError:
+        raise
+    # A user's network may raise anything where it is differentiated, or gets several images at once.
+    except Exception as error:
+        raise ZmaskError(
+            f"The network '{tuning.name}' cannot learn ({describe_error(error)}): its layers have to be "
+            "differentiable, and there has to be memory for three images at once."
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -132,6 +147,11 @@ class FineTuning:
         self._optimizer = torch.optim.Adam(self._weights, lr=settings.learning_rate)
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, self._share)
         self.steps = 0
+
+    @property
+    def name(self) -> str:
+        """Of the network."""
+        return self._teacher.name
 
     def step(self) -> float:
         """A step of one opponent, and one of the network on what he shows and on a clean frame; its loss."""

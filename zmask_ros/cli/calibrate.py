@@ -75,7 +75,7 @@ VOTE = options.Parsed("K/N", lambda text: VoteRule(*options.numbers(text, "/", 2
 )
 @click.option(
     "--precaution-rate",
-    type=click.FloatRange(0, 1, max_open=True),
+    type=options.FloatRange(0, 1, max_open=True),
     default=CalibrationSettings.precaution_rate,
     help="Share of clean frames that may be masked and segmented again without being "
     "flagged: the higher, the less is left to attackers who stay quiet. 0: mask only what is flagged.",

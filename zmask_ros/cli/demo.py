@@ -23,12 +23,12 @@ DEFAULT = Scenario()
 @options.path("--patch", help="Picture to attack with.  [default: the shipped one]")
 @click.option("--seed", type=click.IntRange(min=0), default=DEFAULT.seed, help="Which street.")
 @click.option("--carrier", type=click.Choice(CARRIERS), default=DEFAULT.carrier, help="Shows it.")
-@click.option("--seconds", type=click.FloatRange(min=1), default=DEFAULT.seconds, help="Of the drive.")
-@click.option("--rate", type=click.FloatRange(min=0.5, max=60), default=DEFAULT.rate_hz, help="Frames a second.")
+@click.option("--seconds", type=options.FloatRange(min=1), default=DEFAULT.seconds, help="Of the drive.")
+@click.option("--rate", type=options.FloatRange(min=0.5, max=60), default=DEFAULT.rate_hz, help="Frames a second.")
 @click.option(
     "--picture",
     "picture_s",
-    type=click.FloatRange(min=0),
+    type=options.FloatRange(min=0),
     nargs=2,
     default=(DEFAULT.picture_from_s, DEFAULT.picture_until_s),
     help="From which second until which the patch is shown; before and after, an advertisement.",

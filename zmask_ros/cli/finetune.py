@@ -34,7 +34,7 @@ TRIAL_STEPS = 120
 )
 @click.option(
     "--learning-rate",
-    type=click.FloatRange(0, min_open=True),
+    type=options.FloatRange(0, min_open=True),
     default=FineTuningSettings.learning_rate,
     help="At its highest. Lower it if clean frames are segmented differently afterwards.",
 )

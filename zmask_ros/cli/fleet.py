@@ -41,7 +41,7 @@ _WORKERS = (
 )
 _CACHE = click.option(
     "--cache",
-    type=click.FloatRange(min=0, min_open=True),
+    type=options.FloatRange(min=0, min_open=True),
     default=20.0,
     help="With --ray: GiB that bags from elsewhere may take on each machine's disk.",
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from functools import partial
@@ -20,7 +21,20 @@ if TYPE_CHECKING:
 
 PATH = click.Path(path_type=Path)
 COUNT = click.IntRange(min=1)
-SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
+
+
+class FloatRange(click.FloatRange):
+    """Finite numbers of a range: click's own takes nan for one of any range, which no threshold is ever below."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number of a text."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
+SHARE = FloatRange(0, 1, min_open=True, max_open=True)
 """A share of clean frames."""
 
 

@@ -35,7 +35,7 @@ from zmask_ros.runtime.replay_figures import LEVELS, replay_figures, typical_dri
 @options.path("--rerun", help="Recording for the Rerun viewer, with everything over time: OUT.rrd.")
 @click.option("--view", is_flag=True, help="Open the Rerun viewer, and show each frame in it as it is replayed.")
 @options.path("--plot", help="Plot of the score and of the distance from the profile over time: OUT.png or OUT.svg.")
-@click.option("--threshold", type=click.FloatRange(min=0), help="Flag above this score instead of the profile's.")
+@click.option("--threshold", type=options.FloatRange(min=0), help="Flag above this score instead of the profile's.")
 @click.option(
     "--streaming",
     is_flag=True,

@@ -35,7 +35,7 @@ carrier_option = functools.partial(
     help="What stands or drives before the camera to carry a picture.",
 )
 patch_option = options.path("--patch", help="Picture on the carrier, instead of an advertisement.")
-rate_option = functools.partial(click.option, "--rate", type=click.FloatRange(min=0.1), help="Frames a second.")
+rate_option = functools.partial(click.option, "--rate", type=options.FloatRange(min=0.1), help="Frames a second.")
 
 
 @click.group()
@@ -46,7 +46,7 @@ def command() -> None:
 @command.command()
 @seeds_argument
 @options.bag
-@click.option("--seconds", type=click.FloatRange(min=0.1), default=20.0, help="Of each drive.")
+@click.option("--seconds", type=options.FloatRange(min=0.1), default=20.0, help="Of each drive.")
 @rate_option(default=15.0)
 @carrier_option(default="none")
 @patch_option

@@ -11,7 +11,9 @@ from zmask_ros.defense import load_profile, save_profile
 from zmask_ros.defense.profile import storage
 from zmask_ros.defense.profile.detector import RateInterval
 from zmask_ros.defense.profile.profile import PAPER, ProfileError
+from zmask_ros.defense.profile.storage import profile_digest
 from zmask_ros.flags.alarm import VoteRule
+from zmask_ros.flags.flag import profile_identity
 from zmask_ros.segmenters import load_segmenter
 from zmask_ros.training.adversarial import with_untrained_head
 
@@ -43,6 +45,16 @@ def test_interval_variant_vote_and_precaution_come_back_as_they_were_saved(fitte
     again = load_profile(path)
     assert (again.detector.threshold.interval, again.vote, again.variant) == (interval, VoteRule(3, 5), PAPER)
     assert again.detector.precaution == precaution
+
+
+def test_a_profile_has_one_file_and_one_name_however_often_it_is_saved(fitted, tmp_path):
+    path = tmp_path / "a.zmask.safetensors"
+    names = set()
+    for _ in range(12):
+        save_profile(fitted, path)
+        names.add(profile_identity(path))
+        assert profile_digest(load_profile(path)) == profile_digest(fitted)
+    assert len(names) == 1
 
 
 def test_the_reference_of_drift_comes_back_and_profiles_from_before_it_load(tmp_path, monkeypatch):

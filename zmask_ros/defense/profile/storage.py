@@ -49,7 +49,21 @@ def save_profile(profile: Profile, path: Path) -> None:
     """
     tensors, description = _tensors(profile), _description(profile)
     metadata = {"zmask_profile": description, "sha256": _seal(description, tensors)}
-    replace_file(path, save(tensors, metadata))
+    replace_file(path, _in_order(save(tensors, metadata)))
+
+
+def _in_order(content: bytes) -> bytes:
+    """A safetensors file with its metadata in order: the library draws one anew for each call.
+
+    A flag names its profile by the bytes of the file: the same profile must not have two names.
+    """
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    ordered = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    # Tensors begin at a multiple of 8.
+    ordered += b" " * (-len(ordered) % 8)
+    return len(ordered).to_bytes(8, "little") + ordered + content[8 + size :]
 
 
 def profile_digest(profile: Profile) -> str:

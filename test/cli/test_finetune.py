@@ -103,6 +103,15 @@ def test_a_builder_beside_its_description_keeps_the_output_there(capsys, drive, 
     assert load_segmenter(str(tmp_path / "tuned.yaml"), "cpu").digest != load_segmenter(own, "cpu").digest
 
 
+def test_with_a_profile_of_the_network_and_no_other(capsys, tiny, drive, tmp_path):
+    profile = tiny_network.fit(tiny)
+    given = ("finetune", drive, "-o", tmp_path / "tuned.yaml", "--steps", 2, "--trial-steps", 1, "--profile", profile)
+    other = tiny_network.describe(tmp_path, seed=1)
+    assert "fitted on something else" in refused(capsys, *given, "--segmenter", other)
+    code, _, err = zmask(capsys, *given, "--segmenter", tiny)
+    assert code == 0, err
+
+
 def test_too_few_frames_and_no_bags_are_refused(capsys, tiny, tmp_path):
     few = record(tmp_path / "few.mcap", map(tiny_network.clean_image, range(20)))
     output = tmp_path / "tuned.yaml"

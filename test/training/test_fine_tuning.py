@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from support import tiny_network
+from zmask_ros.defense import load_profile
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.protocol.robustness import robustness
 from zmask_ros.segmenters import load_segmenter
@@ -86,11 +87,26 @@ def test_an_interrupted_one_ends_as_if_it_had_never_stopped(tiny, tmp_path, monk
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fine_tune(tiny, FRAMES, SETTINGS, advance, state)
+        fine_tune(tiny, FRAMES, SETTINGS, advance=advance, state=state)
     went_on = fine_tune(tiny, FRAMES, SETTINGS, state=state)
     assert all(map(torch.equal, weights(went_on), weights(fine_tune(tiny, FRAMES, SETTINGS))))
     with pytest.raises(ZmaskError, match="another set of settings"):
         fine_tune(tiny, FRAMES, replace(SETTINGS, steps=13), state=state)
+
+
+def test_opponents_of_a_profile_stay_below_it(tmp_path, monkeypatch):
+    path = tiny_network.describe(tmp_path)
+    profile, own = load_profile(tiny_network.fit(path)), load_segmenter(str(path), "cpu")
+    opponents = FineTuning(own, FRAMES, SETTINGS, profile)._opponents
+    assert {(one.attack.recipe.adaptive, one.attack.recipe.evasion) for one in opponents} == {("flag", "constraint")}
+    monkeypatch.setattr(fine_tuning, "SAVED_EVERY", 4)
+    few = replace(SETTINGS, steps=8)
+    state = tmp_path / "state.pt"
+    hidden = fine_tune(own, FRAMES, few, profile, state=state)
+    assert not all(map(torch.equal, weights(hidden), weights(fine_tune(own, FRAMES, few))))
+    assert all(map(torch.equal, weights(hidden), weights(fine_tune(own, FRAMES, few, profile, state=state))))
+    with pytest.raises(ZmaskError, match="another profile"):
+        fine_tune(own, FRAMES, few, state=state)
 
 
 def test_the_loss_is_the_mean_divergence_of_the_pixels_that_count(tiny):

@@ -12,6 +12,7 @@ import click
 from zmask_ros.cli import options
 from zmask_ros.cli.console import figure, print_json, print_rows, progress, stdout
 from zmask_ros.cli.kept_training import kept_training
+from zmask_ros.defense import check_binding, load_profile
 from zmask_ros.errors import ZmaskError
 from zmask_ros.evaluation.protocol.robustness import Robustness, robustness
 from zmask_ros.segmenters import build_segmenter, read_description
@@ -29,6 +30,11 @@ TRIAL_STEPS = 120
 @options.topic
 @options.segmenter
 @options.path("-o", "--output", required=True, help="Description of the new network: NAME.yaml; its weights go beside.")
+@options.path(
+    "--profile",
+    help="Profile of the network as it is: the patches that it learns from stay below its thresholds.  "
+    "[default: they know of no defense]",
+)
 @click.option(
     "--steps", type=options.COUNT, default=FineTuningSettings.steps, help="Of the network: the more, the less is left."
 )
@@ -55,6 +61,7 @@ def command(
     topic: str | None,
     segmenter: str,
     output: Path,
+    profile: Path | None,
     steps: int,
     learning_rate: float,
     trial_steps: int,
@@ -80,11 +87,14 @@ def command(
     if not bags:
         raise ZmaskError("Name at least one bag of clean drives.")
     description = read_description(segmenter)
+    known = None if profile is None else load_profile(profile)
     check_segmenter_place(description, output)
     if output.exists() and not overwrite:
         raise ZmaskError(f"{output} is there already: name another output, or replace it by --force.")
     # It learns in float32, and runs in whatever the description says.
     network = build_segmenter(replace(description, precision="float32", compiled=False), device)
+    if known is not None:
+        check_binding(known.binding, network, known.bound_layers)
     sources = CleanSources(None, bags, topic, every, MOST_TRAINING_FRAMES, significant_bits)
     frames = read_frames(network, sources, progress)
     check_enough_frames(frames)
@@ -93,7 +103,7 @@ def command(
     settings = FineTuningSettings(steps, learning_rate)
     with kept_training(output) as state:
         with progress("Fine-tuning", "steps", steps) as advance:
-            tuned = fine_tune(network, learned, settings, advance, state)
+            tuned = fine_tune(network, learned, settings, known, advance, state)
         before, after = (robustness(own, network, learned, unseen, trial_steps, progress) for own in (network, tuned))
         save_segmenter(tuned, output, f"{network.name}, fine-tuned against patches by zmask finetune, {steps} steps.")
     seconds = round(time.monotonic() - began, 1)

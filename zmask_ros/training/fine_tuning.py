@@ -23,8 +23,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zmask_ros.attacks import stack_frames
-from zmask_ros.attacks.recipe import RESISTING
+from zmask_ros.attacks.recipe import CONSTRAINT, RESISTING
 from zmask_ros.attacks.render import AttackedView
+from zmask_ros.defense import Defense, Profile
+from zmask_ros.defense.profile.storage import profile_digest
 from zmask_ros.errors import ZmaskError, describe_error
 from zmask_ros.progress import Advance, no_advance
 from zmask_ros.segmenters import Segmenter
@@ -42,7 +44,9 @@ OPPONENTS = (
     AdversaryKind(0.25, {}, LIFETIME_STEPS),
     AdversaryKind(0.2, {"patches": 4}, LIFETIME_STEPS),
 )
-"""Who attacks the network while it learns; none of them has a defense to evade."""
+"""Who attacks the network while it learns."""
+HIDING = {"adaptive": "flag", "evasion": CONSTRAINT}
+"""What more they want where there is a profile: to stay below it."""
 CLEAN_A_STEP = 1
 """Clean frames beside those with a patch."""
 WARM_UP_SHARE = 0.1
@@ -57,6 +61,7 @@ def fine_tune(
     segmenter: Segmenter,
     frames: Sequence[np.ndarray],
     settings: FineTuningSettings,
+    profile: Profile | None = None,
     advance: Advance = no_advance,
     state: Path | None = None,
 ) -> Segmenter:
@@ -66,6 +71,7 @@ def fine_tune(
         segmenter: the network, in float32; it stays as it is. Its normalization layers keep their statistics.
         frames: clean ones, uint8 [h, w, 3] RGB at the network's input size.
         settings: how it learns.
+        profile: of the network as it is: opponents stay below it; None: they know of no defense.
         advance: counts steps, each with its loss beside it.
         state: file that the state is kept in while it runs; where there is one already, it goes on from there and ends
             as if it had never stopped. The caller deletes it.
@@ -82,9 +88,10 @@ def fine_tune(
         "network": segmenter.digest,
         "set of frames": digest_of(frames),
         "set of settings": repr((settings, OPPONENTS)),
+        "profile": "none" if profile is None else profile_digest(profile),
     }
     kept = None if state is None else read_state(state, belongs_to, state)
-    tuning = FineTuning(segmenter, frames, settings)
+    tuning = FineTuning(segmenter, frames, settings, profile)
     if state is not None and kept is not None:
         try:
             tuning.restore(kept)
@@ -132,7 +139,13 @@ class Shown:
 class FineTuning:
     """An adversarial fine-tuning between two of its steps; see `fine_tune`."""
 
-    def __init__(self, segmenter: Segmenter, frames: Sequence[np.ndarray], settings: FineTuningSettings) -> None:
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        frames: Sequence[np.ndarray],
+        settings: FineTuningSettings,
+        profile: Profile | None = None,
+    ) -> None:
         self._teacher, self._settings = segmenter, settings
         self._student = replace(segmenter, network=copy.deepcopy(segmenter.network))
         self._weights = [own for own in nn.Module.parameters(self._student.network) if own.is_floating_point()]
@@ -140,10 +153,13 @@ class FineTuning:
             weight.requires_grad_()
         if not self._weights:
             raise ZmaskError(f"The network '{segmenter.name}' has no weights that could learn.")
+        self._defense = None if profile is None else Defense(self._student, profile)
+        hiding = {} if profile is None else HIDING
+        self._kinds = [replace(own, entries=own.entries | hiding) for own in OPPONENTS]
         self._stack = stack_frames(segmenter, ((frame, None) for frame in frames))
         self._draws = torch.Generator().manual_seed(settings.seed)
         self._next_seed = settings.seed
-        self._opponents = [self._begin(kind, number) for number, kind in enumerate(OPPONENTS)]
+        self._opponents = [self._begin(kind, number) for number, kind in enumerate(self._kinds)]
         self._optimizer = torch.optim.Adam(self._weights, lr=settings.learning_rate)
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, self._share)
         self.steps = 0
@@ -200,8 +216,8 @@ class FineTuning:
         self.steps, self._next_seed = state["steps"], state["next seed"]
         self._draws.set_state(state["draws"])
         self._opponents = [
-            Adversary.restored(None, self._student, kind, number, own)
-            for number, (kind, own) in enumerate(zip(OPPONENTS, state["opponents"], strict=True))
+            Adversary.restored(self._defense, self._student, kind, number, own)
+            for number, (kind, own) in enumerate(zip(self._kinds, state["opponents"], strict=True))
         ]
         with torch.no_grad():
             for weight, kept in zip(self._weights, state["weights"], strict=True):
@@ -211,7 +227,7 @@ class FineTuning:
 
     def _begin(self, kind: AdversaryKind, number: int) -> Adversary:
         seed, self._next_seed = self._next_seed, self._next_seed + 1
-        return Adversary.begin(None, self._student, kind, number, seed)
+        return Adversary.begin(self._defense, self._student, kind, number, seed)
 
     def _share(self, step: int) -> float:
         """Of the learning rate, in this step."""

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# mcap's reader takes no notice of reverse=True if the file has no chunk index, as after rosbag2's preset "fastwrite": what is
-# asked for as the last message is the first one.
+# mcap's reader takes no notice of reverse=True if the file has no chunks, as after rosbag2's preset "fastwrite": what
+# is asked for as the last message is the first one.
 set -euo pipefail
 unset PYTHONPATH
 folder=$(mktemp -d)

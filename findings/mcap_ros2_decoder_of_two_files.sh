@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A DecoderFactory of mcap-ros2-support that has read one file decodes the next one by the types of the first: it knows a
-# type by its number, and each file numbers its types anew. The values are wrong, and nothing is said.
+# A DecoderFactory of mcap-ros2-support that has read one file decodes the next one by the types of the first: it knows
+# a type by its number, and each file numbers its types anew. The values are wrong, and nothing is said.
 set -euo pipefail
 unset PYTHONPATH
 folder=$(mktemp -d)

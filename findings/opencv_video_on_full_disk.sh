@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# OpenCV's VideoWriter has no way to tell that the disk is full: it goes on as if all were well, to the end, and leaves a
-# file that nothing can open. At most there are lines in the log; here there is none.
+# OpenCV's VideoWriter has no way to tell that the disk is full: it goes on as if all were well, to the end, and leaves
+# a file that nothing can open. At most there are lines in the log; here there is none.
 set -euo pipefail
 unset PYTHONPATH
 folder=$(mktemp -d)

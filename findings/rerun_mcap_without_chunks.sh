@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Of an mcap file without chunks, as rosbag2 records it with its preset "fastwrite", Rerun's reader gives not one message,
-# without an error and without a warning: it knows how many there are, and shows an empty recording.
+# Of an mcap file without chunks, as rosbag2 records it with its preset "fastwrite", Rerun's reader gives not one
+# message, without an error and without a warning: what it makes of it is an empty recording.
 set -euo pipefail
 unset PYTHONPATH
 folder=$(mktemp -d)

@@ -32,6 +32,7 @@ from zmask_ros.node.parameters.cameras import CameraSettings
 from zmask_ros.node.parameters.defense_node import DefenseParameters
 from zmask_ros.node.publishers import CameraPublishers
 from zmask_ros.node.qos import CAMERA_INFO_IN, IMAGE_IN, VIDEO_IN, create_subscription
+from zmask_ros.node.throttle import at_most_every
 
 if TYPE_CHECKING:
     from zmask_ros.node.network_host import NetworkHost
@@ -341,7 +342,7 @@ class CameraChannel:
         """Say why a frame is unknown, or what limits its verdict."""
         if flag.state is FrameState.UNKNOWN:
             self._node.get_logger().warning(
-                f"{self.name}: frame not defended: {flag.reason}", throttle_duration_sec=LOG_EVERY_S
+                f"{self.name}: frame not defended: {flag.reason}", **at_most_every(LOG_EVERY_S)
             )
         elif flag.remark:
-            self._node.get_logger().warning(f"{self.name}: {flag.remark}", throttle_duration_sec=LOG_EVERY_S)
+            self._node.get_logger().warning(f"{self.name}: {flag.remark}", **at_most_every(LOG_EVERY_S))

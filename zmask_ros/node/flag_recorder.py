@@ -23,6 +23,7 @@ from zmask_ros.msg import AttackFlag
 from zmask_ros.node.parameters.flag_recorder import FlagRecorderParameters
 from zmask_ros.node.parameters.spec import ParameterError, declare
 from zmask_ros.node.qos import keep_last
+from zmask_ros.node.throttle import at_most_every
 from zmask_ros.node.topic_subscriber import DISCOVERY_PERIOD_S, SubscribedTopic, TopicSubscriber, matching_qos
 
 WARN_EVERY_S = 5.0
@@ -114,7 +115,7 @@ class FlagRecorder(Node):
         if self._subscriber.missing and time.monotonic() - self._began_s > MISSING_AFTER_S:
             self.get_logger().warning(
                 f"not recorded, because nobody publishes it: {', '.join(self._subscriber.missing)}",
-                throttle_duration_sec=MISSING_EVERY_S,
+                **at_most_every(MISSING_EVERY_S),
             )
 
     def _write(self, messages: Iterable[RawMessage]) -> None:
@@ -122,7 +123,7 @@ class FlagRecorder(Node):
             is_flag = message.msgtype == ATTACK_FLAG
             if not is_flag and self._spool.waiting_bytes > self._settings.memory_mib * MIB:
                 self._lost += 1
-                self.get_logger().warning("the disk is too slow: pictures are lost", throttle_duration_sec=WARN_EVERY_S)
+                self.get_logger().warning("the disk is too slow: pictures are lost", **at_most_every(WARN_EVERY_S))
                 continue
             self._spool.put(message)
             self._counts[message.topic] += 1

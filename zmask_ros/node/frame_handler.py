@@ -14,6 +14,7 @@ from zmask_ros.errors import describe_error
 from zmask_ros.node.camera_channel import LOG_EVERY_S, CameraChannel
 from zmask_ros.node.mailbox import Arrival
 from zmask_ros.node.network_host import NetworkHost, Report
+from zmask_ros.node.throttle import at_most_every
 
 if TYPE_CHECKING:
     from zmask_ros.runtime.camera import CameraResult
@@ -82,4 +83,4 @@ def report_error(node: Node, channels: Mapping[str, CameraChannel], cameras: Seq
             channels[camera].health.failed(describe_error(error))
     calls = traceback.extract_tb(error.__traceback__)
     where = f" ({calls[-1].filename}:{calls[-1].lineno})" if calls else ""
-    node.get_logger().error(f"internal error: {describe_error(error)}{where}", throttle_duration_sec=LOG_EVERY_S)
+    node.get_logger().error(f"internal error: {describe_error(error)}{where}", **at_most_every(LOG_EVERY_S))

@@ -23,6 +23,7 @@ from zmask_ros.io.prefetch import prefetch
 from zmask_ros.node.parameters.player import PlayerParameters
 from zmask_ros.node.parameters.spec import ParameterError, declare
 from zmask_ros.node.qos import CLOCK_OUT, create_publisher, keep_last
+from zmask_ros.node.throttle import at_most_every
 
 CLOCK = "/clock"
 # As rosbag2 plays.
@@ -138,7 +139,7 @@ class Player(Node):
                 if -wait_s > LATE_S:
                     self.get_logger().warning(
                         f"messages are {-wait_s:.1f} s late: the disk or the machine is too slow for this rate",
-                        throttle_duration_sec=WARN_EVERY_S,
+                        **at_most_every(WARN_EVERY_S),
                     )
                 if (publisher := self._publishers_of.get(message.topic)) is not None:
                     publisher.publish(message.data)

@@ -28,6 +28,7 @@ class Video:
         self._rate_hz = max(round(rate_hz, 2), LEAST_RATE_HZ)
         self._size = (0, 0)
         self._writer: cv2.VideoWriter | None = None
+        self._pictures = 0
 
     def add(self, picture: np.ndarray) -> None:
         """Append uint8 [H, W, 3] RGB.
@@ -45,6 +46,7 @@ class Video:
         if (picture.shape[1], picture.shape[0]) != self._size:
             picture = cv2.resize(picture, self._size, interpolation=cv2.INTER_AREA)
         self._writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        self._pictures += 1
 
     def __enter__(self) -> Video:
         return self
@@ -53,7 +55,21 @@ class Video:
         if self._writer is None:
             return
         self._writer.release()
-        if kind is None:
+        if kind is None and (found := _pictures_in(self._partial)) == self._pictures:
             self._partial.replace(self._path)
-        else:
-            self._partial.unlink(missing_ok=True)
+            return
+        self._partial.unlink(missing_ok=True)
+        if kind is None:
+            raise ZmaskError(
+                f"The video {self._path} cannot be written: of its {self._pictures} pictures {found} can be read "
+                "again. Is the disk full?"
+            )
+
+
+def _pictures_in(path: Path) -> int:
+    """How many pictures a video has that can be read: OpenCV's writer does not say when it could not write."""
+    video, count = cv2.VideoCapture(str(path)), 0
+    while video.grab():
+        count += 1
+    video.release()
+    return count

@@ -89,6 +89,16 @@ def test_garbage_of_one_camera_is_its_own(front: Camera, rear: Camera) -> None:
     assert (after.state, after.failed) == (AttackFlag.CLEAN, before.failed)
 
 
+def test_the_log_says_of_each_camera_what_is_wrong_also_at_the_same_time(
+    client: Client, node: StartedNode, front: Camera, rear: Camera
+) -> None:
+    """A line of the log is throttled by where it is in the code, and it is the same one for all cameras."""
+    front.ask(Image(header=header(5), encoding="rgb7"))
+    rear.ask(CompressedImage(header=header(5), format="jpeg", data=array.array("B", b"no picture")))
+    for camera in ("front", "rear"):
+        client.until(lambda camera=camera: f"{camera}: frame not defended" in node.output, f"the line of {camera}")
+
+
 def test_two_cameras_of_different_rates_lose_no_flag(client: Client, front: Camera, rear: Camera) -> None:
     for number in range(40):
         # Of the clean images above 20, the tiny network takes two for attacks.

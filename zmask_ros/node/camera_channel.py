@@ -74,6 +74,8 @@ class CameraChannel:
         self.drift = Drift(reason=NO_FRAME)
         self.drift_levels = DriftLevels()
         self._node = node
+        # One of its own: a logger throttles by the line of code, and one camera's lines would hide another's.
+        self._logger = node.get_logger().get_child(self.name)
         self._settings = settings
         self._parameters = parameters
         self._network = network
@@ -341,8 +343,6 @@ class CameraChannel:
     def _log(self, flag: Flag) -> None:
         """Say why a frame is unknown, or what limits its verdict."""
         if flag.state is FrameState.UNKNOWN:
-            self._node.get_logger().warning(
-                f"{self.name}: frame not defended: {flag.reason}", **at_most_every(LOG_EVERY_S)
-            )
+            self._logger.warning(f"{self.name}: frame not defended: {flag.reason}", **at_most_every(LOG_EVERY_S))
         elif flag.remark:
-            self._node.get_logger().warning(f"{self.name}: {flag.remark}", **at_most_every(LOG_EVERY_S))
+            self._logger.warning(f"{self.name}: {flag.remark}", **at_most_every(LOG_EVERY_S))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from zmask_ros.errors import ZmaskError
@@ -61,7 +62,9 @@ def replace_file(path: Path, content: bytes) -> None:
         partial.write_bytes(content)
         partial.replace(path)
     except BaseException as error:
-        partial.unlink(missing_ok=True)
+        # A disk that has become read-only refuses this, too.
+        with suppress(OSError):
+            partial.unlink()
         if isinstance(error, OSError):
             raise ZmaskError(f"{path} cannot be written: {error.strerror}.") from error
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
@@ -23,7 +24,7 @@ class Video:
         if path.suffix not in SUFFIXES:
             raise ZmaskError(f"A video ends in {', '.join(SUFFIXES)}; '{path.name}' does not.")
         self._path = path
-        self._partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+        self._partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
         # MPEG-4 has no finer fractions of a second, and OpenCV then writes nothing at all.
         self._rate_hz = max(round(rate_hz, 2), LEAST_RATE_HZ)
         self._size = (0, 0)

@@ -7,7 +7,7 @@ import yaml
 
 from support import tiny_network
 from support.commands import record, refused, zmask
-from zmask_ros.cli import finetune as finetune_command
+from zmask_ros.evaluation.protocol.robustness import RobustnessTrial
 from zmask_ros.segmenters import load_segmenter
 
 BESIDE = """
@@ -58,18 +58,17 @@ def test_a_network_is_written_that_can_be_loaded_and_is_another_one(capsys, tiny
 def test_what_is_interrupted_goes_on(capsys, tiny, drive, tmp_path, monkeypatch):
     output = tmp_path / "tuned.yaml"
     arguments = ("finetune", drive, "--segmenter", tiny, "-o", output, "--trial-steps", 1, "--steps", 52)
-    tried = finetune_command.robustness
 
     def interrupted(*given):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(finetune_command, "robustness", interrupted)
-    code, _, err = zmask(capsys, *arguments)
+    with monkeypatch.context() as patched:
+        patched.setattr(RobustnessTrial, "robustness", interrupted)
+        code, _, err = zmask(capsys, *arguments)
     kept = tmp_path / "tuned.yaml.training.pt"
     assert code == 130
     assert f"goes on from here, by {kept}" in err
     assert not output.exists()
-    monkeypatch.setattr(finetune_command, "robustness", tried)
     assert "another set of settings" in refused(capsys, *arguments[:-1], 53)
     code, _, err = zmask(capsys, *arguments)
     assert code == 0, err

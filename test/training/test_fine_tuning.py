@@ -9,7 +9,7 @@ from torch import nn
 from support import tiny_network
 from zmask_ros.defense import load_profile
 from zmask_ros.errors import ZmaskError
-from zmask_ros.evaluation.protocol.robustness import robustness
+from zmask_ros.evaluation.protocol.robustness import RobustnessTrial
 from zmask_ros.segmenters import load_segmenter
 from zmask_ros.segmenters.network import weights_digest
 from zmask_ros.training import fine_tuning
@@ -51,7 +51,8 @@ def weights(segmenter):
 
 def test_a_patch_does_less_to_the_network_afterwards(context):
     after = fine_tune(context, FRAMES, FineTuningSettings(steps=200, learning_rate=3e-3))
-    old, new = (robustness(own, context, FRAMES, UNSEEN, 40) for own in (context, after))
+    trial = RobustnessTrial.of(context, FRAMES, UNSEEN)
+    old, new = (trial.robustness(own, 40) for own in (context, after))
     assert (old.clean, old.clean_pixels) == (1, 1)
     assert new.clean_pixels > 0.95
     assert 1 - new.attacked_pixels < 0.7 * (1 - old.attacked_pixels)

@@ -14,7 +14,7 @@ from zmask_ros.cli.console import figure, print_json, print_rows, progress, stdo
 from zmask_ros.cli.kept_training import kept_training
 from zmask_ros.defense import check_binding, load_profile
 from zmask_ros.errors import ZmaskError
-from zmask_ros.evaluation.protocol.robustness import Robustness, robustness
+from zmask_ros.evaluation.protocol.robustness import Robustness, RobustnessTrial
 from zmask_ros.segmenters import build_segmenter, read_description
 from zmask_ros.segmenters.storage import check_segmenter_place, save_segmenter
 from zmask_ros.training.division import MOST_TRAINING_FRAMES, check_enough_frames
@@ -104,7 +104,8 @@ def command(
     with kept_training(output) as state:
         with progress("Fine-tuning", "steps", steps) as advance:
             tuned = fine_tune(network, learned, settings, known, advance, state)
-        before, after = (robustness(own, network, learned, unseen, trial_steps, progress) for own in (network, tuned))
+        trial = RobustnessTrial.of(network, learned, unseen)
+        before, after = (trial.robustness(own, trial_steps, progress) for own in (network, tuned))
         save_segmenter(tuned, output, f"{network.name}, fine-tuned against patches by zmask finetune, {steps} steps.")
     seconds = round(time.monotonic() - began, 1)
     if as_json:

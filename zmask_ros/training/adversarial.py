@@ -34,7 +34,7 @@ from zmask_ros.training.adversaries import ADVERSARY_KINDS, Adversary, Adversary
 from zmask_ros.training.benign_batches import BenignBatches
 from zmask_ros.training.clean_fit import observe
 from zmask_ros.training.cross_fitting import MomentsByKey
-from zmask_ros.training.kept_state import digest_of, read_state, unfit, write_state
+from zmask_ros.training.kept_state import digest_of, train
 from zmask_ros.training.plans import FittingPlan, LearnedPart, head_layers, kernels_on, transfer_plan
 from zmask_ros.training.thresholds import opening_at
 
@@ -180,24 +180,15 @@ def train_adversarially(
     Raises:
         UnfitWorkError: ``state`` belongs to another training.
     """
-    belongs_to: dict[str, str] = {}
-    kept = None
-    if state is not None:
-        belongs_to = _identity(segmenter, profile, frames, (steps, seed, tuple(kinds), masked_share))
-        kept = read_state(state, belongs_to, state)
-    training = AdversarialTraining(segmenter, profile, frames, steps, seed, kinds, masked_share)
-    if state is not None and kept is not None:
-        try:
-            training.restore(kept)
-        # An older version kept other things.
-        except (KeyError, TypeError, ValueError) as error:
-            raise unfit(state) from error
-        advance(training.steps)
-    while training.steps < steps:
-        loss = training.step()
-        if state is not None and training.steps % SAVED_EVERY == 0:
-            write_state(state, training.state(), belongs_to)
-        advance(note=loss_note(loss))
+    training = train(
+        lambda: AdversarialTraining(segmenter, profile, frames, steps, seed, kinds, masked_share),
+        steps,
+        state,
+        lambda: _identity(segmenter, profile, frames, (steps, seed, tuple(kinds), masked_share)),
+        SAVED_EVERY,
+        advance,
+        loss_note,
+    )
     return training.result()
 
 

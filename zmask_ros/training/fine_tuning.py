@@ -31,7 +31,7 @@ from zmask_ros.errors import ZmaskError, describe_error
 from zmask_ros.progress import Advance, no_advance
 from zmask_ros.segmenters import Segmenter
 from zmask_ros.training.adversaries import ALIKE, Adversary, AdversaryKind
-from zmask_ros.training.kept_state import digest_of, read_state, unfit, write_state
+from zmask_ros.training.kept_state import digest_of, train
 from zmask_ros.training.settings import FineTuningSettings
 
 LIFETIME_STEPS = 100, 400
@@ -84,41 +84,21 @@ def fine_tune(
             number.
         UnfitWorkError: ``state`` belongs to another fine-tuning.
     """
-    belongs_to = {
-        "network": segmenter.digest,
-        "set of frames": digest_of(frames),
-        "set of settings": repr((settings, OPPONENTS)),
-        "profile": "none" if profile is None else profile_digest(profile),
-    }
-    kept = None if state is None else read_state(state, belongs_to, state)
-    tuning = FineTuning(segmenter, frames, settings, profile)
-    if state is not None and kept is not None:
-        try:
-            tuning.restore(kept)
-        # An older version kept other things.
-        except (KeyError, TypeError, ValueError) as error:
-            raise unfit(state) from error
-        advance(tuning.steps)
-    while tuning.steps < settings.steps:
-        loss = _step(tuning)
-        if state is not None and tuning.steps % SAVED_EVERY == 0:
-            write_state(state, tuning.state(), belongs_to)
-        advance(note=f"loss {loss:.3f}")
+    tuning = train(
+        lambda: FineTuning(segmenter, frames, settings, profile),
+        settings.steps,
+        state,
+        lambda: {
+            "network": segmenter.digest,
+            "set of frames": digest_of(frames),
+            "set of settings": repr((settings, OPPONENTS)),
+            "profile": "none" if profile is None else profile_digest(profile),
+        },
+        SAVED_EVERY,
+        advance,
+        lambda loss: f"loss {loss:.3f}",
+    )
     return tuning.result()
-
-
-def _step(tuning: FineTuning) -> float:
-    """A step, whatever the network raises in it."""
-    try:
-        return tuning.step()
-    except ZmaskError:
-        raise
-    # A user's network may raise anything where it is differentiated, or gets several images at once.
-    except Exception as error:
-        raise ZmaskError(
-            f"The network '{tuning.name}' cannot learn ({describe_error(error)}): its layers have to be "
-            "differentiable, and there has to be memory for three images at once."
-        ) from error
 
 
 @dataclass(frozen=True)
@@ -164,13 +144,20 @@ class FineTuning:
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, self._share)
         self.steps = 0
 
-    @property
-    def name(self) -> str:
-        """Of the network."""
-        return self._teacher.name
-
     def step(self) -> float:
         """A step of one opponent, and one of the network on what he shows and on a clean frame; its loss."""
+        try:
+            return self._step()
+        except ZmaskError:
+            raise
+        # A user's network may raise anything where it is differentiated, or gets several images at once.
+        except Exception as error:
+            raise ZmaskError(
+                f"The network '{self._teacher.name}' cannot learn ({describe_error(error)}): its layers have to be "
+                "differentiable, and there has to be memory for three images at once."
+            ) from error
+
+    def _step(self) -> float:
         number = self.steps % len(self._opponents)
         own = self._opponents[number]
         loss = self._loss(self._shown(own.step(self._stack)))

@@ -4,20 +4,85 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
 
 from zmask_ros.errors import ZmaskError
 from zmask_ros.io.files import make_folder, replace_file
+from zmask_ros.progress import Advance
 
 
 class UnfitWorkError(ZmaskError):
     """Kept work that cannot be gone on with."""
+
+
+class Training(Protocol):
+    """A training between two of its steps.
+
+    Attributes:
+        steps: that it has taken.
+    """
+
+    steps: int
+
+    def step(self) -> float:
+        """Take a step; its loss."""
+
+    def state(self) -> dict[str, Any]:
+        """All that the next step depends on, apart from what it was begun with, for `restore`."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a `state` of a training that was begun in the same way, as if it had never stopped."""
+
+
+Own = TypeVar("Own", bound=Training)
+
+
+def train(
+    begin: Callable[[], Own],
+    steps: int,
+    state: Path | None,
+    belongs_to: Callable[[], dict[str, str]],
+    every: int,
+    advance: Advance,
+    note: Callable[[float], str],
+) -> Own:
+    """A training after so many steps, whose state is kept meanwhile.
+
+    Args:
+        begin: makes it.
+        steps: that it takes in all.
+        state: file that the state is kept in; where there is one already, it goes on from there, and ends as if it had
+            never stopped. The caller deletes it. None: nothing is kept.
+        belongs_to: gives digests of what it is made with, see `write_state`.
+        every: steps between two states on disk.
+        advance: counts steps, each with its note.
+        note: what is said of a step's loss.
+
+    Raises:
+        UnfitWorkError: ``state`` belongs to another training; it is refused before ``begin`` is called.
+    """
+    digests = {} if state is None else belongs_to()
+    kept = None if state is None else read_state(state, digests, state)
+    training = begin()
+    if state is not None and kept is not None:
+        try:
+            training.restore(kept)
+        # An older version kept other things.
+        except (KeyError, TypeError, ValueError) as error:
+            raise unfit(state) from error
+        advance(training.steps)
+    while training.steps < steps:
+        loss = training.step()
+        if state is not None and training.steps % every == 0:
+            write_state(state, training.state(), digests)
+        advance(note=note(loss))
+    return training
 
 
 def write_state(path: Path, state: Any, belongs_to: dict[str, str]) -> None:

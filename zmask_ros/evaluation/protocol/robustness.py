@@ -40,34 +40,40 @@ class Robustness:
     attacked_pixels: float
 
 
-def robustness(
-    segmenter: Segmenter,
-    right: Segmenter,
-    learned: Sequence[np.ndarray],
-    unseen: Sequence[np.ndarray],
-    steps: int,
-    progress: Progress = silent,
-) -> Robustness:
-    """Attack a network with a patch that is always seen alike, and see what it does on other frames.
+@dataclass(frozen=True)
+class RobustnessTrial:
+    """What a network is attacked with, and judged on: images uint8 [h, w, 3] RGB, each with its labels uint8 [h, w].
 
-    Args:
-        segmenter: the network that is attacked, without a defense.
-        right: whose labels of the clean frames are right.
-        learned: frames that the patch is optimized over, uint8 [h, w, 3] RGB.
-        unseen: frames that it is judged on.
-        steps: of the attack, from noise.
-        progress: shows them.
+    Attributes:
+        learned: what the patch is optimized over.
+        unseen: what it is judged on.
     """
-    side = patch_side(SIDE, segmenter.input_size)
-    recipe = replace(plain_recipe(segmenter.input_size, steps), size=(side, side), eot=ALIKE, seed=SEED)
-    known = [(image, segment(right, image)) for image in learned]
-    with progress("Trying a patch", "steps", steps) as advance:
-        patch = to_uint8(train_patch(segmenter, known, recipe, lambda step: advance()).patch)
-    places = torch.Generator().manual_seed(PLACES_SEED)
-    clean, attacked = (Confusion(len(right.classes)) for _ in range(2))
-    for image in evenly(unseen, JUDGED):
-        truth = segment(right, image)
-        shown, hidden = paste_at_random(image, patch, ALIKE, places)
-        clean.add(segment(segmenter, image), truth)
-        attacked.add(segment(segmenter, shown), truth, ~hidden)
-    return Robustness(clean.miou(), attacked.miou(), clean.pixel_accuracy(), attacked.pixel_accuracy())
+
+    learned: Sequence[tuple[np.ndarray, np.ndarray]]
+    unseen: Sequence[tuple[np.ndarray, np.ndarray]]
+
+    @classmethod
+    def of(cls, right: Segmenter, learned: Sequence[np.ndarray], unseen: Sequence[np.ndarray]) -> RobustnessTrial:
+        """Of some frames to learn from and at most `JUDGED` others; what ``right`` says of the clean ones is right."""
+        known, judged = ([(image, segment(right, image)) for image in own] for own in (learned, evenly(unseen, JUDGED)))
+        return cls(known, judged)
+
+    def robustness(self, segmenter: Segmenter, steps: int, progress: Progress = silent) -> Robustness:
+        """Attack a network with a patch that is always seen alike, and see what it does on other frames.
+
+        Args:
+            segmenter: the network that is attacked, without a defense.
+            steps: of the attack, from noise.
+            progress: shows them.
+        """
+        side = patch_side(SIDE, segmenter.input_size)
+        recipe = replace(plain_recipe(segmenter.input_size, steps), size=(side, side), eot=ALIKE, seed=SEED)
+        with progress("Trying a patch", "steps", steps) as advance:
+            patch = to_uint8(train_patch(segmenter, self.learned, recipe, lambda step: advance()).patch)
+        places = torch.Generator().manual_seed(PLACES_SEED)
+        clean, attacked = (Confusion(len(segmenter.classes)) for _ in range(2))
+        for image, truth in self.unseen:
+            shown, hidden = paste_at_random(image, patch, ALIKE, places)
+            clean.add(segment(segmenter, image), truth)
+            attacked.add(segment(segmenter, shown), truth, ~hidden)
+        return Robustness(clean.miou(), attacked.miou(), clean.pixel_accuracy(), attacked.pixel_accuracy())
